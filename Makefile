@@ -1,0 +1,51 @@
+# Two commands do all the set-up: `make demo` and `make test`. They need Python 3.11 or newer, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+CODE := fusion_nb tests notebooks benchmarks
+
+.PHONY: demo test test-all test-browser lint notebooks bench lab clean
+
+demo: $(VENV)/demo  ## run the quickstart on the shipped data
+	$(BIN)/python notebooks/run_demo.py
+
+test: lint  ## lint, types, tests, notebooks
+	$(BIN)/pytest
+	$(MAKE) notebooks
+
+test-all: $(VENV)/test  ## everything, the long tests too
+	$(BIN)/pytest -m ""
+	$(MAKE) notebooks
+
+test-browser: $(VENV)/test  ## only what drives JupyterLab in Chromium
+	$(BIN)/pytest -m browser tests
+
+lint: $(VENV)/test
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+notebooks: $(VENV)/test  ## both ways in which tutorials are run: output compared, and errors fatal
+	rm -rf build/notebooks && mkdir -p build/notebooks/executed && cp notebooks/*.ipynb build/notebooks
+	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg build/notebooks
+	$(BIN)/jupyter nbconvert --log-level=WARN --execute --to notebook --output-dir build/notebooks/executed build/notebooks/*.ipynb
+
+bench: $(VENV)/test  ## the figures of the benchmarks, measured on this machine
+	$(BIN)/python -m benchmarks.mnist
+
+lab: $(VENV)/demo  ## open the tutorials
+	$(BIN)/jupyter lab notebooks
+
+clean:
+	rm -rf $(VENV) build
+
+# Each mark is made once its packages are in, and anew when what they depend on changes.
+$(VENV)/demo: pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e ".[torch]"
+	touch $@
+
+$(VENV)/test: $(VENV)/demo
+	$(PIP) -e ".[all,dev]"
+	touch $@

@@ -1,0 +1,53 @@
+"""Federated learning in a notebook: `%load_ext fusion_nb`, then one `%%fusion` cell.
+
+From Python the same is `fusion_nb.federate(model, data, parties=4, rounds=10)`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fusion_nb.fusions.base import fusion
+    from fusion_nb.run import Run, federate
+    from fusion_nb.spec import RunSpec
+    from fusion_nb.splits import split
+
+__version__ = "0.1.0"
+__all__ = ["Run", "RunSpec", "federate", "fusion", "load_ipython_extension", "split", "unload_ipython_extension"]
+
+#: Where each public name lives. Imported on first use (PEP 562), so that `%load_ext fusion_nb` stays quick.
+_EXPORTS = {
+    "Run": "fusion_nb.run",
+    "RunSpec": "fusion_nb.spec",
+    "federate": "fusion_nb.run",
+    "fusion": "fusion_nb.fusions.base",
+    "split": "fusion_nb.splits",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'fusion_nb' has no attribute {name!r}")
+    import importlib
+
+    value = globals()[name] = getattr(importlib.import_module(_EXPORTS[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})
+
+
+def load_ipython_extension(ip: Any) -> None:
+    """Register `%fusion` and `%%fusion`, and complete their options."""
+    from fusion_nb.notebook.magics import load
+
+    load(ip)
+
+
+def unload_ipython_extension(ip: Any) -> None:
+    """Take the magics and their completion away again."""
+    from fusion_nb.notebook.magics import unload
+
+    unload(ip)

@@ -1,0 +1,176 @@
+"""Pictures of a run and of a split, drawn without pyplot, so that no state is shared with the user's own figures."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion_nb.history import History
+
+#: Colours with a contrast of 3:1 on white and on dark; the first is the fused model's.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+#: The same for live and final pictures, or the page would jump.
+WIDTH, HEIGHT, DPI = 8.4, 3.0, 100
+#: Up to so many parties are drawn one by one, and beyond as a band.
+_MAX_LINES = 10
+_MAX_NUMBERS = 20
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A matplotlib Figure with a sentence that says what it shows; notebooks show both."""
+
+    figure: Any
+    alt: str
+
+    def png(self) -> bytes:
+        """Return the picture as PNG on opaque white, since black ink on nothing vanishes on dark themes."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture in the format that the file's suffix names (png, svg, pdf)."""
+        self.figure.savefig(path, dpi=DPI, facecolor="white")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        return {"image/png": self.png(), "text/html": image_tag(self), "text/plain": self.alt}
+
+
+def image_tag(chart: Chart) -> str:
+    """Return an `<img>` that holds the picture itself; alt text inside a PNG is ignored by every front end."""
+    import base64
+    import html
+
+    source = base64.b64encode(chart.png()).decode()
+    return (
+        f'<img alt="{html.escape(chart.alt, quote=True)}" width="{round(WIDTH * DPI)}" '
+        f'style="max-width:100%;height:auto" src="data:image/png;base64,{source}">'
+    )
+
+
+def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Chart:
+    """Draw one run: a panel for each metric with the fused model solid, and each party's own model thin and dashed.
+
+    metrics:    two metrics of the fused model, such as ("loss", "accuracy")
+    num_rounds: rounds that the horizontal axis makes room for
+    """
+    figure, axes = _panels(metrics, max(num_rounds, len(history), 2))
+    rounds = np.array([record.round for record in history])
+    parties = sorted({party for record in history for party in record.party_metrics})
+    for axis, metric in zip(axes, metrics, strict=True):
+        own = [history.party(party, f"local_{metric}") for party in parties]
+        _parties(axis, rounds, np.array(own, dtype=float))
+        _line(axis, rounds, history[metric] if metric in history.metrics() else [], "fused", COLOURS[0])
+    # Always there, so that nothing moves when the first round comes in.
+    figure.supxlabel("dashed: each party's model before fusion, on its own test rows", fontsize=8, color="#555555")
+    return Chart(figure, _alt(history, metrics))
+
+
+def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
+    """Draw the fused models of several runs over each other."""
+    figure, axes = _panels(metrics, max([2, *(len(history) for history in histories.values())]))
+    for i, (name, history) in enumerate(histories.items()):
+        rounds = np.array([record.round for record in history])
+        for axis, metric in zip(axes, metrics, strict=True):
+            values = history[metric] if metric in history.metrics() else []
+            # Beyond four runs colours come again, with another dash.
+            style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
+            _line(axis, rounds, values, name, COLOURS[i % len(COLOURS)], style)
+    return Chart(figure, "; ".join(f"{name}: {_alt(history, metrics)}" for name, history in histories.items()))
+
+
+def split(counts: Mapping[str, Mapping[int, int]], sizes: Mapping[str, int], class_names: Mapping[int, str]) -> Chart:
+    """Draw who holds what: parties by labels as a heat map, and how many rows each party has.
+
+    counts: per party, rows of each class (empty where labels are measurements);  sizes: per party, its rows
+    """
+    from matplotlib.figure import Figure
+
+    parties, classes = list(sizes), sorted({label for row in counts.values() for label in row})
+    height = min(1.2 + 0.28 * len(parties), 9.0)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    ratios = {"width_ratios": [3, 1]} if classes else {"width_ratios": [1]}
+    axes = figure.subplots(1, 2 if classes else 1, squeeze=False, sharey=True, gridspec_kw=ratios)[0]
+    if classes:
+        table = np.array([[counts[party].get(label, 0) for label in classes] for party in parties])
+        axes[0].imshow(table, cmap="Blues", aspect="auto")
+        axes[0].set_xticks(range(len(classes)), [class_names.get(c, str(c)) for c in classes])
+        axes[0].set_title("rows of each class", fontsize=10, loc="left")
+        if table.size <= _MAX_NUMBERS**2 and len(parties) <= _MAX_NUMBERS:
+            for (i, j), value in np.ndenumerate(table):
+                ink = "white" if value > table.max() / 2 else "black"
+                axes[0].text(j, i, str(value), ha="center", va="center", fontsize=8, color=ink)
+    bars = axes[-1]
+    bars.barh(range(len(parties)), [sizes[party] for party in parties], color=COLOURS[0])
+    bars.set_title("rows of each party", fontsize=10, loc="left")
+    bars.spines[["top", "right"]].set_visible(False)
+    step = math.ceil(len(parties) / 30)
+    axes[0].set_yticks(range(0, len(parties), step), parties[::step])
+    if not classes:
+        bars.invert_yaxis()
+    smallest, largest = min(sizes.values()), max(sizes.values())
+    alt = f"{len(parties)} parties with {smallest} to {largest} rows each"
+    return Chart(figure, f"{alt}, and {len(classes)} classes" if classes else alt)
+
+
+def _panels(metrics: Sequence[str], num_rounds: int) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.subplots(1, len(metrics))
+    for axis, metric in zip(axes, metrics, strict=True):
+        axis.set_title(metric, fontsize=10, loc="left")
+        # Room on the right for the lines' labels.
+        axis.set_xlim(1 - 0.02 * num_rounds, num_rounds * 1.12)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+        axis.set_xlabel("round", loc="left")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(True, color="#dddddd", linewidth=0.6)
+        if metric == "accuracy":
+            axis.set_ylim(0, 1.02)
+    return figure, axes
+
+
+def _line(axis: Any, rounds: np.ndarray, values: Sequence[float], label: str, colour: str, style: str = "-") -> None:
+    measured = np.isfinite(np.asarray(values, dtype=float))
+    if not measured.any():
+        return
+    x, y = rounds[measured], np.asarray(values)[measured]
+    marker = "o" if len(x) < 3 else None
+    axis.plot(x, y, color=colour, linewidth=2.4, linestyle=style, marker=marker, markersize=4)
+    axis.annotate(label, (x[-1], y[-1]), (5, 0), textcoords="offset points", color=colour, fontsize=9, va="center")
+
+
+def _parties(axis: Any, rounds: np.ndarray, values: np.ndarray) -> None:
+    """Draw parties' lines, or the band that holds the middle 80 % of them."""
+    if not values.size or not np.isfinite(values).any():
+        return
+    if len(values) > _MAX_LINES:
+        seen = np.isfinite(values).any(axis=0)
+        low, middle, high = np.nanpercentile(values[:, seen], (10, 50, 90), axis=0)
+        axis.fill_between(rounds[seen], low, high, color="#777777", alpha=0.25, linewidth=0)
+        axis.plot(rounds[seen], middle, color="#777777", linewidth=0.9, linestyle="--")
+        return
+    for i, party in enumerate(values):
+        measured = np.isfinite(party)
+        colour = COLOURS[1 + i % (len(COLOURS) - 1)]
+        axis.plot(rounds[measured], party[measured], color=colour, linewidth=0.9, linestyle="--", alpha=0.75)
+
+
+def _alt(history: History, metrics: Sequence[str]) -> str:
+    """Return what the curves show as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10 rounds`."""
+    parts = []
+    for metric in metrics:
+        values = [v for v in (history[metric] if metric in history.metrics() else []) if math.isfinite(v)]
+        if values:
+            parts.append(f"{metric} from {values[0]:.3g} to {values[-1]:.3g}")
+    text = " and ".join(parts) or "no round is whole yet"
+    return f"{text[0].upper()}{text[1:]} over {len(history)} rounds" if parts else text.capitalize()

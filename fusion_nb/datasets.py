@@ -1,0 +1,129 @@
+"""Data handlers: classes whose `get_data()` returns `((x_train, y_train), (x_test, y_test))`."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from fusion_nb import registry
+from fusion_nb.errors import DataError
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+_MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+_MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+
+
+class Digits:
+    """1,797 handwritten digits that come with the package, as (N, 1, 28, 28) float32 in [0, 1]; 360 are test rows.
+
+    Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998
+    (8 x 8 pixels there, enlarged here so that models written for MNIST fit).
+    """
+
+    def get_data(self) -> tuple[Arrays, Arrays]:
+        """Return the training and the test rows; which is which never changes."""
+        with (files("fusion_nb") / "assets" / "digits.npz").open("rb") as file, np.load(file) as stored:
+            small, y = stored["images"].astype(np.float64) / 16, stored["labels"].astype(np.int64)
+        enlarge = _bilinear(small.shape[1], 28)
+        x = np.ascontiguousarray((enlarge @ small @ enlarge.T)[:, None], dtype=np.float32)
+        order = np.random.default_rng(0).permutation(len(y))
+        test, train = order[:360], order[360:]
+        return (x[train], y[train]), (x[test], y[test])
+
+
+class Npz:
+    """A `.npz` file with the arrays x_train, y_train and, if there is a central test set, x_test, y_test."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def get_data(self) -> tuple[Arrays, Arrays | None]:
+        """Return the arrays as they are stored. Raises DataError for a file that can't be read or lacks an array."""
+        arrays = _load(Path(self.path))
+        for needed in ("x_train", "y_train"):
+            if needed not in arrays:
+                raise DataError(
+                    f"{self.path} has no array {needed!r}; it has {', '.join(arrays) or 'none'}",
+                    "save it with np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)",
+                )
+        test = (arrays["x_test"], arrays["y_test"]) if {"x_test", "y_test"} <= arrays.keys() else None
+        return (arrays["x_train"], arrays["y_train"]), test
+
+
+class Mnist:
+    """MNIST as (N, 1, 28, 28) float32 in [0, 1]: 60,000 training and 10,000 test rows, or those of a file like it.
+
+    Read from `path`, or `$FUSION_NB_DATA/mnist.npz`, or downloaded once into a cache.
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+
+    def get_data(self) -> tuple[Arrays, Arrays | None]:
+        """Return images with a channel axis. Raises DataError for a file that holds no 28 x 28 images."""
+        train, test = Npz(self.path or self._find()).get_data()
+        return self._images(train), None if test is None else self._images(test)
+
+    def _images(self, rows: Arrays) -> Arrays:
+        x, y = rows
+        if x.shape[1:] not in ((28, 28), (28, 28, 1), (1, 28, 28)):
+            raise DataError(
+                f"MNIST images are 28 x 28, and these rows have shape {x.shape[1:]}", "use --data-handler npz"
+            )
+        scale = 255 if x.dtype == np.uint8 else 1
+        return (x.astype(np.float32) / np.float32(scale)).reshape(-1, 1, 28, 28), y.astype(np.int64)
+
+    def _find(self) -> str:
+        folder = os.environ.get("FUSION_NB_DATA", "")
+        if folder and (stored := Path(folder) / "mnist.npz").is_file():
+            return str(stored)
+        import pooch
+
+        try:
+            return str(pooch.retrieve(_MNIST_URL, _MNIST_SHA256, fname="mnist.npz", path=pooch.os_cache("fusion_nb")))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"MNIST could not be downloaded ({type(error).__name__})",
+                "set FUSION_NB_DATA to a folder that holds mnist.npz, or use --data digits, which needs no network",
+            ) from error
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        # allow_pickle=False: an array of Python objects is a program, and reading data must not run one.
+        with np.load(path, allow_pickle=False) as stored:
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} holds a single array", "save several with np.savez(path, x_train=..., ...)")
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        if "Object arrays" in str(error):
+            raise DataError(
+                f"{path} holds an array of Python objects, which is not read because it could run code",
+                "save it as numbers: np.stack(rows) gives one array where all rows have the same shape",
+            ) from None
+        raise DataError(
+            f"{path} can't be read as .npz ({error})", "is it complete? save it again with np.savez"
+        ) from None
+
+
+def _bilinear(small: int, large: int) -> np.ndarray:
+    """Return the (large, small) matrix that enlarges a line of pixels, their centres aligned."""
+    position = np.clip((np.arange(large) + 0.5) * small / large - 0.5, 0, small - 1)
+    left = np.minimum(position.astype(int), small - 2)
+    matrix = np.zeros((large, small))
+    matrix[np.arange(large), left] = 1 - (position - left)
+    matrix[np.arange(large), left + 1] = position - left
+    return matrix
+
+
+dataset = registry.decorator("datasets")
+dataset.__doc__ = """Register a data handler under its own name, for `--data name` or `--data-handler name`."""

@@ -1,0 +1,223 @@
+"""A federation driven in a thread of its own: started, watched, held, stopped and continued at whole rounds."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from fusion_nb.errors import Interrupted, OptionError, RunError, Stopped
+from fusion_nb.federation import Federation
+from fusion_nb.history import History
+
+Listener = Callable[[Any], None]
+
+
+class Driver:
+    """Runs the rounds of a federation in a background thread.
+
+    name:       what messages call it
+    num_rounds: rounds to train when it is started
+    early:      predicates that return a reason to stop, asked after every whole round
+    on_thread:  called first in the training thread (a notebook ties the thread's output to its cell there)
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        num_rounds: int,
+        *,
+        name: str,
+        early: Sequence[Callable[[History], str]] = (),
+        on_thread: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.reason = ""
+        self.error: BaseException | None = None
+        self._federation = federation
+        self._federation.gate = self._gate
+        self._target = num_rounds
+        self._early = list(early)
+        self._on_thread = on_thread
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._stop, self._go = threading.Event(), threading.Event()
+        self._one_round = False
+        self._listeners: list[Listener] = []
+
+    def start(self) -> Self:
+        """Start training in the background and return at once. Raises RunError if it was started before."""
+        if self._thread is not None:
+            raise RunError(f"{self.name} is {self.status} already", "more(rounds=5) goes on where it ended")
+        return self._launch()
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until it has ended, or for `timeout` seconds; raise what ended it, if that was an error.
+
+        An interrupt (■, Ctrl-C) stops it between two batches and raises Interrupted once it has come to rest.
+        """
+        try:
+            self._join(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            left = self._target - len(self.records)
+            raise Interrupted(
+                f"{self.name} was stopped after round {len(self.records)} of {self._target}, whose model it holds",
+                f"{self.name}.more({left}) goes on where it stopped" if left else "",
+            ) from None
+        if self.error is not None and not self._alive():
+            raise self.error
+        return self
+
+    def stop(self, wait: bool = True) -> Self:
+        """Stop between two batches and keep the last whole round. Stopping what has ended does nothing."""
+        self._stop.set()
+        self._go.set()
+        if wait:
+            self._join(None)
+        return self
+
+    def pause(self) -> Self:
+        """Hold between two batches until `resume` or `step`. Raises RunError when it is not running."""
+        if self.status != "running":
+            raise RunError(f"{self.name} is {self.status}, so there is nothing to pause", "start() or more() run it")
+        self._go.clear()
+        self._notify()
+        return self
+
+    def resume(self) -> Self:
+        """Go on after a pause. Raises RunError when it is not paused."""
+        if self.status != "paused":
+            raise RunError(
+                f"{self.name} is {self.status}, not paused", "more(rounds=5) adds rounds to a run that ended"
+            )
+        self._go.set()
+        self._notify()
+        return self
+
+    def step(self) -> Self:
+        """Run to the end of one round, and hold again. Raises RunError while it is running."""
+        if self.status == "running":
+            raise RunError(f"{self.name} is running", "pause() it first")
+        self._one_round = True
+        if self.status == "paused":
+            self._go.set()
+            return self
+        self._target = max(self._target, len(self.records) + 1)
+        return self._launch()
+
+    def more(self, rounds: int = 5) -> Self:
+        """Add that many rounds after the last whole one, without early stopping, and train them in the background."""
+        if rounds < 1:
+            raise OptionError(f"rounds={rounds} is not allowed", "give a whole number >= 1")
+        self._early = []
+        if self._alive():
+            self._target += rounds
+            return self
+        self._target = len(self.records) + rounds
+        return self._launch()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener(run)` after every whole round and change of status, on whichever thread that happens."""
+        self._listeners.append(listener)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Stop telling a listener. One that was never told is fine."""
+        self._listeners = [kept for kept in self._listeners if kept is not listener]
+
+    # Looking at it without waiting
+
+    @property
+    def status(self) -> str:
+        """ready, running, paused, finished, stopped or failed."""
+        if self._alive():
+            return "running" if self._go.is_set() else "paused"
+        if self._thread is None:
+            return "ready"
+        if self.error is not None:
+            return "failed"
+        return "finished" if len(self.records) >= self._target or self.reason else "stopped"
+
+    @property
+    def records(self) -> History:
+        """The whole rounds so far, as a copy."""
+        return History(self._federation.history)
+
+    @property
+    def planned(self) -> int:
+        """How many rounds the run will have if nothing ends it early."""
+        return self._target
+
+    def _launch(self) -> Self:
+        self._stop.clear()
+        self._go.set()
+        self._ended = False
+        self.reason, self.error = "", None
+        # A daemon: a kernel that is told to shut down doesn't wait for a run.
+        self._thread = threading.Thread(target=self._drive, name=f"fusion_nb {self.name}", daemon=True)
+        self._thread.start()
+        return self
+
+    def _drive(self) -> None:
+        try:
+            self._on_thread()
+            self._notify()
+            while not self.reason and len(self.records) < self._target:
+                for _ in self._federation.rounds(self._target - len(self.records)):
+                    self._after_round()
+                    if self.reason:
+                        break
+        except Stopped:
+            pass
+        except BaseException as error:
+            self.error = error
+            self.reason = f"{getattr(error, 'message', None) or f'{type(error).__name__}: {error}'}".partition("\n")[0]
+        finally:
+            # Said before the listeners are told, since they ask for the status from within this thread.
+            self._ended = True
+            self._notify()
+
+    def _after_round(self) -> None:
+        history = self._federation.history
+        self._keep(history)
+        self.reason = next(filter(None, (stop(history) for stop in self._early)), "")
+        if self._one_round:
+            self._one_round = False
+            if len(history) < self._target and not self.reason:
+                self._go.clear()
+        self._notify()
+
+    def _keep(self, history: History) -> None:
+        """Take what should outlive the round that was just added; called in the training thread."""
+
+    def _gate(self) -> None:
+        """Block while paused, and leave by Stopped when a stop was asked for; called between batches."""
+        self._go.wait()
+        if self._stop.is_set():
+            raise Stopped
+
+    def _notify(self) -> None:
+        for listener in self._listeners:
+            try:
+                listener(self)
+            except Exception:  # a chart that can't be drawn must not end a training
+                self.unsubscribe(listener)
+                traceback.print_exc(file=sys.stderr)
+
+    def _alive(self) -> bool:
+        return self._thread is not None and not self._ended
+
+    def _join(self, timeout: float | None) -> None:
+        thread, waited = self._thread, 0.0
+        if thread is None or thread is threading.current_thread():
+            return
+        # In short waits: a join without end can't be interrupted on every platform.
+        while thread.is_alive() and (timeout is None or waited < timeout):
+            thread.join(0.1)
+            waited += 0.1
+
+    def _settle(self) -> None:
+        while self.status == "running":
+            self._join(0.1)

@@ -1,0 +1,203 @@
+"""The loop: who trains this round, what is asked of them, what is made of their answers.
+
+It knows parties, an engine and a fusion by what they promise in `types`, and no framework at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fusion_nb import seeds
+from fusion_nb import weights as arithmetic
+from fusion_nb.errors import DivergedError, OptionError, PartyError
+from fusion_nb.history import History
+from fusion_nb.types import Engine, Failure, Fusion, Metrics, Reply, RoundRecord, Unchanged, Update, Weights
+
+
+@dataclass
+class Federation:
+    """Parties, an aggregation rule and a model, and the rounds that they have behind them.
+
+    `weights`, `state` and `history` change together, and only when a round is whole.
+
+    orders:         what every party's `fit` is told: epochs, batch_size, lr, optimizer
+    fraction:       share of the parties that train in a round, at least one
+    quorum:         share of a round's cohort that must answer for the round to count
+    test:           the aggregator's own test set, or None
+    evaluate_every: rounds between two measurements of the fused model; the last round is always measured
+    """
+
+    parties: Sequence[Any]
+    model: Any
+    fusion: Fusion
+    engine: Engine
+    orders: dict[str, Any]
+    seed: int = 0
+    fraction: float = 1.0
+    quorum: float = 1.0
+    test: Any = None
+    evaluate_every: int = 1
+    gate: Callable[[], None] = lambda: None
+    history: History = field(default_factory=History)
+    weights: Weights = field(default_factory=dict)
+    state: Any = None
+
+    def __post_init__(self) -> None:
+        if refused := set(self.fusion.local) - self.model.supports:
+            raise OptionError(
+                f"the fusion asks every party for {', '.join(sorted(refused))}, "
+                f"which a {type(self.model).__name__} can't honour",
+                f"use another fusion; this model honours: {', '.join(sorted(self.model.supports)) or 'none'}",
+            )
+
+    def setup(self) -> None:
+        """Start the engine and bring all parties to the same model (round 0)."""
+        self.model.gate = self.gate
+        self.engine.start(self.parties, self.model, self.gate)
+        if hasattr(self.model, "agree"):
+            everyone = [party.id for party in self.parties]
+            collected = list(_Answers(self.engine.run("collect", everyone), self.quorum, everyone, 0))
+            agreed = self.model.agree(collected)
+            list(_Answers(self.engine.run("prepare", everyone, agreed=agreed), 1.0, everyone, 0))
+        self.weights = self.model.get_weights()
+        self.state = self.fusion.init(self.weights)
+
+    def cohort(self, round: int) -> tuple[str, ...]:
+        """Return the parties that train in a round, in party order: a function of seed and round alone."""
+        ids = [party.id for party in self.parties]
+        count = max(1, round_half_up(self.fraction * len(ids)))
+        if count == len(ids):
+            return tuple(ids)
+        chosen = seeds.stream(self.seed, "cohort", round).choice(len(ids), count, replace=False)
+        return tuple(ids[i] for i in sorted(chosen))
+
+    def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
+        """Run that many more rounds, and yield a record as soon as each is whole.
+
+        Raises PartyError, or a party's own exception, when too few parties answer; Stopped when `gate` does.
+        In either case weights, state and history are those of the last whole round.
+        """
+        if not self.weights:
+            self.setup()
+        last = len(self.history) + num_rounds
+        while len(self.history) < last:
+            yield self._step(is_last=len(self.history) + 1 == last)
+
+    def _step(self, is_last: bool) -> RoundRecord:
+        started = time.perf_counter()
+        number = len(self.history) + 1
+        cohort = self.cohort(number)
+        local = self.orders | dict(self.fusion.local)
+        replies = self.engine.run("fit", cohort, weights=self.weights, seed=self.seed, round=number, local=local)
+        answers = _Answers(replies, self.quorum, cohort, number, like=self.weights)
+        weights, state = self.fusion.fuse(self.weights, iter(answers), self.state)
+        answers.drain()
+        if problem := arithmetic.misfit(weights, self.weights):
+            raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", "check its rule")
+        metrics = {"train_loss": answers.mean("train_loss")}
+        per_party = {party: dict(found) for party, found in answers.metrics.items()}
+        if is_last or number % self.evaluate_every == 0:
+            metrics |= self._evaluate(weights, number, per_party)
+        record = RoundRecord(
+            round=number,
+            metrics=metrics,
+            party_metrics=per_party,
+            cohort=cohort,
+            seconds=time.perf_counter() - started,
+            bytes_up=answers.bytes_up,
+            bytes_down=arithmetic.num_bytes(self.weights) * len(cohort),
+            failures=tuple(answers.failures),
+        )
+        self.gate()  # a stop asked for during evaluation still finds the previous round
+        self.weights, self.state = weights, state
+        self.history.append(record)
+        return record
+
+    def _evaluate(self, weights: Weights, number: int, per_party: dict[str, Metrics]) -> Metrics:
+        """Return the fused model's metrics, and add each party's to `per_party`."""
+        tested = [party.id for party in self.parties if party.num_test]
+        answers = _Answers(self.engine.run("evaluate", tested, weights=weights), self.quorum, tested, number)
+        answers.drain()
+        for party, metrics in answers.metrics.items():
+            per_party.setdefault(party, {}).update(metrics)
+        if self.test is not None:
+            self.model.set_weights(weights)
+            measured: Metrics = self.model.evaluate(self.test)
+            return measured
+        return {name: answers.mean(name) for name in self.model.metrics}
+
+
+class _Answers:
+    """A round's replies, read once: passes updates on, and keeps count of everything else.
+
+    An update that doesn't look like the broadcast weights, or holds NaN, is refused by name and becomes a failure.
+    """
+
+    def __init__(
+        self, replies: Iterator[Reply], quorum: float, cohort: Sequence[str], number: int, like: Weights | None = None
+    ) -> None:
+        self._replies = replies
+        self._allowed_failures = len(cohort) - max(1, round_half_up(quorum * len(cohort)))
+        self._cohort_size = len(cohort)
+        self._round = number
+        self._like = like
+        self.metrics: dict[str, Mapping[str, float]] = {}
+        self.failures: list[Failure] = []
+        self.bytes_up = 0
+        self._sizes: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Update]:
+        for reply in self._replies:
+            if isinstance(reply, Update) and self._like is not None:
+                self.bytes_up += arithmetic.num_bytes(reply.weights)
+                if problem := arithmetic.misfit(reply.weights, self._like):
+                    reply = self._refuse(reply.party, problem)
+            if isinstance(reply, Failure):
+                self.failures.append(reply)
+                self._raise_if_too_many()
+                continue
+            self.metrics[reply.party] = reply.metrics
+            self._sizes[reply.party] = reply.num_examples
+            if not isinstance(reply, Unchanged):
+                yield reply
+
+    def drain(self) -> None:
+        """Read the replies that a fusion left unread, so that every failure is known."""
+        for _ in self:
+            pass
+
+    def mean(self, metric: str) -> float:
+        """Return a metric's mean over the parties that have it, weighted by their rows."""
+        having = [(self._sizes[party], found[metric]) for party, found in self.metrics.items() if metric in found]
+        total = sum(size for size, _ in having)
+        return sum(size * value for size, value in having) / total if total else float("nan")
+
+    def _refuse(self, party: str, problem: str) -> Failure:
+        error = DivergedError(
+            f"the update of {party} in round {self._round} is refused: {problem}",
+            "use a smaller --lr; with --quorum 0.8 a round goes on without a fifth of its parties",
+        )
+        return Failure(party, error.message, "", error)
+
+    def _raise_if_too_many(self) -> None:
+        if len(self.failures) <= self._allowed_failures:
+            return
+        last = self.failures[-1]
+        if last.exception is not None:
+            note = f"(raised by {last.party} in round {self._round}; the last whole round is kept)"
+            if not isinstance(last.exception, PartyError):
+                last.exception.add_note(note)
+            raise last.exception
+        raise PartyError(
+            f"{len(self.failures)} of {self._cohort_size} parties failed in round {self._round}; "
+            f"{last.party}: {last.error}",
+            "see run.failures for their tracebacks; --quorum 0.5 lets a round go on with half of its parties",
+        )
+
+
+def round_half_up(value: float) -> int:
+    """Return the nearest whole number; a half goes up, where Python's round() would go to the even one."""
+    return int(value + 0.5)

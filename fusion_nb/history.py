@@ -1,0 +1,107 @@
+"""The rounds of a run as a list that also answers by column."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from fusion_nb.errors import OptionError, nearest
+from fusion_nb.types import RoundRecord
+
+#: Metrics of which more is better; of every other one (losses and errors) less is.
+HIGHER_IS_BETTER = frozenset({"accuracy"})
+
+
+def better(metric: str, a: float, b: float) -> bool:
+    """Return whether the value `a` of a metric beats `b`. Nothing beats by being NaN."""
+    if math.isnan(a):
+        return False
+    return math.isnan(b) or (a > b if metric in HIGHER_IS_BETTER else a < b)
+
+
+class History(list[RoundRecord]):
+    """A list of RoundRecords with columns: `history["accuracy"]` is one value for each round, NaN where not measured.
+
+    >>> record = RoundRecord(1, {"loss": 0.5}, {}, ("party 1",), 0.1, 400, 400)
+    >>> History([record])["loss"]
+    [0.5]
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            if self and key not in self.metrics():
+                raise OptionError(
+                    f"no metric {key!r} in this history",
+                    f"{nearest(key, self.metrics())}there are: {', '.join(self.metrics())}",
+                )
+            return [record.metrics.get(key, math.nan) for record in self]
+        found = super().__getitem__(key)
+        return History(found) if isinstance(key, slice) else found
+
+    def metrics(self) -> list[str]:
+        """Return the names of the fused model's metrics, in the order in which they first appeared."""
+        return list(dict.fromkeys(name for record in self for name in record.metrics))
+
+    def party(self, party: str, metric: str) -> list[float]:
+        """Return one party's metric for each round, NaN in rounds where it has none."""
+        return [record.party_metrics.get(party, {}).get(metric, math.nan) for record in self]
+
+    def latest(self, party: str, metric: str) -> float | None:
+        """Return a party's metric from the last round that has it, or None."""
+        values = (record.party_metrics.get(party, {}).get(metric) for record in reversed(self))
+        return next((value for value in values if value is not None), None)
+
+    def best(self, metric: str) -> RoundRecord | None:
+        """Return the first round with the best value of a metric, or None when it was never measured."""
+        best: RoundRecord | None = None
+        for record in self:
+            if metric in record.metrics and (
+                best is None or better(metric, record.metrics[metric], best.metrics[metric])
+            ):
+                best = record
+        return best
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat dictionary for each round: its metrics, and what the round cost."""
+        return [
+            {
+                "round": record.round,
+                **{name: record.metrics.get(name, math.nan) for name in self.metrics()},
+                "parties": len(record.cohort) - len(record.failures),
+                "failures": len(record.failures),
+                "seconds": record.seconds,
+                "bytes_up": record.bytes_up,
+                "bytes_down": record.bytes_down,
+            }
+            for record in self
+        ]
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with one row for each round, indexed by round."""
+        import pandas as pd
+
+        columns = ["round", *self.metrics(), "parties", "failures", "seconds", "bytes_up", "bytes_down"]
+        return pd.DataFrame(self.rows(), columns=columns).set_index("round")
+
+    def to_json(self) -> str:
+        """Return all rounds, parties' metrics included, as a JSON list; numbers that are not finite become null."""
+        return json.dumps([_plain(record) for record in self], allow_nan=False)
+
+    @classmethod
+    def of(cls, records: Iterable[RoundRecord]) -> History:
+        """Return a history of the given records."""
+        return cls(records)
+
+
+def _plain(record: RoundRecord) -> dict[str, Any]:
+    fields = asdict(record) | {"failures": [{"party": f.party, "error": f.error} for f in record.failures]}
+    fields["metrics"] = _finite(fields["metrics"])
+    fields["party_metrics"] = {party: _finite(metrics) for party, metrics in fields["party_metrics"].items()}
+    return fields
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

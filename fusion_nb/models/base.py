@@ -1,0 +1,150 @@
+"""What a federation asks of a model, whatever framework it is written in."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fusion_nb import registry
+from fusion_nb.errors import ModelError, NameNotFoundError, nearest
+from fusion_nb.types import Metrics, Weights
+
+#: The base class, as `module.Class`, by which a framework's models are known without importing the framework.
+_BASE_CLASSES = {"torch.nn.modules.module.Module": "torch"}
+#: What the file of a whole model ends with.
+_SUFFIXES = {".pt": "torch", ".pth": "torch"}
+
+
+class Model(ABC):
+    """A model of some framework: weights in and out by name, local training, evaluation, and files.
+
+    An adapter never changes the user's own object: it works on a copy, and hands out copies.
+    """
+
+    #: Options of fusions (`Fusion.local`) that `fit` honours. Any other is refused by name before training.
+    supports: ClassVar[frozenset[str]] = frozenset()
+    #: Export format -> file name in the export's folder.
+    formats: ClassVar[Mapping[str, str]] = {}
+    #: Called between two batches: it may block (pause) or raise Stopped.
+    gate: Callable[[], None] = staticmethod(lambda: None)
+    #: What `evaluate` measures; the first is what a run monitors unless told otherwise.
+    metrics: tuple[str, ...] = ("accuracy", "loss")
+    #: Packages whose versions belong on the card.
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def handles(cls, model: Any) -> bool:
+        """Return whether this adapter takes that object. Asked of adapters that other packages bring."""
+        return False
+
+    @classmethod
+    def load(cls, path: Path) -> Any:
+        """Return the framework's own model from a file, running nothing that the file brings along."""
+        raise ModelError(f"{cls.__name__} reads no files", "give the name of a variable that holds the model")
+
+    @classmethod
+    def seeded(cls, seed: int) -> AbstractContextManager[Any]:
+        """Return a context in which the framework draws initial weights that depend on the seed alone."""
+        return nullcontext()
+
+    @abstractmethod
+    def clone(self) -> Model:
+        """Return an independent copy, for a worker."""
+
+    @abstractmethod
+    def check(self, rows: Any, labels: np.ndarray, *, lr: float, optimizer: Any) -> list[str]:
+        """Try a few rows, and look at all labels; return what was inferred, as sentences.
+
+        Raises ModelError where model, rows, labels and optimizer don't go together.
+        """
+
+    @abstractmethod
+    def get_weights(self) -> Weights:
+        """Return a copy of every entry of the model's state."""
+
+    @abstractmethod
+    def set_weights(self, weights: Weights) -> None:
+        """Take over weights of the same names, shapes and dtypes."""
+
+    @abstractmethod
+    def fit(
+        self, data: Any, *, epochs: int, batch_size: int, lr: float, optimizer: Any, seed: int, **local: Any
+    ) -> Metrics:
+        """Train on the rows with a fresh optimizer; return `loss`, the mean over the rows of the last epoch.
+
+        seed: fixes the order of rows and everything random in the model
+        """
+
+    @abstractmethod
+    def evaluate(self, data: Any) -> Metrics:
+        """Return the metrics over the rows; the mean over data sets weighted by size is the metric of their union."""
+
+    @abstractmethod
+    def native(self, weights: Weights) -> Any:
+        """Return the framework's own model with these weights, ready for prediction and independent of this one."""
+
+    @abstractmethod
+    def save(self, path: Path, weights: Weights, format: str) -> None:
+        """Write the model with these weights to `path` in one of `formats`."""
+
+
+def framework_of(model: Any) -> str:
+    """Return the registered name of the adapter that takes an object, or an empty string; imports no framework."""
+    for base in type(model).__mro__:
+        if name := _BASE_CLASSES.get(f"{base.__module__}.{base.__qualname__}"):
+            return name
+    others = (name for name in registry.names("models") if name not in _BASE_CLASSES.values())
+    return next((name for name in others if registry.get("models", name).handles(model)), "")
+
+
+def find(name: str, namespace: Mapping[str, Any]) -> Any:
+    """Return the user's model: a variable's value, or what a file holds.
+
+    Raises NameNotFoundError, with the models that the namespace has, or ModelError for a file that is refused.
+    """
+    if name in namespace:
+        return namespace[name]
+    path = Path(name)
+    if path.suffix in _SUFFIXES:
+        if not path.is_file():
+            raise ModelError(f"there is no file {name}", f"the current folder is {Path.cwd()}")
+        return registry.get("models", _SUFFIXES[path.suffix]).load(path)
+    there = [key for key, value in namespace.items() if not key.startswith("_") and framework_of(value)]
+    raise NameNotFoundError(
+        f"there is no variable {name!r} in this notebook",
+        f"{nearest(name, there)}models here: {', '.join(there)}"
+        if there
+        else f"define it in the cell ({name} = ...), or name another one with --model",
+    )
+
+
+@contextmanager
+def seeded(seed: int, code: str) -> Iterator[None]:
+    """Fix the random state of every framework that is loaded, or that `code` is about to import."""
+    with ExitStack() as stack:
+        for base, name in _BASE_CLASSES.items():
+            package = base.partition(".")[0]
+            imported = re.search(rf"^\s*(import|from)\s+{package}\b", code, re.MULTILINE)
+            if package in sys.modules or (imported and importlib.util.find_spec(package)):
+                stack.enter_context(registry.get("models", name).seeded(seed))
+        yield
+
+
+def wrap(model: Any, name: str, **options: Any) -> Model:
+    """Return the adapter for a user's model. Raises ModelError for an object that no adapter takes."""
+    framework = framework_of(model)
+    if framework:
+        adapter: Model = registry.get("models", framework)(model, **options)
+        return adapter
+    kinds = ", ".join(registry.names("models"))
+    if isinstance(model, type):
+        raise ModelError(f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)")
+    raise ModelError(f"{name!r} is {type(model).__name__}, which is no model of a known framework", f"known: {kinds}")

@@ -1,0 +1,223 @@
+"""PyTorch: any `nn.Module`, trained by a plain loop over batches."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from fusion_nb import data as rows_of
+from fusion_nb.errors import ModelError, OptionError
+from fusion_nb.models.base import Model
+from fusion_nb.models.torch import files, losses, optimizers
+from fusion_nb.types import Metrics, Weights
+
+#: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit its caches.
+_EVALUATION_BATCH = 128
+
+
+class TorchModel(Model):
+    """Any `nn.Module`; float32 in and out unless the model says otherwise.
+
+    loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output, target)
+    device: "auto" takes CUDA, then Apple's MPS, then the CPU
+    """
+
+    formats: ClassVar = {
+        "pt": "model.pt",
+        "safetensors": "model.safetensors",
+        "whole": "model_whole.pt",
+        "torchscript": "model.torchscript.pt",
+        "pt2": "model.pt2",
+        "onnx": "model.onnx",
+    }
+    packages: ClassVar = ("torch",)
+
+    def __init__(self, module: nn.Module, *, loss: Any = "", device: str = "auto") -> None:
+        self.device = _device(device)
+        self.module = copy.deepcopy(module).to(self.device)
+        self._loss = loss
+        self._objective: losses.Objective | None = None
+        self._example = torch.empty(0)
+        floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
+        self._dtype = floating[0] if floating else torch.float32
+        self._takes_numbers = any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules())
+        self._has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules())
+
+    def clone(self) -> TorchModel:
+        """Return an independent copy; only the module is copied, what was inferred about it is shared."""
+        other = copy.copy(self)
+        other.module = copy.deepcopy(self.module)
+        return other
+
+    @classmethod
+    def load(cls, path: Path) -> nn.Module:
+        """Return the whole model in a `.pt` file. Raises ModelError for a file that holds more than torch.nn layers."""
+        return files.load(path)
+
+    @classmethod
+    def seeded(cls, seed: int) -> AbstractContextManager[Any]:
+        """Fix PyTorch's random state while a model is being built, and give the user's own back afterwards."""
+        return _seeded(seed, _device("auto"))
+
+    def check(self, rows: Any, labels: np.ndarray, *, lr: float, optimizer: Any) -> list[str]:
+        """Try a few rows and infer the loss; return what was inferred. Raises ModelError or OptionError."""
+        trainable = [p for p in self.module.parameters() if p.requires_grad]
+        if not trainable:
+            raise ModelError("the model has no parameter that training may change", "set requires_grad_(True) on some")
+        optimizers.make(optimizer, trainable, lr)
+        x, _ = next(self._batches(rows, [np.arange(min(2, rows_of.size(rows)))]))
+        self._example = x[:1].cpu()
+        output = self._try(x)
+        self._objective = losses.named(self._loss, output, labels) if self._loss else losses.infer(output, labels)
+        self.metrics = self._objective.metrics
+        notes = [f"loss: {self._objective.name} ({self._objective.why})"]
+        if isinstance(rows, tuple) and rows[0].dtype == np.uint8 and not self._takes_numbers:
+            notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]")
+        if self.device.type != "cpu":
+            notes.append(f"device: {self.device}")
+        return notes
+
+    def get_weights(self) -> Weights:
+        """Return a copy of every tensor of the state dict; bfloat16 travels as float32, which holds it exactly."""
+        return {
+            name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy().copy()
+            for name, tensor in self.module.state_dict().items()
+            if isinstance(tensor, Tensor)
+        }
+
+    def set_weights(self, weights: Weights) -> None:
+        """Copy weights into the module's own tensors."""
+        own = self.module.state_dict()
+        with torch.no_grad():
+            for name, array in weights.items():
+                own[name].copy_(torch.from_numpy(np.asarray(array)))
+
+    def fit(
+        self, data: Any, *, epochs: int, batch_size: int, lr: float, optimizer: Any, seed: int, **local: Any
+    ) -> Metrics:
+        """Train with a fresh optimizer. Raises Stopped through `gate`; stops at once when the loss is not finite."""
+        if unknown := local.keys() - self.supports:
+            raise OptionError(f"a PyTorch model can't honour {', '.join(sorted(unknown))}", "use another fusion")
+        objective = self._ready()
+        self.module.train()
+        with _seeded(seed, self.device) as generator:
+            steps = optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
+            for _ in range(epochs):
+                total = torch.zeros((), device=self.device)
+                for x, y in self._batches(data, self._shuffle(rows_of.size(data), batch_size, generator)):
+                    self.gate()
+                    output = self.module(x)
+                    loss = objective.loss(output, objective.target(y, output))
+                    steps.zero_grad(set_to_none=True)
+                    loss.backward()
+                    steps.step()
+                    total += loss.detach() * len(x)
+                mean = float(total) / rows_of.size(data)
+                if not np.isfinite(mean):
+                    break
+        return {"loss": mean}
+
+    def evaluate(self, data: Any) -> Metrics:
+        """Return the objective's metrics, averaged over the rows in float64."""
+        objective = self._ready()
+        self.module.eval()
+        count = rows_of.size(data)
+        totals: Metrics = {}
+        with torch.inference_mode():
+            for x, y in self._batches(data, _chunks(np.arange(count), _EVALUATION_BATCH)):
+                self.gate()
+                output = self.module(x)
+                for name, value in objective.measure(output, objective.target(y, output)).items():
+                    totals[name] = totals.get(name, 0.0) + value * len(x)
+        return {name: total / count for name, total in totals.items()}
+
+    def native(self, weights: Weights) -> nn.Module:
+        """Return an `nn.Module` of the user's own class with these weights, on the CPU and in evaluation mode."""
+        other = self.clone()
+        other.set_weights(weights)
+        return other.module.cpu().eval()
+
+    def save(self, path: Path, weights: Weights, format: str) -> None:
+        """Write the model with these weights."""
+        files.save(self.native(weights), path, format, self._example)
+
+    def _ready(self) -> losses.Objective:
+        if self._objective is None:
+            raise ModelError("the model was not checked against its data", "call check(rows, labels, ...) first")
+        return self._objective
+
+    def _try(self, x: Tensor) -> Tensor:
+        self.module.eval()
+        try:
+            output = self.module(x)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            # Where torch itself complains, the rows don't fit; anything else is a bug in the user's forward().
+            if "torch" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
+                raise
+            raise ModelError(
+                f"the model does not take rows of shape {tuple(x.shape[1:])}: {str(error).strip().splitlines()[0]}",
+                "match the first layer to the rows, or the rows to it (images need a channel axis for Conv2d)",
+            ) from error
+        if not isinstance(output, Tensor) or output.ndim == 0 or len(output) != len(x):
+            what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+            raise ModelError(
+                f"for {len(x)} rows the model returns {what}", "return one tensor with one entry for each row"
+            )
+        return output
+
+    def _batches(self, data: Any, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x, y) on the device for each array of row indices."""
+        if isinstance(data, tuple):
+            x, y = self._input(torch.from_numpy(np.ascontiguousarray(data[0]))), torch.from_numpy(np.asarray(data[1]))
+            for batch in batches:
+                index = torch.from_numpy(batch)
+                yield x[index].to(self.device), y[index].to(self.device)
+        else:
+            for x, y in DataLoader(data, batch_sampler=[batch.tolist() for batch in batches]):
+                yield self._input(x).to(self.device), y.to(self.device)
+
+    def _input(self, x: Tensor) -> Tensor:
+        if self._takes_numbers and not x.is_floating_point():
+            return x.long()
+        return x.to(self._dtype) / 255 if x.dtype == torch.uint8 else x.to(self._dtype)
+
+    def _shuffle(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
+        batches = _chunks(torch.randperm(count, generator=generator).numpy(), size)
+        if self._has_batch_norm and len(batches) > 1 and len(batches[-1]) == 1:
+            # BatchNorm can't take the variance of one row, so the last row joins the batch before it.
+            batches[-2:] = [np.concatenate(batches[-2:])]
+        return batches
+
+
+def _chunks(order: np.ndarray, size: int) -> list[np.ndarray]:
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+            return device
+        except (RuntimeError, AssertionError) as error:
+            raise OptionError(f"there is no device {name!r} here", "use auto, cpu, cuda or mps") from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
+    """Fix everything that is random in a model for a while, and give the user's own random state back afterwards."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)

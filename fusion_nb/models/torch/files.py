@@ -1,0 +1,129 @@
+"""PyTorch models as files: written in the formats that others read, and read without running what is inside."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusion_nb.errors import ExportError, FusionError, ModelError, missing_extra
+
+
+def save_state_dict(module: nn.Module, path: Path, example: Tensor) -> None:
+    """Write the weights alone: `model.load_state_dict(torch.load(path))` takes them."""
+    torch.save(module.state_dict(), path)
+
+
+def save_safetensors(module: nn.Module, path: Path, example: Tensor) -> None:
+    """Write the weights alone, in a format that can't hold code."""
+    try:
+        from safetensors.torch import save_model
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "the format 'safetensors'") from error
+    save_model(module, str(path))  # save_model and not save_file: tied weights share memory
+
+
+def save_whole(module: nn.Module, path: Path, example: Tensor) -> None:
+    """Write the whole module, as `torch.save(model)` does."""
+    torch.save(module, path)
+
+
+def save_torchscript(module: nn.Module, path: Path, example: Tensor) -> None:
+    """Write a TorchScript program: scripted where that works, else traced with one row."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript is old is known to whoever asks for it
+        try:
+            program = torch.jit.script(module)
+        except Exception:
+            program = torch.jit.trace(module, example)
+        program.save(str(path))
+
+
+def save_program(module: nn.Module, path: Path, example: Tensor) -> None:
+    """Write a `torch.export` program that takes any number of rows."""
+    # torch.export specialises on a batch of 1, so the example has two rows.
+    rows = torch.cat([example, example])
+    program = torch.export.export(module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows")},))
+    torch.export.save(program, path)
+
+
+def save_onnx(module: nn.Module, path: Path, example: Tensor) -> None:
+    """Write an ONNX graph that takes any number of rows."""
+    try:
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "the format 'onnx'") from error
+    rows = torch.cat([example, example])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is not installed
+        program = torch.onnx.export(
+            module, (rows,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("rows")},), verbose=False
+        )
+    assert program is not None
+    program.save(str(path))
+
+
+SAVERS: dict[str, Callable[[nn.Module, Path, Tensor], None]] = {
+    "pt": save_state_dict,
+    "safetensors": save_safetensors,
+    "whole": save_whole,
+    "torchscript": save_torchscript,
+    "pt2": save_program,
+    "onnx": save_onnx,
+}
+
+
+def save(module: nn.Module, path: Path, format: str, example: Tensor) -> None:
+    """Write a module in one of SAVERS. Raises ExportError where the format can't hold this model."""
+    try:
+        SAVERS[format](module, path, example)
+    except (OSError, FusionError):
+        raise
+    except Exception as error:  # the exporters of torch raise whatever they meet inside the model
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExportError(
+            f"this model can't be written as {format!r}: {first}", "pt and safetensors always work"
+        ) from error
+
+
+def load(path: Path) -> nn.Module:
+    """Return the module in a file written by `torch.save(model)`, running nothing that the file brings along.
+
+    Only classes of torch.nn are admitted. Raises ModelError, naming the class, for anything else.
+    """
+    try:
+        with torch.serialization.safe_globals(_admitted()):
+            found: Any = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        if refused := re.search(r"GLOBAL (\S+)", str(error)):
+            raise ModelError(
+                f"{path} is refused: it holds {refused[1]}, and only layers of torch.nn are read from a file",
+                "define the model in the notebook, load its weights, and give the variable's name with --model",
+            ) from None
+        reason = str(error).strip().splitlines()[0][:80]
+        raise ModelError(
+            f"{path} can't be read as a PyTorch file ({reason})", "is it complete? save it again"
+        ) from None
+    if not isinstance(found, nn.Module):
+        raise ModelError(
+            f"{path} holds {type(found).__name__}, not a model",
+            "build the model in the notebook, model.load_state_dict(torch.load(path)), and use --model NAME",
+        )
+    return found
+
+
+def _admitted() -> list[Any]:
+    modules = [kind for kind in vars(nn.modules).values() if inspect.isclass(kind) and issubclass(kind, nn.Module)]
+    # Transformer layers keep their activation function; a module's hooks and buffers live in these containers.
+    functions = [nn.functional.relu, nn.functional.gelu]
+    return [*modules, *functions, set]

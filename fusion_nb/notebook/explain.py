@@ -1,0 +1,57 @@
+"""Help on what can be chosen: names with their promise, and one component with its options."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from fusion_nb import registry
+from fusion_nb.errors import NameNotFoundError, OptionError, nearest
+from fusion_nb.notebook import options
+
+#: Kinds whose implementations bring a heavy framework, and so are listed without being imported.
+_HEAVY = ("models",)
+
+
+def listing(kinds: list[str]) -> str:
+    """Return the names of the given kinds, or of all, each with the sentence that it promises."""
+    if unknown := [kind for kind in kinds if kind not in registry.KINDS]:
+        known = ", ".join(registry.KINDS)
+        raise OptionError(
+            f"there is no kind {unknown[0]!r}", f"{nearest(unknown[0], registry.KINDS)}there are: {known}"
+        )
+    lines = []
+    for kind in kinds or registry.KINDS:
+        lines.append(f"{kind}:")
+        for name in registry.names(kind):
+            promise = "" if kind in _HEAVY else _promise(registry.get(kind, name))
+            lines.append(f"  {name:<14} {promise}".rstrip())
+    return "\n".join(lines)
+
+
+def component(name: str) -> str:
+    """Return what a command, fusion, split or data set does, and its options with their defaults."""
+    if name in options.COMMANDS:
+        does, words, own = options.COMMANDS[name]
+        flags = "".join(f"\n  --{flag:<12} {options.meaning(flag)}" for flag in own)
+        return f"%fusion {name} {words}\n  {does}{flags}"
+    for kind in registry.KINDS:
+        if name in registry.names(kind):
+            return _describe(kind, name, registry.get(kind, name))
+    known = [*options.COMMANDS, *(known for kind in registry.KINDS for known in registry.names(kind))]
+    raise NameNotFoundError(f"there is no help on {name!r}", f"{nearest(name, known)}%fusion list shows all names")
+
+
+def _describe(kind: str, name: str, implementation: Any) -> str:
+    lines = [f"{name} ({kind[:-1]})", inspect.getdoc(implementation) or ""]
+    for option in registry.signature_options(implementation):
+        default = "required" if option.required else f"default {option.default}"
+        allowed = f", {option.opt.allowed()}" if option.opt.allowed() else ""
+        lines.append(f"  {option.name}: {option.type.__name__}{allowed}, {default}  {option.opt.doc}")
+    first = next((option.name for option in registry.signature_options(implementation)), "")
+    use = {"fusions": "--fusion", "splits": "--split", "datasets": "--data", "engines": "--engine"}.get(kind)
+    return "\n".join([*lines, f"use: {use} {name}{f':{first}=...' if first else ''}"] if use else lines)
+
+
+def _promise(implementation: Any) -> str:
+    return (inspect.getdoc(implementation) or "").partition("\n")[0]

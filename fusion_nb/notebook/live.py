@@ -1,0 +1,110 @@
+"""The live view of a run in a cell's output: text and chart while it trains, a static result in their place after."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fusion_nb.charts import image_tag
+from fusion_nb.run import Run
+
+#: Drawing may take this share of the run's time.
+_SHARE = 0.05
+#: Seconds between two redraws at the least: no one sees more.
+_PAUSE = 0.3
+
+
+class Throttle:
+    """Says when to draw again, so that drawing takes at most a share of the time, by its measured cost."""
+
+    def __init__(self, share: float = _SHARE, pause: float = _PAUSE, clock: Callable[[], float] = time.perf_counter):
+        self._share, self._pause, self._clock = share, pause, clock
+        self._next = 0.0
+
+    def __call__(self, draw: Callable[[], None]) -> None:
+        """Draw now, or not at all if the last time is too recent."""
+        started = self._clock()
+        if started < self._next:
+            return
+        draw()
+        ended = self._clock()
+        self._next = ended + max(self._pause, (ended - started) * (1 / self._share - 1))
+
+
+class LiveView:
+    """Shows a run in the output of the cell that made it.
+
+    widgets: whether a person is looking at a front end that draws widgets; without one (nbconvert, papermill) there is
+             nothing to see until the end, and then the static result alone
+    """
+
+    def __init__(self, run: Run, *, widgets: bool) -> None:
+        from IPython.display import display
+
+        self._run = run
+        self._throttle = Throttle()
+        self._status: Any = None
+        self._chart: Any = None
+        if widgets:
+            import ipywidgets
+
+            self._status, self._chart = ipywidgets.HTML(), ipywidgets.HTML()
+            # Drawn empty first: the place is taken, and the page does not jump when the first round comes in.
+            self._status.value, self._chart.value = status_html(run), image_tag(run.result().chart())
+            shown: Any = {"application/vnd.jupyter.widget-view+json": _view(ipywidgets, self._status, self._chart)}
+            shown["text/plain"] = f"{run.name} is running; its result will stand here"
+            self._handle = display(shown, raw=True, display_id=True)
+        else:
+            self._handle = display({"text/plain": f"{run.name} is running"}, raw=True, display_id=True)
+        run.subscribe(self)
+
+    def __call__(self, run: Run) -> None:
+        """Show the state after a round or a change of status; runs in the training thread."""
+        if run.status in ("finished", "stopped", "failed"):
+            self._handle.update(run.result().mimebundle(), raw=True)
+            run.unsubscribe(self)  # what stands in this cell is final; more rounds are shown in the cell that asks
+        elif self._status is not None:
+            self._throttle(self._draw)
+
+    def _draw(self) -> None:
+        self._status.value = status_html(self._run)
+        if self._run.records:
+            self._chart.value = image_tag(self._run.result().chart())
+
+
+def _view(ipywidgets: Any, *children: Any) -> dict[str, Any]:
+    box = ipywidgets.VBox(children)
+    return {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+
+
+def status_html(run: Run) -> str:
+    """Return the status line; a screen reader says it whenever it changes."""
+    notes = "".join(f'<div style="opacity:.8">{html.escape(note)}</div>' for note in run.notes)
+    return f'<div role="status" aria-live="polite"><b>{html.escape(status_text(run))}</b></div>{notes}'
+
+
+def status_text(run: Run) -> str:
+    """Return where a run stands: round, latest metrics, time left."""
+    records = run.records
+    parts = [f"{run.name}: {run.status}, round {len(records)} of {run.planned}"]
+    if records:
+        latest = run.result().latest()
+        parts += [f"{name} {latest[name]:.3f}" for name in run.shown if name in latest]
+    if run.status == "running" and records:
+        parts.append(f"about {_duration(_seconds_left(run))} left")
+    if run.status in ("finished", "stopped", "failed") and run.reason:
+        parts.append(run.reason)
+    return ", ".join(parts)
+
+
+def _seconds_left(run: Run) -> float:
+    recent = run.records[-5:]
+    return (run.planned - len(run.records)) * sum(record.seconds for record in recent) / len(recent)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

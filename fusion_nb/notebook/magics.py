@@ -1,0 +1,232 @@
+"""`%fusion` and `%%fusion`. Loading this must stay quick, so everything but IPython is imported inside functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+
+if TYPE_CHECKING:
+    from fusion_nb.notebook.options import Line
+    from fusion_nb.run import Run
+    from fusion_nb.spec import RunSpec
+
+
+@magics_class
+class FusionMagics(Magics):
+    """The magics of one IPython shell, and the runs that it has made."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self.runs: dict[str, Run] = {}
+
+    @line_cell_magic
+    def fusion(self, line: str, cell: str | None = None) -> Any:
+        """Train one model over several parties. `%fusion help` lists commands and options."""
+        from fusion_nb.errors import OptionError
+        from fusion_nb.notebook import options
+
+        if cell is None and not options.tokens(line):
+            line = "help"
+        read = options.read(line)
+        if cell is not None:
+            if read.command != "run":
+                raise OptionError(f"%%fusion {read.command} takes no cell", f"write %fusion {read.command} in one line")
+            return self._train(read, options.to_spec(read, cell))
+        command: Callable[[Line], Any] = getattr(self, f"_{read.command}")
+        return command(read)
+
+    # Training
+
+    def _run(self, line: Line) -> None:
+        from fusion_nb.notebook import options
+
+        self._train(line, options.to_spec(line))
+
+    def _train(self, line: Line, spec: RunSpec) -> None:
+        from fusion_nb.errors import OptionError
+        from fusion_nb.models import base
+        from fusion_nb.run import Run
+
+        name = line.own.get("name") or self._free_name()
+        if not name.isidentifier():
+            raise OptionError(f"--name {name!r} can't name a variable", "use letters, digits and underscores")
+        if spec.code:
+            with base.seeded(spec.seed, spec.code):
+                done = self.shell.run_cell(spec.code)
+            if error := done.error_before_exec or done.error_in_exec:
+                # It was shown with its full traceback. The cell must fail, but not show it a second time.
+                error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
+                raise error
+        run = Run(spec, self.shell.user_ns, name=name, on_thread=self._tie_thread())
+        self.runs[name] = run
+        self.shell.user_ns[name] = run
+        self._show(run, run.start, background="background" in line.own, quiet="quiet" in line.own)
+        # Binds `_` as a cell's value would, without showing the run a second time.
+        self.shell.displayhook.update_user_ns(run)
+
+    def _show(self, run: Run, launch: Callable[[], Any], *, background: bool, quiet: bool) -> None:
+        """Launch a run with a view of it in this cell's output, and wait for it unless it is for the background."""
+        from IPython.display import display
+
+        from fusion_nb.notebook.live import LiveView
+
+        widgets = self._is_interactive()
+        if not quiet and (widgets or background):
+            LiveView(run, widgets=widgets)
+        launch()
+        if background:
+            return
+        try:
+            run.wait()
+        finally:
+            if not quiet and not widgets:  # nobody saw it train; one static result is all there is
+                display(run.result().mimebundle(), raw=True)
+
+    def _is_interactive(self) -> bool:
+        """Whether a person looks on: a front end that can ask for input also draws widgets."""
+        kernel = getattr(self.shell, "kernel", None)
+        return bool(kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"))
+
+    def _tie_thread(self) -> Callable[[], None]:
+        """Return what ties a thread's output to this cell; without it, it lands in whichever cell runs then."""
+        if not hasattr(self.shell, "get_parent"):
+            return lambda: None
+        parent = self.shell.get_parent()
+        tie = getattr(self.shell, "set_thread_parent", self.shell.set_parent)
+        return lambda: tie(parent)
+
+    def _free_name(self) -> str:
+        """Return run, run_2, ...: the first that is no variable yet."""
+        name, number = "run", 1
+        while name in self.shell.user_ns:
+            number += 1
+            name = f"run_{number}"
+        return name
+
+    # Steering
+
+    def _stop(self, line: Line) -> None:
+        print(self._chosen(line).stop())
+
+    def _pause(self, line: Line) -> None:
+        print(_status(self._chosen(line).pause()))
+
+    def _resume(self, line: Line) -> None:
+        print(_status(self._chosen(line).resume()))
+
+    def _status(self, line: Line) -> None:
+        print(_status(self._chosen(line)))
+
+    def _more(self, line: Line) -> None:
+        from fusion_nb.spec import RunSpec
+
+        run = self._chosen(line)
+        rounds = RunSpec.of(rounds=line.options.get("rounds", 5)).rounds
+        self._show(run, lambda: run.more(rounds), background="background" in line.own, quiet=False)
+
+    # Looking
+
+    def _panel(self, line: Line) -> None:
+        print("The panel is not there yet. Until then: %fusion help lists every option, %fusion split shows a split.")
+
+    def _split(self, line: Line) -> Any:
+        from fusion_nb import charts
+        from fusion_nb.notebook import options
+        from fusion_nb.spec import divide
+
+        division = divide(options.to_spec(line), self.shell.user_ns)
+        for note in division.notes:
+            print(note)
+        counts = division.label_counts()
+        names = {label: division.class_name(label) for row in counts.values() for label in row}
+        return charts.split(counts, division.sizes(), names)
+
+    def _runs(self, line: Line) -> None:
+        print("\n".join(_status(run) for run in self.runs.values()) or "no run yet: %%fusion makes one")
+
+    def _compare(self, line: Line) -> Any:
+        from fusion_nb import charts
+        from fusion_nb.errors import RunError
+
+        chosen = {name: self._named(name) for name in line.words} or self.runs
+        if not chosen:
+            raise RunError("there is no run to compare", "%%fusion makes one")
+        histories = {name: run.history for name, run in chosen.items()}
+        return charts.compare(histories, next(iter(chosen.values())).shown)
+
+    def _export(self, line: Line) -> None:
+        from fusion_nb.errors import OptionError
+
+        if not line.words:
+            raise OptionError("%fusion export needs a folder", "write %fusion export run my_folder")
+        *run, folder = line.words
+        formats = line.own.get("format", "pt").split(",")
+        files = self._named(run[0]) if run else self._latest()
+        written = files.export(folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own)
+        print("\n".join(str(path) for path in written))
+
+    def _list(self, line: Line) -> None:
+        from fusion_nb.notebook import explain
+
+        print(explain.listing(line.words))
+
+    def _help(self, line: Line) -> None:
+        from fusion_nb.notebook import explain, options
+
+        print(explain.component(line.words[0]) if line.words else options.usage())
+
+    # Runs by name
+
+    def _chosen(self, line: Line) -> Run:
+        return self._named(line.words[0]) if line.words else self._latest()
+
+    def _latest(self) -> Run:
+        from fusion_nb.errors import RunError
+
+        if not self.runs:
+            raise RunError("there is no run yet", "%%fusion makes one")
+        return next(reversed(self.runs.values()))
+
+    def _named(self, name: str) -> Run:
+        from fusion_nb.errors import NameNotFoundError, nearest
+        from fusion_nb.run import Run
+
+        found = self.shell.user_ns.get(name, self.runs.get(name))
+        if isinstance(found, Run):
+            return found
+        raise NameNotFoundError(
+            f"no run is called {name!r}",
+            f"{nearest(name, self.runs)}there are: {', '.join(self.runs) or 'none yet'}",
+        )
+
+
+def _status(run: Run) -> str:
+    from fusion_nb.notebook.live import status_text
+
+    return status_text(run)
+
+
+def load(ip: Any) -> None:
+    """Register the magics in a shell, once."""
+    if any(isinstance(found, FusionMagics) for found in ip.magics_manager.registry.values()):
+        return
+    ip.register_magics(FusionMagics)
+    if getattr(ip, "Completer", None) is not None:
+        from fusion_nb.notebook.complete import matcher
+
+        made = matcher(ip.user_ns)
+        ip.Completer.custom_matchers.append(made)
+        ip.magics_manager.registry["FusionMagics"].matcher = made
+
+
+def unload(ip: Any) -> None:
+    """Take the magics away again; runs that are bound to variables stay usable."""
+    magics = ip.magics_manager.registry.pop("FusionMagics", None)
+    if magics is None:
+        return
+    for kind in ("line", "cell"):
+        ip.magics_manager.magics[kind].pop("fusion", None)
+    if getattr(magics, "matcher", None) in getattr(ip.Completer, "custom_matchers", ()):
+        ip.Completer.custom_matchers.remove(magics.matcher)

@@ -1,0 +1,224 @@
+"""Names of implementations, and how text such as `dirichlet:alpha=0.3` becomes one of them.
+
+A name stands for a built-in (a string here, imported on first use), for what a decorator registered in this
+process, or for an entry point of an installed package in the group `fusion_nb.<kind>`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Annotated, Any, get_args, get_origin
+
+from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, nearest
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "fusions": {
+        "fedavg": "fusion_nb.fusions.averaging:fedavg",
+        "iter_avg": "fusion_nb.fusions.averaging:iter_avg",
+    },
+    "splits": {
+        "iid": "fusion_nb.splits:iid",
+        "dirichlet": "fusion_nb.splits:dirichlet",
+        "shards": "fusion_nb.splits:shards",
+        "quantity": "fusion_nb.splits:quantity",
+        "by_key": "fusion_nb.splits:by_key",
+    },
+    "datasets": {
+        "digits": "fusion_nb.datasets:Digits",
+        "mnist": "fusion_nb.datasets:Mnist",
+        "mnist_pytorch": "fusion_nb.datasets:Mnist",
+        "npz": "fusion_nb.datasets:Npz",
+    },
+    "models": {"torch": "fusion_nb.models.torch:TorchModel"},
+    "engines": {"local": "fusion_nb.engines.local:LocalEngine"},
+}
+KINDS = tuple(BUILTIN)
+
+_registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+
+
+@dataclass(frozen=True)
+class Opt:
+    """What an option means and which values it takes: `alpha: Annotated[float, Opt("concentration", gt=0)] = 0.5`.
+
+    With `per_row` its text names a column or variable, and the component is given the values, one for each row.
+    """
+
+    doc: str
+    gt: float | None = None
+    ge: float | None = None
+    le: float | None = None
+    per_row: bool = False
+
+    def allowed(self) -> str:
+        """Return the bounds in words, such as `> 0`."""
+        bounds = {">": self.gt, ">=": self.ge, "<=": self.le}
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
+
+    def admits(self, value: Any) -> bool:
+        """Return whether a number lies within the bounds."""
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.le is None or value <= self.le)
+        )
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a component, as help, completion and panel show it."""
+
+    name: str
+    type: type
+    default: Any
+    opt: Opt
+
+    @property
+    def required(self) -> bool:
+        """Whether the component can't be made without it."""
+        return self.default is inspect.Parameter.empty
+
+
+def names(kind: str) -> list[str]:
+    """Return all names of a kind, sorted; entry points are listed without being imported."""
+    return sorted({*BUILTIN[kind], *_registered[kind], *(point.name for point in entry_points(group=_group(kind)))})
+
+
+def get(kind: str, name: str) -> Any:
+    """Return the implementation behind a name.
+
+    Raises NameNotFoundError with the nearest name, or MissingExtraError with the install line.
+    """
+    if name in _registered[kind]:
+        return _registered[kind][name]
+    if name in BUILTIN[kind]:
+        module, _, attribute = BUILTIN[kind][name].partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, f"{kind[:-1]} {name!r}") from error
+    for point in entry_points(group=_group(kind), name=name):
+        return point.load()
+    raise NameNotFoundError(
+        f"no {kind[:-1]} is called {name!r}",
+        f"{nearest(name, names(kind))}there are: {', '.join(names(kind))}",
+    )
+
+
+def register(kind: str, name: str, implementation: Any) -> None:
+    """Give an implementation a name in this process; a second registration replaces the first.
+
+    Raises OptionError for a name that a built-in has, or that can't be written as an option's value.
+    """
+    if name in BUILTIN[kind]:
+        raise OptionError(f"{name!r} is a built-in {kind[:-1]}", "give yours another name")
+    if not name.isidentifier():
+        raise OptionError(f"{name!r} can't name a {kind[:-1]}", "use letters, digits and underscores")
+    _registered[kind][name] = implementation
+
+
+def parse(text: str) -> tuple[str, dict[str, str]]:
+    """Split `name:option=value,option=value` into the name and its options, as text."""
+    name, _, rest = text.strip().partition(":")
+    options = {}
+    for pair in filter(None, rest.split(",")):
+        option, sign, value = pair.partition("=")
+        if not sign:
+            raise OptionError(
+                f"{text!r}: {pair!r} is not option=value", f"write it as {name}:option=value,option=value"
+            )
+        options[option.strip()] = value.strip()
+    return name.strip(), options
+
+
+def options(kind: str, name: str) -> list[Option]:
+    """Return the options of a component: the keyword-only parameters of its function or constructor."""
+    return signature_options(get(kind, name))
+
+
+def signature_options(implementation: Any) -> list[Option]:
+    """Return the keyword-only parameters of a function or class as options."""
+    found = []
+    for parameter in inspect.signature(implementation, eval_str=True).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            annotation, opt = parameter.annotation, Opt("")
+            if get_origin(annotation) is Annotated:
+                annotation, *notes = get_args(annotation)
+                opt = next((note for note in notes if isinstance(note, Opt)), opt)
+            kind = annotation if annotation in (int, float, bool, str) else _type_of(parameter.default)
+            found.append(Option(parameter.name, kind, parameter.default, opt))
+    return found
+
+
+def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
+    """Return the implementation that text such as `dirichlet:alpha=0.3` names, and its options as typed values.
+
+    Raises OptionError for an option it doesn't have, a value of the wrong type or out of range, or one missing.
+    """
+    name, given = parse(text)
+    implementation = get(kind, name)
+    known = {option.name: option for option in signature_options(implementation)}
+    for word in given:
+        if word not in known:
+            has = f"it has: {', '.join(known)}" if known else "it has no options"
+            raise OptionError(f"{kind[:-1]} {name!r} has no option {word!r}", f"{nearest(word, known)}{has}")
+    for option in known.values():
+        if option.required and option.name not in given:
+            raise OptionError(
+                f"{kind[:-1]} {name!r} needs the option {option.name!r}",
+                f"write it as {name}:{option.name}=...  ({option.opt.doc})",
+            )
+    return implementation, {
+        option: convert(f"{name}:{option}", value, known[option]) for option, value in given.items()
+    }
+
+
+def create(kind: str, text: str) -> Any:
+    """Return what the class or maker that `text` names returns for its options."""
+    implementation, chosen = bind(kind, text)
+    return implementation(**chosen)
+
+
+def convert(where: str, text: str, option: Option) -> Any:
+    """Return an option's text as a value of its type. Raises OptionError naming the option and what is allowed."""
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[option.type]
+    allowed = f"{wanted} {option.opt.allowed()}".strip()
+    try:
+        value = _truth(text) if option.type is bool else option.type(text)
+    except ValueError:
+        value = None
+    if value is None or (option.type in (int, float) and not option.opt.admits(value)):
+        raise OptionError(f"{where}={text} is not allowed", f"give {allowed}")
+    return value
+
+
+def decorator(kind: str, promote: Callable[[Any], Any] = lambda implementation: implementation) -> Callable[[Any], Any]:
+    """Return a decorator that registers a function or class under its own name, or under `name=`."""
+
+    def register_as(implementation: Any = None, *, name: str | None = None) -> Any:
+        if implementation is None:
+            return functools.partial(register_as, name=name)
+        register(kind, name or implementation.__name__, promote(implementation))
+        return implementation
+
+    return register_as
+
+
+def _group(kind: str) -> str:
+    return f"fusion_nb.{kind}"
+
+
+def _type_of(default: Any) -> type:
+    return type(default) if type(default) in (int, float, bool) else str
+
+
+def _truth(text: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]

@@ -1,0 +1,184 @@
+"""What a run came to: one record, and how it is told in a line, in a few lines, and in a saved notebook."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fusion_nb import charts
+from fusion_nb.history import History
+from fusion_nb.types import Metrics
+
+_MAX_ROWS = 10
+
+
+class Text(str):
+    """Text that a notebook shows as it is, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class PartyReport:
+    """One party's side of a run.
+
+    rows, test_rows: its training rows, and the test rows of its own
+    label_counts:    rows of each class, by the class's name; empty where labels are measurements
+    local:           metrics of its own model after its last local training, on its own test rows
+    fused:           metrics of the fused model on the same rows
+    """
+
+    id: str
+    rows: int
+    test_rows: int
+    label_counts: dict[str, int]
+    local: Metrics
+    fused: Metrics
+
+
+class Parties(list[PartyReport]):
+    """The parties' reports in order; also a table."""
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with one row for each party."""
+        import pandas as pd
+
+        rows = [
+            {"party": party.id, "rows": party.rows, "test_rows": party.test_rows}
+            | {f"local_{name}": value for name, value in party.local.items()}
+            | {f"fused_{name}": value for name, value in party.fused.items()}
+            | {f"label_{name}": count for name, count in party.label_counts.items()}
+            for party in self
+        ]
+        return pd.DataFrame(rows).set_index("party")
+
+    def table(self, metric: str, limit: int = _MAX_ROWS) -> list[list[str]]:
+        """Return header and rows as text, with a last line for parties beyond the limit."""
+        header = ["party", "rows", "test rows", f"local {metric}", f"fused {metric}"]
+        shown = [
+            [p.id, str(p.rows), str(p.test_rows), _number(p.local.get(metric)), _number(p.fused.get(metric))]
+            for p in self[:limit]
+        ]
+        more = [[f"and {len(self) - limit} more: run.parties", "", "", "", ""]] if len(self) > limit else []
+        return [header, *shown, *more]
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().to_html())
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything about a run that a reader of its card, or of the saved notebook, needs.
+
+    spec:    the options, as a mapping;  cell: text that repeats the run
+    status:  finished, stopped, failed, paused or running;  reason: why it ended, in words
+    monitor: the metric that decided `best_round`;  planned: rounds that were asked for
+    metrics: the two that charts and tables show
+    """
+
+    name: str
+    spec: dict[str, Any]
+    cell: str
+    status: str
+    reason: str
+    planned: int
+    monitor: str
+    metrics: Sequence[str]
+    best_round: int
+    history: History
+    parties: Parties
+    notes: Sequence[str]
+    initial_sha256: str
+
+    def headline(self) -> str:
+        """Return the run in one line."""
+        done = f"{self.name}: {self.status}, {len(self.history)} of {self.planned} rounds"
+        if self.reason:
+            done += f" ({self.reason})"
+        parts = [
+            done,
+            f"{self.spec['fusion']} over {len(self.parties)} {'party' if len(self.parties) == 1 else 'parties'}",
+        ]
+        if self.history:
+            latest = self.latest()
+            parts += [f"{name} {_number(latest[name])}" for name in self.metrics if name in latest]
+            parts.append(f"{sum(record.seconds for record in self.history):.1f} s")
+        if self.best_round and self.best_round != len(self.history):
+            best = self.history[self.best_round - 1].metrics[self.monitor]
+            parts.append(f"best {self.monitor} {_number(best)} in round {self.best_round}")
+        return ", ".join(parts)
+
+    def latest(self) -> Metrics:
+        """Return each of the fused model's metrics as last measured."""
+        found: Metrics = {}
+        for record in self.history:
+            found |= record.metrics
+        return found
+
+    def summary(self) -> Text:
+        """Return the run in a few lines: the headline, what was inferred, the parties, what was sent."""
+        lines = [self.headline(), *(f"  {note}" for note in self.notes)]
+        if self.history:
+            sent = sum(record.bytes_up + record.bytes_down for record in self.history)
+            lines.append(f"  sent: {_bytes(sent)} of weights in {len(self.history)} rounds, and no row of data")
+            failures = sum(len(record.failures) for record in self.history)
+            lines += [f"  failures: {failures}, see run.failures"] if failures else []
+        table = self.parties.table(self.monitor)
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        lines += [
+            "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table
+        ]
+        return Text("\n".join(lines))
+
+    def chart(self) -> charts.Chart:
+        """Return the curves."""
+        return charts.curves(self.history, self.metrics, self.planned)
+
+    def mimebundle(self) -> dict[str, Any]:
+        """Return what stays in a saved notebook, readable without a kernel, a widget or a trusted page.
+
+        HTML that survives an untrusted page (no style sheet, no SVG), the picture alone, and one line of text.
+        """
+        if not self.history:
+            return {"text/plain": self.headline()}
+        chart = self.chart()
+        caption = html.escape(self.headline())
+        notes = "".join(f"<div>{html.escape(note)}</div>" for note in self.notes)
+        page = (
+            f'<figure style="margin:0">{charts.image_tag(chart)}'
+            f'<figcaption style="font-weight:600">{caption}</figcaption></figure>'
+            f'<div style="opacity:.8">{notes}</div>{html_table(self.parties.table(self.monitor))}'
+        )
+        return {"text/html": page, "image/png": chart.png(), "text/plain": self.headline()}
+
+
+def html_table(rows: list[list[str]]) -> str:
+    """Return a small table whose header cells say what they head."""
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in rows[0])
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows[1:]
+    )
+    return f'<table style="margin:.5em 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if math.isfinite(value) and abs(value) < 1000 else f"{value:.3g}"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

@@ -1,0 +1,197 @@
+"""A run: a spec made into a federation, driven in the background, and asked for what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fusion_nb import charts, export
+from fusion_nb import weights as arithmetic
+from fusion_nb.driver import Driver
+from fusion_nb.errors import ExportError, RunError
+from fusion_nb.history import History
+from fusion_nb.result import Parties, PartyReport, Result, Text
+from fusion_nb.spec import RunSpec, build, divide
+from fusion_nb.stopping import Patience, Until
+from fusion_nb.types import Failure, Weights
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best round by the monitored metric, the fused weights that it left, and a model with them."""
+
+    round: int
+    metric: str
+    value: float
+    weights: Weights
+    model: Any
+
+
+class Run(Driver):
+    """One run of a spec, checked as far as it can be when it is made, and training once it is started.
+
+    spec:      what to run;  namespace: where the names in it are looked up
+
+    `model`, `history`, `parties`, `best`, `plot`, `summary` and `export` wait for a run that is under way, so that a
+    later cell never sees half a run; while it is paused they answer for the last whole round. `status`, `records`,
+    `failures` and `result` never wait.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        namespace: Mapping[str, Any],
+        *,
+        name: str = "run",
+        on_thread: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.spec = spec
+        self._division = divide(spec, namespace)
+        federation = build(spec, namespace, self._division)
+        self.monitor = spec.monitor or federation.model.metrics[0]
+        early: list[Callable[[History], str]] = [Until(spec.until)] if spec.until else []
+        early += [Patience(spec.patience, self.monitor)] if spec.patience else []
+        super().__init__(federation, spec.rounds, name=name, early=early, on_thread=on_thread)
+        self._label_counts = self._division.label_counts()
+        self._initial = federation.model.get_weights()
+        self._best_weights = self._initial
+        self._native: tuple[int, Any] = (-1, None)
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The two metrics of charts: the loss, and the one that people read."""
+        return "loss", next(name for name in (*self._federation.model.metrics[::-1], "train_loss") if name != "loss")
+
+    @property
+    def notes(self) -> list[str]:
+        """What was inferred from the model and the data, and warnings, as sentences."""
+        return list(self._division.notes)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Every failure of a party in a whole round, with its traceback."""
+        return [failure for record in self.records for failure in record.failures]
+
+    @property
+    def history(self) -> History:
+        """The rounds, as a list that answers by column."""
+        self._settle()
+        return self._federation.history
+
+    @property
+    def model(self) -> Any:
+        """The framework's own model with the fused weights of the last whole round, in evaluation mode."""
+        self._settle()
+        if self._native[0] != len(self.records):
+            self._native = (len(self.records), self._federation.model.native(self._weights()))
+        return self._native[1]
+
+    @property
+    def best(self) -> Best:
+        """The best round by the monitored metric. Raises RunError before the first whole round."""
+        self._settle()
+        record = self.records.best(self.monitor)
+        if record is None:
+            raise RunError(f"{self.name} has no whole round yet", f"{self.name}.more() trains some")
+        model = self._federation.model.native(self._best_weights)
+        return Best(record.round, self.monitor, record.metrics[self.monitor], self._best_weights, model)
+
+    @property
+    def parties(self) -> Parties:
+        """Per party: rows, label counts, and its own and the fused model's metrics on its own test rows."""
+        self._settle()
+        return self._parties()
+
+    def plot(self) -> charts.Chart:
+        """Return the curves of loss and accuracy per round."""
+        self._settle()
+        return self.result().chart()
+
+    def summary(self) -> Text:
+        """Return the run in a few lines."""
+        self._settle()
+        return self.result().summary()
+
+    def export(
+        self, path: str, format: str | Sequence[str] = "pt", *, which: str = "last", overwrite: bool = False
+    ) -> list[Path]:
+        """Write the fused model, a card, the history and the chart into a new folder, and return the files.
+
+        format: one or several of the model's formats (PyTorch: pt, safetensors, whole, torchscript, pt2, onnx)
+        which:  "last" or "best" round
+        Raises ExportError before anything is written where it can be known; the folder is written whole or not at all.
+        """
+        formats = [format] if isinstance(format, str) else list(format)
+        export.check_target(path, formats, list(self._federation.model.formats), overwrite)
+        if which not in ("last", "best"):
+            raise ExportError(f"which={which!r} is not allowed", "use 'last' or 'best'")
+        self._settle()
+        weights, round = self._weights(), len(self.records)
+        if which == "best":
+            weights, round = self.best.weights, self.best.round
+        return export.write(path, self.result(), self._federation.model, weights, round, formats, overwrite)
+
+    def result(self) -> Result:
+        """Return the run as one record, as it stands now."""
+        history = self.records
+        best = history.best(self.monitor)
+        return Result(
+            name=self.name,
+            spec=self.spec.model_dump(exclude_none=True),
+            cell=self.spec.to_cell(),
+            status=self.status,
+            reason=self.reason,
+            planned=self._target,
+            monitor=self.monitor,
+            metrics=self.shown,
+            best_round=best.round if best else 0,
+            history=history,
+            parties=self._parties(),
+            notes=self.notes,
+            initial_sha256=arithmetic.digest(self._initial),
+        )
+
+    def __repr__(self) -> str:
+        return self.result().headline()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        return self.result().mimebundle()
+
+    def _keep(self, history: History) -> None:
+        best = history.best(self.monitor)
+        if best is not None and best.round == len(history):
+            self._best_weights = self._federation.weights
+
+    def _weights(self) -> Weights:
+        return self._federation.weights or self._initial
+
+    def _parties(self) -> Parties:
+        history, metrics = self.records, self._federation.model.metrics
+        reports = Parties()
+        for party in self._federation.parties:
+            latest = {
+                kind: {m: v for m in metrics if (v := history.latest(party.id, kind + m)) is not None}
+                for kind in ("local_", "")
+            }
+            names = {self._division.class_name(label): count for label, count in self._label_counts[party.id].items()}
+            reports.append(
+                PartyReport(party.id, party.num_examples, party.num_test, names, latest["local_"], latest[""])
+            )
+        return reports
+
+
+def federate(model: Any, data: Any = "digits", *, background: bool = False, name: str = "run", **options: Any) -> Run:
+    """Run a federation from Python: the same options as the cell's, with the model and the data given as objects.
+
+    model: a model, or the path of its file;  data: arrays, a DataFrame, a Dataset, a list of these, or a name
+    background: return at once instead of when it has ended
+    """
+    namespace = {}
+    for option, value in (("model", model), ("data", data)):
+        if not isinstance(value, str):
+            namespace[option] = value
+        options[option] = value if isinstance(value, str) else option
+    run = Run(RunSpec.of(**options), namespace, name=name).start()
+    return run if background else run.wait()

@@ -1,0 +1,174 @@
+"""A run is data: everything that decides its curve, as one checked record, and how a federation is built from it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fusion_nb import registry
+from fusion_nb.division import Division, all_labels
+from fusion_nb.errors import OptionError, nearest
+from fusion_nb.federation import Federation
+from fusion_nb.models import base as models
+from fusion_nb.stopping import Until
+
+
+def _option(default: Any, doc: str, *aliases: str, choices: str = "", **bounds: Any) -> Any:
+    """Return a field: its help text, other names for the command line, and the registry that lists its choices."""
+    extra: dict[str, Any] = {"aliases": list(aliases), "choices": choices}
+    return Field(default, description=doc, json_schema_extra=extra, **bounds)
+
+
+class RunSpec(BaseModel):
+    """All options of a run. Magic, panel, service and YAML file produce one; nothing else starts a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = _option("model", "variable that holds the model, or a .pt file")
+    data: str = _option("digits", "variable, data set, .npz file, or several files", choices="datasets")
+    data_handler: str = _option("", "class with get_data() that reads the data", choices="datasets")
+    label: str = _option("", "column of a DataFrame that holds the label")
+    parties: int | None = _option(
+        None, "how many parties (default: 4, or as many as the data has)", "clients", "p", ge=1
+    )
+    split: str = _option("iid", "how rows are divided among parties", choices="splits")
+    holdout: float = _option(0.2, "share of each party's rows kept as its own test rows", ge=0, lt=1)
+    fusion: str = _option("fedavg", "aggregation rule", "algorithm", "a", choices="fusions")
+    rounds: int = _option(10, "rounds of local training and fusion", "r", ge=1)
+    epochs: int = _option(1, "passes over a party's rows in each round", "e", ge=1)
+    batch_size: int = _option(32, "rows in a batch", ge=1)
+    lr: float = _option(0.01, "learning rate of local training", gt=0, allow_inf_nan=False)
+    optimizer: str = _option("sgd", "the framework's own name, with options: sgd:momentum=0.9")
+    loss: str = _option("", "name or variable (default: inferred from model and labels)")
+    fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
+    quorum: float = _option(1.0, "share of a round's parties that must answer", gt=0, le=1)
+    until: str = _option("", 'stop early: "accuracy >= 0.95"')
+    patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
+    monitor: str = _option("", "metric that decides best and patience (default: accuracy, or loss)")
+    evaluate_every: int = _option(1, "rounds between two evaluations", ge=1)
+    seed: int = _option(0, "fixes split, cohorts, batches and, for a model built in the cell, its first weights", ge=0)
+    device: str = _option("auto", "auto, cpu, cuda or mps")
+    engine: str = _option("local", "where parties run", choices="engines")
+    code: str = Field("", description="the cell's body, which defines the model")
+
+    @classmethod
+    def of(cls, **options: Any) -> RunSpec:
+        """Return a checked spec. Raises OptionError that names the option, the value and what is allowed."""
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            raise _one_line(error) from None
+
+    @classmethod
+    def from_yaml(cls, text: str) -> RunSpec:
+        """Return the spec that `to_yaml` wrote. Raises OptionError for text that is none."""
+        return cls.of(**read_yaml(text))
+
+    def to_yaml(self) -> str:
+        """Return every option as YAML text that repeats the run, the cell's body included."""
+        return yaml.dump(self.model_dump(exclude_none=True), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+    def to_cell(self) -> str:
+        """Return a cell that repeats the run: `%%fusion` with the options that are not the default, and its body."""
+        chosen = self.model_dump(exclude_defaults=True, exclude={"code"})
+        line = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in chosen.items())
+        return f"%%fusion {line}\n{self.code}" if self.code else f"%fusion run {line}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block, so that a cell's body stays readable."""
+
+    def represent_str(self, text: str) -> Any:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def read_yaml(text: str) -> dict[str, Any]:
+    """Return the options in YAML text, unchecked. Raises OptionError for text that is no mapping."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise OptionError(f"the file is not YAML: {str(error).splitlines()[0]}", "see run.spec.to_yaml()") from None
+    if not isinstance(found, dict):
+        raise OptionError("the file holds no options", "write one a line, such as  rounds: 10")
+    return {str(name).replace("-", "_"): value for name, value in found.items()}
+
+
+def _one_line(error: ValidationError) -> OptionError:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        known = list(RunSpec.model_fields)
+        return OptionError(f"there is no option {name!r}", f"{nearest(name, known)}there are: {', '.join(known)}")
+    return OptionError(f"--{name.replace('_', '-')} {first['input']} is not allowed", f"give {allowed(name)}")
+
+
+def allowed(name: str) -> str:
+    """Return in words what a field takes, such as `a number > 0 and <= 1`."""
+    field = RunSpec.model_fields[name]
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    bounds = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
+    words = {int: "a whole number", int | None: "a whole number", float: "a number", str: "text"}
+    return " ".join([words[field.annotation], " and ".join(bounds)]).strip()  # type: ignore[index]
+
+
+def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> Division:
+    """Return the parties that a spec makes of its data; names are looked up in `namespace`."""
+    names = ("data", "data_handler", "label", "split", "parties", "holdout", "seed")
+    return Division.of(namespace, **{name: getattr(spec, name) for name in names})
+
+
+def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None = None) -> Federation:
+    """Return the federation that a spec describes, checked as far as it can be without training.
+
+    Names in the spec are looked up in `namespace`. Raises a FusionError for the first thing that doesn't fit;
+    what was inferred is added to `division.notes`.
+    """
+    fusion = registry.create("fusions", spec.fusion)
+    engine = registry.create("engines", spec.engine)
+    native = models.find(spec.model, namespace)
+    division = division or divide(spec, namespace)
+    model = models.wrap(native, spec.model, loss=_or_variable(spec.loss, namespace), device=spec.device)
+    optimizer = _or_variable(spec.optimizer, namespace)
+    labels = np.concatenate([all_labels(party) for party in division.parties])
+    division.notes += model.check(division.parties[0].train, labels, lr=spec.lr, optimizer=optimizer)
+    metrics = ["train_loss", *model.metrics]
+    if spec.until:
+        Until(spec.until).check(metrics)
+    if spec.monitor and spec.monitor not in metrics:
+        hint = f"{nearest(spec.monitor, metrics)}this run will have: {', '.join(metrics)}"
+        raise OptionError(f"--monitor names the metric {spec.monitor!r}, which this run does not have", hint)
+    orders = {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": spec.lr, "optimizer": optimizer}
+    return Federation(
+        parties=division.parties,
+        model=model,
+        fusion=fusion,
+        engine=engine,
+        orders=orders,
+        seed=spec.seed,
+        fraction=spec.fraction,
+        quorum=spec.quorum,
+        test=division.test,
+        evaluate_every=spec.evaluate_every,
+    )
+
+
+def _or_variable(name: str, namespace: Mapping[str, Any]) -> Any:
+    """Return the class or function that a name stands for in the notebook, or the name for the framework to know."""
+    return namespace[name] if callable(namespace.get(name)) else name
+
+
+def from_file(path: str) -> dict[str, Any]:
+    """Return the options in a YAML file, unchecked. Raises OptionError for a file that can't be read."""
+    try:
+        return read_yaml(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--config {path} can't be read ({error})", "write one with run.spec.to_yaml()") from None

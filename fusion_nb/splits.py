@@ -1,0 +1,179 @@
+"""Ways to divide rows among parties: plain functions of the labels, the number of parties and a random generator.
+
+Each returns one array of row indices for each party; together they hold every row exactly once.
+A split of your own is the same function under `@fusion_nb.split`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import numpy as np
+
+from fusion_nb import registry
+from fusion_nb.errors import SplitError
+from fusion_nb.registry import Opt
+
+Parts = list[np.ndarray]
+
+#: How often a random split is drawn again before a party without rows is accepted (and then reported by `check`).
+_TRIES = 100
+
+
+def iid(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> Parts:
+    """Shuffle the rows and deal them out evenly: every party sees the same mix."""
+    return np.array_split(rng.permutation(len(labels)), num_parties)
+
+
+def dirichlet(
+    labels: np.ndarray,
+    num_parties: int,
+    rng: np.random.Generator,
+    *,
+    alpha: Annotated[float, Opt("how even: 100 is nearly iid, 0.1 leaves each party a few classes", gt=0)] = 0.5,
+) -> Parts:
+    """Give each party a share of every class, drawn from a Dirichlet distribution.
+
+    Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual
+    Classification", 2019; per class as in Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos", ICDE 2022.
+    """
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise SplitError(
+            "the split 'dirichlet' divides by class, and these labels are measurements",
+            "use iid, quantity, shards (by sorted label) or by_key",
+        )
+
+    def draw() -> Parts:
+        parts: list[list[np.ndarray]] = [[] for _ in range(num_parties)]
+        for label in np.unique(labels):
+            rows = rng.permutation(np.flatnonzero(labels == label))
+            shares = rng.dirichlet(np.full(num_parties, alpha))
+            cuts = (np.cumsum(shares)[:-1] * len(rows)).round().astype(int)
+            for part, chunk in zip(parts, np.split(rows, cuts), strict=True):
+                part.append(chunk)
+        return [rng.permutation(np.concatenate(part)) for part in parts]
+
+    return _until_none_empty(draw)
+
+
+def shards(
+    labels: np.ndarray,
+    num_parties: int,
+    rng: np.random.Generator,
+    *,
+    per_party: Annotated[int, Opt("shards, and so at most about this many classes, for each party", ge=1)] = 2,
+) -> Parts:
+    """Sort the rows by label, cut them into equal shards, and deal each party some of them: the pathological split.
+
+    Source: McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep Networks from
+    Decentralized Data", AISTATS 2017.
+    """
+    # Shuffled first, so that which rows of a class share a shard does not depend on their order in the file.
+    shuffled = rng.permutation(len(labels))
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    pieces = np.array_split(by_label, num_parties * per_party)
+    order = rng.permutation(len(pieces)).reshape(num_parties, per_party)
+    return [rng.permutation(np.concatenate([pieces[i] for i in mine])) for mine in order]
+
+
+def quantity(
+    labels: np.ndarray,
+    num_parties: int,
+    rng: np.random.Generator,
+    *,
+    alpha: Annotated[float, Opt("how even the sizes are: 100 is nearly equal, 0.1 is a giant and dwarfs", gt=0)] = 0.5,
+) -> Parts:
+    """Give parties the same mix but different numbers of rows, drawn from a Dirichlet distribution.
+
+    Source: Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos: An Experimental Study", ICDE 2022.
+    """
+
+    def draw() -> Parts:
+        shares = rng.dirichlet(np.full(num_parties, alpha))
+        cuts = (np.cumsum(shares)[:-1] * len(labels)).round().astype(int)
+        return np.split(rng.permutation(len(labels)), cuts)
+
+    return _until_none_empty(draw)
+
+
+def by_key(
+    labels: np.ndarray,
+    num_parties: int,
+    rng: np.random.Generator,
+    *,
+    key: Annotated[str, Opt("a DataFrame column, or a variable with one id for each row", per_row=True)],
+) -> Parts:
+    """Follow a natural partition: rows with the same key (device, hospital, writer) stay together.
+
+    With fewer parties than keys, whole keys are dealt out at random, the largest first and to the smallest party.
+    """
+    keys = np.asarray(key)
+    names, member = np.unique(keys, return_inverse=True)
+    if len(keys) != len(labels):
+        raise SplitError(f"the key has {len(keys)} values for {len(labels)} rows", "give one key for each row")
+    if num_parties > len(names):
+        raise SplitError(
+            f"{num_parties} parties, but the key has only {len(names)} different values",
+            f"use --parties {len(names)} or fewer",
+        )
+    if num_parties == len(names):
+        return [np.flatnonzero(member == i) for i in range(len(names))]
+    parts: list[list[np.ndarray]] = [[] for _ in range(num_parties)]
+    sizes = np.zeros(num_parties)
+    counts = np.bincount(member)
+    for i in sorted(rng.permutation(len(names)), key=lambda i: -counts[i]):
+        smallest = int(np.argmin(sizes))
+        parts[smallest].append(np.flatnonzero(member == i))
+        sizes[smallest] += counts[i]
+    return [np.concatenate(part) for part in parts]
+
+
+def holdout(labels: np.ndarray, rows: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Divide one party's rows into training rows and its own test rows, class by class where classes are large enough.
+
+    A party with two rows or more keeps at least one of each; a party with one row trains on it.
+    """
+    num_test = min(max(round(fraction * len(rows)), 1), len(rows) - 1) if fraction else 0
+    if num_test <= 0:
+        return rows, rows[:0]
+    shuffled = rng.permutation(rows)
+    # Sorted by label and then taken at equal steps: each class gives its share, and the number is exact.
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")] if labels.ndim == 1 else shuffled
+    chosen = np.zeros(len(rows), dtype=bool)
+    chosen[np.floor((np.arange(num_test) + rng.random()) * len(rows) / num_test).astype(int)] = True
+    return rng.permutation(by_label[~chosen]), by_label[chosen]
+
+
+def check(parts: Sequence[np.ndarray], num_rows: int, names: Sequence[str], how: str) -> None:
+    """Raise SplitError unless every row was given to exactly one party and no party is empty."""
+    together = np.sort(np.concatenate(list(parts)))
+    if len(parts) != len(names) or not np.array_equal(together, np.arange(num_rows)):
+        raise SplitError(
+            f"the split {how!r} does not give every row to exactly one of {len(names)} parties",
+            "return one array of row indices for each party, without overlap and without gaps",
+        )
+    empty = [name for name, part in zip(names, parts, strict=True) if not len(part)]
+    if empty:
+        shown = ", ".join(empty[:3]) + (" ..." if len(empty) > 3 else "")
+        raise SplitError(
+            f"the split {how!r} leaves {len(empty)} of {len(names)} parties without rows ({shown})",
+            "use fewer parties, a more even split (a larger alpha, or iid), or another seed",
+        )
+
+
+def _until_none_empty(draw: Callable[[], Parts]) -> Parts:
+    for _ in range(_TRIES):
+        parts = draw()
+        if min(len(part) for part in parts):
+            break
+    return parts
+
+
+split = registry.decorator("splits")
+split.__doc__ = """Register a split under its own name, for `--split name`.
+
+>>> @split
+... def halves(labels, num_parties, rng):
+...     return np.array_split(np.arange(len(labels)), num_parties)
+"""

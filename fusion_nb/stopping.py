@@ -1,0 +1,74 @@
+"""When to stop early: predicates over the history, evaluated after every whole round."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fusion_nb.errors import OptionError, nearest
+from fusion_nb.history import History, better
+
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_CLAUSE = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
+
+
+@dataclass(frozen=True)
+class Until:
+    """Stop once every clause of `"accuracy >= 0.95 and loss < 0.2"` holds for the fused model.
+
+    A metric that a round did not measure does not hold. Raises OptionError for text of another form.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        self.clauses()
+
+    def clauses(self) -> list[tuple[str, str, float]]:
+        """Return the (metric, comparison, number) of each clause."""
+        matches = [_CLAUSE.match(clause) for clause in re.split(r"\band\b", self.text)]
+        if not all(matches):
+            raise OptionError(
+                f"--until can't read {self.text!r}",
+                "write a metric, one of >= > <= <, and a number, such as \"accuracy >= 0.95\"; join several with 'and'",
+            )
+        return [(m[1], m[2], float(m[3])) for m in matches if m]
+
+    def check(self, metrics: list[str]) -> None:
+        """Raise OptionError if a clause names a metric that the run will not have."""
+        for metric, _, _ in self.clauses():
+            if metric not in metrics:
+                raise OptionError(
+                    f"--until names the metric {metric!r}, which this run does not have",
+                    f"{nearest(metric, metrics)}it will have: {', '.join(metrics)}",
+                )
+
+    def __call__(self, history: History) -> str:
+        """Return the reason to stop, or an empty string."""
+        latest = history[-1].metrics
+        holds = all(_OPERATORS[sign](latest.get(metric, math.nan), number) for metric, sign, number in self.clauses())
+        return f"{self.text} after round {history[-1].round}" if holds else ""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Stop once the monitored metric has not improved for `rounds` measured rounds in a row."""
+
+    rounds: int
+    metric: str
+
+    def __call__(self, history: History) -> str:
+        """Return the reason to stop, or an empty string."""
+        values = [record.metrics[self.metric] for record in history if self.metric in record.metrics]
+        best, since = math.nan, 0
+        for value in values:
+            best, since = (value, 0) if better(self.metric, value, best) else (best, since + 1)
+        return f"no better {self.metric} for {self.rounds} rounds" if since >= self.rounds else ""

@@ -1,0 +1,125 @@
+"""Arithmetic on named arrays: the mean that streams, and the few measures that fusions share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from fusion_nb.types import Update, Weights
+
+
+def tree_map(function: Callable[..., np.ndarray], first: Weights, *rest: Weights) -> Weights:
+    """Return `function` applied to the entries of one or more weights, name by name."""
+    return {name: function(array, *(other[name] for other in rest)) for name, array in first.items()}
+
+
+def zeros_like(weights: Weights) -> Weights:
+    """Return weights of the same names, shapes and dtypes, all zero."""
+    return tree_map(np.zeros_like, weights)
+
+
+def copy(weights: Weights) -> Weights:
+    """Return weights that share no memory with the given ones."""
+    return tree_map(np.copy, weights)
+
+
+def num_bytes(weights: Weights) -> int:
+    """Return the size of all entries in bytes, as they travel."""
+    return sum(array.nbytes for array in weights.values())
+
+
+def norm(weights: Weights) -> float:
+    """Return the Euclidean norm over all floating entries, in float64."""
+    floating = (array for array in weights.values() if np.issubdtype(array.dtype, np.inexact))
+    return float(np.sqrt(sum(float(np.sum(np.abs(array.astype(np.float64)) ** 2)) for array in floating)))
+
+
+def distance(a: Weights, b: Weights) -> float:
+    """Return the Euclidean distance between two weights over their floating entries."""
+    floating = {name: array for name, array in a.items() if np.issubdtype(array.dtype, np.inexact)}
+    return norm(tree_map(lambda x, y: x.astype(np.float64) - y, floating, b))
+
+
+def digest(weights: Weights) -> str:
+    """Return the SHA-256 of names, dtypes, shapes and values, whatever file format holds them."""
+    sha = hashlib.sha256()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name])
+        sha.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def misfit(weights: Weights, like: Weights) -> str:
+    """Return what is wrong with `weights` where they should look like `like`, or an empty string.
+
+    Checked in this order: names, shapes, dtypes, and that every number is finite.
+    """
+    if weights.keys() != like.keys():
+        return f"its entries are named differently: {', '.join(sorted(weights.keys() ^ like.keys())[:3])}"
+    for name, array in weights.items():
+        if array.shape != like[name].shape:
+            return f"{name!r} has shape {array.shape}, not {like[name].shape}"
+        if array.dtype != like[name].dtype:
+            return f"{name!r} is {array.dtype}, not {like[name].dtype}"
+        if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
+            return f"{name!r} holds numbers that are not finite (NaN or infinity)"
+    return ""
+
+
+class RunningMean:
+    """A weighted mean that keeps one accumulator, however many weights are added.
+
+    Floating entries are summed in float64 (complex128 for complex ones) and cast back. Integer and boolean entries,
+    such as BatchNorm's `num_batches_tracked`, are averaged and rounded to the nearest; integers are summed as
+    differences from the first value, so that counters beyond 2**53 keep their last digit when all agree.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._sums: Weights = {}
+        self._dtypes: dict[str, np.dtype] = {}
+        self._anchors: Weights = {}
+
+    def add(self, weights: Weights, weight: float) -> None:
+        """Add one set of weights. `weight` must not be negative."""
+        if not self._sums:
+            self._dtypes = {name: array.dtype for name, array in weights.items()}
+            self._anchors = {n: a.copy() for n, a in weights.items() if np.issubdtype(a.dtype, np.integer)}
+            self._sums = tree_map(lambda a: np.zeros(a.shape, _wide(a.dtype)), weights)
+        for name, array in weights.items():
+            wide: np.ndarray = array.astype(_wide(array.dtype))
+            if name in self._anchors:
+                wide -= self._anchors[name]
+            wide *= weight
+            self._sums[name] += wide
+        self.total += weight
+
+    def mean(self) -> Weights:
+        """Return the mean, with the names, shapes and dtypes of what was added.
+
+        Raises ValueError when nothing was added, or only with weight 0.
+        """
+        if not self.total:
+            raise ValueError("the mean of no updates is undefined: every weight was 0")
+        return {name: self._finish(name, np.asarray(total / self.total)) for name, total in self._sums.items()}
+
+    def _finish(self, name: str, mean: np.ndarray) -> np.ndarray:
+        dtype = self._dtypes[name]
+        if name in self._anchors:
+            return np.asarray(self._anchors[name] + np.rint(mean).astype(dtype))
+        return mean >= 0.5 if dtype == np.bool_ else mean.astype(dtype)
+
+
+def _wide(dtype: np.dtype) -> type:
+    return np.complex128 if np.issubdtype(dtype, np.complexfloating) else np.float64
+
+
+def weighted_mean(updates: Iterable[Update], weight: Callable[[Update], float]) -> Weights:
+    """Return the mean of the updates' weights, reading the updates once and keeping one accumulator."""
+    mean = RunningMean()
+    for update in updates:
+        mean.add(update.weights, weight(update))
+    return mean.mean()
