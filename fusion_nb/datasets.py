@@ -97,8 +97,9 @@ class Mnist:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        # allow_pickle=False: an array of Python objects is a program, and reading data must not run one.
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file:
+            # allow_pickle=False: an array of Python objects is a program, and reading data must not run one.
+            stored = np.load(file, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} holds a single array", "save several with np.savez(path, x_train=..., ...)")
             return {name: stored[name] for name in stored.files}

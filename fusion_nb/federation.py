@@ -5,6 +5,7 @@ It knows parties, an engine and a fusion by what they promise in `types`, and no
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,11 @@ class Federation:
         per_party = {party: dict(found) for party, found in answers.metrics.items()}
         if is_last or number % self.evaluate_every == 0:
             metrics |= self._evaluate(weights, number, per_party)
+            if not math.isfinite(metrics.get("loss", 0.0)):
+                raise DivergedError(
+                    f"the loss of the fused model became {metrics['loss']} in round {number}",
+                    "use a smaller --lr, or look at run.parties for one whose rows are extreme",
+                )
         record = RoundRecord(
             round=number,
             metrics=metrics,

@@ -65,14 +65,12 @@ class Party:
         """Train from the given weights on its own rows; report the loss, and the trained model on its own test rows."""
         model.set_weights(weights)
         fitted = model.fit(self.train, seed=seeds.number(seed, "fit", round, self.id), **local)
-        if not math.isfinite(fitted["loss"]):
-            raise DivergedError(
-                f"the training loss of {self.id} became {fitted['loss']} in round {round}",
-                "use a smaller --lr, or look for extreme values in this party's rows",
-            )
+        self._check("training", fitted["loss"], round)
         metrics = {f"train_{name}": value for name, value in fitted.items()}
         if self.num_test:
-            metrics |= {f"local_{name}": value for name, value in model.evaluate(self.test).items()}
+            measured = model.evaluate(self.test)
+            self._check("test", measured["loss"], round)
+            metrics |= {f"local_{name}": value for name, value in measured.items()}
         return Update(self.id, model.get_weights(), self.num_examples, metrics)
 
     def evaluate(self, model: Any, *, weights: Weights) -> Update:
@@ -82,3 +80,10 @@ class Party:
             model.set_weights(weights)
             metrics = model.evaluate(self.test)
         return Update(self.id, {}, self.num_test, metrics)
+
+    def _check(self, which: str, loss: float, round: int) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the {which} loss of {self.id} became {loss} in round {round}",
+                "use a smaller --lr, or look for extreme values in this party's rows",
+            )

@@ -68,6 +68,9 @@ class Parties(list[PartyReport]):
         more = [[f"and {len(self) - limit} more: run.parties", "", "", "", ""]] if len(self) > limit else []
         return [header, *shown, *more]
 
+    def __repr__(self) -> str:
+        return str(self.to_frame().to_string()) if self else "no parties"
+
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html())
 

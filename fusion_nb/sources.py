@@ -45,7 +45,7 @@ def read(text: str, namespace: Mapping[str, Any], *, handler: str = "", label: s
     if text in namespace:
         shadowed = text in registry.names("datasets")
         note = (f"data: your variable {text!r}, not the set of that name",) if shadowed else ()
-        return _from_object(namespace[text], text, label, key, note)
+        return _from_object(namespace, text, label, key, note)
     if text in registry.names("datasets"):
         return _from_handler(registry.get("datasets", text), "")
     paths = [path for part in text.split(",") for path in (sorted(glob.glob(part)) or [part])]
@@ -110,7 +110,8 @@ def _from_handler(handler: Any, path: str) -> Source:
     return _pool(*found, name=path or handler.__name__)
 
 
-def _from_object(value: Any, name: str, label: str, key: str, notes: tuple[str, ...] = ()) -> Source:
+def _from_object(namespace: Mapping[str, Any], name: str, label: str, key: str, notes: tuple[str, ...]) -> Source:
+    value = namespace[name]
     if isinstance(value, list):  # a list is parties, a tuple is one data set
         return _already_split({f"party {i + 1}": _pair(part, name, label) for i, part in enumerate(value)})
     if isinstance(value, dict) and {"x_train", "y_train"} <= value.keys():
@@ -121,6 +122,8 @@ def _from_object(value: Any, name: str, label: str, key: str, notes: tuple[str, 
     if isinstance(value, dict):
         return _already_split({str(party): _pair(part, name, label) for party, part in value.items()})
     if _is_frame(value):
+        if key and key not in value.columns and key not in namespace:
+            raise _no_column(key, [str(column) for column in value.columns])
         train, chosen = _frame_pair(value, name, label, drop=key)
         columns = {str(column): value[column].to_numpy() for column in value.columns}
         return _pool(train, None, name=name, columns=columns, notes=(*notes, f"label: the column {chosen!r}"))
@@ -259,8 +262,11 @@ def column(source: Source, name: str, namespace: Mapping[str, Any]) -> np.ndarra
         return source.columns[name]
     if name in namespace:
         return _array(namespace[name], name)
-    known = list(source.columns)
-    raise NameNotFoundError(
-        f"key={name}: there is no such column and no such variable",
-        f"{nearest(name, known)}columns: {', '.join(known)}" if known else "give the name of an array of ids",
+    raise _no_column(name, list(source.columns))
+
+
+def _no_column(name: str, columns: list[str]) -> NameNotFoundError:
+    return NameNotFoundError(
+        f"there is no column and no variable {name!r} to divide by",
+        f"{nearest(name, columns)}columns: {', '.join(columns)}" if columns else "give the name of an array of ids",
     )

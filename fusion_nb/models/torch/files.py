@@ -6,6 +6,7 @@ import inspect
 import logging
 import pickle
 import re
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -110,7 +111,7 @@ def load(path: Path) -> nn.Module:
                 f"{path} is refused: it holds {refused[1]}, and only layers of torch.nn are read from a file",
                 "define the model in the notebook, load its weights, and give the variable's name with --model",
             ) from None
-        reason = str(error).strip().splitlines()[0][:80]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:80]
         raise ModelError(
             f"{path} can't be read as a PyTorch file ({reason})", "is it complete? save it again"
         ) from None
@@ -123,7 +124,10 @@ def load(path: Path) -> nn.Module:
 
 
 def _admitted() -> list[Any]:
-    modules = [kind for kind in vars(nn.modules).values() if inspect.isclass(kind) and issubclass(kind, nn.Module)]
+    # Some layers hold helper layers that torch.nn does not export, so its modules are searched, not its names.
+    inside = [module for name, module in sys.modules.items() if name.startswith("torch.nn.modules.")]
+    found = {kind for module in inside for kind in vars(module).values() if inspect.isclass(kind)}
+    modules = [kind for kind in found if issubclass(kind, nn.Module) and kind.__module__.startswith("torch.nn.modules.")]
     # Transformer layers keep their activation function; a module's hooks and buffers live in these containers.
     functions = [nn.functional.relu, nn.functional.gelu]
     return [*modules, *functions, set]

@@ -59,7 +59,9 @@ class Objective:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that go with the task, the monitored one first."""
-        return ("loss", "mse", "mae") if self.task == "numbers" else ("accuracy", "loss")
+        if self.task != "numbers":
+            return "accuracy", "loss"
+        return ("loss", "mae") if self.name == "mse" else ("loss", "mse", "mae")
 
     def target(self, y: Tensor, output: Tensor) -> Tensor:
         """Return labels in the type and shape that the loss compares with such an output."""
@@ -73,7 +75,8 @@ class Objective:
         measured = {"loss": float(self.loss(output, target))}
         if self.task == "numbers":
             error = (output - target).double()
-            return measured | {"mse": float((error**2).mean()), "mae": float(error.abs().mean())}
+            found = {"mse": float((error**2).mean()), "mae": float(error.abs().mean())}
+            return measured | {name: found[name] for name in self.metrics if name in found}
         if self.task == "classes":
             right = output.argmax(1) == target
         else:

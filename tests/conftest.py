@@ -1,0 +1,85 @@
+"""What tests share: a small model, small data, an IPython shell, and the real data where it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+CELL = "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU(), nn.Linear(16, 10))\n"
+DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    """240 rows of 5 numbers in 3 classes that a small network separates."""
+    rng = np.random.default_rng(0)
+    y = np.arange(240) % 3
+    x = rng.normal(size=(240, 5)) + np.eye(3, 5)[y] * 3
+    return x.astype(np.float32), y
+
+
+@pytest.fixture
+def net() -> Callable[..., Any]:
+    """A maker of a small network whose first weights are always the same."""
+    import torch
+    from torch import nn
+
+    def make(inputs: int = 5, outputs: int = 3, *last: Any) -> nn.Module:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            return nn.Sequential(nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, outputs), *last)
+
+    return make
+
+
+@pytest.fixture
+def mnist(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the real data; the test is skipped where it is absent."""
+    if not (DATA / "mnist.npz").is_file():
+        pytest.skip("mnist.npz is not here: set FUSION_NB_DATA to its folder")
+    monkeypatch.setenv("FUSION_NB_DATA", str(DATA))
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def _shell() -> Any:
+    from IPython.testing.globalipapp import start_ipython
+
+    return start_ipython()
+
+
+@pytest.fixture
+def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An IPython shell with the extension loaded, in an empty folder. `ip.run(cell)` returns what was seen."""
+    from IPython.utils.capture import capture_output
+
+    monkeypatch.chdir(tmp_path)
+    _shell.reset()
+    _shell.run_line_magic("load_ext", "fusion_nb")
+
+    def run(cell: str) -> SimpleNamespace:
+        with capture_output() as seen:
+            done = _shell.run_cell(cell)
+        return SimpleNamespace(
+            error=done.error_before_exec or done.error_in_exec,
+            result=done.result,
+            text=seen.stdout + seen.stderr,
+            outputs=[output.data for output in seen.outputs],
+        )
+
+    shell = SimpleNamespace(run=run, ns=_shell.user_ns, shell=_shell)
+    yield shell
+    _shell.run_line_magic("unload_ext", "fusion_nb")

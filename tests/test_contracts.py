@@ -1,0 +1,116 @@
+"""What every registered fusion, split, engine and model promises. A new one is held to it without a new test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fusion_nb import registry
+from fusion_nb import weights as arithmetic
+from fusion_nb.errors import SplitError
+from fusion_nb.spec import RunSpec, build
+from fusion_nb.types import Engine, Fusion, Update, Weights
+
+
+def some_weights(seed: int) -> Weights:
+    rng = np.random.default_rng(seed)
+    return {
+        "layer.weight": rng.normal(size=(3, 2)).astype(np.float32),
+        "layer.bias": rng.normal(size=2),
+        "norm.mean": rng.normal(size=4).astype(np.float16),
+        "norm.num_batches_tracked": np.array(10 * seed + 2**60, dtype=np.int64),
+        "mask": rng.random(3) > 0.5,
+        "scale": np.array(rng.normal(), dtype=np.float32),
+    }
+
+
+def updates() -> list[Update]:
+    return [Update(f"party {i}", some_weights(i), 10 * i) for i in range(1, 4)]
+
+
+def fuse(name: str, given: list[Update]) -> Weights:
+    fusion = registry.create("fusions", name)
+    start = some_weights(0)
+    return fusion.fuse(start, iter(given), fusion.init(start))[0]
+
+
+def same(a: Weights, b: Weights, tolerance: float = 0.0) -> bool:
+    return a.keys() == b.keys() and all(np.allclose(a[n], b[n], rtol=tolerance, atol=tolerance) for n in a)
+
+
+@pytest.mark.parametrize("name", registry.names("fusions"))
+class TestEveryFusion:
+    def test_is_a_fusion(self, name: str) -> None:
+        assert isinstance(registry.create("fusions", name), Fusion)
+
+    def test_agreement_is_a_fixed_point(self, name: str) -> None:
+        agreed = [Update(f"party {i}", some_weights(7), 3 * i + 1) for i in range(3)]
+        assert same(fuse(name, agreed), some_weights(7), 1e-15)
+
+    def test_order_of_arrival_is_irrelevant(self, name: str) -> None:
+        assert same(fuse(name, updates()), fuse(name, updates()[::-1]), 1e-7)
+
+    def test_names_shapes_and_dtypes_survive(self, name: str) -> None:
+        assert not arithmetic.misfit(fuse(name, updates()), some_weights(0))
+
+    def test_inputs_are_untouched(self, name: str) -> None:
+        given = updates()
+        fuse(name, given)
+        assert all(same(update.weights, fresh.weights) for update, fresh in zip(given, updates(), strict=True))
+
+    def test_explains_itself(self, name: str) -> None:
+        assert "Source:" in (registry.get("fusions", name).__doc__ or "")
+
+
+def some_labels() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 10, 500)
+
+
+def divide(name: str, seed: int, num_parties: int = 5) -> list[np.ndarray]:
+    split, options = registry.bind("splits", name + (":key=k" if name == "by_key" else ""))
+    if name == "by_key":
+        options["key"] = np.random.default_rng(2).integers(0, 7, 500)
+    return split(some_labels(), num_parties, np.random.default_rng(seed), **options)
+
+
+@pytest.mark.parametrize("name", registry.names("splits"))
+class TestEverySplit:
+    def test_gives_every_row_once(self, name: str) -> None:
+        parts = divide(name, 0)
+        assert len(parts) == 5
+        assert sorted(np.concatenate(parts)) == list(range(500))
+
+    def test_same_seed_same_split(self, name: str) -> None:
+        assert all(np.array_equal(a, b) for a, b in zip(divide(name, 3), divide(name, 3), strict=True))
+
+    def test_one_party_gets_everything(self, name: str) -> None:
+        assert [len(part) for part in divide(name, 0, num_parties=1)] == [500]
+
+    def test_explains_itself(self, name: str) -> None:
+        assert registry.get("splits", name).__doc__
+
+
+@pytest.mark.parametrize("name", registry.names("engines"))
+class TestEveryEngine:
+    def test_gives_the_curve(self, name: str, rows: Any, net: Any) -> None:
+        namespace = {"model": net(), "data": rows}
+
+        def curve(engine: str) -> list[dict[str, float]]:
+            spec = RunSpec.of(data="data", engine=engine, parties=6, fraction=0.5, lr=0.1, split="dirichlet:alpha=1")
+            return [dict(record.metrics) for record in build(spec, namespace).rounds(3)]
+
+        assert curve(name) == curve("local")
+
+    def test_is_an_engine(self, name: str) -> None:
+        engine = registry.create("engines", name)
+        assert isinstance(engine, Engine)
+        engine.close()
+        engine.close()
+
+
+def test_a_split_refuses_measurements_where_it_needs_classes() -> None:
+    split, options = registry.bind("splits", "dirichlet")
+    with pytest.raises(SplitError, match="measurements"):
+        split(np.linspace(0, 1, 50), 3, np.random.default_rng(0), **options)

@@ -1,0 +1,415 @@
+"""The loop and its thread: cohorts, quorum, whole rounds, and every way to start, hold, stop and continue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fusion_nb import Run, RunSpec, federate, fusion
+from fusion_nb.errors import DivergedError, FusionError, Interrupted, OptionError, PartyError, RunError
+from fusion_nb.history import History, better
+from fusion_nb.spec import build
+from fusion_nb.stopping import Patience, Until
+from fusion_nb.types import Failure, RoundRecord, Update
+
+
+def run_of(rows: Any, model: Any, **options: Any) -> Run:
+    defaults: dict[str, Any] = {"lr": 0.1, "rounds": 4}
+    return Run(RunSpec.of(data="data", **defaults | options), {"model": model, "data": rows})
+
+
+class Faulty(nn.Module):
+    """A network that does something once it has seen a number of batches, in whichever copy it lives."""
+
+    seen = 0
+
+    def __init__(self, after: int, fault: Callable[[], Any]) -> None:
+        super().__init__()
+        self.layer, self.after, self.fault = nn.Linear(5, 3), after, fault
+        Faulty.seen = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            Faulty.seen += 1
+            if Faulty.seen > self.after:
+                self.fault()
+        return self.layer(x)
+
+    def __deepcopy__(self, memo: Any) -> Faulty:
+        seen = Faulty.seen
+        other = Faulty(self.after, self.fault)
+        other.load_state_dict(self.state_dict())
+        Faulty.seen = seen
+        return other
+
+
+class TestRounds:
+    def test_it_learns_and_every_record_is_whole(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=8).start().wait()
+        assert [record.round for record in run.history] == list(range(1, 9))
+        assert run.history["accuracy"][-1] > 0.9 > run.history["accuracy"][0]
+        size = sum(p.numel() * 4 for p in net().parameters())
+        assert all(record.bytes_up == record.bytes_down == 4 * size for record in run.history)
+        assert set(run.history[-1].party_metrics["party 1"]) == {
+            *("train_loss", "local_loss", "local_accuracy", "loss", "accuracy")
+        }
+
+    def test_one_party_is_plain_training(self, rows: Any, net: Any) -> None:
+        federated = run_of(rows, net(), parties=1, rounds=3, epochs=2).start().wait()
+        steps = run_of(rows, net(), parties=1, rounds=3, epochs=2, fusion="iter_avg").start().wait()
+        assert federated.history["loss"] == steps.history["loss"]
+
+    def test_same_seed_same_curve_and_another_seed_another(self, rows: Any, net: Any) -> None:
+        dropout = nn.Sequential(*net(), nn.Dropout(0.3))
+        curves = [run_of(rows, dropout, seed=s, fraction=0.5).start().wait().history["loss"] for s in (3, 3, 4)]
+        assert curves[0] == curves[1] != curves[2]
+
+    def test_the_fused_model_is_the_weighted_mean_of_the_parties(self, rows: Any, net: Any) -> None:
+        seen: list[Update] = []
+
+        @fusion
+        def spying(weights: Any, updates: Any) -> Any:
+            seen.extend(updates)
+            total = sum(update.num_examples for update in seen)
+            return {
+                name: sum(u.weights[name].astype(np.float64) * (u.num_examples / total) for u in seen).astype(
+                    np.float32
+                )
+                for name in weights
+            }
+
+        options = {"rounds": 1, "split": "quantity:alpha=1"}
+        mine = run_of(rows, net(), fusion="spying", **options).start().wait()
+        theirs = run_of(rows, net(), **options).start().wait()
+        for name, tensor in theirs.model.state_dict().items():
+            assert np.allclose(tensor, mine.model.state_dict()[name], atol=1e-7)
+        assert len({update.num_examples for update in seen}) > 1
+
+    def test_a_cohort_is_a_function_of_seed_and_round(self, rows: Any, net: Any) -> None:
+        namespace = {"model": net(), "data": rows}
+        first, again = (build(RunSpec.of(data="data", parties=20, fraction=0.25, seed=9), namespace) for _ in range(2))
+        cohorts = [first.cohort(round) for round in range(1, 9)]
+        assert cohorts == [again.cohort(round) for round in range(1, 9)]
+        assert {len(cohort) for cohort in cohorts} == {5}
+        assert len(set(cohorts)) > 4
+        order = [party.id for party in first.parties]
+        assert all(list(cohort) == sorted(cohort, key=order.index) for cohort in cohorts)
+        assert len(build(RunSpec.of(data="data", fraction=0.01), namespace).cohort(1)) == 1
+
+    def test_the_central_test_set_is_what_counts(self, rows: Any, net: Any) -> None:
+        x, y = rows
+        run = run_of(((x[:200], y[:200]), (x[200:], y[200:])), net(), rounds=1).start().wait()
+        with torch.no_grad():
+            right = run.model(torch.tensor(x[200:])).argmax(1).numpy() == y[200:]
+        assert run.history["accuracy"][-1] == pytest.approx(right.mean())
+
+    def test_without_one_the_parties_rows_together_are(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=1, split="quantity:alpha=0.5").start().wait()
+        tests = [(p.test_rows, p.fused["loss"]) for p in run.parties]
+        assert run.history["loss"][-1] == pytest.approx(
+            np.average([m for _, m in tests], weights=[n for n, _ in tests])
+        )
+
+    def test_evaluation_every_few_rounds_and_always_at_the_end(self, rows: Any, net: Any) -> None:
+        history = run_of(rows, net(), rounds=5, evaluate_every=3).start().wait().history
+        assert np.isnan(history["accuracy"]).tolist() == [True, True, False, True, False]
+
+    def test_batch_norm_is_fused_sanely(self, rows: Any) -> None:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+        run = run_of(rows, model, rounds=6, parties=5, split="dirichlet:alpha=1").start().wait()
+        assert run.history["accuracy"][-1] > 0.8
+        assert run.model.state_dict()["1.num_batches_tracked"].dtype == torch.int64
+        assert int(run.model.state_dict()["1.num_batches_tracked"]) > 6
+
+    def test_memory_does_not_grow_with_parties(self, rows: Any, net: Any) -> None:
+        federation = build(RunSpec.of(data="data", parties=60), {"model": net(), "data": rows})
+        alive, most = 0, 0
+
+        class Counted(dict):  # type: ignore[type-arg]
+            def __init__(self, *given: Any) -> None:
+                nonlocal alive, most
+                super().__init__(*given)
+                alive += 1
+                most = max(most, alive)
+
+            def __del__(self) -> None:
+                nonlocal alive
+                alive -= 1
+
+        federation.setup()
+        worker = federation.engine._model  # type: ignore[attr-defined]
+        original = worker.get_weights
+        worker.get_weights = lambda: Counted(original())
+        next(federation.rounds(1))
+        assert most <= 3
+
+    def test_a_fusion_may_ask_what_the_model_cannot_honour(self, rows: Any, net: Any) -> None:
+        @fusion
+        class Proximal:
+            local = {"mu": 0.1}  # noqa: RUF012
+
+            def init(self, weights: Any) -> None: ...
+
+            def fuse(self, weights: Any, updates: Any, state: Any) -> Any: ...
+
+        with pytest.raises(OptionError, match="asks every party for mu, which a TorchModel can't honour"):
+            run_of(rows, net(), fusion="Proximal")
+
+
+class TestFailures:
+    def test_the_users_exception_keeps_its_type_and_traceback(self, rows: Any) -> None:
+        def broken() -> None:
+            raise ZeroDivisionError("in my model")
+
+        run = run_of(rows, Faulty(40, broken), rounds=5)
+        with pytest.raises(ZeroDivisionError, match="in my model") as caught:
+            run.start().wait()
+        assert any("broken" in frame.name for frame in caught.traceback)
+        assert "last whole round is kept" in caught.value.__notes__[0]
+        assert run.status == "failed"
+        assert len(run.history) == 1
+        assert run.model(torch.tensor(rows[0])).shape == (240, 3)
+
+    def test_a_quorum_lets_a_round_go_on(self, rows: Any, net: Any) -> None:
+        x, y = rows
+        far = (np.full((30, 5), 1e30, dtype=np.float32), y[:30])
+        parties = {"good": (x[:100], y[:100]), "fine": (x[100:], y[100:]), "broken": far}
+        run = run_of(parties, net(), rounds=2, quorum=0.6).start().wait()
+        assert [failure.party for failure in run.failures] == ["broken"] * 2
+        assert run.history[-1].metrics["train_loss"] < 10
+        assert run.history[-1].bytes_up < run.history[-1].bytes_down
+        with pytest.raises(DivergedError, match="training loss of broken became nan in round 1"):
+            run_of(parties, net()).start().wait()
+
+    def test_numbers_that_are_not_finite_name_party_and_round_and_keep_the_last_good_round(
+        self, rows: Any, net: Any
+    ) -> None:
+        run = run_of(rows, net(), lr=1e25)
+        with pytest.raises(DivergedError, match=r"party 1 became (nan|inf) in round 1") as caught:
+            run.start().wait()
+        assert "--lr" in caught.value.hint
+        assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), net().parameters(), strict=True))
+
+    def test_a_failure_without_its_exception_is_told_by_its_line(self, rows: Any, net: Any) -> None:
+        federation = build(RunSpec.of(data="data"), {"model": net(), "data": rows})
+        federation.setup()
+        federation.engine.run = lambda *a, **k: iter([Failure("party 2", "OSError: away")])  # type: ignore[method-assign]
+        with pytest.raises(PartyError, match="party 2: OSError: away"):
+            next(federation.rounds(1))
+        assert not federation.history
+
+    def test_a_fusion_that_returns_nonsense_is_named(self, rows: Any, net: Any) -> None:
+        @fusion
+        def forgetful(weights: Any, updates: Any) -> Any:
+            return {name: array for name, array in weights.items() if "bias" in name}
+
+        with pytest.raises(PartyError, match="unusable weights in round 1"):
+            run_of(rows, net(), fusion="forgetful").start().wait()
+
+
+@pytest.fixture
+def held(rows: Any) -> Iterator[tuple[Run, threading.Event]]:
+    """A run of 6 rounds that waits at its first batch until the event is set."""
+    gate = threading.Event()
+    run = run_of(rows, Faulty(0, lambda: gate.wait(20)), rounds=6)
+    yield run, gate
+    gate.set()
+    run.stop()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited 20 s in vain"
+        time.sleep(0.005)
+
+
+class TestDriving:
+    def test_start_returns_at_once_and_wait_waits(self, held: Any) -> None:
+        run, gate = held
+        assert run.status == "ready"
+        run.start()
+        assert run.status == "running"
+        run.wait(timeout=0.1)
+        assert run.status == "running"
+        gate.set()
+        assert run.wait().status == "finished"
+
+    def test_stop_keeps_the_last_whole_round_and_more_goes_on(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=1000)
+        run.subscribe(lambda run: run.stop(wait=False) if len(run.records) == 3 else None)
+        run.start().wait()
+        assert (run.status, len(run.history)) == ("stopped", 3)
+        weights = run.best.weights
+        assert weights is not None
+        whole = run_of(rows, net(), rounds=5).start().wait()
+        run._listeners.clear()
+        run.more(2).wait()
+        assert run.status == "finished"
+        assert run.history["loss"] == whole.history["loss"]
+
+    def test_pause_step_resume(self, held: Any) -> None:
+        run, gate = held
+        run.start()
+        run.pause()
+        gate.set()
+        assert run.status == "paused"
+        run.step()
+        until(lambda: len(run.records) == 1 and run.status == "paused")
+        assert run.model is not None
+        run.resume().wait()
+        assert (run.status, len(run.history)) == ("finished", 6)
+
+    def test_a_paused_run_can_be_stopped(self, held: Any) -> None:
+        run, gate = held
+        run.start().pause()
+        gate.set()
+        assert run.stop().status == "stopped"
+        assert len(run.history) == 0
+
+    def test_stepping_from_the_start(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=3)
+        run.step()
+        until(lambda: run.status == "paused")
+        assert len(run.records) == 1
+        run.resume().wait()
+        run.step().wait()
+        assert len(run.history) == 4
+
+    def test_more_while_running_adds_rounds(self, held: Any) -> None:
+        run, gate = held
+        run.start().more(2)
+        gate.set()
+        assert len(run.wait().history) == 8
+
+    def test_what_makes_no_sense_is_refused(self, held: Any, rows: Any, net: Any) -> None:
+        run, gate = held
+        for nonsense in (run.pause, run.resume):
+            with pytest.raises(RunError, match="ready"):
+                nonsense()
+        run.start()
+        for nonsense in (run.start, run.step, run.resume):
+            with pytest.raises(RunError, match="running"):
+                nonsense()
+        gate.set()
+        run.wait()
+        with pytest.raises(RunError, match="finished"):
+            run.start()
+        with pytest.raises(OptionError, match="rounds=0"):
+            run.more(0)
+        with pytest.raises(RunError, match="no whole round"):
+            _ = run_of(rows, net()).best
+
+    def test_an_interrupt_stops_cleanly_and_is_an_error(self, held: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        run, gate = held
+        run.start()
+        original, calls = run._join, []
+
+        def interrupted(timeout: float | None) -> None:
+            if not calls:
+                calls.append(1)
+                gate.set()
+                until(lambda: len(run.records) >= 1)
+                raise KeyboardInterrupt
+            original(timeout)
+
+        monkeypatch.setattr(run, "_join", interrupted)
+        with pytest.raises(Interrupted, match="was stopped after round"):
+            run.wait()
+        assert run.status in ("stopped", "finished")
+        assert run.model is not None
+
+    def test_a_later_cell_waits_for_the_run(self, held: Any) -> None:
+        run, gate = held
+        run.start()
+        threading.Timer(0.2, gate.set).start()
+        assert len(run.history) == 6
+
+    def test_a_listener_that_fails_does_not_end_the_training(self, rows: Any, net: Any, capsys: Any) -> None:
+        run = run_of(rows, net())
+        run.subscribe(lambda run: 1 / 0)
+        assert run.start().wait().status == "finished"
+        assert capsys.readouterr().err.count("ZeroDivisionError") == 1
+
+    def test_the_model_stays_the_same_object_until_it_changes(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=1).start().wait()
+        before = run.model
+        assert run.model is before
+        run.more(1).wait()
+        assert run.model is not before
+
+    def test_no_thread_is_left(self, rows: Any, net: Any) -> None:
+        before = threading.active_count()
+        run_of(rows, net()).start().wait()
+        assert threading.active_count() == before
+
+
+class TestEarlyStopping:
+    def test_until(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=50, until="accuracy >= 0.9 and loss < 5").start().wait()
+        assert len(run.history) < 50
+        assert run.history["accuracy"][-1] >= 0.9 > run.history["accuracy"][-2]
+        assert (run.status, run.reason) == (
+            "finished",
+            f"accuracy >= 0.9 and loss < 5 after round {len(run.history)}",
+        )
+        assert len(run.more(2).wait().history) > len(run.records) - 1
+
+    @pytest.mark.parametrize(
+        "text", ["accuracy", "accuracy = 1", "accuracy >= high", "__import__('os')", "a > 1 or b > 2"]
+    )
+    def test_other_text_is_refused(self, text: str) -> None:
+        with pytest.raises(OptionError, match="can't read"):
+            Until(text)
+
+    def test_patience(self) -> None:
+        def history(*losses: float) -> History:
+            return History(RoundRecord(i + 1, {"loss": v}, {}, (), 0, 0, 0) for i, v in enumerate(losses))
+
+        assert not Patience(2, "loss")(history(3, 2, 2.5))
+        assert Patience(2, "loss")(history(3, 2, 2.5, 2.5)) == "no better loss for 2 rounds"
+        assert not Patience(2, "loss")(history(3, 2, 2.5, 1))
+
+    def test_best_is_the_best_rounds_model(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=6, monitor="train_loss", lr=0.5).start().wait()
+        best = run.best
+        assert best.value == min(run.history["train_loss"])
+        again = run_of(rows, best.model, rounds=1, lr=1e-12, seed=0).start().wait()
+        assert again.history["loss"][0] == pytest.approx(run.history["loss"][best.round - 1], rel=1e-4)
+
+
+class TestHistory:
+    def test_columns_frame_and_json(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=3).start().wait()
+        frame = run.history.to_frame()
+        assert frame.index.tolist() == [1, 2, 3]
+        assert frame["loss"].tolist() == run.history["loss"]
+        assert '"party_metrics"' in run.history.to_json()
+        assert isinstance(run.history[1:], History)
+        assert run.history.party("party 2", "accuracy")[-1] == run.parties[1].fused["accuracy"]
+        with pytest.raises(OptionError, match="did you mean 'accuracy'"):
+            _ = run.history["acuracy"]
+
+    def test_better_knows_the_direction_and_nan(self) -> None:
+        assert better("accuracy", 0.9, 0.8)
+        assert better("loss", 0.8, 0.9)
+        assert better("loss", 0.8, float("nan"))
+        assert not better("loss", float("nan"), 0.8)
+
+
+def test_federate_takes_objects_and_names(rows: Any, net: Any) -> None:
+    assert federate(net(), rows, rounds=1).status == "finished"
+    background = federate(
+        nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "digits", background=True, rounds=2, name="b"
+    )
+    assert len(background.history) == 2
+    with pytest.raises(FusionError, match="there is no option 'round'"):
+        federate(net(), rows, round=1)

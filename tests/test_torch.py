@@ -1,0 +1,369 @@
+"""The PyTorch adapter: what it infers, what it refuses, and that training does what plain PyTorch would do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fusion_nb import data
+from fusion_nb.errors import FusionError, ModelError, OptionError
+from fusion_nb.models import base
+from fusion_nb.models.torch import TorchModel, files, losses, optimizers
+
+X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+CLASSES = np.arange(40) % 3
+
+
+def checked(module: nn.Module, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any) -> TorchModel:
+    model = TorchModel(module, device="cpu", **options)
+    model.check((x, y), data.labels((x, y)), lr=0.1, optimizer="sgd")
+    return model
+
+
+def fit(model: TorchModel, rows: Any, **options: Any) -> dict[str, float]:
+    orders: dict[str, Any] = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd", "seed": 1}
+    return model.fit(rows, **orders | options)
+
+
+class Functional(nn.Module):
+    def __init__(self, last: Any) -> None:
+        super().__init__()
+        self.layer, self.last = nn.Linear(4, 3), last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.layer(x)).view(len(x), -1)
+
+
+class TestInference:
+    @pytest.mark.parametrize(
+        ("module", "y", "name"),
+        [
+            (nn.Linear(4, 3), CLASSES, "cross_entropy"),
+            (nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(1)), CLASSES, "nll"),
+            (nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), CLASSES, "nll_of_probabilities"),
+            (Functional(lambda out: F.log_softmax(out, dim=1)), CLASSES, "nll"),
+            (Functional(lambda out: out), CLASSES, "cross_entropy"),
+            (nn.Linear(4, 1), X[:, 0], "mse"),
+            (nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)), X[:, 0], "mse"),
+            (nn.Linear(4, 1), CLASSES, "mse"),
+            (nn.Linear(4, 1), CLASSES % 2, "bce_logits"),
+            (nn.Sequential(nn.Linear(4, 1), nn.Sigmoid()), CLASSES % 2, "bce"),
+            (nn.Linear(4, 2), X[:, :2], "mse"),
+            (nn.Linear(4, 2), (X[:, :2] > 0).astype(int), "bce_logits"),
+        ],
+    )
+    def test_the_loss_fits_output_and_labels(self, module: nn.Module, y: np.ndarray, name: str) -> None:
+        model = TorchModel(module, device="cpu")
+        notes = model.check((X, y), y, lr=0.1, optimizer="sgd")
+        assert notes[0].startswith(f"loss: {name} (")
+        assert np.isfinite(fit(model, (X, y))["loss"])
+        assert set(model.evaluate((X, y))) == set(model.metrics)
+
+    def test_the_loss_can_be_named_or_given(self) -> None:
+        def mine(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return F.cross_entropy(output, target, label_smoothing=0.1)
+
+        for loss in ("cross_entropy", "nn.CrossEntropyLoss", "MultiMarginLoss", mine, nn.CrossEntropyLoss()):
+            assert checked(nn.Linear(4, 3), loss=loss).metrics == ("accuracy", "loss")
+        assert checked(nn.Linear(4, 1), X[:, 0], loss="huber").metrics == ("loss", "mse", "mae")
+        with pytest.raises(ModelError, match="did you mean 'cross_entropy'"):
+            checked(nn.Linear(4, 3), loss="cross_entropi")
+
+    @pytest.mark.parametrize(
+        ("module", "y", "said"),
+        [
+            (nn.Linear(4, 2), CLASSES, "2 outputs, but labels run from 0 to 2"),
+            (nn.Linear(4, 3), CLASSES + 1, "labels run from 1 to 3"),
+            (nn.Linear(4, 3), CLASSES - 1, "labels run from -1 to 1"),
+            (nn.Linear(4, 3), X[:, 0], "the labels are measurements"),
+            (nn.Linear(5, 3), CLASSES, r"does not take rows of shape \(4,\)"),
+            (nn.Conv2d(1, 2, 3), CLASSES, "does not take rows"),
+            (
+                nn.Sequential(nn.Linear(4, 1), nn.Flatten(0), nn.Unflatten(0, (1, -1))),
+                CLASSES,
+                "the model returns shape",
+            ),
+            (nn.LSTM(4, 3), CLASSES, "the model returns tuple"),
+            (nn.Flatten(), CLASSES, "no parameter that training may change"),
+        ],
+    )
+    def test_what_does_not_fit_is_said_before_training(self, module: nn.Module, y: np.ndarray, said: str) -> None:
+        with pytest.raises((ModelError, RuntimeError), match=said):
+            checked(module, y)
+
+    def test_a_bug_in_the_users_forward_keeps_its_type(self) -> None:
+        with pytest.raises(NameError, match="undefined_name"):
+            checked(Functional(lambda out: undefined_name))  # noqa: F821
+
+    def test_bytes_are_scaled_and_this_is_said(self) -> None:
+        x = (np.abs(X) * 50).astype(np.uint8)
+        model = TorchModel(nn.Linear(4, 3), device="cpu")
+        assert any("scaled to [0, 1]" in note for note in model.check((x, CLASSES), CLASSES, lr=1, optimizer="sgd"))
+        with torch.no_grad():
+            expected = F.cross_entropy(model.module(torch.tensor(x).float() / 255), torch.tensor(CLASSES))
+        assert model.evaluate((x, CLASSES))["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+    def test_numbers_for_embeddings_stay_numbers(self) -> None:
+        x = np.arange(40).reshape(40, 1) % 7
+        model = checked(nn.Sequential(nn.Embedding(7, 3), nn.Flatten()), x=x)
+        assert np.isfinite(fit(model, (x, CLASSES))["loss"])
+
+    def test_one_hot_labels_train_as_their_numbers(self) -> None:
+        module = nn.Linear(4, 3)
+        hot, cold = checked(module, np.eye(3)[CLASSES]), checked(module)
+        assert fit(hot, (X, np.eye(3)[CLASSES])) == fit(cold, (X, CLASSES))
+
+    def test_regression_measures_what_it_says(self) -> None:
+        model = checked(nn.Linear(4, 1), X[:, 0], loss="l1")
+        error = model.module(torch.tensor(X)).detach().numpy()[:, 0] - X[:, 0]
+        found = model.evaluate((X, X[:, 0]))
+        assert found["mse"] == pytest.approx((error**2).mean(), rel=1e-5)
+        assert found["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
+        assert found["loss"] == pytest.approx(found["mae"], rel=1e-5)
+
+
+class TestTraining:
+    @pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9", "optim.Adadelta", "torch.optim.Adam", "AdamW"])
+    def test_it_is_the_plain_loop(self, optimizer: str) -> None:
+        module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 3))
+        model = checked(module)
+        fit(model, (X, CLASSES), epochs=2, batch_size=16, optimizer=optimizer, seed=5)
+
+        torch.manual_seed(5)
+        generator = torch.Generator().manual_seed(5)
+        kind = getattr(torch.optim, {"sgd:momentum=0.9": "SGD"}.get(optimizer, optimizer.rpartition(".")[2]))
+        steps = kind(module.parameters(), lr=0.1, **({"momentum": 0.9} if "sgd" in optimizer else {}))
+        for _ in range(2):
+            for batch in torch.randperm(40, generator=generator).split(16):
+                steps.zero_grad()
+                F.cross_entropy(module(torch.tensor(X)[batch]), torch.tensor(CLASSES)[batch]).backward()
+                steps.step()
+        for mine, theirs in zip(model.module.parameters(), module.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+
+    def test_the_users_model_and_random_state_are_untouched(self) -> None:
+        module = nn.Linear(4, 3)
+        before, state = module.weight.clone(), torch.random.get_rng_state()
+        model = checked(module)
+        state = torch.random.get_rng_state()
+        fit(model, (X, CLASSES))
+        assert torch.equal(module.weight, before)
+        assert torch.equal(torch.random.get_rng_state(), state)
+
+    def test_the_reported_loss_is_the_mean_over_rows(self) -> None:
+        model = checked(nn.Linear(4, 3))
+        before = model.evaluate((X, CLASSES))["loss"]
+        assert fit(model, (X, CLASSES), lr=1e-12, batch_size=16)["loss"] == pytest.approx(before, rel=1e-6)
+
+    def test_a_dataset_gives_the_same_as_its_arrays(self) -> None:
+        class Items(torch.utils.data.Dataset[Any]):
+            def __len__(self) -> int:
+                return 40
+
+            def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
+                return X[i], int(CLASSES[i])
+
+        module = nn.Linear(4, 3)
+        a, b = checked(module), checked(module)
+        assert fit(a, (X, CLASSES)) == fit(b, Items())
+        assert a.evaluate((X, CLASSES)) == b.evaluate(Items())
+
+    def test_batch_norm_takes_a_last_batch_of_one(self) -> None:
+        model = checked(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
+        assert np.isfinite(fit(model, (X[:33], CLASSES[:33]), batch_size=8)["loss"])
+        assert int(model.get_weights()["1.num_batches_tracked"]) == 4
+
+    def test_frozen_layers_stay(self) -> None:
+        module = nn.Sequential(nn.Linear(4, 4).requires_grad_(False), nn.Linear(4, 3))
+        model = checked(module)
+        before = model.get_weights()
+        fit(model, (X, CLASSES))
+        after = model.get_weights()
+        assert np.array_equal(before["0.weight"], after["0.weight"])
+        assert not np.array_equal(before["1.weight"], after["1.weight"])
+
+    def test_options_of_fusions_that_it_does_not_know_are_refused(self) -> None:
+        with pytest.raises(OptionError, match="can't honour mu"):
+            fit(checked(nn.Linear(4, 3)), (X, CLASSES), mu=0.1)
+
+    def test_training_unchecked_is_refused(self) -> None:
+        with pytest.raises(ModelError, match="not checked"):
+            fit(TorchModel(nn.Linear(4, 3)), (X, CLASSES))
+
+
+class TestWeights:
+    def test_every_entry_goes_round_bit_by_bit(self) -> None:
+        module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3).double())
+        model = TorchModel(module, device="cpu")
+        weights = {name: array + 1 for name, array in model.get_weights().items()}
+        other = TorchModel(module, device="cpu")
+        other.set_weights(weights)
+        assert set(weights) == set(module.state_dict())
+        assert all(np.array_equal(other.get_weights()[name], weights[name]) for name in weights)
+        assert weights["1.num_batches_tracked"].dtype == np.int64
+
+    def test_half_precision_travels_as_float32(self) -> None:
+        model = TorchModel(nn.Linear(2, 2).bfloat16(), device="cpu")
+        weights = model.get_weights()
+        assert weights["weight"].dtype == np.float32
+        model.set_weights(weights)
+        assert all(np.array_equal(model.get_weights()[name], weights[name]) for name in weights)
+
+    def test_what_it_hands_out_is_a_copy(self) -> None:
+        model = checked(nn.Linear(4, 3))
+        weights = model.get_weights()
+        native = model.native(weights)
+        assert type(native) is nn.Linear
+        assert not native.training
+        fit(model, (X, CLASSES))
+        assert torch.equal(native.weight, torch.tensor(weights["weight"]))
+
+    def test_frameworks_are_told_apart_without_importing_them(self) -> None:
+        assert base.framework_of(nn.Linear(1, 1)) == "torch"
+        assert base.framework_of(3) == ""
+        with pytest.raises(ModelError, match="is a class, not a model"):
+            base.wrap(nn.Linear, "model")
+        with pytest.raises(ModelError, match="no model of a known framework"):
+            base.wrap([1], "model")
+
+
+class TestOptimizers:
+    @pytest.mark.parametrize(
+        ("choice", "said"),
+        [
+            ("adamm", "did you mean 'adam'"),
+            ("lbfgs", "no optimizer 'lbfgs'"),
+            ("sgd:momentun=0.9", "did you mean 'momentum'"),
+            ("sgd:momentum=-1", "can't be made"),
+            ("sgd:momentum=lots", "can't be made"),
+        ],
+    )
+    def test_wrong_ones_are_refused(self, choice: str, said: str) -> None:
+        with pytest.raises(OptionError, match=said):
+            optimizers.make(choice, nn.Linear(1, 1).parameters(), 0.1)
+
+    def test_a_class_of_ones_own(self) -> None:
+        class Mine(torch.optim.SGD):
+            pass
+
+        assert type(optimizers.make(Mine, nn.Linear(1, 1).parameters(), 0.1)) is Mine
+
+    def test_options_reach_the_optimizer(self) -> None:
+        made = optimizers.make("sgd:momentum=0.9,weight_decay=1e-4,nesterov=true", nn.Linear(1, 1).parameters(), 0.2)
+        group = made.param_groups[0]
+        assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.2, 0.9, 1e-4, True)
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch was_run",)
+
+
+class TestFiles:
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+
+    def cnn(self) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout2d(0.2), nn.BatchNorm2d(4), nn.Flatten(),
+            nn.Linear(16, 3), nn.LogSoftmax(dim=1),
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "module",
+        [
+            nn.Sequential(nn.Embedding(5, 4), nn.LSTM(4, 3)),
+            nn.TransformerEncoderLayer(8, 2, batch_first=True),
+            nn.ModuleDict({"a": nn.GRU(2, 2), "b": nn.MultiheadAttention(4, 2)}),
+        ],
+    )
+    def test_layers_of_torch_are_read(self, module: nn.Module) -> None:
+        torch.save(module, "whole.pt")
+        again = files.load(Path("whole.pt"))
+        assert repr(again) == repr(module)
+        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), module.parameters(), strict=True))
+
+    @pytest.mark.parametrize("found", [Hostile(), [nn.Linear(1, 1), Hostile()], {"a": print}])
+    def test_code_is_refused_and_not_run(self, found: Any) -> None:
+        torch.save(found, "bad.pt")
+        with pytest.raises(ModelError, match=r"bad.pt is refused: it holds (posix|nt|print)"):
+            files.load(Path("bad.pt"))
+        assert not Path("was_run").exists()
+
+    def test_classes_of_ones_own_are_refused_by_name(self) -> None:
+        torch.save(nn.Sequential(losses_model := Functional(F.relu)), "own.pt")
+        with pytest.raises(ModelError, match=type(losses_model).__name__):
+            files.load(Path("own.pt"))
+
+    @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04"])
+    def test_broken_files_are_refused(self, content: bytes) -> None:
+        Path("broken.pt").write_bytes(content)
+        with pytest.raises(ModelError, match="can't be read"):
+            files.load(Path("broken.pt"))
+
+    def test_weights_alone_are_no_model(self) -> None:
+        torch.save(nn.Linear(1, 1).state_dict(), "weights.pt")
+        with pytest.raises(ModelError, match="not a model"):
+            files.load(Path("weights.pt"))
+
+    @pytest.mark.parametrize("format", sorted(files.SAVERS))
+    def test_every_format_holds_the_same_model(self, format: str) -> None:
+        x = np.random.default_rng(0).normal(size=(6, 1, 6, 6)).astype(np.float32)
+        module = self.cnn().eval()
+        model = checked(module, np.arange(6) % 3, x)
+        path = Path(model.formats[format])
+        model.save(path, model.get_weights(), format)
+        rows = torch.tensor(x)
+        loaded: Any
+        if format in ("pt", "safetensors"):
+            loaded = self.cnn().eval()
+            if format == "pt":
+                loaded.load_state_dict(torch.load(path))
+            else:
+                from safetensors.torch import load_model
+
+                load_model(loaded, str(path))
+        elif format == "whole":
+            loaded = files.load(path)
+        elif format == "torchscript":
+            loaded = torch.jit.load(str(path))
+        elif format == "pt2":
+            loaded = torch.export.load(path).module()
+        else:
+            import onnx.reference
+
+            evaluator = onnx.reference.ReferenceEvaluator(str(path))
+            output = evaluator.run(None, {evaluator.input_names[0]: x})[0]
+            assert np.allclose(output, module(rows).detach(), atol=1e-5)
+            return
+        assert torch.allclose(loaded(rows), module(rows), atol=1e-6)
+
+    def test_a_format_that_cannot_hold_the_model_says_so(self) -> None:
+        class Branching(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(4, 3)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.layer(x) if float(x.sum()) > 0 else self.layer(-x)
+
+        model = checked(Branching())
+        with pytest.raises(FusionError, match=r"can't be written as 'pt2'"):
+            model.save(Path("a.pt2"), model.get_weights(), "pt2")
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(OptionError, match="no device 'tpu9'"):
+        TorchModel(nn.Linear(1, 1), device="tpu9")
+
+
+def test_losses_have_a_task_each() -> None:
+    assert {task for _, task in losses.LOSSES.values()} == {"classes", "binary", "numbers"}
