@@ -9,7 +9,6 @@ shards: the same on their pathological split, where each party holds two digits
 from __future__ import annotations
 
 import argparse
-
 import time
 from collections.abc import Callable
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fusion_nb import federate
+from fusion_nb import federate, split
 from fusion_nb.datasets import Mnist
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -65,38 +64,36 @@ def cnn(train: Arrays, test: Arrays, quick: bool) -> None:
         )
 
 
-def rounds_to_97(train: Arrays, test: Arrays, split: str, lr: float, published: int, quick: bool) -> None:
+def rounds_to_97(train: Arrays, test: Arrays, how: str, lr: float, published: int, quick: bool) -> None:
     """Print after how many rounds the 2NN over 100 parties first has a test accuracy of 97 %."""
     goal, most = (0.2, 3) if quick else (0.97, 1500)
     started = time.perf_counter()
     run = federate(
         *(two_layer_model(0), (train, test)),
-        **{"split": split, "parties": 100, "holdout": 0.0, "fraction": 0.1, "batch_size": 10, "lr": lr},
+        **{"split": how, "parties": 100, "holdout": 0.0, "fraction": 0.1, "batch_size": 10, "lr": lr},
         **{"rounds": most, "until": f"accuracy >= {goal}"},
     )
     reached = run.history["accuracy"][-1] >= goal
     took = time.perf_counter() - started
     print(
-        f"{split}: 2NN, 100 parties x {len(train[0]) // 100} rows, C 0.1, B 10, E 1, lr {lr}: {goal:.0%} "
+        f"{how}: 2NN, 100 parties x {len(train[0]) // 100} rows, C 0.1, B 10, E 1, lr {lr}: {goal:.0%} "
         f"{'after' if reached else 'not within'} {len(run.history)} rounds (published: {published}), {took:.0f} s",
         flush=True,
     )
 
 
+@split
 def by_half(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Give each party the rows as they come."""
     return np.array_split(np.arange(len(labels)), num_parties)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the cases that were named, or all."""
-    from fusion_nb import split
-
-    split(by_half)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", choices=["cnn", "iid", "shards", []])
     parser.add_argument("--quick", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     train, test = Mnist().get_data()
     assert test is not None
     if given.quick:

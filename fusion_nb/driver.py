@@ -42,7 +42,9 @@ class Driver:
         self._early = list(early)
         self._on_thread = on_thread
         self._thread: threading.Thread | None = None
-        self._ended = False
+        self._ended = False  # training is over, and listeners are being told
+        self._done = threading.Event()  # and they all have been
+        self._done.set()
         self._stop, self._go = threading.Event(), threading.Event()
         self._one_round = False
         self._listeners: list[Listener] = []
@@ -154,6 +156,7 @@ class Driver:
         self._stop.clear()
         self._go.set()
         self._ended = False
+        self._done.clear()
         self.reason, self.error = "", None
         # A daemon: a kernel that is told to shut down doesn't wait for a run.
         self._thread = threading.Thread(target=self._drive, name=f"fusion_nb {self.name}", daemon=True)
@@ -178,6 +181,7 @@ class Driver:
             # Said before the listeners are told, since they ask for the status from within this thread.
             self._ended = True
             self._notify()
+            self._done.set()
 
     def _after_round(self) -> None:
         history = self._federation.history
@@ -210,14 +214,16 @@ class Driver:
         return self._thread is not None and not self._ended
 
     def _join(self, timeout: float | None) -> None:
-        thread, waited = self._thread, 0.0
-        if thread is None or thread is threading.current_thread():
-            return
-        # In short waits: a join without end can't be interrupted on every platform.
-        while thread.is_alive() and (timeout is None or waited < timeout):
-            thread.join(0.1)
+        """Wait until the thread is through, its last listener included."""
+        # Not Thread.join: an interrupt there can mark a thread as ended that is not (python/cpython#90882). And in short
+        # waits, since one without end can't be interrupted on every platform.
+        waited = 0.0
+        while not self._is_training_thread() and not self._done.wait(0.1) and (timeout is None or waited < timeout):
             waited += 0.1
 
     def _settle(self) -> None:
-        while self.status == "running":
-            self._join(0.1)
+        while self.status != "paused" and not self._is_training_thread() and not self._done.wait(0.1):
+            pass
+
+    def _is_training_thread(self) -> bool:
+        return threading.current_thread() is self._thread

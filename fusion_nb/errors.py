@@ -96,7 +96,9 @@ class Stopped(Exception):
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return `did you mean X? ` for the closest allowed word, or an empty string."""
-    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.55)
+    known = list(allowed)
+    begun = [other for other in known if word and other.startswith(word)]
+    close = begun if len(begun) == 1 else difflib.get_close_matches(word, known, n=1, cutoff=0.55)
     return f"did you mean {close[0]!r}? " if close else ""
 
 

@@ -99,9 +99,10 @@ class Federation:
         if problem := arithmetic.misfit(weights, self.weights):
             raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", "check its rule")
         metrics = {"train_loss": answers.mean("train_loss")}
+        failed = {failure.party: failure for failure in answers.failures}
         per_party = {party: dict(found) for party, found in answers.metrics.items()}
         if is_last or number % self.evaluate_every == 0:
-            metrics |= self._evaluate(weights, number, per_party)
+            metrics |= self._evaluate(weights, number, per_party, failed)
             if not math.isfinite(metrics.get("loss", 0.0)):
                 raise DivergedError(
                     f"the loss of the fused model became {metrics['loss']} in round {number}",
@@ -115,18 +116,22 @@ class Federation:
             seconds=time.perf_counter() - started,
             bytes_up=answers.bytes_up,
             bytes_down=arithmetic.num_bytes(self.weights) * len(cohort),
-            failures=tuple(answers.failures),
+            failures=tuple(failed.values()),
         )
         self.gate()  # a stop asked for during evaluation still finds the previous round
         self.weights, self.state = weights, state
         self.history.append(record)
         return record
 
-    def _evaluate(self, weights: Weights, number: int, per_party: dict[str, Metrics]) -> Metrics:
-        """Return the fused model's metrics, and add each party's to `per_party`."""
+    def _evaluate(
+        self, weights: Weights, number: int, per_party: dict[str, Metrics], failed: dict[str, Failure]
+    ) -> Metrics:
+        """Return the fused model's metrics; add each party's to `per_party`, and who could not measure to `failed`."""
         tested = [party.id for party in self.parties if party.num_test]
         answers = _Answers(self.engine.run("evaluate", tested, weights=weights), self.quorum, tested, number)
         answers.drain()
+        for failure in answers.failures:
+            failed.setdefault(failure.party, failure)
         for party, metrics in answers.metrics.items():
             per_party.setdefault(party, {}).update(metrics)
         if self.test is not None:

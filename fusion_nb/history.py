@@ -70,7 +70,7 @@ class History(list[RoundRecord]):
             {
                 "round": record.round,
                 **{name: record.metrics.get(name, math.nan) for name in self.metrics()},
-                "parties": len(record.cohort) - len(record.failures),
+                "parties": len({*record.cohort} - {failure.party for failure in record.failures}),
                 "failures": len(record.failures),
                 "seconds": record.seconds,
                 "bytes_up": record.bytes_up,

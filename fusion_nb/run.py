@@ -70,6 +70,11 @@ class Run(Driver):
         return list(self._division.notes)
 
     @property
+    def formats(self) -> list[str]:
+        """The formats that `export` writes this model in."""
+        return list(self._federation.model.formats)
+
+    @property
     def failures(self) -> list[Failure]:
         """Every failure of a party in a whole round, with its traceback."""
         return [failure for record in self.records for failure in record.failures]
@@ -124,7 +129,7 @@ class Run(Driver):
         Raises ExportError before anything is written where it can be known; the folder is written whole or not at all.
         """
         formats = [format] if isinstance(format, str) else list(format)
-        export.check_target(path, formats, list(self._federation.model.formats), overwrite)
+        export.check_target(path, formats, self.formats, overwrite)
         if which not in ("last", "best"):
             raise ExportError(f"which={which!r} is not allowed", "use 'last' or 'best'")
         self._settle()

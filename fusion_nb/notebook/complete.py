@@ -50,7 +50,7 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
     spelled = [
         option for option, name in options.names().items() if name in (*own, *fields) and option.startswith("--")
     ]
-    runs = [name for name, value in namespace.items() if type(value).__name__ == "Run" and not name.startswith("_")]
+    runs = [name for name, value in namespace.items() if _is_run(value) and not name.startswith("_")]
     if not before and not fragment.startswith("-"):
         return [*options.COMMANDS, *spelled]
     return spelled if command in ("", "run", "split") or fragment.startswith("-") else [*runs, *spelled]
@@ -62,9 +62,11 @@ def _values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str
     from fusion_nb.notebook import options
     from fusion_nb.spec import RunSpec
 
+    public = {name: value for name, value in namespace.items() if not name.startswith("_")}
+    if field == "format":
+        return sorted({format for value in public.values() if _is_run(value) for format in value.formats})
     if field in options.OWN:
         return list(options.OWN[field][1])
-    public = {name: value for name, value in namespace.items() if not name.startswith("_")}
     if field == "model":
         return [name for name, value in public.items() if base.framework_of(value)]
     if field == "device":
@@ -81,6 +83,12 @@ def _values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str
         head = f"{name}:{given}," if given else f"{name}:"
         return [f"{head}{option.name}=" for option in registry.options(kind, name)]
     return [*registry.names(kind), *variables]
+
+
+def _is_run(value: Any) -> bool:
+    from fusion_nb.run import Run
+
+    return isinstance(value, Run)
 
 
 def _topics(command: str) -> list[str]:

@@ -126,8 +126,8 @@ def load(path: Path) -> nn.Module:
 def _admitted() -> list[Any]:
     # Some layers hold helper layers that torch.nn does not export, so its modules are searched, not its names.
     inside = [module for name, module in sys.modules.items() if name.startswith("torch.nn.modules.")]
-    found = {kind for module in inside for kind in vars(module).values() if inspect.isclass(kind)}
-    modules = [kind for kind in found if issubclass(kind, nn.Module) and kind.__module__.startswith("torch.nn.modules.")]
+    kinds = {kind for module in inside for kind in vars(module).values() if inspect.isclass(kind)}
+    modules = [k for k in kinds if issubclass(k, nn.Module) and k.__module__.startswith("torch.nn.modules.")]
     # Transformer layers keep their activation function; a module's hooks and buffers live in these containers.
     functions = [nn.functional.relu, nn.functional.gelu]
     return [*modules, *functions, set]

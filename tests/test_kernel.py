@@ -1,0 +1,115 @@
+"""A real kernel, spoken to as a front end does: start, see progress, interrupt, and use what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CELL
+from jupyter_client.manager import start_new_kernel
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[tuple[Any, Any]]:
+    manager, client = start_new_kernel(cwd=str(tmp_path), extra_arguments=["--log-level=ERROR"])
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def execute(client: Any, code: str, *, stdin: bool = False) -> list[dict[str, Any]]:
+    """Run a cell to its end, and return every message that came meanwhile, those of earlier cells too."""
+    sent = client.execute(code, allow_stdin=stdin)
+    return collect(client, lambda message: is_idle(message) and message["parent_header"].get("msg_id") == sent)
+
+
+def text(messages: list[dict[str, Any]]) -> str:
+    parts = []
+    for message in messages:
+        content = message["content"]
+        parts += [content.get("text", ""), content.get("data", {}).get("text/plain", "")]
+        parts += [f"{content['ename']}: {content['evalue']}"] if message["msg_type"] == "error" else []
+    return "\n".join(parts)
+
+
+def collect(client: Any, until: Any, timeout: float = 60) -> list[dict[str, Any]]:
+    """Read messages until one for which `until` holds."""
+    messages: list[dict[str, Any]] = []
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        messages.append(client.get_iopub_msg(timeout=timeout))
+        if until(messages[-1]):
+            return messages
+    raise AssertionError("the message never came")
+
+
+def is_progress(message: dict[str, Any]) -> bool:
+    """Whether this is the live status line of a run with two whole rounds."""
+    state = message["content"].get("data", {}).get("state", {}) if message["msg_type"] == "comm_msg" else {}
+    return "round" in state.get("value", "") and "left" in state.get("value", "")
+
+
+def is_idle(message: dict[str, Any]) -> bool:
+    return message["msg_type"] == "status" and message["content"]["execution_state"] == "idle"
+
+
+def test_interrupt_stops_a_run_and_the_kernel_lives(kernel: Any) -> None:
+    manager, client = kernel
+    execute(client, "%load_ext fusion_nb")
+    client.execute(f"%%fusion --rounds 100000 --lr 0.05 --name run\n{CELL}", allow_stdin=True)
+    started = collect(client, is_progress)
+    shown = [m["content"]["data"] for m in started if m["msg_type"] == "display_data"]
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
+    manager.interrupt_kernel()
+    ended = collect(client, is_idle)
+    static = [m["content"]["data"] for m in ended if m["msg_type"] == "update_display_data"]
+    assert set(static[-1]) == {"text/html", "image/png", "text/plain"}
+    assert static[-1]["text/plain"].startswith("run: stopped, ")
+    assert "Interrupted: run was stopped after round" in text(ended)
+    after = execute(
+        client,
+        "import torch\n"
+        "assert run.status == 'stopped' and 1 <= len(run.history) < 100000\n"
+        "assert all(r.metrics['accuracy'] >= 0 for r in run.history)\n"
+        "print('usable', tuple(run.model(torch.zeros(2, 1, 28, 28)).shape))\n"
+        "before = len(run.history); run.more(1).wait(); print('goes on', len(run.history) - before)",
+    )
+    assert "usable (2, 10)" in text(after)
+    assert "goes on 1" in text(after)
+
+
+def test_a_background_run_leaves_other_cells_their_output(kernel: Any) -> None:
+    _, client = kernel
+    execute(client, "%load_ext fusion_nb")
+    launched = execute(client, f"%%fusion --rounds 40 --background --name later\n{CELL}", stdin=True)
+    parent = launched[0]["parent_header"]["msg_id"]
+    shown = next(m for m in launched if m["msg_type"] == "display_data")
+    messages = execute(client, "print('mine')\nprint(len(later.history))")
+    own = [m for m in messages if m["parent_header"].get("msg_id") != parent]
+    assert text(own).split() == ["mine", "40"]
+    handle = shown["content"]["transient"]["display_id"]
+    updates = [m for m in messages if m["msg_type"] == "update_display_data"]
+    assert updates[-1]["content"]["transient"]["display_id"] == handle
+    assert updates[-1]["content"]["data"]["text/plain"].startswith("later: finished, 40 of 40 rounds")
+
+
+def test_without_a_person_there_is_one_static_result(kernel: Any) -> None:
+    _, client = kernel
+    execute(client, "%load_ext fusion_nb")
+    messages = execute(client, f"%%fusion --rounds 2\n{CELL}")
+    displays = [m for m in messages if m["msg_type"] in ("display_data", "update_display_data", "execute_result")]
+    assert len(displays) == 1
+    assert "text/html" in displays[0]["content"]["data"]
+    assert not [m for m in messages if m["msg_type"] == "comm_open"]
+
+
+def test_errors_fail_the_cell_for_whoever_runs_the_notebook(kernel: Any) -> None:
+    _, client = kernel
+    execute(client, "%load_ext fusion_nb")
+    reply = client.execute_interactive("%fusion --rouns 3", timeout=60, output_hook=lambda message: None)
+    assert reply["content"]["status"] == "error"
+    assert reply["content"]["ename"] == "OptionError"
+    assert len(reply["content"]["traceback"]) == 2

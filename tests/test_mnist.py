@@ -1,0 +1,35 @@
+"""The product on real data. The published set-ups at full length are in benchmarks/mnist.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import mnist as cases
+from fusion_nb import federate
+from fusion_nb.datasets import Mnist
+
+
+def test_the_small_version_of_every_case_runs(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases.main(["--quick"])
+    printed = capsys.readouterr().out
+    assert "fused beats both" in printed
+    assert printed.count("published") == 2
+
+
+@pytest.mark.slow
+def test_two_parties_beat_either_alone_and_the_curve_repeats(mnist: Path) -> None:
+    train, test = Mnist().get_data()
+    assert test is not None
+    rows = np.random.default_rng(0).choice(60000, 1000, replace=False)
+    halves = {
+        name: ((train[0][part], train[1][part]), test) for name, part in zip("ab", np.split(rows, 2), strict=True)
+    }
+    options = {"optimizer": "optim.Adadelta", "lr": 1.0}
+    fused, again = (federate(cases.cnn_model(0), halves, rounds=5, epochs=3, **options) for _ in range(2))
+    assert fused.history["accuracy"] == again.history["accuracy"]
+    alone = [federate(cases.cnn_model(0), {"one": half}, rounds=1, epochs=15, **options) for half in halves.values()]
+    assert fused.history["accuracy"][-1] > max(run.history["accuracy"][-1] for run in alone)
+    assert fused.history["accuracy"][-1] > 0.93
