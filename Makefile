@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 CODE := fusion_nb tests notebooks benchmarks
 
-.PHONY: demo test test-all test-browser lint notebooks bench lab clean
+.PHONY: demo test test-all test-browser screenshots lint notebooks bench lab clean
 
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
@@ -32,7 +32,11 @@ notebooks: $(VENV)/test  ## both ways in which tutorials are run: output compare
 	$(BIN)/jupyter nbconvert --log-level=WARN --execute --to notebook --output-dir build/notebooks/executed build/notebooks/*.ipynb
 
 bench: $(VENV)/test  ## the figures of the benchmarks, measured on this machine
+	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.mnist
+
+screenshots: $(VENV)/test  ## take the pictures of README and tutorials anew
+	FUSION_NB_IMAGES=notebooks/images $(BIN)/pytest -m browser tests
 
 lab: $(VENV)/demo  ## open the tutorials
 	$(BIN)/jupyter lab notebooks

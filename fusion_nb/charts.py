@@ -59,9 +59,9 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
     """Draw one run: a panel for each metric with the fused model solid, and each party's own model thin and dashed.
 
     metrics:    two metrics of the fused model, such as ("loss", "accuracy")
-    num_rounds: rounds that the horizontal axis makes room for
+    num_rounds: rounds that are planned; the horizontal axis makes room for them, as far as the curve stays readable
     """
-    figure, axes = _panels(metrics, max(num_rounds, len(history), 2))
+    figure, axes = _panels(metrics, _room(len(history), num_rounds))
     rounds = np.array([record.round for record in history])
     parties = sorted({party for record in history for party in record.party_metrics})
     for axis, metric in zip(axes, metrics, strict=True):
@@ -118,6 +118,14 @@ def split(counts: Mapping[str, Mapping[int, int]], sizes: Mapping[str, int], cla
     smallest, largest = min(sizes.values()), max(sizes.values())
     alt = f"{len(parties)} parties with {smallest} to {largest} rows each"
     return Chart(figure, f"{alt}, and {len(classes)} classes" if classes else alt)
+
+
+def _room(done: int, planned: int) -> int:
+    """Return how many rounds the axis shows: the planned ones, or for a long run as many as double when full."""
+    room = 20
+    while room < done:
+        room *= 2
+    return max(2, done, min(planned, room))
 
 
 def _panels(metrics: Sequence[str], num_rounds: int) -> tuple[Any, Any]:

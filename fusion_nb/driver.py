@@ -215,8 +215,8 @@ class Driver:
 
     def _join(self, timeout: float | None) -> None:
         """Wait until the thread is through, its last listener included."""
-        # Not Thread.join: an interrupt there can mark a thread as ended that is not (python/cpython#90882). And in short
-        # waits, since one without end can't be interrupted on every platform.
+        # Not Thread.join: an interrupt there can mark a thread as ended that is not (python/cpython#90882). And in
+        # short waits, since one without end can't be interrupted on every platform.
         waited = 0.0
         while not self._is_training_thread() and not self._done.wait(0.1) and (timeout is None or waited < timeout):
             waited += 0.1

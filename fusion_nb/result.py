@@ -140,8 +140,9 @@ class Result:
         return Text("\n".join(lines))
 
     def chart(self) -> charts.Chart:
-        """Return the curves."""
-        return charts.curves(self.history, self.metrics, self.planned)
+        """Return the curves; while it trains, with room for the rounds to come."""
+        under_way = self.status in ("ready", "running", "paused")
+        return charts.curves(self.history, self.metrics, self.planned if under_way else 0)
 
     def mimebundle(self) -> dict[str, Any]:
         """Return what stays in a saved notebook, readable without a kernel, a widget or a trusted page.
@@ -151,14 +152,17 @@ class Result:
         if not self.history:
             return {"text/plain": self.headline()}
         chart = self.chart()
-        caption = html.escape(self.headline())
-        notes = "".join(f"<div>{html.escape(note)}</div>" for note in self.notes)
         page = (
-            f'<figure style="margin:0">{charts.image_tag(chart)}'
-            f'<figcaption style="font-weight:600">{caption}</figcaption></figure>'
-            f'<div style="opacity:.8">{notes}</div>{html_table(self.parties.table(self.monitor))}'
+            f'<figure style="margin:0"><figcaption>{caption_html(self.headline(), self.notes)}</figcaption>'
+            f"{charts.image_tag(chart)}</figure>{html_table(self.parties.table(self.monitor))}"
         )
         return {"text/html": page, "image/png": chart.png(), "text/plain": self.headline()}
+
+
+def caption_html(line: str, notes: Sequence[str]) -> str:
+    """Return a line and the notes on a run; the same above the live chart and above the final one, so nothing jumps."""
+    below = "".join(f'<div style="opacity:.8">{html.escape(note)}</div>' for note in notes)
+    return f'<div style="line-height:1.8"><b>{html.escape(line)}</b></div>{below}'
 
 
 def html_table(rows: list[list[str]]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Callable
 from typing import Any
 
 from fusion_nb.charts import image_tag
+from fusion_nb.result import caption_html
 from fusion_nb.run import Run
 
 #: Drawing may take this share of the run's time.
@@ -81,8 +81,7 @@ def _view(ipywidgets: Any, *children: Any) -> dict[str, Any]:
 
 def status_html(run: Run) -> str:
     """Return the status line; a screen reader says it whenever it changes."""
-    notes = "".join(f'<div style="opacity:.8">{html.escape(note)}</div>' for note in run.notes)
-    return f'<div role="status" aria-live="polite"><b>{html.escape(status_text(run))}</b></div>{notes}'
+    return f'<div role="status" aria-live="polite">{caption_html(status_text(run), run.notes)}</div>'
 
 
 def status_text(run: Run) -> str:
