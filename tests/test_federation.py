@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,13 @@ import torch
 from torch import nn
 
 from fusion_nb import Run, RunSpec, federate, fusion
+from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import DivergedError, FusionError, Interrupted, OptionError, PartyError, RunError
+from fusion_nb.federation import Federation
+from fusion_nb.fusions.base import stateless
 from fusion_nb.history import History, better
+from fusion_nb.models.base import Model
+from fusion_nb.party import Party
 from fusion_nb.spec import build
 from fusion_nb.stopping import Patience, Until
 from fusion_nb.types import Failure, RoundRecord, Update
@@ -162,6 +169,68 @@ class TestRounds:
 
         with pytest.raises(OptionError, match="asks every party for mu, which a TorchModel can't honour"):
             run_of(rows, net(), fusion="Proximal")
+
+
+class Means(Model):
+    """A model without a framework: it predicts each class's mean, after the parties agreed on a common scale."""
+
+    metrics = ("loss",)
+
+    def __init__(self) -> None:
+        self.weights = {"means": np.zeros((3, 5))}
+        self.scale = 1.0
+
+    def clone(self) -> Means:
+        return copy.deepcopy(self)
+
+    def check(self, rows: Any, labels: np.ndarray, *, lr: float, optimizer: Any) -> list[str]:
+        return []
+
+    def get_weights(self) -> Any:
+        return {name: array.copy() for name, array in self.weights.items()}
+
+    def set_weights(self, weights: Any) -> None:
+        self.weights = {name: array.copy() for name, array in weights.items()}
+
+    def fit(self, data: Any, **orders: Any) -> Any:
+        x, y = data
+        self.weights = {"means": np.stack([x[y == label].mean(0) / self.scale for label in range(3)])}
+        return self.evaluate(data)
+
+    def evaluate(self, data: Any) -> Any:
+        x, y = data
+        return {"loss": float(((x / self.scale - self.weights["means"][y]) ** 2).mean())}
+
+    def native(self, weights: Any) -> Any:
+        return weights["means"]
+
+    def save(self, path: Path, weights: Any, format: str) -> None:
+        raise NotADirectoryError
+
+    def collect(self, data: Any) -> Any:
+        return {"largest": float(np.abs(data[0]).max())}
+
+    def agree(self, updates: list[Update]) -> float:
+        return max(update.extras["largest"] for update in updates)
+
+    def prepare(self, data: Any, state: dict[str, Any], agreed: float) -> None:
+        self.scale = state["scale"] = agreed
+
+
+def test_parties_agree_before_the_first_round(rows: Any) -> None:
+    thirds = [slice(80 * i, 80 * (i + 1)) for i in range(3)]
+    parties = [Party(f"p{i}", (rows[0][third], rows[1][third]), rows) for i, third in enumerate(thirds)]
+    federation = Federation(parties, Means(), stateless(mean_of_parties)(), LocalEngine(), orders={})
+    record = next(federation.rounds(1))
+    largest = float(np.abs(rows[0]).max())
+    assert [party.state["scale"] for party in parties] == [largest] * 3
+    expected = np.stack([rows[0][rows[1] == label].mean(0) / largest for label in range(3)])
+    assert np.allclose(federation.weights["means"], expected, atol=1e-6)
+    assert record.metrics["loss"] < 1
+
+
+def mean_of_parties(weights: Any, updates: Iterator[Update]) -> Any:
+    return {"means": np.mean([update.weights["means"] for update in updates], axis=0)}
 
 
 class TestFailures:

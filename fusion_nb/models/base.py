@@ -27,6 +27,10 @@ class Model(ABC):
     """A model of some framework: weights in and out by name, local training, evaluation, and files.
 
     An adapter never changes the user's own object: it works on a copy, and hands out copies.
+
+    An adapter whose parties must agree on something before round 1 (a vocabulary, say) has three more methods:
+    `collect(data) -> extras` at each party, `agree(updates)` at the aggregator, whose return value goes to
+    `prepare(data, state, agreed)` at each party; only then are the first weights taken.
     """
 
     #: Options of fusions (`Fusion.local`) that `fit` honours. Any other is refused by name before training.
