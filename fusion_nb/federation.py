@@ -187,10 +187,13 @@ class _Answers:
         return sum(size * value for size, value in having) / total if total else float("nan")
 
     def _refuse(self, party: str, problem: str) -> Failure:
-        error = DivergedError(
-            f"the update of {party} in round {self._round} is refused: {problem}",
-            "use a smaller --lr; with --quorum 0.8 a round goes on without a fifth of its parties",
-        )
+        line = f"the update of {party} in round {self._round} is refused: {problem}"
+        if "finite" in problem:
+            error: PartyError = DivergedError(
+                line, "use a smaller --lr; --quorum 0.8 lets rounds go on without a fifth of the parties"
+            )
+        else:
+            error = PartyError(line, "a party must send back weights of the form in which it got them")
         return Failure(party, error.message, "", error)
 
     def _raise_if_too_many(self) -> None:

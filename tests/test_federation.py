@@ -194,7 +194,7 @@ class Means(Model):
 
     def fit(self, data: Any, **orders: Any) -> Any:
         x, y = data
-        self.weights = {"means": np.stack([x[y == label].mean(0) / self.scale for label in range(3)])}
+        self.weights = {"means": np.stack([x[y == label].mean(0) / self.scale for label in range(3)], dtype=float)}
         return self.evaluate(data)
 
     def evaluate(self, data: Any) -> Any:
