@@ -6,8 +6,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any, Self
 
+from fusion_nb import cells
 from fusion_nb.errors import Interrupted, OptionError, RunError, Stopped
 from fusion_nb.federation import Federation
 from fusion_nb.history import History
@@ -21,7 +23,9 @@ class Driver:
     name:       what messages call it
     num_rounds: rounds to train when it is started
     early:      predicates that return a reason to stop, asked after every whole round
-    on_thread:  called first in the training thread (a notebook ties the thread's output to its cell there)
+
+    Between two batches the thread passes `_gate`, where it is held or leaves. Whether it goes on at all is decided
+    under `_lock`, so that no request falls between its last look and its end.
     """
 
     def __init__(
@@ -31,19 +35,19 @@ class Driver:
         *,
         name: str,
         early: Sequence[Callable[[History], str]] = (),
-        on_thread: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.reason = ""
         self.error: BaseException | None = None
+        self._traceback: TracebackType | None = None
         self._federation = federation
         self._federation.gate = self._gate
         self._target = num_rounds
         self._early = list(early)
-        self._on_thread = on_thread
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._ended = False  # training is over, and listeners are being told
-        self._done = threading.Event()  # and they all have been
+        self._training = False  # the thread may add rounds
+        self._done = threading.Event()  # it is through, and every listener was told
         self._done.set()
         self._stop, self._go = threading.Event(), threading.Event()
         self._one_round = False
@@ -51,9 +55,10 @@ class Driver:
 
     def start(self) -> Self:
         """Start training in the background and return at once. Raises RunError if it was started before."""
-        if self._thread is not None:
-            raise RunError(f"{self.name} is {self.status} already", "more(rounds=5) goes on where it ended")
-        return self._launch()
+        with self._lock:
+            if self._thread is not None:
+                raise RunError(f"{self.name} is {self.status} already", "more(rounds=5) goes on where it ended")
+            return self._launch()
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until it has ended, or for `timeout` seconds; raise what ended it, if that was an error.
@@ -67,10 +72,10 @@ class Driver:
             left = self._target - len(self.records)
             raise Interrupted(
                 f"{self.name} was stopped after round {len(self.records)} of {self._target}, whose model it holds",
-                f"{self.name}.more({left}) goes on where it stopped" if left else "",
+                f"{self.name}.more({left}) goes on where it stopped" if left else "it had all its rounds",
             ) from None
-        if self.error is not None and not self._alive():
-            raise self.error
+        if self.error is not None and self._done.is_set():
+            raise self.error.with_traceback(self._traceback)
         return self
 
     def stop(self, wait: bool = True) -> Self:
@@ -83,43 +88,56 @@ class Driver:
 
     def pause(self) -> Self:
         """Hold between two batches until `resume` or `step`. Raises RunError when it is not running."""
-        if self.status != "running":
-            raise RunError(f"{self.name} is {self.status}, so there is nothing to pause", "start() or more() run it")
-        self._go.clear()
+        with self._lock:
+            if self.status != "running":
+                raise RunError(
+                    f"{self.name} is {self.status}, so there is nothing to pause", "start() or more() run it"
+                )
+            self._go.clear()
         self._notify()
         return self
 
     def resume(self) -> Self:
         """Go on after a pause. Raises RunError when it is not paused."""
-        if self.status != "paused":
-            raise RunError(
-                f"{self.name} is {self.status}, not paused", "more(rounds=5) adds rounds to a run that ended"
-            )
-        self._go.set()
+        with self._lock:
+            if self.status != "paused":
+                hint = "more(rounds=5) adds rounds to a run that ended"
+                raise RunError(f"{self.name} is {self.status}, not paused", hint)
+            self._one_round = False
+            self._go.set()
         self._notify()
         return self
 
     def step(self) -> Self:
         """Run to the end of one round, and hold again. Raises RunError while it is running."""
-        if self.status == "running":
-            raise RunError(f"{self.name} is running", "pause() it first")
-        self._one_round = True
-        if self.status == "paused":
-            self._go.set()
-            return self
-        self._target = max(self._target, len(self.records) + 1)
-        return self._launch()
+        with self._lock:
+            if self.status == "running":
+                raise RunError(f"{self.name} is running", "pause() it first")
+            if self.status == "paused":
+                self._one_round = True
+                self._go.set()
+                return self
+        self._join(None)
+        with self._lock:
+            self._target = max(self._target, len(self.records) + 1)
+            return self._launch(one_round=True)
 
     def more(self, rounds: int = 5) -> Self:
-        """Add that many rounds after the last whole one, without early stopping, and train them in the background."""
+        """Add that many rounds, without early stopping, and train them in the background.
+
+        A run that is under way gets them on top of those it has left; one that ended goes on after its last whole round.
+        """
         if rounds < 1:
             raise OptionError(f"rounds={rounds} is not allowed", "give a whole number >= 1")
-        self._early = []
-        if self._alive():
-            self._target += rounds
-            return self
-        self._target = len(self.records) + rounds
-        return self._launch()
+        with self._lock:
+            self._early = []
+            if self._training and not self._stop.is_set():
+                self._target += rounds
+                return self
+        self._join(None)
+        with self._lock:
+            self._target = len(self.records) + rounds
+            return self._launch()
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener(run)` after every whole round and change of status, on whichever thread that happens."""
@@ -129,12 +147,10 @@ class Driver:
         """Stop telling a listener. One that was never told is fine."""
         self._listeners = [kept for kept in self._listeners if kept is not listener]
 
-    # Looking at it without waiting
-
     @property
     def status(self) -> str:
         """ready, running, paused, finished, stopped or failed."""
-        if self._alive():
+        if self._training:
             return "running" if self._go.is_set() else "paused"
         if self._thread is None:
             return "ready"
@@ -152,22 +168,25 @@ class Driver:
         """How many rounds the run will have if nothing ends it early."""
         return self._target
 
-    def _launch(self) -> Self:
+    def _launch(self, one_round: bool = False) -> Self:
         self._stop.clear()
         self._go.set()
-        self._ended = False
-        self._done.clear()
-        self.reason, self.error = "", None
+        self._one_round = one_round
+        self._training = True
+        self.reason, self.error, self._traceback = "", None, None
+        # An event for each thread: one that is still telling its listeners must not mark its successor as done.
+        self._done = threading.Event()
         # A daemon: a kernel that is told to shut down doesn't wait for a run.
-        self._thread = threading.Thread(target=self._drive, name=f"fusion_nb {self.name}", daemon=True)
+        name = f"fusion_nb {self.name}"
+        self._thread = threading.Thread(target=self._drive, args=(self._done, cells.tie()), name=name, daemon=True)
         self._thread.start()
         return self
 
-    def _drive(self) -> None:
+    def _drive(self, done: threading.Event, tie: Callable[[], None]) -> None:
         try:
-            self._on_thread()
+            tie()
             self._notify()
-            while not self.reason and len(self.records) < self._target:
+            while self._goes_on():
                 for _ in self._federation.rounds(self._target - len(self.records)):
                     self._after_round()
                     if self.reason:
@@ -175,22 +194,28 @@ class Driver:
         except Stopped:
             pass
         except BaseException as error:
-            self.error = error
+            self.error, self._traceback = error, error.__traceback__
             self.reason = f"{getattr(error, 'message', None) or f'{type(error).__name__}: {error}'}".partition("\n")[0]
         finally:
-            # Said before the listeners are told, since they ask for the status from within this thread.
-            self._ended = True
+            with self._lock:
+                self._training = False
+            self._federation.close()
             self._notify()
-            self._done.set()
+            done.set()
+
+    def _goes_on(self) -> bool:
+        with self._lock:
+            self._training = not self.reason and len(self.records) < self._target
+            return self._training
 
     def _after_round(self) -> None:
         history = self._federation.history
         self._keep(history)
         self.reason = next(filter(None, (stop(history) for stop in self._early)), "")
-        if self._one_round:
-            self._one_round = False
-            if len(history) < self._target and not self.reason:
+        with self._lock:
+            if self._one_round and len(history) < self._target and not self.reason:
                 self._go.clear()
+            self._one_round = False
         self._notify()
 
     def _keep(self, history: History) -> None:
@@ -210,9 +235,6 @@ class Driver:
                 self.unsubscribe(listener)
                 traceback.print_exc(file=sys.stderr)
 
-    def _alive(self) -> bool:
-        return self._thread is not None and not self._ended
-
     def _join(self, timeout: float | None) -> None:
         """Wait until the thread is through, its last listener included."""
         # Not Thread.join: an interrupt there can mark a thread as ended that is not (python/cpython#90882). And in
@@ -222,6 +244,7 @@ class Driver:
             waited += 0.1
 
     def _settle(self) -> None:
+        """Wait until the run has ended or is held, so that no answer is about half a run."""
         while self.status != "paused" and not self._is_training_thread() and not self._done.wait(0.1):
             pass
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fusion_nb import seeds
@@ -45,6 +45,9 @@ class Federation:
     history: History = field(default_factory=History)
     weights: Weights = field(default_factory=dict)
     state: Any = None
+    #: Failures of the last round, whether it became whole or not.
+    failed: tuple[Failure, ...] = ()
+    _started: bool = False
 
     def __post_init__(self) -> None:
         if refused := set(self.fusion.local) - self.model.supports:
@@ -54,10 +57,22 @@ class Federation:
                 f"use another fusion; this model honours: {', '.join(sorted(self.model.supports)) or 'none'}",
             )
 
-    def setup(self) -> None:
-        """Start the engine and bring all parties to the same model (round 0)."""
-        self.model.gate = self.gate
-        self.engine.start(self.parties, self.model, self.gate)
+    def close(self) -> None:
+        """Let the engine's workers go. The next round starts them again."""
+        if self._started:
+            self.engine.close()
+            self._started = False
+
+    def _start(self) -> None:
+        if not self._started:
+            self.model.gate = self.gate
+            self.engine.start(self.parties, self.model, self.gate)
+            self._started = True
+        if not self.weights:
+            self._agree()
+
+    def _agree(self) -> None:
+        """Bring all parties to the same model before round 1 (round 0)."""
         if hasattr(self.model, "agree"):
             everyone = [party.id for party in self.parties]
             collected = list(_Answers(self.engine.run("collect", everyone), self.quorum, everyone, 0))
@@ -81,8 +96,7 @@ class Federation:
         Raises PartyError, or a party's own exception, when too few parties answer; Stopped when `gate` does.
         In either case weights, state and history are those of the last whole round.
         """
-        if not self.weights:
-            self.setup()
+        self._start()
         last = len(self.history) + num_rounds
         while len(self.history) < last:
             yield self._step(is_last=len(self.history) + 1 == last)
@@ -94,8 +108,12 @@ class Federation:
         local = self.orders | dict(self.fusion.local)
         replies = self.engine.run("fit", cohort, weights=self.weights, seed=self.seed, round=number, local=local)
         answers = _Answers(replies, self.quorum, cohort, number, like=self.weights)
-        weights, state = self.fusion.fuse(self.weights, iter(answers), self.state)
-        answers.drain()
+        try:
+            # A copy: a rule that writes into what it is given must not change the last whole round.
+            weights, state = self.fusion.fuse(arithmetic.copy(self.weights), iter(answers), self.state)
+            answers.drain()
+        finally:
+            self.failed = tuple(answers.failures)
         if problem := arithmetic.misfit(weights, self.weights):
             raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", "check its rule")
         metrics = {"train_loss": answers.mean("train_loss")}
@@ -167,8 +185,9 @@ class _Answers:
                 if problem := arithmetic.misfit(reply.weights, self._like):
                     reply = self._refuse(reply.party, problem)
             if isinstance(reply, Failure):
-                self.failures.append(reply)
-                self._raise_if_too_many()
+                # Kept without the exception, whose traceback would keep every array of the round alive.
+                self.failures.append(replace(reply, exception=None))
+                self._raise_if_too_many(reply)
                 continue
             self.metrics[reply.party] = reply.metrics
             self._sizes[reply.party] = reply.num_examples
@@ -196,10 +215,9 @@ class _Answers:
             error = PartyError(line, "a party must send back weights of the form in which it got them")
         return Failure(party, error.message, "", error)
 
-    def _raise_if_too_many(self) -> None:
+    def _raise_if_too_many(self, last: Failure) -> None:
         if len(self.failures) <= self._allowed_failures:
             return
-        last = self.failures[-1]
         if last.exception is not None:
             note = f"(raised by {last.party} in round {self._round}; the last whole round is kept)"
             if not isinstance(last.exception, PartyError):

@@ -45,7 +45,6 @@ class Run(Driver):
         namespace: Mapping[str, Any],
         *,
         name: str = "run",
-        on_thread: Callable[[], None] = lambda: None,
     ) -> None:
         self.spec = spec
         self._division = divide(spec, namespace)
@@ -53,7 +52,7 @@ class Run(Driver):
         self.monitor = spec.monitor or federation.model.metrics[0]
         early: list[Callable[[History], str]] = [Until(spec.until)] if spec.until else []
         early += [Patience(spec.patience, self.monitor)] if spec.patience else []
-        super().__init__(federation, spec.rounds, name=name, early=early, on_thread=on_thread)
+        super().__init__(federation, spec.rounds, name=name, early=early)
         self._label_counts = self._division.label_counts()
         self._initial = federation.model.get_weights()
         self._best_weights = self._initial
@@ -76,8 +75,9 @@ class Run(Driver):
 
     @property
     def failures(self) -> list[Failure]:
-        """Every failure of a party in a whole round, with its traceback."""
-        return [failure for record in self.records for failure in record.failures]
+        """Every failure of a party, with its traceback; those of a round that was given up for it come last."""
+        found = [failure for record in self.records for failure in record.failures]
+        return found + (list(self._federation.failed) if self.error is not None else [])
 
     @property
     def history(self) -> History:

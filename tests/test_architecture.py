@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "fusion_nb"
 RANKS = (
     ("types", "errors"),
-    ("weights", "data", "history", "registry", "seeds"),
+    ("weights", "data", "history", "registry", "seeds", "cells"),
     ("stopping", "party", "fusions", "models", "splits", "datasets", "sources", "engines"),
     ("federation", "division"),
     ("spec", "charts"),

@@ -59,7 +59,7 @@ class FusionMagics(Magics):
                 # It was shown with its full traceback. The cell must fail, but not show it a second time.
                 error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
                 raise error
-        run = Run(spec, self.shell.user_ns, name=name, on_thread=self._tie_thread())
+        run = Run(spec, self.shell.user_ns, name=name)
         self.runs[name] = run
         self.shell.user_ns[name] = run
         self._show(run, run.start, background="background" in line.own, quiet="quiet" in line.own)
@@ -88,14 +88,6 @@ class FusionMagics(Magics):
         """Whether a person looks on: a front end that can ask for input also draws widgets."""
         kernel = getattr(self.shell, "kernel", None)
         return bool(kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"))
-
-    def _tie_thread(self) -> Callable[[], None]:
-        """Return what ties a thread's output to this cell; without it, it lands in whichever cell runs then."""
-        if not hasattr(self.shell, "get_parent"):
-            return lambda: None
-        parent = self.shell.get_parent()
-        tie = getattr(self.shell, "set_thread_parent", self.shell.set_parent)
-        return lambda: tie(parent)
 
     def _free_name(self) -> str:
         """Return run, run_2, ...: the first that is no variable yet."""
