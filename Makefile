@@ -46,7 +46,7 @@ clean:
 
 # Each mark is made once its packages are in, and anew when what they depend on changes.
 $(VENV)/demo: pyproject.toml constraints.txt
-	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	$(PIP) -e ".[torch]"
 	touch $@
 

@@ -13,7 +13,7 @@ def tie() -> Callable[[], None]:
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
-    if not hasattr(shell, "get_parent"):
+    if shell is None or not hasattr(shell, "get_parent"):
         return lambda: None
     parent = shell.get_parent()
     tie_thread = getattr(shell, "set_thread_parent", shell.set_parent)

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,16 @@ _MAX_LINES = 10
 _MAX_NUMBERS = 20
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chart:
     """A matplotlib Figure with a sentence that says what it shows; notebooks show both."""
 
     figure: Any
     alt: str
 
+    @cached_property
     def png(self) -> bytes:
-        """Return the picture as PNG on opaque white, since black ink on nothing vanishes on dark themes."""
+        """The picture as PNG on opaque white, since black ink on nothing vanishes on dark themes."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
         return buffer.getvalue()
@@ -40,7 +42,7 @@ class Chart:
         self.figure.savefig(path, dpi=DPI, facecolor="white")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        return {"image/png": self.png(), "text/html": image_tag(self), "text/plain": self.alt}
+        return {"image/png": self.png, "text/html": image_tag(self), "text/plain": self.alt}
 
 
 def image_tag(chart: Chart) -> str:
@@ -48,7 +50,7 @@ def image_tag(chart: Chart) -> str:
     import base64
     import html
 
-    source = base64.b64encode(chart.png()).decode()
+    source = base64.b64encode(chart.png).decode()
     return (
         f'<img alt="{html.escape(chart.alt, quote=True)}" width="{round(WIDTH * DPI)}" '
         f'style="max-width:100%;height:auto" src="data:image/png;base64,{source}">'
@@ -82,7 +84,9 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
             values = history[metric] if metric in history.metrics() else []
             # Beyond four runs colours come again, with another dash.
             style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
-            _line(axis, rounds, values, name, COLOURS[i % len(COLOURS)], style)
+            _line(axis, rounds, values, name, COLOURS[i % len(COLOURS)], style, label_end=False)
+    # A legend and not labels at the ends: curves that come close would write over each other.
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return Chart(figure, "; ".join(f"{name}: {_alt(history, metrics)}" for name, history in histories.items()))
 
 
@@ -100,8 +104,9 @@ def split(counts: Mapping[str, Mapping[int, int]], sizes: Mapping[str, int], cla
     axes = figure.subplots(1, 2 if classes else 1, squeeze=False, sharey=True, gridspec_kw=ratios)[0]
     if classes:
         table = np.array([[counts[party].get(label, 0) for label in classes] for party in parties])
-        axes[0].imshow(table, cmap="Blues", aspect="auto")
-        axes[0].set_xticks(range(len(classes)), [class_names.get(c, str(c)) for c in classes])
+        axes[0].imshow(table, cmap="Blues", aspect="auto", vmin=0, interpolation="nearest")
+        words = [class_names.get(c, str(c)) for c in classes]
+        axes[0].set_xticks(range(len(classes)), words, rotation=30 if max(map(len, words)) > 5 else 0)
         axes[0].set_title("rows of each class", fontsize=10, loc="left")
         if table.size <= _MAX_NUMBERS**2 and len(parties) <= _MAX_NUMBERS:
             for (i, j), value in np.ndenumerate(table):
@@ -147,13 +152,24 @@ def _panels(metrics: Sequence[str], num_rounds: int) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _line(axis: Any, rounds: np.ndarray, values: Sequence[float], label: str, colour: str, style: str = "-") -> None:
+def _line(
+    axis: Any,
+    rounds: np.ndarray,
+    values: Sequence[float],
+    label: str,
+    colour: str,
+    style: str = "-",
+    *,
+    label_end: bool = True,
+) -> None:
     measured = np.isfinite(np.asarray(values, dtype=float))
     if not measured.any():
         return
     x, y = rounds[measured], np.asarray(values)[measured]
     marker = "o" if len(x) < 3 else None
-    axis.plot(x, y, color=colour, linewidth=2.4, linestyle=style, marker=marker, markersize=4)
+    axis.plot(x, y, color=colour, linewidth=2.4, linestyle=style, marker=marker, markersize=4, label=label)
+    if not label_end:
+        return
     axis.annotate(label, (x[-1], y[-1]), (5, 0), textcoords="offset points", color=colour, fontsize=9, va="center")
 
 

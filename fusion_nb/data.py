@@ -1,7 +1,7 @@
 """The three questions asked of any data set: how many rows, which labels, and the rows at these positions.
 
-A data set is either a pair `(x, y)` of arrays (or tensors) of equal length, or any object with `__len__` and
-`__getitem__` that gives one `(x, y)` at a time, such as a torch `Dataset`.
+A data set is either a pair `(x, y)` of arrays of equal length, or any object with `__len__` and `__getitem__` that
+gives one `(x, y)` at a time, such as a torch `Dataset`.
 """
 
 from __future__ import annotations
@@ -11,22 +11,15 @@ from typing import Any
 
 import numpy as np
 
+#: Whole-numbered floats with at most this many different values are read as classes.
+_MAX_FLOAT_CLASSES = 100
+#: Rows of a data set whose labels are compared with its `targets` before those are believed.
+_PROBED = 5
+
 
 def size(data: Any) -> int:
     """Return the number of rows."""
     return len(data[0]) if isinstance(data, tuple) else len(data)
-
-
-def labels(data: Any) -> np.ndarray:
-    """Return one label for each row: whole numbers for classes (one-hot rows are decoded), floats for regression."""
-    if isinstance(data, tuple):
-        return _one_column(np.asarray(data[1]))
-    if isinstance(data, Rows):
-        return labels(data.data)[data.indices]
-    for attribute in ("targets", "labels"):  # torchvision's two spellings; reading them spares decoding every image
-        if len(found := getattr(data, attribute, ())) == len(data):
-            return _one_column(np.asarray(found))
-    return _one_column(np.asarray([data[i][1] for i in range(len(data))]))
 
 
 def take(data: Any, indices: np.ndarray) -> Any:
@@ -34,6 +27,41 @@ def take(data: Any, indices: np.ndarray) -> Any:
     if isinstance(data, tuple):
         return tuple(column[indices] for column in data)
     return Rows(data, indices)
+
+
+def labels(data: Any) -> np.ndarray:
+    """Return the labels in the form that `decode` gives them. Costs one pass over a data set that has no `targets`."""
+    return decode(np.asarray(data[1]) if isinstance(data, tuple) else _read_labels(data))
+
+
+def decode(y: np.ndarray) -> np.ndarray:
+    """Return labels as class numbers (int64) where they name classes, else as they are.
+
+    Booleans, whole-numbered floats of few values and one-hot rows name classes; a column of its own is flattened.
+    What rows look like together decides, so this is to be asked of a whole data set and not of a party's part of it.
+    """
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim == 2 and bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()):
+        return np.asarray(y.argmax(1), dtype=np.int64)
+    if is_classes(y):
+        return y.astype(np.int64)
+    if np.issubdtype(y.dtype, np.floating) and y.size and bool((y == np.rint(y)).all()):
+        return y.astype(np.int64) if len(np.unique(y)) <= _MAX_FLOAT_CLASSES else y
+    return y
+
+
+def is_classes(y: np.ndarray) -> bool:
+    """Return whether labels name classes: they are whole numbers, not measurements."""
+    return bool(np.issubdtype(y.dtype, np.integer) or y.dtype == np.bool_)
+
+
+def label_counts(y: np.ndarray) -> dict[int, int]:
+    """Return how often each class occurs; empty for measurements, and for several labels for each row."""
+    if not is_classes(y) or y.ndim != 1:
+        return {}
+    classes, counts = np.unique(y, return_counts=True)
+    return {int(label): int(count) for label, count in zip(classes, counts, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -50,20 +78,13 @@ class Rows:
         return self.data[int(self.indices[position])]
 
 
-def is_classes(y: np.ndarray) -> bool:
-    """Return whether labels name classes: they are whole numbers, not measurements."""
-    return bool(np.issubdtype(y.dtype, np.integer) or y.dtype == np.bool_)
-
-
-def label_counts(y: np.ndarray) -> dict[int, int]:
-    """Return how often each class occurs; empty for measurements."""
-    if not is_classes(y) or y.ndim != 1:
-        return {}
-    classes, counts = np.unique(y, return_counts=True)
-    return {int(label): int(count) for label, count in zip(classes, counts, strict=True)}
-
-
-def _one_column(y: np.ndarray) -> np.ndarray:
-    if y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()):
-        return np.asarray(y.argmax(1))
-    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+def _read_labels(data: Any) -> np.ndarray:
+    probed = [np.asarray(data[i][1]) for i in range(min(_PROBED, len(data)))]
+    for attribute in ("targets", "labels"):  # torchvision's two spellings; believing them spares decoding every image
+        found = getattr(data, attribute, None)
+        if found is not None and len(found) == len(data):
+            y = np.asarray(found)
+            # A target_transform makes the items' labels differ from the stored ones.
+            if all(np.array_equal(y[i], label) for i, label in enumerate(probed)):
+                return y
+    return np.asarray([*probed, *(np.asarray(data[i][1]) for i in range(len(probed), len(data)))])

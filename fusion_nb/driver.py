@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -42,6 +43,8 @@ class Driver:
         self._traceback: TracebackType | None = None
         self._federation = federation
         self._federation.gate = self._gate
+        self._held = 0.0
+        self._federation.clock = lambda: time.perf_counter() - self._held
         self._target = num_rounds
         self._early = list(early)
         self._lock = threading.RLock()
@@ -51,6 +54,7 @@ class Driver:
         self._done.set()
         self._stop, self._go = threading.Event(), threading.Event()
         self._one_round = False
+        self._stepped = threading.Event()
         self._listeners: list[Listener] = []
 
     def start(self) -> Self:
@@ -64,7 +68,10 @@ class Driver:
         """Wait until it has ended, or for `timeout` seconds; raise what ended it, if that was an error.
 
         An interrupt (■, Ctrl-C) stops it between two batches and raises Interrupted once it has come to rest.
+        Raises RunError for a run that is held, since nobody could let it go on meanwhile.
         """
+        if self.status == "paused" and timeout is None:
+            raise RunError(f"{self.name} is paused", f"{self.name}.resume() or {self.name}.stop() first")
         try:
             self._join(timeout)
         except KeyboardInterrupt:
@@ -108,26 +115,33 @@ class Driver:
         self._notify()
         return self
 
-    def step(self) -> Self:
-        """Run to the end of one round, and hold again. Raises RunError while it is running."""
+    def step(self, wait: bool = True) -> Self:
+        """Run to the end of one round, hold again, and return then, or at once. Raises RunError while it is running."""
         with self._lock:
             if self.status == "running":
                 raise RunError(f"{self.name} is running", "pause() it first")
-            if self.status == "paused":
+            held = self.status == "paused"
+            self._stepped.clear()
+            if held:
                 self._one_round = True
                 self._go.set()
-                return self
-        self._join(None)
-        with self._lock:
-            self._target = max(self._target, len(self.records) + 1)
-            return self._launch(one_round=True)
+        if not held:
+            self._join(None)
+            with self._lock:
+                self._target = max(self._target, len(self.records) + 1)
+                self._launch(one_round=True)
+        while wait and not self._stepped.wait(0.1) and not self._done.is_set():
+            pass
+        if wait and self.error is not None:
+            self.wait()
+        return self
 
     def more(self, rounds: int = 5) -> Self:
         """Add that many rounds, without early stopping, and train them in the background.
 
-        A run that is under way gets them on top of those it has left; one that ended goes on after its last whole round.
+        A run under way gets them on top of those it has left; one that ended goes on after its last whole round.
         """
-        if rounds < 1:
+        if not isinstance(rounds, int) or rounds < 1:
             raise OptionError(f"rounds={rounds} is not allowed", "give a whole number >= 1")
         with self._lock:
             self._early = []
@@ -217,13 +231,17 @@ class Driver:
                 self._go.clear()
             self._one_round = False
         self._notify()
+        self._stepped.set()
 
     def _keep(self, history: History) -> None:
         """Take what should outlive the round that was just added; called in the training thread."""
 
     def _gate(self) -> None:
         """Block while paused, and leave by Stopped when a stop was asked for; called between batches."""
-        self._go.wait()
+        if not self._go.is_set():
+            since = time.perf_counter()
+            self._go.wait()
+            self._held += time.perf_counter() - since  # a pause is no part of a round's time
         if self._stop.is_set():
             raise Stopped
 

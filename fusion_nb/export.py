@@ -36,15 +36,27 @@ def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwr
         )
     if folder.exists() and not overwrite:
         raise ExportError(f"{path!r} already exists", "choose another name, or say overwrite=True (--overwrite)")
-    if folder.exists() and not (folder / "card.json").is_file():
-        raise ExportError(
-            f"{path!r} exists and is no earlier export", "overwriting it could lose your files: rename it"
-        )
+    if folder.exists():
+        _check_replaceable(folder)
     parent = folder.resolve().parent
     existing = next(p for p in [parent, *parent.parents] if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ExportError(f"the folder {existing} can't be written to", "choose one that is yours")
     return folder
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise ExportError unless the folder holds an earlier export and nothing else."""
+    try:
+        written = {"card.json", "CARD.md", *json.loads((folder / "card.json").read_text(encoding="utf-8"))["files"]}
+        others = sorted({path.name for path in folder.iterdir()} - written)
+    except (OSError, ValueError, KeyError, TypeError):
+        hint = "overwriting it could lose your files: choose another name"
+        raise ExportError(f"{str(folder)!r} exists and is no earlier export", hint) from None
+    if others:
+        raise ExportError(
+            f"{str(folder)!r} holds files that no export wrote: {', '.join(others[:3])}", "move them away"
+        )
 
 
 def write(
@@ -93,10 +105,9 @@ def _swap(draft: Path, folder: Path) -> None:
     try:
         draft.rename(folder)
     except OSError:
-        (old / "export").rename(folder)
+        (old / "export").rename(folder)  # if this fails too, the old export stays where it is: nothing is deleted
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _card(result: Result, model: Any, weights: Weights, round: int, files: dict[str, str]) -> dict[str, Any]:
@@ -119,8 +130,8 @@ def _card(result: Result, model: Any, weights: Weights, round: int, files: dict[
         "parties": [
             {
                 "party": party.id,
-                "rows": party.rows,
-                "test_rows": party.test_rows,
+                "num_examples": party.num_examples,
+                "num_test": party.num_test,
                 "label_counts": party.label_counts,
                 "local": finite(party.local),
                 "fused": finite(party.fused),
@@ -155,9 +166,12 @@ def _readable(card: dict[str, Any]) -> str:
     body = card["cell"].replace("```", "'''")
     monitor = card["monitor"]
     rows = "\n".join(
-        f"| {p['party']} | {p['rows']} | {p['test_rows']} | {_cell(p['local'].get(monitor))} | "
+        f"| {p['party']} | {p['num_examples']} | {p['num_test']} | {_cell(p['local'].get(monitor))} | "
         f"{_cell(p['fused'].get(monitor))} |"
         for p in card["parties"]
+    )
+    options = "\n".join(
+        f"| {name} | {value} |" for name, value in card["spec"].items() if name != "code" and value != ""
     )
     rounds = "\n".join(
         "| " + " | ".join([str(r["round"]), *(_cell(r["metrics"].get(m)) for m in card["shown"])]) + " |"
@@ -175,6 +189,11 @@ The weights are those of round {card["round"]}: {metrics}.
 {body}
 ```
 {"".join(f"- {note}{chr(10)}" for note in card["notes"])}
+## Options
+| option | value |
+|---|---|
+{options}
+
 ## Parties
 | party | rows | test rows | local {monitor} | fused {monitor} |
 |---|---|---|---|---|

@@ -42,6 +42,7 @@ class Federation:
     test: Any = None
     evaluate_every: int = 1
     gate: Callable[[], None] = lambda: None
+    clock: Callable[[], float] = time.perf_counter
     history: History = field(default_factory=History)
     weights: Weights = field(default_factory=dict)
     state: Any = None
@@ -102,7 +103,7 @@ class Federation:
             yield self._step(is_last=len(self.history) + 1 == last)
 
     def _step(self, is_last: bool) -> RoundRecord:
-        started = time.perf_counter()
+        started = self.clock()
         number = len(self.history) + 1
         cohort = self.cohort(number)
         local = self.orders | dict(self.fusion.local)
@@ -110,12 +111,16 @@ class Federation:
         answers = _Answers(replies, self.quorum, cohort, number, like=self.weights)
         try:
             # A copy: a rule that writes into what it is given must not change the last whole round.
-            weights, state = self.fusion.fuse(arithmetic.copy(self.weights), iter(answers), self.state)
+            fused = self.fusion.fuse(arithmetic.copy(self.weights), iter(answers), self.state)
             answers.drain()
         finally:
             self.failed = tuple(answers.failures)
+        if not (isinstance(fused, tuple) and len(fused) == 2):
+            raise PartyError(f"the fusion's fuse() returned {type(fused).__name__}", "it returns (weights, state)")
+        weights, state = fused
         if problem := arithmetic.misfit(weights, self.weights):
-            raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", "check its rule")
+            hint = "a fusion returns new weights: a dictionary with the names, shapes and dtypes of those it got"
+            raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", hint)
         metrics = {"train_loss": answers.mean("train_loss")}
         failed = {failure.party: failure for failure in answers.failures}
         per_party = {party: dict(found) for party, found in answers.metrics.items()}
@@ -131,7 +136,7 @@ class Federation:
             metrics=metrics,
             party_metrics=per_party,
             cohort=cohort,
-            seconds=time.perf_counter() - started,
+            seconds=self.clock() - started,
             bytes_up=answers.bytes_up,
             bytes_down=arithmetic.num_bytes(self.weights) * len(cohort),
             failures=tuple(failed.values()),

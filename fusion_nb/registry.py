@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -126,7 +127,8 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     """Split `name:option=value,option=value` into the name and its options, as text."""
     name, _, rest = text.strip().partition(":")
     options = {}
-    for pair in filter(None, rest.split(",")):
+    # A comma inside brackets belongs to the value: adam:betas=(0.9,0.99)
+    for pair in filter(None, re.split(r",(?![^(\[]*[)\]])", rest)):
         option, sign, value = pair.partition("=")
         if not sign:
             raise OptionError(
@@ -150,7 +152,8 @@ def signature_options(implementation: Any) -> list[Option]:
             if get_origin(annotation) is Annotated:
                 annotation, *notes = get_args(annotation)
                 opt = next((note for note in notes if isinstance(note, Opt)), opt)
-            kind = annotation if annotation in (int, float, bool, str) else _type_of(parameter.default)
+            written = (annotation, *get_args(annotation))  # `int | None` is written as an int
+            kind: type = next((t for t in (bool, int, float, str) if t in written), _type_of(parameter.default))
             found.append(Option(parameter.name, kind, parameter.default, opt))
     return found
 
@@ -201,8 +204,8 @@ def decorator(kind: str, promote: Callable[[Any], Any] = lambda implementation: 
     """Return a decorator that registers a function or class under its own name, or under `name=`."""
 
     def register_as(implementation: Any = None, *, name: str | None = None) -> Any:
-        if implementation is None:
-            return functools.partial(register_as, name=name)
+        if implementation is None or isinstance(implementation, str):
+            return functools.partial(register_as, name=name or implementation)
         register(kind, name or implementation.__name__, promote(implementation))
         return implementation
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_nb import charts
-from fusion_nb.history import History
+from fusion_nb.history import History, better
 from fusion_nb.types import Metrics
 
 _MAX_ROWS = 10
@@ -28,15 +28,15 @@ class Text(str):
 class PartyReport:
     """One party's side of a run.
 
-    rows, test_rows: its training rows, and the test rows of its own
-    label_counts:    rows of each class, by the class's name; empty where labels are measurements
-    local:           metrics of its own model after its last local training, on its own test rows
-    fused:           metrics of the fused model on the same rows
+    num_examples, num_test: its training rows, and the test rows of its own
+    label_counts: training rows of each class, by the class's name; empty where labels are measurements
+    local:        metrics of its own model after its last local training, on its own test rows
+    fused:        metrics of the fused model on the same rows
     """
 
     id: str
-    rows: int
-    test_rows: int
+    num_examples: int
+    num_test: int
     label_counts: dict[str, int]
     local: Metrics
     fused: Metrics
@@ -50,7 +50,7 @@ class Parties(list[PartyReport]):
         import pandas as pd
 
         rows = [
-            {"party": party.id, "rows": party.rows, "test_rows": party.test_rows}
+            {"party": party.id, "num_examples": party.num_examples, "num_test": party.num_test}
             | {f"local_{name}": value for name, value in party.local.items()}
             | {f"fused_{name}": value for name, value in party.fused.items()}
             | {f"label_{name}": count for name, count in party.label_counts.items()}
@@ -62,7 +62,7 @@ class Parties(list[PartyReport]):
         """Return header and rows as text, with a last line for parties beyond the limit."""
         header = ["party", "rows", "test rows", f"local {metric}", f"fused {metric}"]
         shown = [
-            [p.id, str(p.rows), str(p.test_rows), _number(p.local.get(metric)), _number(p.fused.get(metric))]
+            [p.id, str(p.num_examples), str(p.num_test), _number(p.local.get(metric)), _number(p.fused.get(metric))]
             for p in self[:limit]
         ]
         more = [[f"and {len(self) - limit} more: run.parties", "", "", "", ""]] if len(self) > limit else []
@@ -98,6 +98,7 @@ class Result:
     parties: Parties
     notes: Sequence[str]
     initial_sha256: str
+    traceback: str = ""
 
     def headline(self) -> str:
         """Return the run in one line."""
@@ -112,8 +113,8 @@ class Result:
             latest = self.latest()
             parts += [f"{name} {_number(latest[name])}" for name in self.metrics if name in latest]
             parts.append(f"{sum(record.seconds for record in self.history):.1f} s")
-        if self.best_round and self.best_round != len(self.history):
-            best = self.history[self.best_round - 1].metrics[self.monitor]
+        best = self.history[self.best_round - 1].metrics[self.monitor] if self.best_round else math.nan
+        if self.history and better(self.monitor, best, self.latest().get(self.monitor, math.nan)):
             parts.append(f"best {self.monitor} {_number(best)} in round {self.best_round}")
         return ", ".join(parts)
 
@@ -149,14 +150,17 @@ class Result:
 
         HTML that survives an untrusted page (no style sheet, no SVG), the picture alone, and one line of text.
         """
+        error = f"<details><summary>traceback</summary><pre>{html.escape(self.traceback)}</pre></details>"
+        shown_error = error if self.traceback else ""
         if not self.history:
-            return {"text/plain": self.headline()}
+            page = caption_html(self.headline(), self.notes) + shown_error
+            return {"text/html": page, "text/plain": self.headline()}
         chart = self.chart()
         page = (
             f'<figure style="margin:0"><figcaption>{caption_html(self.headline(), self.notes)}</figcaption>'
-            f"{charts.image_tag(chart)}</figure>{html_table(self.parties.table(self.monitor))}"
+            f"{charts.image_tag(chart)}</figure>{html_table(self.parties.table(self.monitor))}{shown_error}"
         )
-        return {"text/html": page, "image/png": chart.png(), "text/plain": self.headline()}
+        return {"text/html": page, "image/png": chart.png, "text/plain": self.headline()}
 
 
 def caption_html(line: str, notes: Sequence[str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ class Best:
     round: int
     metric: str
     value: float
-    weights: Weights
-    model: Any
+    weights: Weights = field(repr=False)
+    model: Any = field(repr=False)
 
 
 class Run(Driver):
@@ -46,17 +47,26 @@ class Run(Driver):
         *,
         name: str = "run",
     ) -> None:
-        self.spec = spec
+        self._spec = spec
         self._division = divide(spec, namespace)
         federation = build(spec, namespace, self._division)
         self.monitor = spec.monitor or federation.model.metrics[0]
         early: list[Callable[[History], str]] = [Until(spec.until)] if spec.until else []
         early += [Patience(spec.patience, self.monitor)] if spec.patience else []
         super().__init__(federation, spec.rounds, name=name, early=early)
-        self._label_counts = self._division.label_counts()
+        has_classes = "accuracy" in federation.model.metrics
+        self._label_counts = self._division.label_counts(with_test=False) if has_classes else {}
         self._initial = federation.model.get_weights()
+        self._initial_sha256 = arithmetic.digest(self._initial)
         self._best_weights = self._initial
         self._native: tuple[int, Any] = (-1, None)
+
+    @property
+    def spec(self) -> RunSpec:
+        """The options that repeat the run as it is planned now; `more` and `step` add to its rounds."""
+        if self._target == self._spec.rounds:
+            return self._spec
+        return self._spec.model_copy(update={"rounds": self._target, "until": "", "patience": 0})
 
     @property
     def shown(self) -> tuple[str, str]:
@@ -81,9 +91,9 @@ class Run(Driver):
 
     @property
     def history(self) -> History:
-        """The rounds, as a list that answers by column."""
+        """The rounds, as a list that answers by column; a copy."""
         self._settle()
-        return self._federation.history
+        return self.records
 
     @property
     def model(self) -> Any:
@@ -136,7 +146,8 @@ class Run(Driver):
         weights, round = self._weights(), len(self.records)
         if which == "best":
             weights, round = self.best.weights, self.best.round
-        return export.write(path, self.result(), self._federation.model, weights, round, formats, overwrite)
+        result = replace(self.result(), parties=self._parties(round))
+        return export.write(path, result, self._federation.model, weights, round, formats, overwrite)
 
     def result(self) -> Result:
         """Return the run as one record, as it stands now."""
@@ -155,7 +166,8 @@ class Run(Driver):
             history=history,
             parties=self._parties(),
             notes=self.notes,
-            initial_sha256=arithmetic.digest(self._initial),
+            initial_sha256=self._initial_sha256,
+            traceback="".join(traceback.format_exception(self.error)) if self.error is not None else "",
         )
 
     def __repr__(self) -> str:
@@ -172,31 +184,47 @@ class Run(Driver):
     def _weights(self) -> Weights:
         return self._federation.weights or self._initial
 
-    def _parties(self) -> Parties:
-        history, metrics = self.records, self._federation.model.metrics
+    def _parties(self, round: int | None = None) -> Parties:
+        """Return the parties' reports as of a round, or of the last one."""
+        history, metrics = self.records[:round], self._federation.model.metrics
         reports = Parties()
         for party in self._federation.parties:
-            latest = {
-                kind: {m: v for m in metrics if (v := history.latest(party.id, kind + m)) is not None}
+            local, fused = (
+                {m: v for m in metrics if (v := history.latest(party.id, kind + m)) is not None}
                 for kind in ("local_", "")
-            }
-            names = {self._division.class_name(label): count for label, count in self._label_counts[party.id].items()}
-            reports.append(
-                PartyReport(party.id, party.num_examples, party.num_test, names, latest["local_"], latest[""])
             )
+            counts = self._label_counts.get(party.id, {})
+            names = {self._division.class_name(label): count for label, count in counts.items()}
+            reports.append(PartyReport(party.id, party.num_examples, party.num_test, names, local, fused))
         return reports
 
 
-def federate(model: Any, data: Any = "digits", *, background: bool = False, name: str = "run", **options: Any) -> Run:
-    """Run a federation from Python: the same options as the cell's, with the model and the data given as objects.
+#: The runs of this process by name, the latest last; `%fusion` commands choose among them.
+RUNS: dict[str, Run] = {}
 
-    model: a model, or the path of its file;  data: arrays, a DataFrame, a Dataset, a list of these, or a name
+
+def remember(run: Run) -> None:
+    """Add a run to RUNS as the latest one."""
+    RUNS.pop(run.name, None)
+    RUNS[run.name] = run
+
+
+def federate(model: Any, data: Any = "digits", *, background: bool = False, name: str = "run", **options: Any) -> Run:
+    """Run a federation from Python: the options of the cell, with objects where the cell has names.
+
+    model: a model, or the path of its file;  data: arrays, a DataFrame, a Dataset, a list or dict of these, or a name
     background: return at once instead of when it has ended
+    loss, optimizer, data_handler may be objects too. Nothing is drawn: look at `run.summary()` and `run.plot()`.
     """
     namespace = {}
-    for option, value in (("model", model), ("data", data)):
-        if not isinstance(value, str):
-            namespace[option] = value
-        options[option] = value if isinstance(value, str) else option
-    run = Run(RunSpec.of(**options), namespace, name=name).start()
+    for option, value in {"model": model, "data": data, **options}.items():
+        if option in ("model", "data", "loss", "optimizer", "data_handler") and not isinstance(value, str):
+            # The name says to whoever repeats the run that this was an object and must be there under that name.
+            options[option] = f"given_{option}"
+            namespace[options[option]] = value
+        else:
+            options[option] = value
+    run = Run(RunSpec(**options), namespace, name=name)
+    remember(run)
+    run.start()
     return run if background else run.wait()

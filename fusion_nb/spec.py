@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fusion_nb import registry
-from fusion_nb.division import Division, all_labels
-from fusion_nb.errors import OptionError, nearest
+from fusion_nb.division import Division
+from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.federation import Federation
 from fusion_nb.models import base as models
 from fusion_nb.stopping import Until
@@ -26,7 +26,10 @@ def _option(default: Any, doc: str, *aliases: str, choices: str = "", **bounds: 
 
 
 class RunSpec(BaseModel):
-    """All options of a run. Magic, panel, service and YAML file produce one; nothing else starts a run."""
+    """All options of a run. Magic, panel, service and YAML file produce one; nothing else starts a run.
+
+    Raises OptionError that names the option, the value and what is allowed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,18 +60,16 @@ class RunSpec(BaseModel):
     engine: str = _option("local", "where parties run", choices="engines")
     code: str = Field("", description="the cell's body, which defines the model")
 
-    @classmethod
-    def of(cls, **options: Any) -> RunSpec:
-        """Return a checked spec. Raises OptionError that names the option, the value and what is allowed."""
+    def __init__(self, **options: Any) -> None:
         try:
-            return cls(**options)
+            super().__init__(**options)
         except ValidationError as error:
             raise _one_line(error) from None
 
     @classmethod
     def from_yaml(cls, text: str) -> RunSpec:
         """Return the spec that `to_yaml` wrote. Raises OptionError for text that is none."""
-        return cls.of(**read_yaml(text))
+        return cls(**read_yaml(text))
 
     def to_yaml(self) -> str:
         """Return every option as YAML text that repeats the run, the cell's body included."""
@@ -138,8 +139,16 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     division = division or divide(spec, namespace)
     model = models.wrap(native, spec.model, loss=_or_variable(spec.loss, namespace), device=spec.device)
     optimizer = _or_variable(spec.optimizer, namespace)
-    labels = np.concatenate([all_labels(party) for party in division.parties])
-    division.notes += model.check(division.parties[0].train, labels, lr=spec.lr, optimizer=optimizer)
+    _check_rows(division)
+    _check_sizes(model, division)
+    # Seeded, since a lazy layer draws its first weights when it sees its first rows.
+    with model.seeded(spec.seed):
+        notes = model.check(division.parties[0].train, division.all_labels(), lr=spec.lr, optimizer=optimizer)
+    division.notes += notes
+    if "accuracy" in model.metrics and (missing := division.missing_classes()):
+        division.notes.append(f"warning: no party has a training row of class {', '.join(missing)}")
+    if bad := [name for name, array in model.get_weights().items() if not np.isfinite(array).all()]:
+        raise ModelError(f"the model's first weights are not finite ({bad[0]})", "build it anew")
     metrics = ["train_loss", *model.metrics]
     if spec.until:
         Until(spec.until).check(metrics)
@@ -159,6 +168,29 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         test=division.test,
         evaluate_every=spec.evaluate_every,
     )
+
+
+def _check_rows(division: Division) -> None:
+    """Raise DataError where test rows are not of the form of the training rows."""
+    form = _form(division.parties[0].train)
+    tests = {"the central test set": division.test} | {f"the test set of {p.id}": p.test for p in division.parties}
+    for name, rows in tests.items():
+        if rows is not None and form and _form(rows) and _form(rows) != form:
+            raise DataError(f"rows of {name} have shape {_form(rows)}, training rows {form}", "give all the same form")
+
+
+def _form(rows: Any) -> tuple[int, ...]:
+    return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
+
+
+def _check_sizes(model: models.Model, division: Division) -> None:
+    """Raise ModelError where parties have fewer training rows than the model can be trained on."""
+    if small := [party.id for party in division.parties if party.num_examples < model.min_rows]:
+        raise ModelError(
+            f"{len(small)} parties have fewer than the {model.min_rows} training rows that this model needs "
+            f"({', '.join(small[:3])})",
+            "use fewer parties, a more even split, or --holdout 0 with a test set",
+        )
 
 
 def _or_variable(name: str, namespace: Mapping[str, Any]) -> Any:

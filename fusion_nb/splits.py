@@ -6,13 +6,14 @@ A split of your own is the same function under `@fusion_nb.split`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from fusion_nb import registry
-from fusion_nb.errors import SplitError
+from fusion_nb.errors import OptionError, SplitError
 from fusion_nb.registry import Opt
 
 Parts = list[np.ndarray]
@@ -38,6 +39,7 @@ def dirichlet(
     Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual
     Classification", 2019; per class as in Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos", ICDE 2022.
     """
+    _need_one_label_each(labels, "dirichlet")
     if not np.issubdtype(labels.dtype, np.integer):
         raise SplitError(
             "the split 'dirichlet' divides by class, and these labels are measurements",
@@ -69,6 +71,7 @@ def shards(
     Source: McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep Networks from
     Decentralized Data", AISTATS 2017.
     """
+    _need_one_label_each(labels, "shards")
     # Shuffled first, so that which rows of a class share a shard does not depend on their order in the file.
     shuffled = rng.permutation(len(labels))
     by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
@@ -145,10 +148,13 @@ def holdout(labels: np.ndarray, rows: np.ndarray, fraction: float, rng: np.rando
     return rng.permutation(by_label[~chosen]), by_label[chosen]
 
 
-def check(parts: Sequence[np.ndarray], num_rows: int, names: Sequence[str], how: str) -> None:
+def check(parts: Any, num_rows: int, names: Sequence[str], how: str) -> None:
     """Raise SplitError unless every row was given to exactly one party and no party is empty."""
-    together = np.sort(np.concatenate(list(parts)))
-    if len(parts) != len(names) or not np.array_equal(together, np.arange(num_rows)):
+    is_rows = isinstance(parts, list | tuple) and all(
+        isinstance(part, np.ndarray) and np.issubdtype(part.dtype, np.integer) for part in parts
+    )
+    together = np.sort(np.concatenate(parts)) if is_rows and parts else np.empty(0, dtype=int)
+    if not is_rows or len(parts) != len(names) or not np.array_equal(together, np.arange(num_rows)):
         raise SplitError(
             f"the split {how!r} does not give every row to exactly one of {len(names)} parties",
             "return one array of row indices for each party, without overlap and without gaps",
@@ -162,6 +168,14 @@ def check(parts: Sequence[np.ndarray], num_rows: int, names: Sequence[str], how:
         )
 
 
+def _need_one_label_each(labels: np.ndarray, name: str) -> None:
+    if labels.ndim != 1:
+        raise SplitError(
+            f"the split {name!r} divides by label, and these rows have several labels each",
+            "use iid, quantity or by_key",
+        )
+
+
 def _until_none_empty(draw: Callable[[], Parts]) -> Parts:
     for _ in range(_TRIES):
         parts = draw()
@@ -170,7 +184,18 @@ def _until_none_empty(draw: Callable[[], Parts]) -> Parts:
     return parts
 
 
-split = registry.decorator("splits")
+def promote(function: Any) -> Any:
+    """Return a function that can be a split. Raises OptionError for one of another form."""
+    parameters = inspect.signature(function).parameters.values()
+    if sum(p.kind is not p.KEYWORD_ONLY for p in parameters) != 3:
+        raise OptionError(
+            f"the function {function.__name__} can't be a split",
+            "write it as (labels, num_parties, rng), options after a *; it returns one array of row indices a party",
+        )
+    return function
+
+
+split = registry.decorator("splits", promote)
 split.__doc__ = """Register a split under its own name, for `--split name`.
 
 >>> @split

@@ -54,7 +54,7 @@ class Failure:
 
     party: str
     error: str
-    traceback: str = ""
+    traceback: str = field(default="", repr=False)
     exception: BaseException | None = field(default=None, compare=False, repr=False)
 
 

@@ -55,15 +55,19 @@ def digest(weights: Weights) -> str:
 def misfit(weights: Weights, like: Weights) -> str:
     """Return what is wrong with `weights` where they should look like `like`, or an empty string.
 
-    Checked in this order: names, shapes, dtypes, and that every number is finite.
+    Checked in this order: names, arrays, shapes, dtypes, and that every number is finite.
     """
+    if not isinstance(weights, dict):
+        return f"it is {type(weights).__name__}, not a dictionary of arrays by name"
     if weights.keys() != like.keys():
         return f"its entries are named differently: {', '.join(sorted(weights.keys() ^ like.keys())[:3])}"
     for name, array in weights.items():
+        if not isinstance(array, np.ndarray | np.generic):
+            return f"{name!r} is {type(array).__name__}, not a numpy array"
         if array.shape != like[name].shape:
             return f"{name!r} has shape {array.shape}, not {like[name].shape}"
         if array.dtype != like[name].dtype:
-            return f"{name!r} is {array.dtype}, not {like[name].dtype}"
+            return f"{name!r} is {array.dtype}, not {like[name].dtype} (use astype)"
         if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
             return f"{name!r} holds numbers that are not finite (NaN or infinity)"
     return ""
@@ -90,9 +94,9 @@ class RunningMean:
             self._anchors = {n: a.copy() for n, a in weights.items() if np.issubdtype(a.dtype, np.integer)}
             self._sums = tree_map(lambda a: np.zeros(a.shape, _wide(a.dtype)), weights)
         for name, array in weights.items():
-            wide: np.ndarray = array.astype(_wide(array.dtype))
-            if name in self._anchors:
-                wide -= self._anchors[name]
+            if name in self._anchors:  # subtracted as integers: a float would lose the last digits of large ones
+                array = array.astype(np.int64) - self._anchors[name].astype(np.int64)
+            wide: np.ndarray = array.astype(self._sums[name].dtype)
             wide *= weight
             self._sums[name] += wide
         self.total += weight
@@ -109,7 +113,7 @@ class RunningMean:
     def _finish(self, name: str, mean: np.ndarray) -> np.ndarray:
         dtype = self._dtypes[name]
         if name in self._anchors:
-            return np.asarray(self._anchors[name] + np.rint(mean).astype(dtype))
+            return np.asarray(self._anchors[name].astype(np.int64) + np.rint(mean).astype(np.int64)).astype(dtype)
         return mean >= 0.5 if dtype == np.bool_ else mean.astype(dtype)
 
 

@@ -66,8 +66,11 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """An IPython shell with the extension loaded, in an empty folder. `ip.run(cell)` returns what was seen."""
     from IPython.utils.capture import capture_output
 
+    from fusion_nb.run import RUNS
+
     monkeypatch.chdir(tmp_path)
     _shell.reset()
+    RUNS.clear()
     _shell.run_line_magic("load_ext", "fusion_nb")
 
     def run(cell: str) -> SimpleNamespace:

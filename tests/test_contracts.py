@@ -98,7 +98,7 @@ class TestEveryEngine:
         namespace = {"model": net(), "data": rows}
 
         def curve(engine: str) -> list[dict[str, float]]:
-            spec = RunSpec.of(data="data", engine=engine, parties=6, fraction=0.5, lr=0.1, split="dirichlet:alpha=1")
+            spec = RunSpec(data="data", engine=engine, parties=6, fraction=0.5, lr=0.1, split="dirichlet:alpha=1")
             return [dict(record.metrics) for record in build(spec, namespace).rounds(3)]
 
         assert curve(name) == curve("local")

@@ -112,12 +112,12 @@ def test_one_hot_labels_are_counted_as_classes() -> None:
         ((np.where(X > 30, np.nan, X), Y), "NaN"),
         (([[1, 2], [3]], [0, 1]), "different lengths"),
         ((np.array([["a", "b"]] * 20), Y), "not numbers"),
-        ((X, Y, X, Y), "four arrays"),
-        (X, "holds no rows with labels"),
-        (7, "holds no rows with labels"),
+        ((X, Y, X, Y), "holds a tuple of 4"),
+        (X, "ndarray where rows with labels should be"),
+        (7, "int where rows with labels should be"),
         ([], "empty"),
         ([(X, Y), (X[:, :1], Y)], "have shape"),
-        (((X, ["a"] * 20), (X, ["b"] * 20)), "does not occur in the training rows"),
+        (((X, ["a"] * 20), (X, ["b"] * 20)), "is in no training row"),
         (pd.DataFrame({"a": [1], "b": [2]}), "no column that is plainly the label"),
         (pd.DataFrame({"a": ["u"], "y": [2]}), "columns that are not numbers: a"),
     ],
@@ -232,11 +232,11 @@ class TestHandlers:
         assert data.size(sources.read("", {}, handler=f"{path}:Mine").train) == 2
 
     def test_wrong_ones_are_named(self) -> None:
-        with pytest.raises(DataError, match="not two pairs"):
+        with pytest.raises(DataError, match="did not return two pairs"):
             sources.read("", {"W": self.Wrong}, handler="W")
         with pytest.raises(DataError, match="no get_data"):
             sources.read("", {"W": Items}, handler="W")
-        with pytest.raises(NameNotFoundError, match=r"package\.module:Class"):
+        with pytest.raises(NameNotFoundError, match="has no class 'Nothing'"):
             sources.read("", {}, handler="fusion_nb.datasets:Nothing")
         with pytest.raises(NameNotFoundError, match="there are:"):
             sources.read("", {}, handler="mnist_pytorhc")
@@ -277,7 +277,7 @@ class TestShippedData:
 
 
 def division(value: Any, **options: Any) -> Division:
-    return divide(RunSpec.of(data="value", **options), {"value": value})
+    return divide(RunSpec(data="value", **options), {"value": value})
 
 
 class TestDivision:
@@ -308,21 +308,21 @@ class TestDivision:
 
     def test_a_key_can_be_an_array_of_ids(self) -> None:
         namespace = {"value": (X, Y), "writer": np.arange(20) // 5}
-        made = divide(RunSpec.of(data="value", split="by_key:key=writer"), namespace)
+        made = divide(RunSpec(data="value", split="by_key:key=writer"), namespace)
         assert [p.num_examples + p.num_test for p in made.parties] == [5, 5, 5, 5]
         with pytest.raises(SplitError, match="3 values for 20 rows"):
-            divide(RunSpec.of(data="value", split="by_key:key=short"), {**namespace, "short": [1, 2, 3]})
+            divide(RunSpec(data="value", split="by_key:key=short"), {**namespace, "short": [1, 2, 3]})
 
     def test_shards_give_few_classes(self) -> None:
         y = np.repeat(np.arange(10), 20)
         made = division((np.zeros((200, 1)), y), parties=10, split="shards:per_party=2", holdout=0.1)
-        assert all(sum(count > 0 for count in row.values()) <= 2 for row in made.label_counts().values())
+        assert all(sum(count > 0 for count in row.values()) <= 2 for row in made.label_counts(with_test=True).values())
 
     def test_small_alpha_is_uneven_and_large_alpha_is_even(self) -> None:
         y = np.repeat(np.arange(4), 100)
 
         def spread(alpha: float) -> float:
-            counts = division((np.zeros((400, 1)), y), split=f"dirichlet:alpha={alpha}").label_counts()
+            counts = division((np.zeros((400, 1)), y), split=f"dirichlet:alpha={alpha}").label_counts(with_test=True)
             return float(np.std([list(row.values()) for row in counts.values()]))
 
         assert spread(0.1) > 1.5 * spread(1) > 3 * spread(100)
@@ -353,7 +353,7 @@ class TestDivision:
 
     def test_a_missing_class_and_untested_parties_are_said(self) -> None:
         made = division(((X[Y == 0], Y[Y == 0]), (X, Y)), parties=2, holdout=0)
-        assert made.notes[-1] == "warning: no party has a training row of class 1"
+        assert made.missing_classes() == ["1"]
         assert "2 of 2 parties have no test rows of their own" in made.notes[0]
 
     def test_no_test_row_anywhere_is_refused(self) -> None:
@@ -413,3 +413,126 @@ class TestRegistry:
         )
         assert "theirs" in registry.names("splits")
         assert registry.get("splits", "theirs") is splits.iid
+
+
+class TestDecidedOverAll:
+    """What labels are is decided once, over all rows, and not by what a party's rows happen to look like."""
+
+    def test_several_labels_a_row_over_many_small_parties(self) -> None:
+        rng = np.random.default_rng(0)
+        y = (rng.random((60, 4)) < 0.3).astype(int)
+        made = division((rng.normal(size=(60, 3)), y), parties=20)
+        assert all(train.ndim == 2 for train, _ in made.labels.values())
+        given = division([(X[:3], np.eye(2, dtype=int)[[0, 1, 0]]), (X[:3], np.array([[1, 1], [0, 0], [1, 0]]))])
+        assert {train.shape[1:] for train, _ in given.labels.values()} == {(2,)}
+        with pytest.raises(SplitError, match="several labels each"):
+            division((rng.normal(size=(60, 3)), y), split="dirichlet")
+
+    def test_measurements_that_are_whole_at_one_party_stay_measurements(self) -> None:
+        made = division([(X[:4], np.array([1.0, 2.0, 1.0, 2.0])), (X[:4], np.array([1.5, 2.0, 1.0, 2.5]))])
+        assert made.label_counts(with_test=True) == {"party 1": {}, "party 2": {}}
+
+    def test_a_class_that_nobody_has(self) -> None:
+        assert division((X, np.array([0, 1, 3, 3] * 5))).missing_classes() == ["2"]
+        assert division((X, np.arange(20) * 10.5)).missing_classes() == []
+
+    def test_a_dataset_is_read_once(self) -> None:
+        class Counting(Items):
+            read = 0
+
+            def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
+                type(self).read += 1
+                return super().__getitem__(i)
+
+        made = division(Counting(), parties=4)
+        made.label_counts(with_test=True)
+        assert Counting.read == 12
+
+    def test_stored_targets_are_believed_only_if_they_are_the_items(self) -> None:
+        class Shifted(Items):
+            targets = Y[:12] + 1
+
+        class Without(Items):
+            targets = None
+
+        assert data.labels(Shifted()).tolist() == Y[:12].tolist()
+        assert data.labels(Without()).tolist() == Y[:12].tolist()
+
+    def test_training_and_test_datasets(self) -> None:
+        source = read((Items(), Items()))
+        assert data.size(source.test) == 12
+        frames = read((pd.DataFrame({"a": [1, 2], "y": [0, 1]}), pd.DataFrame({"a": [3], "y": [1]})))
+        assert frames.test[0].tolist() == [[3]]
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            ((X, Y, np.ones(20)), "a tuple of 3"),
+            ([torch.tensor(X), torch.tensor(Y)], "Tensor where rows with labels"),
+            ({"x": X, "y": Y}, "ndarray where rows with labels"),
+            ((X, np.array(["a", None] * 10, dtype=object)), "10 labels are missing"),
+            (pd.DataFrame([[1, 2, 3]], columns=["a", "a", "y"]), "two columns 'a'"),
+            (((X, Y), (X[:, :1], Y)), ""),
+        ],
+    )
+    def test_more_of_what_is_refused(self, value: Any, said: str) -> None:
+        if not said:
+            from fusion_nb.spec import build
+
+            with pytest.raises(DataError, match=r"rows of the central test set have shape \(1,\)"):
+                build(RunSpec(data="value"), {"value": value, "model": torch.nn.Linear(2, 2)})
+            return
+        with pytest.raises(DataError) as caught:
+            read(value)
+        assert said in caught.value.message
+
+    def test_sparse_rows_swapped_bytes_and_numbered_columns(self) -> None:
+        import scipy.sparse
+
+        with pytest.raises(DataError, match="sparse"):
+            read((scipy.sparse.csr_matrix(X), Y))
+        assert read((X.astype(">f8"), Y)).train[0].dtype.isnative
+        assert read(pd.DataFrame(X), label="1").train[1].tolist() == X[:, 1].tolist()
+
+    def test_a_key_that_is_missing_is_counted(self) -> None:
+        table = pd.DataFrame({"a": X[:, 0], "y": Y, "ward": ["east", None] * 10})
+        with pytest.raises(DataError, match="10 rows have no value of 'ward'"):
+            division(table, split="by_key:key=ward")
+
+    @pytest.mark.parametrize("wrong", [None, [[0.0], [1.0]], 7])
+    def test_a_split_that_returns_nonsense(self, wrong: Any) -> None:
+        @splits.split(name="nonsense")
+        def returns(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> Any:
+            return wrong
+
+        with pytest.raises(SplitError, match="exactly one of 2 parties"):
+            division((X, Y), split="nonsense", parties=2)
+
+    def test_a_function_of_another_form_is_no_split(self) -> None:
+        with pytest.raises(OptionError, match="can't be a split"):
+            splits.split(lambda labels: labels)
+
+    def test_batch_norm_needs_two_training_rows_at_every_party(self) -> None:
+        from fusion_nb.errors import ModelError
+        from fusion_nb.spec import build
+
+        model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+        with pytest.raises(ModelError, match="fewer than the 2 training rows"):
+            build(RunSpec(data="value", parties=10), {"value": (X, Y), "model": model})
+
+    def test_a_handler_module_keeps_its_own_errors(self, tmp_path: Path) -> None:
+        path = tmp_path / "broken_handler.py"
+        path.write_text("import nothing_of_this_name\n")
+        with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+            sources.read("", {}, handler=f"{path}:Mine")
+
+    def test_a_handler_is_not_given_the_default_as_its_path(self, mnist: Path) -> None:
+        assert data.size(divide(RunSpec(data_handler="mnist_pytorch", parties=2), {}).test) == 10000
+
+
+def test_options_with_brackets_and_optional_numbers() -> None:
+    assert registry.parse("adam:betas=(0.9,0.99),eps=1e-8") == ("adam", {"betas": "(0.9,0.99)", "eps": "1e-8"})
+
+    def rule(weights: Any, updates: Any, *, keep: int | None = None) -> Any: ...
+
+    assert registry.signature_options(rule)[0].type is int

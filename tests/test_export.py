@@ -23,7 +23,7 @@ def run(rows: Any, net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     x, y = rows
     data = ((x[:200], y[:200]), (x[200:], y[200:]))
-    spec = RunSpec.of(data="data", lr=0.3, rounds=5, monitor="train_loss")
+    spec = RunSpec(data="data", lr=0.3, rounds=5, monitor="train_loss")
     return Run(spec, {"model": net(), "data": data}, name="trial").start().wait()
 
 
@@ -35,10 +35,10 @@ def test_the_folder_holds_everything(run: Run) -> None:
     card = json.loads(Path("fused/card.json").read_text())
     assert card["weights"]["sha256"] == arithmetic.digest(run._weights())
     assert card["metrics"]["accuracy"] == run.history["accuracy"][-1]
-    assert [party["rows"] for party in card["parties"]] == [party.rows for party in run.parties]
+    assert [party["num_examples"] for party in card["parties"]] == [party.num_examples for party in run.parties]
     assert len(card["history"]) == 5
     assert card["versions"]["torch"] == torch.__version__
-    assert RunSpec.of(**card["spec"]) == run.spec
+    assert RunSpec(**card["spec"]) == run.spec
     for name, digest in card["files"].items():
         assert hashlib.sha256(Path("fused", name).read_bytes()).hexdigest() == digest
     text = Path("fused/CARD.md").read_text()
@@ -131,7 +131,44 @@ def test_a_folder_that_cannot_be_written_is_said(run: Run, monkeypatch: pytest.M
 
 
 def test_before_the_first_round_the_first_weights_are_exported(rows: Any, net: Any, tmp_path: Path) -> None:
-    run = Run(RunSpec.of(data="data"), {"model": net(), "data": rows})
+    run = Run(RunSpec(data="data"), {"model": net(), "data": rows})
     run.export(str(tmp_path / "start"))
     state = torch.load(tmp_path / "start" / "model.pt")
     assert all(torch.equal(state[name], tensor) for name, tensor in net().state_dict().items())
+
+
+def test_files_of_the_users_in_an_export_are_not_deleted(run: Run) -> None:
+    run.export("fused")
+    Path("fused/notes.txt").write_text("mine")
+    with pytest.raises(ExportError, match=r"no export wrote: notes.txt"):
+        run.export("fused", overwrite=True)
+    assert Path("fused/notes.txt").read_text() == "mine"
+
+
+def test_the_card_of_the_best_round_tells_of_that_round(rows: Any, net: Any, tmp_path: Path) -> None:
+    spec = RunSpec(data="data", lr=1.5, rounds=8)
+    run = Run(spec, {"model": net(), "data": rows}).start().wait()
+    best = run.best.round
+    run.export(str(tmp_path / "best"), which="best")
+    card = json.loads((tmp_path / "best" / "card.json").read_text())
+    told = {party["party"]: party["fused"]["accuracy"] for party in card["parties"]}
+    assert told == {party: found["accuracy"] for party, found in run.history[best - 1].party_metrics.items()}
+    text = (tmp_path / "best" / "CARD.md").read_text()
+    assert all(f"| {name} |" in text for name in ("seed", "split", "epochs", "holdout"))
+
+
+def test_a_failure_while_old_and_new_are_swapped_loses_neither(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.export("fused")
+    before = Path("fused/model.pt").read_bytes()
+    original, calls = Path.rename, []
+
+    def failing(self: Path, target: Any) -> Any:
+        calls.append(target)
+        if len(calls) >= 2:  # neither the new folder nor the old one can be put in its place
+            raise OSError(5, "Input/output error")
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(ExportError, match="Input/output error"):
+        run.export("fused", overwrite=True)
+    assert [path.read_bytes() for path in Path().glob(".fused.old.*/export/model.pt")] == [before]

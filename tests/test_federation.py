@@ -29,7 +29,7 @@ from fusion_nb.types import Failure, RoundRecord, Update
 
 def run_of(rows: Any, model: Any, **options: Any) -> Run:
     defaults: dict[str, Any] = {"lr": 0.1, "rounds": 4}
-    return Run(RunSpec.of(data="data", **defaults | options), {"model": model, "data": rows})
+    return Run(RunSpec(data="data", **defaults | options), {"model": model, "data": rows})
 
 
 class Faulty(nn.Module):
@@ -101,14 +101,14 @@ class TestRounds:
 
     def test_a_cohort_is_a_function_of_seed_and_round(self, rows: Any, net: Any) -> None:
         namespace = {"model": net(), "data": rows}
-        first, again = (build(RunSpec.of(data="data", parties=20, fraction=0.25, seed=9), namespace) for _ in range(2))
+        first, again = (build(RunSpec(data="data", parties=20, fraction=0.25, seed=9), namespace) for _ in range(2))
         cohorts = [first.cohort(round) for round in range(1, 9)]
         assert cohorts == [again.cohort(round) for round in range(1, 9)]
         assert {len(cohort) for cohort in cohorts} == {5}
         assert len(set(cohorts)) > 4
         order = [party.id for party in first.parties]
         assert all(list(cohort) == sorted(cohort, key=order.index) for cohort in cohorts)
-        assert len(build(RunSpec.of(data="data", fraction=0.01), namespace).cohort(1)) == 1
+        assert len(build(RunSpec(data="data", fraction=0.01), namespace).cohort(1)) == 1
 
     def test_the_central_test_set_is_what_counts(self, rows: Any, net: Any) -> None:
         x, y = rows
@@ -119,7 +119,7 @@ class TestRounds:
 
     def test_without_one_the_parties_rows_together_are(self, rows: Any, net: Any) -> None:
         run = run_of(rows, net(), rounds=1, split="quantity:alpha=0.5").start().wait()
-        tests = [(p.test_rows, p.fused["loss"]) for p in run.parties]
+        tests = [(p.num_test, p.fused["loss"]) for p in run.parties]
         assert run.history["loss"][-1] == pytest.approx(
             np.average([m for _, m in tests], weights=[n for n, _ in tests])
         )
@@ -137,7 +137,7 @@ class TestRounds:
         assert int(run.model.state_dict()["1.num_batches_tracked"]) > 6
 
     def test_memory_does_not_grow_with_parties(self, rows: Any, net: Any) -> None:
-        federation = build(RunSpec.of(data="data", parties=60), {"model": net(), "data": rows})
+        federation = build(RunSpec(data="data", parties=60), {"model": net(), "data": rows})
         alive, most = 0, 0
 
         class Counted(dict):  # type: ignore[type-arg]
@@ -151,8 +151,8 @@ class TestRounds:
                 nonlocal alive
                 alive -= 1
 
-        federation.setup()
-        worker = federation.engine._model  # type: ignore[attr-defined]
+        federation._start()
+        worker = federation.engine._model
         original = worker.get_weights
         worker.get_weights = lambda: Counted(original())
         next(federation.rounds(1))
@@ -225,7 +225,7 @@ def test_parties_agree_before_the_first_round(rows: Any) -> None:
     largest = float(np.abs(rows[0]).max())
     assert [party.state["scale"] for party in parties] == [largest] * 3
     expected = np.stack([rows[0][rows[1] == label].mean(0) / largest for label in range(3)])
-    assert np.allclose(federation.weights["means"], expected, atol=1e-6)
+    assert np.allclose(federation.weights["means"], expected, atol=1e-3)
     assert record.metrics["loss"] < 1
 
 
@@ -251,13 +251,16 @@ class TestFailures:
         x, y = rows
 
         class Unreadable:
-            targets = y[:30]
+            targets, read = y[:30], 0
 
             def __len__(self) -> int:
                 return 30
 
             def __getitem__(self, i: int) -> Any:
-                raise OSError("the disk is gone")
+                self.read += 1
+                if self.read > 5:  # as many as are looked at before training
+                    raise OSError("the disk is gone")
+                return x[i], y[i]
 
         parties = {"good": (x[:100], y[:100]), "fine": (x[100:], y[100:]), "broken": Unreadable()}
         run = run_of(parties, net(), rounds=2, quorum=0.6).start().wait()
@@ -266,7 +269,7 @@ class TestFailures:
         assert run.history.to_frame()["parties"].tolist() == [2, 2]
         assert run.history[-1].bytes_up < run.history[-1].bytes_down
         with pytest.raises(OSError, match="the disk is gone"):
-            run_of(parties, net()).start().wait()
+            run_of(parties | {"broken": Unreadable()}, net()).start().wait()
 
     def test_a_fused_model_that_diverges_is_not_kept(self, rows: Any, net: Any) -> None:
         x, y = rows
@@ -286,8 +289,8 @@ class TestFailures:
         assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), net().parameters(), strict=True))
 
     def test_a_failure_without_its_exception_is_told_by_its_line(self, rows: Any, net: Any) -> None:
-        federation = build(RunSpec.of(data="data"), {"model": net(), "data": rows})
-        federation.setup()
+        federation = build(RunSpec(data="data"), {"model": net(), "data": rows})
+        federation._start()
         federation.engine.run = lambda *a, **k: iter([Failure("party 2", "OSError: away")])  # type: ignore[method-assign]
         with pytest.raises(PartyError, match="party 2: OSError: away"):
             next(federation.rounds(1))
@@ -304,9 +307,9 @@ class TestFailures:
 
 @pytest.fixture
 def held(rows: Any) -> Iterator[tuple[Run, threading.Event]]:
-    """A run of 6 rounds that waits at its first batch until the event is set."""
+    """A run of 6 rounds that waits at its first batch until the event is set (the batch before that is the check's)."""
     gate = threading.Event()
-    run = run_of(rows, Faulty(0, lambda: gate.wait(20)), rounds=6)
+    run = run_of(rows, Faulty(1, lambda: gate.wait(20)), rounds=6)
     yield run, gate
     gate.set()
     run.stop()
@@ -499,3 +502,164 @@ def test_federate_takes_objects_and_names(rows: Any, net: Any) -> None:
     assert len(background.history) == 2
     with pytest.raises(FusionError, match="there is no option 'round'"):
         federate(net(), rows, round=1)
+
+
+class TestUnderWay:
+    """What two threads can do to a run at the same time."""
+
+    def test_more_asked_for_while_listeners_are_told_is_not_lost(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=2)
+        told, go_on = threading.Event(), threading.Event()
+
+        def slow(run: Run) -> None:
+            if run.status == "finished":
+                told.set()
+                go_on.wait(20)
+
+        run.subscribe(slow)
+        run.start()
+        assert told.wait(20)
+        run.unsubscribe(slow)
+        threading.Timer(0.2, go_on.set).start()
+        run.more(3).wait()
+        assert (run.status, len(run.history)) == ("finished", 5)
+
+    def test_more_after_a_stop_that_was_not_waited_for(self, held: Any) -> None:
+        run, gate = held
+        run.start()
+        run.stop(wait=False)
+        threading.Timer(0.2, gate.set).start()
+        assert len(run.more(2).wait().history) == 2
+
+    def test_a_step_that_was_stopped_leaves_nothing_behind(self, held: Any) -> None:
+        run, gate = held
+        run.step(wait=False)
+        run.stop(wait=False)
+        gate.set()
+        assert len(run.more(3).wait(30).history) == 3
+        run.step()
+        assert (run.status, len(run.history)) == ("finished", 4)
+
+    def test_stepping_again_and_again(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=3)
+        assert [len(run.step().records) for _ in range(3)] == [1, 2, 3]
+        assert run.status == "finished"
+
+    def test_waiting_for_a_held_run_is_refused(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=3).step()
+        with pytest.raises(RunError, match="is paused"):
+            run.wait()
+        assert run.resume().wait().status == "finished"
+
+    def test_a_pause_is_no_part_of_a_rounds_time(self, held: Any) -> None:
+        run, gate = held
+        run.start().pause()
+        gate.set()
+        time.sleep(0.5)
+        run.resume().wait()
+        assert max(record.seconds for record in run.history) < 0.4
+
+    def test_more_wants_a_whole_number(self, rows: Any, net: Any) -> None:
+        for wrong in ("3", 2.5, 0):
+            with pytest.raises(OptionError, match="whole number"):
+                run_of(rows, net()).more(wrong)
+
+    def test_the_spec_repeats_the_rounds_that_were_added(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=2, until="accuracy > 2").start().wait()
+        assert run.spec.until
+        run.more(3).wait()
+        assert (run.spec.rounds, run.spec.until) == (5, "")
+        again = Run(run.spec, {"model": net(), "data": rows}).start().wait()
+        assert again.history["loss"] == run.history["loss"]
+
+    def test_history_is_a_copy(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=2).start().wait()
+        run.history.clear()
+        assert len(run.history) == 2
+
+    def test_a_fusion_that_writes_into_what_it_gets_changes_no_earlier_round(self, rows: Any, net: Any) -> None:
+        @fusion
+        def scribbling(weights: Any, updates: Any) -> Any:
+            first = next(iter(updates)).weights
+            for name, array in weights.items():
+                array[...] = first[name]
+            return weights
+
+        seen: list[Any] = []
+        run = run_of(rows, net(), fusion="scribbling", rounds=3)
+        run.subscribe(lambda run: seen.append({n: a.copy() for n, a in run._weights().items()}))
+        held = []
+        run.subscribe(lambda run: held.append(run._weights()))
+        run.start().wait()
+        assert all(np.array_equal(kept[n], copied[n]) for kept, copied in zip(held, seen, strict=True) for n in kept)
+
+    def test_failures_of_a_round_that_was_given_up_are_kept(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), lr=1e25)
+        with pytest.raises(DivergedError):
+            run.start().wait()
+        assert [failure.party for failure in run.failures] == ["party 1"]
+        assert "DivergedError" in run.failures[0].traceback
+        assert run.failures[0].exception is None
+        assert "<summary>traceback</summary>" in run._repr_mimebundle_()["text/html"]
+
+    def test_workers_are_let_go_and_come_back(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=1).start().wait()
+        assert run._federation.engine._model is None
+        assert len(run.more(1).wait().history) == 2
+
+
+@pytest.mark.parametrize("returned", [None, [1], "text", {"0.weight": 1}])
+def test_what_a_fusion_may_not_return(rows: Any, net: Any, returned: Any) -> None:
+    @fusion(name="returning")
+    def wrong(weights: Any, updates: Any) -> Any:
+        return returned
+
+    with pytest.raises(PartyError, match="unusable weights in round 1"):
+        run_of(rows, net(), fusion="returning", rounds=1).start().wait()
+
+
+class TestOwnRandomness:
+    def dropout(self) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+
+    def test_what_the_user_draws_meanwhile_changes_nothing_either_way(self, rows: Any) -> None:
+        alone = run_of(rows, self.dropout(), rounds=10).start().wait().history["loss"]
+        torch.manual_seed(7)
+        expected = torch.rand(2000)
+        torch.manual_seed(7)
+        run = run_of(rows, self.dropout(), rounds=10)
+        torch.manual_seed(7)
+        run.start()
+        drawn = torch.cat([torch.rand(1) for _ in range(2000)])
+        assert run.history["loss"] == alone
+        assert torch.equal(drawn, expected)
+
+    def test_two_runs_at_once_are_as_each_alone(self, rows: Any) -> None:
+        alone = run_of(rows, self.dropout(), rounds=10).start().wait().history["loss"]
+        both = [run_of(rows, self.dropout(), rounds=10).start() for _ in range(2)]
+        assert [run.history["loss"] for run in both] == [alone, alone]
+
+    def test_augmenting_data_repeats(self, rows: Any, net: Any) -> None:
+        class Augmented:
+            def __len__(self) -> int:
+                return 60
+
+            def __getitem__(self, i: int) -> Any:
+                noise = torch.randn(5).numpy() + np.random.randn(5).astype(np.float32)
+                return rows[0][i] + 0.1 * noise, rows[1][i]
+
+        curves = [run_of(Augmented(), net(), rounds=2).start().wait().history["loss"] for _ in range(2)]
+        assert curves[0] == curves[1]
+        run = run_of(Augmented(), net(), rounds=1)
+        state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
+        run.start().wait()
+        assert torch.equal(torch.random.get_rng_state(), state)
+        assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+    def test_lazy_layers_start_from_the_seed(self, rows: Any) -> None:
+        def lazy() -> nn.Module:
+            return nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
+
+        curves = [run_of(rows, lazy(), rounds=2).start().wait().history["loss"] for _ in range(2)]
+        assert curves[0] == curves[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +40,10 @@ class Model(ABC):
     gate: Callable[[], None] = staticmethod(lambda: None)
     #: What `evaluate` measures; the first is what a run monitors unless told otherwise.
     metrics: tuple[str, ...] = ("accuracy", "loss")
+    #: Training rows that every party must have at the least.
+    min_rows: int = 1
+    #: Option of a run -> values that completion offers for it.
+    choices: ClassVar[Mapping[str, list[str]]] = {}
     #: Packages whose versions belong on the card.
     packages: ClassVar[tuple[str, ...]] = ()
 
@@ -131,15 +134,23 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
 
 
 @contextmanager
-def seeded(seed: int, code: str) -> Iterator[None]:
-    """Fix the random state of every framework that is loaded, or that `code` is about to import."""
+def seeded(seed: int) -> Iterator[None]:
+    """Fix the random state of every framework that is installed, for as long as a cell's body builds a model.
+
+    A framework that is not loaded yet is loaded here: the body may import it by way of the user's own modules.
+    """
     with ExitStack() as stack:
         for base, name in _BASE_CLASSES.items():
-            package = base.partition(".")[0]
-            imported = re.search(rf"^\s*(import|from)\s+{package}\b", code, re.MULTILINE)
-            if package in sys.modules or (imported and importlib.util.find_spec(package)):
+            if importlib.util.find_spec(base.partition(".")[0]):
                 stack.enter_context(registry.get("models", name).seeded(seed))
         yield
+
+
+def loaded() -> list[type[Model]]:
+    """Return the adapters of the frameworks that are loaded already."""
+    return [
+        registry.get("models", name) for base, name in _BASE_CLASSES.items() if base.partition(".")[0] in sys.modules
+    ]
 
 
 def wrap(model: Any, name: str, **options: Any) -> Model:
@@ -151,4 +162,7 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
     kinds = ", ".join(registry.names("models"))
     if isinstance(model, type):
         raise ModelError(f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)")
-    raise ModelError(f"{name!r} is {type(model).__name__}, which is no model of a known framework", f"known: {kinds}")
+    raise ModelError(
+        f"{name!r} is {type(model).__name__}, which is no model of a known framework",
+        f"known: {kinds}, such as a torch.nn.Module",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,6 +37,9 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
     """Return what could stand at the cursor, after the words before it."""
     from fusion_nb.notebook import options
 
+    if fragment.startswith("--") and "=" in fragment:  # --split=dir is --split dir
+        option, _, rest = fragment.partition("=")
+        return [f"{option}={word}" for word in suggest([*before, option], rest, namespace)]
     last = before[-1] if before else ""
     field = options.names().get(last)
     if field and not (field in options.OWN and options.OWN[field][2]):
@@ -65,18 +69,26 @@ def _values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str
     public = {name: value for name, value in namespace.items() if not name.startswith("_")}
     if field == "format":
         return sorted({format for value in public.values() if _is_run(value) for format in value.formats})
+    if field == "config":
+        return sorted(glob.glob(f"{fragment}*.y*ml"))
     if field in options.OWN:
         return list(options.OWN[field][1])
     if field == "model":
         return [name for name, value in public.items() if base.framework_of(value)]
     if field == "device":
         return ["auto", "cpu", "cuda", "mps"]
+    if field == "monitor":
+        return ["accuracy", "loss", "train_loss"]
+    if field in ("optimizer", "loss"):
+        return [word for adapter in base.loaded() for word in adapter.choices.get(field, ())]
     extra: Any = RunSpec.model_fields[field].json_schema_extra
     kind = extra["choices"]
     variables = [n for n, v in public.items() if sources.looks_like_data(n, v)] if field == "data" else []
     if not kind:
         return variables
     name, colon, rest = fragment.partition(":")
+    if colon and name in registry.names(kind) and rest.rpartition(",")[2].count("="):
+        return []  # the value of an option
     if colon and name in registry.names(kind):
         # Complete the option after the last comma: dirichlet:al -> dirichlet:alpha=
         given = rest.rpartition(",")[0]

@@ -30,11 +30,17 @@ def listing(kinds: list[str]) -> str:
 
 
 def component(name: str) -> str:
-    """Return what a command, fusion, split or data set does, and its options with their defaults."""
+    """Return what a command, option, fusion, split or data set does, and its options with their defaults."""
     if name in options.COMMANDS:
         does, words, own = options.COMMANDS[name]
         flags = "".join(f"\n  --{flag:<12} {options.meaning(flag)}" for flag in own)
         return f"%fusion {name} {words}\n  {does}{flags}"
+    for spelled in (name, f"--{name}", f"-{name}"):
+        if spelled in options.names():
+            field = options.names()[spelled]
+            return (
+                f"{', '.join(o for o, other in options.names().items() if other == field)}\n  {options.meaning(field)}"
+            )
     for kind in registry.KINDS:
         if name in registry.names(kind):
             return _describe(kind, name, registry.get(kind, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,8 @@ class LiveView:
 
         self._run = run
         self._throttle = Throttle()
+        self._lock = threading.Lock()
+        self._told = ""
         self._status: Any = None
         self._chart: Any = None
         if widgets:
@@ -62,11 +65,15 @@ class LiveView:
 
     def __call__(self, run: Run) -> None:
         """Show the state after a round or a change of status; runs in the training thread."""
-        if run.status in ("finished", "stopped", "failed"):
-            self._handle.update(run.result().mimebundle(), raw=True)
-            run.unsubscribe(self)  # what stands in this cell is final; more rounds are shown in the cell that asks
-        elif self._status is not None:
-            self._throttle(self._draw)
+        with self._lock:  # a pause is told from the thread that asked for it
+            if run.status in ("finished", "stopped", "failed"):
+                self._handle.update(run.result().mimebundle(), raw=True)
+                run.unsubscribe(self)  # what stands in this cell is final; more rounds show where they are asked for
+            elif self._status is not None:
+                if run.status != self._told:
+                    self._told = run.status
+                    self._status.value = status_html(run)
+                self._throttle(self._draw)
 
     def _draw(self) -> None:
         self._status.value = status_html(self._run)

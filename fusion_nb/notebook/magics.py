@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 @magics_class
 class FusionMagics(Magics):
-    """The magics of one IPython shell, and the runs that it has made."""
-
-    def __init__(self, shell: Any) -> None:
-        super().__init__(shell)
-        self.runs: dict[str, Run] = {}
+    """The magics of one IPython shell. The runs they speak of are in `fusion_nb.run.RUNS`, whoever made them."""
 
     @line_cell_magic
     def fusion(self, line: str, cell: str | None = None) -> Any:
@@ -47,20 +43,20 @@ class FusionMagics(Magics):
     def _train(self, line: Line, spec: RunSpec) -> None:
         from fusion_nb.errors import OptionError
         from fusion_nb.models import base
-        from fusion_nb.run import Run
+        from fusion_nb.run import Run, remember
 
-        name = line.own.get("name") or self._free_name()
-        if not name.isidentifier():
-            raise OptionError(f"--name {name!r} can't name a variable", "use letters, digits and underscores")
+        name = self._name(line.own.get("name", ""))
         if spec.code:
-            with base.seeded(spec.seed, spec.code):
+            with base.seeded(spec.seed):
                 done = self.shell.run_cell(spec.code)
-            if error := done.error_before_exec or done.error_in_exec:
+            if done.error_before_exec:
+                raise OptionError("the cell's body can't be read, so nothing was trained", "see the error above")
+            if error := done.error_in_exec:
                 # It was shown with its full traceback. The cell must fail, but not show it a second time.
                 error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
                 raise error
         run = Run(spec, self.shell.user_ns, name=name)
-        self.runs[name] = run
+        remember(run)
         self.shell.user_ns[name] = run
         self._show(run, run.start, background="background" in line.own, quiet="quiet" in line.own)
         # Binds `_` as a cell's value would, without showing the run a second time.
@@ -89,13 +85,29 @@ class FusionMagics(Magics):
         kernel = getattr(self.shell, "kernel", None)
         return bool(kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"))
 
-    def _free_name(self) -> str:
-        """Return run, run_2, ...: the first that is no variable yet."""
-        name, number = "run", 1
-        while name in self.shell.user_ns:
-            number += 1
-            name = f"run_{number}"
-        return name
+    def _name(self, given: str) -> str:
+        """Return the variable to bind a run to: as given, or the first of run, run_2, ... that is no variable yet.
+
+        Raises OptionError where a run under that name would lose something.
+        """
+        import keyword
+
+        from fusion_nb.errors import OptionError
+        from fusion_nb.run import Run
+
+        if not given:
+            names = ("run" if i == 1 else f"run_{i}" for i in range(1, 10_000))
+            return next(name for name in names if name not in self.shell.user_ns)
+        if not given.isidentifier() or keyword.iskeyword(given):
+            raise OptionError(f"--name {given!r} can't name a variable", "use letters, digits and underscores")
+        there = self.shell.user_ns.get(given)
+        if isinstance(there, Run) and there.status in ("running", "paused"):
+            raise OptionError(
+                f"{given!r} is still {there.status}", f"%fusion stop {given} first, or use another --name"
+            )
+        if there is not None and not isinstance(there, Run):
+            raise OptionError(f"the variable {given!r} holds {type(there).__name__}, not a run", "use another --name")
+        return given
 
     # Steering
 
@@ -115,7 +127,7 @@ class FusionMagics(Magics):
         from fusion_nb.spec import RunSpec
 
         run = self._chosen(line)
-        rounds = RunSpec.of(rounds=line.options.get("rounds", 5)).rounds
+        rounds = RunSpec(rounds=line.options.get("rounds", 5)).rounds
         self._show(run, lambda: run.more(rounds), background="background" in line.own, quiet=False)
 
     # Looking
@@ -131,32 +143,42 @@ class FusionMagics(Magics):
         division = divide(options.to_spec(line), self.shell.user_ns)
         for note in division.notes:
             print(note)
-        counts = division.label_counts()
+        counts = division.label_counts(with_test=True)
+        if missing := division.missing_classes():
+            print(f"warning: no party has a training row of class {', '.join(missing)}")
         names = {label: division.class_name(label) for row in counts.values() for label in row}
         return charts.split(counts, division.sizes(), names)
 
     def _runs(self, line: Line) -> None:
-        print("\n".join(_status(run) for run in self.runs.values()) or "no run yet: %%fusion makes one")
+        from fusion_nb.run import RUNS
+
+        print("\n".join(_status(run) for run in RUNS.values()) or "no run yet: %%fusion makes one")
 
     def _compare(self, line: Line) -> Any:
         from fusion_nb import charts
         from fusion_nb.errors import RunError
+        from fusion_nb.run import RUNS
 
-        chosen = {name: self._named(name) for name in line.words} or self.runs
+        chosen = {name: self._named(name) for name in line.words} or RUNS
         if not chosen:
             raise RunError("there is no run to compare", "%%fusion makes one")
-        histories = {name: run.history for name, run in chosen.items()}
-        return charts.compare(histories, next(iter(chosen.values())).shown)
+        shown = next(iter(chosen.values())).shown
+        if other := next((name for name, run in chosen.items() if run.shown != shown), ""):
+            measured = f"{', '.join(chosen[other].shown)}, and {next(iter(chosen))} in {', '.join(shown)}"
+            raise RunError(f"{other} is measured in {measured}", "compare runs of the same metrics")
+        # Not waited for: what is still under way is drawn as far as it is, and says so.
+        under_way = {name: f" ({run.status})" for name, run in chosen.items() if run.status in ("running", "paused")}
+        return charts.compare({name + under_way.get(name, ""): run.records for name, run in chosen.items()}, shown)
 
     def _export(self, line: Line) -> None:
         from fusion_nb.errors import OptionError
 
         if not line.words:
             raise OptionError("%fusion export needs a folder", "write %fusion export run my_folder")
-        *run, folder = line.words
+        *name, folder = line.words
         formats = line.own.get("format", "pt").split(",")
-        files = self._named(run[0]) if run else self._latest()
-        written = files.export(folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own)
+        run = self._named(name[0]) if name else self._latest()
+        written = run.export(folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own)
         print("\n".join(str(path) for path in written))
 
     def _list(self, line: Line) -> None:
@@ -176,21 +198,22 @@ class FusionMagics(Magics):
 
     def _latest(self) -> Run:
         from fusion_nb.errors import RunError
+        from fusion_nb.run import RUNS
 
-        if not self.runs:
+        if not RUNS:
             raise RunError("there is no run yet", "%%fusion makes one")
-        return next(reversed(self.runs.values()))
+        return next(reversed(RUNS.values()))
 
     def _named(self, name: str) -> Run:
         from fusion_nb.errors import NameNotFoundError, nearest
-        from fusion_nb.run import Run
+        from fusion_nb.run import RUNS, Run
 
-        found = self.shell.user_ns.get(name, self.runs.get(name))
-        if isinstance(found, Run):
+        there = self.shell.user_ns.get(name)
+        found = there if isinstance(there, Run) else RUNS.get(name)
+        if found is not None:
             return found
         raise NameNotFoundError(
-            f"no run is called {name!r}",
-            f"{nearest(name, self.runs)}there are: {', '.join(self.runs) or 'none yet'}",
+            f"no run is called {name!r}", f"{nearest(name, RUNS)}there are: {', '.join(RUNS) or 'none yet'}"
         )
 
 

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 #: option -> (help, choices, whether it stands alone)
 OWN: dict[str, tuple[str, tuple[str, ...], bool]] = {
-    "config": ("YAML file with options; those on the line come first", (), False),
+    "config": ("YAML file with options; those on the line come first, and its code is run", (), False),
     "background": ("return at once and train while other cells run", (), True),
     "name": ("variable to bind the run to (default: run, run_2, ...)", (), False),
     "quiet": ("draw and print nothing", (), True),
@@ -103,6 +103,9 @@ def read(line: str) -> Line:
     words = values.pop("words", [])
     command = words.pop(0) if words else "run"
     if command not in COMMANDS:
+        if line.lstrip().startswith("-"):  # a value fell apart: --until accuracy >= 0.95, --split dirichlet alpha=1
+            hint = "put a value with blanks in quotes, and a component's options after a colon: dirichlet:alpha=0.5"
+            raise OptionError(f"{command!r} stands alone on the line", hint)
         raise OptionError(f"%fusion has no command {command!r}", f"{nearest(command, COMMANDS)}{_commands()}")
     allowed = COMMANDS[command][2]
     options = {name: value for name, value in values.items() if name not in OWN}
@@ -111,10 +114,14 @@ def read(line: str) -> Line:
     if command not in _RUNNING:
         refused += [name for name in options if name not in allowed]
     if refused:
-        takes = ", ".join(f"--{name}" for name in allowed) or "no options"
-        raise OptionError(f"%fusion {command} takes no --{refused[0].replace('_', '-')}", f"it takes {takes}")
-    if words and not COMMANDS[command][1]:
-        raise OptionError(f"%fusion {command} does not know what {words[0]!r} is for", "options start with --")
+        known = ", ".join(f"--{name}" for name in allowed) or "no options"
+        raise OptionError(f"%fusion {command} takes no --{refused[0].replace('_', '-')}", f"it takes {known}")
+    takes = COMMANDS[command][1]
+    if not takes.endswith("...]") and len(words) > len(takes.split()):
+        hint = f"write %fusion {command} {takes}".rstrip()
+        raise OptionError(
+            f"%fusion {command} does not know what {words[-1]!r} is for", f"{hint}; options start with --"
+        )
     return Line(command, words, options, own)
 
 
@@ -124,7 +131,7 @@ def to_spec(line: Line, code: str = "") -> spec.RunSpec:
     options |= line.options
     if code.strip():
         options["code"] = code
-    return spec.RunSpec.of(**options)
+    return spec.RunSpec(**options)
 
 
 def _unknown(word: str) -> OptionError:
@@ -148,7 +155,7 @@ def usage() -> str:
     """Return all commands and options as text."""
     lines = ["%%fusion [options]        train the model that the cell's body defines", ""]
     lines += [f"  %fusion {name + ' ' + words:<22} {does}" for name, (does, words, _) in COMMANDS.items()]
-    lines += ["", "options of a run:"]
+    lines += ["", "options of a run (and, at the end, of commands):"]
     written: dict[str, list[str]] = {}
     for option, name in names().items():
         written.setdefault(name, []).append(option)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,8 +18,11 @@ from fusion_nb import data as rows_of
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.models.torch import files, losses, optimizers
+from fusion_nb.models.torch.randomness import OwnRandomness, numpy_seeded
 from fusion_nb.types import Metrics, Weights
 
+#: Rows that are tried before training.
+_PROBE = 32
 #: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit its caches.
 _EVALUATION_BATCH = 128
 
@@ -40,6 +43,7 @@ class TorchModel(Model):
         "onnx": "model.onnx",
     }
     packages: ClassVar = ("torch",)
+    choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": sorted(losses.LOSSES)}
 
     def __init__(self, module: nn.Module, *, loss: Any = "", device: str = "auto") -> None:
         self.device = _device(device)
@@ -50,7 +54,9 @@ class TorchModel(Model):
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
         self._dtype = floating[0] if floating else torch.float32
         self._takes_numbers = any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules())
-        self._has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules())
+        # BatchNorm can't take the variance of one row.
+        self.min_rows = 1 + any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules())
+        self._draws = False
 
     def clone(self) -> TorchModel:
         """Return an independent copy; only the module is copied, what was inferred about it is shared."""
@@ -66,25 +72,51 @@ class TorchModel(Model):
     @classmethod
     def seeded(cls, seed: int) -> AbstractContextManager[Any]:
         """Fix PyTorch's random state while a model is being built, and give the user's own back afterwards."""
-        return _seeded(seed, _device("auto"))
+        return _seeded(seed)
 
     def check(self, rows: Any, labels: np.ndarray, *, lr: float, optimizer: Any) -> list[str]:
-        """Try a few rows and infer the loss; return what was inferred. Raises ModelError or OptionError."""
-        trainable = [p for p in self.module.parameters() if p.requires_grad]
-        if not trainable:
+        """Try a few rows, forwards and backwards, and infer the loss; return what was inferred.
+
+        Raises ModelError or OptionError where model, rows, labels, loss and optimizer don't go together.
+        """
+        if not any(p.requires_grad for p in self.module.parameters()):
             raise ModelError("the model has no parameter that training may change", "set requires_grad_(True) on some")
-        optimizers.make(optimizer, trainable, lr)
-        x, _ = next(self._batches(rows, [np.arange(min(2, rows_of.size(rows)))]))
+        x, y = next(self._batches(rows, [np.arange(min(_PROBE, rows_of.size(rows)))]))
         self._example = x[:1].cpu()
         output = self._try(x)
+        optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
         self._objective = losses.named(self._loss, output, labels) if self._loss else losses.infer(output, labels)
         self.metrics = self._objective.metrics
+        self._draws = self._probe_training(x, y)
         notes = [f"loss: {self._objective.name} ({self._objective.why})"]
+        if self._objective.warning:
+            notes.append(self._objective.warning)
         if isinstance(rows, tuple) and rows[0].dtype == np.uint8 and not self._takes_numbers:
             notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]")
         if self.device.type != "cpu":
             notes.append(f"device: {self.device}")
         return notes
+
+    def _probe_training(self, x: Tensor, y: Tensor) -> bool:
+        """Do one step's work on a copy; return whether it drew random numbers."""
+        objective, probe = self._ready(), copy.deepcopy(self.module).train()
+        with OwnRandomness(0) as randomness:
+            try:
+                output = probe(x)
+                target = objective.target(y, output)
+                loss = objective.loss(output, target)
+            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+                if len(x) < self.min_rows or not _raised_by_torch(error):
+                    raise
+                raise ModelError(
+                    f"the loss {objective.name} can't compare the model's output with the labels: {_first_line(error)}",
+                    "name another one with --loss, or give a function of (output, target)",
+                ) from error
+            if not isinstance(loss, Tensor) or loss.ndim:
+                raise ModelError(f"the loss {objective.name} returns no single number", "use its reduction='mean'")
+            loss.backward()
+            objective.measure(output.detach(), target)
+        return randomness.drew
 
     def get_weights(self) -> Weights:
         """Return a copy of every tensor of the state dict; bfloat16 travels as float32, which holds it exactly."""
@@ -109,18 +141,19 @@ class TorchModel(Model):
             raise OptionError(f"a PyTorch model can't honour {', '.join(sorted(unknown))}", "use another fusion")
         objective = self._ready()
         self.module.train()
-        with _seeded(seed, self.device) as generator:
-            steps = optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
+        shuffler = torch.Generator().manual_seed(seed)
+        steps = optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
+        with self._own_randomness(data, seed):
             for _ in range(epochs):
                 total = torch.zeros((), device=self.device)
-                for x, y in self._batches(data, self._shuffle(rows_of.size(data), batch_size, generator)):
+                for x, y in self._batches(data, self._shuffle(rows_of.size(data), batch_size, shuffler)):
                     self.gate()
                     output = self.module(x)
                     loss = objective.loss(output, objective.target(y, output))
                     steps.zero_grad(set_to_none=True)
                     loss.backward()
                     steps.step()
-                    total += loss.detach() * len(x)
+                    total += objective.per_row(loss.detach(), len(x)) * len(x)
                 mean = float(total) / rows_of.size(data)
                 if not np.isfinite(mean):
                     break
@@ -132,13 +165,31 @@ class TorchModel(Model):
         self.module.eval()
         count = rows_of.size(data)
         totals: Metrics = {}
-        with torch.inference_mode():
+        # no_grad and not inference_mode: a tensor that a model keeps from here must still do for training.
+        with torch.no_grad(), self._own_randomness(data, seed=0):
             for x, y in self._batches(data, _chunks(np.arange(count), _EVALUATION_BATCH)):
                 self.gate()
                 output = self.module(x)
                 for name, value in objective.measure(output, objective.target(y, output)).items():
                     totals[name] = totals.get(name, 0.0) + value * len(x)
         return {name: total / count for name, total in totals.items()}
+
+    @contextmanager
+    def _own_randomness(self, data: Any, seed: int) -> Iterator[None]:
+        """Fix what is random in model and data by the seed alone, and leave the user's random numbers alone.
+
+        Costs a few per cent, so it is done only for a model that draws, or for a Dataset, which might.
+        """
+        with ExitStack() as stack:
+            if not isinstance(data, tuple):
+                stack.enter_context(numpy_seeded(seed))
+            if self._draws or not isinstance(data, tuple):
+                # Another seed than the shuffler's: the same bits would tie the order of rows to what is dropped.
+                stack.enter_context(OwnRandomness(seed + 1))
+            if self._draws and self.device.type == "cuda":
+                stack.enter_context(torch.random.fork_rng([self.device]))
+                torch.cuda.manual_seed(seed)
+            yield
 
     def native(self, weights: Weights) -> nn.Module:
         """Return an `nn.Module` of the user's own class with these weights, on the CPU and in evaluation mode."""
@@ -161,39 +212,48 @@ class TorchModel(Model):
             output = self.module(x)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             # Where torch itself complains, the rows don't fit; anything else is a bug in the user's forward().
-            if "torch" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
+            if not _raised_by_torch(error):
                 raise
+            hint = "match the first layer to the rows, or the rows to it"
             raise ModelError(
-                f"the model does not take rows of shape {tuple(x.shape[1:])}: {str(error).strip().splitlines()[0]}",
-                "match the first layer to the rows, or the rows to it (images need a channel axis for Conv2d)",
+                f"the model does not take rows of shape {tuple(x.shape[1:])}: {_first_line(error)}",
+                f"{hint} (images need a channel axis for Conv2d)" if x.ndim == 3 else hint,
             ) from error
         if not isinstance(output, Tensor) or output.ndim == 0 or len(output) != len(x):
             what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
             raise ModelError(
                 f"for {len(x)} rows the model returns {what}", "return one tensor with one entry for each row"
             )
+        if not torch.isfinite(output).all():
+            raise ModelError("the model's output is not finite before any training", "look for NaN in its weights")
         return output
 
     def _batches(self, data: Any, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (x, y) on the device for each array of row indices."""
         if isinstance(data, tuple):
-            x, y = self._input(torch.from_numpy(np.ascontiguousarray(data[0]))), torch.from_numpy(np.asarray(data[1]))
+            x, y = self._input(torch.from_numpy(np.ascontiguousarray(data[0]))), self._labels(torch.from_numpy(data[1]))
             for batch in batches:
                 index = torch.from_numpy(batch)
                 yield x[index].to(self.device), y[index].to(self.device)
-        else:
-            for x, y in DataLoader(data, batch_sampler=[batch.tolist() for batch in batches]):
-                yield self._input(x).to(self.device), y.to(self.device)
+            return
+        # A generator of its own: without one a DataLoader draws from the user's.
+        loader = DataLoader(data, batch_sampler=[b.tolist() for b in batches], generator=torch.Generator())
+        for batch in loader:
+            if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(b, Tensor) for b in batch)):
+                raise ModelError("a row of this Dataset is not a pair of numbers", "return (x, y) from __getitem__")
+            yield self._input(batch[0]).to(self.device), self._labels(batch[1]).to(self.device)
 
     def _input(self, x: Tensor) -> Tensor:
-        if self._takes_numbers and not x.is_floating_point():
+        if self._takes_numbers and (not x.is_floating_point() or bool((x == x.round()).all())):
             return x.long()
         return x.to(self._dtype) / 255 if x.dtype == torch.uint8 else x.to(self._dtype)
 
+    def _labels(self, y: Tensor) -> Tensor:
+        return y.to(self._dtype) if y.is_floating_point() else y
+
     def _shuffle(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
         batches = _chunks(torch.randperm(count, generator=generator).numpy(), size)
-        if self._has_batch_norm and len(batches) > 1 and len(batches[-1]) == 1:
-            # BatchNorm can't take the variance of one row, so the last row joins the batch before it.
+        if len(batches) > 1 and len(batches[-1]) < self.min_rows:
             batches[-2:] = [np.concatenate(batches[-2:])]
         return batches
 
@@ -215,9 +275,17 @@ def _device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def _raised_by_torch(error: Exception) -> bool:
+    return "torch" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
-    """Fix everything that is random in a model for a while, and give the user's own random state back afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed PyTorch's own generators while a model is being built, and give the user's state back afterwards."""
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
-        yield torch.Generator().manual_seed(seed)
+        yield

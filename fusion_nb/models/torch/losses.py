@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fusion_nb.data import is_classes
 from fusion_nb.errors import ModelError, nearest
 
-Task = Literal["classes", "binary", "numbers"]
+Task = Literal["classes", "binary", "numbers", "own"]
+#: Whole-numbered labels of at most so many kinds look like classes.
+_MAX_FEW = 10
 
 
 def _nll_of_probabilities(output: Tensor, target: Tensor) -> Tensor:
@@ -34,33 +36,48 @@ LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Task]] = {
     "huber": (F.huber_loss, "numbers"),
     "smooth_l1": (F.smooth_l1_loss, "numbers"),
 }
-_TASK_OF_CLASS: dict[str, Task] = {
-    "CrossEntropyLoss": "classes",
-    "NLLLoss": "classes",
-    "MultiMarginLoss": "classes",
-    "BCELoss": "binary",
-    "BCEWithLogitsLoss": "binary",
-    "SoftMarginLoss": "binary",
+#: torch.nn's loss classes by the name that they go by here.
+_CLASSES = {
+    "CrossEntropyLoss": "cross_entropy",
+    "NLLLoss": "nll",
+    "BCELoss": "bce",
+    "BCEWithLogitsLoss": "bce_logits",
+    "MSELoss": "mse",
+    "L1Loss": "l1",
+    "HuberLoss": "huber",
+    "SmoothL1Loss": "smooth_l1",
 }
 #: Operations that only change how a tensor is looked at; the one before them decides what it means.
-_VIEWS = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Clone", "Alias", "Transpose")
+_VIEWS = (
+    *("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Clone", "Alias", "Transpose", "Permute"),
+    *("Select", "Slice", "Index", "Clamp", "Expand", "ToCopy"),
+)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss with the form of target it wants. `zero_one` says that binary outputs are probabilities, not logits."""
+    """A loss with the form of target it wants.
+
+    task:        "classes" (one of several), "binary" (yes or no for each output), "numbers", or "own" for a callable
+                 whose outputs and labels have shapes of which only the loss itself can make sense
+    zero_one:    binary outputs are probabilities, not logits
+    why:         how it was chosen;  warning: what the user should look at, or ""
+    """
 
     name: str
     loss: Callable[[Tensor, Tensor], Tensor]
     task: Task
     zero_one: bool = False
     why: str = ""
+    warning: str = ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that go with the task, the monitored one first."""
-        if self.task != "numbers":
+        if self.task in ("classes", "binary"):
             return "accuracy", "loss"
+        if self.task == "own":
+            return ("loss",)
         return ("loss", "mae") if self.name == "mse" else ("loss", "mse", "mae")
 
     def target(self, y: Tensor, output: Tensor) -> Tensor:
@@ -68,20 +85,27 @@ class Objective:
         if self.task == "classes":
             one_hot = y.ndim == output.ndim and y.shape == output.shape
             return y.argmax(1) if one_hot else y.reshape(output.shape[:1] + output.shape[2:]).long()
-        return y.to(output.dtype).reshape(output.shape)
+        y = y.to(output.dtype) if self.task != "own" or y.is_floating_point() else y
+        return y if self.task == "own" else y.reshape(output.shape)
+
+    def per_row(self, loss: Tensor, num_rows: int) -> Tensor:
+        """Return a batch's loss as the mean over its rows, also where it was summed."""
+        return loss / num_rows if getattr(self.loss, "reduction", "mean") == "sum" else loss
 
     def measure(self, output: Tensor, target: Tensor) -> dict[str, float]:
         """Return the metrics of one batch, as means over its rows."""
-        measured = {"loss": float(self.loss(output, target))}
+        measured = {"loss": float(self.per_row(self.loss(output, target), len(output)))}
+        if self.task == "own":
+            return measured
         if self.task == "numbers":
-            error = (output - target).double()
+            error = (output - target).cpu().double()  # on the CPU, as not every device has float64
             found = {"mse": float((error**2).mean()), "mae": float(error.abs().mean())}
             return measured | {name: found[name] for name in self.metrics if name in found}
         if self.task == "classes":
             right = output.argmax(1) == target
         else:
             right = (output > (0.5 if self.zero_one else 0.0)) == (target > 0.5)
-        return measured | {"accuracy": float(right.double().mean())}
+        return measured | {"accuracy": float(right.cpu().double().mean())}
 
 
 def infer(output: Tensor, labels: np.ndarray) -> Objective:
@@ -93,58 +117,107 @@ def infer(output: Tensor, labels: np.ndarray) -> Objective:
         return _classifier(output, last)
     if width == 1 and labels.ndim == 1:
         if is_classes(labels) and set(np.unique(labels)) <= {0, 1}:
-            return _binary(last, "one output and labels 0 and 1")
-        return _named("mse", "one output and labels that are numbers")
+            return _binary(output, last, "one output and labels 0 and 1")
+        chosen = _named("mse", "one output and labels that are numbers")
+        kinds = len(np.unique(labels)) if is_classes(labels) else 0
+        if 1 < kinds <= _MAX_FEW:
+            line = f"warning: the labels are {kinds} whole numbers; if they are classes, number them from 0"
+            return replace(
+                chosen, warning=f"{line} and give the model {'one output' if kinds == 2 else f'{kinds} outputs'}"
+            )
+        return chosen
     if labels.shape[1:] == tuple(output.shape[1:]):
         if is_classes(labels) and set(np.unique(labels)) <= {0, 1}:
-            return _binary(last, "several labels of 0 and 1 for each row")
+            return _binary(output, last, "several labels of 0 and 1 for each row")
         return _named("mse", "as many outputs as numbers in each label")
+    raise _misfit(output, labels, "these don't go together")
+
+
+def _misfit(output: Tensor, labels: np.ndarray, why: str) -> ModelError:
     kind = "class numbers" if is_classes(labels) else "measurements"
-    raise ModelError(
-        f"the model gives outputs of shape (rows, {', '.join(map(str, output.shape[1:]))}), and the labels are {kind} "
-        f"of shape ({', '.join(map(str, ('rows', *labels.shape[1:])))})",
-        "give the model one output for each class, or one output where labels are measurements",
-    )
+    outputs, found = (", ".join(map(str, ("rows", *shape[1:]))) for shape in (output.shape, labels.shape))
+    hint = "give the model one output for each class, or one output where labels are measurements"
+    if output.ndim == labels.ndim + 1 > 2:
+        hint = "the axis of classes comes second: (rows, classes, ...); swap them with transpose(1, 2)"
+    return ModelError(f"the model's outputs are ({outputs}) and the labels {kind} of shape ({found}): {why}", hint)
 
 
 def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
     """Return the loss that the user named, or gave as a callable of (output, target). Raises ModelError."""
     if callable(loss):
-        task = _TASK_OF_CLASS.get(type(loss).__name__) or infer(output, labels).task
-        return Objective(getattr(loss, "__name__", type(loss).__name__), loss, task, why="as given")
-    if loss in LOSSES:
-        chosen = _named(loss, "as named")
-    else:
-        short = str(loss).rpartition(".")[2]
-        kind = getattr(nn, short, None)
-        if not (isinstance(kind, type) and short.endswith("Loss")):
-            raise ModelError(f"no loss is called {loss!r}", f"{nearest(loss, LOSSES)}there are: {', '.join(LOSSES)}")
-        chosen = Objective(short, kind(), _TASK_OF_CLASS.get(short, "numbers"), short == "BCELoss", "as named")
-    if chosen.task == "classes" and output.ndim > 1 and labels.ndim == output.ndim - 1:
-        _check_classes(labels, output.shape[1])
+        return _given(loss, output, labels)
+    known = _CLASSES.get(str(loss).rpartition(".")[2], str(loss))
+    if known not in LOSSES:
+        raise ModelError(
+            f"no loss is called {loss!r}",
+            f"{nearest(known, LOSSES)}there are: {', '.join(LOSSES)}; or name a function of (output, target)",
+        )
+    chosen = _named(known, "as named", output)
+    _check_shape(chosen, output, labels)
     return chosen
 
 
-def _named(name: str, why: str) -> Objective:
+def _given(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
+    """Return a callable of the user's with the task that its name, or else output and labels, tell."""
+    name = getattr(loss, "__name__", type(loss).__name__)
+    of_function = {function.__name__: known for known, (function, _) in LOSSES.items()}
+    known = _CLASSES.get(name) or of_function.get(name)
+    task: Task
+    if known:
+        task = LOSSES[known][1]
+    else:
+        try:
+            task = infer(output, labels).task
+        except ModelError:
+            task = "own"
+    zero_one = known == "bce" or (known is None and _last_operation(output).startswith("Sigmoid"))
+    chosen = Objective(name, loss, task, zero_one, "as given")
+    if known:
+        _check_shape(chosen, output, labels)
+    return chosen
+
+
+def _named(name: str, why: str, output: Tensor | None = None) -> Objective:
     loss, task = LOSSES[name]
-    return Objective(name, loss, task, name == "bce", why)
+    warning = ""
+    if name == "nll" and output is not None and not _sums_to_one(output.exp()):
+        warning = "warning: the loss nll wants log-probabilities, and the model does not end in LogSoftmax"
+    return Objective(name, loss, task, name == "bce", why, warning)
 
 
 def _classifier(output: Tensor, last: str) -> Objective:
-    if last.startswith("LogSoftmax"):
+    if last.startswith("LogSoftmax") or _sums_to_one(output.exp()):
         return _named("nll", "the model ends in LogSoftmax")
-    total = output.detach().sum(1)
-    if last.startswith("Softmax") or (
-        not last and bool((output >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-4)
-    ):
+    if last.startswith("Softmax") or _sums_to_one(output):
         return _named("nll_of_probabilities", "the model ends in Softmax; without it training would be more stable")
     return _named("cross_entropy", "the model ends in logits")
 
 
-def _binary(last: str, why: str) -> Objective:
+def _binary(output: Tensor, last: str, why: str) -> Objective:
     if last.startswith("Sigmoid"):
         return _named("bce", f"{why}; the model ends in Sigmoid")
-    return _named("bce_logits", f"{why}; the model ends in logits")
+    chosen = _named("bce_logits", f"{why}; the model ends in logits")
+    if bool(((output > 0) & (output < 1)).all()):
+        line = "warning: all outputs lie between 0 and 1; if they are probabilities, say --loss bce"
+        return replace(chosen, warning=line)
+    return chosen
+
+
+def _sums_to_one(output: Tensor) -> bool:
+    total = output.detach().sum(1)
+    return bool((output >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-3)
+
+
+def _check_shape(chosen: Objective, output: Tensor, labels: np.ndarray) -> None:
+    """Raise ModelError where the loss can't compare these outputs with these labels."""
+    if chosen.task == "classes":
+        if output.ndim < 2 or not is_classes(labels) or labels.ndim != output.ndim - 1:
+            raise _misfit(
+                output, labels, f"the loss {chosen.name} compares class numbers with one output for each class"
+            )
+        _check_classes(labels, output.shape[1])
+    elif int(np.prod(labels.shape[1:])) != int(np.prod(output.shape[1:])):
+        raise _misfit(output, labels, f"the loss {chosen.name} wants as many outputs as numbers in each label")
 
 
 def _check_classes(labels: np.ndarray, width: int) -> None:

@@ -23,6 +23,8 @@ _KNOWN = {
     and name not in _LEFT_OUT
 }
 
+NAMES = sorted(_KNOWN)
+
 
 def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float) -> optim.Optimizer:
     """Return an optimizer from `sgd:momentum=0.9`, `optim.Adam`, `torch.optim.Adadelta`, or an Optimizer class.
@@ -47,7 +49,7 @@ def _resolve(choice: Any) -> tuple[type[optim.Optimizer], dict[str, Any]]:
     if kind is None:
         raise OptionError(
             f"PyTorch has no optimizer {name!r}",
-            f"{nearest(name.rpartition('.')[2].lower(), _KNOWN)}there are: {', '.join(sorted(_KNOWN))}",
+            f"{nearest(name.rpartition('.')[2].lower(), _KNOWN)}there are: {', '.join(NAMES)}",
         )
     if unknown := [option for option in given if option not in _options(kind)]:
         raise OptionError(

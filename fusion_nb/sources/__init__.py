@@ -1,0 +1,212 @@
+"""From what a user calls data (a variable, a file, a name) to arrays, before they are divided among parties."""
+
+from __future__ import annotations
+
+import glob
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion_nb import registry
+from fusion_nb.errors import DataError, NameNotFoundError, nearest
+from fusion_nb.sources import arrays, handlers
+
+_LABEL_COLUMNS = ("label", "target", "y", "class")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A federation's data before it is divided: one pool, or one pair (train, test) for each party."""
+
+    train: Any = None
+    test: Any = None
+    parties: Mapping[str, tuple[Any, Any]] | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read(text: str, namespace: Mapping[str, Any], *, handler: str = "", label: str = "", key: str = "") -> Source:
+    """Return the data that `text` names: a variable, a registered set, an `.npz` file, or several (comma or `*`).
+
+    handler: class with `get_data()` to read it with: a registered name, a class in the namespace, or `module:Class`
+    label, key: columns of a DataFrame that hold the label, and the id to divide by
+    Raises DataError or NameNotFoundError before anything is trained.
+    """
+    if handler:
+        # "digits" is what the option says when nobody gave it, and no handler's path.
+        return _pool(*handlers.read(handlers.find(handler, namespace), "" if text == "digits" else text), name=handler)
+    if text in namespace:
+        shadowed = text in registry.names("datasets")
+        note = (f"data: your variable {text!r}, not the set of that name",) if shadowed else ()
+        return _from_object(namespace, text, label, key, note)
+    if text in registry.names("datasets"):
+        return _pool(*handlers.read(registry.get("datasets", text), ""), name=text)
+    paths = [path for part in text.split(",") for path in (sorted(glob.glob(part.strip())) or [part.strip()])]
+    if all(path.endswith(".npz") for path in paths):
+        pairs = {Path(path).stem: registry.get("datasets", "npz")(path).get_data() for path in paths}
+        if len(paths) == 1:
+            return _pool(*pairs[Path(paths[0]).stem], name=text)
+        if len(pairs) < len(paths):
+            raise DataError("two of the files have the same name, and parties are named by file", "rename one of them")
+        return _already_split(pairs)
+    known = [*registry.names("datasets"), *(n for n, value in namespace.items() if looks_like_data(n, value))]
+    raise NameNotFoundError(
+        f"--data {text!r} is neither a variable, nor a known data set, nor an .npz file",
+        f"{nearest(text, known)}there are: {', '.join(known)}",
+    )
+
+
+def _from_object(namespace: Mapping[str, Any], name: str, label: str, key: str, notes: tuple[str, ...]) -> Source:
+    value = namespace[name]
+    if isinstance(value, list):  # a list is parties, a tuple is one data set
+        return _already_split({f"party {i + 1}": _pair(part, name, label) for i, part in enumerate(value)})
+    if isinstance(value, dict) and {"x_train", "y_train"} <= value.keys():
+        test = (value["x_test"], value["y_test"]) if {"x_test", "y_test"} <= value.keys() else None
+        return _pool((value["x_train"], value["y_train"]), test, name=name, notes=notes)
+    if isinstance(value, dict) and {"data", "target"} <= value.keys():  # scikit-learn's Bunch
+        return _pool((value["data"], value["target"]), None, name=name, notes=notes)
+    if isinstance(value, dict):
+        return _already_split({str(party): _pair(part, name, label) for party, part in value.items()})
+    if _is_frame(value):
+        value = _text_columns(value, name)
+        if key and key not in value.columns and key not in namespace:
+            raise _no_column(key, list(value.columns))
+        train, chosen = _frame_pair(value, name, label, drop=key)
+        columns = {column: value[column].to_numpy() for column in value.columns}
+        return _pool(train, None, name=name, columns=columns, notes=(*notes, f"label: the column {chosen!r}"))
+    return _pool(*_pair(value, name, label), name=name, notes=notes)
+
+
+def _pair(value: Any, name: str, label: str) -> tuple[Any, Any]:
+    """Return (train, test or None) from one data set in any of the forms that a notebook holds."""
+    if _is_frame(value):
+        return _frame_pair(_text_columns(value, name), name, label)[0], None
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise DataError(
+                f"--data {name!r} holds a tuple of {len(value)}", "write it as (x, y) or ((x, y), (x_test, y_test))"
+            )
+        train, test = value
+        if isinstance(train, tuple) and (test is None or isinstance(test, tuple)):
+            return train, test
+        if _is_dataset(train) and (test is None or _is_dataset(test)):
+            return train, test
+        if _is_frame(train) and _is_frame(test) and list(train.columns) == list(test.columns):
+            return _pair(train, name, label)[0], _pair(test, name, label)[0]
+        return value, None
+    if _is_dataset(value):
+        return value, None
+    raise DataError(
+        f"--data {name!r} is or holds {type(value).__name__} where rows with labels should be",
+        "give (x, y), ((x, y), (x_test, y_test)), a DataFrame or a Dataset; a list or dict of these means parties",
+    )
+
+
+def _pool(train: Any, test: Any, *, name: str, **more: Any) -> Source:
+    train, classes = arrays.clean(train, f"{name} (training rows)")
+    if test is not None:
+        test, _ = arrays.clean(test, f"{name} (test rows)", classes)
+    return Source(train=train, test=test, classes=classes, **more)
+
+
+def _already_split(pairs: Mapping[str, tuple[Any, Any]]) -> Source:
+    if not pairs:
+        raise DataError("the list of parties' data sets is empty", "give one data set for each party")
+    given = {
+        party: (arrays.to_arrays(train, party), arrays.to_arrays(test, f"{party} (test rows)"))
+        for party, (train, test) in pairs.items()
+    }
+    # What labels are is decided over all parties: one of them may lack a class, or have one-hot rows by chance.
+    everything = [rows[1] for both in given.values() for rows in both if isinstance(rows, tuple)]
+    shapes = {party: np.shape(train[0])[1:] for party, (train, _) in given.items() if isinstance(train, tuple)}
+    first = next(iter(shapes.items()), ("", ()))
+    for party, shape in shapes.items():
+        if shape != first[1]:
+            raise DataError(
+                f"rows of {party} have shape {shape}, those of {first[0]} {first[1]}", "give all the same form"
+            )
+    try:
+        y, classes = arrays.to_numbers(np.concatenate(everything), "labels") if everything else (np.empty(0), ())
+    except ValueError as error:
+        raise DataError(f"the parties' labels are of different forms ({error})", "give all the same form") from None
+    decoded = iter(np.split(y, np.cumsum([len(part) for part in everything])[:-1]) if everything else ())
+
+    def clean(rows: Any) -> Any:
+        return (rows[0], next(decoded)) if isinstance(rows, tuple) else rows
+
+    return Source(parties={p: (clean(train), clean(test)) for p, (train, test) in given.items()}, classes=classes)
+
+
+def _is_frame(value: Any) -> bool:
+    return type(value).__name__ == "DataFrame" and hasattr(value, "to_numpy")
+
+
+def _is_dataset(value: Any) -> bool:
+    """Whether it gives rows one at a time; an array or a tensor is a column, and a list means parties."""
+    is_column = hasattr(value, "shape") or isinstance(value, list | tuple | dict | str)
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not is_column
+
+
+def _text_columns(frame: Any, name: str) -> Any:
+    """Return a DataFrame whose columns can be named on the option line."""
+    frame = frame.rename(columns=str)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"the DataFrame {name!r} has two columns {twice!r}", "rename one of them")
+    return frame
+
+
+def _frame_pair(frame: Any, name: str, label: str, drop: str = "") -> tuple[tuple[np.ndarray, np.ndarray], str]:
+    """Return ((x, y), label column) of a DataFrame: every other numeric column is a feature."""
+    columns = list(frame.columns)
+    chosen = label or next((c for c in _LABEL_COLUMNS if c in columns), "")
+    if chosen not in columns:
+        which = f"no column {chosen!r}" if chosen else "no column that is plainly the label"
+        raise DataError(
+            f"the DataFrame {name!r} has {which}",
+            f"{nearest(chosen, columns)}add --label COLUMN; its columns are: {', '.join(columns)}",
+        )
+    features = frame.drop(columns=[chosen, *([drop] if drop in columns else [])])
+    words = [c for c in features.columns if features[c].dtype.kind not in "biuf"]
+    if words:
+        raise DataError(
+            f"the DataFrame {name!r} has columns that are not numbers: {', '.join(words)}",
+            "drop them or encode them first, with pandas.get_dummies say",
+        )
+    return (features.to_numpy(dtype=np.float32), frame[chosen].to_numpy()), chosen
+
+
+def looks_like_data(name: str, value: Any) -> bool:
+    """Return whether a variable holds something that can be divided among parties, judged by its type."""
+    if name.startswith("_") or inspect.isclass(value) or inspect.ismodule(value):
+        return False
+    parts = list(value.values()) if isinstance(value, dict) else value
+    if isinstance(parts, list | tuple) and 1 <= len(parts) <= 100:
+        is_pair = isinstance(parts, tuple) and len(parts) == 2 and all(hasattr(part, "shape") for part in parts)
+        return is_pair or all(isinstance(part, tuple) and looks_like_data(name, part) for part in parts)
+    return _is_frame(value) or any(t.__module__.startswith("torch.utils.data") for t in type(value).__mro__)
+
+
+def column(source: Source, name: str, namespace: Mapping[str, Any]) -> np.ndarray:
+    """Return one value for each row, from a column of the data or a variable of that name."""
+    if name not in source.columns and name not in namespace:
+        raise _no_column(name, list(source.columns))
+    keys = source.columns[name] if name in source.columns else arrays.column(namespace[name], name)
+    if keys.dtype == object or np.issubdtype(keys.dtype, np.floating):
+        # None, NaN and pandas' NA are the values that are missing or differ from themselves.
+        if missing := sum(key is None or key != key or str(key) == "<NA>" for key in keys.tolist()):
+            raise DataError(f"{missing} rows have no value of {name!r}", "fill or drop those rows first")
+        keys = np.array([str(key) for key in keys]) if keys.dtype == object else keys
+    return keys
+
+
+def _no_column(name: str, columns: list[str]) -> NameNotFoundError:
+    return NameNotFoundError(
+        f"there is no column and no variable {name!r} to divide by",
+        f"{nearest(name, columns)}columns: {', '.join(columns)}" if columns else "give the name of an array of ids",
+    )
