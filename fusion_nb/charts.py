@@ -21,6 +21,7 @@ WIDTH, HEIGHT, DPI = 8.4, 3.0, 100
 #: Up to so many parties are drawn one by one, and beyond as a band.
 _MAX_LINES = 10
 _MAX_NUMBERS = 20
+_MAX_CLASSES = 40
 
 
 @dataclass
@@ -98,6 +99,8 @@ def split(counts: Mapping[str, Mapping[int, int]], sizes: Mapping[str, int], cla
     from matplotlib.figure import Figure
 
     parties, classes = list(sizes), sorted({label for row in counts.values() for label in row})
+    if len(classes) > _MAX_CLASSES:  # hardly classes, and no one could read them
+        classes = []
     height = min(1.2 + 0.28 * len(parties), 9.0)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     ratios = {"width_ratios": [3, 1]} if classes else {"width_ratios": [1]}

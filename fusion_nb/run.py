@@ -139,9 +139,9 @@ class Run(Driver):
         Raises ExportError before anything is written where it can be known; the folder is written whole or not at all.
         """
         formats = [format] if isinstance(format, str) else list(format)
-        export.check_target(path, formats, self.formats, overwrite)
         if which not in ("last", "best"):
             raise ExportError(f"which={which!r} is not allowed", "use 'last' or 'best'")
+        export.check_target(path, formats, self.formats, overwrite)
         self._settle()
         weights, round = self._weights(), len(self.records)
         if which == "best":

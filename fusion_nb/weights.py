@@ -87,8 +87,8 @@ class RunningMean:
         self._dtypes: dict[str, np.dtype] = {}
         self._anchors: Weights = {}
 
-    def add(self, weights: Weights, weight: float) -> None:
-        """Add one set of weights. `weight` must not be negative."""
+    def add(self, weights: Weights, share: float) -> None:
+        """Add one set of weights, which counts in proportion to `share`; that must not be negative."""
         if not self._sums:
             self._dtypes = {name: array.dtype for name, array in weights.items()}
             self._anchors = {n: a.copy() for n, a in weights.items() if np.issubdtype(a.dtype, np.integer)}
@@ -97,17 +97,17 @@ class RunningMean:
             if name in self._anchors:  # subtracted as integers: a float would lose the last digits of large ones
                 array = array.astype(np.int64) - self._anchors[name].astype(np.int64)
             wide: np.ndarray = array.astype(self._sums[name].dtype)
-            wide *= weight
+            wide *= share
             self._sums[name] += wide
-        self.total += weight
+        self.total += share
 
     def mean(self) -> Weights:
         """Return the mean, with the names, shapes and dtypes of what was added.
 
-        Raises ValueError when nothing was added, or only with weight 0.
+        Raises ValueError when nothing was added, or only with share 0.
         """
         if not self.total:
-            raise ValueError("the mean of no updates is undefined: every weight was 0")
+            raise ValueError("the mean of no updates is undefined: every share was 0")
         return {name: self._finish(name, np.asarray(total / self.total)) for name, total in self._sums.items()}
 
     def _finish(self, name: str, mean: np.ndarray) -> np.ndarray:
@@ -121,9 +121,9 @@ def _wide(dtype: np.dtype) -> type:
     return np.complex128 if np.issubdtype(dtype, np.complexfloating) else np.float64
 
 
-def weighted_mean(updates: Iterable[Update], weight: Callable[[Update], float]) -> Weights:
+def weighted_mean(updates: Iterable[Update], share: Callable[[Update], float]) -> Weights:
     """Return the mean of the updates' weights, reading the updates once and keeping one accumulator."""
     mean = RunningMean()
     for update in updates:
-        mean.add(update.weights, weight(update))
+        mean.add(update.weights, share(update))
     return mean.mean()

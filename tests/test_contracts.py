@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from fusion_nb import registry
 from fusion_nb import weights as arithmetic
-from fusion_nb.errors import SplitError
+from fusion_nb.errors import OptionError, SplitError
+from fusion_nb.models import base
 from fusion_nb.spec import RunSpec, build
 from fusion_nb.types import Engine, Fusion, Update, Weights
 
@@ -108,6 +111,78 @@ class TestEveryEngine:
         assert isinstance(engine, Engine)
         engine.close()
         engine.close()
+
+
+#: How to make a small model of each framework: (model, rows, labels).
+MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray, np.ndarray]]] = {}
+
+
+def small(framework: str) -> Callable[[Any], Any]:
+    return lambda maker: MAKERS.setdefault(framework, maker)
+
+
+@small("torch")
+def torch_model() -> tuple[Any, np.ndarray, np.ndarray]:
+    from torch import nn
+
+    module = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+    return module, np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
+
+
+@pytest.mark.parametrize("name", registry.names("models"))
+class TestEveryModel:
+    ORDERS: ClassVar = {"epochs": 2, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
+
+    @pytest.fixture
+    def model(self, name: str) -> Any:
+        native, x, y = MAKERS[name]()
+        model = base.wrap(native, "model")
+        model.check((x, y), y, lr=0.1, optimizer="sgd")
+        return model
+
+    def test_weights_go_round_bit_by_bit(self, model: Any) -> None:
+        weights = {n: a + np.ones_like(a) for n, a in model.get_weights().items()}
+        other = model.clone()
+        other.set_weights(weights)
+        assert not arithmetic.misfit(other.get_weights(), weights)
+        assert all(np.array_equal(array, weights[n]) for n, array in other.get_weights().items())
+        assert not same(model.get_weights(), weights), "a clone is independent"
+
+    def test_a_seed_fixes_training(self, model: Any, name: str) -> None:
+        _, x, y = MAKERS[name]()
+        found = []
+        for seed in (1, 1, 2):
+            other = model.clone()
+            metrics = other.fit((x, y), seed=seed, **self.ORDERS)
+            found.append((metrics, arithmetic.digest(other.get_weights())))
+        assert found[0] == found[1] != found[2]
+
+    def test_metrics_of_parts_average_to_those_of_the_whole(self, model: Any, name: str) -> None:
+        _, x, y = MAKERS[name]()
+        whole, a, b = (model.evaluate((x[part], y[part])) for part in (slice(None), slice(0, 10), slice(10, None)))
+        assert set(whole) == set(model.metrics)
+        assert all(whole[m] == pytest.approx((10 * a[m] + 20 * b[m]) / 30, rel=1e-5) for m in whole)
+
+    def test_an_option_it_does_not_know_is_refused(self, model: Any, name: str) -> None:
+        _, x, y = MAKERS[name]()
+        with pytest.raises(OptionError, match="nothing_like_it"):
+            model.fit((x, y), seed=1, nothing_like_it=0.1, **self.ORDERS)
+
+    def test_every_format_is_written(self, model: Any, tmp_path: Path) -> None:
+        for format, file in model.formats.items():
+            model.save(tmp_path / file, model.get_weights(), format)
+            assert (tmp_path / file).exists()
+
+    def test_its_own_kind_is_recognised(self, name: str) -> None:
+        assert base.framework_of(MAKERS[name]()[0]) == name
+
+
+@pytest.mark.parametrize("name", sorted({"digits", "mnist", "mnist_pytorch"} & set(registry.names("datasets"))))
+def test_every_shipped_or_cached_set_is_two_pairs(name: str, request: pytest.FixtureRequest) -> None:
+    if name != "digits":
+        request.getfixturevalue("mnist")
+    for x, y in registry.get("datasets", name)().get_data():
+        assert len(x) == len(y) > 0
 
 
 def test_a_split_refuses_measurements_where_it_needs_classes() -> None:

@@ -23,7 +23,7 @@ class FusionMagics(Magics):
         from fusion_nb.errors import OptionError
         from fusion_nb.notebook import options
 
-        if cell is None and not options.tokens(line):
+        if cell is None and (not options.tokens(line) or options.tokens(line)[0] in ("-h", "--help")):
             line = "help"
         read = options.read(line)
         if cell is not None:

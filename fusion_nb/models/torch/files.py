@@ -52,7 +52,9 @@ def save_program(module: nn.Module, path: Path, example: Tensor) -> None:
     """Write a `torch.export` program that takes any number of rows."""
     # torch.export specialises on a batch of 1, so the example has two rows.
     rows = torch.cat([example, example])
-    program = torch.export.export(module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows")},))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows")},))
     torch.export.save(program, path)
 
 
