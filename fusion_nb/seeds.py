@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import random
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -24,3 +27,19 @@ def stream(seed: int, *key: str | int) -> np.random.Generator:
 def number(seed: int, *key: str | int) -> int:
     """Return a 63-bit whole number that belongs to `key` under `seed`, for frameworks that seed by number."""
     return int(_sequence(seed, key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def shared(seed: int) -> Iterator[None]:
+    """Fix the random state that Python and numpy share with everyone for a while, and give it back afterwards.
+
+    For code of the user's that draws from it: a cell's body, or a data set that varies its rows.
+    """
+    pythons, numpys = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(pythons)
+        np.random.set_state(numpys)

@@ -374,3 +374,18 @@ def test_a_thousand_parties_fit_a_chart_and_a_table(net: Any) -> None:
     assert "and 990 more" in bundle["text/html"]
     assert len(run.summary().splitlines()) < 20
     assert len(run.parties.to_frame()) == 1000
+
+
+def test_what_the_body_draws_comes_from_the_seed_and_the_users_state_stays(ip: Any, tmp_path: Path) -> None:
+    body = (
+        CELL + "import numpy as np, random\ndrawn = (np.random.rand(), random.random(), model[1].weight[0, 0].item())\n"
+    )
+    ip.run("import numpy as np, random; np.random.seed(5); random.seed(5)")
+    seen = fuse(ip, "--rounds 1 --seed 3", body)
+    assert seen.error is None, seen.text
+    first = ip.ns["drawn"]
+    after = ip.run("(np.random.rand(), random.random())").result
+    fuse(ip, "--rounds 1 --seed 3", body)
+    assert ip.ns["drawn"] == first
+    ip.run("np.random.seed(5); random.seed(5)")
+    assert ip.run("(np.random.rand(), random.random())").result == after

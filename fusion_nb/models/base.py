@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fusion_nb import registry
+from fusion_nb import registry, seeds
 from fusion_nb.errors import ModelError, NameNotFoundError, nearest
 from fusion_nb.types import Metrics, Weights
 
@@ -134,14 +135,19 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Fix the random state of every framework that is installed, for as long as a cell's body builds a model.
+def seeded(seed: int, code: str) -> Iterator[None]:
+    """Fix everyone's random state for as long as a cell's body builds a model: Python's, numpy's and the frameworks'.
 
-    A framework that is not loaded yet is loaded here: the body may import it by way of the user's own modules.
+    A framework that is installed but not loaded yet is loaded here, if the code names it, or names none: then the
+    body may still import it by way of the user's own modules.
     """
+    installed = {name: base.partition(".")[0] for base, name in _BASE_CLASSES.items()}
+    installed = {name: package for name, package in installed.items() if importlib.util.find_spec(package)}
+    named = {name for name, package in installed.items() if re.search(rf"\b{package}\b", code)}
     with ExitStack() as stack:
-        for base, name in _BASE_CLASSES.items():
-            if importlib.util.find_spec(base.partition(".")[0]):
+        stack.enter_context(seeds.shared(seed))
+        for name, package in installed.items():
+            if name in named or not named or package in sys.modules:
                 stack.enter_context(registry.get("models", name).seeded(seed))
         yield
 

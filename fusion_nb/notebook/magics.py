@@ -47,7 +47,7 @@ class FusionMagics(Magics):
 
         name = self._name(line.own.get("name", ""))
         if spec.code:
-            with base.seeded(spec.seed):
+            with base.seeded(spec.seed, spec.code):
                 done = self.shell.run_cell(spec.code)
             if done.error_before_exec:
                 raise OptionError("the cell's body can't be read, so nothing was trained", "see the error above")

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fusion_nb import data as rows_of
+from fusion_nb import seeds
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.models.torch import files, losses, optimizers
-from fusion_nb.models.torch.randomness import OwnRandomness, numpy_seeded
+from fusion_nb.models.torch.randomness import OwnRandomness
 from fusion_nb.types import Metrics, Weights
 
 #: Rows that are tried before training.
@@ -182,7 +183,7 @@ class TorchModel(Model):
         """
         with ExitStack() as stack:
             if not isinstance(data, tuple):
-                stack.enter_context(numpy_seeded(seed))
+                stack.enter_context(seeds.shared(seed))
             if self._draws or not isinstance(data, tuple):
                 # Another seed than the shuffler's: the same bits would tie the order of rows to what is dropped.
                 stack.enter_context(OwnRandomness(seed + 1))

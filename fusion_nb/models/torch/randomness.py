@@ -6,12 +6,8 @@ user's draws would change the training. So random operations are given a generat
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -61,16 +57,3 @@ def _device(args: Any, kwargs: Any) -> torch.device:
     tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
     first = next(tensors, None)
     return first.device if first is not None else torch.device(kwargs.get("device") or "cpu")
-
-
-@contextmanager
-def numpy_seeded(seed: int) -> Iterator[None]:
-    """Fix numpy's and Python's own random state for a while, which a Dataset may draw from; give them back after."""
-    theirs, pythons = np.random.get_state(), random.getstate()
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(theirs)
-        random.setstate(pythons)
