@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.types import RoundRecord
+from fusion_nb.types import Metrics, RoundRecord
 
 #: Metrics of which more is better; of every other one (losses and errors) less is.
 HIGHER_IS_BETTER = frozenset({"accuracy"})
@@ -49,10 +49,17 @@ class History(list[RoundRecord]):
         """Return one party's metric for each round, NaN in rounds where it has none."""
         return [record.party_metrics.get(party, {}).get(metric, math.nan) for record in self]
 
-    def latest(self, party: str, metric: str) -> float | None:
-        """Return a party's metric from the last round that has it, or None."""
-        values = (record.party_metrics.get(party, {}).get(metric) for record in reversed(self))
-        return next((value for value in values if value is not None), None)
+    def latest(self) -> dict[str, Metrics]:
+        """Return each party's metrics, each from the last round that has it."""
+        found: dict[str, Metrics] = {}
+        for record in self:
+            for party, metrics in record.party_metrics.items():
+                found.setdefault(party, {}).update(metrics)
+        return found
+
+    def last(self, metric: str) -> float:
+        """Return the fused model's metric from the last round that measured it, or NaN."""
+        return next((record.metrics[metric] for record in reversed(self) if metric in record.metrics), math.nan)
 
     def best(self, metric: str) -> RoundRecord | None:
         """Return the first round with the best value of a metric, or None when it was never measured."""

@@ -110,20 +110,12 @@ class Result:
             f"{self.spec['fusion']} over {len(self.parties)} {'party' if len(self.parties) == 1 else 'parties'}",
         ]
         if self.history:
-            latest = self.latest()
-            parts += [f"{name} {_number(latest[name])}" for name in self.metrics if name in latest]
+            parts += [f"{name} {_number(self.history.last(name))}" for name in self.metrics]
             parts.append(f"{sum(record.seconds for record in self.history):.1f} s")
         best = self.history[self.best_round - 1].metrics[self.monitor] if self.best_round else math.nan
-        if self.history and better(self.monitor, best, self.latest().get(self.monitor, math.nan)):
+        if self.history and better(self.monitor, best, self.history.last(self.monitor)):
             parts.append(f"best {self.monitor} {_number(best)} in round {self.best_round}")
         return ", ".join(parts)
-
-    def latest(self) -> Metrics:
-        """Return each of the fused model's metrics as last measured."""
-        found: Metrics = {}
-        for record in self.history:
-            found |= record.metrics
-        return found
 
     def summary(self) -> Text:
         """Return the run in a few lines: the headline, what was inferred, the parties, what was sent."""
@@ -141,9 +133,8 @@ class Result:
         return Text("\n".join(lines))
 
     def chart(self) -> charts.Chart:
-        """Return the curves; while it trains, with room for the rounds to come."""
-        under_way = self.status in ("ready", "running", "paused")
-        return charts.curves(self.history, self.metrics, self.planned if under_way else 0)
+        """Return the curves."""
+        return charts.curves(self.history, self.metrics)
 
     def mimebundle(self) -> dict[str, Any]:
         """Return what stays in a saved notebook, readable without a kernel, a widget or a trusted page.

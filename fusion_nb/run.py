@@ -186,13 +186,11 @@ class Run(Driver):
 
     def _parties(self, round: int | None = None) -> Parties:
         """Return the parties' reports as of a round, or of the last one."""
-        history, metrics = self.records[:round], self._federation.model.metrics
-        reports = Parties()
+        metrics, reports = self._federation.model.metrics, Parties()
+        latest = self.records[:round].latest()
         for party in self._federation.parties:
-            local, fused = (
-                {m: v for m in metrics if (v := history.latest(party.id, kind + m)) is not None}
-                for kind in ("local_", "")
-            )
+            found = latest.get(party.id, {})
+            local, fused = ({m: found[kind + m] for m in metrics if kind + m in found} for kind in ("local_", ""))
             counts = self._label_counts.get(party.id, {})
             names = {self._division.class_name(label): count for label, count in counts.items()}
             reports.append(PartyReport(party.id, party.num_examples, party.num_test, names, local, fused))
