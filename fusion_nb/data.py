@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.errors import DataError
+
 #: Whole-numbered floats with at most this many different values are read as classes.
 _MAX_FLOAT_CLASSES = 100
 #: Rows of a data set whose labels are compared with its `targets` before those are believed.
@@ -29,9 +31,9 @@ def take(data: Any, indices: np.ndarray) -> Any:
     return Rows(data, indices)
 
 
-def labels(data: Any) -> np.ndarray:
-    """Return the labels in the form that `decode` gives them. Costs one pass over a data set that has no `targets`."""
-    return decode(np.asarray(data[1]) if isinstance(data, tuple) else _read_labels(data))
+def stored_labels(data: Any) -> np.ndarray:
+    """Return the labels as they are stored. Costs one pass over a data set that has no `targets`."""
+    return np.asarray(data[1]) if isinstance(data, tuple) else _read_labels(data)
 
 
 def decode(y: np.ndarray) -> np.ndarray:
@@ -79,7 +81,10 @@ class Rows:
 
 
 def _read_labels(data: Any) -> np.ndarray:
-    probed = [np.asarray(data[i][1]) for i in range(min(_PROBED, len(data)))]
+    items = [data[i] for i in range(min(_PROBED, len(data)))]
+    if not all(isinstance(item, list | tuple) and len(item) == 2 for item in items):
+        raise DataError(f"a row of {type(data).__name__} is no pair (x, y)", "return (x, y) from its __getitem__")
+    probed = [np.asarray(y) for _, y in items]
     for attribute in ("targets", "labels"):  # torchvision's two spellings; believing them spares decoding every image
         found = getattr(data, attribute, None)
         if found is not None and len(found) == len(data):

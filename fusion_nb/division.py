@@ -62,9 +62,9 @@ class Division:
         source = read(data, namespace, handler=data_handler, label=label, key=key)
         made = cls([], {}, source.test, classes=source.classes, notes=list(source.notes))
         if source.test is not None:
-            made.test_labels = _labels(source.test)
+            made.test_labels = source.labels["", "test"]
         if source.parties is not None:
-            made._take_given(source.parties, split, parties, holdout, seed)
+            made._take_given(source, source.parties, split, parties, holdout, seed)
         else:
             keys = column(source, key, namespace) if key else None
             if keys is not None:
@@ -124,17 +124,24 @@ class Division:
         self._add(name, data.take(pool, train), own_test, (y[train], y[test]))
 
     def _take_given(
-        self, given: Mapping[str, tuple[Any, Any]], split: str, num_parties: int | None, holdout: float, seed: int
+        self,
+        source: Source,
+        given: Mapping[str, tuple[Any, Any]],
+        split: str,
+        num_parties: int | None,
+        holdout: float,
+        seed: int,
     ) -> None:
         if split != "iid":
             raise SplitError(f"--split {split}, but the data is already split", "leave --split out")
         if num_parties not in (None, len(given)):
             raise SplitError(f"--parties {num_parties}, but the data has {len(given)}", f"use --parties {len(given)}")
         for name, (train, test) in given.items():
+            y = source.labels[name, "train"]
             if test is None:
-                self._hold_back(name, train, _labels(train), np.arange(data.size(train)), holdout, seed)
+                self._hold_back(name, train, y, np.arange(len(y)), holdout, seed)
             else:
-                self._add(name, train, test, (_labels(train), _labels(test)))
+                self._add(name, train, test, (y, source.labels[name, "test"]))
         self.notes.append(f"split: as given, {len(given)} parties")
 
     def _divide(
@@ -147,7 +154,8 @@ class Division:
         holdout: float,
         seed: int,
     ) -> None:
-        y, num_rows = _labels(source.train), data.size(source.train)
+        y = source.labels["", "train"]
+        num_rows = len(y)
         natural = [] if keys is None else [str(key) for key in np.unique(keys)]
         num_parties = num_parties or len(natural) or _DEFAULT_PARTIES
         if num_parties > num_rows:
@@ -164,8 +172,3 @@ class Division:
             where = "the central test set" if self.test is not None else "the other parties' rows"
             what = f"{len(untested)} of {len(self.parties)} parties have" if len(untested) > 1 else f"{untested[0]} has"
             self.notes.append(f"{what} no test rows of their own; the fused model is measured on {where}")
-
-
-def _labels(rows: Any) -> np.ndarray:
-    """Return the labels of a whole data set; arrays were decoded when they were read."""
-    return np.asarray(rows[1]) if isinstance(rows, tuple) else data.labels(rows)

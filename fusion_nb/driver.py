@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -70,17 +71,8 @@ class Driver:
         An interrupt (■, Ctrl-C) stops it between two batches and raises Interrupted once it has come to rest.
         Raises RunError for a run that is held, since nobody could let it go on meanwhile.
         """
-        if self.status == "paused" and timeout is None:
-            raise RunError(f"{self.name} is paused", f"{self.name}.resume() or {self.name}.stop() first")
-        try:
-            self._join(timeout)
-        except KeyboardInterrupt:
-            self.stop()
-            left = self._target - len(self.records)
-            raise Interrupted(
-                f"{self.name} was stopped after round {len(self.records)} of {self._target}, whose model it holds",
-                f"{self.name}.more({left}) goes on where it stopped" if left else "it had all its rounds",
-            ) from None
+        with self._stopping_on_interrupt():
+            self._join(timeout, or_held=timeout is None)
         if self.error is not None and self._done.is_set():
             raise self.error.with_traceback(self._traceback)
         return self
@@ -116,22 +108,29 @@ class Driver:
         return self
 
     def step(self, wait: bool = True) -> Self:
-        """Run to the end of one round, hold again, and return then, or at once. Raises RunError while it is running."""
-        with self._lock:
-            if self.status == "running":
-                raise RunError(f"{self.name} is running", "pause() it first")
-            held = self.status == "paused"
-            self._stepped.clear()
-            if held:
-                self._one_round = True
-                self._go.set()
-        if not held:
-            self._join(None)
+        """Run to the end of the round it is in, or of the next; hold again, and return then, or at once.
+
+        Raises RunError while it is running. An interrupt stops it, as in `wait`.
+        """
+        while True:
             with self._lock:
-                self._target = max(self._target, len(self.records) + 1)
-                self._launch(one_round=True)
-        while wait and not self._stepped.wait(0.1) and not self._done.is_set():
-            pass
+                if self.status == "running":
+                    raise RunError(f"{self.name} is running", "pause() it first")
+                self._stepped.clear()
+                if self.status == "paused":
+                    self._one_round = True
+                    self._go.set()
+                    break
+                if self._at_rest():
+                    if self.reason:  # early stopping ended it, and more is wanted all the same
+                        self._early = []
+                    self._target = max(self._target, len(self.records) + 1)
+                    self._launch(one_round=True)
+                    break
+            self._join(None)
+        with self._stopping_on_interrupt():
+            while wait and not self._stepped.wait(0.1) and not self._done.is_set():
+                pass
         if wait and self.error is not None:
             self.wait()
         return self
@@ -143,15 +142,18 @@ class Driver:
         """
         if not isinstance(rounds, int) or rounds < 1:
             raise OptionError(f"rounds={rounds} is not allowed", "give a whole number >= 1")
-        with self._lock:
-            self._early = []
-            if self._training and not self._stop.is_set():
-                self._target += rounds
-                return self
-        self._join(None)
-        with self._lock:
-            self._target = len(self.records) + rounds
-            return self._launch()
+        while True:
+            with self._lock:
+                if self._training and not self._stop.is_set():
+                    self._early, self.reason = [], ""
+                    self._target += rounds
+                    return self
+                if self._at_rest():
+                    self._early = []
+                    self._target = len(self.records) + rounds
+                    return self._launch()
+            # It is ending. Whoever asked for the same meanwhile may have launched it again: look once more.
+            self._join(None)
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener(run)` after every whole round and change of status, on whichever thread that happens."""
@@ -225,8 +227,8 @@ class Driver:
     def _after_round(self) -> None:
         history = self._federation.history
         self._keep(history)
-        self.reason = next(filter(None, (stop(history) for stop in self._early)), "")
         with self._lock:
+            self.reason = next(filter(None, (stop(history) for stop in self._early)), "")
             if self._one_round and len(history) < self._target and not self.reason:
                 self._go.clear()
             self._one_round = False
@@ -253,13 +255,32 @@ class Driver:
                 self.unsubscribe(listener)
                 traceback.print_exc(file=sys.stderr)
 
-    def _join(self, timeout: float | None) -> None:
-        """Wait until the thread is through, its last listener included."""
+    def _at_rest(self) -> bool:
+        """Whether a new thread may be started: the last one is through, or it is the one that asks."""
+        return self._done.is_set() or self._is_training_thread()
+
+    def _join(self, timeout: float | None, *, or_held: bool = False) -> None:
+        """Wait until the thread is through, its last listener included; raise RunError if it is held instead."""
         # Not Thread.join: an interrupt there can mark a thread as ended that is not (python/cpython#90882). And in
         # short waits, since one without end can't be interrupted on every platform.
         waited = 0.0
-        while not self._is_training_thread() and not self._done.wait(0.1) and (timeout is None or waited < timeout):
+        while not self._at_rest() and not self._done.wait(0.1) and (timeout is None or waited < timeout):
             waited += 0.1
+            if or_held and self.status == "paused" and not self._one_round:
+                raise RunError(f"{self.name} is paused", f"{self.name}.resume() or {self.name}.stop() first")
+
+    @contextmanager
+    def _stopping_on_interrupt(self) -> Iterator[None]:
+        """Turn an interrupt of whoever waits into a stop of the run."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.stop()
+            left = self._target - len(self.records)
+            raise Interrupted(
+                f"{self.name} was stopped after round {len(self.records)} of {self._target}, whose model it holds",
+                f"{self.name}.more({left}) goes on where it stopped" if left else "it had all its rounds",
+            ) from None
 
     def _settle(self) -> None:
         """Wait until the run has ended or is held, so that no answer is about half a run."""

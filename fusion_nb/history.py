@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -96,11 +95,6 @@ class History(list[RoundRecord]):
     def to_json(self) -> str:
         """Return all rounds, parties' metrics included, as a JSON list; numbers that are not finite become null."""
         return json.dumps([_plain(record) for record in self], allow_nan=False)
-
-    @classmethod
-    def of(cls, records: Iterable[RoundRecord]) -> History:
-        """Return a history of the given records."""
-        return cls(records)
 
 
 def _plain(record: RoundRecord) -> dict[str, Any]:

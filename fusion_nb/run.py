@@ -11,7 +11,7 @@ from typing import Any
 from fusion_nb import charts, export
 from fusion_nb import weights as arithmetic
 from fusion_nb.driver import Driver
-from fusion_nb.errors import ExportError, RunError
+from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.history import History
 from fusion_nb.result import Parties, PartyReport, Result, Text
 from fusion_nb.spec import RunSpec, build, divide
@@ -64,9 +64,8 @@ class Run(Driver):
     @property
     def spec(self) -> RunSpec:
         """The options that repeat the run as it is planned now; `more` and `step` add to its rounds."""
-        if self._target == self._spec.rounds:
-            return self._spec
-        return self._spec.model_copy(update={"rounds": self._target, "until": "", "patience": 0})
+        overridden = {} if self._early else {"until": "", "patience": 0}
+        return self._spec.model_copy(update={"rounds": self._target, **overridden})
 
     @property
     def shown(self) -> tuple[str, str]:
@@ -97,7 +96,10 @@ class Run(Driver):
 
     @property
     def model(self) -> Any:
-        """The framework's own model with the fused weights of the last whole round, in evaluation mode."""
+        """The framework's own model with the fused weights of the last whole round, in evaluation mode.
+
+        The same object until there are further rounds; what is done to it changes no round and no export.
+        """
         self._settle()
         if self._native[0] != len(self.records):
             self._native = (len(self.records), self._federation.model.native(self._weights()))
@@ -111,7 +113,8 @@ class Run(Driver):
         if record is None:
             raise RunError(f"{self.name} has no whole round yet", f"{self.name}.more() trains some")
         model = self._federation.model.native(self._best_weights)
-        return Best(record.round, self.monitor, record.metrics[self.monitor], self._best_weights, model)
+        weights = arithmetic.copy(self._best_weights)
+        return Best(record.round, self.monitor, record.metrics[self.monitor], weights, model)
 
     @property
     def parties(self) -> Parties:
@@ -202,8 +205,13 @@ RUNS: dict[str, Run] = {}
 
 
 def remember(run: Run) -> None:
-    """Add a run to RUNS as the latest one."""
-    RUNS.pop(run.name, None)
+    """Add a run to RUNS as the latest one. Raises OptionError where that would lose one that is under way."""
+    there = RUNS.pop(run.name, None)
+    if there is not None and there is not run and there.status in ("running", "paused"):
+        RUNS[run.name] = there
+        raise OptionError(
+            f"{run.name!r} is still {there.status}", f"stop it first (%fusion stop {run.name}), or use another name"
+        )
     RUNS[run.name] = run
 
 
@@ -216,7 +224,9 @@ def federate(model: Any, data: Any = "digits", *, background: bool = False, name
     """
     namespace = {}
     for option, value in {"model": model, "data": data, **options}.items():
-        if option in ("model", "data", "loss", "optimizer", "data_handler") and not isinstance(value, str):
+        if value is None:
+            options.pop(option, None)
+        elif option in ("model", "data", "loss", "optimizer", "data_handler") and not isinstance(value, str):
             # The name says to whoever repeats the run that this was an object and must be there under that name.
             options[option] = f"given_{option}"
             namespace[options[option]] = value

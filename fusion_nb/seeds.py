@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -29,17 +29,30 @@ def number(seed: int, *key: str | int) -> int:
     return int(_sequence(seed, key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-@contextmanager
-def shared(seed: int) -> Iterator[None]:
-    """Fix the random state that Python and numpy share with everyone for a while, and give it back afterwards.
+class Shared:
+    """Python's and numpy's own random state, fixed by a seed for whoever draws inside `with`, and given back after.
 
-    For code of the user's that draws from it: a cell's body, or a data set that varies its rows.
+    For code of the user's that draws from it: a cell's body, or a data set that varies its rows. Entered again, it goes
+    on where it left. The state is everyone's, so one thread at a time holds it, and it should be held shortly.
     """
-    pythons, numpys = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    try:
-        yield
-    finally:
-        random.setstate(pythons)
-        np.random.set_state(numpys)
+
+    _lock = threading.RLock()
+
+    def __init__(self, seed: int) -> None:
+        self._own = random.Random(seed).getstate(), np.random.RandomState(seed % 2**32).get_state()
+        self._theirs: Any = None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._theirs = random.getstate(), np.random.get_state()
+        self._set(self._own)
+
+    def __exit__(self, *error: object) -> None:
+        self._own = random.getstate(), np.random.get_state()
+        self._set(self._theirs)
+        self._lock.release()
+
+    @staticmethod
+    def _set(state: Any) -> None:
+        random.setstate(state[0])
+        np.random.set_state(state[1])

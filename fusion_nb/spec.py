@@ -55,7 +55,9 @@ class RunSpec(BaseModel):
     patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
     monitor: str = _option("", "metric that decides best and patience (default: accuracy, or loss)")
     evaluate_every: int = _option(1, "rounds between two evaluations", ge=1)
-    seed: int = _option(0, "fixes split, cohorts, batches and, for a model built in the cell, its first weights", ge=0)
+    seed: int = _option(
+        0, "fixes split, cohorts, batches and, for a model built in the cell, its first weights", ge=0, le=2**63 - 1
+    )
     device: str = _option("auto", "auto, cpu, cuda or mps")
     engine: str = _option("local", "where parties run", choices="engines")
     code: str = Field("", description="the cell's body, which defines the model")
@@ -100,7 +102,13 @@ def read_yaml(text: str) -> dict[str, Any]:
         raise OptionError(f"the file is not YAML: {str(error).splitlines()[0]}", "see run.spec.to_yaml()") from None
     if not isinstance(found, dict):
         raise OptionError("the file holds no options", "write one a line, such as  rounds: 10")
-    return {str(name).replace("-", "_"): value for name, value in found.items()}
+    aliases = {alias: name for name, field in RunSpec.model_fields.items() for alias in _aliases(field)}
+    given = {str(name).replace("-", "_"): value for name, value in found.items() if value is not None}
+    return {aliases.get(name, name): value for name, value in given.items()}
+
+
+def _aliases(field: Any) -> list[str]:
+    return list((field.json_schema_extra or {}).get("aliases", ()))
 
 
 def _one_line(error: ValidationError) -> OptionError:

@@ -94,14 +94,14 @@ def test_a_dataset_is_read_row_by_row() -> None:
     source = read(Items())
     assert data.size(source.train) == 12
     rows = data.take(source.train, np.array([3, 1]))
-    assert data.labels(rows).tolist() == [1, 1]
-    assert data.labels(data.take(rows, np.array([0]))).tolist() == [1]
+    assert data.stored_labels(rows).tolist() == [1, 1]
+    assert data.stored_labels(data.take(rows, np.array([0]))).tolist() == [1]
     assert rows[0][0].tolist() == X[3].tolist()
 
 
 def test_one_hot_labels_are_counted_as_classes() -> None:
-    assert data.label_counts(data.labels((X, np.eye(2)[Y]))) == {0: 10, 1: 10}
-    assert data.label_counts(data.labels((X, Y[:, None]))) == {0: 10, 1: 10}
+    assert data.label_counts(data.decode(np.eye(2)[Y])) == {0: 10, 1: 10}
+    assert data.label_counts(data.decode(Y[:, None])) == {0: 10, 1: 10}
 
 
 @pytest.mark.parametrize(
@@ -455,8 +455,8 @@ class TestDecidedOverAll:
         class Without(Items):
             targets = None
 
-        assert data.labels(Shifted()).tolist() == Y[:12].tolist()
-        assert data.labels(Without()).tolist() == Y[:12].tolist()
+        assert data.stored_labels(Shifted()).tolist() == Y[:12].tolist()
+        assert data.stored_labels(Without()).tolist() == Y[:12].tolist()
 
     def test_training_and_test_datasets(self) -> None:
         source = read((Items(), Items()))
@@ -536,3 +536,47 @@ def test_options_with_brackets_and_optional_numbers() -> None:
     def rule(weights: Any, updates: Any, *, keep: int | None = None) -> Any: ...
 
     assert registry.signature_options(rule)[0].type is int
+
+
+class TestOneFormForAll:
+    def test_words_and_numbers_are_not_mixed(self) -> None:
+        words = np.where(Y, "yes", "no")
+        for mixed in ([(X, Y), (X, words)], ((X, Y), (X, words)), ((X, words), (X, Y))):
+            with pytest.raises(DataError, match="are of another form"):
+                read(mixed)
+
+    def test_a_test_set_that_looks_one_hot_among_several_labels(self) -> None:
+        several = np.array([[1, 1, 0], [0, 0, 0]] * 10)
+        source = read(((X, several), (X[:3], np.eye(3, dtype=int))))
+        assert source.labels["", "test"].shape == (3, 3)
+        assert division(((X, several), (X[:3], np.eye(3, dtype=int)))).all_labels().ndim == 2
+
+    def test_frames_for_training_and_test_keep_their_key_apart(self) -> None:
+        frame = pd.DataFrame({"a": X[:, 0], "ward": np.where(Y, "e", "w"), "y": Y})
+        source = read((frame, frame[:4]), key="ward")
+        assert source.train[0].shape == (20, 1)
+        assert source.test[0].shape == (4, 1)
+
+    @pytest.mark.parametrize("bad", [[{"x": 1, "y": 0}] * 4, [(1, 2, 3)] * 4])
+    def test_a_dataset_of_something_else(self, bad: Any) -> None:
+        class Odd:
+            def __len__(self) -> int:
+                return len(bad)
+
+            def __getitem__(self, i: int) -> Any:
+                return bad[i]
+
+        with pytest.raises(DataError, match=r"is no pair \(x, y\)"):
+            read(Odd())
+
+    def test_forms_that_torch_and_numpy_do_not_share(self) -> None:
+        assert read((torch.tensor(X).bfloat16(), torch.tensor(Y))).train[0].dtype == np.float32
+        locked = X.copy()
+        locked.flags.writeable = False
+        assert read((locked, Y)).train[0].flags.writeable
+        assert read((X, Y[::-1])).train[1].flags.c_contiguous
+        assert read((X, np.where(Y, b"yes", b"no"))).classes == ("no", "yes")
+
+    def test_a_handler_that_needs_a_file_says_so(self) -> None:
+        with pytest.raises(DataError, match="needs a file"):
+            sources.read("npz", {})

@@ -403,13 +403,13 @@ class TestDriving:
         run.start()
         original, calls = run._join, []
 
-        def interrupted(timeout: float | None) -> None:
+        def interrupted(timeout: float | None, **options: Any) -> None:
             if not calls:
                 calls.append(1)
                 gate.set()
                 until(lambda: len(run.records) >= 1)
                 raise KeyboardInterrupt
-            original(timeout)
+            original(timeout, **options)
 
         monkeypatch.setattr(run, "_join", interrupted)
         with pytest.raises(Interrupted, match="was stopped after round"):
@@ -663,3 +663,103 @@ class TestOwnRandomness:
 
         curves = [run_of(rows, lazy(), rounds=2).start().wait().history["loss"] for _ in range(2)]
         assert curves[0] == curves[1]
+
+
+class TestMoreUnderWay:
+    def test_two_threads_that_ask_for_more_get_one_training(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=2)
+        ending, askers = threading.Event(), []
+
+        def slow(run: Run) -> None:
+            if run.status == "finished" and not ending.is_set():
+                ending.set()
+                time.sleep(0.3)
+
+        run.subscribe(slow)
+        run.start()
+        assert ending.wait(20)
+        askers = [threading.Thread(target=run.more, args=(5,)) for _ in range(2)]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+        run.wait()
+        assert [record.round for record in run.history] == list(range(1, len(run.history) + 1))
+        assert len(run.history) == 12
+
+    def test_more_asked_for_as_early_stopping_fires_counts(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=3, until="loss < 100")
+        run.subscribe(lambda run: run.more(2) if run.reason and len(run.records) == 1 else None)
+        assert len(run.start().wait().history) == 5
+
+    def test_the_spec_drops_early_stopping_once_it_was_overridden(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=10, until="loss < 100").start().wait()
+        assert (len(run.history), run.spec.until) == (1, "loss < 100")
+        run.more(9).wait()
+        assert (run.spec.rounds, run.spec.until) == (10, "")
+        stepped = run_of(rows, net(), rounds=10, until="loss < 100").start().wait().step()
+        assert (len(stepped.history), stepped.spec.until, stepped.status) == (2, "", "paused")
+        stepped.stop()
+
+    def test_a_run_that_is_held_while_it_is_waited_for_says_so(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=50)
+        run.subscribe(lambda run: run.pause() if len(run.records) == 2 and run.status == "running" else None)
+        with pytest.raises(RunError, match="is paused"):
+            run.start().wait()
+        run.stop()
+
+    def test_a_run_under_way_is_not_forgotten(self, held: Any, rows: Any, net: Any) -> None:
+        from fusion_nb.run import remember
+
+        run, gate = held
+        remember(run)
+        run.start()
+        with pytest.raises(OptionError, match="still running"):
+            federate(net(), rows, rounds=1, name=run.name)
+        gate.set()
+        run.wait()
+        assert federate(net(), rows, rounds=1, name=run.name, loss=None).status == "finished"
+
+
+class TestRandomOperations:
+    def test_every_way_to_draw_repeats_and_leaves_the_users_numbers(self) -> None:
+        from fusion_nb.models.torch.randomness import OwnRandomness
+
+        draws: list[Callable[[], torch.Tensor]] = [
+            *(lambda: torch.rand(3), lambda: torch.randn(3), lambda: torch.randint(9, (3,))),
+            *(lambda: torch.randint(2, 9, (3,)), lambda: torch.randperm(9), lambda: torch.rand_like(torch.ones(3))),
+            *(lambda: torch.randn_like(torch.ones(3)), lambda: torch.randint_like(torch.ones(3), 9)),
+            *(lambda: torch.randint_like(torch.ones(3), 2, 9), lambda: torch.normal(0.0, 1.0, (3,))),
+            *(lambda: torch.normal(torch.zeros(3), 1.0), lambda: torch.bernoulli(torch.full((9,), 0.5))),
+            *(lambda: torch.multinomial(torch.ones(9), 4), lambda: torch.empty(3).uniform_()),
+            *(lambda: torch.empty(3).exponential_(), lambda: torch.poisson(torch.full((9,), 5.0))),
+            *(lambda: torch.distributions.Gamma(2.0, 1.0).sample((3,)), lambda: nn.functional.dropout(torch.ones(64))),
+        ]
+        state = torch.random.get_rng_state()
+        for draw in draws:
+            found = []
+            for seed in (1, 1, 2):
+                with OwnRandomness(seed) as randomness:
+                    found.append(torch.cat([draw().float().flatten() for _ in range(4)]))
+                assert randomness.drew
+            assert torch.equal(found[0], found[1])
+            assert not torch.equal(found[0], found[2])
+        assert torch.equal(torch.random.get_rng_state(), state)
+
+    def test_reading_a_dataset_takes_no_numbers_from_the_user(self, rows: Any, net: Any) -> None:
+        class Items:
+            def __len__(self) -> int:
+                return 60
+
+            def __getitem__(self, i: int) -> Any:
+                return rows[0][i] + np.random.rand(5).astype(np.float32), rows[1][i]
+
+        run = run_of(Items(), net(), rounds=30)
+        np.random.seed(1)
+        expected = np.random.rand(300)
+        np.random.seed(1)
+        run.start()
+        drawn = [np.random.rand()]
+        run.wait()
+        drawn += np.random.rand(299).tolist()
+        assert drawn == expected.tolist()

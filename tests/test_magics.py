@@ -163,6 +163,42 @@ class TestCommands:
         assert "not there yet" in ip.run("%fusion panel").text
 
 
+def test_names_that_the_body_takes_are_left_alone(ip: Any) -> None:
+    body = CELL + "taken = nn.Linear(1, 1)\n"
+    assert "holds Linear, not a run" in str(fuse(ip, "--rounds 1 --name taken", body).error)
+    fuse(ip, "--rounds 1", CELL + "run = {'mine': 1}\n")
+    assert ip.ns["run"] == {"mine": 1}
+    assert ip.ns["run_2"].status == "finished"
+
+
+def test_a_run_whose_variable_is_gone_is_still_reached(ip: Any) -> None:
+    fuse(ip, "--rounds 100000 --background")
+    ip.run("del run")
+    fuse(ip, "--rounds 1")
+    listed = ip.run("%fusion runs").text
+    assert "run: running" in listed
+    assert "run_2: finished" in listed
+    assert "run: stopped" in ip.run("%fusion stop run").text
+
+
+def test_help_on_options_and_aliases_in_files(ip: Any) -> None:
+    for line in ("%fusion help --rounds", "%fusion help rounds", "%fusion help -r"):
+        assert "--rounds, -r" in ip.run(line).text
+    Path("their.yaml").write_text("clients: 3\nalgorithm: iter_avg\nuntil:\nrounds: 1\n")
+    fuse(ip, "--config their.yaml")
+    assert (ip.ns["run"].spec.parties, ip.ns["run"].spec.fusion) == (3, "iter_avg")
+
+
+def test_more_for_a_held_run_is_taken_once(ip: Any) -> None:
+    fuse(ip, "--rounds 100000 --background --name held")
+    ip.run("%fusion pause")
+    seen = ip.run("%fusion more held --rounds 5")
+    assert seen.error is None
+    assert "held: paused" in seen.text
+    assert ip.ns["held"].planned == 100005
+    ip.run("%fusion stop")
+
+
 BAD = {
     "--rouns 3": "did you mean '--rounds'",
     "--rounds 0": "give a whole number >= 1",
@@ -193,6 +229,13 @@ BAD = {
     "--until high": "can't read 'high'",
     "--monitor acc": "did you mean 'accuracy'",
     "--name not-a-name": "can't name a variable",
+    "--name print": "can't name a variable",
+    "--name class": "can't name a variable",
+    "--name model": "holds Sequential, not a run",
+    "--seed 100000000000000000000": "give a whole number >= 0",
+    "--data npz": "needs a file",
+    "--until accuracy >= 0.9": "stands alone on the line",
+    "stop a b": "does not know what 'b' is for",
     "--config gone.yaml": "can't be read",
     "--config bad.yaml": "there is no option 'round'",
     "'unclosed": "a quote is not closed",

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from fusion_nb import data
 from fusion_nb.errors import FusionError, ModelError, OptionError
@@ -24,7 +25,7 @@ CLASSES = np.arange(40) % 3
 
 def checked(module: nn.Module, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any) -> TorchModel:
     model = TorchModel(module, device="cpu", **options)
-    model.check((x, y), data.labels((x, y)), lr=0.1, optimizer="sgd")
+    model.check((x, y), data.decode(y), lr=0.1, optimizer="sgd")
     return model
 
 
@@ -476,3 +477,99 @@ def test_damaged_files_are_refused_whatever_they_raise(tmp_path: Path) -> None:
         path.write_bytes(bytes(damaged))
         with suppress(ModelError):  # and nothing else
             assert isinstance(files.load(path), nn.Module)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 32), nn.Dropout(0.5), nn.ReLU())
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(checkpoint(self.body, x, use_reentrant=False))
+
+
+def test_checkpointing_drops_the_same_on_the_way_back() -> None:
+    module = Checkpointed()
+    model = checked(module)
+    assert model._redraws
+    fit(model, (X, CLASSES), batch_size=16, seed=5)
+
+    generator = torch.Generator().manual_seed(5)
+    torch.manual_seed(5)
+    steps = torch.optim.SGD(module.parameters(), lr=0.1)
+    for batch in torch.randperm(40, generator=generator).split(16):
+        steps.zero_grad()
+        F.cross_entropy(module(torch.tensor(X)[batch]), torch.tensor(CLASSES)[batch]).backward()
+        steps.step()
+    for mine, theirs in zip(model.module.parameters(), module.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+class TestWhatIsFoundOutBefore:
+    def test_what_fails_only_while_training_is_not_blamed_on_the_loss(self) -> None:
+        class Moody(nn.Module):
+            def __init__(self, wrong: Any) -> None:
+                super().__init__()
+                self.layer, self.wrong = nn.Linear(4, 3), wrong
+
+            def forward(self, x: torch.Tensor) -> Any:
+                return self.wrong(self.layer(x)) if self.training else self.layer(x)
+
+        with pytest.raises(ModelError, match="while training, for 32 rows the model returns tuple"):
+            checked(Moody(lambda out: (out, out)))
+        with pytest.raises(ModelError, match="while training, the model does not take rows"):
+            checked(Moody(nn.Linear(9, 9)))
+
+    def test_a_model_may_keep_its_features_and_count_its_calls(self) -> None:
+        class Keeping(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(4, 3)
+                self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                self.calls += 1
+                self.features = self.layer(x)
+                return self.features
+
+        model = checked(Keeping())
+        assert int(model.get_weights()["calls"]) == 0
+        assert np.isfinite(fit(model.clone(), (X, CLASSES))["loss"])
+
+    def test_a_class_of_losses_is_made(self) -> None:
+        assert checked(nn.Linear(4, 3), loss=nn.CrossEntropyLoss).metrics == ("accuracy", "loss")
+
+    def test_ignored_labels_count_nowhere(self) -> None:
+        y = CLASSES.copy()
+        y[::4] = -100
+        model = checked(nn.Linear(4, 3), y, loss=nn.CrossEntropyLoss())
+        with torch.no_grad():
+            right = model.module(torch.tensor(X)).argmax(1).numpy() == y
+        assert model.evaluate((X, y))["accuracy"] == pytest.approx(right[y >= 0].mean())
+
+    def test_positions_in_an_embedding_do_not_make_images_numbers(self) -> None:
+        class Tiny(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer, self.positions = nn.Linear(4, 3), nn.Embedding(1, 3)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.layer(x) + self.positions.weight
+
+        x = (X > 0).astype(np.uint8)
+        assert np.isfinite(fit(checked(Tiny(), x=x), (x, CLASSES))["loss"])
+
+    @pytest.mark.parametrize("optimizer", [torch.optim.LBFGS, "lbfgs"])
+    def test_optimizers_that_do_not_fit_the_loop_are_refused(self, optimizer: Any) -> None:
+        with pytest.raises(OptionError, match="no optimizer"):
+            TorchModel(nn.Linear(4, 3)).check((X, CLASSES), CLASSES, lr=0.1, optimizer=optimizer)
+
+    def test_a_step_is_tried(self) -> None:
+        with pytest.raises(OptionError, match="can't do a step"):
+            TorchModel(nn.Linear(4, 3)).check((X, CLASSES), CLASSES, lr=0.1, optimizer="sparseadam")
+
+    def test_masks_are_one_output_for_each_place(self) -> None:
+        x = np.random.default_rng(0).normal(size=(6, 1, 9)).astype(np.float32)
+        y = (x[:, 0] > 0).astype(int)
+        assert checked(nn.Conv1d(1, 1, 1), y, x).metrics == ("accuracy", "loss")

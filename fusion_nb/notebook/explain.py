@@ -35,7 +35,7 @@ def component(name: str) -> str:
         does, words, own = options.COMMANDS[name]
         flags = "".join(f"\n  --{flag:<12} {options.meaning(flag)}" for flag in own)
         return f"%fusion {name} {words}\n  {does}{flags}"
-    for spelled in (name, f"--{name}", f"-{name}"):
+    for spelled in (name, f"--{name}", f"--{name.replace('_', '-')}"):
         if spelled in options.names():
             field = options.names()[spelled]
             return (

@@ -25,6 +25,8 @@ class FusionMagics(Magics):
 
         if cell is None and (not options.tokens(line) or options.tokens(line)[0] in ("-h", "--help")):
             line = "help"
+        if cell is None and options.tokens(line)[0] == "help":
+            return self._help(options.tokens(line)[1:])
         read = options.read(line)
         if cell is not None:
             if read.command != "run":
@@ -45,7 +47,7 @@ class FusionMagics(Magics):
         from fusion_nb.models import base
         from fusion_nb.run import Run, remember
 
-        name = self._name(line.own.get("name", ""))
+        self._name(line.own.get("name", ""))
         if spec.code:
             with base.seeded(spec.seed, spec.code):
                 done = self.shell.run_cell(spec.code)
@@ -55,6 +57,7 @@ class FusionMagics(Magics):
                 # It was shown with its full traceback. The cell must fail, but not show it a second time.
                 error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
                 raise error
+        name = self._name(line.own.get("name", ""))  # again: the body may have taken it meanwhile
         run = Run(spec, self.shell.user_ns, name=name)
         remember(run)
         self.shell.user_ns[name] = run
@@ -90,17 +93,19 @@ class FusionMagics(Magics):
 
         Raises OptionError where a run under that name would lose something.
         """
+        import builtins
         import keyword
 
         from fusion_nb.errors import OptionError
-        from fusion_nb.run import Run
+        from fusion_nb.run import RUNS, Run
 
         if not given:
             names = ("run" if i == 1 else f"run_{i}" for i in range(1, 10_000))
-            return next(name for name in names if name not in self.shell.user_ns)
-        if not given.isidentifier() or keyword.iskeyword(given):
+            live = {name for name, run in RUNS.items() if run.status in ("running", "paused")}
+            return next(name for name in names if name not in self.shell.user_ns and name not in live)
+        if not given.isidentifier() or keyword.iskeyword(given) or hasattr(builtins, given):
             raise OptionError(f"--name {given!r} can't name a variable", "use letters, digits and underscores")
-        there = self.shell.user_ns.get(given)
+        there = self.shell.user_ns.get(given, RUNS.get(given))
         if isinstance(there, Run) and there.status in ("running", "paused"):
             raise OptionError(
                 f"{given!r} is still {there.status}", f"%fusion stop {given} first, or use another --name"
@@ -128,6 +133,9 @@ class FusionMagics(Magics):
 
         run = self._chosen(line)
         rounds = RunSpec(rounds=line.options.get("rounds", 5)).rounds
+        if run.status == "paused":
+            print(_status(run.more(rounds)))
+            return
         self._show(run, lambda: run.more(rounds), background="background" in line.own, quiet=False)
 
     # Looking
@@ -186,10 +194,10 @@ class FusionMagics(Magics):
 
         print(explain.listing(line.words))
 
-    def _help(self, line: Line) -> None:
+    def _help(self, names: list[str]) -> None:
         from fusion_nb.notebook import explain, options
 
-        print(explain.component(line.words[0]) if line.words else options.usage())
+        print("\n".join(explain.component(name) for name in names) or options.usage())
 
     # Runs by name
 

@@ -18,13 +18,20 @@ from fusion_nb.sources import arrays, handlers
 _LABEL_COLUMNS = ("label", "target", "y", "class")
 
 
+_KINDS = ("train", "test")
+
+
 @dataclass(frozen=True)
 class Source:
-    """A federation's data before it is divided: one pool, or one pair (train, test) for each party."""
+    """A federation's data before it is divided: one pool, or one pair (train, test) for each party.
+
+    labels: of each data set, decoded, by (party, "train" or "test"); the party of a pool is ""
+    """
 
     train: Any = None
     test: Any = None
     parties: Mapping[str, tuple[Any, Any]] | None = None
+    labels: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -72,20 +79,31 @@ def _from_object(namespace: Mapping[str, Any], name: str, label: str, key: str, 
         return _pool((value["data"], value["target"]), None, name=name, notes=notes)
     if isinstance(value, dict):
         return _already_split({str(party): _pair(part, name, label) for party, part in value.items()})
-    if _is_frame(value):
-        value = _text_columns(value, name)
-        if key and key not in value.columns and key not in namespace:
-            raise _no_column(key, list(value.columns))
-        train, chosen = _frame_pair(value, name, label, drop=key)
-        columns = {column: value[column].to_numpy() for column in value.columns}
-        return _pool(train, None, name=name, columns=columns, notes=(*notes, f"label: the column {chosen!r}"))
+    frames = _frames(value)
+    if frames:
+        frames = [_text_columns(frame, name) for frame in frames]
+        columns = {column: frames[0][column].to_numpy() for column in frames[0].columns}
+        if key and key not in columns and key not in namespace:
+            raise _no_column(key, list(columns))
+        found = [_frame_pair(frame, name, label, drop=key) for frame in frames]
+        notes = (*notes, f"label: the column {found[0][1]!r}")
+        return _pool(found[0][0], found[1][0] if len(found) == 2 else None, name=name, columns=columns, notes=notes)
     return _pool(*_pair(value, name, label), name=name, notes=notes)
+
+
+def _frames(value: Any) -> list[Any]:
+    """Return the DataFrames that a value is: one, or a training and a test one of the same columns."""
+    if _is_frame(value):
+        return [value]
+    is_two = isinstance(value, tuple) and len(value) == 2 and all(_is_frame(frame) for frame in value)
+    return list(value) if is_two and list(value[0].columns) == list(value[1].columns) else []
 
 
 def _pair(value: Any, name: str, label: str) -> tuple[Any, Any]:
     """Return (train, test or None) from one data set in any of the forms that a notebook holds."""
-    if _is_frame(value):
-        return _frame_pair(_text_columns(value, name), name, label)[0], None
+    if frames := _frames(value):
+        pairs = [_frame_pair(_text_columns(frame, name), name, label)[0] for frame in frames]
+        return pairs[0], pairs[1] if len(pairs) == 2 else None
     if isinstance(value, tuple):
         if len(value) != 2:
             raise DataError(
@@ -96,8 +114,6 @@ def _pair(value: Any, name: str, label: str) -> tuple[Any, Any]:
             return train, test
         if _is_dataset(train) and (test is None or _is_dataset(test)):
             return train, test
-        if _is_frame(train) and _is_frame(test) and list(train.columns) == list(test.columns):
-            return _pair(train, name, label)[0], _pair(test, name, label)[0]
         return value, None
     if _is_dataset(value):
         return value, None
@@ -108,38 +124,41 @@ def _pair(value: Any, name: str, label: str) -> tuple[Any, Any]:
 
 
 def _pool(train: Any, test: Any, *, name: str, **more: Any) -> Source:
-    train, classes = arrays.clean(train, f"{name} (training rows)")
-    if test is not None:
-        test, _ = arrays.clean(test, f"{name} (test rows)", classes)
-    return Source(train=train, test=test, classes=classes, **more)
+    given = [(f"{name} (training rows)", train, True)]
+    given += [(f"{name} (test rows)", test, False)] if test is not None else []
+    found, classes = arrays.label_all(given)
+    labels = {("", kind): y for kind, (_, y) in zip(("train", "test"), found, strict=False)}
+    rows = [rows for rows, _ in found]
+    return Source(rows[0], rows[1] if test is not None else None, labels=labels, classes=classes, **more)
 
 
 def _already_split(pairs: Mapping[str, tuple[Any, Any]]) -> Source:
     if not pairs:
         raise DataError("the list of parties' data sets is empty", "give one data set for each party")
-    given = {
-        party: (arrays.to_arrays(train, party), arrays.to_arrays(test, f"{party} (test rows)"))
-        for party, (train, test) in pairs.items()
-    }
-    # What labels are is decided over all parties: one of them may lack a class, or have one-hot rows by chance.
-    everything = [rows[1] for both in given.values() for rows in both if isinstance(rows, tuple)]
-    shapes = {party: np.shape(train[0])[1:] for party, (train, _) in given.items() if isinstance(train, tuple)}
+    keys = [
+        (party, kind)
+        for party, both in pairs.items()
+        for kind, rows in zip(_KINDS, both, strict=True)
+        if rows is not None
+    ]
+    given = [
+        (party if kind == "train" else f"{party} (test rows)", pairs[party][_KINDS.index(kind)], kind == "train")
+        for party, kind in keys
+    ]
+    labelled, classes = arrays.label_all(given)
+    found = dict(zip(keys, labelled, strict=True))
+    rows = {key: rows for key, (rows, _) in found.items()}
+    shapes = {party: np.shape(part[0])[1:] for (party, _), part in rows.items() if isinstance(part, tuple)}
     first = next(iter(shapes.items()), ("", ()))
     for party, shape in shapes.items():
         if shape != first[1]:
-            raise DataError(
-                f"rows of {party} have shape {shape}, those of {first[0]} {first[1]}", "give all the same form"
-            )
-    try:
-        y, classes = arrays.to_numbers(np.concatenate(everything), "labels") if everything else (np.empty(0), ())
-    except ValueError as error:
-        raise DataError(f"the parties' labels are of different forms ({error})", "give all the same form") from None
-    decoded = iter(np.split(y, np.cumsum([len(part) for part in everything])[:-1]) if everything else ())
-
-    def clean(rows: Any) -> Any:
-        return (rows[0], next(decoded)) if isinstance(rows, tuple) else rows
-
-    return Source(parties={p: (clean(train), clean(test)) for p, (train, test) in given.items()}, classes=classes)
+            line = f"rows of {party} have shape {shape}, those of {first[0]} {first[1]}"
+            raise DataError(line, "give all the same form")
+    return Source(
+        parties={party: (rows[party, "train"], rows.get((party, "test"))) for party in pairs},
+        labels={key: y for key, (_, y) in found.items()},
+        classes=classes,
+    )
 
 
 def _is_frame(value: Any) -> bool:

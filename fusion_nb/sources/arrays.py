@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,40 @@ from fusion_nb import data
 from fusion_nb.errors import DataError
 
 
-def clean(rows: Any, where: str, classes: tuple[str, ...] = ()) -> tuple[Any, tuple[str, ...]]:
-    """Return rows as arrays of numbers, and the names of classes where labels were text."""
-    rows = to_arrays(rows, where)
-    if not isinstance(rows, tuple):
-        return rows, classes
-    y, classes = to_numbers(rows[1], where, classes)
-    return (rows[0], y), classes
+def label_all(given: Sequence[tuple[str, Any, bool]]) -> tuple[list[tuple[Any, np.ndarray]], tuple[str, ...]]:
+    """Return every data set with its labels in the form of `data.decode`, and the names of classes that were text.
+
+    given: (how messages call it, its rows, whether they are trained on) of all that belongs together. What labels are
+    is decided over all of it: a part may lack a class, or have rows that look one-hot by chance.
+    """
+    rows = [to_arrays(rows, where) for where, rows, _ in given]
+    raw = [data.stored_labels(part) for part in rows]
+    is_text = [_is_text(y, where) for y, (where, _, _) in zip(raw, given, strict=True)]
+    for (where, _, _), y, text in zip(given, raw, is_text, strict=True):
+        if text != is_text[0] or y.shape[1:] != raw[0].shape[1:]:
+            raise DataError(
+                f"the labels of {where} are of another form than those of {given[0][0]}", "give all one form"
+            )
+        if not text:
+            _check_numbers(y, f"{where}: y")
+    names: tuple[str, ...] = ()
+    if is_text[0]:
+        words = [[word.decode() if isinstance(word, bytes) else str(word) for word in y] for y in raw]
+        trained = (part for part, (_, _, trains) in zip(words, given, strict=True) if trains)
+        names = tuple(sorted({word for part in trained for word in part}))
+        number = {word: i for i, word in enumerate(names)}
+        for (where, _, _), part in zip(given, words, strict=True):
+            if unknown := set(part) - number.keys():
+                raise DataError(f"{where}: the label {min(unknown)!r} is in no training row", "check the labels")
+        raw = [np.array([number[word] for word in part], dtype=np.int64) for part in words]
+    together = data.decode(np.concatenate(raw))
+    labels = np.split(together, np.cumsum([len(y) for y in raw])[:-1])
+    found = [((part[0], y), y) if isinstance(part, tuple) else (part, y) for part, y in zip(rows, labels, strict=True)]
+    return found, names
 
 
 def to_arrays(rows: Any, where: str) -> Any:
     """Return (x, y) as arrays of one length, x as numbers; a Dataset is returned as it is."""
-    if rows is None:
-        return None
     if hasattr(rows, "tensors") and len(rows.tensors) == 2:  # torch's TensorDataset: its arrays are faster to slice
         rows = tuple(rows.tensors)
     if isinstance(rows, tuple) and any(hasattr(column, "toarray") for column in rows):
@@ -40,21 +62,12 @@ def to_arrays(rows: Any, where: str) -> Any:
     return x, y
 
 
-def to_numbers(y: np.ndarray, where: str, classes: tuple[str, ...] = ()) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return labels as `data.decode` gives them, and the names of classes where they were text."""
+def _is_text(y: np.ndarray, where: str) -> bool:
     if y.dtype == object and any(isinstance(word, str) for word in y):
         if missing := sum(not isinstance(word, str) for word in y):
             raise DataError(f"{where}: {missing} labels are missing", "fill or drop those rows first")
-        y = y.astype(str)
-    if y.dtype.kind in "UST":
-        words = [str(word) for word in y]
-        names = classes or tuple(sorted(set(words)))
-        number = {word: i for i, word in enumerate(names)}
-        if unknown := set(words) - number.keys():
-            raise DataError(f"{where}: the label {min(unknown)!r} is in no training row", "check the labels")
-        return np.array([number[word] for word in words], dtype=np.int64), names
-    _check_numbers(y, f"{where}: y")
-    return data.decode(y), classes
+        return True
+    return y.dtype.kind in "UST"
 
 
 def _check_numbers(values: np.ndarray, where: str) -> None:
@@ -69,8 +82,11 @@ def column(values: Any, where: str) -> np.ndarray:
     """Return a list, tensor, Series or array as a numpy array of native byte order."""
     if hasattr(values, "detach"):  # a tensor, also one that records gradients or sits on another device
         values = values.detach().cpu()
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values  # numpy has no such type
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise DataError(f"{where}: rows are of different lengths", "pad them to one shape first") from error
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    # In one piece and writable, as torch asks of an array that it shares memory with.
+    return array if array.flags.c_contiguous and array.flags.writeable else array.copy()

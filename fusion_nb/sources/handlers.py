@@ -37,6 +37,8 @@ def read(handler: Any, path: str) -> tuple[Any, Any]:
         for p in inspect.signature(handler).parameters.values()
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
+    if parameters and not path and parameters[0].default is parameters[0].empty:
+        raise DataError(f"the data handler {handler.__name__} needs a file", "give its path with --data")
     if parameters and parameters[0].name == "data_config":
         # The constructor of IBM's handlers: a dictionary that says where the file is.
         made = handler({"npz_file": path, "txt_file": path})
@@ -72,10 +74,11 @@ def _import(module: str) -> Any:
 def _load_file(path: Path) -> Any:
     if not path.is_file():
         raise NameNotFoundError(f"there is no file {path}", f"the current folder is {Path.cwd()}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own, or a handler called utils.py would replace a module of that name.
+    spec = importlib.util.spec_from_file_location(f"fusion_nb_handler_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up there
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module

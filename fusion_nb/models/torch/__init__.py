@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,8 @@ from fusion_nb import seeds
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.models.torch import files, losses, optimizers
-from fusion_nb.models.torch.randomness import OwnRandomness
+from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
+from fusion_nb.models.torch.randomness import OwnRandomness, replaying, seeded, seeded_cuda
 from fusion_nb.types import Metrics, Weights
 
 #: Rows that are tried before training.
@@ -54,10 +54,11 @@ class TorchModel(Model):
         self._example = torch.empty(0)
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
         self._dtype = floating[0] if floating else torch.float32
-        self._takes_numbers = any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules())
+        self._takes_numbers = False
+        self._has_embedding = any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules())
         # BatchNorm can't take the variance of one row.
         self.min_rows = 1 + any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules())
-        self._draws = False
+        self._draws = self._redraws = False
 
     def clone(self) -> TorchModel:
         """Return an independent copy; only the module is copied, what was inferred about it is shared."""
@@ -73,7 +74,7 @@ class TorchModel(Model):
     @classmethod
     def seeded(cls, seed: int) -> AbstractContextManager[Any]:
         """Fix PyTorch's random state while a model is being built, and give the user's own back afterwards."""
-        return _seeded(seed)
+        return seeded(seed)
 
     def check(self, rows: Any, labels: np.ndarray, *, lr: float, optimizer: Any) -> list[str]:
         """Try a few rows, forwards and backwards, and infer the loss; return what was inferred.
@@ -82,13 +83,13 @@ class TorchModel(Model):
         """
         if not any(p.requires_grad for p in self.module.parameters()):
             raise ModelError("the model has no parameter that training may change", "set requires_grad_(True) on some")
-        x, y = next(self._batches(rows, [np.arange(min(_PROBE, rows_of.size(rows)))]))
+        with OwnRandomness(0) as randomness:
+            x, y, output = self._try(rows)
+        self._draws = randomness.drew
         self._example = x[:1].cpu()
-        output = self._try(x)
-        optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
         self._objective = losses.named(self._loss, output, labels) if self._loss else losses.infer(output, labels)
         self.metrics = self._objective.metrics
-        self._draws = self._probe_training(x, y)
+        self._probe_training(x, y, lr, optimizer)
         notes = [f"loss: {self._objective.name} ({self._objective.why})"]
         if self._objective.warning:
             notes.append(self._objective.warning)
@@ -98,26 +99,34 @@ class TorchModel(Model):
             notes.append(f"device: {self.device}")
         return notes
 
-    def _probe_training(self, x: Tensor, y: Tensor) -> bool:
-        """Do one step's work on a copy; return whether it drew random numbers."""
+    def _probe_training(self, x: Tensor, y: Tensor, lr: float, optimizer: Any) -> None:
+        """Do one step on a copy; find out whether it draws random numbers, forwards, or anew while going backwards."""
         objective, probe = self._ready(), copy.deepcopy(self.module).train()
+        steps = optimizers.make(optimizer, (p for p in probe.parameters() if p.requires_grad), lr)
         with OwnRandomness(0) as randomness:
+            output = checked_output(lambda: probe(x), x, "while training, ")
             try:
-                output = probe(x)
                 target = objective.target(y, output)
                 loss = objective.loss(output, target)
             except (RuntimeError, ValueError, IndexError, TypeError) as error:
-                if len(x) < self.min_rows or not _raised_by_torch(error):
+                if not raised_by_torch(error):
                     raise
                 raise ModelError(
-                    f"the loss {objective.name} can't compare the model's output with the labels: {_first_line(error)}",
+                    f"the loss {objective.name} can't compare the model's output with the labels: {first_line(error)}",
                     "name another one with --loss, or give a function of (output, target)",
                 ) from error
             if not isinstance(loss, Tensor) or loss.ndim:
                 raise ModelError(f"the loss {objective.name} returns no single number", "use its reduction='mean'")
+            self._draws |= randomness.drew
+            randomness.drew = False
             loss.backward()
+            self._redraws = randomness.drew
+            try:
+                steps.step()
+            except (RuntimeError, TypeError) as error:
+                hint = f"others are: {', '.join(optimizers.NAMES)}"
+                raise OptionError(f"the optimizer {optimizer} can't do a step: {first_line(error)}", hint) from error
             objective.measure(output.detach(), target)
-        return randomness.drew
 
     def get_weights(self) -> Weights:
         """Return a copy of every tensor of the state dict; bfloat16 travels as float32, which holds it exactly."""
@@ -145,9 +154,9 @@ class TorchModel(Model):
         shuffler = torch.Generator().manual_seed(seed)
         steps = optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
         with self._own_randomness(data, seed):
-            for _ in range(epochs):
+            for epoch in range(epochs):
                 total = torch.zeros((), device=self.device)
-                for x, y in self._batches(data, self._shuffle(rows_of.size(data), batch_size, shuffler)):
+                for x, y in self._batches(data, self._shuffle(rows_of.size(data), batch_size, shuffler), seed + epoch):
                     self.gate()
                     output = self.module(x)
                     loss = objective.loss(output, objective.target(y, output))
@@ -177,19 +186,19 @@ class TorchModel(Model):
 
     @contextmanager
     def _own_randomness(self, data: Any, seed: int) -> Iterator[None]:
-        """Fix what is random in model and data by the seed alone, and leave the user's random numbers alone.
+        """Fix what is random in the model by the seed alone, and leave the user's random numbers alone.
 
         Costs a few per cent, so it is done only for a model that draws, or for a Dataset, which might.
         """
-        with ExitStack() as stack:
-            if not isinstance(data, tuple):
-                stack.enter_context(seeds.shared(seed))
-            if self._draws or not isinstance(data, tuple):
-                # Another seed than the shuffler's: the same bits would tie the order of rows to what is dropped.
-                stack.enter_context(OwnRandomness(seed + 1))
-            if self._draws and self.device.type == "cuda":
-                stack.enter_context(torch.random.fork_rng([self.device]))
-                torch.cuda.manual_seed(seed)
+        if self._redraws:
+            with replaying(seed), seeded_cuda(seed, self.device):
+                yield
+            return
+        if not self._draws and isinstance(data, tuple):
+            yield
+            return
+        # Another seed than the shuffler's: the same bits would tie the order of rows to what is dropped.
+        with OwnRandomness(seed + 1), seeded_cuda(seed, self.device):
             yield
 
     def native(self, weights: Weights) -> nn.Module:
@@ -207,41 +216,49 @@ class TorchModel(Model):
             raise ModelError("the model was not checked against its data", "call check(rows, labels, ...) first")
         return self._objective
 
-    def _try(self, x: Tensor) -> Tensor:
-        self.module.eval()
-        try:
-            output = self.module(x)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            # Where torch itself complains, the rows don't fit; anything else is a bug in the user's forward().
-            if not _raised_by_torch(error):
-                raise
-            hint = "match the first layer to the rows, or the rows to it"
-            raise ModelError(
-                f"the model does not take rows of shape {tuple(x.shape[1:])}: {_first_line(error)}",
-                f"{hint} (images need a channel axis for Conv2d)" if x.ndim == 3 else hint,
-            ) from error
-        if not isinstance(output, Tensor) or output.ndim == 0 or len(output) != len(x):
-            what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-            raise ModelError(
-                f"for {len(x)} rows the model returns {what}", "return one tensor with one entry for each row"
-            )
+    def _try(self, rows: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a few rows with their labels, and what the model makes of them.
+
+        Rows of whole numbers are tried as numbers first where the model has an Embedding, and else as float.
+        """
+        indices = [np.arange(min(_PROBE, rows_of.size(rows)))]
+        for as_numbers in (True, False) if self._has_embedding else (False,):
+            self._takes_numbers = as_numbers
+            x, y = next(self._batches(rows, indices))
+            try:
+                if any(isinstance(p, nn.UninitializedParameter) for p in self.module.parameters()):
+                    with torch.no_grad():
+                        self.module.eval()(x)
+                # On a copy, which may keep what it likes of this pass.
+                probe = copy.deepcopy(self.module).eval()
+                output = checked_output(lambda probe=probe, x=x: probe(x), x, "")  # type: ignore[misc]
+                break
+            except ModelError:
+                if not as_numbers or x.is_floating_point():
+                    raise
         if not torch.isfinite(output).all():
             raise ModelError("the model's output is not finite before any training", "look for NaN in its weights")
-        return output
+        return x, y, output
 
-    def _batches(self, data: Any, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (x, y) on the device for each array of row indices."""
+    def _batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x, y) on the device for each array of row indices; the seed fixes what a Dataset draws."""
         if isinstance(data, tuple):
             x, y = self._input(torch.from_numpy(np.ascontiguousarray(data[0]))), self._labels(torch.from_numpy(data[1]))
             for batch in batches:
                 index = torch.from_numpy(batch)
                 yield x[index].to(self.device), y[index].to(self.device)
             return
+        shared = seeds.Shared(seed)
         # A generator of its own: without one a DataLoader draws from the user's.
-        loader = DataLoader(data, batch_sampler=[b.tolist() for b in batches], generator=torch.Generator())
-        for batch in loader:
+        sampler = [batch.tolist() for batch in batches]
+        loader = iter(DataLoader(data, batch_sampler=sampler, generator=torch.Generator()))
+        for _ in batches:
+            with shared:
+                batch = next(loader)
             if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(b, Tensor) for b in batch)):
-                raise ModelError("a row of this Dataset is not a pair of numbers", "return (x, y) from __getitem__")
+                raise ModelError(
+                    "a row of this Dataset is not a pair of numbers", "encode text, and return (x, y) from __getitem__"
+                )
             yield self._input(batch[0]).to(self.device), self._labels(batch[1]).to(self.device)
 
     def _input(self, x: Tensor) -> Tensor:
@@ -274,19 +291,3 @@ def _device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _raised_by_torch(error: Exception) -> bool:
-    return "torch" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's own generators while a model is being built, and give the user's state back afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

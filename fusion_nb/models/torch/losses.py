@@ -102,7 +102,8 @@ class Objective:
             found = {"mse": float((error**2).mean()), "mae": float(error.abs().mean())}
             return measured | {name: found[name] for name in self.metrics if name in found}
         if self.task == "classes":
-            right = output.argmax(1) == target
+            counted = target != getattr(self.loss, "ignore_index", -100)
+            right = (output.argmax(1) == target)[counted]
         else:
             right = (output > (0.5 if self.zero_one else 0.0)) == (target > 0.5)
         return measured | {"accuracy": float(right.cpu().double().mean())}
@@ -126,9 +127,9 @@ def infer(output: Tensor, labels: np.ndarray) -> Objective:
                 chosen, warning=f"{line} and give the model {'one output' if kinds == 2 else f'{kinds} outputs'}"
             )
         return chosen
-    if labels.shape[1:] == tuple(output.shape[1:]):
+    if int(np.prod(labels.shape[1:])) == int(np.prod(output.shape[1:])):
         if is_classes(labels) and set(np.unique(labels)) <= {0, 1}:
-            return _binary(output, last, "several labels of 0 and 1 for each row")
+            return _binary(output, last, "as many outputs as labels of 0 and 1 for each row")
         return _named("mse", "as many outputs as numbers in each label")
     raise _misfit(output, labels, "these don't go together")
 
@@ -159,6 +160,7 @@ def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
 
 def _given(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
     """Return a callable of the user's with the task that its name, or else output and labels, tell."""
+    loss = loss() if isinstance(loss, type) else loss
     name = getattr(loss, "__name__", type(loss).__name__)
     of_function = {function.__name__: known for known, (function, _) in LOSSES.items()}
     known = _CLASSES.get(name) or of_function.get(name)
@@ -211,6 +213,10 @@ def _sums_to_one(output: Tensor) -> bool:
 def _check_shape(chosen: Objective, output: Tensor, labels: np.ndarray) -> None:
     """Raise ModelError where the loss can't compare these outputs with these labels."""
     if chosen.task == "classes":
+        ignored = getattr(chosen.loss, "ignore_index", None)
+        labels = (
+            labels[labels != ignored] if ignored is not None and is_classes(labels) and labels.ndim == 1 else labels
+        )
         if output.ndim < 2 or not is_classes(labels) or labels.ndim != output.ndim - 1:
             raise _misfit(
                 output, labels, f"the loss {chosen.name} compares class numbers with one output for each class"

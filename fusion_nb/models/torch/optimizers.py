@@ -42,8 +42,9 @@ def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float) -> optim.Op
 
 
 def _resolve(choice: Any) -> tuple[type[optim.Optimizer], dict[str, Any]]:
-    if isinstance(choice, type) and issubclass(choice, optim.Optimizer):
+    if isinstance(choice, type) and issubclass(choice, optim.Optimizer) and choice.__name__ not in _LEFT_OUT:
         return choice, {}
+    choice = getattr(choice, "__name__", choice)
     name, given = parse(str(choice))
     kind = _KNOWN.get(name.rpartition(".")[2].lower())
     if kind is None:

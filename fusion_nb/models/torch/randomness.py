@@ -6,12 +6,17 @@ user's draws would change the training. So random operations are given a generat
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _aten = torch.ops.aten
+_one_at_a_time = threading.Lock()
 
 
 class OwnRandomness(TorchDispatchMode):
@@ -35,10 +40,8 @@ class OwnRandomness(TorchDispatchMode):
             return func(*args, **kwargs)
         if func is _aten.native_dropout.default:
             return self._dropout(*args, **kwargs)
-        if not _takes_generator(func):
-            func = getattr(func.overloadpacket, "generator", func)
-        if _takes_generator(func):
-            kwargs = {**kwargs, "generator": self.generator}
+        if (seeded := _with_generator(func)) is not None:
+            return seeded(*args, **{**kwargs, "generator": self.generator})
         return func(*args, **kwargs)
 
     def _dropout(self, x: torch.Tensor, p: float, train: bool | None = True) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,11 +52,53 @@ class OwnRandomness(TorchDispatchMode):
         return x * kept * (0.0 if p == 1 else 1 / (1 - p)), kept
 
 
-def _takes_generator(func: Any) -> bool:
-    return any(argument.name == "generator" for argument in func._schema.arguments)
+@cache
+def _with_generator(func: Any) -> Any:
+    """Return the form of an operation that takes a generator, or None: rand -> rand.generator, and so on."""
+    wanted = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
+    for overload in (func._overloadname, *func.overloadpacket.overloads()):
+        found = getattr(func.overloadpacket, overload)
+        names = [argument.name for argument in found._schema.arguments]
+        if "generator" in names and [name for name in names if name != "generator"] == wanted:
+            return found
+    return None
 
 
 def _device(args: Any, kwargs: Any) -> torch.device:
     tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
     first = next(tensors, None)
     return first.device if first is not None else torch.device(kwargs.get("device") or "cpu")
+
+
+@contextmanager
+def seeded_cuda(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed a CUDA device's generator for a while; its kernels take no other."""
+    if device.type != "cuda":
+        yield
+        return
+    state = torch.cuda.get_rng_state(device)
+    torch.cuda.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.cuda.set_rng_state(state, device)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed PyTorch's own generators while a model is being built, and give the user's state back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def replaying(seed: int) -> Iterator[None]:
+    """Seed PyTorch's own CPU generator for a while, for one run at a time.
+
+    For models that draw anew on their way back, as checkpointing does: it repeats the numbers of the way there from a
+    copy of that generator. What the user draws from it meanwhile is not kept apart.
+    """
+    with _one_at_a_time, torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        yield
