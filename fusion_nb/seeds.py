@@ -33,24 +33,27 @@ class Shared:
     """Python's and numpy's own random state, fixed by a seed for whoever draws inside `with`, and given back after.
 
     For code of the user's that draws from it: a cell's body, or a data set that varies its rows. Entered again, it goes
-    on where it left. The state is everyone's, so one thread at a time holds it, and it should be held shortly.
+    on where it left. The state is everyone's: with `alone`, one thread at a time holds it, and should hold it shortly.
     """
 
     _lock = threading.RLock()
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, alone: bool) -> None:
+        self._alone = alone
         self._own = random.Random(seed).getstate(), np.random.RandomState(seed % 2**32).get_state()
         self._theirs: Any = None
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        if self._alone:
+            self._lock.acquire()
         self._theirs = random.getstate(), np.random.get_state()
         self._set(self._own)
 
     def __exit__(self, *error: object) -> None:
         self._own = random.getstate(), np.random.get_state()
         self._set(self._theirs)
-        self._lock.release()
+        if self._alone:
+            self._lock.release()
 
     @staticmethod
     def _set(state: Any) -> None:

@@ -181,6 +181,19 @@ def test_a_run_whose_variable_is_gone_is_still_reached(ip: Any) -> None:
     assert "run: stopped" in ip.run("%fusion stop run").text
 
 
+def test_a_body_may_wait_for_a_run_on_a_dataset(ip: Any) -> None:
+    ip.run(
+        "import numpy as np\n"
+        "class Items:\n"
+        "    def __len__(self): return 400\n"
+        "    def __getitem__(self, i): return np.random.rand(784).astype('float32'), i % 10\n"
+        "items = Items()\n" + CELL
+    )
+    assert ip.run("%fusion --data items --rounds 8 --background --name first").error is None
+    assert fuse(ip, "--rounds 1 --name second", CELL + "rounds_before = len(first.history)\n").error is None
+    assert ip.ns["rounds_before"] == 8
+
+
 def test_help_on_options_and_aliases_in_files(ip: Any) -> None:
     for line in ("%fusion help --rounds", "%fusion help rounds", "%fusion help -r"):
         assert "--rounds, -r" in ip.run(line).text

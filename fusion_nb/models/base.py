@@ -145,7 +145,8 @@ def seeded(seed: int, code: str) -> Iterator[None]:
     installed = {name: package for name, package in installed.items() if importlib.util.find_spec(package)}
     named = {name for name, package in installed.items() if re.search(rf"\b{package}\b", code)}
     with ExitStack() as stack:
-        stack.enter_context(seeds.Shared(seed))
+        # Not alone: the body may wait for a run in the background, which in turn draws for its data set.
+        stack.enter_context(seeds.Shared(seed, alone=False))
         for name, package in installed.items():
             if name in named or not named or package in sys.modules:
                 stack.enter_context(registry.get("models", name).seeded(seed))

@@ -23,10 +23,9 @@ class FusionMagics(Magics):
         from fusion_nb.errors import OptionError
         from fusion_nb.notebook import options
 
-        if cell is None and (not options.tokens(line) or options.tokens(line)[0] in ("-h", "--help")):
-            line = "help"
-        if cell is None and options.tokens(line)[0] == "help":
-            return self._help(options.tokens(line)[1:])
+        words = options.tokens(line)
+        if cell is None and (not words or words[0] in ("help", "-h", "--help")):
+            return self._help(words[1:])
         read = options.read(line)
         if cell is not None:
             if read.command != "run":

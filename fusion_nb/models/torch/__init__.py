@@ -248,7 +248,7 @@ class TorchModel(Model):
                 index = torch.from_numpy(batch)
                 yield x[index].to(self.device), y[index].to(self.device)
             return
-        shared = seeds.Shared(seed)
+        shared = seeds.Shared(seed, alone=True)
         # A generator of its own: without one a DataLoader draws from the user's.
         sampler = [batch.tolist() for batch in batches]
         loader = iter(DataLoader(data, batch_sampler=sampler, generator=torch.Generator()))
