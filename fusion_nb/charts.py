@@ -72,7 +72,12 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
         _parties(axis, rounds, np.array(own, dtype=float))
         _line(axis, rounds, history[metric] if metric in history.metrics() else [], "fused", COLOURS[0])
     # Always there, so that nothing moves when the first round comes in.
-    figure.supxlabel("dashed: each party's model before fusion, on its own test rows", fontsize=8, color="#555555")
+    caption = "dashed: each party's model before fusion, on its own test rows"
+    if len(parties) > _MAX_LINES:
+        caption = (
+            "grey: the parties' models before fusion, on their own test rows (dashed: the median; band: 80 % of them)"
+        )
+    figure.supxlabel(caption, fontsize=8, color="#555555")
     return Chart(figure, _alt(history, metrics))
 
 
