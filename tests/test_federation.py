@@ -661,8 +661,10 @@ class TestOwnRandomness:
         def lazy() -> nn.Module:
             return nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
 
-        curves = [run_of(rows, lazy(), rounds=2).start().wait().history["loss"] for _ in range(2)]
+        curves = [run_of(rows, lazy(), rounds=2, seed=seed).start().wait().history["loss"] for seed in (0, 0, 1)]
         assert curves[0] == curves[1]
+        first = [run_of(rows, lazy(), seed=seed)._initial["0.weight"] for seed in (0, 1)]
+        assert not np.array_equal(*first)
 
 
 class TestMoreUnderWay:

@@ -83,9 +83,7 @@ class TorchModel(Model):
         """
         if not any(p.requires_grad for p in self.module.parameters()):
             raise ModelError("the model has no parameter that training may change", "set requires_grad_(True) on some")
-        with OwnRandomness(0) as randomness:
-            x, y, output = self._try(rows)
-        self._draws = randomness.drew
+        x, y, output = self._try(rows)
         self._example = x[:1].cpu()
         self._objective = losses.named(self._loss, output, labels) if self._loss else losses.infer(output, labels)
         self.metrics = self._objective.metrics
@@ -141,7 +139,7 @@ class TorchModel(Model):
         own = self.module.state_dict()
         with torch.no_grad():
             for name, array in weights.items():
-                own[name].copy_(torch.from_numpy(np.asarray(array)))
+                own[name].copy_(torch.from_numpy(np.require(array, requirements=["W"])))
 
     def fit(
         self, data: Any, *, epochs: int, batch_size: int, lr: float, optimizer: Any, seed: int, **local: Any
@@ -231,7 +229,9 @@ class TorchModel(Model):
                         self.module.eval()(x)
                 # On a copy, which may keep what it likes of this pass.
                 probe = copy.deepcopy(self.module).eval()
-                output = checked_output(lambda probe=probe, x=x: probe(x), x, "")  # type: ignore[misc]
+                with OwnRandomness(0) as randomness:
+                    output = checked_output(lambda probe=probe, x=x: probe(x), x, "")  # type: ignore[misc]
+                self._draws = randomness.drew
                 break
             except ModelError:
                 if not as_numbers or x.is_floating_point():
