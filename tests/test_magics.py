@@ -399,7 +399,7 @@ class TestLiveView:
         monkeypatch.setattr(IPython.display, "display", display)
         run = Run(RunSpec(data="data", lr=0.1, rounds=3), {"model": net(), "data": rows})
         view = LiveView(run, widgets=True)
-        view._throttle = Throttle(share=1, pause=0)
+        view._throttle = view._text_throttle = Throttle(share=1, pause=0)
         states: list[str] = []
         view._status.observe(lambda change: states.append(change["new"]), "value")
         images: list[str] = []

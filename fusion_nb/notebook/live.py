@@ -46,7 +46,8 @@ class LiveView:
         from IPython.display import display
 
         self._run = run
-        self._throttle = Throttle()
+        # Apart: words cost next to nothing, and should not wait for the picture.
+        self._text_throttle, self._throttle = Throttle(), Throttle()
         self._lock = threading.Lock()
         self._told = ""
         self._status: Any = None
@@ -73,11 +74,14 @@ class LiveView:
             elif self._status is not None:
                 if run.status != self._told:
                     self._told = run.status
-                    self._status.value = status_html(run)
+                    self._write()
+                self._text_throttle(self._write)
                 self._throttle(self._draw)
 
-    def _draw(self) -> None:
+    def _write(self) -> None:
         self._status.value = status_html(self._run)
+
+    def _draw(self) -> None:
         if self._run.records:
             self._chart.value = self._picture()
 
