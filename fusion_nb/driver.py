@@ -122,7 +122,7 @@ class Driver:
                     self._go.set()
                     break
                 if self._at_rest():
-                    if self.reason:  # early stopping ended it, and more is wanted all the same
+                    if self.reason and self.error is None:  # early stopping ended it, and more is wanted all the same
                         self._early = []
                     self._target = max(self._target, len(self.records) + 1)
                     self._launch(one_round=True)

@@ -56,9 +56,12 @@ class History(list[RoundRecord]):
                 found.setdefault(party, {}).update(metrics)
         return found
 
-    def last(self, metric: str) -> float:
-        """Return the fused model's metric from the last round that measured it, or NaN."""
-        return next((record.metrics[metric] for record in reversed(self) if metric in record.metrics), math.nan)
+    def last(self) -> Metrics:
+        """Return the fused model's metrics, each from the last round that measured it."""
+        found: Metrics = {}
+        for record in self:
+            found.update(record.metrics)
+        return found
 
     def best(self, metric: str) -> RoundRecord | None:
         """Return the first round with the best value of a metric, or None when it was never measured."""

@@ -110,10 +110,11 @@ class Result:
             f"{self.spec['fusion']} over {len(self.parties)} {'party' if len(self.parties) == 1 else 'parties'}",
         ]
         if self.history:
-            parts += [f"{name} {_number(self.history.last(name))}" for name in self.metrics]
+            last = self.history.last()
+            parts += [f"{name} {_number(last[name])}" for name in self.metrics if name in last]
             parts.append(f"{sum(record.seconds for record in self.history):.1f} s")
         best = self.history[self.best_round - 1].metrics[self.monitor] if self.best_round else math.nan
-        if self.history and better(self.monitor, best, self.history.last(self.monitor)):
+        if self.history and better(self.monitor, best, self.history.last().get(self.monitor, math.nan)):
             parts.append(f"best {self.monitor} {_number(best)} in round {self.best_round}")
         return ", ".join(parts)
 

@@ -104,7 +104,8 @@ def status_text(run: Run) -> str:
     records = run.records
     parts = [f"{run.name}: {run.status}, round {len(records)} of {run.planned}"]
     if records:
-        parts += [f"{name} {records.last(name):.3f}" for name in run.shown]
+        last = records.last()
+        parts += [f"{name} {last[name]:.3f}" for name in run.shown if name in last]
     if run.status == "running" and records:
         parts.append(f"about {_duration(_seconds_left(run))} left")
     if run.status in ("finished", "stopped", "failed") and run.reason:

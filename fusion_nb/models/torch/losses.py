@@ -114,7 +114,7 @@ def infer(output: Tensor, labels: np.ndarray) -> Objective:
     width = output.shape[1] if output.ndim > 1 else 1
     last = _last_operation(output)
     if width > 1 and is_classes(labels) and labels.ndim == output.ndim - 1:
-        _check_classes(labels, width)
+        _check_classes(labels, output)
         return _classifier(output, last)
     if width == 1 and labels.ndim == 1:
         if is_classes(labels) and set(np.unique(labels)) <= {0, 1}:
@@ -221,12 +221,15 @@ def _check_shape(chosen: Objective, output: Tensor, labels: np.ndarray) -> None:
             raise _misfit(
                 output, labels, f"the loss {chosen.name} compares class numbers with one output for each class"
             )
-        _check_classes(labels, output.shape[1])
+        _check_classes(labels, output)
     elif int(np.prod(labels.shape[1:])) != int(np.prod(output.shape[1:])):
         raise _misfit(output, labels, f"the loss {chosen.name} wants as many outputs as numbers in each label")
 
 
-def _check_classes(labels: np.ndarray, width: int) -> None:
+def _check_classes(labels: np.ndarray, output: Tensor) -> None:
+    if labels.ndim > 1 and output.shape[2:] != labels.shape[1:]:
+        raise _misfit(output, labels, "there is not one label for each place")
+    width = output.shape[1]
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= width:
         advice = f"give the model {high + 1} outputs" if low >= 0 else "number the classes from 0"
