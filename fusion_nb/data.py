@@ -31,6 +31,11 @@ def take(data: Any, indices: np.ndarray) -> Any:
     return Rows(data, indices)
 
 
+def chunks(order: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return row indices in batches of a size; the last may be smaller."""
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
 def stored_labels(data: Any) -> np.ndarray:
     """Return the labels as they are stored. Costs one pass over a data set that has no `targets`."""
     return np.asarray(data[1]) if isinstance(data, tuple) else _read_labels(data)

@@ -49,7 +49,7 @@ def _check_replaceable(folder: Path) -> None:
     """Raise ExportError unless the folder holds an earlier export and nothing else."""
     try:
         written = {"card.json", "CARD.md", *json.loads((folder / "card.json").read_text(encoding="utf-8"))["files"]}
-        others = sorted({path.name for path in folder.iterdir()} - written)
+        others = sorted({path.relative_to(folder).as_posix() for path in _files(folder)} - written)
     except (OSError, ValueError, KeyError, TypeError):
         hint = "overwriting it could lose your files: choose another name"
         raise ExportError(f"{str(folder)!r} exists and is no earlier export", hint) from None
@@ -86,10 +86,17 @@ def write(
     return sorted(folder.iterdir())
 
 
+def _files(folder: Path) -> list[Path]:
+    """Return all files in a folder, those of folders inside it included (a SavedModel is one)."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _beside(draft: Path, result: Result, model: Any, weights: Weights, round: int) -> None:
     result.chart().save(draft / "chart.png")
     result.history.to_frame().to_csv(draft / "history.csv")
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}
+    files = {
+        path.relative_to(draft).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in _files(draft)
+    }
     card = _card(result, model, weights, round, files)
     (draft / "card.json").write_text(json.dumps(card, indent=2, allow_nan=False), encoding="utf-8")
     (draft / "CARD.md").write_text(_readable(card), encoding="utf-8")
@@ -125,6 +132,7 @@ def _card(result: Result, model: Any, weights: Weights, round: int, files: dict[
         "shown": list(result.metrics),
         "metrics": finite(result.history[round - 1].metrics if round else {}),
         "spec": result.spec,
+        "chosen": result.chosen,
         "cell": result.cell,
         "notes": list(result.notes),
         "parties": [
@@ -171,13 +179,15 @@ def _readable(card: dict[str, Any]) -> str:
         for p in card["parties"]
     )
     options = "\n".join(
-        f"| {name} | {value} |" for name, value in card["spec"].items() if name != "code" and value != ""
+        f"| {name} | {value} |"
+        for name, value in (card["spec"] | card["chosen"]).items()
+        if name != "code" and value != ""
     )
     rounds = "\n".join(
         "| " + " | ".join([str(r["round"]), *(_cell(r["metrics"].get(m)) for m in card["shown"])]) + " |"
         for r in card["history"]
     )
-    return f"""# {card["name"]}: a model fused by {card["spec"]["fusion"]} over {len(card["parties"])} parties
+    return f"""# {card["name"]}: a model fused by {card["chosen"]["fusion"]} over {len(card["parties"])} parties
 
 Written {card["created"]}. Status: {card["status"]}{f" ({card['reason']})" if card["reason"] else ""}.
 The weights are those of round {card["round"]}: {metrics}.

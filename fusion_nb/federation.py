@@ -46,6 +46,8 @@ class Federation:
     history: History = field(default_factory=History)
     weights: Weights = field(default_factory=dict)
     state: Any = None
+    #: The weights before the first round.
+    initial: Weights = field(default_factory=dict)
     #: Failures of the last round, whether it became whole or not.
     failed: tuple[Failure, ...] = ()
     _started: bool = False
@@ -57,6 +59,7 @@ class Federation:
                 f"which a {type(self.model).__name__} can't honour",
                 f"use another fusion; this model honours: {', '.join(sorted(self.model.supports)) or 'none'}",
             )
+        self.initial = self.weights or self.model.get_weights()
 
     def close(self) -> None:
         """Let the engine's workers go. The next round starts them again."""
@@ -79,7 +82,7 @@ class Federation:
             collected = list(_Answers(self.engine.run("collect", everyone), self.quorum, everyone, 0))
             agreed = self.model.agree(collected)
             list(_Answers(self.engine.run("prepare", everyone, agreed=agreed), 1.0, everyone, 0))
-        self.weights = self.model.get_weights()
+        self.initial = self.weights = self.model.get_weights()
         self.state = self.fusion.init(self.weights)
 
     def cohort(self, round: int) -> tuple[str, ...]:

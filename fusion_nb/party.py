@@ -18,13 +18,16 @@ class Party:
     """One holder of data. `test` is None when it has no test rows of its own.
 
     The model is lent for the length of one verb and belongs to the worker, so a thousand parties need one model.
-    What a party must remember between rounds, it keeps in `state`.
+    What a party must remember between rounds, it keeps in `state`, which never leaves it.
     """
 
     id: str
     train: Any
     test: Any = None
     state: dict[str, Any] = field(default_factory=dict)
+    #: The round that `state` is of, and the state before it.
+    _round: int = field(default=0, repr=False)
+    _before: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def num_examples(self) -> int:
@@ -62,10 +65,17 @@ class Party:
         return Update(self.id, {}, self.num_examples)
 
     def fit(self, model: Any, *, weights: Weights, seed: int, round: int, local: dict[str, Any]) -> Update:
-        """Train from the given weights on its own rows; report the loss, and the trained model on its own test rows."""
+        """Train from the given weights on its own rows; report the loss, and the trained model on its own test rows.
+
+        A round that is asked for again, since it did not become whole, starts from the same state.
+        """
+        if round != self._round:
+            self._round, self._before = round, self.state
+        state = dict(self._before)
         model.set_weights(weights)
-        fitted = model.fit(self.train, seed=seeds.number(seed, "fit", round, self.id), **local)
+        fitted = model.fit(self.train, seed=seeds.number(seed, "fit", round, self.id), state=state, **local)
         self._check("training", fitted["loss"], round)
+        self.state = state
         metrics = {f"train_{name}": value for name, value in fitted.items()}
         if self.num_test:
             measured = model.evaluate(self.test)

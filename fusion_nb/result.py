@@ -80,6 +80,7 @@ class Result:
     """Everything about a run that a reader of its card, or of the saved notebook, needs.
 
     spec:    the options, as a mapping;  cell: text that repeats the run
+    chosen:  options that the spec leaves open, as the model chose them
     status:  finished, stopped, failed, paused or running;  reason: why it ended, in words
     monitor: the metric that decided `best_round`;  planned: rounds that were asked for
     metrics: the two that charts and tables show
@@ -87,6 +88,7 @@ class Result:
 
     name: str
     spec: dict[str, Any]
+    chosen: dict[str, Any]
     cell: str
     status: str
     reason: str
@@ -107,7 +109,7 @@ class Result:
             done += f" ({self.reason})"
         parts = [
             done,
-            f"{self.spec['fusion']} over {len(self.parties)} {'party' if len(self.parties) == 1 else 'parties'}",
+            f"{self.chosen['fusion']} over {len(self.parties)} {'party' if len(self.parties) == 1 else 'parties'}",
         ]
         if self.history:
             last = self.history.last()

@@ -56,9 +56,8 @@ class Run(Driver):
         super().__init__(federation, spec.rounds, name=name, early=early)
         has_classes = "accuracy" in federation.model.metrics
         self._label_counts = self._division.label_counts(with_test=False) if has_classes else {}
-        self._initial = federation.model.get_weights()
-        self._initial_sha256 = arithmetic.digest(self._initial)
-        self._best_weights = self._initial
+        self._best_weights = federation.weights
+        self._digest: tuple[Weights, str] = ({}, "")
         self._native: tuple[int, Any] = (-1, None)
 
     @property
@@ -133,15 +132,16 @@ class Run(Driver):
         return self.result().summary()
 
     def export(
-        self, path: str, format: str | Sequence[str] = "pt", *, which: str = "last", overwrite: bool = False
+        self, path: str, format: str | Sequence[str] = "", *, which: str = "last", overwrite: bool = False
     ) -> list[Path]:
         """Write the fused model, a card, the history and the chart into a new folder, and return the files.
 
-        format: one or several of the model's formats (PyTorch: pt, safetensors, whole, torchscript, pt2, onnx)
+        format: one or several of `formats`, the first of which is the default: pt, safetensors, whole, torchscript,
+                pt2, onnx for PyTorch; keras, weights, savedmodel for Keras; gensim, word2vec for Doc2Vec
         which:  "last" or "best" round
         Raises ExportError before anything is written where it can be known; the folder is written whole or not at all.
         """
-        formats = [format] if isinstance(format, str) else list(format)
+        formats = [format or self.formats[0]] if isinstance(format, str) else list(format)
         if which not in ("last", "best"):
             raise ExportError(f"which={which!r} is not allowed", "use 'last' or 'best'")
         export.check_target(path, formats, self.formats, overwrite)
@@ -159,6 +159,7 @@ class Run(Driver):
         return Result(
             name=self.name,
             spec=self.spec.model_dump(exclude_none=True),
+            chosen=self._chosen(),
             cell=self.spec.to_cell(),
             status=self.status,
             reason=self.reason,
@@ -169,7 +170,7 @@ class Run(Driver):
             history=history,
             parties=self._parties(),
             notes=self.notes,
-            initial_sha256=self._initial_sha256,
+            initial_sha256=self._initial_sha256(),
             traceback="".join(traceback.format_exception(self.error)) if self.error is not None else "",
         )
 
@@ -179,13 +180,27 @@ class Run(Driver):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         return self.result().mimebundle()
 
+    def _initial_sha256(self) -> str:
+        """Return the digest of the first weights, which parties may agree on as late as in round 0."""
+        if self._digest[0] is not self._federation.initial:
+            self._digest = self._federation.initial, arithmetic.digest(self._federation.initial)
+        return self._digest[1]
+
+    def _chosen(self) -> dict[str, Any]:
+        """Return the options that the model chose where the spec left them open."""
+        model, orders = self._federation.model, self._federation.orders
+        chosen = {"fusion": self._spec.fusion or model.defaults["fusion"], "lr": orders["lr"]}
+        if "optimizer" in model.orders and not self._spec.optimizer:
+            chosen["optimizer"] = str(getattr(orders["optimizer"], "name", orders["optimizer"]))
+        return chosen
+
     def _keep(self, history: History) -> None:
         best = history.best(self.monitor)
         if best is not None and best.round == len(history):
             self._best_weights = self._federation.weights
 
     def _weights(self) -> Weights:
-        return self._federation.weights or self._initial
+        return self._federation.weights or self._federation.initial
 
     def _parties(self, round: int | None = None) -> Parties:
         """Return the parties' reports as of a round, or of the last one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
@@ -19,9 +19,12 @@ from fusion_nb.models import base as models
 from fusion_nb.stopping import Until
 
 
-def _option(default: Any, doc: str, *aliases: str, choices: str = "", **bounds: Any) -> Any:
-    """Return a field: its help text, other names for the command line, and the registry that lists its choices."""
-    extra: dict[str, Any] = {"aliases": list(aliases), "choices": choices}
+def _option(default: Any, doc: str, *aliases: str, choices: str = "", of_model: bool = False, **bounds: Any) -> Any:
+    """Return a field: its help text, other names for the command line, and the registry that lists its choices.
+
+    of_model: not every kind of model has it
+    """
+    extra: dict[str, Any] = {"aliases": list(aliases), "choices": choices, "of_model": of_model}
     return Field(default, description=doc, json_schema_extra=extra, **bounds)
 
 
@@ -33,7 +36,7 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = _option("model", "variable that holds the model, or a .pt file")
+    model: str = _option("model", "variable that holds the model, or a .pt or .keras file")
     data: str = _option("digits", "variable, data set, .npz file, or several files", choices="datasets")
     data_handler: str = _option("", "class with get_data() that reads the data", choices="datasets")
     label: str = _option("", "column of a DataFrame that holds the label")
@@ -42,13 +45,22 @@ class RunSpec(BaseModel):
     )
     split: str = _option("iid", "how rows are divided among parties", choices="splits")
     holdout: float = _option(0.2, "share of each party's rows kept as its own test rows", ge=0, lt=1)
-    fusion: str = _option("fedavg", "aggregation rule", "algorithm", "a", choices="fusions")
+    fusion: str = _option(
+        "", "aggregation rule (default: fedavg; doc2vec for a Doc2Vec)", "algorithm", "a", choices="fusions"
+    )
     rounds: int = _option(10, "rounds of local training and fusion", "r", ge=1)
     epochs: int = _option(1, "passes over a party's rows in each round", "e", ge=1)
-    batch_size: int = _option(32, "rows in a batch", ge=1)
-    lr: float = _option(0.01, "learning rate of local training", gt=0, allow_inf_nan=False)
-    optimizer: str = _option("sgd", "the framework's own name, with options: sgd:momentum=0.9")
-    loss: str = _option("", "name or variable (default: inferred from model and labels)")
+    batch_size: int = _option(32, "rows in a batch", of_model=True, ge=1)
+    lr: float | None = _option(
+        None, "learning rate of local training (default: the model's own, or 0.01)", gt=0, allow_inf_nan=False
+    )
+    optimizer: str = _option(
+        "", "the framework's own name, with options: sgd:momentum=0.9, or a variable (default: sgd)", of_model=True
+    )
+    keep_optimizer: bool = _option(
+        False, "a party goes on with the optimizer's state of its last round (default: a fresh one)", of_model=True
+    )
+    loss: str = _option("", "name or variable (default: inferred from model and labels)", of_model=True)
     fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
     quorum: float = _option(1.0, "share of a round's parties that must answer", gt=0, le=1)
     until: str = _option("", 'stop early: "accuracy >= 0.95"')
@@ -58,7 +70,7 @@ class RunSpec(BaseModel):
     seed: int = _option(
         0, "fixes split, cohorts, batches and, for a model built in the cell, its first weights", ge=0, le=2**63 - 1
     )
-    device: str = _option("auto", "auto, cpu, cuda or mps")
+    device: str = _option("auto", "auto, cpu, cuda or mps", of_model=True)
     engine: str = _option("local", "where parties run", choices="engines")
     code: str = Field("", description="the cell's body, which defines the model")
 
@@ -82,6 +94,14 @@ class RunSpec(BaseModel):
         chosen = self.model_dump(exclude_defaults=True, exclude={"code"})
         line = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in chosen.items())
         return f"%%fusion {line}\n{self.code}" if self.code else f"%fusion run {line}"
+
+
+#: Options that not every kind of model has.
+_OF_MODEL = [
+    name
+    for name, field in RunSpec.model_fields.items()
+    if (field.json_schema_extra or {}).get("of_model")  # type: ignore[union-attr]
+]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -125,8 +145,9 @@ def allowed(name: str) -> str:
     field = RunSpec.model_fields[name]
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
     bounds = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
-    words = {int: "a whole number", int | None: "a whole number", float: "a number", str: "text"}
-    return " ".join([words[field.annotation], " and ".join(bounds)]).strip()  # type: ignore[index]
+    kind = next(kind for kind in (bool, int, float, str) if kind in (field.annotation, *get_args(field.annotation)))
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return " ".join([words[kind], " and ".join(bounds)]).strip()
 
 
 def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> Division:
@@ -141,17 +162,22 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     Names in the spec are looked up in `namespace`. Raises a FusionError for the first thing that doesn't fit;
     what was inferred is added to `division.notes`.
     """
-    fusion = registry.create("fusions", spec.fusion)
+    if spec.fusion:
+        registry.bind("fusions", spec.fusion)  # a typo is told before anything is read
     engine = registry.create("engines", spec.engine)
     native = models.find(spec.model, namespace)
     division = division or divide(spec, namespace)
-    model = models.wrap(native, spec.model, loss=_or_variable(spec.loss, namespace), device=spec.device)
-    optimizer = _or_variable(spec.optimizer, namespace)
+    given = {name: getattr(spec, name) for name in _OF_MODEL} | {"loss": _or_variable(spec.loss, namespace)}
+    model = models.wrap(native, spec.model, **given)
+    _check_options(spec, model)
+    fusion = registry.create("fusions", spec.fusion or model.defaults["fusion"])
+    optimizer = _or_variable(spec.optimizer, namespace) or model.defaults["optimizer"]
+    lr = model.default_lr(optimizer) if spec.lr is None else spec.lr
     _check_rows(division)
     _check_sizes(model, division)
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
     with model.seeded(spec.seed):
-        notes = model.check(division.parties[0].train, division.all_labels(), lr=spec.lr, optimizer=optimizer)
+        notes = model.check(division.parties[0].train, division.all_labels(), lr=lr, optimizer=optimizer)
     division.notes += notes
     if "accuracy" in model.metrics and (missing := division.missing_classes()):
         division.notes.append(f"warning: no party has a training row of class {', '.join(missing)}")
@@ -163,7 +189,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     if spec.monitor and spec.monitor not in metrics:
         hint = f"{nearest(spec.monitor, metrics)}this run will have: {', '.join(metrics)}"
         raise OptionError(f"--monitor names the metric {spec.monitor!r}, which this run does not have", hint)
-    orders = {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": spec.lr, "optimizer": optimizer}
+    orders = {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": lr, "optimizer": optimizer}
     return Federation(
         parties=division.parties,
         model=model,
@@ -176,6 +202,16 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         test=division.test,
         evaluate_every=spec.evaluate_every,
     )
+
+
+def _check_options(spec: RunSpec, model: models.Model) -> None:
+    """Raise OptionError for an option that was given and that this kind of model does not have."""
+    has = model.orders | set(models.settings(type(model)))
+    for name in _OF_MODEL:
+        if name not in has and getattr(spec, name) != RunSpec.model_fields[name].default:
+            listed = ", ".join(f"--{option.replace('_', '-')}" for option in _OF_MODEL if option in has)
+            line = f"--{name.replace('_', '-')} {getattr(spec, name)}: a {model.kind} has no such option"
+            raise OptionError(line, f"leave it out; of this kind it has: {listed or 'none'}")
 
 
 def _check_rows(division: Division) -> None:
@@ -202,8 +238,10 @@ def _check_sizes(model: models.Model, division: Division) -> None:
 
 
 def _or_variable(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Return the class or function that a name stands for in the notebook, or the name for the framework to know."""
-    return namespace[name] if callable(namespace.get(name)) else name
+    """Return the class, function or optimizer that a name is in the notebook, or the name for the framework to know."""
+    found = namespace.get(name)
+    is_optimizer = any(base.__name__ in ("Optimizer", "BaseOptimizer") for base in type(found).__mro__)
+    return found if callable(found) or is_optimizer else name
 
 
 def from_file(path: str) -> dict[str, Any]:

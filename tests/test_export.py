@@ -39,6 +39,7 @@ def test_the_folder_holds_everything(run: Run) -> None:
     assert len(card["history"]) == 5
     assert card["versions"]["torch"] == torch.__version__
     assert RunSpec(**card["spec"]) == run.spec
+    assert card["chosen"] == {"fusion": "fedavg", "lr": 0.3, "optimizer": "sgd"}
     for name, digest in card["files"].items():
         assert hashlib.sha256(Path("fused", name).read_bytes()).hexdigest() == digest
     text = Path("fused/CARD.md").read_text()

@@ -667,7 +667,7 @@ class TestOwnRandomness:
 
         curves = [run_of(rows, lazy(), rounds=2, seed=seed).start().wait().history["loss"] for seed in (0, 0, 1)]
         assert curves[0] == curves[1]
-        first = [run_of(rows, lazy(), seed=seed)._initial["0.weight"] for seed in (0, 1)]
+        first = [run_of(rows, lazy(), seed=seed)._federation.initial["0.weight"] for seed in (0, 1)]
         assert not np.array_equal(*first)
 
 
@@ -766,3 +766,30 @@ class TestRandomOperations:
         np.random.seed(1)
         run.start().wait()
         assert np.random.rand(300).tolist() == expected.tolist()
+
+
+class TestWhatPartiesKeep:
+    def test_an_optimizer_that_is_kept_goes_on_where_it_stopped(self, rows: Any, net: Any) -> None:
+        options = {"parties": 1, "batch_size": 192, "optimizer": "adam", "lr": 0.01}
+        one_long = run_of(rows, net(), rounds=1, epochs=4, **options).start().wait()
+        kept = run_of(rows, net(), rounds=4, keep_optimizer=True, **options).start().wait()
+        fresh = run_of(rows, net(), rounds=4, **options).start().wait()
+
+        def last(run: Any) -> Any:
+            return run.model.state_dict()["0.weight"]
+
+        assert torch.allclose(last(one_long), last(kept), atol=1e-6)
+        assert not torch.allclose(last(one_long), last(fresh), atol=1e-3)
+
+    def test_a_round_that_is_given_up_starts_again_from_the_same_state(self, rows: Any, net: Any) -> None:
+        options = {"optimizer": "sgd:momentum=0.9", "keep_optimizer": True, "parties": 3}
+        whole = build(RunSpec(data="data", **options), {"model": net(), "data": rows})
+        broken = build(RunSpec(data="data", **options), {"model": net(), "data": rows})
+        expected = [record.metrics for record in whole.rounds(3)]
+        found = [record.metrics for record in broken.rounds(1)]
+        last = broken.parties[-1]
+        answer, last.answer = last.answer, lambda *verb, **orders: Failure(last.id, "is away")
+        with pytest.raises(PartyError):
+            list(broken.rounds(1))
+        last.answer = answer
+        assert found + [record.metrics for record in broken.rounds(2)] == expected

@@ -37,6 +37,13 @@ class Model(ABC):
     supports: ClassVar[frozenset[str]] = frozenset()
     #: Export format -> file name in the export's folder.
     formats: ClassVar[Mapping[str, str]] = {}
+    #: What messages call a model of this kind.
+    kind: ClassVar[str] = "model"
+    #: The fusion and the optimizer of a run that names none.
+    defaults: Mapping[str, Any] = {"fusion": "fedavg", "optimizer": "sgd"}
+    #: Options of a run that `fit` is told of and that not every kind of model has. Those that decide how the adapter is
+    #: made (`loss`, say) are keyword-only parameters of its constructor.
+    orders: ClassVar[frozenset[str]] = frozenset({"batch_size", "optimizer"})
     #: Called between two batches: it may block (pause) or raise Stopped.
     gate: Callable[[], None] = staticmethod(lambda: None)
     #: What `evaluate` measures; the first is what a run monitors unless told otherwise.
@@ -47,6 +54,10 @@ class Model(ABC):
     choices: ClassVar[Mapping[str, list[str]]] = {}
     #: Packages whose versions belong on the card.
     packages: ClassVar[tuple[str, ...]] = ()
+
+    def default_lr(self, optimizer: Any) -> float | None:
+        """Return the learning rate of a run that names none; None leaves it to what the optimizer brings."""
+        return 0.01
 
     @classmethod
     def handles(cls, model: Any) -> bool:
@@ -68,7 +79,7 @@ class Model(ABC):
         """Return an independent copy, for a worker."""
 
     @abstractmethod
-    def check(self, rows: Any, labels: np.ndarray, *, lr: float, optimizer: Any) -> list[str]:
+    def check(self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any) -> list[str]:
         """Try a few rows, and look at all labels; return what was inferred, as sentences.
 
         Raises ModelError where model, rows, labels and optimizer don't go together.
@@ -84,11 +95,22 @@ class Model(ABC):
 
     @abstractmethod
     def fit(
-        self, data: Any, *, epochs: int, batch_size: int, lr: float, optimizer: Any, seed: int, **local: Any
+        self,
+        data: Any,
+        *,
+        epochs: int,
+        batch_size: int,
+        lr: float | None,
+        optimizer: Any,
+        seed: int,
+        state: dict[str, Any] | None = None,
+        **local: Any,
     ) -> Metrics:
-        """Train on the rows with a fresh optimizer; return `loss`, the mean over the rows of the last epoch.
+        """Train on the rows; return `loss`, the mean over the rows of the last epoch.
 
-        seed: fixes the order of rows and everything random in the model
+        seed:  fixes the order of rows and everything random in the model
+        state: what this party keeps from one round to the next. Entries are replaced and never changed in place, since
+               a round that is given up is trained again from the old ones.
         """
 
     @abstractmethod
@@ -153,6 +175,11 @@ def seeded(seed: int, code: str) -> Iterator[None]:
         yield
 
 
+def settings(kind: type[Model]) -> list[str]:
+    """Return the options of a run that decide how an adapter is made."""
+    return [option.name for option in registry.signature_options(kind)]
+
+
 def loaded() -> list[type[Model]]:
     """Return the adapters of the frameworks that are loaded already."""
     return [
@@ -161,11 +188,14 @@ def loaded() -> list[type[Model]]:
 
 
 def wrap(model: Any, name: str, **options: Any) -> Model:
-    """Return the adapter for a user's model. Raises ModelError for an object that no adapter takes."""
+    """Return the adapter for a user's model, made with those of the options that this kind of model has.
+
+    Raises ModelError for an object that no adapter takes.
+    """
     framework = framework_of(model)
     if framework:
-        adapter: Model = registry.get("models", framework)(model, **options)
-        return adapter
+        kind = registry.get("models", framework)
+        return kind(model, **{option: options[option] for option in settings(kind) if option in options})
     kinds = ", ".join(registry.names("models"))
     if isinstance(model, type):
         raise ModelError(f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)")

@@ -183,7 +183,7 @@ class FusionMagics(Magics):
         if not line.words:
             raise OptionError("%fusion export needs a folder", "write %fusion export run my_folder")
         *name, folder = line.words
-        formats = line.own.get("format", "pt").split(",")
+        formats = line.own["format"].split(",") if "format" in line.own else ""
         run = self._named(name[0]) if name else self._latest()
         written = run.export(folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own)
         print("\n".join(str(path) for path in written))

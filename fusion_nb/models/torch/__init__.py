@@ -17,7 +17,7 @@ from fusion_nb import data as rows_of
 from fusion_nb import seeds
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
-from fusion_nb.models.torch import files, losses, optimizers
+from fusion_nb.models.torch import devices, files, losses, optimizers
 from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
 from fusion_nb.models.torch.randomness import OwnRandomness, replaying, seeded, seeded_cuda
 from fusion_nb.types import Metrics, Weights
@@ -33,8 +33,10 @@ class TorchModel(Model):
 
     loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output, target)
     device: "auto" takes CUDA, then Apple's MPS, then the CPU
+    keep_optimizer: a party's optimizer goes on where its last round left it; else each round has a fresh one
     """
 
+    kind = "PyTorch model"
     formats: ClassVar = {
         "pt": "model.pt",
         "safetensors": "model.safetensors",
@@ -46,10 +48,13 @@ class TorchModel(Model):
     packages: ClassVar = ("torch",)
     choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": sorted(losses.LOSSES)}
 
-    def __init__(self, module: nn.Module, *, loss: Any = "", device: str = "auto") -> None:
-        self.device = _device(device)
+    def __init__(
+        self, module: nn.Module, *, loss: Any = "", device: str = "auto", keep_optimizer: bool = False
+    ) -> None:
+        self.device = devices.find(device)
         self.module = copy.deepcopy(module).to(self.device)
         self._loss = loss
+        self._keep_optimizer = keep_optimizer
         self._objective: losses.Objective | None = None
         self._example = torch.empty(0)
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
@@ -76,7 +81,7 @@ class TorchModel(Model):
         """Fix PyTorch's random state while a model is being built, and give the user's own back afterwards."""
         return seeded(seed)
 
-    def check(self, rows: Any, labels: np.ndarray, *, lr: float, optimizer: Any) -> list[str]:
+    def check(self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any) -> list[str]:
         """Try a few rows, forwards and backwards, and infer the loss; return what was inferred.
 
         Raises ModelError or OptionError where model, rows, labels, loss and optimizer don't go together.
@@ -97,7 +102,7 @@ class TorchModel(Model):
             notes.append(f"device: {self.device}")
         return notes
 
-    def _probe_training(self, x: Tensor, y: Tensor, lr: float, optimizer: Any) -> None:
+    def _probe_training(self, x: Tensor, y: Tensor, lr: float | None, optimizer: Any) -> None:
         """Do one step on a copy; find out whether it draws random numbers, forwards, or anew while going backwards."""
         objective, probe = self._ready(), copy.deepcopy(self.module).train()
         steps = optimizers.make(optimizer, (p for p in probe.parameters() if p.requires_grad), lr)
@@ -142,15 +147,27 @@ class TorchModel(Model):
                 own[name].copy_(torch.from_numpy(np.require(array, requirements=["W"])))
 
     def fit(
-        self, data: Any, *, epochs: int, batch_size: int, lr: float, optimizer: Any, seed: int, **local: Any
+        self,
+        data: Any,
+        *,
+        epochs: int,
+        batch_size: int,
+        lr: float | None,
+        optimizer: Any,
+        seed: int,
+        state: dict[str, Any] | None = None,
+        **local: Any,
     ) -> Metrics:
-        """Train with a fresh optimizer. Raises Stopped through `gate`; stops at once when the loss is not finite."""
+        """Train by a plain loop. Raises Stopped through `gate`; stops at once when the loss is not finite."""
         if unknown := local.keys() - self.supports:
             raise OptionError(f"a PyTorch model can't honour {', '.join(sorted(unknown))}", "use another fusion")
         objective = self._ready()
         self.module.train()
         shuffler = torch.Generator().manual_seed(seed)
         steps = optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
+        kept = state if state is not None and self._keep_optimizer else {}
+        if "optimizer" in kept:
+            steps.load_state_dict(copy.deepcopy(kept["optimizer"]))
         with self._own_randomness(data, seed):
             for epoch in range(epochs):
                 total = torch.zeros((), device=self.device)
@@ -165,6 +182,7 @@ class TorchModel(Model):
                 mean = float(total) / rows_of.size(data)
                 if not np.isfinite(mean):
                     break
+        kept["optimizer"] = steps.state_dict()
         return {"loss": mean}
 
     def evaluate(self, data: Any) -> Metrics:
@@ -175,7 +193,7 @@ class TorchModel(Model):
         totals: Metrics = {}
         # no_grad and not inference_mode: a tensor that a model keeps from here must still do for training.
         with torch.no_grad(), self._own_randomness(data, seed=0):
-            for x, y in self._batches(data, _chunks(np.arange(count), _EVALUATION_BATCH)):
+            for x, y in self._batches(data, rows_of.chunks(np.arange(count), _EVALUATION_BATCH)):
                 self.gate()
                 output = self.module(x)
                 for name, value in objective.measure(output, objective.target(y, output)).items():
@@ -270,24 +288,7 @@ class TorchModel(Model):
         return y.to(self._dtype) if y.is_floating_point() else y
 
     def _shuffle(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
-        batches = _chunks(torch.randperm(count, generator=generator).numpy(), size)
+        batches = rows_of.chunks(torch.randperm(count, generator=generator).numpy(), size)
         if len(batches) > 1 and len(batches[-1]) < self.min_rows:
             batches[-2:] = [np.concatenate(batches[-2:])]
         return batches
-
-
-def _chunks(order: np.ndarray, size: int) -> list[np.ndarray]:
-    return [order[start : start + size] for start in range(0, len(order), size)]
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        try:
-            device = torch.device(name)
-            torch.empty(0, device=device)
-            return device
-        except (RuntimeError, AssertionError) as error:
-            raise OptionError(f"there is no device {name!r} here", "use auto, cpu, cuda or mps") from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -26,14 +26,14 @@ _KNOWN = {
 NAMES = sorted(_KNOWN)
 
 
-def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float) -> optim.Optimizer:
+def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> optim.Optimizer:
     """Return an optimizer from `sgd:momentum=0.9`, `optim.Adam`, `torch.optim.Adadelta`, or an Optimizer class.
 
     Raises OptionError for an unknown name, an option that it doesn't have, or a value that it refuses.
     """
     kind, options = _resolve(choice)
     try:
-        return kind(list(parameters), lr=lr, **options)  # type: ignore[call-arg]
+        return kind(list(parameters), **(options if lr is None else options | {"lr": lr}))
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"the optimizer {choice!r} can't be made: {error}",
