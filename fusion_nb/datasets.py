@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion_nb import registry
-from fusion_nb.errors import DataError
+from fusion_nb.errors import DataError, missing_extra
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -57,9 +57,13 @@ class Npz:
 class Mnist:
     """MNIST as (N, 1, 28, 28) float32 in [0, 1]: 60,000 training and 10,000 test rows, or those of a file like it.
 
-    Read from `path`, or `$FUSION_NB_DATA/mnist.npz`, or downloaded once into a cache.
+    The file holds x_train, y_train, x_test, y_test; images of (N, 28, 28), (N, 28, 28, 1) or (N, 1, 28, 28), as bytes
+    or as numbers in [0, 1]; labels as numbers or one-hot. Read from `path`, or `$FUSION_NB_DATA/mnist.npz`, or
+    downloaded once into a cache.
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
     """
+
+    _shape = (1, 28, 28)
 
     def __init__(self, path: str = "") -> None:
         self.path = path
@@ -75,13 +79,11 @@ class Mnist:
             raise DataError(
                 f"MNIST images are 28 x 28, and these rows have shape {x.shape[1:]}", "use --data-handler npz"
             )
-        scale = 255 if x.dtype == np.uint8 else 1
-        return (x.astype(np.float32) / np.float32(scale)).reshape(-1, 1, 28, 28), y.astype(np.int64)
+        return _scaled(x).reshape(-1, *self._shape), y.astype(np.int64)
 
     def _find(self) -> str:
-        folder = os.environ.get("FUSION_NB_DATA", "")
-        if folder and (stored := Path(folder) / "mnist.npz").is_file():
-            return str(stored)
+        if stored := _in_folder("mnist.npz"):
+            return stored
         import pooch
 
         try:
@@ -91,6 +93,68 @@ class Mnist:
                 f"MNIST could not be downloaded ({type(error).__name__})",
                 "set FUSION_NB_DATA to a folder that holds mnist.npz, or use --data digits, which needs no network",
             ) from error
+
+
+class MnistKeras(Mnist):
+    """MNIST as (N, 28, 28, 1) float32 in [0, 1], as Keras's layers take images; the same files as `mnist`.
+
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
+    """
+
+    _shape = (28, 28, 1)
+
+
+class Cifar10Keras:
+    """CIFAR-10 as (N, 32, 32, 3) float32 in [0, 1]: 50,000 training and 10,000 test rows, or those of a file like it.
+
+    The file holds x_train, y_train, x_test, y_test; images of (N, 32, 32, 3) or (N, 3, 32, 32), as bytes or as numbers
+    in [0, 1]; labels as numbers, also of (N, 1), or one-hot. Read from `path`, or `$FUSION_NB_DATA/cifar10.npz`, or by
+    Keras's loader, which downloads it once.
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+
+    def get_data(self) -> tuple[Arrays, Arrays | None]:
+        """Return images with channels last. Raises DataError for a file that holds no 32 x 32 images of 3 channels."""
+        path = self.path or _in_folder("cifar10.npz")
+        train, test = Npz(path).get_data() if path else self._download()
+        return self._images(train), None if test is None else self._images(test)
+
+    def _images(self, rows: Arrays) -> Arrays:
+        x, y = rows
+        if x.shape[1:] == (3, 32, 32):
+            x = np.moveaxis(x, 1, -1)
+        if x.shape[1:] != (32, 32, 3):
+            line = f"CIFAR-10 images are 32 x 32 with 3 channels, and these rows have shape {x.shape[1:]}"
+            raise DataError(line, "use --data-handler npz")
+        return np.ascontiguousarray(_scaled(x)), y.astype(np.int64)
+
+    def _download(self) -> tuple[Arrays, Arrays]:
+        try:
+            from keras.datasets import cifar10
+
+            found: tuple[Arrays, Arrays] = cifar10.load_data()
+            return found
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "the data set 'cifar10_keras'") from error
+        except Exception as error:  # what Keras's loader raises without a network
+            raise DataError(
+                f"CIFAR-10 could not be downloaded ({type(error).__name__})",
+                "set FUSION_NB_DATA to a folder that holds cifar10.npz, or use --data digits, which needs no network",
+            ) from error
+
+
+def _scaled(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32) / np.float32(255 if x.dtype == np.uint8 else 1)
+
+
+def _in_folder(name: str) -> str:
+    """Return the path of a file in $FUSION_NB_DATA, or an empty string."""
+    folder = os.environ.get("FUSION_NB_DATA", "")
+    stored = Path(folder) / name
+    return str(stored) if folder and stored.is_file() else ""
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -30,12 +30,17 @@ BUILTIN: dict[str, dict[str, str]] = {
         "by_key": "fusion_nb.splits:by_key",
     },
     "datasets": {
+        "cifar10_keras": "fusion_nb.datasets:Cifar10Keras",
         "digits": "fusion_nb.datasets:Digits",
         "mnist": "fusion_nb.datasets:Mnist",
+        "mnist_keras": "fusion_nb.datasets:MnistKeras",
         "mnist_pytorch": "fusion_nb.datasets:Mnist",
         "npz": "fusion_nb.datasets:Npz",
     },
-    "models": {"torch": "fusion_nb.models.torch:TorchModel"},
+    "models": {
+        "keras": "fusion_nb.models.keras:KerasModel",
+        "torch": "fusion_nb.models.torch:TorchModel",
+    },
     "engines": {"local": "fusion_nb.engines.local:LocalEngine"},
 }
 KINDS = tuple(BUILTIN)

@@ -92,7 +92,9 @@ class RunSpec(BaseModel):
     def to_cell(self) -> str:
         """Return a cell that repeats the run: `%%fusion` with the options that are not the default, and its body."""
         chosen = self.model_dump(exclude_defaults=True, exclude={"code"})
-        line = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in chosen.items())
+        written = {f"--{name.replace('_', '-')}": value for name, value in chosen.items()}
+        words = [name if value is True else f"{name} {shlex.quote(str(value))}" for name, value in written.items()]
+        line = " ".join(words)
         return f"%%fusion {line}\n{self.code}" if self.code else f"%fusion run {line}"
 
 

@@ -129,6 +129,18 @@ def torch_model() -> tuple[Any, np.ndarray, np.ndarray]:
     return module, np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
 
 
+@small("keras")
+def keras_model() -> tuple[Any, np.ndarray, np.ndarray]:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [layers.Input((4,)), layers.Dense(6), layers.BatchNormalization(), layers.Dropout(0.1), layers.Dense(3)]
+    )
+    return model, np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
+
+
 @pytest.mark.parametrize("name", registry.names("models"))
 class TestEveryModel:
     ORDERS: ClassVar = {"epochs": 2, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
@@ -177,7 +189,9 @@ class TestEveryModel:
         assert base.framework_of(MAKERS[name]()[0]) == name
 
 
-@pytest.mark.parametrize("name", sorted({"digits", "mnist", "mnist_pytorch"} & set(registry.names("datasets"))))
+@pytest.mark.parametrize(
+    "name", sorted({"digits", "mnist", "mnist_keras", "mnist_pytorch"} & set(registry.names("datasets")))
+)
 def test_every_shipped_or_cached_set_is_two_pairs(name: str, request: pytest.FixtureRequest) -> None:
     if name != "digits":
         request.getfixturevalue("mnist")

@@ -18,9 +18,14 @@ from fusion_nb.errors import ModelError, NameNotFoundError, nearest
 from fusion_nb.types import Metrics, Weights
 
 #: The base class, as `module.Class`, by which a framework's models are known without importing the framework.
-_BASE_CLASSES = {"torch.nn.modules.module.Module": "torch"}
+_BASE_CLASSES = {
+    "keras.src.models.model.Model": "keras",
+    "torch.nn.modules.module.Module": "torch",  # after Keras: on its torch backend its models are Modules too
+}
+#: Frameworks that draw a model's first weights from a generator of their own, and not from Python's or numpy's.
+_DRAWS_ITSELF = {"torch"}
 #: What the file of a whole model ends with.
-_SUFFIXES = {".pt": "torch", ".pth": "torch"}
+_SUFFIXES = {".pt": "torch", ".pth": "torch", ".keras": "keras"}
 
 
 class Model(ABC):
@@ -160,8 +165,8 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
 def seeded(seed: int, code: str) -> Iterator[None]:
     """Fix everyone's random state for as long as a cell's body builds a model: Python's, numpy's and the frameworks'.
 
-    A framework that is installed but not loaded yet is loaded here, if the code names it, or names none: then the
-    body may still import it by way of the user's own modules.
+    A framework that is installed but not loaded yet is loaded here, and quietly, if the code names it. If it names
+    none, the body may still import one by way of the user's own modules: the one whose generator is its own is loaded.
     """
     installed = {name: base.partition(".")[0] for base, name in _BASE_CLASSES.items()}
     installed = {name: package for name, package in installed.items() if importlib.util.find_spec(package)}
@@ -170,7 +175,7 @@ def seeded(seed: int, code: str) -> Iterator[None]:
         # Not alone: the body may wait for a run in the background, which in turn draws for its data set.
         stack.enter_context(seeds.Shared(seed, alone=False))
         for name, package in installed.items():
-            if name in named or not named or package in sys.modules:
+            if name in named or package in sys.modules or (not named and name in _DRAWS_ITSELF):
                 stack.enter_context(registry.get("models", name).seeded(seed))
         yield
 
@@ -201,5 +206,5 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
         raise ModelError(f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)")
     raise ModelError(
         f"{name!r} is {type(model).__name__}, which is no model of a known framework",
-        f"known: {kinds}, such as a torch.nn.Module",
+        f"known: {kinds}, such as a torch.nn.Module or a keras.Model",
     )

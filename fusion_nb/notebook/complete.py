@@ -42,7 +42,7 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
         return [f"{option}={word}" for word in suggest([*before, option], rest, namespace)]
     last = before[-1] if before else ""
     field = options.names().get(last)
-    if field and not (field in options.OWN and options.OWN[field][2]):
+    if field and not options.stands_alone(field):
         return _values(field, fragment, namespace)
     command = before[0] if before and before[0] in options.COMMANDS else ""
     if not fragment.startswith("-") and command in ("list", "help"):

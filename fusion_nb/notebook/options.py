@@ -73,10 +73,14 @@ def _parser() -> _Parser:
     parser = _Parser(prog="%fusion", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("words", nargs="*")
     for option, name in names().items():
-        alone = name in OWN and OWN[name][2]
         # Values stay text here: RunSpec turns them into numbers and says what is allowed.
-        parser.add_argument(option, dest=name, action="store_true" if alone else "store")
+        parser.add_argument(option, dest=name, action="store_true" if stands_alone(name) else "store")
     return parser
+
+
+def stands_alone(name: str) -> bool:
+    """Return whether an option takes no value: it is said, or not."""
+    return OWN[name][2] if name in OWN else spec.RunSpec.model_fields[name].annotation is bool
 
 
 def tokens(line: str) -> list[str]:
@@ -148,7 +152,7 @@ def meaning(name: str) -> str:
     if name in OWN:
         return OWN[name][0]
     info = spec.RunSpec.model_fields[name]
-    return f"{info.description} [{info.default}]" if info.default not in ("", None) else str(info.description)
+    return f"{info.description} [{info.default}]" if info.default not in ("", None, False) else str(info.description)
 
 
 def usage() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,8 @@ from torch.nn import functional as F
 
 from fusion_nb.data import is_classes
 from fusion_nb.errors import ModelError, nearest
-
-Task = Literal["classes", "binary", "numbers", "own"]
-#: Whole-numbered labels of at most so many kinds look like classes.
-_MAX_FEW = 10
+from fusion_nb.models import tasks
+from fusion_nb.models.tasks import Task
 
 
 def _nll_of_probabilities(output: Tensor, target: Tensor) -> Tensor:
@@ -111,36 +109,17 @@ class Objective:
 
 def infer(output: Tensor, labels: np.ndarray) -> Objective:
     """Return the loss that fits a model's output and the labels. Raises ModelError where none does."""
-    width = output.shape[1] if output.ndim > 1 else 1
+    decision = tasks.decide(tuple(output.shape), labels, class_axis=1)
     last = _last_operation(output)
-    if width > 1 and is_classes(labels) and labels.ndim == output.ndim - 1:
-        _check_classes(labels, output)
+    if decision.task == "classes":
         return _classifier(output, last)
-    if width == 1 and labels.ndim == 1:
-        if is_classes(labels) and set(np.unique(labels)) <= {0, 1}:
-            return _binary(output, last, "one output and labels 0 and 1")
-        chosen = _named("mse", "one output and labels that are numbers")
-        kinds = len(np.unique(labels)) if is_classes(labels) else 0
-        if 1 < kinds <= _MAX_FEW:
-            line = f"warning: the labels are {kinds} whole numbers; if they are classes, number them from 0"
-            return replace(
-                chosen, warning=f"{line} and give the model {'one output' if kinds == 2 else f'{kinds} outputs'}"
-            )
-        return chosen
-    if int(np.prod(labels.shape[1:])) == int(np.prod(output.shape[1:])):
-        if is_classes(labels) and set(np.unique(labels)) <= {0, 1}:
-            return _binary(output, last, "as many outputs as labels of 0 and 1 for each row")
-        return _named("mse", "as many outputs as numbers in each label")
-    raise _misfit(output, labels, "these don't go together")
+    if decision.task == "binary":
+        return _binary(output, last, decision.why)
+    return replace(_named("mse", decision.why), warning=decision.warning)
 
 
 def _misfit(output: Tensor, labels: np.ndarray, why: str) -> ModelError:
-    kind = "class numbers" if is_classes(labels) else "measurements"
-    outputs, found = (", ".join(map(str, ("rows", *shape[1:]))) for shape in (output.shape, labels.shape))
-    hint = "give the model one output for each class, or one output where labels are measurements"
-    if output.ndim == labels.ndim + 1 > 2:
-        hint = "the axis of classes comes second: (rows, classes, ...); swap them with transpose(1, 2)"
-    return ModelError(f"the model's outputs are ({outputs}) and the labels {kind} of shape ({found}): {why}", hint)
+    return tasks.misfit(tuple(output.shape), labels, why, class_axis=1)
 
 
 def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
@@ -221,21 +200,9 @@ def _check_shape(chosen: Objective, output: Tensor, labels: np.ndarray) -> None:
             raise _misfit(
                 output, labels, f"the loss {chosen.name} compares class numbers with one output for each class"
             )
-        _check_classes(labels, output)
-    elif int(np.prod(labels.shape[1:])) != int(np.prod(output.shape[1:])):
+        tasks.check_classes(tuple(output.shape), labels, class_axis=1)
+    elif not tasks.same_size(tuple(output.shape), labels):
         raise _misfit(output, labels, f"the loss {chosen.name} wants as many outputs as numbers in each label")
-
-
-def _check_classes(labels: np.ndarray, output: Tensor) -> None:
-    if labels.ndim > 1 and output.shape[2:] != labels.shape[1:]:
-        raise _misfit(output, labels, "there is not one label for each place")
-    width = output.shape[1]
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= width:
-        advice = f"give the model {high + 1} outputs" if low >= 0 else "number the classes from 0"
-        if low == 1 and high == width:
-            advice = "number the classes from 0: subtract 1 from the labels"
-        raise ModelError(f"the model has {width} outputs, but labels run from {low} to {high}", advice)
 
 
 def _last_operation(output: Tensor) -> str:

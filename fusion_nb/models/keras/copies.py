@@ -1,0 +1,114 @@
+"""Independent copies of Keras models, and the shape of rows that they take."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+
+from fusion_nb import seeds
+from fusion_nb.errors import DataError, ModelError
+
+
+def copy_of(model: keras.Model) -> keras.Model:
+    """Return an uncompiled model of the same architecture, layer names and weights, that shares nothing.
+
+    Raises ModelError for a model that Keras can't make again: a subclass that says nothing about its constructor.
+    """
+    with seeds.Shared(0, alone=False):  # what a copy draws for first weights that it won't keep is not the user's
+        # clone_model compiles the clone of a compiled model, and fails where the loss is the user's own function.
+        compiled, model.compiled = model.compiled, False
+        try:
+            other = keras.models.clone_model(model)
+        except Exception:
+            other = _made_again(model)
+        finally:
+            model.compiled = compiled
+        if model.built and not other.built:
+            _build(other, model)
+    if [v.shape for v in other.variables] != [v.shape for v in model.variables]:
+        raise _uncopyable(model, "its constructor makes another model")
+    if model.built:
+        other.set_weights(model.get_weights())
+    return other
+
+
+def _made_again(model: keras.Model) -> keras.Model:
+    """Return what the class makes of the arguments that Keras noted, or that the model keeps under their names."""
+    try:
+        noted = model.get_config()
+    except NotImplementedError:
+        noted = {}
+    wanted = inspect.signature(type(model)).parameters.values()
+    given: dict[str, Any] = {}
+    for parameter in wanted:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.name in noted or hasattr(model, parameter.name):
+            given[parameter.name] = noted.get(parameter.name, getattr(model, parameter.name, None))
+        elif parameter.default is parameter.empty:
+            raise _uncopyable(model, f"it does not keep its argument {parameter.name!r}")
+    try:
+        return type(model)(**given)
+    except Exception as error:
+        raise _uncopyable(model, f"{type(error).__name__}: {error}".splitlines()[0]) from error
+
+
+def _build(other: keras.Model, model: keras.Model) -> None:
+    config = model.get_build_config() or {}
+    try:
+        if config:
+            other.build_from_config(config)
+        shape = config.get("input_shape")
+        if shape and (not other.built or len(other.variables) != len(model.variables)):
+            other(np.zeros((1, *(size or 1 for size in shape[1:])), dtype=np.float32))
+    except Exception as error:
+        raise _uncopyable(model, f"its copy can't be built ({type(error).__name__})") from error
+
+
+def _uncopyable(model: keras.Model, why: str) -> ModelError:
+    return ModelError(
+        f"Keras can't copy this {type(model).__name__}, and parties train copies: {why}",
+        "give the class a get_config() that returns its constructor's arguments, or keep each as self.<name>",
+    )
+
+
+def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
+    """Return the shape of a row that the model takes, None for any size; or None where it doesn't say."""
+    try:
+        shape = model.input_shape
+    except (AttributeError, ValueError):  # a subclass, or a model that is not built yet
+        return None
+    return tuple(shape[1:])
+
+
+def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Return whether rows of a shape are what the model takes."""
+    return len(shape) == len(wanted) and all(want in (None, size) for size, want in zip(shape, wanted, strict=True))
+
+
+def bring(x: np.ndarray, wanted: tuple[int | None, ...] | None) -> np.ndarray:
+    """Return rows in the shape that the model takes: channels moved, or an axis of one added or taken away.
+
+    (N, 1, 28, 28), (N, 28, 28) and (N, 28, 28, 1) become each other, and any of them (N, 784).
+    Raises DataError, with both shapes, where that is not enough.
+    """
+    shape = x.shape[1:]
+    if wanted is None or fits(shape, wanted):
+        return x
+    if len(shape) == 3 and fits((*shape[1:], shape[0]), wanted):
+        return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    if len(shape) == 3 and fits((shape[-1], *shape[:-1]), wanted):
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    if len(shape) == 3 and 1 in (shape[0], shape[-1]) and len(wanted) == 2:
+        return bring(x.reshape(len(x), *(shape[1:] if shape[0] == 1 else shape[:-1])), wanted)
+    if fits((*shape, 1), wanted) or fits((1, *shape), wanted):
+        return x.reshape(len(x), *((*shape, 1) if fits((*shape, 1), wanted) else (1, *shape)))
+    if len(shape) > 1 and wanted == (int(np.prod(shape)),):
+        return x.reshape(len(x), -1)
+    raise DataError(
+        f"rows have shape {shape} and the model takes {wanted}",
+        "match the model's first layer to the rows, or the rows to it",
+    )

@@ -1,0 +1,53 @@
+"""Keras models as files: written in Keras's own formats, and read without running what is inside."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import keras
+
+from fusion_nb.errors import ExportError, ModelError
+
+FORMATS = {"keras": "model.keras", "weights": "model.weights.h5"}
+if keras.backend.backend() == "tensorflow":
+    FORMATS["savedmodel"] = "model_savedmodel"
+
+
+def save(model: keras.Model, path: Path, format: str) -> None:
+    """Write a model in one of FORMATS. Raises ExportError where the format can't hold it."""
+    try:
+        if format == "keras":
+            model.save(path)
+        elif format == "weights":
+            model.save_weights(path)
+        else:
+            model.export(path, verbose=False)
+    except OSError:
+        raise
+    except Exception as error:  # Keras raises whatever it meets inside the model
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(f"this model can't be written as {format!r}: {first}", "weights always work") from error
+
+
+def load(path: Path) -> keras.Model:
+    """Return the model in a `.keras` file, in Keras's safe mode: layers of Keras's own, and no code.
+
+    Raises ModelError for a file that is damaged, or holds more than that.
+    """
+    try:
+        # compile=False: a loss or metric of somebody's own would be looked up, and the federation compiles anew.
+        found = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # whatever a damaged or hostile file makes zip, json, h5py and Keras raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        if not zipfile.is_zipfile(path):
+            raise ModelError(
+                f"{path} is no .keras file ({first})", "write one with model.save('model.keras')"
+            ) from None
+        raise ModelError(
+            f"{path} is refused: {first}",
+            "only layers of Keras's own are read from a file; build others in the notebook and name the variable",
+        ) from None
+    if not isinstance(found, keras.Model):
+        raise ModelError(f"{path} holds {type(found).__name__}, not a model", "save a keras.Model")
+    return found

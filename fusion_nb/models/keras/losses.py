@@ -1,0 +1,191 @@
+"""Which loss a Keras model is trained with, and what its outputs are measured by."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from fusion_nb.data import is_classes
+from fusion_nb.errors import ModelError, nearest
+from fusion_nb.models import tasks
+
+Task = Literal["classes", "one_hot", "binary", "numbers", "own"]
+
+#: Keras's name -> what the loss compares. Those of several classes and of yes or no take logits or probabilities.
+_TASKS: dict[str, Task] = {
+    "sparse_categorical_crossentropy": "classes",
+    "categorical_crossentropy": "one_hot",
+    "categorical_focal_crossentropy": "one_hot",
+    "binary_crossentropy": "binary",
+    "binary_focal_crossentropy": "binary",
+    "mean_squared_error": "numbers",
+    "mean_absolute_error": "numbers",
+    "mean_absolute_percentage_error": "numbers",
+    "mean_squared_logarithmic_error": "numbers",
+    "huber": "numbers",
+    "log_cosh": "numbers",
+    "poisson": "numbers",
+}
+_SHORT = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+}
+NAMES = sorted({*_TASKS, *_SHORT})
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss with the form of target it wants.
+
+    task:    what it compares; "one_hot" is classes written as rows of 0 and 1, "own" is what only a callable knows
+    logits:  outputs are logits, not probabilities
+    why:     how it was chosen;  warning: what the user should look at, or ""
+    is_keras: the loss is one of Keras's own, so a saved model can hold it
+    """
+
+    name: str
+    loss: Any
+    task: Task
+    logits: bool = False
+    why: str = ""
+    warning: str = ""
+    is_keras: bool = True
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that go with the task, the monitored one first."""
+        if self.task == "numbers":
+            return ("loss", "mae") if self.name == "mean_squared_error" else ("loss", "mse", "mae")
+        return ("loss",) if self.task == "own" else ("accuracy", "loss")
+
+    def measures(self) -> list[keras.metrics.Metric]:
+        """Return new metric objects for `compile`; the loss is measured by itself."""
+        if self.task == "numbers":
+            kinds = {"mse": keras.metrics.MeanSquaredError, "mae": keras.metrics.MeanAbsoluteError}
+            return [kinds[name](name=name) for name in self.metrics if name in kinds]
+        if self.task == "own":
+            return []
+        if self.task == "binary":
+            # Keras wants a threshold above 0; this is as good as 0, where a logit says yes.
+            return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=1e-7 if self.logits else 0.5)]
+        sparse = self.task == "classes"
+        kind = keras.metrics.SparseCategoricalAccuracy if sparse else keras.metrics.CategoricalAccuracy
+        return [kind(name="accuracy")]
+
+    def target(self, y: np.ndarray, output: tuple[int, ...]) -> np.ndarray:
+        """Return labels in the type and shape that the loss compares with outputs of a shape (rows, ...)."""
+        if self.task == "classes":
+            return y.reshape(len(y), *output[1:-1]).astype(np.int64)
+        if self.task == "one_hot":
+            return y.astype(np.float32) if y.ndim == len(output) else np.eye(output[-1], dtype=np.float32)[y]
+        if self.task == "own":
+            return y
+        return y.astype(np.float32).reshape(len(y), *output[1:])
+
+
+def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
+    """Return the loss that fits a model's output and the labels. Raises ModelError where none does.
+
+    last: name of the model's last activation, or ""
+    """
+    decision = tasks.decide(output.shape, labels, class_axis=-1)
+    if decision.task == "classes":
+        logits = not _sums_to_one(output)
+        return _named("sparse_categorical_crossentropy", logits, _ends(logits, "softmax"))
+    if decision.task == "binary":
+        logits, warning = _binary_logits(output, last)
+        return _named("binary_crossentropy", logits, f"{decision.why}; {_ends(logits, 'sigmoid')}", warning)
+    return _named("mean_squared_error", False, decision.why, decision.warning)
+
+
+def named(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str = "as named") -> Objective:
+    """Return the loss that the user named, gave, or compiled the model with. Raises ModelError.
+
+    A loss that goes by its name takes logits where the model ends in them; an object is taken as it is.
+    """
+    if isinstance(loss, str):
+        short = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss.rpartition(".")[2]).lower()
+        name = _SHORT.get(short, short)
+        if name not in _TASKS:
+            raise ModelError(
+                f"no loss is called {loss!r}",
+                f"{nearest(short, NAMES)}there are: {', '.join(NAMES)}; or name a function of (target, output)",
+            )
+        logits, warning = False, ""
+        if _TASKS[name] in ("classes", "one_hot"):
+            logits = not _sums_to_one(output)
+            why = f"{why}; {_ends(logits, 'softmax')}"
+        elif _TASKS[name] == "binary":
+            logits, warning = _binary_logits(output, last)
+            why = f"{why}; {_ends(logits, 'sigmoid')}"
+        chosen = _named(name, logits, why, warning)
+    else:
+        chosen = _given(loss() if isinstance(loss, type) else loss, output, labels, last, why)
+    _check(chosen, output, labels)
+    return chosen
+
+
+def _given(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str) -> Objective:
+    kind = getattr(loss, "__name__", "") or type(loss).__name__
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+    is_keras = type(loss).__module__.startswith("keras.") or getattr(loss, "__module__", "").startswith("keras.")
+    if name in _TASKS and is_keras:
+        config: dict[str, Any] = loss.get_config() if hasattr(loss, "get_config") else {}
+        logits, warning = bool(config.get("from_logits", False)), ""
+        if _TASKS[name] in ("classes", "one_hot") and logits == _sums_to_one(output):
+            is_what = "logits" if logits else "probabilities"
+            warning = f"warning: the loss {name} wants {is_what}, and the model's outputs look like none"
+        return Objective(name, loss, _TASKS[name], logits, why, warning)
+    try:
+        task: Task = tasks.decide(output.shape, labels, class_axis=-1).task
+    except ModelError:
+        task = "own"
+    logits = task == "binary" and _binary_logits(output, last)[0]
+    return Objective(name, loss, task, logits, why, is_keras=is_keras)
+
+
+def _named(name: str, logits: bool, why: str, warning: str = "") -> Objective:
+    config = {"from_logits": True} if logits else {}
+    loss = keras.losses.get({"class_name": _class_name(name), "config": config})
+    return Objective(name, loss, _TASKS[name], logits, why, warning)
+
+
+def _class_name(name: str) -> str:
+    return next(kind for kind in vars(keras.losses) if kind.lower() == name.replace("_", ""))
+
+
+def _check(chosen: Objective, output: np.ndarray, labels: np.ndarray) -> None:
+    """Raise ModelError where the loss can't compare these outputs with these labels."""
+    if chosen.task in ("classes", "one_hot"):
+        one_hot = chosen.task == "one_hot" and labels.shape[1:] == output.shape[1:]
+        if output.ndim < 2 or not (one_hot or (is_classes(labels) and labels.ndim == output.ndim - 1)):
+            why = f"the loss {chosen.name} compares class numbers with one output for each class"
+            raise tasks.misfit(output.shape, labels, why, class_axis=-1)
+        if not one_hot:
+            tasks.check_classes(output.shape, labels, class_axis=-1)
+    elif chosen.task in ("binary", "numbers") and not tasks.same_size(output.shape, labels):
+        why = f"the loss {chosen.name} wants as many outputs as numbers in each label"
+        raise tasks.misfit(output.shape, labels, why, class_axis=-1)
+
+
+def _ends(logits: bool, activation: str) -> str:
+    return "the model ends in logits" if logits else f"the model ends in {activation}"
+
+
+def _sums_to_one(output: np.ndarray) -> bool:
+    return bool((output >= 0).all()) and bool(np.allclose(output.sum(-1), 1, atol=1e-3))
+
+
+def _binary_logits(output: np.ndarray, last: str) -> tuple[bool, str]:
+    """Return whether outputs of yes or no are logits, and a warning where that is a guess."""
+    if last:
+        return last != "sigmoid", ""
+    if ((output > 0) & (output < 1)).all():
+        return False, "warning: all outputs lie between 0 and 1 and are taken for probabilities; else name the loss"
+    return True, ""

@@ -1,0 +1,53 @@
+"""Keras's own optimizers, by the names that people write for them, and their state as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from fusion_nb.models.optimizers import Optimizers
+
+_Optimizer = keras.optimizers.Optimizer
+# LossScaleOptimizer wraps another one, which text can't name.
+_ALL = Optimizers(
+    "Keras",
+    keras.optimizers,
+    _Optimizer,
+    frozenset({"LossScaleOptimizer"}),
+    frozenset({"learning_rate", "name", "kwargs"}),
+)
+
+NAMES = _ALL.names
+
+
+def make(choice: Any, lr: float | None) -> keras.optimizers.Optimizer:
+    """Return a new optimizer from `adam`, `sgd:momentum=0.9`, `keras.optimizers.Adam`, a class, or an object.
+
+    lr: the learning rate; None leaves the one that the optimizer has, or its schedule
+    Raises OptionError for an unknown name, an option that it doesn't have, or a value that it refuses.
+    """
+    fixed = {} if lr is None else {"learning_rate": lr}
+    if isinstance(choice, _Optimizer):
+        return type(choice).from_config(choice.get_config() | fixed)
+    return _ALL.make(choice, **fixed)
+
+
+def own_lr(optimizer: Any) -> float | None:
+    """Return the learning rate that an optimizer object brings: None for a schedule, 0.01 for a mere name."""
+    if not isinstance(optimizer, _Optimizer):
+        return 0.01
+    rate = optimizer.get_config()["learning_rate"]
+    return None if isinstance(rate, dict) else float(rate)
+
+
+def state(optimizer: keras.optimizers.Optimizer) -> list[np.ndarray]:
+    """Return a copy of the optimizer's variables, its step counter included."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in optimizer.variables]
+
+
+def restore(optimizer: keras.optimizers.Optimizer, values: list[np.ndarray]) -> None:
+    """Put back what `state` returned."""
+    for variable, value in zip(optimizer.variables, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,76 @@
+"""What is asked of a Keras model before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from fusion_nb.errors import ModelError
+
+
+def layers_of(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, and those of models inside it."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from layers_of(layer)
+
+
+def last_activation(model: Any) -> str:
+    """Return the name of the activation that the model ends in, or "" where it can't be told."""
+    last = model.layers[-1] if model.layers else None
+    if hasattr(last, "layers"):
+        return last_activation(last)
+    if isinstance(last, keras.layers.Softmax):
+        return "softmax"
+    activation = getattr(last, "activation", None)
+    return str(getattr(activation, "__name__", type(activation).__name__)) if activation is not None else ""
+
+
+def check_form(model: Any, names: Sequence[str]) -> None:
+    """Raise ModelError for a model that can't be shared: several inputs or outputs, or weights of one name."""
+    for what in ("inputs", "outputs"):
+        found = getattr(model, what, None)
+        if found is not None and len(found) != 1:
+            raise ModelError(
+                f"the model has {len(found)} {what}, and parties train models with one", f"join the {what} first"
+            )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        line = f"{len(twice)} weights are not named uniquely: {', '.join(twice[:3])}"
+        raise ModelError(line, "give each layer a name of its own (name=...)")
+    if not model.trainable_variables:
+        raise ModelError("the model has no weight that training may change", "set trainable = True on some layers")
+
+
+def output_of(model: Any, x: np.ndarray) -> np.ndarray:
+    """Return the model's output for some rows. Raises ModelError where they don't fit, or it is no single tensor."""
+    try:
+        output = model(x, training=False)
+        is_one = not isinstance(output, list | tuple | dict)
+        found = np.array(keras.ops.convert_to_numpy(output)) if is_one else None
+    except Exception as error:
+        raise no_fit(x, error) from error
+    if found is None or found.ndim == 0 or len(found) != len(x):
+        what = type(output).__name__ if found is None else f"shape {found.shape}"
+        raise ModelError(f"for {len(x)} rows the model returns {what}", "return one tensor with one entry a row")
+    found = found.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise ModelError("the model's output is not finite before any training", "look for NaN in its weights")
+    return found
+
+
+def no_fit(x: np.ndarray, error: Exception) -> ModelError:
+    """Return the error for rows that the model does not take."""
+    hint = "match the first layer to the rows, or the rows to it"
+    return ModelError(
+        f"the model does not take rows of shape {x.shape[1:]}: {first_line(error)}",
+        f"{hint} (images need a channel axis for Conv2D)" if x.ndim == 3 else hint,
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

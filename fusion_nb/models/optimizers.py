@@ -1,0 +1,86 @@
+"""How text such as `sgd:momentum=0.9` names an optimizer, whatever the framework."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from fusion_nb.errors import OptionError, nearest
+from fusion_nb.registry import parse
+
+
+@dataclass(frozen=True)
+class Optimizers:
+    """The optimizers of one framework.
+
+    framework: what messages call it;  module: where it keeps them;  base: their base class
+    left_out: classes that don't fit a loop of one step for each batch, or can't be made from text
+    not_options: parameters of their constructors that are none of the user's to give in text
+    """
+
+    framework: str
+    module: ModuleType
+    base: type
+    left_out: frozenset[str]
+    not_options: frozenset[str]
+
+    @functools.cached_property
+    def known(self) -> dict[str, Callable[..., Any]]:
+        """The classes by lower-case name."""
+        found = {name: kind for name, kind in vars(self.module).items() if self._is_usable(kind)}
+        return {name.lower(): kind for name, kind in found.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """The names, sorted."""
+        return sorted(self.known)
+
+    def make(self, choice: Any, *first: Any, **fixed: Any) -> Any:
+        """Return an optimizer from `adam`, `sgd:momentum=0.9`, `optim.Adam`, or a class of the framework's.
+
+        first, fixed: what its constructor is given besides the options in the text
+        Raises OptionError for an unknown name, an option that it doesn't have, or a value that it refuses.
+        """
+        kind, options = self._resolve(choice)
+        try:
+            return kind(*first, **{**options, **fixed})
+        except (TypeError, ValueError) as error:
+            line = f"the optimizer {choice!r} can't be made: {str(error).strip().splitlines()[0]}"
+            raise OptionError(line, f"its options are: {', '.join(self._options(kind))}") from error
+
+    def _resolve(self, choice: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+        if self._is_usable(choice):
+            return choice, {}
+        name, given = parse(str(getattr(choice, "__name__", choice)))
+        short = name.rpartition(".")[2].lower()
+        kind = self.known.get(short)
+        if kind is None:
+            raise OptionError(
+                f"{self.framework} has no optimizer {name!r}",
+                f"{nearest(short, self.known)}there are: {', '.join(self.names)}",
+            )
+        if unknown := [option for option in given if option not in self._options(kind)]:
+            raise OptionError(
+                f"the optimizer {name!r} has no option {unknown[0]!r}",
+                f"{nearest(unknown[0], self._options(kind))}its options are: {', '.join(self._options(kind))}",
+            )
+        return kind, {option: _value(text) for option, text in given.items()}
+
+    def _is_usable(self, kind: Any) -> bool:
+        is_optimizer = isinstance(kind, type) and issubclass(kind, self.base) and kind is not self.base
+        return is_optimizer and kind.__name__ not in self.left_out
+
+    def _options(self, kind: Callable[..., Any]) -> list[str]:
+        return [name for name in inspect.signature(kind).parameters if name not in self.not_options]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text

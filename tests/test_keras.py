@@ -1,0 +1,517 @@
+"""The Keras adapter, on TensorFlow; `KERAS_BACKEND=torch pytest tests/test_keras.py` is the same on another backend."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from fusion_nb import RunSpec, data, federate
+from fusion_nb.datasets import Cifar10Keras, MnistKeras
+from fusion_nb.errors import DataError, FusionError, ModelError, OptionError
+from fusion_nb.models import base
+from fusion_nb.models.keras import KerasModel, copies, files, keras, losses, optimizers
+from fusion_nb.spec import build
+
+layers = keras.layers
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")
+X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+CLASSES = np.arange(40) % 3
+
+
+def sequential(*more: Any, inputs: int = 4) -> Any:
+    """Return a small network whose first weights are always the same."""
+    model = keras.Sequential([layers.Input((inputs,)), layers.Dense(8, activation="relu"), *more])
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=w.shape) / 2 if w.ndim > 1 else w for w in model.get_weights()])
+    return model
+
+
+def checked(model: Any, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any) -> KerasModel:
+    adapter = KerasModel(model, **options)
+    optimizer = adapter.defaults["optimizer"]
+    adapter.check((x, y), data.decode(y), lr=adapter.default_lr(optimizer), optimizer=optimizer)
+    return adapter
+
+
+def fit(model: KerasModel, rows: Any, **options: Any) -> Any:
+    orders: dict[str, Any] = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd", "seed": 1}
+    return model.fit(rows, **orders | options)
+
+
+class Forgetful(keras.Model):
+    """A subclass that neither Keras nor anybody can make again: it keeps nothing of what it was made with."""
+
+    def __init__(self, outputs_wanted: int) -> None:
+        super().__init__()
+        self.last = layers.Dense(outputs_wanted)
+
+    def call(self, x: Any) -> Any:
+        return self.last(x)
+
+
+class Plain(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.normal, self.drop, self.last = layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(3)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.last(self.drop(self.normal(x, training=training), training=training))
+
+
+class Sized(keras.Model):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.hidden, self.last = layers.Dense(size), layers.Dense(3)
+
+    def call(self, x: Any) -> Any:
+        return self.last(self.hidden(x))
+
+
+def built(model: Any) -> Any:
+    model(X[:1])
+    return model
+
+
+class TestInference:
+    @pytest.mark.parametrize(
+        ("last", "y", "name", "metrics"),
+        [
+            (layers.Dense(3), CLASSES, "sparse_categorical_crossentropy (the model ends in logits", "accuracy"),
+            (
+                layers.Dense(3, activation="softmax"),
+                CLASSES,
+                "sparse_categorical_crossentropy (the model ends in soft",
+                "",
+            ),
+            (
+                layers.Dense(1),
+                CLASSES % 2,
+                "binary_crossentropy (one output and labels 0 and 1; the model ends in log",
+                "",
+            ),
+            (layers.Dense(1, activation="sigmoid"), CLASSES % 2, "binary_crossentropy (one output and", "accuracy"),
+            (layers.Dense(1), X[:, 0], "mean_squared_error", "mae"),
+            (layers.Dense(2), X[:, :2], "mean_squared_error", "mae"),
+        ],
+    )
+    def test_the_loss_fits_output_and_labels(self, last: Any, y: np.ndarray, name: str, metrics: str) -> None:
+        model = KerasModel(sequential(last))
+        notes = model.check((X, y), y, lr=0.1, optimizer="sgd")
+        assert notes[0].startswith(f"loss: {name}")
+        assert np.isfinite(fit(model, (X, y))["loss"])
+        found = model.evaluate((X, y))
+        assert set(found) == set(model.metrics)
+        assert metrics in " ".join(model.metrics)
+
+    @pytest.mark.parametrize("logits", [True, False])
+    def test_binary_accuracy_counts_what_is_right(self, logits: bool) -> None:
+        y = (X[:, 0] > 0).astype(np.int64)
+        last = keras.Sequential([layers.Input((4,)), layers.Dense(1, activation=None if logits else "sigmoid")])
+        last.set_weights([np.array([[5.0], [0], [0], [0]]), np.array([0.0])])
+        assert checked(last, y).evaluate((X, y))["accuracy"] == 1
+
+    @pytest.mark.parametrize(
+        "loss", ["categorical_crossentropy", "CategoricalCrossentropy", "mse", "mean_absolute_error"]
+    )
+    def test_a_loss_can_be_named(self, loss: str) -> None:
+        y = CLASSES if loss.lower().startswith("cat") else X[:, :3]
+        model = checked(sequential(layers.Dense(3)), y, loss=loss)
+        assert np.isfinite(model.evaluate((X, y))["loss"])
+
+    def test_a_function_of_the_users_is_a_loss(self) -> None:
+        model = checked(
+            sequential(layers.Dense(1)), X[:, 0], loss=lambda y, out: keras.ops.mean((y - out) ** 4, axis=-1)
+        )
+        assert model.metrics == ("loss", "mse", "mae")
+        y = X[:, :1]
+        expected = np.mean((y - keras.ops.convert_to_numpy(model.native(model.get_weights())(X))) ** 4)
+        assert model.evaluate((X, X[:, 0]))["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+    def test_what_the_model_was_compiled_with_is_used(self) -> None:
+        theirs = sequential(layers.Dense(3, activation="softmax"))
+        theirs.compile(keras.optimizers.Adam(0.002), "categorical_crossentropy", metrics=["accuracy"])
+        run = federate(theirs, (X, np.eye(3)[CLASSES]), parties=2, rounds=1)
+        assert any("adam, lr 0.002 (as the model was compiled)" in note for note in run.notes)
+        assert any(note.startswith("loss: categorical_crossentropy (as the model was compiled") for note in run.notes)
+        assert run.result().chosen == {"fusion": "fedavg", "lr": pytest.approx(0.002), "optimizer": "adam"}
+        assert run.model.evaluate(X, np.eye(3)[CLASSES], verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
+
+    @pytest.mark.filterwarnings("ignore:.*received `from_logits=True`")
+    def test_probabilities_where_logits_are_wanted_are_told(self) -> None:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        adapter = KerasModel(sequential(layers.Dense(3, activation="softmax")), loss=loss)
+        notes = adapter.check((X, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
+        assert any("wants logits" in note for note in notes)
+
+
+class TestWeights:
+    def test_they_are_named_by_path_without_the_models_name(self) -> None:
+        model = checked(keras.Sequential([layers.Input((4,)), layers.Dense(3, name="out")], name="anything_17"))
+        assert list(model.get_weights()) == ["out/kernel", "out/bias"]
+
+    def test_statistics_are_fused_and_random_states_and_metrics_are_not(self) -> None:
+        model = checked(sequential(layers.BatchNormalization(name="norm"), layers.Dropout(0.5), layers.Dense(3)))
+        names = set(model.get_weights())
+        assert {"norm/moving_mean", "norm/moving_variance"} < names
+        assert not [name for name in names if "seed" in name or "accuracy" in name]
+
+    def test_the_users_own_model_is_never_touched(self) -> None:
+        theirs = sequential(layers.Dropout(0.5), layers.Dense(3))
+        theirs.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        before = [w.copy() for w in theirs.get_weights()]
+        run = federate(theirs, (X, CLASSES), parties=2, rounds=2, lr=0.5)
+        assert all(np.array_equal(a, b) for a, b in zip(before, theirs.get_weights(), strict=True))
+        mine = run.model
+        mine.set_weights([w + 1 for w in mine.get_weights()])
+        assert np.isfinite(run.more(1).wait().history["loss"][-1])
+
+    @pytest.mark.parametrize("make", [lambda: built(Plain()), lambda: built(Sized(6))])
+    def test_subclasses_are_federated_once_built(self, make: Any) -> None:
+        model = make()
+        run = federate(model, (X, CLASSES), parties=2, rounds=2, lr=0.1)
+        assert type(run.model) is type(model)
+        assert run.status == "finished"
+
+    def test_a_sequential_model_is_built_from_the_rows(self) -> None:
+        def first(seed: int) -> Any:
+            model = keras.Sequential([layers.Dense(8), layers.Dense(3)])
+            return build(RunSpec(data="data", seed=seed), {"model": model, "data": (X, CLASSES)}).initial
+
+        a, b, c = first(0), first(0), first(1)
+        kernel = next(name for name in a if name.endswith("kernel"))
+        assert a[kernel].shape == (4, 8)
+        assert [array.tobytes() for array in a.values()] == [array.tobytes() for array in b.values()]
+        assert [array.tobytes() for array in a.values()] != [array.tobytes() for array in c.values()]
+
+
+class TestTraining:
+    def test_one_party_trains_as_keras_would(self) -> None:
+        theirs = sequential(layers.Dense(3))
+        model = checked(theirs)
+        fit(model, (X, CLASSES), epochs=3, batch_size=40, lr=0.05, optimizer="sgd:momentum=0.9")
+        theirs.compile(
+            keras.optimizers.SGD(0.05, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        )
+        theirs.fit(X, CLASSES, epochs=3, batch_size=40, verbose=0)
+        assert all(
+            np.allclose(mine, wanted, atol=1e-6)
+            for mine, wanted in zip(model.model.get_weights(), theirs.get_weights(), strict=True)
+        )
+
+    @pytest.mark.parametrize(
+        "optimizer", ["adam", "Adadelta", "keras.optimizers.RMSprop", "sgd:momentum=0.9,nesterov=true"]
+    )
+    def test_optimizer_and_rate_reach_training(self, optimizer: str) -> None:
+        model = checked(sequential(layers.Dense(3)))
+        start = model.get_weights()
+
+        def moved(**options: Any) -> float:
+            model.set_weights(start)
+            fit(model, (X, CLASSES), **options)
+            return float(sum(np.abs(model.get_weights()[name] - start[name]).sum() for name in start))
+
+        assert moved(optimizer=optimizer, lr=0.1) > 5 * moved(optimizer=optimizer, lr=0.001) > 0
+        assert moved(optimizer=optimizer, lr=0.1) != moved(optimizer="sgd", lr=0.1)
+
+    def test_an_optimizer_can_be_an_object(self) -> None:
+        optimizer = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.1))
+        assert optimizers.own_lr(optimizer) is None
+        run = federate(sequential(layers.Dense(3)), (X, CLASSES), parties=2, rounds=2, optimizer=optimizer)
+        assert run.status == "finished"
+        assert run.result().chosen["lr"] is None
+
+    def test_each_round_has_a_fresh_optimizer_unless_it_is_kept(self) -> None:
+        def loss(**options: Any) -> float:
+            model = sequential(layers.Dense(3))
+            options = {"rounds": 1, "epochs": 1, "batch_size": 32, "parties": 1, "optimizer": "adam"} | options
+            return federate(model, (X, CLASSES), lr=0.01, **options).history["loss"][-1]
+
+        whole = loss(epochs=4)
+        assert loss(rounds=4, keep_optimizer=True) == pytest.approx(whole, abs=1e-6)
+        assert abs(loss(rounds=4) - whole) > 1e-4
+
+    def test_a_seed_fixes_the_curve(self) -> None:
+        def curve(seed: int) -> list[float]:
+            model = sequential(layers.Dropout(0.5), layers.Dense(3))
+            np.random.random(seed)  # what else draws is of no matter
+            keras.random.uniform((3,))
+            return federate(model, (X, CLASSES), parties=3, rounds=3, lr=0.1, seed=seed).history["train_loss"]
+
+        assert curve(1) == curve(1) != curve(2)
+
+    def test_batch_normalization_over_uneven_parties_is_sane(self) -> None:
+        def model() -> Any:
+            keras.utils.set_random_seed(0)
+            return keras.Sequential(
+                [
+                    *(layers.Input((28, 28, 1)), layers.Conv2D(8, 3, strides=2), layers.BatchNormalization()),
+                    *(layers.ReLU(), layers.Flatten(), layers.Dense(10)),
+                ]
+            )
+
+        run = federate(model(), "digits", parties=5, split="dirichlet:alpha=0.5", rounds=6, lr=0.05, epochs=2)
+        assert run.history["accuracy"][-1] > 0.8
+
+    def test_rows_of_a_dataset_are_read_one_by_one(self) -> None:
+        class Rows:
+            def __len__(self) -> int:
+                return 40
+
+            def __getitem__(self, i: int) -> Any:
+                return X[i], CLASSES[i]
+
+        lazy = federate(sequential(layers.Dense(3)), Rows(), parties=2, rounds=2, lr=0.1)
+        eager = federate(sequential(layers.Dense(3)), (X, CLASSES), parties=2, rounds=2, lr=0.1)
+        assert lazy.history["loss"] == eager.history["loss"]
+
+    @pytest.mark.parametrize("rescales", [True, False])
+    def test_bytes_are_scaled_once(self, rescales: bool) -> None:
+        images = np.random.default_rng(0).integers(0, 256, (40, 4), dtype=np.uint8)
+        first = [layers.Rescaling(1 / 255)] if rescales else []
+        model = keras.Sequential([layers.Input((4,)), *first, layers.Dense(3)])
+        adapter = KerasModel(model)
+        notes = adapter.check((images, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
+        assert any("scaled" in note for note in notes) != rescales
+        x, _ = next(adapter._batches((images, CLASSES), [np.arange(40)]))
+        assert x.max() == pytest.approx(images.max() / (1 if rescales else 255))
+
+
+class TestWorkers:
+    @on_tensorflow
+    def test_nothing_is_traced_anew_for_a_party_or_a_round(self) -> None:
+        traced = []
+
+        class Spy(layers.Layer):
+            def call(self, x: Any) -> Any:
+                traced.append(x.shape)
+                return x
+
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([layers.Input((4,)), Spy(), layers.Dense(3)])
+        sizes = [9, 10, 11, 13, 17, 22, 30]
+        parts = [(np.resize(X, (n, 4)), np.resize(CLASSES, n)) for n in sizes]
+        run = federate(model, parts, rounds=2, batch_size=8, lr=0.1)
+        before = len(traced)
+        run.more(3).wait()
+        again = len(traced) - before
+        assert before <= 16
+        # Workers are made anew for more rounds, and so is their graph: once for whole batches, once for any other.
+        assert again <= 6
+
+    def test_memory_is_flat_over_two_hundred_rounds(self) -> None:
+        model = sequential(layers.BatchNormalization(), layers.Dropout(0.2), layers.Dense(3))
+        federation = build(
+            RunSpec(data="data", parties=4, batch_size=8, optimizer="adam"), {"model": model, "data": (X, CLASSES)}
+        )
+        process = psutil.Process()
+        seen = [process.memory_info().rss / 2**20 for record in federation.rounds(240) if record.round % 20 == 0]
+        warm = seen[2:]
+        assert max(warm) - warm[0] < 8, f"MiB every 20 rounds: {[round(size) for size in seen]}"
+
+
+class TestShapes:
+    @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (1, 28, 28)])
+    @pytest.mark.parametrize("wanted", [(28, 28), (28, 28, 1), (1, 28, 28), (784,), (None, None, 1)])
+    def test_images_are_brought_to_what_the_model_takes(self, shape: Any, wanted: Any) -> None:
+        pixels = np.arange(2 * 784).reshape(2, 784)
+        found = copies.bring(pixels.reshape(2, *shape), wanted)
+        assert copies.fits(found.shape[1:], wanted)
+        assert np.array_equal(found.reshape(2, 784), pixels)
+
+    def test_channels_are_moved_and_not_merely_relabelled(self) -> None:
+        x = np.random.default_rng(0).random((2, 3, 32, 32))
+        assert np.array_equal(copies.bring(x, (32, 32, 3))[1, 5, 7], x[1, :, 5, 7])
+        assert np.array_equal(copies.bring(np.moveaxis(x, 1, -1), (3, 32, 32)), x)
+
+    def test_both_shapes_are_named_where_they_do_not_go_together(self) -> None:
+        with pytest.raises(DataError, match=r"rows have shape \(4,\) and the model takes \(7,\)"):
+            checked(sequential(layers.Dense(3), inputs=7))
+
+    @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (1, 28, 28)])
+    @pytest.mark.parametrize("kind", [np.uint8, np.float64])
+    @pytest.mark.parametrize("one_hot", [True, False])
+    def test_a_file_like_mnist_is_read(self, tmp_path: Path, shape: Any, kind: Any, one_hot: bool) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (20, 784))
+        x = (pixels if kind == np.uint8 else pixels / 255).astype(kind).reshape(20, *shape)
+        y = np.arange(20) % 10
+        stored = np.eye(10)[y] if one_hot else y
+        np.savez(tmp_path / "some.npz", x_train=x, y_train=stored, x_test=x[:10], y_test=stored[:10])
+        (found, _), _ = MnistKeras(str(tmp_path / "some.npz")).get_data()
+        assert found.shape == (20, 28, 28, 1)
+        assert found.max() <= 1
+        model = keras.Sequential([layers.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)])
+        run = federate(model, str(tmp_path / "some.npz"), data_handler="mnist_keras", parties=2, rounds=1)
+        assert run.result().chosen["fusion"] == "fedavg"
+
+    @pytest.mark.parametrize("shape", [(32, 32, 3), (3, 32, 32)])
+    def test_a_file_like_cifar10_is_read(self, tmp_path: Path, shape: Any) -> None:
+        x = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
+        y = (np.arange(20) % 10)[:, None]
+        np.savez(tmp_path / "some.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+        (found, _), _ = Cifar10Keras(str(tmp_path / "some.npz")).get_data()
+        assert found.shape == (20, 32, 32, 3)
+        model = keras.Sequential([layers.Input((32, 32, 3)), layers.Flatten(), layers.Dense(10)])
+        assert federate(model, str(tmp_path / "some.npz"), data_handler="cifar10_keras", parties=2, rounds=1).history[
+            "accuracy"
+        ]
+
+    def test_other_images_are_refused(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "some.npz", x_train=np.zeros((4, 8, 8)), y_train=np.arange(4))
+        for handler in (MnistKeras, Cifar10Keras):
+            with pytest.raises(DataError, match=r"these rows have shape \(8, 8\)"):
+                handler(str(tmp_path / "some.npz")).get_data()
+
+
+class TestFiles:
+    def test_a_fresh_process_finds_the_same_metrics(self, tmp_path: Path) -> None:
+        x, y = np.resize(X, (200, 4)), (np.resize(X, (200, 4))[:, 0] > 0).astype(np.int64)
+        model = sequential(layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(2))
+        run = federate(model, ((x, y), (x, y)), parties=2, rounds=3, lr=0.1)
+        written = run.export(str(tmp_path / "fused"), run.formats)
+        assert {"model.keras", "model.weights.h5"} <= {path.name for path in written}
+        np.savez(tmp_path / "rows.npz", x=x, y=y)
+        script = f"""
+import json, sys
+import numpy as np, keras
+rows = np.load({str(tmp_path / "rows.npz")!r})
+model = keras.saving.load_model({str(tmp_path / "fused/model.keras")!r})
+found = [model.evaluate(rows["x"], rows["y"], verbose=0, return_dict=True)]
+model.set_weights([0 * w for w in model.get_weights()])
+model.load_weights({str(tmp_path / "fused/model.weights.h5")!r})
+found.append(model.evaluate(rows["x"], rows["y"], verbose=0, return_dict=True))
+if {"savedmodel" in run.formats}:
+    saved = keras.layers.TFSMLayer({str(tmp_path / "fused/model_savedmodel")!r}, call_endpoint="serve")
+    output = keras.ops.convert_to_numpy(saved(rows["x"]))
+    found.append({{"accuracy": float((output.argmax(1) == rows["y"]).mean())}})
+print(json.dumps(found))
+"""
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout)
+        assert len(found) == len(run.formats)
+        for metrics in found:
+            for name, value in metrics.items():
+                assert value == pytest.approx(run.history[name][-1], abs=1e-6)
+        card = json.loads((tmp_path / "fused/card.json").read_text())
+        assert card["versions"]["keras"] == keras.__version__
+        assert run.export(str(tmp_path / "fused"), run.formats, overwrite=True)
+
+    def test_a_model_file_is_a_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        sequential(layers.Dense(3)).save("mine.keras")
+        assert isinstance(base.find("mine.keras", {}), keras.Model)
+        assert federate("mine.keras", (X, CLASSES), parties=2, rounds=1).status == "finished"
+
+    def test_code_in_a_file_is_not_run(self, tmp_path: Path) -> None:
+        ran = tmp_path / "ran"
+        code = eval(f"lambda x: (open({str(ran)!r}, 'w').close(), x)[1]")
+        model = keras.Sequential([layers.Input((4,)), layers.Lambda(code)])
+        ran.unlink(missing_ok=True)
+        model.save(tmp_path / "hostile.keras")
+        with pytest.raises(ModelError, match=r"hostile\.keras is refused"):
+            files.load(tmp_path / "hostile.keras")
+        assert not ran.exists()
+
+    @pytest.mark.parametrize("damage", ["no zip", "no config", "cut"])
+    def test_a_damaged_file_is_refused_in_one_line(self, tmp_path: Path, damage: str) -> None:
+        path = tmp_path / "bad.keras"
+        sequential(layers.Dense(3)).save(path)
+        content = path.read_bytes()
+        if damage == "no config":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("metadata.json", "{}")
+        else:
+            path.write_bytes(b"nothing" if damage == "no zip" else content[: len(content) // 2])
+        with pytest.raises(ModelError) as caught:
+            files.load(path)
+        assert "\n" not in caught.value.message
+
+
+def two_inputs() -> Any:
+    both = [layers.Input((4,)), layers.Input((4,))]
+    return keras.Model(both, layers.Dense(3)(layers.Add()(both)))
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: Plain(), "is not built yet"),
+            (lambda: built(Forgetful(3)), "parties train copies: it does not keep its argument 'outputs_wanted'"),
+            (lambda: two_inputs(), "has 2 inputs"),
+            (lambda: keras.Sequential([layers.Input((4,)), layers.Dense(3, trainable=False)]), "no weight that"),
+            (lambda: sequential(layers.Dense(2)), "2 outputs, but labels run from 0 to 2"),
+            (lambda: sequential(layers.Dense(3), inputs=9), "the model takes"),
+        ],
+    )
+    def test_a_model_that_can_not_be_federated(self, make: Any, message: str) -> None:
+        with pytest.raises(FusionError, match=message) as caught:
+            checked(make())
+        assert caught.value.hint
+
+    def test_weights_of_one_name(self) -> None:
+        class Twins(keras.Model):
+            def __init__(self) -> None:
+                super().__init__()
+                self.a, self.b = layers.Dense(3, name="twin"), layers.Dense(3, name="twin")
+
+            def call(self, x: Any) -> Any:
+                return self.a(x) + self.b(x)
+
+        with pytest.raises(ModelError, match="not named uniquely: twin/bias, twin/kernel"):
+            checked(built(Twins()))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"optimizer": "rprop"}, "Keras has no optimizer 'rprop'"),
+            ({"optimizer": "adamm"}, "did you mean 'adam'"),
+            ({"optimizer": "adam:betas=1"}, "has no option 'betas'"),
+            ({"loss": "cross_entropy"}, "no loss is called 'cross_entropy'"),
+            ({"loss": "mse", "data": (X, CLASSES)}, "wants as many outputs"),
+            ({"device": "cuda"}, "a Keras model has no such option"),
+        ],
+    )
+    def test_options_that_a_keras_model_does_not_have(self, options: Any, message: str) -> None:
+        namespace = {"model": sequential(layers.Dense(3)), "rows": options.pop("data", (X, CLASSES))}
+        with pytest.raises(FusionError) as caught:
+            build(RunSpec(data="rows", **options), namespace)
+        assert message in str(caught.value)
+
+    def test_an_option_of_the_fusion_that_it_can_not_honour(self) -> None:
+        with pytest.raises(OptionError, match="mu"):
+            fit(checked(sequential(layers.Dense(3))), (X, CLASSES), mu=0.1)
+
+
+def test_losses_know_every_name_that_they_list() -> None:
+    for name in losses.NAMES:
+        assert losses.named(name, np.full((4, 3), 1 / 3, np.float32), _labels(name), "softmax").loss is not None
+
+
+def _labels(name: str) -> np.ndarray:
+    return np.arange(4) % 3 if "categorical" in name else np.ones((4, 3), np.int64)
+
+
+def test_the_frameworks_chatter_stays_out_of_the_output() -> None:
+    script = "import fusion_nb.models.keras as k; k.keras.ops.ones(2); print('loaded')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "loaded\n"
+    assert done.stderr == ""
+
+
+def test_what_is_no_chatter_is_passed_on() -> None:
+    script = (
+        "import os\nfrom fusion_nb.quiet import quiet\n"
+        "with quiet():\n    os.write(2, b'I0000 00:00:1.1 1 port.cc:1] chatter\\nsomething is wrong\\n')\n"
+        "os.write(2, b'after\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "something is wrong\nafter\n"
