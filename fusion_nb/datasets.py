@@ -82,7 +82,7 @@ class Mnist:
         return _scaled(x).reshape(-1, *self._shape), y.astype(np.int64)
 
     def _find(self) -> str:
-        if stored := _in_folder("mnist.npz"):
+        if stored := in_folder("mnist.npz"):
             return stored
         import pooch
 
@@ -118,7 +118,7 @@ class Cifar10Keras:
 
     def get_data(self) -> tuple[Arrays, Arrays | None]:
         """Return images with channels last. Raises DataError for a file that holds no 32 x 32 images of 3 channels."""
-        path = self.path or _in_folder("cifar10.npz")
+        path = self.path or in_folder("cifar10.npz")
         train, test = Npz(path).get_data() if path else self._download()
         return self._images(train), None if test is None else self._images(test)
 
@@ -150,7 +150,7 @@ def _scaled(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) / np.float32(255 if x.dtype == np.uint8 else 1)
 
 
-def _in_folder(name: str) -> str:
+def in_folder(name: str) -> str:
     """Return the path of a file in $FUSION_NB_DATA, or an empty string."""
     folder = os.environ.get("FUSION_NB_DATA", "")
     stored = Path(folder) / name

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import data, registry, seeds, splits
+from fusion_nb import data, documents, registry, seeds, splits
 from fusion_nb.errors import DataError, SplitError
 from fusion_nb.party import Party
 from fusion_nb.sources import Source, column, read
@@ -70,7 +70,9 @@ class Division:
             if keys is not None:
                 options[per_row] = keys
             made._divide(source, split, functools.partial(function, **options), keys, parties, holdout, seed)
-        if made.test is None and not any(party.num_test for party in made.parties):
+        # A model of documents can be watched by what it makes of those it was trained on.
+        is_text = documents.are(made.parties[0].train)
+        if made.test is None and not is_text and not any(party.num_test for party in made.parties):
             raise DataError(
                 "there is no test row to measure the model on",
                 "give a test set, use fewer parties, or hold rows back with --holdout 0.2",
@@ -168,7 +170,7 @@ class Division:
 
     def _note_untested(self) -> None:
         untested = [party.id for party in self.parties if not party.num_test]
-        if untested:
+        if untested and (self.test is not None or len(untested) < len(self.parties)):
             where = "the central test set" if self.test is not None else "the other parties' rows"
             what = f"{len(untested)} of {len(self.parties)} parties have" if len(untested) > 1 else f"{untested[0]} has"
             self.notes.append(f"{what} no test rows of their own; the fused model is measured on {where}")

@@ -111,6 +111,7 @@ EXTRAS = {
     "keras": "keras",
     "tensorflow": "keras",
     "gensim": "doc2vec",
+    "sklearn": "doc2vec",
 }
 
 

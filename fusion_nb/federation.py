@@ -17,6 +17,9 @@ from fusion_nb.errors import DivergedError, OptionError, PartyError
 from fusion_nb.history import History
 from fusion_nb.types import Engine, Failure, Fusion, Metrics, Reply, RoundRecord, Unchanged, Update, Weights
 
+#: Rounds between two measurements of what is costly to measure.
+_EXAMINE_EVERY = 5
+
 
 @dataclass
 class Federation:
@@ -29,6 +32,7 @@ class Federation:
     quorum:         share of a round's cohort that must answer for the round to count
     test:           the aggregator's own test set, or None
     evaluate_every: rounds between two measurements of the fused model; the last round is always measured
+    schedule:       for models whose learning rate falls: (after which round, over how many rounds) it falls, in order
     """
 
     parties: Sequence[Any]
@@ -41,6 +45,7 @@ class Federation:
     quorum: float = 1.0
     test: Any = None
     evaluate_every: int = 1
+    schedule: list[tuple[int, int]] = field(default_factory=list)
     gate: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.perf_counter
     history: History = field(default_factory=History)
@@ -105,11 +110,23 @@ class Federation:
         while len(self.history) < last:
             yield self._step(is_last=len(self.history) + 1 == last)
 
+    def progress(self, round: int) -> tuple[float, float]:
+        """Return where a round begins and ends on the fall of the learning rate that it belongs to, from 0 to 1."""
+        after, length = next((part for part in self.schedule[::-1] if part[0] < round), (0, round))
+        return min(1.0, (round - 1 - after) / length), min(1.0, (round - after) / length)
+
+    def extend(self, last: int, after: int) -> None:
+        """Plan rounds up to `last`: those beyond the schedule get a fall of their own, after round `after`."""
+        if last > sum(self.schedule[-1] if self.schedule else (0, 0)):
+            self.schedule.append((after, last - after))
+
     def _step(self, is_last: bool) -> RoundRecord:
         started = self.clock()
         number = len(self.history) + 1
         cohort = self.cohort(number)
         local = self.orders | dict(self.fusion.local)
+        if self.model.is_scheduled:
+            local["progress"] = self.progress(number)
         replies = self.engine.run("fit", cohort, weights=self.weights, seed=self.seed, round=number, local=local)
         answers = _Answers(replies, self.quorum, cohort, number, like=self.weights)
         try:
@@ -128,7 +145,8 @@ class Federation:
         failed = {failure.party: failure for failure in answers.failures}
         per_party = {party: dict(found) for party, found in answers.metrics.items()}
         if is_last or number % self.evaluate_every == 0:
-            metrics |= self._evaluate(weights, number, per_party, failed)
+            examine = bool(self.model.examined) and (is_last or number % _EXAMINE_EVERY == 0)
+            metrics |= self._evaluate(weights, number, per_party, failed, examine)
             if not math.isfinite(metrics.get("loss", 0.0)):
                 raise DivergedError(
                     f"the loss of the fused model became {metrics['loss']} in round {number}",
@@ -150,21 +168,26 @@ class Federation:
         return record
 
     def _evaluate(
-        self, weights: Weights, number: int, per_party: dict[str, Metrics], failed: dict[str, Failure]
+        self, weights: Weights, number: int, per_party: dict[str, Metrics], failed: dict[str, Failure], examine: bool
     ) -> Metrics:
         """Return the fused model's metrics; add each party's to `per_party`, and who could not measure to `failed`."""
-        tested = [party.id for party in self.parties if party.num_test]
-        answers = _Answers(self.engine.run("evaluate", tested, weights=weights), self.quorum, tested, number)
+        tested = [party.id for party in self.parties if party.num_test or self.model.watched]
+        orders = {"weights": weights, "examine": examine and self.test is None}
+        answers = _Answers(self.engine.run("evaluate", tested, **orders), self.quorum, tested, number)
         answers.drain()
         for failure in answers.failures:
             failed.setdefault(failure.party, failure)
         for party, metrics in answers.metrics.items():
             per_party.setdefault(party, {}).update(metrics)
+        trained = {party.id: party.num_examples for party in self.parties}
+        found = {name: answers.mean(name, trained) for name in self.model.watched}
         if self.test is not None:
             self.model.set_weights(weights)
-            measured: Metrics = self.model.evaluate(self.test)
-            return measured
-        return {name: answers.mean(name) for name in self.model.metrics}
+            found |= self.model.evaluate(self.test) | (self.model.examine(self.test) if examine else {})
+        else:
+            found = {name: answers.mean(name) for name in self.model.metrics if name not in found} | found
+        unmeasured = {name for name in self.model.examined if math.isnan(found.get(name, math.nan))}
+        return {name: value for name, value in found.items() if name not in unmeasured}
 
 
 class _Answers:
@@ -207,9 +230,10 @@ class _Answers:
         for _ in self:
             pass
 
-    def mean(self, metric: str) -> float:
-        """Return a metric's mean over the parties that have it, weighted by their rows."""
-        having = [(self._sizes[party], found[metric]) for party, found in self.metrics.items() if metric in found]
+    def mean(self, metric: str, sizes: Mapping[str, int] | None = None) -> float:
+        """Return a metric's mean over the parties that have it, weighted by their rows, or by other sizes."""
+        sizes = sizes or self._sizes
+        having = [(sizes[party], found[metric]) for party, found in self.metrics.items() if metric in found]
         total = sum(size for size, _ in having)
         return sum(size * value for size, value in having) / total if total else float("nan")
 

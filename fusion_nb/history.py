@@ -11,7 +11,7 @@ from fusion_nb.errors import OptionError, nearest
 from fusion_nb.types import Metrics, RoundRecord
 
 #: Metrics of which more is better; of every other one (losses and errors) less is.
-HIGHER_IS_BETTER = frozenset({"accuracy"})
+HIGHER_IS_BETTER = frozenset({"accuracy", "self_rank"})
 
 
 def better(metric: str, a: float, b: float) -> bool:

@@ -83,13 +83,22 @@ class Party:
             metrics |= {f"local_{name}": value for name, value in measured.items()}
         return Update(self.id, model.get_weights(), self.num_examples, metrics)
 
-    def evaluate(self, model: Any, *, weights: Weights) -> Update:
-        """Measure the given weights on its own test rows; `num_examples` is how many those are."""
+    def evaluate(self, model: Any, *, weights: Weights, examine: bool = False) -> Update:
+        """Measure the given weights on its own test rows, and watch what they make of its own training rows.
+
+        examine: measure what is costly too. `num_examples` is how many test rows there are; where there are none, what
+        was watched rests on the training rows.
+        """
         metrics: Metrics = {}
-        if self.num_test:
+        if self.num_test or model.watched:
             model.set_weights(weights)
-            metrics = model.evaluate(self.test)
-        return Update(self.id, {}, self.num_test, metrics)
+        if model.watched:
+            metrics |= model.watch(self.train, self.state)
+        if self.num_test:
+            metrics |= model.evaluate(self.test)
+            metrics |= model.examine(self.test) if examine else {}
+        rested_on = self.num_test or (self.num_examples if model.watched else 0)
+        return Update(self.id, {}, rested_on, metrics)
 
     def _check(self, which: str, loss: float, round: int) -> None:
         if not math.isfinite(loss):

@@ -19,6 +19,7 @@ from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, near
 
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
+        "doc2vec": "fusion_nb.fusions.summed:Doc2VecFusion",
         "fedavg": "fusion_nb.fusions.averaging:fedavg",
         "iter_avg": "fusion_nb.fusions.averaging:iter_avg",
     },
@@ -30,14 +31,17 @@ BUILTIN: dict[str, dict[str, str]] = {
         "by_key": "fusion_nb.splits:by_key",
     },
     "datasets": {
+        "20_newsgroup": "fusion_nb.corpora:Newsgroups",
         "cifar10_keras": "fusion_nb.datasets:Cifar10Keras",
         "digits": "fusion_nb.datasets:Digits",
         "mnist": "fusion_nb.datasets:Mnist",
         "mnist_keras": "fusion_nb.datasets:MnistKeras",
         "mnist_pytorch": "fusion_nb.datasets:Mnist",
         "npz": "fusion_nb.datasets:Npz",
+        "wikipedia": "fusion_nb.corpora:Wikipedia",
     },
     "models": {
+        "doc2vec": "fusion_nb.models.doc2vec:Doc2VecModel",
         "keras": "fusion_nb.models.keras:KerasModel",
         "torch": "fusion_nb.models.torch:TorchModel",
     },

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb import charts
@@ -40,6 +40,15 @@ class PartyReport:
     label_counts: dict[str, int]
     local: Metrics
     fused: Metrics
+    _model: Callable[[], Any] = field(default=lambda: None, repr=False, compare=False)
+
+    @property
+    def model(self) -> Any:
+        """The party's own model: for a Doc2Vec, one with its documents, their vectors inferred in the fused space.
+
+        Made anew each time. Raises ModelError for a kind of model that is the same at every party.
+        """
+        return self._model()
 
 
 class Parties(list[PartyReport]):
@@ -73,6 +82,22 @@ class Parties(list[PartyReport]):
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html())
+
+
+class Similar(list[tuple[str, str, float]]):
+    """Documents near a text as (tag, party, cosine similarity), the nearest first; also a table."""
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with one row for each document."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self), columns=["tag", "party", "similarity"])
+
+    def __repr__(self) -> str:
+        return str(self.to_frame().to_string(index=False)) if self else "no document"
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().to_html(index=False))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,8 @@ from fusion_nb import weights as arithmetic
 from fusion_nb.driver import Driver
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.history import History
-from fusion_nb.result import Parties, PartyReport, Result, Text
+from fusion_nb.party import Party
+from fusion_nb.result import Parties, PartyReport, Result, Similar, Text
 from fusion_nb.spec import RunSpec, build, divide
 from fusion_nb.stopping import Patience, Until
 from fusion_nb.types import Failure, Weights
@@ -59,11 +61,15 @@ class Run(Driver):
         self._best_weights = federation.weights
         self._digest: tuple[Weights, str] = ({}, "")
         self._native: tuple[int, Any] = (-1, None)
+        self._neighbours: tuple[int, Any] = (-1, None)
 
     @property
     def spec(self) -> RunSpec:
         """The options that repeat the run as it is planned now; `more` and `step` add to its rounds."""
-        overridden = {} if self._early else {"until": "", "patience": 0}
+        overridden: dict[str, Any] = {} if self._early else {"until": "", "patience": 0}
+        falls = self._federation.schedule
+        if self._federation.model.is_scheduled and falls != [(0, self._target)]:
+            overridden["schedule"] = ",".join(f"{after}+{length}" for after, length in falls)
         return self._spec.model_copy(update={"rounds": self._target, **overridden})
 
     @property
@@ -74,7 +80,7 @@ class Run(Driver):
     @property
     def notes(self) -> list[str]:
         """What was inferred from the model and the data, and warnings, as sentences."""
-        return list(self._division.notes)
+        return [*self._division.notes, *self._federation.model.notes]
 
     @property
     def formats(self) -> list[str]:
@@ -120,6 +126,21 @@ class Run(Driver):
         """Per party: rows, label counts, and its own and the fused model's metrics on its own test rows."""
         self._settle()
         return self._parties()
+
+    def similar(self, text: str, topn: int = 10) -> Similar:
+        """Return the documents of all parties that are nearest to a text, by tag and party, and no party's text.
+
+        Raises RunError for a model that has no vectors of documents, or before the first whole round.
+        """
+        self._settle()
+        model = self._federation.model
+        if model.takes != "documents":
+            raise RunError(f"{self.name} has a {model.kind}, which has no vectors of documents", "use a Doc2Vec")
+        if not self.records:
+            raise RunError(f"{self.name} has no whole round yet", f"{self.name}.more() trains some")
+        if self._neighbours[0] != len(self.records):
+            self._neighbours = len(self.records), model.neighbours(self._weights(), self._federation.parties)
+        return Similar(self._neighbours[1](text, topn))
 
     def plot(self) -> charts.Chart:
         """Return the curves of loss and accuracy per round."""
@@ -211,8 +232,12 @@ class Run(Driver):
             local, fused = ({m: found[kind + m] for m in metrics if kind + m in found} for kind in ("local_", ""))
             counts = self._label_counts.get(party.id, {})
             names = {self._division.class_name(label): count for label, count in counts.items()}
-            reports.append(PartyReport(party.id, party.num_examples, party.num_test, names, local, fused))
+            own = functools.partial(self._personal, party)
+            reports.append(PartyReport(party.id, party.num_examples, party.num_test, names, local, fused, own))
         return reports
+
+    def _personal(self, party: Party) -> Any:
+        return self._federation.model.personal(self._weights(), party.train)
 
 
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.

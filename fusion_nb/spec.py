@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fusion_nb import registry
+from fusion_nb import documents, registry
 from fusion_nb.division import Division
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.federation import Federation
@@ -72,6 +72,12 @@ class RunSpec(BaseModel):
     )
     device: str = _option("auto", "auto, cpu, cuda or mps", of_model=True)
     engine: str = _option("local", "where parties run", choices="engines")
+    schedule: str = _option(
+        "",
+        "falls of a learning rate that falls, as after+rounds: 0+10,10+5 (default: one over all rounds)",
+        of_model=True,
+    )
+    min_parties: int = _option(1, "keep only words that at least so many parties have", of_model=True, ge=1)
     code: str = Field("", description="the cell's body, which defines the model")
 
     def __init__(self, **options: Any) -> None:
@@ -175,6 +181,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     fusion = registry.create("fusions", spec.fusion or model.defaults["fusion"])
     optimizer = _or_variable(spec.optimizer, namespace) or model.defaults["optimizer"]
     lr = model.default_lr(optimizer) if spec.lr is None else spec.lr
+    _check_kind(spec, model, division)
     _check_rows(division)
     _check_sizes(model, division)
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
@@ -203,12 +210,21 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         quorum=spec.quorum,
         test=division.test,
         evaluate_every=spec.evaluate_every,
+        schedule=_schedule(spec.schedule),
     )
+
+
+def _schedule(text: str) -> list[tuple[int, int]]:
+    """Return the falls of the learning rate that text such as `0+10,10+5` stands for. Raises OptionError."""
+    parts = [part.partition("+") for part in filter(None, text.split(","))]
+    if not all(after.isdecimal() and length.isdecimal() and int(length) for after, _, length in parts):
+        raise OptionError(f"--schedule {text} is not allowed", "write after+rounds, several with commas: 0+10,10+5")
+    return [(int(after), int(length)) for after, _, length in parts]
 
 
 def _check_options(spec: RunSpec, model: models.Model) -> None:
     """Raise OptionError for an option that was given and that this kind of model does not have."""
-    has = model.orders | set(models.settings(type(model)))
+    has = model.orders | set(models.settings(type(model))) | ({"schedule"} if model.is_scheduled else set())
     for name in _OF_MODEL:
         if name not in has and getattr(spec, name) != RunSpec.model_fields[name].default:
             listed = ", ".join(f"--{option.replace('_', '-')}" for option in _OF_MODEL if option in has)
@@ -223,6 +239,23 @@ def _check_rows(division: Division) -> None:
     for name, rows in tests.items():
         if rows is not None and form and _form(rows) and _form(rows) != form:
             raise DataError(f"rows of {name} have shape {_form(rows)}, training rows {form}", "give all the same form")
+
+
+def _check_kind(spec: RunSpec, model: models.Model, division: Division) -> None:
+    """Raise ModelError where the rows are documents and the model wants numbers, or the other way round."""
+    rows = division.parties[0].train
+    if documents.are(rows):
+        if model.takes != "documents":
+            raise ModelError(
+                f"the rows of --data {spec.data} are documents, and a {model.kind} takes numbers",
+                "encode them first, or use a gensim Doc2Vec",
+            )
+        documents.check_tags({party.id: party.train[0] for party in division.parties})
+    elif model.takes == "documents":
+        raise ModelError(
+            f"the rows of --data {spec.data} are numbers, and a {model.kind} takes documents",
+            "give texts, lists of words or TaggedDocuments, or --data 20_newsgroup",
+        )
 
 
 def _form(rows: Any) -> tuple[int, ...]:

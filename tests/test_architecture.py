@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1] / "fusion_nb"
 RANKS = (
     ("types", "errors", "quiet"),
-    ("weights", "data", "history", "registry", "seeds", "cells"),
-    ("stopping", "party", "fusions", "models", "splits", "datasets", "sources", "engines"),
+    ("weights", "data", "documents", "history", "registry", "seeds", "cells"),
+    ("datasets",),
+    ("corpora", "stopping", "party", "fusions", "models", "splits", "sources", "engines"),
     ("federation", "division"),
     ("spec", "charts"),
     ("result",),
@@ -71,10 +72,10 @@ def test_heavy_packages_stay_in_their_rooms(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [name for name in MODULES if RANK.get(name.split("/")[0].removesuffix(".py"), 9) <= 3]
+    "module", [name for name in MODULES if RANK.get(name.split("/")[0].removesuffix(".py"), 9) <= 4]
 )
 def test_low_layers_need_numpy_alone(module: str) -> None:
-    if module.startswith(("models/torch/", "models/keras/")):
+    if module.startswith(("models/torch/", "models/keras/", "models/doc2vec/")):
         return
     body = ast.parse((ROOT / module).read_text()).body
     for name in imports(ast.Module([n for n in body if isinstance(n, ast.Import | ast.ImportFrom)], [])):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fusion_nb import registry
+from fusion_nb import documents, registry
 from fusion_nb import weights as arithmetic
 from fusion_nb.errors import OptionError, SplitError
 from fusion_nb.models import base
@@ -48,9 +48,9 @@ class TestEveryFusion:
     def test_is_a_fusion(self, name: str) -> None:
         assert isinstance(registry.create("fusions", name), Fusion)
 
-    def test_agreement_is_a_fixed_point(self, name: str) -> None:
-        agreed = [Update(f"party {i}", some_weights(7), 3 * i + 1) for i in range(3)]
-        assert same(fuse(name, agreed), some_weights(7), 1e-15)
+    def test_what_nobody_changed_stays(self, name: str) -> None:
+        unchanged = [Update(f"party {i}", some_weights(0), 3 * i + 1) for i in range(3)]
+        assert same(fuse(name, unchanged), some_weights(0), 1e-15)
 
     def test_order_of_arrival_is_irrelevant(self, name: str) -> None:
         assert same(fuse(name, updates()), fuse(name, updates()[::-1]), 1e-7)
@@ -65,6 +65,14 @@ class TestEveryFusion:
 
     def test_explains_itself(self, name: str) -> None:
         assert "Source:" in (registry.get("fusions", name).__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in registry.names("fusions") if "summed_loss" not in registry.create("fusions", n).local]
+)
+def test_agreement_is_a_fixed_point_of_all_that_do_not_add(name: str) -> None:
+    agreed = [Update(f"party {i}", some_weights(7), 3 * i + 1) for i in range(3)]
+    assert same(fuse(name, agreed), some_weights(7), 1e-15)
 
 
 def some_labels() -> np.ndarray:
@@ -129,6 +137,16 @@ def torch_model() -> tuple[Any, np.ndarray, np.ndarray]:
     return module, np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
 
 
+@small("doc2vec")
+def doc2vec_model() -> tuple[Any, np.ndarray, np.ndarray]:
+    from gensim.models.doc2vec import Doc2Vec
+
+    rng = np.random.default_rng(0)
+    words = [tuple(f"w{number}" for number in rng.integers(0, 20, 15)) for _ in range(30)]
+    rows = documents.array([documents.Document(text, (f"tag {i}",)) for i, text in enumerate(words)])
+    return Doc2Vec(vector_size=6, min_count=1, epochs=3), rows, np.arange(30) % 3
+
+
 @small("keras")
 def keras_model() -> tuple[Any, np.ndarray, np.ndarray]:
     import keras
@@ -150,6 +168,8 @@ class TestEveryModel:
         native, x, y = MAKERS[name]()
         model = base.wrap(native, "model")
         model.check((x, y), y, lr=0.1, optimizer="sgd")
+        if hasattr(model, "agree"):
+            model.agree([Update("party", {}, len(x), extras=model.collect((x, y)))])
         return model
 
     def test_weights_go_round_bit_by_bit(self, model: Any) -> None:
@@ -172,7 +192,7 @@ class TestEveryModel:
     def test_metrics_of_parts_average_to_those_of_the_whole(self, model: Any, name: str) -> None:
         _, x, y = MAKERS[name]()
         whole, a, b = (model.evaluate((x[part], y[part])) for part in (slice(None), slice(0, 10), slice(10, None)))
-        assert set(whole) == set(model.metrics)
+        assert set(whole) == set(model.metrics) - {*model.watched, *model.examined}
         assert all(whole[m] == pytest.approx((10 * a[m] + 20 * b[m]) / 30, rel=1e-5) for m in whole)
 
     def test_an_option_it_does_not_know_is_refused(self, model: Any, name: str) -> None:

@@ -19,13 +19,14 @@ from fusion_nb.types import Metrics, Weights
 
 #: The base class, as `module.Class`, by which a framework's models are known without importing the framework.
 _BASE_CLASSES = {
+    "gensim.models.doc2vec.Doc2Vec": "doc2vec",
     "keras.src.models.model.Model": "keras",
     "torch.nn.modules.module.Module": "torch",  # after Keras: on its torch backend its models are Modules too
 }
 #: Frameworks that draw a model's first weights from a generator of their own, and not from Python's or numpy's.
 _DRAWS_ITSELF = {"torch"}
 #: What the file of a whole model ends with.
-_SUFFIXES = {".pt": "torch", ".pth": "torch", ".keras": "keras"}
+_SUFFIXES = {".pt": "torch", ".pth": "torch", ".keras": "keras", ".doc2vec": "doc2vec", ".d2v": "doc2vec"}
 
 
 class Model(ABC):
@@ -35,7 +36,7 @@ class Model(ABC):
 
     An adapter whose parties must agree on something before round 1 (a vocabulary, say) has three more methods:
     `collect(data) -> extras` at each party, `agree(updates)` at the aggregator, whose return value goes to
-    `prepare(data, state, agreed)` at each party; only then are the first weights taken.
+    `prepare(data, state, agreed)` at each party; only then are the first weights taken. `notes` says what was agreed.
     """
 
     #: Options of fusions (`Fusion.local`) that `fit` honours. Any other is refused by name before training.
@@ -53,6 +54,16 @@ class Model(ABC):
     gate: Callable[[], None] = staticmethod(lambda: None)
     #: What `evaluate` measures; the first is what a run monitors unless told otherwise.
     metrics: tuple[str, ...] = ("accuracy", "loss")
+    #: Those of `metrics` that a party measures on its own training rows and state, by `watch`.
+    watched: tuple[str, ...] = ()
+    #: Those of `metrics` that cost so much that `examine` measures them every few rounds alone, and in the last.
+    examined: tuple[str, ...] = ()
+    #: "numbers" or "documents": what the rows of its data are.
+    takes: ClassVar[str] = "numbers"
+    #: Whether `fit` is told by `progress=(from, to)` which part of a run, from 0 to 1, it is to train.
+    is_scheduled: ClassVar[bool] = False
+    #: What parties agreed on before round 1, as sentences for the user.
+    notes: tuple[str, ...] = ()
     #: Training rows that every party must have at the least.
     min_rows: int = 1
     #: Option of a run -> values that completion offers for it.
@@ -121,6 +132,21 @@ class Model(ABC):
     @abstractmethod
     def evaluate(self, data: Any) -> Metrics:
         """Return the metrics over the rows; the mean over data sets weighted by size is the metric of their union."""
+
+    def watch(self, data: Any, state: Mapping[str, Any]) -> Metrics:
+        """Return the metrics `watched`, of a party's own training rows with what it keeps in its state."""
+        return {}
+
+    def examine(self, data: Any) -> Metrics:
+        """Return those of the metrics `examined` that these rows allow."""
+        return {}
+
+    def personal(self, weights: Weights, data: Any) -> Any:
+        """Return the framework's own model with these weights and what of a party's rows belongs into it.
+
+        Raises ModelError for a kind of model that is the same at every party.
+        """
+        raise ModelError(f"a {self.kind} holds nothing of a party's own", "run.model is the same for every party")
 
     @abstractmethod
     def native(self, weights: Weights) -> Any:
@@ -206,5 +232,5 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
         raise ModelError(f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)")
     raise ModelError(
         f"{name!r} is {type(model).__name__}, which is no model of a known framework",
-        f"known: {kinds}, such as a torch.nn.Module or a keras.Model",
+        f"known: {kinds}, such as a torch.nn.Module, a keras.Model or a gensim Doc2Vec",
     )

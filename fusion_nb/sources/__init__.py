@@ -13,7 +13,7 @@ import numpy as np
 
 from fusion_nb import registry
 from fusion_nb.errors import DataError, NameNotFoundError, nearest
-from fusion_nb.sources import arrays, handlers
+from fusion_nb.sources import arrays, handlers, texts
 
 _LABEL_COLUMNS = ("label", "target", "y", "class")
 
@@ -51,8 +51,8 @@ def read(text: str, namespace: Mapping[str, Any], *, handler: str = "", label: s
         shadowed = text in registry.names("datasets")
         note = (f"data: your variable {text!r}, not the set of that name",) if shadowed else ()
         return _from_object(namespace, text, label, key, note)
-    if text in registry.names("datasets"):
-        return _pool(*handlers.read(registry.get("datasets", text), ""), name=text)
+    if text.partition(":")[0] in registry.names("datasets"):
+        return _pool(*handlers.read(handlers.find(text, {}), ""), name=text)
     paths = [path for part in text.split(",") for path in (sorted(glob.glob(part.strip())) or [part.strip()])]
     if all(path.endswith(".npz") for path in paths):
         pairs = {Path(path).stem: registry.get("datasets", "npz")(path).get_data() for path in paths}
@@ -70,6 +70,8 @@ def read(text: str, namespace: Mapping[str, Any], *, handler: str = "", label: s
 
 def _from_object(namespace: Mapping[str, Any], name: str, label: str, key: str, notes: tuple[str, ...]) -> Source:
     value = namespace[name]
+    if texts.holds_documents(value) and not isinstance(value, tuple):
+        return _pool((value, None), None, name=name, notes=notes)
     if isinstance(value, list):  # a list is parties, a tuple is one data set
         return _already_split({f"party {i + 1}": _pair(part, name, label) for i, part in enumerate(value)})
     if isinstance(value, dict) and {"x_train", "y_train"} <= value.keys():
@@ -81,12 +83,12 @@ def _from_object(namespace: Mapping[str, Any], name: str, label: str, key: str, 
         return _already_split({str(party): _pair(part, name, label) for party, part in value.items()})
     frames = _frames(value)
     if frames:
-        frames = [_text_columns(frame, name) for frame in frames]
+        frames = [_named_columns(frame, name) for frame in frames]
         columns = {column: frames[0][column].to_numpy() for column in frames[0].columns}
         if key and key not in columns and key not in namespace:
             raise _no_column(key, list(columns))
         found = [_frame_pair(frame, name, label, drop=key) for frame in frames]
-        notes = (*notes, f"label: the column {found[0][1]!r}")
+        notes = (*notes, *found[0][1])
         return _pool(found[0][0], found[1][0] if len(found) == 2 else None, name=name, columns=columns, notes=notes)
     return _pool(*_pair(value, name, label), name=name, notes=notes)
 
@@ -102,7 +104,7 @@ def _frames(value: Any) -> list[Any]:
 def _pair(value: Any, name: str, label: str) -> tuple[Any, Any]:
     """Return (train, test or None) from one data set in any of the forms that a notebook holds."""
     if frames := _frames(value):
-        pairs = [_frame_pair(_text_columns(frame, name), name, label)[0] for frame in frames]
+        pairs = [_frame_pair(_named_columns(frame, name), name, label)[0] for frame in frames]
         return pairs[0], pairs[1] if len(pairs) == 2 else None
     if isinstance(value, tuple):
         if len(value) != 2:
@@ -110,11 +112,18 @@ def _pair(value: Any, name: str, label: str) -> tuple[Any, Any]:
                 f"--data {name!r} holds a tuple of {len(value)}", "write it as (x, y) or ((x, y), (x_test, y_test))"
             )
         train, test = value
-        if isinstance(train, tuple) and (test is None or isinstance(test, tuple)):
+        is_pair = isinstance(train, tuple) and not (
+            texts.holds_documents(train) and not texts.holds_documents(train[0])
+        )
+        if is_pair and (test is None or isinstance(test, tuple)):
             return train, test
+        if texts.holds_documents(train) and (test is None or texts.are_no_labels(test, len(train))):
+            return (train, None), None if test is None else (test, None)
         if _is_dataset(train) and (test is None or _is_dataset(test)):
             return train, test
         return value, None
+    if texts.holds_documents(value):
+        return (value, None), None
     if _is_dataset(value):
         return value, None
     raise DataError(
@@ -124,8 +133,8 @@ def _pair(value: Any, name: str, label: str) -> tuple[Any, Any]:
 
 
 def _pool(train: Any, test: Any, *, name: str, **more: Any) -> Source:
-    given = [(f"{name} (training rows)", train, True)]
-    given += [(f"{name} (test rows)", test, False)] if test is not None else []
+    given = [_given(f"{name} (training rows)", train, True, "")]
+    given += [_given(f"{name} (test rows)", test, False, "test ")] if test is not None else []
     found, classes = arrays.label_all(given)
     labels = {("", kind): y for kind, (_, y) in zip(("train", "test"), found, strict=False)}
     rows = [rows for rows, _ in found]
@@ -142,7 +151,9 @@ def _already_split(pairs: Mapping[str, tuple[Any, Any]]) -> Source:
         if rows is not None
     ]
     given = [
-        (party if kind == "train" else f"{party} (test rows)", pairs[party][_KINDS.index(kind)], kind == "train")
+        _given(party, pairs[party][0], True, f"{party} ")
+        if kind == "train"
+        else _given(f"{party} (test rows)", pairs[party][1], False, f"{party} test ")
         for party, kind in keys
     ]
     labelled, classes = arrays.label_all(given)
@@ -161,6 +172,12 @@ def _already_split(pairs: Mapping[str, tuple[Any, Any]]) -> Source:
     )
 
 
+def _given(where: str, rows: Any, trains: bool, prefix: str) -> tuple[str, Any, bool]:
+    """Return what `label_all` takes; text has become documents, whose tags begin with the prefix if they bring none."""
+    is_text = isinstance(rows, tuple) and len(rows) == 2 and texts.holds_documents(rows[0])
+    return where, texts.to_documents(rows, where, prefix) if is_text else rows, trains
+
+
 def _is_frame(value: Any) -> bool:
     return type(value).__name__ == "DataFrame" and hasattr(value, "to_numpy")
 
@@ -171,7 +188,7 @@ def _is_dataset(value: Any) -> bool:
     return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not is_column
 
 
-def _text_columns(frame: Any, name: str) -> Any:
+def _named_columns(frame: Any, name: str) -> Any:
     """Return a DataFrame whose columns can be named on the option line."""
     frame = frame.rename(columns=str)
     if not frame.columns.is_unique:
@@ -180,30 +197,40 @@ def _text_columns(frame: Any, name: str) -> Any:
     return frame
 
 
-def _frame_pair(frame: Any, name: str, label: str, drop: str = "") -> tuple[tuple[np.ndarray, np.ndarray], str]:
-    """Return ((x, y), label column) of a DataFrame: every other numeric column is a feature."""
+def _frame_pair(frame: Any, name: str, label: str, drop: str = "") -> tuple[tuple[Any, Any], list[str]]:
+    """Return ((x, y), notes) of a DataFrame: a column of text, or every numeric column, but for the label."""
     columns = list(frame.columns)
     chosen = label or next((c for c in _LABEL_COLUMNS if c in columns), "")
+    if (not label or chosen in columns) and (text := texts.text_column(frame, _without(columns, chosen, drop))):
+        labels = frame[chosen].to_numpy() if chosen else None
+        notes = [f"text: the column {text!r}", *([f"label: the column {chosen!r}"] if chosen else [])]
+        return (frame[text].tolist(), labels), notes
     if chosen not in columns:
         which = f"no column {chosen!r}" if chosen else "no column that is plainly the label"
         raise DataError(
             f"the DataFrame {name!r} has {which}",
             f"{nearest(chosen, columns)}add --label COLUMN; its columns are: {', '.join(columns)}",
         )
-    features = frame.drop(columns=[chosen, *([drop] if drop in columns else [])])
+    features = frame[_without(columns, chosen, drop)]
     words = [c for c in features.columns if features[c].dtype.kind not in "biuf"]
     if words:
         raise DataError(
             f"the DataFrame {name!r} has columns that are not numbers: {', '.join(words)}",
             "drop them or encode them first, with pandas.get_dummies say",
         )
-    return (features.to_numpy(dtype=np.float32), frame[chosen].to_numpy()), chosen
+    return (features.to_numpy(dtype=np.float32), frame[chosen].to_numpy()), [f"label: the column {chosen!r}"]
+
+
+def _without(columns: list[str], *left_out: str) -> list[str]:
+    return [column for column in columns if column not in left_out]
 
 
 def looks_like_data(name: str, value: Any) -> bool:
     """Return whether a variable holds something that can be divided among parties, judged by its type."""
     if name.startswith("_") or inspect.isclass(value) or inspect.ismodule(value):
         return False
+    if isinstance(value, list) and texts.holds_documents(value):
+        return True
     parts = list(value.values()) if isinstance(value, dict) else value
     if isinstance(parts, list | tuple) and 1 <= len(parts) <= 100:
         is_pair = isinstance(parts, tuple) and len(parts) == 2 and all(hasattr(part, "shape") for part in parts)

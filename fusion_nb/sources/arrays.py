@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import data
+from fusion_nb import data, documents
 from fusion_nb.errors import DataError
 
 
@@ -25,7 +25,7 @@ def label_all(given: Sequence[tuple[str, Any, bool]]) -> tuple[list[tuple[Any, n
             raise DataError(
                 f"the labels of {where} are of another form than those of {given[0][0]}", "give all one form"
             )
-        if not text:
+        if not text and not documents.are_unlabelled(y):
             _check_numbers(y, f"{where}: y")
     names: tuple[str, ...] = ()
     if is_text[0]:
@@ -58,7 +58,8 @@ def to_arrays(rows: Any, where: str) -> Any:
         raise DataError(
             f"{where}: {np.size(x, 0) if x.ndim else 'no'} rows but {y.size} labels", "give one label for each"
         )
-    _check_numbers(x, f"{where}: x")
+    if not documents.are((x, y)):
+        _check_numbers(x, f"{where}: x")
     return x, y
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -15,9 +16,15 @@ from fusion_nb.errors import DataError, NameNotFoundError, nearest
 
 
 def find(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Return the class that a handler's name stands for: in the notebook, registered, or `module:Class`."""
+    """Return the class that a handler's name stands for: in the notebook, registered, or `module:Class`.
+
+    A registered one may have options: `20_newsgroup:quotes=no`.
+    """
     if inspect.isclass(namespace.get(name)):
         return namespace[name]
+    if name.partition(":")[0] in registry.names("datasets"):
+        implementation, options = registry.bind("datasets", name)
+        return functools.partial(implementation, **options) if options else implementation
     module, colon, attribute = name.rpartition(":")
     if not colon:
         return registry.get("datasets", name)
@@ -32,29 +39,28 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
 
 def read(handler: Any, path: str) -> tuple[Any, Any]:
     """Return the (train, test or None) that a handler reads, each a pair (x, y). `path` may be empty."""
+    name = getattr(handler, "__name__", "") or handler.func.__name__
     parameters = [
         p
         for p in inspect.signature(handler).parameters.values()
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     if parameters and not path and parameters[0].default is parameters[0].empty:
-        raise DataError(f"the data handler {handler.__name__} needs a file", "give its path with --data")
+        raise DataError(f"the data handler {name} needs a file", "give its path with --data")
     if parameters and parameters[0].name == "data_config":
         # The constructor of IBM's handlers: a dictionary that says where the file is.
         made = handler({"npz_file": path, "txt_file": path})
     else:
         made = handler(path) if parameters and path else handler()
     if not callable(getattr(made, "get_data", None)):
-        raise DataError(
-            f"the data handler {handler.__name__} has no get_data()", "it returns ((x, y), (x_test, y_test))"
-        )
+        raise DataError(f"the data handler {name} has no get_data()", "it returns ((x, y), (x_test, y_test))")
     found = made.get_data()
     pairs = found if isinstance(found, tuple) else ()
     if len(pairs) != 2 or not all(
         pair is None or (isinstance(pair, tuple | list) and len(pair) == 2) for pair in pairs
     ):
         raise DataError(
-            f"{handler.__name__}.get_data() did not return two pairs",
+            f"{name}.get_data() did not return two pairs",
             "return ((x_train, y_train), (x_test, y_test)); the second may be None",
         )
     train, test = (None if pair is None else tuple(pair) for pair in pairs)

@@ -1,0 +1,176 @@
+"""Data handlers of text: classes whose `get_data()` returns `((texts, labels), (test texts, test labels))`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fusion_nb.datasets import in_folder
+from fusion_nb.documents import Document, words_of
+from fusion_nb.errors import DataError, missing_extra
+from fusion_nb.registry import Opt
+
+Texts = tuple[list[Any], list[str] | None]
+
+#: Lines that quote another message, or say who wrote it.
+_QUOTE = re.compile(r"(writes in|writes:|wrote:|says:|said:|^In article|^Quoted from|^\||^>)")
+
+
+class Newsgroups:
+    """20 newsgroups, "bydate": 11,314 messages to train and 7,532 to test, each with the group that it was posted to.
+
+    The file is `.jsonl` or `.jsonl.gz` with one message a line: text, label, split ("train" or "test") and, if it has
+    headers, body_start. Read from `path`, or `$FUSION_NB_DATA/20newsgroups.jsonl.gz`, or by scikit-learn's loader,
+    which downloads it once. Messages that are empty after what is dropped are left out.
+    Source: Lang, "NewsWeeder: Learning to Filter Netnews", ICML 1995; the version by date is Rennie's.
+    """
+
+    def __init__(
+        self,
+        path: str = "",
+        *,
+        headers: Annotated[bool, Opt("keep the header lines, one of which is the label")] = False,
+        quotes: Annotated[bool, Opt("keep lines that quote another message")] = True,
+        signatures: Annotated[bool, Opt("keep the last block of a message, where it looks like a signature")] = True,
+    ) -> None:
+        self.path = path
+        self._headers, self._quotes, self._signatures = headers, quotes, signatures
+
+    def get_data(self) -> tuple[Texts, Texts]:
+        """Return the messages to train on and those to test on. Raises DataError for another kind of file."""
+        path = self.path or in_folder("20newsgroups.jsonl.gz")
+        messages = _lines(path) if path else self._download()
+        found: dict[str, tuple[list[Any], list[str]]] = {"train": ([], []), "test": ([], [])}
+        for number, message in enumerate(messages):
+            if not {"text", "label", "split"} <= message.keys() or message["split"] not in found:
+                raise DataError(
+                    f"{path}: line {number + 1} is no message of 20 newsgroups",
+                    "each line has text, label, and split: train or test",
+                )
+            if text := self._stripped(message):
+                texts, labels = found[message["split"]]
+                texts.append(text)
+                labels.append(message["label"])
+        return found["train"], found["test"]
+
+    def _stripped(self, message: dict[str, Any]) -> str:
+        text: str = message["text"]
+        if not self._headers:
+            text = text[message["body_start"] :] if "body_start" in message else text.partition("\n\n")[2]
+        if not self._quotes:
+            text = "\n".join(line for line in text.split("\n") if not _QUOTE.search(line))
+        if not self._signatures:
+            text = _without_signature(text)
+        return text if re.search(r"[^\W\d_]{2,15}", text) else ""
+
+    def _download(self) -> Iterator[dict[str, Any]]:
+        try:
+            from sklearn.datasets import fetch_20newsgroups
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "the data set '20_newsgroup'") from error
+        for split in ("train", "test"):
+            try:
+                fetched = fetch_20newsgroups(subset=split)
+            except Exception as error:  # what scikit-learn's loader raises without a network
+                raise DataError(
+                    f"20 newsgroups could not be downloaded ({type(error).__name__})",
+                    "set FUSION_NB_DATA to a folder that holds 20newsgroups.jsonl.gz",
+                ) from error
+            for text, label in zip(fetched.data, fetched.target, strict=True):
+                yield {"text": text, "label": fetched.target_names[label], "split": split}
+
+
+class Wikipedia:
+    """Wikipedia articles, each tagged with its title: a `.jsonl` or `.jsonl.gz` file, or a MediaWiki dump (`.xml.bz2`).
+
+    A line of `.jsonl` has title and text, and may have source, which becomes the label. A dump is streamed through
+    gensim's reader: articles alone, without markup. Read from `path`, or `$FUSION_NB_DATA/wikipedia_sample.jsonl.gz`.
+    """
+
+    def __init__(
+        self,
+        path: str = "",
+        *,
+        limit: Annotated[int, Opt("read at most so many articles; 0: all", ge=0)] = 0,
+    ) -> None:
+        self.path = path
+        self._limit = limit
+
+    def get_data(self) -> tuple[Texts, None]:
+        """Return the articles; there is no test set. Raises DataError for another kind of file, or none."""
+        path = self.path or in_folder("wikipedia_sample.jsonl.gz")
+        if not path:
+            hint = "write --data-handler wikipedia --data dump.xml.bz2 (or .jsonl.gz)"
+            raise DataError("the data set 'wikipedia' needs a file", hint)
+        articles: list[Document] = []
+        labels: list[str] = []
+        titles: dict[str, int] = {}
+        for title, label, text in _dump(Path(path)) if ".xml" in Path(path).name else _articles(path):
+            words = words_of(text)
+            if not words:
+                continue
+            titles[title] = titles.get(title, 0) + 1
+            tag = title if titles[title] == 1 else f"{title} ({titles[title]})"
+            articles.append(Document(words, (tag,)))
+            labels.append(label)
+            if len(articles) == self._limit:
+                break
+        return (articles, labels if all(labels) else None), None
+
+
+def _articles(path: str) -> Iterator[tuple[str, str, str]]:
+    for number, article in enumerate(_lines(path)):
+        if not {"title", "text"} <= article.keys():
+            raise DataError(f"{path}: line {number + 1} is no article", "each line has title and text")
+        yield str(article["title"]), str(article.get("source", "")), str(article["text"])
+
+
+def _dump(path: Path) -> Iterator[tuple[str, str, str]]:
+    import bz2
+
+    try:
+        from gensim.corpora.wikicorpus import extract_pages, filter_wiki
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "reading a MediaWiki dump") from error
+    try:
+        with bz2.open(path, "rb") if path.suffix == ".bz2" else path.open("rb") as file:
+            for title, text, _ in extract_pages(file, filter_namespaces=("0",)):
+                if not text.lstrip()[:9].upper().startswith("#REDIRECT"):
+                    yield title, "", filter_wiki(text)
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
+    except (OSError, EOFError, SyntaxError) as error:  # SyntaxError is what XML's parser raises
+        raise DataError(f"{path} can't be read as a MediaWiki dump ({error})", "is it complete?") from None
+
+
+def _lines(path: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file with one JSON object a line. Raises DataError for another kind of file."""
+    opened = gzip.open if path.endswith(".gz") else open
+    done = 0
+    try:
+        with opened(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                found = json.loads(line)
+                if not isinstance(found, dict):
+                    raise DataError(f"{path}: line {done + 1} is no JSON object", "write one a line: {...}")
+                yield found
+                done += 1
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        hint = "it has one JSON object a line, and .gz where it is packed"
+        raise DataError(f"{path} can't be read after line {done} ({type(error).__name__}: {error})", hint) from None
+
+
+def _without_signature(text: str) -> str:
+    """Return a message without its last block, if a blank or dashed line sets it off and it isn't the only one."""
+    lines = text.strip().split("\n")
+    for number in range(len(lines) - 1, 0, -1):
+        if not lines[number].strip().strip("-"):
+            return "\n".join(lines[:number])
+    return text

@@ -1,0 +1,74 @@
+"""Rows that are text: a document is its words and the tags that its vector goes by.
+
+A data set of documents is a pair `(x, y)` like any other: x is an array of Documents, y their labels, or NaN for every
+row where there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fusion_nb.errors import DataError, missing_extra
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The words of a text in order, and its tags: most often one, which no other document has."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of a text, as gensim's `simple_preprocess` finds them: lower case, 2 to 15 letters each.
+
+    Raises MissingExtraError where gensim is not installed.
+    """
+    try:
+        from gensim.utils import simple_preprocess
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "reading text") from error
+    return tuple(simple_preprocess(text))
+
+
+def array(documents: Sequence[Document]) -> np.ndarray:
+    """Return documents as rows that can be divided among parties."""
+    rows = np.empty(len(documents), dtype=object)
+    rows[:] = documents
+    return rows
+
+
+def are(data: Any) -> bool:
+    """Return whether the rows of a data set are documents."""
+    return isinstance(data, tuple) and len(data[0]) > 0 and isinstance(data[0][0], Document)
+
+
+def no_labels(count: int) -> np.ndarray:
+    """Return the labels of documents that have none."""
+    return np.full(count, np.nan)
+
+
+def are_unlabelled(y: np.ndarray) -> bool:
+    """Return whether these are the labels of documents that have none."""
+    return bool(np.issubdtype(y.dtype, np.floating) and np.isnan(y).all())
+
+
+def tags(documents: Iterable[Document]) -> list[str]:
+    """Return the tags of documents in the order in which they first appear."""
+    return list(dict.fromkeys(tag for document in documents for tag in document.tags))
+
+
+def check_tags(parties: Mapping[str, Iterable[Document]]) -> None:
+    """Raise DataError where two parties have the same tag: a document's vector belongs to one party alone."""
+    owner: dict[str, str] = {}
+    for party, documents in parties.items():
+        for tag in tags(documents):
+            if owner.setdefault(tag, party) != party:
+                raise DataError(
+                    f"the tag {tag!r} is at {owner[tag]} and at {party}, and a document's vector belongs to one party",
+                    "give every document a tag of its own; a topic is a label: (documents, labels)",
+                )

@@ -1,0 +1,82 @@
+"""Training and inference of one document at a time, through gensim's own compiled functions.
+
+`Doc2Vec.train` runs threads that can't be stopped between two documents, and has one schedule for each call; these
+functions are what it calls itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from gensim import matutils
+from gensim.models.doc2vec import Doc2Vec, train_document_dbow, train_document_dm, train_document_dm_concat
+
+from fusion_nb.documents import Document
+
+
+class Trainer:
+    """Trains documents on a model, with work space that is allocated once."""
+
+    def __init__(self, model: Doc2Vec) -> None:
+        self.model = model
+        self._work, self._neurons = (matutils.zeros_aligned(model.layer1_size, dtype=np.float32) for _ in range(2))
+        self._free = np.ones(1, dtype=np.float32)  # no document vector is held fast
+
+    def train(self, words: Sequence[str], rows: Sequence[int], alpha: float, vectors: np.ndarray) -> None:
+        """Move the document vectors in `rows`, and the model, by one pass over a document's words."""
+        self._step(words, rows, alpha, vectors, learn=True)
+
+    def _step(self, words: Sequence[str], rows: Sequence[int], alpha: float, vectors: np.ndarray, learn: bool) -> None:
+        model = self.model
+        options = {"doctag_vectors": vectors, "doctags_lockf": self._free, "learn_words": learn, "learn_hidden": learn}
+        words, rows = list(words), list(rows)
+        if model.sg:
+            train_words = bool(model.dbow_words) and learn
+            train_document_dbow(model, words, rows, alpha, self._work, train_words=train_words, **options)
+            return
+        train = train_document_dm_concat if model.dm_concat else train_document_dm
+        train(model, words, rows, alpha, self._work, self._neurons, **options)
+
+    def infer(self, document: Document) -> np.ndarray:
+        """Return the vector of a document under the model, which stays as it is; the same in every process.
+
+        gensim's own `infer_vector` depends on the model's random state and on how Python hashes text.
+        """
+        model = self.model
+        random = random_of(document.words)
+        count = model.dm_tag_count if model.dm_concat else 1
+        vectors = first_vectors(random, count, model.vector_size)
+        theirs, model.random = model.random, random
+        try:
+            for alpha in np.linspace(model.alpha, model.min_alpha, model.epochs):
+                self._step(document.words, range(count), alpha, vectors, learn=False)
+        finally:
+            model.random = theirs
+        return np.asarray(vectors[0])
+
+    def infer_all(self, documents: Sequence[Document], gate: Callable[[], None] = lambda: None) -> np.ndarray:
+        """Return one vector for each document; `gate` is called between two."""
+        found = np.empty((len(documents), self.model.vector_size), dtype=np.float32)
+        for row, document in enumerate(documents):
+            gate()
+            found[row] = self.infer(document)
+        return found
+
+
+def random_of(words: Sequence[str]) -> np.random.RandomState:
+    """Return a random state that depends on the words alone (Python's hash of text differs between processes)."""
+    digest = hashlib.blake2b("\0".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return np.random.RandomState(np.frombuffer(digest, dtype="<u4"))
+
+
+def first_vectors(random: np.random.RandomState, count: int, size: int) -> np.ndarray:
+    """Return untrained vectors, as small as gensim makes them."""
+    return ((random.random_sample((count, size)) - 0.5) / size).astype(np.float32)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors of length 1."""
+    length: np.ndarray = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return vectors / length

@@ -1,0 +1,114 @@
+"""Round 0 of a Doc2Vec federation: parties count their words, and build from one dictionary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gensim.models.doc2vec import Doc2Vec
+
+from fusion_nb.documents import Document
+from fusion_nb.errors import ModelError
+from fusion_nb.types import Update
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What parties agree on before round 1, and what every one of them builds its model from.
+
+    counts: each word's count over all parties, from the most frequent on, equal counts by the alphabet
+    words:  the model's vocabulary in the order of its rows, after `min_count`
+    num_documents, num_words: of all parties together
+    """
+
+    counts: dict[str, int]
+    words: tuple[str, ...]
+    num_documents: int
+    num_words: int
+    notes: tuple[str, ...]
+
+
+def count(documents: Iterable[Document]) -> dict[str, int]:
+    """Return how often each word occurs at a party; all that a party ever says about its text."""
+    return dict(Counter(word for document in documents for word in document.words))
+
+
+def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreement:
+    """Add the parties' counts, drop words that fewer than `min_parties` have, and build the model's vocabulary.
+
+    Raises ModelError where `min_count` leaves no word.
+    """
+    counts: Counter[str] = Counter()
+    holders: Counter[str] = Counter()
+    for update in updates:
+        counts.update(update.extras["counts"])
+        holders.update(update.extras["counts"].keys())
+    total = sum(counts.values())
+    rare = [word for word, parties in holders.items() if parties < min_parties]
+    for word in rare:
+        del counts[word]
+    ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    num_documents = sum(update.num_examples for update in updates)
+    agreed = Agreement(ordered, (), num_documents, sum(ordered.values()), ())
+    if ordered and max(ordered.values()) >= model.min_count:
+        build(model, agreed)
+    if not len(model.wv):
+        line = f"no word is left of {len(holders)}: none occurs {model.min_count} times (min_count) over all parties"
+        if rare:
+            line += f" and at {min_parties} of them (min_parties)"
+        raise ModelError(line, "use a smaller min_count, or more documents")
+    kept = sum(ordered[word] for word in _own_words(model))
+    notes = [
+        f"vocabulary: {len(_own_words(model)):,} words that occur at least {model.min_count} times over all parties, "
+        f"{kept / total:.0%} of the text; parties sent word counts, and no document"
+    ]
+    if min_parties > 1:
+        notes.append(f"privacy: {len(rare):,} words that fewer than {min_parties} parties have are left out")
+    return Agreement(ordered, tuple(model.wv.index_to_key), num_documents, agreed.num_words, tuple(notes))
+
+
+def build(model: Doc2Vec, agreed: Agreement) -> None:
+    """Give a model the agreed vocabulary: its rows, sampling table and Huffman tree are the same for everybody.
+
+    Raises ModelError where its rows come out in another order than was agreed.
+    """
+    # gensim sorts by count and leaves equal counts in the opposite of the order in which it meets them.
+    model.build_vocab_from_freq(dict(reversed(agreed.counts.items())), corpus_count=agreed.num_documents)
+    model.corpus_total_words = agreed.num_words
+    model.raw_vocab.clear()
+    if agreed.words and tuple(model.wv.index_to_key) != agreed.words:
+        raise ModelError(
+            "this party's vocabulary came out in another order than was agreed", "use one version of gensim"
+        )
+
+
+def check_party(documents: Sequence[Document], model: Doc2Vec) -> None:
+    """Raise ModelError where a party has nothing to train on: no known word, or tags that dm_concat can't use."""
+    known = model.wv.key_to_index
+    if not any(word in known for document in documents for word in document.words):
+        raise ModelError(
+            f"none of the words in this party's {len(documents)} documents is in the agreed vocabulary",
+            "use a smaller min_count or min_parties, or leave this party out",
+        )
+    if model.dm_concat and (other := {len(d.tags) for d in documents} - {model.dm_tag_count}):
+        raise ModelError(
+            f"with dm_concat every document has {model.dm_tag_count} tags (dm_tag_count), and some have {min(other)}",
+            "use dm_concat=0, or give every document as many tags",
+        )
+
+
+def _own_words(model: Doc2Vec) -> list[str]:
+    """Return the vocabulary without gensim's padding word of dm_concat."""
+    return [word for word in model.wv.index_to_key if word != "\0"]
+
+
+def settings(model: Doc2Vec) -> dict[str, Any]:
+    """Return the hyper-parameters with which a Doc2Vec was made."""
+    names = (
+        *("vector_size", "alpha", "min_alpha", "window", "min_count", "max_final_vocab", "sample", "seed", "hs"),
+        *("negative", "ns_exponent", "dm_concat", "dm_tag_count", "dbow_words", "epochs", "shrink_windows"),
+    )
+    found = {name: getattr(model, name) for name in names}
+    return found | {"dm": int(not model.sg), "workers": 1}
