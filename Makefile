@@ -35,6 +35,7 @@ notebooks: $(VENV)/test  ## both ways in which tutorials are run: output compare
 bench: $(VENV)/test  ## the figures of the benchmarks, measured on this machine
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.mnist
+	$(BIN)/python -m benchmarks.text
 
 screenshots: $(VENV)/test  ## take the pictures of README and tutorials anew
 	FUSION_NB_IMAGES=notebooks/images $(BIN)/pytest -m browser tests

@@ -31,14 +31,14 @@ BUILTIN: dict[str, dict[str, str]] = {
         "by_key": "fusion_nb.splits:by_key",
     },
     "datasets": {
-        "20_newsgroup": "fusion_nb.corpora:Newsgroups",
+        "20_newsgroup": "fusion_nb.datasets.corpora:Newsgroups",
         "cifar10_keras": "fusion_nb.datasets:Cifar10Keras",
         "digits": "fusion_nb.datasets:Digits",
         "mnist": "fusion_nb.datasets:Mnist",
         "mnist_keras": "fusion_nb.datasets:MnistKeras",
         "mnist_pytorch": "fusion_nb.datasets:Mnist",
         "npz": "fusion_nb.datasets:Npz",
-        "wikipedia": "fusion_nb.corpora:Wikipedia",
+        "wikipedia": "fusion_nb.datasets.corpora:Wikipedia",
     },
     "models": {
         "doc2vec": "fusion_nb.models.doc2vec:Doc2VecModel",

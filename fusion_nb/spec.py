@@ -229,7 +229,7 @@ def _check_options(spec: RunSpec, model: models.Model) -> None:
         if name not in has and getattr(spec, name) != RunSpec.model_fields[name].default:
             listed = ", ".join(f"--{option.replace('_', '-')}" for option in _OF_MODEL if option in has)
             line = f"--{name.replace('_', '-')} {getattr(spec, name)}: a {model.kind} has no such option"
-            raise OptionError(line, f"leave it out; of this kind it has: {listed or 'none'}")
+            raise OptionError(line, f"leave it out; beside --lr and --epochs it has: {listed or 'none'}")
 
 
 def _check_rows(division: Division) -> None:

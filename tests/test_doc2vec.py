@@ -18,7 +18,7 @@ import pytest
 from gensim.models.doc2vec import Doc2Vec, TaggedDocument
 
 from fusion_nb import RunSpec, documents, federate, registry
-from fusion_nb.corpora import Newsgroups, Wikipedia
+from fusion_nb.datasets.corpora import Newsgroups, Wikipedia
 from fusion_nb.division import Division
 from fusion_nb.documents import Document
 from fusion_nb.errors import DataError, ExportError, FusionError, ModelError, OptionError, RunError, SplitError

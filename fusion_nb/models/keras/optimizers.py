@@ -10,12 +10,12 @@ import numpy as np
 from fusion_nb.models.optimizers import Optimizers
 
 _Optimizer = keras.optimizers.Optimizer
-# LossScaleOptimizer wraps another one, which text can't name.
+# These wrap others, which text can't name.
 _ALL = Optimizers(
     "Keras",
     keras.optimizers,
     _Optimizer,
-    frozenset({"LossScaleOptimizer"}),
+    frozenset({"LossScaleOptimizer", "MultiOptimizer"}),
     frozenset({"learning_rate", "name", "kwargs"}),
 )
 
