@@ -1,6 +1,7 @@
-"""The published MNIST set-ups, on `$FUSION_NB_DATA/mnist.npz`: `python -m benchmarks.mnist [cnn] [iid] [shards]`.
+"""The published MNIST set-ups, on `$FUSION_NB_DATA/mnist.npz`: `python -m benchmarks.mnist [CASE ...]`.
 
 cnn:    the CNN of PyTorch's MNIST example over 2 parties of 500 rows, beside each party alone; three seeds
+keras:  the same CNN in Keras over the same parties; and a network with BatchNormalization over 5 uneven parties
 iid:    the 2-layer network of McMahan et al. (AISTATS 2017) over 100 parties x 600 rows; rounds to 97 %
 shards: the same on their pathological split, where each party holds two digits
 `--quick` runs a small version of each in seconds.
@@ -64,6 +65,54 @@ def cnn(train: Arrays, test: Arrays, quick: bool) -> None:
         )
 
 
+def keras_models(train: Arrays, test: Arrays, quick: bool) -> None:
+    """Print the accuracy of the fused CNN in Keras for three seeds, and of a network with BatchNormalization."""
+    from fusion_nb.models.keras import KerasModel, keras
+
+    layers = keras.layers
+    rounds, epochs = (1, 1) if quick else (5, 3)
+    backend = keras.backend.backend()
+    print(f"keras: 2 parties x 500 rows, {rounds} rounds x {epochs} epochs, batch 32, Adadelta lr 1, on {backend}")
+    for seed in range(1 if quick else 3):
+        with KerasModel.seeded(seed):
+            model = keras.Sequential(
+                [
+                    *(layers.Input((28, 28, 1)), layers.Conv2D(32, 3, activation="relu")),
+                    *(layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2), layers.SpatialDropout2D(0.25)),
+                    *(layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dropout(0.5)),
+                    layers.Dense(10, activation="softmax"),
+                ]
+            )
+        rows = np.random.default_rng(seed).choice(len(train[0]), 1000, replace=False)
+        pool = ((train[0][rows], train[1][rows]), test)
+        options = {"optimizer": "Adadelta", "lr": 1.0, "holdout": 0.0, "seed": seed}
+        run = federate(model, pool, split="by_half", parties=2, rounds=rounds, epochs=epochs, **options)
+        print(f"  seed {seed}: fused {run.history['accuracy'][-1]:.4f}", flush=True)
+    with KerasModel.seeded(0):
+        model = keras.Sequential(
+            [
+                *(
+                    layers.Input((28, 28, 1)),
+                    layers.Conv2D(16, 3, strides=2),
+                    layers.BatchNormalization(momentum=0.9),
+                    layers.ReLU(),
+                ),
+                *(layers.Conv2D(32, 3, strides=2), layers.BatchNormalization(momentum=0.9), layers.ReLU()),
+                *(layers.Flatten(), layers.Dense(10)),
+            ]
+        )
+    rows = np.random.default_rng(0).choice(len(train[0]), 5000, replace=False)
+    options = {"split": "dirichlet:alpha=0.3", "parties": 5, "holdout": 0.0, "optimizer": "adam", "lr": 0.002}
+    run = federate(model, ((train[0][rows], train[1][rows]), test), rounds=2 if quick else 10, **options)
+    print(
+        f"  BatchNormalization, 5 parties, dirichlet 0.3, 5,000 rows: {_by_round(run.history['accuracy'])}", flush=True
+    )
+
+
+def _by_round(values: list[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
+
+
 def rounds_to_97(train: Arrays, test: Arrays, how: str, lr: float, published: int, quick: bool) -> None:
     """Print after how many rounds the 2NN over 100 parties first has a test accuracy of 97 %."""
     goal, most = (0.2, 3) if quick else (0.97, 1500)
@@ -91,7 +140,7 @@ def by_half(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> l
 def main(arguments: list[str] | None = None) -> None:
     """Run the cases that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", choices=["cnn", "iid", "shards", []])
+    parser.add_argument("cases", nargs="*", choices=["cnn", "keras", "iid", "shards", []])
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args(arguments)
     train, test = Mnist().get_data()
@@ -100,6 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
         train, test = (train[0][:1000], train[1][:1000]), (test[0][:500], test[1][:500])
     cases: dict[str, Callable[[], None]] = {
         "cnn": lambda: cnn(train, test, given.quick),
+        "keras": lambda: keras_models(train, test, given.quick),
         "iid": lambda: rounds_to_97(train, test, "iid", 0.1, 87, given.quick),
         "shards": lambda: rounds_to_97(train, test, "shards", 0.05, 664, given.quick),
     }
