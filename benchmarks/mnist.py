@@ -101,7 +101,7 @@ def keras_models(train: Arrays, test: Arrays, quick: bool) -> None:
                 *(layers.Flatten(), layers.Dense(10)),
             ]
         )
-    rows = np.random.default_rng(0).choice(len(train[0]), 5000, replace=False)
+    rows = np.random.default_rng(0).choice(len(train[0]), min(5000, len(train[0])), replace=False)
     options = {"split": "dirichlet:alpha=0.3", "parties": 5, "holdout": 0.0, "optimizer": "adam", "lr": 0.002}
     run = federate(model, ((train[0][rows], train[1][rows]), test), rounds=2 if quick else 10, **options)
     print(

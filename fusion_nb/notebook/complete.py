@@ -78,7 +78,7 @@ def _values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str
     if field == "device":
         return ["auto", "cpu", "cuda", "mps"]
     if field == "monitor":
-        return ["accuracy", "loss", "train_loss"]
+        return ["accuracy", "loss", "self_rank", "train_loss"]
     if field in ("optimizer", "loss"):
         return [word for adapter in base.loaded() for word in adapter.choices.get(field, ())]
     extra: Any = RunSpec.model_fields[field].json_schema_extra

@@ -41,9 +41,8 @@ def component(name: str) -> str:
             return (
                 f"{', '.join(o for o, other in options.names().items() if other == field)}\n  {options.meaning(field)}"
             )
-    for kind in registry.KINDS:
-        if name in registry.names(kind):
-            return _describe(kind, name, registry.get(kind, name))
+    if kinds := [kind for kind in registry.KINDS if name in registry.names(kind)]:
+        return "\n\n".join(_describe(kind, name, registry.get(kind, name)) for kind in kinds)
     known = [*options.COMMANDS, *(known for kind in registry.KINDS for known in registry.names(kind))]
     raise NameNotFoundError(f"there is no help on {name!r}", f"{nearest(name, known)}%fusion list shows all names")
 
