@@ -47,7 +47,7 @@ class Driver:
         self._held = 0.0
         self._federation.clock = lambda: time.perf_counter() - self._held
         self._target = num_rounds
-        self._federation.extend(num_rounds, after=0)
+        self._federation.schedule.extend(num_rounds)
         self._early = list(early)
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -126,7 +126,7 @@ class Driver:
                     if self.reason and self.error is None:  # early stopping ended it, and more is wanted all the same
                         self._early = []
                     self._target = max(self._target, len(self.records) + 1)
-                    self._federation.extend(self._target, after=len(self.records))
+                    self._federation.schedule.extend(self._target, after=len(self.records))
                     self._launch(one_round=True)
                     break
             self._join(None)
@@ -148,13 +148,13 @@ class Driver:
             with self._lock:
                 if self._training and not self._stop.is_set():
                     self._early, self.reason = [], ""
-                    self._federation.extend(self._target + rounds, after=self._target)
+                    self._federation.schedule.extend(self._target + rounds, after=self._target)
                     self._target += rounds
                     return self
                 if self._at_rest():
                     self._early = []
                     self._target = len(self.records) + rounds
-                    self._federation.extend(self._target, after=len(self.records))
+                    self._federation.schedule.extend(self._target, after=len(self.records))
                     return self._launch()
             # It is ending. Whoever asked for the same meanwhile may have launched it again: look once more.
             self._join(None)

@@ -29,7 +29,7 @@ def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwr
                 f"no format is called {format!r}", f"{nearest(format, known)}there are: {', '.join(known)}"
             )
     folder = Path(path).expanduser()
-    if folder.suffix in {".pt", ".pth", ".safetensors", ".onnx", ".pt2", ".keras", ".h5"}:
+    if folder.suffix in {".pt", ".pth", ".safetensors", ".onnx", ".pt2", ".keras", ".h5", ".doc2vec", ".d2v"}:
         raise ExportError(
             f"{path!r} is a file name, and an export is a folder: the model with its card beside it",
             f"use export({str(folder.with_suffix(''))!r}); the formats are: {', '.join(known)}",

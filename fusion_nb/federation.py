@@ -15,7 +15,8 @@ from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
 from fusion_nb.errors import DivergedError, OptionError, PartyError
 from fusion_nb.history import History
-from fusion_nb.types import Engine, Failure, Fusion, Metrics, Reply, RoundRecord, Unchanged, Update, Weights
+from fusion_nb.schedule import Schedule
+from fusion_nb.types import Engine, Failure, Fusion, Metrics, Reply, RoundRecord, Unchanged, Update, Verb, Weights
 
 #: Rounds between two measurements of what is costly to measure.
 _EXAMINE_EVERY = 5
@@ -32,7 +33,7 @@ class Federation:
     quorum:         share of a round's cohort that must answer for the round to count
     test:           the aggregator's own test set, or None
     evaluate_every: rounds between two measurements of the fused model; the last round is always measured
-    schedule:       for models whose learning rate falls: (after which round, over how many rounds) it falls, in order
+    schedule:       how the learning rate falls, for models whose rate does
     """
 
     parties: Sequence[Any]
@@ -45,7 +46,7 @@ class Federation:
     quorum: float = 1.0
     test: Any = None
     evaluate_every: int = 1
-    schedule: list[tuple[int, int]] = field(default_factory=list)
+    schedule: Schedule = field(default_factory=Schedule)
     gate: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.perf_counter
     history: History = field(default_factory=History)
@@ -60,9 +61,8 @@ class Federation:
     def __post_init__(self) -> None:
         if refused := set(self.fusion.local) - self.model.supports:
             raise OptionError(
-                f"the fusion asks every party for {', '.join(sorted(refused))}, "
-                f"which a {type(self.model).__name__} can't honour",
-                f"use another fusion; this model honours: {', '.join(sorted(self.model.supports)) or 'none'}",
+                f"the fusion asks every party for {', '.join(sorted(refused))}, which a {self.model.kind} can't do",
+                f"use another fusion, such as {self.model.defaults['fusion']}",
             )
         self.initial = self.weights or self.model.get_weights()
 
@@ -84,11 +84,19 @@ class Federation:
         """Bring all parties to the same model before round 1 (round 0)."""
         if hasattr(self.model, "agree"):
             everyone = [party.id for party in self.parties]
-            collected = list(_Answers(self.engine.run("collect", everyone), self.quorum, everyone, 0))
-            agreed = self.model.agree(collected)
-            list(_Answers(self.engine.run("prepare", everyone, agreed=agreed), 1.0, everyone, 0))
+            # Everybody must answer: who is away now could take no part in any round.
+            collected = self._ask("collect", everyone)
+            self._ask("prepare", everyone, agreed=self.model.agree(collected))
         self.initial = self.weights = self.model.get_weights()
         self.state = self.fusion.init(self.weights)
+
+    def _ask(self, verb: Verb, everyone: Sequence[str], **orders: Any) -> list[Update]:
+        """Return all parties' answers in round 0. Raises what the first that fails raised, and keeps it in `failed`."""
+        answers = _Answers(self.engine.run(verb, everyone, **orders), 1.0, everyone, 0)
+        try:
+            return list(answers)
+        finally:
+            self.failed = tuple(answers.failures)
 
     def cohort(self, round: int) -> tuple[str, ...]:
         """Return the parties that train in a round, in party order: a function of seed and round alone."""
@@ -110,23 +118,13 @@ class Federation:
         while len(self.history) < last:
             yield self._step(is_last=len(self.history) + 1 == last)
 
-    def progress(self, round: int) -> tuple[float, float]:
-        """Return where a round begins and ends on the fall of the learning rate that it belongs to, from 0 to 1."""
-        after, length = next((part for part in self.schedule[::-1] if part[0] < round), (0, round))
-        return min(1.0, (round - 1 - after) / length), min(1.0, (round - after) / length)
-
-    def extend(self, last: int, after: int) -> None:
-        """Plan rounds up to `last`: those beyond the schedule get a fall of their own, after round `after`."""
-        if last > sum(self.schedule[-1] if self.schedule else (0, 0)):
-            self.schedule.append((after, last - after))
-
     def _step(self, is_last: bool) -> RoundRecord:
         started = self.clock()
         number = len(self.history) + 1
         cohort = self.cohort(number)
         local = self.orders | dict(self.fusion.local)
         if self.model.is_scheduled:
-            local["progress"] = self.progress(number)
+            local["progress"] = self.schedule.progress(number)
         replies = self.engine.run("fit", cohort, weights=self.weights, seed=self.seed, round=number, local=local)
         answers = _Answers(replies, self.quorum, cohort, number, like=self.weights)
         try:
@@ -185,7 +183,9 @@ class Federation:
             self.model.set_weights(weights)
             found |= self.model.evaluate(self.test) | (self.model.examine(self.test) if examine else {})
         else:
-            found = {name: answers.mean(name) for name in self.model.metrics if name not in found} | found
+            # Without any test row, what is watched on training rows is all there is.
+            sizes = None if any(party.num_test for party in self.parties) else trained
+            found = {name: answers.mean(name, sizes) for name in self.model.metrics if name not in found} | found
         unmeasured = {name for name in self.model.examined if math.isnan(found.get(name, math.nan))}
         return {name: value for name, value in found.items() if name not in unmeasured}
 
@@ -251,7 +251,8 @@ class _Answers:
         if len(self.failures) <= self._allowed_failures:
             return
         if last.exception is not None:
-            note = f"(raised by {last.party} in round {self._round}; the last whole round is kept)"
+            what = f"in round {self._round}; the last whole round is kept" if self._round else "before round 1"
+            note = f"(raised by {last.party} {what})"
             if not isinstance(last.exception, PartyError):
                 last.exception.add_note(note)
             raise last.exception

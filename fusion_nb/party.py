@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb import data, seeds
+from fusion_nb import weights as arithmetic
 from fusion_nb.errors import DivergedError, Stopped
 from fusion_nb.types import Failure, Metrics, Reply, Update, Verb, Weights
 
@@ -71,23 +72,24 @@ class Party:
         """
         if round != self._round:
             self._round, self._before = round, self.state
-        state = dict(self._before)
+        self.state, state = self._before, dict(self._before)
         model.set_weights(weights)
         fitted = model.fit(self.train, seed=seeds.number(seed, "fit", round, self.id), state=state, **local)
         self._check("training", fitted["loss"], round)
-        self.state = state
         metrics = {f"train_{name}": value for name, value in fitted.items()}
         if self.num_test:
             measured = model.evaluate(self.test)
             self._check("test", measured["loss"], round)
             metrics |= {f"local_{name}": value for name, value in measured.items()}
-        return Update(self.id, model.get_weights(), self.num_examples, metrics)
+        trained: Weights = model.get_weights()
+        if not arithmetic.misfit(trained, weights):  # else the aggregator refuses them, and what led there is no use
+            self.state = state
+        return Update(self.id, trained, self.num_examples, metrics)
 
     def evaluate(self, model: Any, *, weights: Weights, examine: bool = False) -> Update:
         """Measure the given weights on its own test rows, and watch what they make of its own training rows.
 
-        examine: measure what is costly too. `num_examples` is how many test rows there are; where there are none, what
-        was watched rests on the training rows.
+        examine: measure what is costly too. `num_examples` is how many test rows there are.
         """
         metrics: Metrics = {}
         if self.num_test or model.watched:
@@ -97,8 +99,7 @@ class Party:
         if self.num_test:
             metrics |= model.evaluate(self.test)
             metrics |= model.examine(self.test) if examine else {}
-        rested_on = self.num_test or (self.num_examples if model.watched else 0)
-        return Update(self.id, {}, rested_on, metrics)
+        return Update(self.id, {}, self.num_test, metrics)
 
     def _check(self, which: str, loss: float, round: int) -> None:
         if not math.isfinite(loss):

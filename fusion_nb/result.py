@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb import charts
+from fusion_nb.errors import NameNotFoundError, nearest
 from fusion_nb.history import History, better
 from fusion_nb.types import Metrics
 
@@ -52,7 +53,16 @@ class PartyReport:
 
 
 class Parties(list[PartyReport]):
-    """The parties' reports in order; also a table."""
+    """The parties' reports in order, also by name: `run.parties["party 1"]`; also a table."""
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        found = {party.id: party for party in self}
+        if key not in found:
+            names = ", ".join(found)
+            raise NameNotFoundError(f"no party is called {key!r}", f"{nearest(key, found)}there are: {names}")
+        return found[key]
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with one row for each party."""

@@ -16,7 +16,7 @@ from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.history import History
 from fusion_nb.party import Party
 from fusion_nb.result import Parties, PartyReport, Result, Similar, Text
-from fusion_nb.spec import RunSpec, build, divide
+from fusion_nb.spec import RunSpec, absent_options, build, divide
 from fusion_nb.stopping import Patience, Until
 from fusion_nb.types import Failure, Weights
 
@@ -60,16 +60,16 @@ class Run(Driver):
         self._label_counts = self._division.label_counts(with_test=False) if has_classes else {}
         self._best_weights = federation.weights
         self._digest: tuple[Weights, str] = ({}, "")
-        self._native: tuple[int, Any] = (-1, None)
+        self._native: tuple[Weights | None, Any] = (None, None)
         self._neighbours: tuple[int, Any] = (-1, None)
 
     @property
     def spec(self) -> RunSpec:
         """The options that repeat the run as it is planned now; `more` and `step` add to its rounds."""
         overridden: dict[str, Any] = {} if self._early else {"until": "", "patience": 0}
-        falls = self._federation.schedule
-        if self._federation.model.is_scheduled and falls != [(0, self._target)]:
-            overridden["schedule"] = ",".join(f"{after}+{length}" for after, length in falls)
+        schedule = str(self._federation.schedule)
+        if self._federation.model.is_scheduled and schedule != f"0+{self._target}":
+            overridden["schedule"] = schedule
         return self._spec.model_copy(update={"rounds": self._target, **overridden})
 
     @property
@@ -106,8 +106,9 @@ class Run(Driver):
         The same object until there are further rounds; what is done to it changes no round and no export.
         """
         self._settle()
-        if self._native[0] != len(self.records):
-            self._native = (len(self.records), self._federation.model.native(self._weights()))
+        weights = self._weights()
+        if self._native[0] is not weights:
+            self._native = (weights, self._federation.model.native(weights))
         return self._native[1]
 
     @property
@@ -127,11 +128,14 @@ class Run(Driver):
         self._settle()
         return self._parties()
 
-    def similar(self, text: str, topn: int = 10) -> Similar:
-        """Return the documents of all parties that are nearest to a text, by tag and party, and no party's text.
+    def similar(self, text: str | Sequence[str], topn: int = 10) -> Similar:
+        """Return the documents that parties trained on nearest to a text or its words, by tag and party, never by text.
 
         Raises RunError for a model that has no vectors of documents, or before the first whole round.
         """
+        is_words = isinstance(text, list | tuple) and all(isinstance(word, str) for word in text)
+        if not (isinstance(text, str) or is_words) or topn < 1:
+            raise OptionError(f"similar({text!r}, topn={topn}) is not allowed", "give a text, and topn >= 1")
         self._settle()
         model = self._federation.model
         if model.takes != "documents":
@@ -179,7 +183,7 @@ class Run(Driver):
         best = history.best(self.monitor)
         return Result(
             name=self.name,
-            spec=self.spec.model_dump(exclude_none=True),
+            spec=self.spec.model_dump(exclude_none=True, exclude=absent_options(self._federation.model)),
             chosen=self._chosen(),
             cell=self.spec.to_cell(),
             status=self.status,
@@ -212,7 +216,8 @@ class Run(Driver):
         model, orders = self._federation.model, self._federation.orders
         chosen = {"fusion": self._spec.fusion or model.defaults["fusion"], "lr": orders["lr"]}
         if "optimizer" in model.orders and not self._spec.optimizer:
-            chosen["optimizer"] = str(getattr(orders["optimizer"], "name", orders["optimizer"]))
+            given = orders["optimizer"]
+            chosen["optimizer"] = given if isinstance(given, str) else type(given).__name__.lower()
         return chosen
 
     def _keep(self, history: History) -> None:

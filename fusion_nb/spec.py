@@ -16,6 +16,7 @@ from fusion_nb.division import Division
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.federation import Federation
 from fusion_nb.models import base as models
+from fusion_nb.schedule import Schedule
 from fusion_nb.stopping import Until
 
 
@@ -36,7 +37,7 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = _option("model", "variable that holds the model, or a .pt or .keras file")
+    model: str = _option("model", "variable that holds the model, or a .pt, .keras or .doc2vec file")
     data: str = _option("digits", "variable, data set, .npz file, or several files", choices="datasets")
     data_handler: str = _option("", "class with get_data() that reads the data", choices="datasets")
     label: str = _option("", "column of a DataFrame that holds the label")
@@ -65,7 +66,7 @@ class RunSpec(BaseModel):
     quorum: float = _option(1.0, "share of a round's parties that must answer", gt=0, le=1)
     until: str = _option("", 'stop early: "accuracy >= 0.95"')
     patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
-    monitor: str = _option("", "metric that decides best and patience (default: accuracy, or loss)")
+    monitor: str = _option("", "metric that decides best and patience (default: accuracy, self_rank, or loss)")
     evaluate_every: int = _option(1, "rounds between two evaluations", ge=1)
     seed: int = _option(
         0, "fixes split, cohorts, batches and, for a model built in the cell, its first weights", ge=0, le=2**63 - 1
@@ -175,6 +176,11 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     engine = registry.create("engines", spec.engine)
     native = models.find(spec.model, namespace)
     division = division or divide(spec, namespace)
+    if spec.min_parties > len(division.parties):
+        raise OptionError(
+            f"--min-parties {spec.min_parties}, but there are {len(division.parties)}",
+            "no word would be left: use fewer",
+        )
     given = {name: getattr(spec, name) for name in _OF_MODEL} | {"loss": _or_variable(spec.loss, namespace)}
     model = models.wrap(native, spec.model, **given)
     _check_options(spec, model)
@@ -210,24 +216,22 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         quorum=spec.quorum,
         test=division.test,
         evaluate_every=spec.evaluate_every,
-        schedule=_schedule(spec.schedule),
+        schedule=Schedule.parse(spec.schedule),
     )
 
 
-def _schedule(text: str) -> list[tuple[int, int]]:
-    """Return the falls of the learning rate that text such as `0+10,10+5` stands for. Raises OptionError."""
-    parts = [part.partition("+") for part in filter(None, text.split(","))]
-    if not all(after.isdecimal() and length.isdecimal() and int(length) for after, _, length in parts):
-        raise OptionError(f"--schedule {text} is not allowed", "write after+rounds, several with commas: 0+10,10+5")
-    return [(int(after), int(length)) for after, _, length in parts]
+def absent_options(model: models.Model) -> set[str]:
+    """Return the options of a run that this kind of model does not have."""
+    has = model.orders | set(models.settings(type(model))) | ({"schedule"} if model.is_scheduled else set())
+    return set(_OF_MODEL) - has
 
 
 def _check_options(spec: RunSpec, model: models.Model) -> None:
     """Raise OptionError for an option that was given and that this kind of model does not have."""
-    has = model.orders | set(models.settings(type(model))) | ({"schedule"} if model.is_scheduled else set())
+    absent = absent_options(model)
     for name in _OF_MODEL:
-        if name not in has and getattr(spec, name) != RunSpec.model_fields[name].default:
-            listed = ", ".join(f"--{option.replace('_', '-')}" for option in _OF_MODEL if option in has)
+        if name in absent and getattr(spec, name) != RunSpec.model_fields[name].default:
+            listed = ", ".join(f"--{option.replace('_', '-')}" for option in _OF_MODEL if option not in absent)
             line = f"--{name.replace('_', '-')} {getattr(spec, name)}: a {model.kind} has no such option"
             raise OptionError(line, f"leave it out; beside --lr and --epochs it has: {listed or 'none'}")
 

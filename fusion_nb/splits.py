@@ -41,8 +41,9 @@ def dirichlet(
     """
     _need_one_label_each(labels, "dirichlet")
     if not np.issubdtype(labels.dtype, np.integer):
+        what = "there are no labels" if np.isnan(labels).all() else "these labels are measurements"
         raise SplitError(
-            "the split 'dirichlet' divides by class, and these labels are measurements",
+            f"the split 'dirichlet' divides by class, and {what}",
             "use iid, quantity, shards (by sorted label) or by_key",
         )
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "fusion_nb"
 RANKS = (
     ("types", "errors", "quiet"),
-    ("weights", "data", "documents", "history", "registry", "seeds", "cells"),
+    ("weights", "data", "documents", "history", "registry", "schedule", "seeds", "cells"),
     ("stopping", "party", "fusions", "models", "splits", "datasets", "sources", "engines"),
     ("federation", "division"),
     ("spec", "charts"),

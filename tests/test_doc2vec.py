@@ -77,6 +77,8 @@ class TestVocabulary:
     def test_counts_are_added_and_ordered(self) -> None:
         adapter, agreement = agreed([docs("b b a zoo", "a c"), docs("b c c d", prefix="x")])
         assert agreement.counts == {"b": 3, "c": 3, "a": 2, "d": 1, "zoo": 1}
+        _, frequent = agreed([docs("b b a zoo")], min_count=2)
+        assert frequent.counts == {"b": 2}, "no party learns of words that are not in the vocabulary"
         assert list(agreement.counts) == ["b", "c", "a", "d", "zoo"] == adapter.model.wv.index_to_key
         assert adapter.model.corpus_total_words == 10
         assert adapter.model.corpus_count == 3
@@ -219,11 +221,14 @@ class TestTheRule:
 
     def test_the_rate_falls_over_the_whole_run(self) -> None:
         federation = build(RunSpec(data="docs", parties=2), {"model": model(), "docs": TEXTS})
-        federation.extend(4, after=0)
-        assert [federation.progress(t) for t in (1, 2, 4)] == [(0, 0.25), (0.25, 0.5), (0.75, 1)]
-        federation.extend(6, after=4)
-        assert federation.progress(5) == (0, 0.5)
-        assert federation.progress(4) == (0.75, 1)
+        federation.schedule.extend(4, after=0)
+        assert [federation.schedule.progress(t) for t in (1, 2, 4)] == [(0, 0.25), (0.25, 0.5), (0.75, 1)]
+        planned = build(RunSpec(data="docs", parties=2, schedule="0+10"), {"model": model(), "docs": TEXTS})
+        planned.schedule.extend(20)
+        assert planned.schedule.falls == [(0, 10), (10, 10)]
+        federation.schedule.extend(6, after=4)
+        assert federation.schedule.progress(5) == (0, 0.5)
+        assert federation.schedule.progress(4) == (0.75, 1)
 
     def test_more_rounds_repeat_to_the_last_digit(self) -> None:
         options: dict[str, Any] = {"parties": 2, "rounds": 3}
@@ -291,6 +296,13 @@ class TestTraining:
         accuracy = run.history["accuracy"]
         assert accuracy[-1] > 0.8
         assert [not np.isnan(value) for value in accuracy] == [(t % 5 == 0) for t in range(1, 11)]
+
+    def test_rare_classes_do_not_end_a_run(self) -> None:
+        labels = [i // 2 for i in range(60)]
+        run = federate(model(), ((TEXTS, labels), (TEXTS[:12], labels[:12])), parties=3, rounds=1)
+        assert 0 <= run.history["accuracy"][-1] <= 1
+        both = np.stack([np.arange(60) % 2, np.arange(60) // 30], axis=1)
+        assert federate(model(), (TEXTS, both), parties=3, rounds=1).status == "finished"
 
     def test_without_two_documents_of_a_class_there_is_no_accuracy(self) -> None:
         assert measures.classified(np.ones((3, 2)), [0, 1, 2]) is None
@@ -379,6 +391,35 @@ class TestFiles:
         assert "\n" not in caught.value.message
         assert not Path("ran").exists()
 
+    def test_gensims_own_loader_is_not_let_near_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        trained = model()
+        trained.build_vocab([TaggedDocument(["a", "b"], ["t"])])
+        trained.__dict__["__scipys"] = ["extra"]  # gensim would unpickle evil.d2v.extra.npy
+        Path("evil.d2v").write_bytes(pickle.dumps(trained))
+        Path("evil.d2v.extra.npy").write_bytes(pickle.dumps(Hostile()))
+        files.load(Path("evil.d2v"))
+        assert not Path("ran").exists()
+
+    def test_no_file_makes_gensim_read_another(self, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text("secret words")
+
+        class Reader:
+            def __reduce__(self) -> Any:
+                return Doc2Vec, (None, str(tmp_path / "secret"))
+
+        (tmp_path / "evil.d2v").write_bytes(pickle.dumps(Reader()))
+        with pytest.raises(ModelError, match="can't be read"):
+            files.load(tmp_path / "evil.d2v")
+
+    def test_arrays_of_another_size_are_refused(self, tmp_path: Path) -> None:
+        trained = model()
+        trained.build_vocab([TaggedDocument(["a", "b"], ["t"])])
+        trained.syn1neg = trained.syn1neg[:1]
+        trained.save(str(tmp_path / "short.d2v"))
+        with pytest.raises(ModelError, match="syn1neg"):
+            files.load(tmp_path / "short.d2v")
+
     def test_a_damaged_file_is_refused_in_one_line(self, tmp_path: Path) -> None:
         path = tmp_path / "model.d2v"
         trained = model()
@@ -461,6 +502,8 @@ class TestReading:
             (["some text", None], "document 1 is NoneType, not text"),
             ([["a"], ["b", 3]], "document 1 is a list of other things, not text"),
             ([TaggedDocument(["a"], [])], "document 0 has no tag"),
+            ([TaggedDocument(["a"], "doc")], "document 0: its tags are 'doc', not a list"),
+            ([TaggedDocument(["a"], 5)], "document 0: its tags are 5, not a list"),
         ],
     )
     def test_what_is_no_text_is_refused_in_one_line(self, value: Any, message: str) -> None:
@@ -485,6 +528,9 @@ class TestRefusals:
             ({"device": "cuda"}, "a Doc2Vec has no such option"),
             ({"keep_optimizer": True}, "a Doc2Vec has no such option"),
             ({"schedule": "10"}, "write after+rounds"),
+            ({"schedule": "3+5"}, "the first fall begins after round 0"),
+            ({"schedule": "0+5,0+5"}, "the first fall begins after round 0"),
+            ({"min_parties": 9}, "--min-parties 9, but there are 4"),
             ({"monitor": "accuracy"}, "this run will have: train_loss, self_rank, loss"),
             ({"fusion": "doc2vec:eta=-1"}, "eta=-1 is not allowed"),
         ],

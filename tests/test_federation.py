@@ -171,7 +171,7 @@ class TestRounds:
 
             def fuse(self, weights: Any, updates: Any, state: Any) -> Any: ...
 
-        with pytest.raises(OptionError, match="asks every party for mu, which a TorchModel can't honour"):
+        with pytest.raises(OptionError, match="asks every party for mu, which a PyTorch model can't do"):
             run_of(rows, net(), fusion="Proximal")
 
 
@@ -780,6 +780,17 @@ class TestWhatPartiesKeep:
 
         assert torch.allclose(last(one_long), last(kept), atol=1e-6)
         assert not torch.allclose(last(one_long), last(fresh), atol=1e-3)
+
+    def test_a_party_that_fails_keeps_nothing_of_its_attempt(self, rows: Any) -> None:
+        party = Party("one", rows, rows)
+        model = Means()
+        sent = {"weights": model.get_weights(), "seed": 0, "local": {}}
+        model.fit = lambda data, state, **orders: state.update(tries=state.get("tries", 0) + 1) or {"loss": 1.0}  # type: ignore[method-assign]
+        party.fit(model, round=1, **sent)
+        model.evaluate = lambda data: {"loss": float("nan")}  # type: ignore[method-assign]
+        with pytest.raises(DivergedError):
+            party.fit(model, round=2, **sent)
+        assert party.state == {"tries": 1}
 
     def test_a_round_that_is_given_up_starts_again_from_the_same_state(self, rows: Any, net: Any) -> None:
         options = {"optimizer": "sgd:momentum=0.9", "keep_optimizer": True, "parties": 3}

@@ -47,7 +47,11 @@ class Newsgroups:
         messages = _lines(path) if path else self._download()
         found: dict[str, tuple[list[Any], list[str]]] = {"train": ([], []), "test": ([], [])}
         for number, message in enumerate(messages):
-            if not {"text", "label", "split"} <= message.keys() or message["split"] not in found:
+            kinds = {"text": str, "label": str, "split": str, "body_start": int}
+            is_whole = {"text", "label", "split"} <= message.keys()
+            if not is_whole or any(not isinstance(message.get(k, kind()), kind) for k, kind in kinds.items()):
+                message["split"] = ""
+            if message["split"] not in found:
                 raise DataError(
                     f"{path}: line {number + 1} is no message of 20 newsgroups",
                     "each line has text, label, and split: train or test",

@@ -178,6 +178,8 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
         if not path.is_file():
             raise ModelError(f"there is no file {name}", f"the current folder is {Path.cwd()}")
         return registry.get("models", _SUFFIXES[path.suffix]).load(path)
+    if path.exists():
+        raise ModelError(f"{name} is no kind of file that models are read from", f"those are: {', '.join(_SUFFIXES)}")
     there = [key for key, value in namespace.items() if not key.startswith("_") and framework_of(value)]
     raise NameNotFoundError(
         f"there is no variable {name!r} in this notebook",

@@ -128,7 +128,8 @@ def _pair(value: Any, name: str, label: str) -> tuple[Any, Any]:
         return value, None
     raise DataError(
         f"--data {name!r} is or holds {type(value).__name__} where rows with labels should be",
-        "give (x, y), ((x, y), (x_test, y_test)), a DataFrame or a Dataset; a list or dict of these means parties",
+        "give (x, y), ((x, y), (x_test, y_test)), a DataFrame, a Dataset, or for a Doc2Vec a list of texts; "
+        "a list or dict of these means parties",
     )
 
 

@@ -46,6 +46,8 @@ def to_documents(rows: tuple[Any, Any], where: str, prefix: str) -> tuple[np.nda
     Raises DataError, with the first culprit, for rows that are no text, or hold no word.
     """
     texts, labels = rows
+    if labels is not None and all(label is None for label in labels):
+        labels = None
     items = list(texts)
     made = [_document(item, f"{prefix}{number}", f"{where}: document {number}") for number, item in enumerate(items)]
     if empty := [number for number, document in enumerate(made) if not document.words]:
@@ -71,7 +73,11 @@ def text_column(frame: Any, features: Sequence[str]) -> str:
 def _document(item: Any, tag: str, where: str) -> Document:
     if isinstance(item, Document):
         return item
-    given = [str(tag) for tag in item.tags] if is_tagged(item) else [tag]
+    given = [tag]
+    if is_tagged(item):
+        if isinstance(item.tags, str) or not hasattr(item.tags, "__iter__"):
+            raise DataError(f"{where}: its tags are {item.tags!r}, not a list", "write TaggedDocument(words, [tag])")
+        given = [str(tag) for tag in item.tags]
     if not given:
         raise DataError(f"{where} has no tag", "give it one: TaggedDocument(words, [tag])")
     words = item.words if is_tagged(item) else item

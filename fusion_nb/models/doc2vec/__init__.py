@@ -77,7 +77,11 @@ class Doc2VecModel(Model):
         """Look at the hyper-parameters and at what there is to measure; the words are looked at in round 0."""
         if not self.model.negative and not self.model.hs:
             raise ModelError("this Doc2Vec has negative=0 and hs=0, so it can't be trained", "use negative=5, or hs=1")
-        notes = [f"lr: falls from {lr:g} to {self.model.min_alpha:g} over the run"]
+        start, end = self._rate(lr, 0.0), self._rate(lr, 1.0)
+        notes = [
+            f"lr: falls from {start:g} to {end:g} over the rounds, and anew over rounds that are added",
+            f"epochs: each round trains --epochs; those of the model ({self.model.epochs}) are for inferring vectors",
+        ]
         if self._had_vocabulary:
             notes.append("the model's own vocabulary and vectors are not used: parties agree on theirs and train anew")
         if is_classes(labels):
@@ -176,8 +180,8 @@ class Doc2VecModel(Model):
         positions = measures.sample(len(documents), _RANK_SAMPLE)
         inferred = Trainer(self.model).infer_all(documents[positions], self.gate)
         row = {tag: number for number, tag in enumerate(texts.tags(documents))}
-        first = np.array([row[document.tags[0]] for document in documents])
-        rank = measures.self_rank(vectors[first], inferred, positions)
+        rows = np.array([row[documents[position].tags[0]] for position in positions])
+        rank = measures.self_rank(vectors, inferred, rows)
         return {"self_rank": rank, "loss": self._loss_of_own(documents, vectors)}
 
     def examine(self, data: Any) -> Metrics:
@@ -232,7 +236,7 @@ class Doc2VecModel(Model):
         trainer = Trainer(self.native(weights))
 
         def find(text: str, count: int) -> list[_Neighbour]:
-            words = texts.words_of(text)
+            words = texts.words_of(text) if isinstance(text, str) else tuple(text)
             if not any(word in trainer.model.wv for word in words):
                 raise OptionError(f"no word of {text[:40]!r} is in the vocabulary", "use words that parties have")
             vector = trainer.infer(Document(words, ()))

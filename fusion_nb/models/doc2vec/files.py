@@ -6,15 +6,15 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gensim.models.doc2vec import Doc2Vec
+from gensim.models.keyedvectors import KeyedVectors
 
 from fusion_nb.errors import ExportError, ModelError
 
 FORMATS = {"gensim": "model.doc2vec", "word2vec": "words.txt"}
-#: All that gensim writes into the file of a Doc2Vec, and nothing that runs code of the file's choosing.
+#: What gensim writes into the file of a Doc2Vec beside its own two classes, and nothing that could run code.
 _ADMITTED = {
-    "gensim.models.doc2vec": {"Doc2Vec"},
-    "gensim.models.keyedvectors": {"KeyedVectors"},
     "gensim.utils": {"call_on_class_only"},
     "numpy": {"ndarray", "dtype", "float32", "float64", "int64", "uint32"},
     "numpy.core.multiarray": {"_reconstruct", "scalar"},
@@ -24,6 +24,8 @@ _ADMITTED = {
     "builtins": {"int", "hash"},
     "collections": {"defaultdict"},
 }
+#: Arrays that gensim may have put into files of their own, `model.doc2vec.syn1neg.npy` say.
+_ARRAYS = {"": ("syn1neg", "syn1"), "wv": ("vectors", "vectors_lockf"), "dv": ("vectors", "vectors_lockf")}
 
 
 def save(model: Doc2Vec, path: Path, format: str) -> None:
@@ -39,9 +41,32 @@ def save(model: Doc2Vec, path: Path, format: str) -> None:
     model.wv.save_word2vec_format(str(path))
 
 
+class _Stored:
+    """What stands in for gensim's objects while a file is read: it takes a state, and can do nothing."""
+
+    def __new__(cls) -> _Stored:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+
+class _StoredModel(_Stored):
+    """A Doc2Vec."""
+
+
+class _StoredVectors(_Stored):
+    """Its word vectors, or those of its documents."""
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Return a class or function that a Doc2Vec is made of; any other is refused by name."""
+        """Return what stands in for gensim's classes, or what arrays are made of; any other is refused by name."""
+        if (module, name) == ("gensim.models.doc2vec", "Doc2Vec"):
+            return _StoredModel
+        if (module, name) == ("gensim.models.keyedvectors", "KeyedVectors"):
+            return _StoredVectors
         if name in _ADMITTED.get(module, ()):
             return super().find_class(module, name)
         raise ModelError(
@@ -53,22 +78,55 @@ class _Unpickler(pickle.Unpickler):
 def load(path: Path) -> Doc2Vec:
     """Return the Doc2Vec in a file that gensim wrote; its large arrays may lie beside it, as gensim puts them.
 
-    Raises ModelError, naming what it holds, for a file with anything but classes of gensim's Doc2Vec and numpy arrays.
+    gensim's own loader would unpickle whatever the file names, so the state is read into inert objects, and arrays
+    without pickle. Raises ModelError, naming what it holds, for a file with anything but a Doc2Vec and numpy arrays.
     """
     try:
         with path.open("rb") as file:
             found = _Unpickler(file).load()
-        if isinstance(found, Doc2Vec):
-            compress, name_of = found._adapt_by_suffix(str(path))
-            found._load_specials(str(path), None, compress, name_of)
-            found.infer_vector(["a"], epochs=1)  # a model whose parts are missing passes the unpickler and fails later
+        if not isinstance(found, _StoredModel):
+            name = type(found).__name__
+            raise ModelError(f"it holds {name}, not a Doc2Vec", "save a Doc2Vec with model.save(path)")
+        return _revived(found, path)
     except ModelError as error:
         raise ModelError(f"{path} is refused: {error.message}", error.hint) from None
     except Exception as error:  # whatever a damaged or hostile file makes the unpickler raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:80]
-        raise ModelError(
-            f"{path} can't be read as a gensim model ({reason})", "is it complete? save it again"
-        ) from None
-    if not isinstance(found, Doc2Vec):
-        raise ModelError(f"{path} holds {type(found).__name__}, not a Doc2Vec", "save a Doc2Vec with model.save(path)")
-    return found
+        hint = "is it complete? save it again"
+        raise ModelError(f"{path} can't be read as a gensim model ({reason})", hint) from None
+
+
+def _revived(stored: _StoredModel, path: Path) -> Doc2Vec:
+    """Return a Doc2Vec with what was stored. Raises whatever a state that is none makes gensim raise."""
+    parts: dict[str, Any] = {"": stored, "wv": stored.__dict__["wv"], "dv": stored.__dict__["dv"]}
+    for part, names in _ARRAYS.items():
+        prefix = f"{path}.{part}." if part else f"{path}."
+        for name in names:
+            beside = Path(f"{prefix}{name}.npy")
+            if parts[part].__dict__.get(name) is None and beside.is_file():
+                parts[part].__dict__[name] = np.load(beside, allow_pickle=False)
+    model = Doc2Vec.__new__(Doc2Vec)
+    model.__dict__.update(stored.__dict__)
+    for part in ("wv", "dv"):
+        vectors = KeyedVectors.__new__(KeyedVectors)
+        vectors.__dict__.update(parts[part].__dict__)
+        setattr(model, part, vectors)
+    _check_arrays(model)
+    if model.negative:
+        model.make_cum_table()  # not stored, or not to be trusted
+    model.infer_vector(["a"], epochs=1)  # a model whose parts are missing fails here, and not in a run
+    return model
+
+
+def _check_arrays(model: Doc2Vec) -> None:
+    """Raise ValueError where arrays are not of the sizes that gensim's compiled code takes for granted."""
+    count = len(model.wv.index_to_key)
+    wanted = {
+        "wv.vectors": (model.wv.vectors, (count, model.vector_size)),
+        **({"syn1neg": (model.syn1neg, (count, model.layer1_size))} if model.negative else {}),
+        **({"syn1": (model.syn1, (count, model.layer1_size))} if model.hs else {}),
+    }
+    for name, (array, shape) in wanted.items():
+        is_sound = isinstance(array, np.ndarray) and array.dtype == np.float32 and array.flags.c_contiguous
+        if count and not (is_sound and array.shape == shape):
+            raise ValueError(f"{name} is no array of {shape}")

@@ -74,20 +74,24 @@ def _inputs(model: Doc2Vec, rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return inputs
 
 
-def self_rank(own: np.ndarray, inferred: np.ndarray, positions: np.ndarray) -> float:
+def self_rank(own: np.ndarray, inferred: np.ndarray, rows: np.ndarray) -> float:
     """Return the share of documents whose own vector is the nearest of all to the one that is inferred for them.
 
-    own: vectors of all documents of a party;  inferred: one for each of the documents at `positions`
+    own: all vectors of a party;  inferred: one for each of some documents, whose own vectors are in `rows`
     """
     nearest = (unit(inferred) @ unit(own).T).argmax(1)
-    return float((nearest == positions).mean())
+    return float((nearest == rows).mean())
 
 
 def classified(vectors: np.ndarray, labels: Sequence[int] | np.ndarray) -> float | None:
     """Return the accuracy of logistic regression on vectors, cross-validated; None where labels allow none."""
     labels = np.asarray(labels)
+    if labels.ndim > 1:
+        return None
     _, counts = np.unique(labels, return_counts=True)
-    if len(counts) < 2 or np.sort(counts)[-2] < 2:
+    # A class with one document can't be in training and test part at once.
+    folds_possible = min(_FOLDS, int(counts.max()))
+    if len(counts) < 2 or folds_possible < 2:
         return None
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -96,6 +100,6 @@ def classified(vectors: np.ndarray, labels: Sequence[int] | np.ndarray) -> float
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "The least populated class")
-        folds = StratifiedKFold(_FOLDS if len(labels) >= 2 * _FOLDS else 2, shuffle=True, random_state=0)
+        folds = StratifiedKFold(folds_possible, shuffle=True, random_state=0)
         model = LogisticRegression(max_iter=300, C=1.0)
         return float(cross_val_score(model, unit(vectors), labels, cv=folds).mean())

@@ -18,7 +18,8 @@ from fusion_nb.types import Update
 class Agreement:
     """What parties agree on before round 1, and what every one of them builds its model from.
 
-    counts: each word's count over all parties, from the most frequent on, equal counts by the alphabet
+    counts: each word's count over all parties, from the most frequent on, equal counts by the alphabet; of words in the
+            vocabulary alone, so that no party learns of another's rarer ones
     words:  the model's vocabulary in the order of its rows, after `min_count`
     num_documents, num_words: of all parties together
     """
@@ -59,14 +60,18 @@ def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreem
         if rare:
             line += f" and at {min_parties} of them (min_parties)"
         raise ModelError(line, "use a smaller min_count, or more documents")
-    kept = sum(ordered[word] for word in _own_words(model))
+    kept = {word: ordered[word] for word in ordered if word in model.wv.key_to_index}
+    share = sum(kept.values()) / total
     notes = [
-        f"vocabulary: {len(_own_words(model)):,} words that occur at least {model.min_count} times over all parties, "
-        f"{kept / total:.0%} of the text; parties sent word counts, and no document"
+        f"vocabulary: {len(kept):,} words that occur at least {min(kept.values())} times over all parties, "
+        f"{share:.0%} of the text; the aggregator was sent each party's word counts, and no document"
     ]
     if min_parties > 1:
-        notes.append(f"privacy: {len(rare):,} words that fewer than {min_parties} parties have are left out")
-    return Agreement(ordered, tuple(model.wv.index_to_key), num_documents, agreed.num_words, tuple(notes))
+        notes.append(
+            f"privacy: {len(rare):,} words that fewer than {min_parties} parties have are left out of the vocabulary; "
+            "the aggregator alone has seen them"
+        )
+    return Agreement(kept, tuple(model.wv.index_to_key), num_documents, agreed.num_words, tuple(notes))
 
 
 def build(model: Doc2Vec, agreed: Agreement) -> None:
@@ -97,11 +102,6 @@ def check_party(documents: Sequence[Document], model: Doc2Vec) -> None:
             f"with dm_concat every document has {model.dm_tag_count} tags (dm_tag_count), and some have {min(other)}",
             "use dm_concat=0, or give every document as many tags",
         )
-
-
-def _own_words(model: Doc2Vec) -> list[str]:
-    """Return the vocabulary without gensim's padding word of dm_concat."""
-    return [word for word in model.wv.index_to_key if word != "\0"]
 
 
 def settings(model: Doc2Vec) -> dict[str, Any]:
