@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 #: Lines that TensorFlow's C++ side writes to the process's stderr while it is loaded, whatever its log level is.
 _CHATTER = re.compile(
-    rb"(WARNING: All log messages before absl|[IWE]\d{4} \d\d|\d{4}-\d\d-\d\d [\d:.]+: [IWE] |"
+    rb"(WARNING: All log messages before absl|[IW]\d{4} \d\d|\d{4}-\d\d-\d\d [\d:.]+: [IW] |"
     rb"To enable the following instructions|Skipping registering GPU devices)"
 )
 

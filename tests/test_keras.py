@@ -57,6 +57,17 @@ class Forgetful(keras.Model):
         return self.last(x)
 
 
+class Holder(keras.Model):
+    """A subclass that is given a layer: made again, it would hold the same one."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        self.body = body
+
+    def call(self, x: Any) -> Any:
+        return self.body(x)
+
+
 class Plain(keras.Model):
     def __init__(self) -> None:
         super().__init__()
@@ -145,6 +156,28 @@ class TestInference:
         assert run.result().chosen == {"fusion": "fedavg", "lr": pytest.approx(0.002), "optimizer": "adam"}
         assert run.model.evaluate(X, np.eye(3)[CLASSES], verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
 
+    def test_a_compiled_loss_keeps_its_meaning(self) -> None:
+        theirs = sequential(layers.Dense(1))
+        theirs.compile("sgd", "binary_crossentropy")
+        run = federate(theirs, ((X, CLASSES % 2), (X, CLASSES % 2)), parties=2, rounds=1)
+        assert any("wants probabilities" in note for note in run.notes)
+        assert run.model.evaluate(X, CLASSES % 2, verbose=0) == pytest.approx(run.history["loss"][-1], rel=1e-4)
+
+    def test_what_was_compiled_before_is_forgotten(self) -> None:
+        theirs = sequential(layers.Dense(3))
+        theirs.compile("sgd", "mse")
+        theirs.compile("adam")
+        notes = KerasModel(theirs).check((X, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
+        assert notes[0].startswith("loss: sparse_categorical_crossentropy (the model ends in logits")
+
+    def test_a_file_brings_what_it_was_compiled_with(self, tmp_path: Path) -> None:
+        theirs = sequential(layers.Dense(3))
+        theirs.compile(keras.optimizers.Adam(0.003), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        theirs.save(tmp_path / "mine.keras")
+        run = federate(str(tmp_path / "mine.keras"), (X, CLASSES), parties=2, rounds=1)
+        assert run.result().chosen["optimizer"] == "adam"
+        assert run.result().chosen["lr"] == pytest.approx(0.003)
+
     @pytest.mark.filterwarnings("ignore:.*received `from_logits=True`")
     def test_probabilities_where_logits_are_wanted_are_told(self) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -173,6 +206,10 @@ class TestWeights:
         mine = run.model
         mine.set_weights([w + 1 for w in mine.get_weights()])
         assert np.isfinite(run.more(1).wait().history["loss"][-1])
+
+    def test_a_lambda_of_the_users_is_copied(self) -> None:
+        model = sequential(layers.Lambda(lambda x: x * 2), layers.Dense(3))
+        assert federate(model, (X, CLASSES), parties=2, rounds=1).status == "finished"
 
     @pytest.mark.parametrize("make", [lambda: built(Plain()), lambda: built(Sized(6))])
     def test_subclasses_are_federated_once_built(self, make: Any) -> None:
@@ -273,16 +310,80 @@ class TestTraining:
         eager = federate(sequential(layers.Dense(3)), (X, CLASSES), parties=2, rounds=2, lr=0.1)
         assert lazy.history["loss"] == eager.history["loss"]
 
-    @pytest.mark.parametrize("rescales", [True, False])
-    def test_bytes_are_scaled_once(self, rescales: bool) -> None:
+    @pytest.mark.parametrize("rescales", ["by a layer", "by arithmetic", ""])
+    def test_bytes_are_scaled_once(self, rescales: str) -> None:
         images = np.random.default_rng(0).integers(0, 256, (40, 4), dtype=np.uint8)
-        first = [layers.Rescaling(1 / 255)] if rescales else []
-        model = keras.Sequential([layers.Input((4,)), *first, layers.Dense(3)])
+        given = layers.Input((4,))
+        scaled = {"by a layer": layers.Rescaling(1 / 255), "by arithmetic": lambda x: x / 255.0}.get(
+            rescales, lambda x: x
+        )
+        model = keras.Model(given, layers.Dense(3)(scaled(given)))
         adapter = KerasModel(model)
         notes = adapter.check((images, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
-        assert any("scaled" in note for note in notes) != rescales
+        assert any("scaled" in note for note in notes) != bool(rescales)
         x, _ = next(adapter._batches((images, CLASSES), [np.arange(40)]))
         assert x.max() == pytest.approx(images.max() / (1 if rescales else 255))
+
+    @pytest.mark.parametrize("frozen", [True, False])
+    def test_what_is_frozen_stays_frozen(self, frozen: bool) -> None:
+        base_model = keras.Sequential([layers.Input((4,)), layers.Dense(6, name="base")])
+        model = keras.Sequential([layers.Input((4,)), base_model, layers.Dense(3)])
+        base_model.trainable = not frozen
+        subclass = built(Plain())
+        subclass.normal.trainable = not frozen
+        for theirs in (model, subclass):
+            run = federate(theirs, (X, CLASSES), parties=2, rounds=2, lr=0.1)
+            assert len(run.model.trainable_variables) == len(theirs.trainable_variables)
+            changed = [
+                not np.array_equal(a, b) for a, b in zip(run.model.get_weights(), theirs.get_weights(), strict=True)
+            ]
+            assert changed[0] != frozen
+            assert changed[-1]
+
+    def test_an_adapted_normalization_goes_on_normalizing(self) -> None:
+        x = X * 3 + 50
+        model = keras.Sequential([layers.Input((4,)), layers.Normalization(), layers.Dense(3)])
+        model.layers[0].adapt(x)
+        run = federate(model, ((x, CLASSES), (x, CLASSES)), parties=2, rounds=3, lr=0.1)
+        normal = run.model.layers[0]
+        assert np.allclose(keras.ops.convert_to_numpy(normal.mean).ravel(), x.mean(0), atol=1e-2)
+        measured = run.model.evaluate(x, CLASSES, verbose=0, return_dict=True)
+        assert measured["loss"] == pytest.approx(run.history["loss"][-1], abs=1e-5)
+        assert run.history["loss"][-1] < 2
+
+    def test_a_sum_over_the_batch_is_told_as_a_mean(self) -> None:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+        mean = checked(sequential(layers.Dense(3))).evaluate((X, CLASSES))
+        assert checked(sequential(layers.Dense(3)), loss=loss).evaluate((X, CLASSES)) == pytest.approx(mean, rel=1e-5)
+
+    def test_nobody_elses_numbers_matter_or_change(self) -> None:
+        def curve(*draws: Any) -> list[float]:
+            run = federate(sequential(layers.Dropout(0.5), layers.Dense(3)), (X, CLASSES), parties=2, rounds=2, lr=0.1)
+            for draw in draws:
+                draw((3,))
+            return run.more(2).wait().history["train_loss"]
+
+        ours = keras.random.uniform
+        assert curve() == curve(ours, np.random.random_sample)
+
+        def drawn(between: Any) -> Any:
+            np.random.seed(0)
+            between()
+            return np.random.random_sample(3).tolist()
+
+        model = sequential(layers.Dropout(0.5), layers.Dense(3))
+        assert drawn(lambda: None) == drawn(lambda: federate(model, (X, CLASSES), parties=2, rounds=1))
+
+    def test_mixed_precision_and_schedules_of_ones_own(self) -> None:
+        class Falling(keras.optimizers.schedules.LearningRateSchedule):
+            def __call__(self, step: Any) -> Any:
+                return 0.1
+
+        wrapped = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.02))
+        assert optimizers.own_lr(wrapped) == pytest.approx(0.02)
+        assert isinstance(optimizers.make(wrapped, None), keras.optimizers.Adam)
+        with pytest.raises(OptionError, match="must override"):
+            optimizers.make(keras.optimizers.SGD(Falling()), None)
 
 
 class TestWorkers:
@@ -445,6 +546,7 @@ class TestRefusals:
         ("make", "message"),
         [
             (lambda: Plain(), "is not built yet"),
+            (lambda: built(Holder(layers.Dense(3))), "was given layers, which its copy would share"),
             (lambda: built(Forgetful(3)), "parties train copies: it does not keep its argument 'outputs_wanted'"),
             (lambda: two_inputs(), "has 2 inputs"),
             (lambda: keras.Sequential([layers.Input((4,)), layers.Dense(3, trainable=False)]), "no weight that"),
@@ -456,6 +558,35 @@ class TestRefusals:
         with pytest.raises(FusionError, match=message) as caught:
             checked(make())
         assert caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("last", "y", "loss", "message"),
+        [
+            (layers.Dense(1, activation="sigmoid"), CLASSES, "binary_crossentropy", "they run from 0 to 2"),
+            (layers.Dense(1, activation="softmax"), CLASSES % 2, "", "always 1"),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore:You are using a softmax")
+    def test_losses_that_would_train_nothing(self, last: Any, y: np.ndarray, loss: str, message: str) -> None:
+        with pytest.raises(ModelError, match=message):
+            checked(sequential(last), y, loss=loss)
+
+    def test_a_number_that_the_embedding_does_not_know(self) -> None:
+        model = keras.Sequential([layers.Input((5,)), layers.Embedding(10, 4), layers.Flatten(), layers.Dense(3)])
+        x = np.random.default_rng(0).integers(0, 10, (40, 5))
+        x[-1, 0] = 17
+        with pytest.raises(DataError, match="numbers from 0 to 17, and the model's Embedding knows 0 to 9"):
+            federate(model, (x, CLASSES), parties=1, rounds=1)
+
+    def test_a_layer_of_the_users_is_not_blamed_on_the_loss(self) -> None:
+        class Broken(layers.Layer):
+            def call(self, x: Any, training: bool = False) -> Any:
+                if training:
+                    raise ValueError("mine")
+                return x
+
+        with pytest.raises(ModelError, match="mine"):
+            checked(keras.Sequential([layers.Input((4,)), Broken(), layers.Dense(3)]))
 
     def test_weights_of_one_name(self) -> None:
         class Twins(keras.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,17 +19,16 @@ from fusion_nb.quiet import quiet
 from fusion_nb.types import Metrics, Weights
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says about the machine is of no use here
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with quiet():
     import keras
 
-    from fusion_nb.models.keras import copies, files, losses, optimizers, probe
+    from fusion_nb.models.keras import copies, files, losses, optimizers, probe, randomness
 
 #: Rows that are tried before training.
 _PROBE = 32
 #: Rows in a batch of evaluation.
 _EVALUATION_BATCH = 128
-#: What the paths of variables end with that belong to random numbers, and not to the model.
-_RANDOM = "seed_generator_state"
 
 
 class KerasModel(Model):
@@ -54,18 +54,18 @@ class KerasModel(Model):
         self._names = _names(model)
         # What the user compiled it with; the copy is compiled anew, and `native` as the user did.
         self._compiled = model.get_compile_config() if model.compiled else None
-        self._loss = loss or (model.loss if model.compiled else "")
-        self._is_own_loss = not loss and model.compiled
+        # Looked up in the configuration: Keras leaves `model.loss` as it was when a model is compiled without one.
+        has_loss = self._compiled is not None and self._compiled.get("loss") is not None
+        self._is_own_loss = not loss and has_loss
+        self._loss = model.loss if self._is_own_loss else loss
         self._keep_optimizer = keep_optimizer
-        if model.compiled:
+        if model.compiled and model.optimizer is not None:
             self.defaults = {**Model.defaults, "optimizer": model.optimizer}
         self._objective: losses.Objective | None = None
         self._optimizer: Any = ("sgd", None)
         self._fresh: list[np.ndarray] = []
-        self._scales_bytes = not any(
-            isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
-            for layer in probe.layers_of(self.model)
-        )
+        self._scales_bytes = not probe.scales_itself(self.model)
+        self._num_words = probe.embedding_size(self.model)
 
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate that the optimizer brings."""
@@ -88,9 +88,8 @@ class KerasModel(Model):
     @classmethod
     @contextmanager
     def seeded(cls, seed: int) -> Iterator[None]:
-        """Fix what Keras draws while a model is being built; Python's and numpy's own numbers are given back after."""
+        """Fix what Keras draws while a model is being built: from Python's numbers, which are given back afterwards."""
         with seeds.Shared(seed, alone=False):
-            keras.utils.set_random_seed(seed % 2**32)
             yield
 
     def check(self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any) -> list[str]:
@@ -103,13 +102,16 @@ class KerasModel(Model):
         optimizers.make(optimizer, lr)  # a typo is told before the rows are looked at
         if not self.model.built:
             self._build(few)
+        if self._num_words and isinstance(rows, tuple):
+            self._input(rows[0])
         probe.check_form(self.model, self._names)
         x, y = next(self._batches(few, [np.arange(rows_of.size(few))]))
         output = probe.output_of(self.model, x)
         last = probe.last_activation(self.model)
-        if self._loss:
-            why = "as the model was compiled" if self._is_own_loss else "as named"
-            self._objective = losses.named(self._loss, output, labels, last, why)
+        if self._is_own_loss:
+            self._objective = losses.compiled(self._loss, output, labels, last)
+        elif self._loss:
+            self._objective = losses.named(self._loss, output, labels, last)
         else:
             self._objective = losses.infer(output, labels, last)
         self._row = output.shape
@@ -121,9 +123,9 @@ class KerasModel(Model):
             notes.append(self._objective.warning)
         if self._compiled is not None and optimizer is self.defaults["optimizer"]:
             rate = "its own schedule" if lr is None else f"lr {lr:g}"
-            notes.append(f"optimizer: {optimizer.name}, {rate} (as the model was compiled)")
+            notes.append(f"optimizer: {type(optimizer).__name__.lower()}, {rate} (as the model was compiled)")
         if isinstance(rows, tuple) and rows[0].dtype == np.uint8 and self._scales_bytes:
-            notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]")
+            notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]; give float32 to a model that scales")
         wanted = copies.input_shape(self.model)
         if isinstance(rows, tuple) and wanted and not copies.fits(rows[0].shape[1:], wanted):
             notes.append(f"rows: {rows[0].shape[1:]} brought to the model's {wanted}")
@@ -168,16 +170,17 @@ class KerasModel(Model):
             self._compile()
         kept = state if state is not None and self._keep_optimizer else {}
         optimizers.restore(self.model.optimizer, kept.get("optimizer", self._fresh))
-        self._seed(seed)
+        randomness.seed_generators(self.model, seed)
         shuffler = np.random.default_rng(seed)
         count = rows_of.size(data)
-        for epoch in range(epochs):
-            total = 0.0
-            for x, y in self._batches(data, rows_of.chunks(shuffler.permutation(count), batch_size), seed + epoch):
-                self.gate()
-                total += float(self.model.train_on_batch(x, y, return_dict=True)["loss"]) * len(x)
-            if not np.isfinite(total):
-                break
+        with randomness.own_randomness(seed):
+            for epoch in range(epochs):
+                total = 0.0
+                for x, y in self._batches(data, rows_of.chunks(shuffler.permutation(count), batch_size), seed + epoch):
+                    self.gate()
+                    total += self._per_row(self.model.train_on_batch(x, y, return_dict=True)["loss"], x) * len(x)
+                if not np.isfinite(total):
+                    break
         kept["optimizer"] = optimizers.state(self.model.optimizer)
         return {"loss": total / count}
 
@@ -189,6 +192,7 @@ class KerasModel(Model):
             self.gate()
             self.model.reset_metrics()
             measured = self.model.test_on_batch(x, y, return_dict=True)
+            measured["loss"] = self._per_row(measured["loss"], x)
             for name in totals:
                 totals[name] += float(measured[name]) * len(x)
         return {name: total / count for name, total in totals.items()}
@@ -197,13 +201,14 @@ class KerasModel(Model):
         """Return a `keras.Model` with these weights, compiled as the user's was, or else with the inferred loss."""
         other = self.clone()
         other.set_weights(weights)
-        objective = self._objective
-        if self._compiled is not None and self._is_own_loss:
-            with suppress(Exception):  # a loss or metric of the user's own can't be made again: ours stays
-                other.model.compile_from_config(self._compiled)
-        elif objective is None or not objective.is_keras:
-            other.model = copies.copy_of(other.model)  # uncompiled: a file can't hold a loss of the user's own
-        return other.model
+        copies.finish(other.model)
+        if not self._is_own_loss and self._objective is not None and self._objective.is_keras:
+            return other.model
+        bare = copies.copy_of(other.model)
+        if self._is_own_loss:
+            with suppress(Exception):  # a loss or metric of the user's own can't be made again, nor held by a file
+                bare.compile_from_config(self._compiled)
+        return bare
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights."""
@@ -227,17 +232,11 @@ class KerasModel(Model):
         made.build(self.model.trainable_variables)
         self._fresh = optimizers.state(made)
 
-    def _seed(self, seed: int) -> None:
-        """Set every seed generator of the model (dropout has one), which Keras keeps as variables."""
-        generators = [variable for variable in self.model.variables if variable.path.endswith(_RANDOM)]
-        for number, variable in enumerate(generators):
-            variable.assign(np.array([seeds.number(seed, "generator", number) % (2**31 - 1), 0]))
-
     def _build(self, few: Any) -> None:
         x = few[0] if isinstance(few, tuple) else np.asarray(few[0][0])[None]
         try:
             # Made again here, where the run's seed decides what is drawn.
-            self.model = keras.models.clone_model(self.model)
+            self.model = copies.clone(self.model)
             self.model.build((None, *x.shape[1:]))
         except Exception as error:
             raise probe.no_fit(x, error) from error
@@ -247,15 +246,23 @@ class KerasModel(Model):
         """Do one step of training and of evaluation, and undo it."""
         objective, weights = self._ready(), [np.array(w) for w in self.model.get_weights()]
         try:
-            self.model.train_on_batch(x, y)
+            trained = self.model.train_on_batch(x, y, return_dict=True)
             self.model.test_on_batch(x, y)
         except Exception as error:
+            if str(error).startswith("Exception encountered when calling"):  # a layer, and not the loss
+                raise probe.no_fit(x, error) from error
             line = f"the loss {objective.name} can't compare the model's output with the labels: "
             raise ModelError(
                 line + probe.first_line(error),
                 "name another one with --loss, or give a function of (target, output)",
             ) from error
+        if "loss" not in trained:
+            raise ModelError("the model's own train_step returns no 'loss'", "add it to the dictionary that it returns")
         self.model.set_weights(weights)
+
+    def _per_row(self, loss: Any, x: np.ndarray) -> float:
+        """Return a batch's loss as the mean over its rows, also where it was summed."""
+        return float(loss) / len(x) if self._ready().is_sum else float(loss)
 
     def _batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (x, y) for each array of row indices; the seed fixes what a Dataset draws."""
@@ -272,6 +279,9 @@ class KerasModel(Model):
     def _input(self, x: np.ndarray) -> np.ndarray:
         if x.dtype == object or x.dtype.kind not in "biuf":
             raise DataError(f"the rows hold {x.dtype}, not numbers", "turn them into numbers first")
+        if self._num_words and len(x) and not 0 <= x.min() <= x.max() < self._num_words:
+            line = f"the rows hold numbers from {x.min():g} to {x.max():g}, and the model's Embedding knows 0 to"
+            raise DataError(f"{line} {self._num_words - 1}", "give the Embedding a larger input_dim")
         scale = np.float32(255) if x.dtype == np.uint8 and self._scales_bytes else np.float32(1)
         return copies.bring(x, copies.input_shape(self.model)).astype(np.float32) / scale
 

@@ -10,29 +10,62 @@ import numpy as np
 
 from fusion_nb import seeds
 from fusion_nb.errors import DataError, ModelError
+from fusion_nb.models.keras.probe import first_line, layers_of
 
 
 def copy_of(model: keras.Model) -> keras.Model:
     """Return an uncompiled model of the same architecture, layer names and weights, that shares nothing.
 
-    Raises ModelError for a model that Keras can't make again: a subclass that says nothing about its constructor.
+    What is frozen in the model is frozen in the copy. Raises ModelError for a model that Keras can't make again: a
+    subclass that says nothing about its constructor, or that was given layers.
     """
-    with seeds.Shared(0, alone=False):  # what a copy draws for first weights that it won't keep is not the user's
+    with seeds.Shared(0, alone=True):  # what a copy draws for first weights that it won't keep is not the user's
         # clone_model compiles the clone of a compiled model, and fails where the loss is the user's own function.
         compiled, model.compiled = model.compiled, False
         try:
-            other = keras.models.clone_model(model)
-        except Exception:
-            other = _made_again(model)
+            is_graph = isinstance(model, keras.Sequential) or getattr(model, "inputs", None) is not None
+            other = clone(model) if is_graph else _made_again(model)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise _uncopyable(model, f"{type(error).__name__}: {first_line(error)}") from error
         finally:
             model.compiled = compiled
         if model.built and not other.built:
             _build(other, model)
     if [v.shape for v in other.variables] != [v.shape for v in model.variables]:
         raise _uncopyable(model, "its constructor makes another model")
+    if {id(variable) for variable in other.variables} & {id(variable) for variable in model.variables}:
+        raise _uncopyable(model, "it was given layers, which its copy would share")
     if model.built:
         other.set_weights(model.get_weights())
+    finish(other)
+    for mine, theirs in zip(layers_of(other), layers_of(model), strict=True):
+        mine.trainable = theirs.trainable
+    # Layers inside layers are not listed by Keras; their variables are.
+    for mine, theirs in zip(other.variables, model.variables, strict=True):
+        mine.trainable = theirs.trainable
     return other
+
+
+def clone(model: keras.Model) -> keras.Model:
+    """Return what Keras makes of the configuration of a Sequential or functional model, with weights of its own."""
+    return keras.models.clone_model(model, clone_function=_layer, recursive=True)
+
+
+def _layer(layer: Any) -> Any:
+    if isinstance(layer, keras.layers.Lambda):
+        # Its configuration holds its code, which Keras rightly does not run; here it is the user's own.
+        config = {name: value for name, value in layer.get_config().items() if name in ("name", "arguments", "dtype")}
+        return keras.layers.Lambda(layer.function, **config)
+    return type(layer).from_config(layer.get_config())
+
+
+def finish(model: keras.Model) -> None:
+    """Let layers that compute with their weights beforehand (Normalization) do so anew, after weights were set."""
+    for layer in layers_of(model):
+        if isinstance(layer, keras.layers.Normalization) and layer.built:
+            layer.finalize_state()
 
 
 def _made_again(model: keras.Model) -> keras.Model:
@@ -53,7 +86,7 @@ def _made_again(model: keras.Model) -> keras.Model:
     try:
         return type(model)(**given)
     except Exception as error:
-        raise _uncopyable(model, f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        raise _uncopyable(model, f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def _build(other: keras.Model, model: keras.Model) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 
 import keras
 
 from fusion_nb.errors import ExportError, ModelError
+from fusion_nb.models.keras.probe import first_line
 
 FORMATS = {"keras": "model.keras", "weights": "model.weights.h5"}
 if keras.backend.backend() == "tensorflow":
@@ -26,8 +28,8 @@ def save(model: keras.Model, path: Path, format: str) -> None:
     except OSError:
         raise
     except Exception as error:  # Keras raises whatever it meets inside the model
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ExportError(f"this model can't be written as {format!r}: {first}", "weights always work") from error
+        line = f"this model can't be written as {format!r}: {first_line(error)}"
+        raise ExportError(line, "weights always work") from error
 
 
 def load(path: Path) -> keras.Model:
@@ -36,17 +38,18 @@ def load(path: Path) -> keras.Model:
     Raises ModelError for a file that is damaged, or holds more than that.
     """
     try:
-        # compile=False: a loss or metric of somebody's own would be looked up, and the federation compiles anew.
-        found = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that an optimizer's state is not read: a party's is fresh anyway
+            try:
+                found = keras.saving.load_model(path, safe_mode=True)
+            except Exception:  # what it was compiled with may be somebody's own, and then the model is taken without it
+                found = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a damaged or hostile file makes zip, json, h5py and Keras raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         if not zipfile.is_zipfile(path):
-            raise ModelError(
-                f"{path} is no .keras file ({first})", "write one with model.save('model.keras')"
-            ) from None
+            raise ModelError(f"{path} is no .keras file", "write one with model.save('model.keras')") from None
         raise ModelError(
-            f"{path} is refused: {first}",
-            "only layers of Keras's own are read from a file; build others in the notebook and name the variable",
+            f"{path} is refused: {first_line(error)}",
+            "layers of Keras's own, and registered ones, are read; build others in the notebook and name the variable",
         ) from None
     if not isinstance(found, keras.Model):
         raise ModelError(f"{path} holds {type(found).__name__}, not a model", "save a keras.Model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ _TASKS: dict[str, Task] = {
     "log_cosh": "numbers",
     "poisson": "numbers",
 }
+#: Activations whose outputs lie between 0 and 1.
+_PROBABILITIES = {"sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax"}
 _SHORT = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
@@ -47,6 +50,7 @@ class Objective:
     logits:  outputs are logits, not probabilities
     why:     how it was chosen;  warning: what the user should look at, or ""
     is_keras: the loss is one of Keras's own, so a saved model can hold it
+    is_sum:  it sums over a batch, where others average
     """
 
     name: str
@@ -56,6 +60,7 @@ class Objective:
     why: str = ""
     warning: str = ""
     is_keras: bool = True
+    is_sum: bool = False
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -95,6 +100,10 @@ def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
     last: name of the model's last activation, or ""
     """
     decision = tasks.decide(output.shape, labels, class_axis=-1)
+    if decision.task == "binary" and last == "softmax":
+        raise ModelError(
+            "the model ends in a softmax over one output, which is always 1", "use sigmoid, or two outputs"
+        )
     if decision.task == "classes":
         logits = not _sums_to_one(output)
         return _named("sparse_categorical_crossentropy", logits, _ends(logits, "softmax"))
@@ -104,8 +113,19 @@ def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
     return _named("mean_squared_error", False, decision.why, decision.warning)
 
 
+def compiled(loss: Any, output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
+    """Return the loss that the user compiled the model with, and with the meaning that Keras gives it."""
+    if isinstance(loss, list | tuple | dict) and len(loss) == 1:
+        loss = next(iter(loss.values())) if isinstance(loss, dict) else loss[0]
+    if isinstance(loss, str):
+        found = keras.losses.get(loss)
+        name = _SHORT.get(getattr(found, "__name__", loss), getattr(found, "__name__", loss))
+        loss = keras.losses.get({"class_name": _class_name(name), "config": {}}) if name in _TASKS else found
+    return named(loss, output, labels, last, "as the model was compiled")
+
+
 def named(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str = "as named") -> Objective:
-    """Return the loss that the user named, gave, or compiled the model with. Raises ModelError.
+    """Return the loss that the user named or gave. Raises ModelError.
 
     A loss that goes by its name takes logits where the model ends in them; an object is taken as it is.
     """
@@ -113,6 +133,8 @@ def named(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str
         short = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss.rpartition(".")[2]).lower()
         name = _SHORT.get(short, short)
         if name not in _TASKS:
+            with suppress(ValueError):
+                return named(keras.losses.get(short), output, labels, last, why)
             raise ModelError(
                 f"no loss is called {loss!r}",
                 f"{nearest(short, NAMES)}there are: {', '.join(NAMES)}; or name a function of (target, output)",
@@ -138,16 +160,20 @@ def _given(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: st
     if name in _TASKS and is_keras:
         config: dict[str, Any] = loss.get_config() if hasattr(loss, "get_config") else {}
         logits, warning = bool(config.get("from_logits", False)), ""
-        if _TASKS[name] in ("classes", "one_hot") and logits == _sums_to_one(output):
+        is_wrong = _TASKS[name] in ("classes", "one_hot") and logits == _sums_to_one(output)
+        is_wrong |= _TASKS[name] == "binary" and bool(last) and logits == (last in _PROBABILITIES)
+        if is_wrong:
             is_what = "logits" if logits else "probabilities"
             warning = f"warning: the loss {name} wants {is_what}, and the model's outputs look like none"
-        return Objective(name, loss, _TASKS[name], logits, why, warning)
+        is_sum = config.get("reduction") == "sum"
+        return Objective(name, loss, _TASKS[name], logits, why, warning, is_sum=is_sum)
     try:
         task: Task = tasks.decide(output.shape, labels, class_axis=-1).task
     except ModelError:
         task = "own"
     logits = task == "binary" and _binary_logits(output, last)[0]
-    return Objective(name, loss, task, logits, why, is_keras=is_keras)
+    is_sum = getattr(loss, "reduction", "") == "sum"
+    return Objective(name, loss, task, logits, why, is_keras=is_keras, is_sum=is_sum)
 
 
 def _named(name: str, logits: bool, why: str, warning: str = "") -> Objective:
@@ -169,6 +195,9 @@ def _check(chosen: Objective, output: np.ndarray, labels: np.ndarray) -> None:
             raise tasks.misfit(output.shape, labels, why, class_axis=-1)
         if not one_hot:
             tasks.check_classes(output.shape, labels, class_axis=-1)
+    elif chosen.task == "binary" and labels.size and not 0 <= labels.min() <= labels.max() <= 1:
+        line = f"the loss {chosen.name} wants labels 0 and 1, and they run from {labels.min():g} to {labels.max():g}"
+        raise ModelError(line, "give the model one output for each class, and use sparse_categorical_crossentropy")
     elif chosen.task in ("binary", "numbers") and not tasks.same_size(output.shape, labels):
         why = f"the loss {chosen.name} wants as many outputs as numbers in each label"
         raise tasks.misfit(output.shape, labels, why, class_axis=-1)
@@ -185,7 +214,7 @@ def _sums_to_one(output: np.ndarray) -> bool:
 def _binary_logits(output: np.ndarray, last: str) -> tuple[bool, str]:
     """Return whether outputs of yes or no are logits, and a warning where that is a guess."""
     if last:
-        return last != "sigmoid", ""
+        return last not in _PROBABILITIES, ""
     if ((output > 0) & (output < 1)).all():
         return False, "warning: all outputs lie between 0 and 1 and are taken for probabilities; else name the loss"
     return True, ""

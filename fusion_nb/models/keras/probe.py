@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,6 +30,20 @@ def last_activation(model: Any) -> str:
         return "softmax"
     activation = getattr(last, "activation", None)
     return str(getattr(activation, "__name__", type(activation).__name__)) if activation is not None else ""
+
+
+def scales_itself(model: Any) -> bool:
+    """Return whether a model turns bytes into small numbers itself: by a layer, or by arithmetic on its input."""
+    if any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in layers_of(model)):
+        return True
+    operations = [each for each in getattr(model, "operations", ()) if not isinstance(each, keras.layers.InputLayer)]
+    return bool(operations) and not isinstance(operations[0], keras.Layer)
+
+
+def embedding_size(model: Any) -> int:
+    """Return how many numbers the Embedding knows that the model begins with, or 0 where it begins with none."""
+    first = next((layer for layer in layers_of(model) if not isinstance(layer, keras.layers.InputLayer)), None)
+    return int(first.input_dim) if isinstance(first, keras.layers.Embedding) else 0
 
 
 def check_form(model: Any, names: Sequence[str]) -> None:
@@ -72,5 +88,11 @@ def no_fit(x: np.ndarray, error: Exception) -> ModelError:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first line of an error's text that says what is wrong: Keras puts it, in bold, below where it was."""
+    text = str(error)
+    if text.startswith("Exception encountered when calling") and (
+        bold := re.search(r"\x1b\[1m(.+?)\x1b\[0m", text, re.S)
+    ):
+        text = bold[1]
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return textwrap.shorten(lines[0], 160, placeholder=" ...") if lines else type(error).__name__
