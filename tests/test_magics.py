@@ -212,6 +212,13 @@ def test_more_for_a_held_run_is_taken_once(ip: Any) -> None:
     ip.run("%fusion stop")
 
 
+def test_a_model_of_another_name_is_not_passed_over(ip: Any) -> None:
+    assert ip.run(f"%%fusion --rounds 1\n{CELL}").error is None
+    seen = ip.run(f"%%fusion --rounds 1\n{CELL.replace('model =', 'net =')}")
+    assert "the cell's body makes net" in str(seen.error)
+    assert ip.run(f"%%fusion --rounds 1 --model net\n{CELL.replace('model =', 'net =')}").error is None
+
+
 BAD = {
     "--rouns 3": "did you mean '--rounds'",
     "--rounds 0": "give a whole number >= 1",

@@ -189,6 +189,16 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
     )
 
 
+def check_defined(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise ModelError where a cell's body made a model under another name, and an older one would be trained."""
+    if name not in before or before[name] is not after.get(name):
+        return
+    made = [key for key, value in after.items() if value is not before.get(key) and not key.startswith("_")]
+    if others := [key for key in made if framework_of(after[key])]:
+        line = f"the cell's body makes {others[0]}, and {name!r} is that of an earlier cell"
+        raise ModelError(line, f"add --model {others[0]}, or call it {name}")
+
+
 @contextmanager
 def seeded(seed: int, code: str) -> Iterator[None]:
     """Fix everyone's random state for as long as a cell's body builds a model: Python's, numpy's and the frameworks'.

@@ -48,6 +48,7 @@ class FusionMagics(Magics):
 
         self._name(line.own.get("name", ""))
         if spec.code:
+            before = dict(self.shell.user_ns)
             with base.seeded(spec.seed, spec.code):
                 done = self.shell.run_cell(spec.code)
             if done.error_before_exec:
@@ -56,6 +57,8 @@ class FusionMagics(Magics):
                 # It was shown with its full traceback. The cell must fail, but not show it a second time.
                 error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
                 raise error
+            if "model" not in line.options:
+                base.check_defined(spec.model, before, self.shell.user_ns)
         name = self._name(line.own.get("name", ""))  # again: the body may have taken it meanwhile
         run = Run(spec, self.shell.user_ns, name=name)
         remember(run)
