@@ -209,7 +209,8 @@ The weights are those of round {card["round"]}: {metrics}.
 |---|---|---|---|---|
 {rows}
 
-Local: the party's own model after its last local training, before fusion. Both on the party's own test rows.
+Local: the party's own model after its last local training, before fusion. Both on the party's own
+{"documents that it trained on" if monitor == "self_rank" else "test rows"}.
 
 ## Rounds
 | round | {" | ".join(card["shown"])} |

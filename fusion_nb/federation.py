@@ -13,7 +13,7 @@ from typing import Any
 
 from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
-from fusion_nb.errors import DivergedError, OptionError, PartyError
+from fusion_nb.errors import DivergedError, FusionError, OptionError, PartyError
 from fusion_nb.history import History
 from fusion_nb.schedule import Schedule
 from fusion_nb.types import Engine, Failure, Fusion, Metrics, Reply, RoundRecord, Unchanged, Update, Verb, Weights
@@ -253,6 +253,9 @@ class _Answers:
         if last.exception is not None:
             what = f"in round {self._round}; the last whole round is kept" if self._round else "before round 1"
             note = f"(raised by {last.party} {what})"
+            if isinstance(last.exception, FusionError) and not isinstance(last.exception, PartyError):
+                error = last.exception
+                raise type(error)(f"{last.party}: {error.message}", error.hint) from error
             if not isinstance(last.exception, PartyError):
                 last.exception.add_note(note)
             raise last.exception

@@ -82,7 +82,8 @@ class Party:
             self._check("test", measured["loss"], round)
             metrics |= {f"local_{name}": value for name, value in measured.items()}
         trained: Weights = model.get_weights()
-        if not arithmetic.misfit(trained, weights):  # else the aggregator refuses them, and what led there is no use
+        # Where the aggregator will refuse the weights, what led to them is no use.
+        if state and not arithmetic.misfit(trained, weights):
             self.state = state
         return Update(self.id, trained, self.num_examples, metrics)
 

@@ -558,7 +558,7 @@ class TestRefusals:
             (
                 {"min_count": 3},
                 {"a": ["boat boat boat", "boat"], "b": ["lonely words", "alone here"]},
-                "none of the words",
+                "b: none of the words",
             ),
             ({"negative": 0}, TEXTS, "negative=0 and hs=0"),
             ({"dm": 1, "dm_concat": 1}, [TaggedDocument(["a", "b"], [i, "x"]) for i in range(9)], "has 1 tags"),
