@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 #: Lines that TensorFlow's C++ side writes to the process's stderr while it is loaded, whatever its log level is.
 _CHATTER = re.compile(
@@ -36,3 +39,35 @@ def quiet() -> Iterator[None]:
             held.seek(0)
             if left := b"".join(line for line in held if not _CHATTER.match(line)):
                 os.write(2, left)
+
+
+class _Hush:
+    """Finds TensorFlow as Python would, once, and loads it quietly."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return the spec of TensorFlow, whose loader is quiet; of anything else, None."""
+        if name != "tensorflow":
+            return None
+        no_hush()
+        spec = importlib.util.find_spec(name)
+        loader: Any = spec.loader if spec else None
+        if loader is not None:
+            execute = loader.exec_module
+
+            def quietly(module: Any) -> None:
+                with quiet():
+                    execute(module)
+
+            loader.exec_module = quietly
+        return spec
+
+
+def hush() -> None:
+    """Keep TensorFlow's chatter out of the output of whichever cell first imports it."""
+    if "tensorflow" not in sys.modules and not any(isinstance(finder, _Hush) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Hush())
+
+
+def no_hush() -> None:
+    """Leave imports to Python again."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Hush)]

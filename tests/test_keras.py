@@ -638,6 +638,17 @@ def test_the_frameworks_chatter_stays_out_of_the_output() -> None:
     assert done.stderr == ""
 
 
+@on_tensorflow
+def test_nor_is_it_seen_when_a_cell_imports_keras_by_itself() -> None:
+    script = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "ip = InteractiveShell.instance()\nip.run_line_magic('load_ext', 'fusion_nb')\n"
+        "ip.run_cell('import keras; keras.ops.ones(2)')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_what_is_no_chatter_is_passed_on() -> None:
     script = (
         "import os\nfrom fusion_nb.quiet import quiet\n"

@@ -1,4 +1,4 @@
-"""`%fusion` and `%%fusion`. Loading this must stay quick, so everything but IPython is imported inside functions."""
+"""`%fusion` and `%%fusion`. Loading this must stay quick, so all that takes time is imported inside functions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class
+
+from fusion_nb.quiet import hush, no_hush
 
 if TYPE_CHECKING:
     from fusion_nb.notebook.options import Line
@@ -238,6 +240,7 @@ def load(ip: Any) -> None:
     if any(isinstance(found, FusionMagics) for found in ip.magics_manager.registry.values()):
         return
     ip.register_magics(FusionMagics)
+    hush()
     if getattr(ip, "Completer", None) is not None:
         from fusion_nb.notebook.complete import matcher
 
@@ -251,6 +254,7 @@ def unload(ip: Any) -> None:
     magics = ip.magics_manager.registry.pop("FusionMagics", None)
     if magics is None:
         return
+    no_hush()
     for kind in ("line", "cell"):
         ip.magics_manager.magics[kind].pop("fusion", None)
     if getattr(magics, "matcher", None) in getattr(ip.Completer, "custom_matchers", ()):
