@@ -181,7 +181,8 @@ class KerasModel(Model):
                     total += self._per_row(self.model.train_on_batch(x, y, return_dict=True)["loss"], x) * len(x)
                 if not np.isfinite(total):
                     break
-        kept["optimizer"] = optimizers.state(self.model.optimizer)
+        if self._keep_optimizer:  # a copy of all its arrays, which is not made for nothing
+            kept["optimizer"] = optimizers.state(self.model.optimizer)
         return {"loss": total / count}
 
     def evaluate(self, data: Any) -> Metrics:
