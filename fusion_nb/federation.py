@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
-from fusion_nb.errors import DivergedError, FusionError, OptionError, PartyError
+from fusion_nb.answers import Answers, round_half_up
+from fusion_nb.errors import DivergedError, OptionError, PartyError
 from fusion_nb.history import History
 from fusion_nb.schedule import Schedule
-from fusion_nb.types import Engine, Failure, Fusion, Metrics, Reply, RoundRecord, Unchanged, Update, Verb, Weights
+from fusion_nb.types import Engine, Failure, Fusion, Metrics, RoundRecord, Synchronising, Update, Verb, Weights
 
 #: Rounds between two measurements of what is costly to measure.
 _EXAMINE_EVERY = 5
@@ -92,7 +93,7 @@ class Federation:
 
     def _ask(self, verb: Verb, everyone: Sequence[str], **orders: Any) -> list[Update]:
         """Return all parties' answers in round 0. Raises what the first that fails raised, and keeps it in `failed`."""
-        answers = _Answers(self.engine.run(verb, everyone, **orders), 1.0, everyone, 0)
+        answers = Answers(self.engine.run(verb, everyone, **orders), 1.0, everyone, 0)
         try:
             return list(answers)
         finally:
@@ -122,27 +123,17 @@ class Federation:
         started = self.clock()
         number = len(self.history) + 1
         cohort = self.cohort(number)
-        local = self.orders | dict(self.fusion.local)
-        if self.model.is_scheduled:
-            local["progress"] = self.schedule.progress(number)
-        replies = self.engine.run("fit", cohort, weights=self.weights, seed=self.seed, round=number, local=local)
-        answers = _Answers(replies, self.quorum, cohort, number, like=self.weights)
+        is_measured = is_last or number % self.evaluate_every == 0
+        received = self.fusion.send(self.state) if hasattr(self.fusion, "send") else {}
+        answers = self._train(number, cohort, received, is_measured)
         try:
-            # A copy: a rule that writes into what it is given must not change the last whole round.
-            fused = self.fusion.fuse(arithmetic.copy(self.weights), iter(answers), self.state)
-            answers.drain()
+            weights, state, bytes_down = self._fuse(answers, number, cohort, received)
         finally:
             self.failed = tuple(answers.failures)
-        if not (isinstance(fused, tuple) and len(fused) == 2):
-            raise PartyError(f"the fusion's fuse() returned {type(fused).__name__}", "it returns (weights, state)")
-        weights, state = fused
-        if problem := arithmetic.misfit(weights, self.weights):
-            hint = "a fusion returns new weights: a dictionary with the names, shapes and dtypes of those it got"
-            raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", hint)
         metrics = {"train_loss": answers.mean("train_loss")}
         failed = {failure.party: failure for failure in answers.failures}
         per_party = {party: dict(found) for party, found in answers.metrics.items()}
-        if is_last or number % self.evaluate_every == 0:
+        if is_measured:
             examine = bool(self.model.examined) and (is_last or number % _EXAMINE_EVERY == 0)
             metrics |= self._evaluate(weights, number, per_party, failed, examine)
             if not math.isfinite(metrics.get("loss", 0.0)):
@@ -157,13 +148,56 @@ class Federation:
             cohort=cohort,
             seconds=self.clock() - started,
             bytes_up=answers.bytes_up,
-            bytes_down=arithmetic.num_bytes(self.weights) * len(cohort),
+            bytes_down=bytes_down,
             failures=tuple(failed.values()),
+            silent=tuple(answers.silent),
+            bytes_fedavg=2 * arithmetic.num_bytes(self.weights) * len(cohort),
         )
         self.gate()  # a stop asked for during evaluation still finds the previous round
         self.weights, self.state = weights, state
         self.history.append(record)
         return record
+
+    def _train(self, number: int, cohort: Sequence[str], received: Mapping[str, Any], is_measured: bool) -> Answers:
+        local = self.orders | dict(self.fusion.local)
+        if self.model.is_scheduled:
+            local["progress"] = self.schedule.progress(number)
+        orders = {"weights": self.weights, "received": received, "seed": self.seed, "round": number, "local": local}
+        train = getattr(self.fusion, "train", None)
+        replies = self.engine.run("fit", cohort, **orders, train=train, is_measured=is_measured)
+        return Answers(replies, self.quorum, cohort, number, like=self.weights)
+
+    def _fuse(
+        self, answers: Answers, number: int, cohort: Sequence[str], received: Mapping[str, Any]
+    ) -> tuple[Weights, Any, int]:
+        """Return the new weights and state, and the bytes that went down to the parties."""
+        size, state = arithmetic.num_bytes(self.weights), self.state
+        bytes_down = (size + arithmetic.num_bytes(received)) * len(cohort)
+        # A copy: a rule that writes into what it is given must not change the last whole round.
+        own = arithmetic.copy(self.weights)
+        if not isinstance(self.fusion, Synchronising):
+            weights, state = self._checked(self.fusion.fuse(own, iter(answers), state), number)
+            answers.drain()
+            return weights, state, bytes_down
+        # Parties hold the weights of the last synchronisation already; only at first they are given some.
+        bytes_down = bytes_down if number == 1 else arithmetic.num_bytes(received) * len(cohort)
+        answers.drain()
+        asked, state = self.fusion.asks(list(answers.silent.values()), state)
+        updates = answers.then(self.engine.run("send", asked)) if asked else iter(())
+        weights, state = self._checked(self.fusion.fuse(own, updates, state), number)
+        sent = [party for party in asked if party not in answers.silent]
+        if sent:
+            adopting = self.engine.run("adopt", sent, weights=self.fusion.adopt(weights, state))
+            Answers(adopting, 1.0, sent, number).drain()
+        return weights, state, bytes_down + size * len(sent)
+
+    def _checked(self, fused: Any, number: int) -> tuple[Weights, Any]:
+        if not (isinstance(fused, tuple) and len(fused) == 2):
+            raise PartyError(f"the fusion's fuse() returned {type(fused).__name__}", "it returns (weights, state)")
+        if problem := arithmetic.misfit(fused[0], self.weights):
+            hint = "a fusion returns new weights: a dictionary with the names, shapes and dtypes of those it got"
+            raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", hint)
+        return fused
 
     def _evaluate(
         self, weights: Weights, number: int, per_party: dict[str, Metrics], failed: dict[str, Failure], examine: bool
@@ -171,7 +205,7 @@ class Federation:
         """Return the fused model's metrics; add each party's to `per_party`, and who could not measure to `failed`."""
         tested = [party.id for party in self.parties if party.num_test or self.model.watched]
         orders = {"weights": weights, "examine": examine and self.test is None}
-        answers = _Answers(self.engine.run("evaluate", tested, **orders), self.quorum, tested, number)
+        answers = Answers(self.engine.run("evaluate", tested, **orders), self.quorum, tested, number)
         answers.drain()
         for failure in answers.failures:
             failed.setdefault(failure.party, failure)
@@ -188,84 +222,3 @@ class Federation:
             found = {name: answers.mean(name, sizes) for name in self.model.metrics if name not in found} | found
         unmeasured = {name for name in self.model.examined if math.isnan(found.get(name, math.nan))}
         return {name: value for name, value in found.items() if name not in unmeasured}
-
-
-class _Answers:
-    """A round's replies, read once: passes updates on, and keeps count of everything else.
-
-    An update that doesn't look like the broadcast weights, or holds NaN, is refused by name and becomes a failure.
-    """
-
-    def __init__(
-        self, replies: Iterator[Reply], quorum: float, cohort: Sequence[str], number: int, like: Weights | None = None
-    ) -> None:
-        self._replies = replies
-        self._allowed_failures = len(cohort) - max(1, round_half_up(quorum * len(cohort)))
-        self._cohort_size = len(cohort)
-        self._round = number
-        self._like = like
-        self.metrics: dict[str, Mapping[str, float]] = {}
-        self.failures: list[Failure] = []
-        self.bytes_up = 0
-        self._sizes: dict[str, int] = {}
-
-    def __iter__(self) -> Iterator[Update]:
-        for reply in self._replies:
-            if isinstance(reply, Update) and self._like is not None:
-                self.bytes_up += arithmetic.num_bytes(reply.weights)
-                if problem := arithmetic.misfit(reply.weights, self._like):
-                    reply = self._refuse(reply.party, problem)
-            if isinstance(reply, Failure):
-                # Kept without the exception, whose traceback would keep every array of the round alive.
-                self.failures.append(replace(reply, exception=None))
-                self._raise_if_too_many(reply)
-                continue
-            self.metrics[reply.party] = reply.metrics
-            self._sizes[reply.party] = reply.num_examples
-            if not isinstance(reply, Unchanged):
-                yield reply
-
-    def drain(self) -> None:
-        """Read the replies that a fusion left unread, so that every failure is known."""
-        for _ in self:
-            pass
-
-    def mean(self, metric: str, sizes: Mapping[str, int] | None = None) -> float:
-        """Return a metric's mean over the parties that have it, weighted by their rows, or by other sizes."""
-        sizes = sizes or self._sizes
-        having = [(sizes[party], found[metric]) for party, found in self.metrics.items() if metric in found]
-        total = sum(size for size, _ in having)
-        return sum(size * value for size, value in having) / total if total else float("nan")
-
-    def _refuse(self, party: str, problem: str) -> Failure:
-        line = f"the update of {party} in round {self._round} is refused: {problem}"
-        if "finite" in problem:
-            error: PartyError = DivergedError(
-                line, "use a smaller --lr; --quorum 0.8 lets rounds go on without a fifth of the parties"
-            )
-        else:
-            error = PartyError(line, "a party must send back weights of the form in which it got them")
-        return Failure(party, error.message, "", error)
-
-    def _raise_if_too_many(self, last: Failure) -> None:
-        if len(self.failures) <= self._allowed_failures:
-            return
-        if last.exception is not None:
-            what = f"in round {self._round}; the last whole round is kept" if self._round else "before round 1"
-            note = f"(raised by {last.party} {what})"
-            if isinstance(last.exception, FusionError) and not isinstance(last.exception, PartyError):
-                error = last.exception
-                raise type(error)(f"{last.party}: {error.message}", error.hint) from error
-            if not isinstance(last.exception, PartyError):
-                last.exception.add_note(note)
-            raise last.exception
-        raise PartyError(
-            f"{len(self.failures)} of {self._cohort_size} parties failed in round {self._round}; "
-            f"{last.party}: {last.error}",
-            "see run.failures for their tracebacks; --quorum 0.5 lets a round go on with half of its parties",
-        )
-
-
-def round_half_up(value: float) -> int:
-    """Return the nearest whole number; a half goes up, where Python's round() would go to the even one."""
-    return int(value + 0.5)

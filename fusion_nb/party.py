@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from fusion_nb import data, seeds
 from fusion_nb import weights as arithmetic
 from fusion_nb.errors import DivergedError, Stopped
-from fusion_nb.types import Failure, Metrics, Reply, Update, Verb, Weights
+from fusion_nb.types import Failure, Metrics, Reply, Trained, Turn, Unchanged, Update, Verb, Weights
 
 
 @dataclass
@@ -42,10 +43,12 @@ class Party:
 
     def answer(self, verb: Verb, model: Any, **orders: Any) -> Reply:
         """Return the answer to a verb; an exception becomes a Failure with its traceback, a stop passes through."""
-        verbs: dict[str, Callable[..., Update]] = {
+        verbs: dict[str, Callable[..., Reply]] = {
             "collect": self.collect,
             "prepare": self.prepare,
             "fit": self.fit,
+            "send": self.send,
+            "adopt": self.adopt,
             "evaluate": self.evaluate,
         }
         try:
@@ -65,27 +68,51 @@ class Party:
         model.prepare(self.train, self.state, **orders)
         return Update(self.id, {}, self.num_examples)
 
-    def fit(self, model: Any, *, weights: Weights, seed: int, round: int, local: dict[str, Any]) -> Update:
+    def fit(
+        self,
+        model: Any,
+        *,
+        weights: Weights,
+        seed: int,
+        round: int,
+        local: Mapping[str, Any],
+        received: Mapping[str, Any] = MappingProxyType({}),
+        train: Callable[[Turn], Reply] | None = None,
+        is_measured: bool = True,
+    ) -> Reply:
         """Train from the given weights on its own rows; report the loss, and the trained model on its own test rows.
 
+        local: options of the model's training;  train: the party's side of the fusion, if it has one
         A round that is asked for again, since it did not become whole, starts from the same state.
         """
         if round != self._round:
             self._round, self._before = round, self.state
         self.state, state = self._before, dict(self._before)
-        model.set_weights(weights)
-        fitted = model.fit(self.train, seed=seeds.number(seed, "fit", round, self.id), state=state, **local)
-        self._check("training", fitted["loss"], round)
-        metrics = {f"train_{name}": value for name, value in fitted.items()}
-        if self.num_test:
-            measured = model.evaluate(self.test)
-            self._check("test", measured["loss"], round)
-            metrics |= {f"local_{name}": value for name, value in measured.items()}
-        trained: Weights = model.get_weights()
+        trainings = _Trainings(self, model, state, local, seed, round, is_measured)
+        kept = dict(state.get("fusion", {}))
+        turn = Turn(
+            self.id, round, weights, received, kept, self.num_examples, trainings.train, trainings.measure
+        )  # fmt: skip
+        reply = train(turn) if train else turn.update(turn.train(weights).weights)
+        if kept:
+            state["fusion"] = kept
+        sent = reply.weights if isinstance(reply, Update) else trainings.last
         # Where the aggregator will refuse the weights, what led to them is no use.
-        if state and not arithmetic.misfit(trained, weights):
+        if problem := arithmetic.misfit(sent, weights):
+            if isinstance(reply, Unchanged):
+                raise DivergedError(f"the weights of {self.id} in round {round}: {problem}", "use a smaller --lr")
+        elif state:
             self.state = state
-        return Update(self.id, trained, self.num_examples, metrics)
+        return reply if isinstance(reply, Failure) else replace(reply, metrics={**trainings.metrics, **reply.metrics})
+
+    def send(self, model: Any) -> Update:
+        """Send the weights that it kept while it trained on its own."""
+        return Update(self.id, self.state["fusion"]["weights"], self.num_examples)
+
+    def adopt(self, model: Any, *, weights: Weights) -> Unchanged:
+        """Go on from these weights, and not from those that it kept."""
+        self.state = self.state | {"fusion": self.state["fusion"] | {"weights": weights}}
+        return Unchanged(self.id, self.num_examples)
 
     def evaluate(self, model: Any, *, weights: Weights, examine: bool = False) -> Update:
         """Measure the given weights on its own test rows, and watch what they make of its own training rows.
@@ -102,9 +129,63 @@ class Party:
             metrics |= model.examine(self.test) if examine else {}
         return Update(self.id, {}, self.num_test, metrics)
 
-    def _check(self, which: str, loss: float, round: int) -> None:
+    def check(self, which: str, loss: float, round: int) -> None:
+        """Raise DivergedError for a loss that is no finite number."""
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the {which} loss of {self.id} became {loss} in round {round}",
                 "use a smaller --lr, or look for extreme values in this party's rows",
             )
+
+
+class _Trainings:
+    """The trainings of one party in one round, with the one model that is lent to it.
+
+    `metrics` are those of the first, `last` the weights of the latest.
+    """
+
+    def __init__(
+        self,
+        party: Party,
+        model: Any,
+        state: dict[str, Any],
+        local: Mapping[str, Any],
+        seed: int,
+        round: int,
+        is_measured: bool,
+    ) -> None:
+        self._party, self._model, self._state, self._local = party, model, state, local
+        self._seed, self._round, self._is_measured = seed, round, is_measured
+        self.metrics: Metrics = {}
+        self.last: Weights = {}
+
+    def train(self, weights: Weights, name: str = "", **options: Any) -> Trained:
+        """Train from any weights, with the options of the run and these."""
+        party = self._party
+        stream: tuple[str | int, ...] = ("fit", self._round, party.id, *([name] if name else []))
+        # A training of its own keeps an optimizer of its own.
+        state = dict(self._state.get(name, {})) if name else self._state
+        self._model.set_weights(weights)
+        fitted = dict(
+            self._model.fit(
+                party.train, seed=seeds.number(self._seed, *stream), state=state, **{**self._local, **options}
+            )
+        )
+        if name and state:
+            self._state[name] = state
+        party.check("training", fitted["loss"], self._round)
+        num_steps, travel = int(fitted.pop("steps", 0)), fitted.pop("travel", math.nan)
+        if not self.metrics:
+            self.metrics = {f"train_{key}": value for key, value in fitted.items()}
+            if party.num_test and self._is_measured:
+                measured = self._model.evaluate(party.test)
+                party.check("test", measured["loss"], self._round)
+                self.metrics |= {f"local_{key}": value for key, value in measured.items()}
+        self.last = self._model.get_weights()
+        return Trained(self.last, fitted, num_steps, travel)
+
+    def measure(self, weights: Weights) -> Metrics:
+        """Return the metrics of any weights on the party's own training rows."""
+        self._model.set_weights(weights)
+        found: Metrics = self._model.evaluate(self._party.train)
+        return found

@@ -1,4 +1,4 @@
-"""Names of implementations, and how text such as `dirichlet:alpha=0.3` becomes one of them.
+"""Names of implementations, and how text such as `dirichlet:alpha=0.3`, or `dirichlet:0.3`, becomes one of them.
 
 A name stands for a built-in (a string here, imported on first use), for what a decorator registered in this
 process, or for an entry point of an installed package in the group `fusion_nb.<kind>`.
@@ -48,6 +48,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     "engines": {"local": "fusion_nb.engines.local:LocalEngine"},
 }
 KINDS = tuple(BUILTIN)
+_SINGULAR = {"adversaries": "adversary"}
+#: Between two names of a chain; the + of a number such as 1e+3 is none.
+_LINK = re.compile(r"\+(?=[A-Za-z_])")
 
 _registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 
@@ -111,11 +114,11 @@ def get(kind: str, name: str) -> Any:
         try:
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            raise missing_extra(error, f"{kind[:-1]} {name!r}") from error
+            raise missing_extra(error, f"{kind_word(kind)} {name!r}") from error
     for point in entry_points(group=_group(kind), name=name):
         return point.load()
     raise NameNotFoundError(
-        f"no {kind[:-1]} is called {name!r}",
+        f"no {kind_word(kind)} is called {name!r}",
         f"{nearest(name, names(kind))}there are: {', '.join(names(kind))}",
     )
 
@@ -126,20 +129,25 @@ def register(kind: str, name: str, implementation: Any) -> None:
     Raises OptionError for a name that a built-in has, or that can't be written as an option's value.
     """
     if name in BUILTIN[kind]:
-        raise OptionError(f"{name!r} is a built-in {kind[:-1]}", "give yours another name")
+        raise OptionError(f"{name!r} is a built-in {kind_word(kind)}", "give yours another name")
     if not name.isidentifier():
-        raise OptionError(f"{name!r} can't name a {kind[:-1]}", "use letters, digits and underscores")
+        raise OptionError(f"{name!r} can't name a {kind_word(kind)}", "use letters, digits and underscores")
     _registered[kind][name] = implementation
 
 
 def parse(text: str) -> tuple[str, dict[str, str]]:
-    """Split `name:option=value,option=value` into the name and its options, as text."""
+    """Split `name:option=value,option=value` into the name and its options, as text.
+
+    A first value without a name goes under "": it is that of the first option there is.
+    """
     name, _, rest = text.strip().partition(":")
-    options = {}
+    options: dict[str, str] = {}
     # A comma inside brackets belongs to the value: adam:betas=(0.9,0.99)
     for pair in filter(None, re.split(r",(?![^(\[]*[)\]])", rest)):
         option, sign, value = pair.partition("=")
-        if not sign:
+        if not sign and not options:
+            option, value = "", option
+        elif not sign:
             raise OptionError(
                 f"{text!r}: {pair!r} is not option=value", f"write it as {name}:option=value,option=value"
             )
@@ -175,14 +183,16 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
     name, given = parse(text)
     implementation = get(kind, name)
     known = {option.name: option for option in signature_options(implementation)}
+    if "" in given and known:
+        given = {next(iter(known)): given[""]} | {word: value for word, value in given.items() if word}
     for word in given:
         if word not in known:
             has = f"it has: {', '.join(known)}" if known else "it has no options"
-            raise OptionError(f"{kind[:-1]} {name!r} has no option {word!r}", f"{nearest(word, known)}{has}")
+            raise OptionError(f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}", f"{nearest(word, known)}{has}")
     for option in known.values():
         if option.required and option.name not in given:
             raise OptionError(
-                f"{kind[:-1]} {name!r} needs the option {option.name!r}",
+                f"{kind_word(kind)} {name!r} needs the option {option.name!r}",
                 f"write it as {name}:{option.name}=...  ({option.opt.doc})",
             )
     return implementation, {
@@ -191,9 +201,24 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
 
 
 def create(kind: str, text: str) -> Any:
-    """Return what the class or maker that `text` names returns for its options."""
-    implementation, chosen = bind(kind, text)
-    return implementation(**chosen)
+    """Return what the class or maker that `text` names returns for its options.
+
+    In `bucketing:s=2+krum:f=1` the first takes the second: it is made with it as its one positional argument.
+    Raises OptionError for what `bind` refuses, or for names in an order that makes no sense.
+    """
+    *outer, last = _LINK.split(text)
+    implementation, chosen = bind(kind, last)
+    if _takes_another(implementation):
+        name = parse(last)[0]
+        raise OptionError(f"{kind_word(kind)} {name!r} needs another one after it", f"write {last}+another")
+    made = implementation(**chosen)
+    for part in reversed(outer):
+        implementation, chosen = bind(kind, part)
+        if not _takes_another(implementation):
+            name = parse(part)[0]
+            raise OptionError(f"{kind_word(kind)} {name!r} takes no other one after it", f"use {name} alone")
+        made = implementation(made, **chosen)
+    return made
 
 
 def convert(where: str, text: str, option: Option) -> Any:
@@ -207,6 +232,16 @@ def convert(where: str, text: str, option: Option) -> Any:
     if value is None or (option.type in (int, float) and not option.opt.admits(value)):
         raise OptionError(f"{where}={text} is not allowed", f"give {allowed}")
     return value
+
+
+def kind_word(kind: str) -> str:
+    """Return what one of a kind is called: `fusion` for `fusions`."""
+    return _SINGULAR.get(kind, kind[:-1])
+
+
+def _takes_another(implementation: Any) -> bool:
+    parameters = inspect.signature(implementation).parameters.values()
+    return any(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty for p in parameters)
 
 
 def decorator(kind: str, promote: Callable[[Any], Any] = lambda implementation: implementation) -> Callable[[Any], Any]:

@@ -11,12 +11,13 @@ from typing import Any
 
 from fusion_nb import charts, export
 from fusion_nb import weights as arithmetic
+from fusion_nb.build import absent_options, build, divide
 from fusion_nb.driver import Driver
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.history import History
 from fusion_nb.party import Party
 from fusion_nb.result import Parties, PartyReport, Result, Similar, Text
-from fusion_nb.spec import RunSpec, absent_options, build, divide
+from fusion_nb.spec import RunSpec
 from fusion_nb.stopping import Patience, Until
 from fusion_nb.types import Failure, Weights
 

@@ -16,7 +16,7 @@ Weights = dict[str, np.ndarray]
 #: Plain numbers by name: `loss`, `accuracy`, `mae`, `train_loss`, ...
 Metrics = dict[str, float]
 #: What can be asked of a party. A closed set: a verb is never a method name taken off a wire.
-Verb = Literal["collect", "prepare", "fit", "evaluate"]
+Verb = Literal["collect", "prepare", "fit", "send", "adopt", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,16 @@ class Update:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """A party's answer that it has nothing worth sending this round, with how far it has drifted."""
+    """A party's answer that it has nothing worth sending this round, with how far it has drifted.
+
+    `extras` carries what little it reports instead of weights.
+    """
 
     party: str
     num_examples: int
     divergence: float = 0.0
     metrics: Metrics = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,53 @@ Reply = Update | Unchanged | Failure
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What local training came to.
+
+    metrics:   the model's own, such as the mean `loss` over the rows of the last pass
+    num_steps: steps of the optimizer
+    travel:    how far these steps carry a weight whose gradient is 1 all along: lr * num_steps for plain SGD, further
+               with momentum. NaN for a model that does not tell.
+    """
+
+    weights: Weights
+    metrics: Metrics
+    num_steps: int
+    travel: float
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A party's turn in a round, as the party's side of a fusion sees it: what came, what it keeps, what it can do.
+
+    weights:  the aggregator's;  received: what else came with them (a fusion's `send`)
+    state:    what this party keeps for the fusion from one round to the next. Entries are replaced and never changed in
+              place, since a round that is given up is trained again from the old ones.
+    train:    `train(weights, name="", **options)` trains on the party's own rows, from any weights, with the options of
+              the run and those given. A second training of a turn has a name, and so a random stream and an optimizer
+              of its own.
+    measure:  `measure(weights)` returns the metrics of any weights on the party's own training rows
+    """
+
+    party: str
+    round: int
+    weights: Weights
+    received: Mapping[str, Any]
+    state: dict[str, Any]
+    num_examples: int
+    train: Callable[..., Trained]
+    measure: Callable[[Weights], Metrics]
+
+    def update(self, weights: Weights, **extras: Any) -> Update:
+        """Return the answer that sends weights, and what else the fusion needs."""
+        return Update(self.party, weights, self.num_examples, extras=extras)
+
+    def unchanged(self, divergence: float = 0.0, **extras: Any) -> Unchanged:
+        """Return the answer that sends no weights."""
+        return Unchanged(self.party, self.num_examples, divergence, extras=extras)
+
+
+@dataclass(frozen=True)
 class RoundRecord:
     """One whole round, as plot, panel, checkpoint, stream, early stopping and test all see it.
 
@@ -72,8 +123,10 @@ class RoundRecord:
                     fusion, for parties in the cohort) and `loss`, `accuracy` (the fused model), on its own test rows
     cohort:         the parties that were asked to train, in party order
     seconds:        wall time of the round, evaluation included
-    bytes_up/down:  weights that parties sent, and that were sent to them
-    failures:       the parties that did not answer with an update
+    bytes_up/down:  weights, and what else a fusion needs, that parties sent and that were sent to them
+    failures:       the parties that did not answer
+    silent:         the parties that trained and sent no weights
+    bytes_fedavg:   what fedavg would have moved, both ways, with the same cohort
     """
 
     round: int
@@ -84,11 +137,23 @@ class RoundRecord:
     bytes_up: int
     bytes_down: int
     failures: tuple[Failure, ...] = ()
+    silent: tuple[str, ...] = ()
+    bytes_fedavg: int = 0
 
 
 @runtime_checkable
 class Fusion(Protocol):
-    """An aggregation rule: state in, state out, so that a run can be stopped and continued at any round."""
+    """An aggregation rule: state in, state out, so that a run can be stopped and continued at any round.
+
+    It may have more, each of which the loop looks for:
+
+    send(state) -> mapping   what the aggregator sends along with the weights
+    train(turn) -> reply     the party's side: what it does in its turn, in place of one training from the weights
+    everyone = True          all parties must take part in every round
+    keeps_partial = True     a straggler's partial work is of use
+    needs_sgd = True         it makes sense with plain SGD alone (with momentum or without)
+    min_updates              answers that a round needs at the least
+    """
 
     #: Options that every party's model must honour during local training (FedProx's `mu`, say).
     local: Mapping[str, Any]
@@ -98,6 +163,17 @@ class Fusion(Protocol):
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
         """Return new weights and new state. `updates` comes in party order and can be read once."""
+
+
+@runtime_checkable
+class Synchronising(Fusion, Protocol):
+    """A fusion whose parties keep their weights (`turn.state["weights"]`), and send them only when asked to."""
+
+    def asks(self, reports: Sequence[Unchanged], state: Any) -> tuple[Sequence[str], Any]:
+        """Return, once all have trained, who is to send its weights; they are asked one by one as `fuse` reads."""
+
+    def adopt(self, weights: Weights, state: Any) -> Weights:
+        """Return what those who sent their weights go on from, once `fuse` has returned these."""
 
 
 @runtime_checkable

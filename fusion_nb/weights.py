@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,24 @@ def copy(weights: Weights) -> Weights:
     return tree_map(np.copy, weights)
 
 
-def num_bytes(weights: Weights) -> int:
-    """Return the size of all entries in bytes, as they travel."""
-    return sum(array.nbytes for array in weights.values())
+def num_bytes(entries: Mapping[str, Any]) -> int:
+    """Return the size of all entries in bytes, as they travel: arrays, plain numbers, and mappings of these."""
+    return sum(
+        num_bytes(entry) if isinstance(entry, Mapping) else getattr(entry, "nbytes", 8) for entry in entries.values()
+    )
+
+
+def not_finite(extras: Mapping[str, Any]) -> str:
+    """Return which entry of an update's extras holds a number that is not finite, or an empty string."""
+    for name, entry in extras.items():
+        problem = ""
+        if isinstance(entry, Mapping):
+            problem = not_finite(entry)
+        elif np.issubdtype(np.asarray(entry).dtype, np.inexact) and not np.isfinite(entry).all():
+            problem = f"{name!r} holds numbers that are not finite (NaN or infinity)"
+        if problem:
+            return problem
+    return ""
 
 
 def norm(weights: Weights) -> float:

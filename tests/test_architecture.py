@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1] / "fusion_nb"
 RANKS = (
     ("types", "errors", "quiet"),
     ("weights", "data", "documents", "history", "registry", "schedule", "seeds", "cells"),
-    ("stopping", "party", "fusions", "models", "splits", "datasets", "sources", "engines"),
+    ("stopping", "answers", "party", "fusions", "models", "splits", "datasets", "sources", "engines"),
     ("federation", "division"),
     ("spec", "charts"),
-    ("result",),
+    ("result", "build"),
     ("export", "driver"),
     ("run",),
     ("notebook",),

@@ -11,9 +11,10 @@ import pytest
 
 from fusion_nb import documents, registry
 from fusion_nb import weights as arithmetic
+from fusion_nb.build import build
 from fusion_nb.errors import OptionError, SplitError
 from fusion_nb.models import base
-from fusion_nb.spec import RunSpec, build
+from fusion_nb.spec import RunSpec
 from fusion_nb.types import Engine, Fusion, Update, Weights
 
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from fusion_nb import data, datasets, registry, sources, splits
+from fusion_nb.build import divide
 from fusion_nb.division import Division
 from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, SplitError
-from fusion_nb.spec import RunSpec, divide
+from fusion_nb.spec import RunSpec
 
 X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
 
@@ -377,7 +378,9 @@ class TestRegistry:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("dirichlet:alpha", "is not option=value"),
+            ("dirichlet:alpha", "alpha=alpha is not allowed"),
+            ("dirichlet:alpha=1,x", "is not option=value"),
+            ("iid:3", "has no option '3'"),
             ("dirichlet:alpha=x", "alpha=x is not allowed"),
             ("dirichlet:alpha=0", "alpha=0 is not allowed"),
             ("dirichlet:alpha=nan", "alpha=nan is not allowed"),
@@ -477,7 +480,7 @@ class TestDecidedOverAll:
     )
     def test_more_of_what_is_refused(self, value: Any, said: str) -> None:
         if not said:
-            from fusion_nb.spec import build
+            from fusion_nb.build import build
 
             with pytest.raises(DataError, match=r"rows of the central test set have shape \(1,\)"):
                 build(RunSpec(data="value"), {"value": value, "model": torch.nn.Linear(2, 2)})
@@ -513,8 +516,8 @@ class TestDecidedOverAll:
             splits.split(lambda labels: labels)
 
     def test_batch_norm_needs_two_training_rows_at_every_party(self) -> None:
+        from fusion_nb.build import build
         from fusion_nb.errors import ModelError
-        from fusion_nb.spec import build
 
         model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
         with pytest.raises(ModelError, match="fewer than the 2 training rows"):

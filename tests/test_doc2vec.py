@@ -18,6 +18,7 @@ import pytest
 from gensim.models.doc2vec import Doc2Vec, TaggedDocument
 
 from fusion_nb import RunSpec, documents, federate, registry
+from fusion_nb.build import build
 from fusion_nb.datasets.corpora import Newsgroups, Wikipedia
 from fusion_nb.division import Division
 from fusion_nb.documents import Document
@@ -26,7 +27,6 @@ from fusion_nb.fusions.summed import Doc2VecFusion
 from fusion_nb.models import base
 from fusion_nb.models.doc2vec import Doc2VecModel, files, measures, vocabulary
 from fusion_nb.models.doc2vec.training import Trainer
-from fusion_nb.spec import build
 from fusion_nb.types import Update
 
 TOPICS = {

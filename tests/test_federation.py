@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from fusion_nb import Run, RunSpec, federate, fusion
+from fusion_nb.build import build
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import DivergedError, FusionError, Interrupted, OptionError, PartyError, RunError
 from fusion_nb.federation import Federation
@@ -22,7 +23,6 @@ from fusion_nb.fusions.base import stateless
 from fusion_nb.history import History, better
 from fusion_nb.models.base import Model
 from fusion_nb.party import Party
-from fusion_nb.spec import build
 from fusion_nb.stopping import Patience, Until
 from fusion_nb.types import Failure, RoundRecord, Update
 
@@ -165,13 +165,13 @@ class TestRounds:
     def test_a_fusion_may_ask_what_the_model_cannot_honour(self, rows: Any, net: Any) -> None:
         @fusion
         class Proximal:
-            local = {"mu": 0.1}  # noqa: RUF012
+            local = {"warmth": 0.1}  # noqa: RUF012
 
             def init(self, weights: Any) -> None: ...
 
             def fuse(self, weights: Any, updates: Any, state: Any) -> Any: ...
 
-        with pytest.raises(OptionError, match="asks every party for mu, which a PyTorch model can't do"):
+        with pytest.raises(OptionError, match="asks every party for warmth, which a PyTorch model can't do"):
             run_of(rows, net(), fusion="Proximal")
 
 

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from fusion_nb import RunSpec, data, federate
+from fusion_nb.build import build
 from fusion_nb.datasets import Cifar10Keras, MnistKeras
 from fusion_nb.errors import DataError, FusionError, ModelError, OptionError
 from fusion_nb.models import base
 from fusion_nb.models.keras import KerasModel, copies, files, keras, losses, optimizers
-from fusion_nb.spec import build
 
 layers = keras.layers
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")

@@ -198,8 +198,8 @@ class TestTraining:
         assert not np.array_equal(before["1.weight"], after["1.weight"])
 
     def test_options_of_fusions_that_it_does_not_know_are_refused(self) -> None:
-        with pytest.raises(OptionError, match="can't honour mu"):
-            fit(checked(nn.Linear(4, 3)), (X, CLASSES), mu=0.1)
+        with pytest.raises(OptionError, match="can't honour warmth"):
+            fit(checked(nn.Linear(4, 3)), (X, CLASSES), warmth=0.1)
 
     def test_training_unchecked_is_refused(self) -> None:
         with pytest.raises(ModelError, match="not checked"):

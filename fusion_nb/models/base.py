@@ -49,7 +49,7 @@ class Model(ABC):
     defaults: Mapping[str, Any] = {"fusion": "fedavg", "optimizer": "sgd"}
     #: Options of a run that `fit` is told of and that not every kind of model has. Those that decide how the adapter is
     #: made (`loss`, say) are keyword-only parameters of its constructor.
-    orders: ClassVar[frozenset[str]] = frozenset({"batch_size", "optimizer"})
+    orders: ClassVar[frozenset[str]] = frozenset({"batch_size", "optimizer", "local_steps"})
     #: Called between two batches: it may block (pause) or raise Stopped.
     gate: Callable[[], None] = staticmethod(lambda: None)
     #: What `evaluate` measures; the first is what a run monitors unless told otherwise.
@@ -120,11 +120,18 @@ class Model(ABC):
         optimizer: Any,
         seed: int,
         state: dict[str, Any] | None = None,
+        steps: int = 0,
         **local: Any,
     ) -> Metrics:
-        """Train on the rows; return `loss`, the mean over the rows of the last epoch.
+        """Train on the rows; return `loss`, the mean over the rows of the last pass, and `steps` and `travel`.
 
         seed:  fixes the order of rows and everything random in the model
+        steps: train so many batches, in place of `epochs`; for models with "steps" among their `orders`
+        local: those of `supports` that a fusion asks for. Of these every framework means the same:
+               mu, anchor: add mu / 2 times the squared distance from the anchor to the loss (mu * (w - anchor) to the
+               gradient); without an anchor, from the weights that the training starts from
+               shift: named arrays that are added to the gradient of the parameters of these names
+        `steps` is how many the optimizer took, and `travel` how far they carry a weight whose gradient is always 1.
         state: what this party keeps from one round to the next. Entries are replaced and never changed in place, since
                a round that is given up is trained again from the old ones.
         """

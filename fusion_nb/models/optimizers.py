@@ -79,6 +79,31 @@ class Optimizers:
         return [name for name in inspect.signature(kind).parameters if name not in self.not_options]
 
 
+def is_sgd(choice: Any) -> bool:
+    """Return whether a run's optimizer, as text, class or object, is plain SGD, with momentum or without."""
+    if isinstance(choice, str):
+        return parse(choice)[0].rpartition(".")[2].lower() == "sgd"
+    return (choice if isinstance(choice, type) else type(choice)).__name__ == "SGD"
+
+
+def travel(num_steps: int, lr: float, momentum: float = 0.0, dampening: float = 0.0, nesterov: bool = False) -> float:
+    """Return how far so many steps of SGD from a fresh start carry a weight whose gradient is always 1.
+
+    Source: the sum of the coefficients a_i of Wang, Liu, Liang, Joshi, Poor, "Tackling the Objective Inconsistency
+    Problem in Heterogeneous Federated Optimization", NeurIPS 2020.
+
+    >>> travel(3, 0.5), travel(3, 0.5, momentum=0.5)  # 1 + 1 + 1, and 1 + 1.5 + 1.75, times lr
+    (1.5, 2.125)
+    """
+    if not momentum:
+        return num_steps * lr
+    velocity, total = 0.0, 0.0
+    for step in range(num_steps):
+        velocity = momentum * velocity + (1 - dampening if step else 1.0)
+        total += 1 + momentum * velocity if nesterov else velocity
+    return total * lr
+
+
 def _value(text: str) -> Any:
     try:
         return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))

@@ -149,8 +149,8 @@ class FusionMagics(Magics):
 
     def _split(self, line: Line) -> Any:
         from fusion_nb import charts
+        from fusion_nb.build import divide
         from fusion_nb.notebook import options
-        from fusion_nb.spec import divide
 
         division = divide(options.to_spec(line), self.shell.user_ns)
         for note in division.notes:

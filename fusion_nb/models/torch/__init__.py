@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,8 +18,9 @@ from fusion_nb import seeds
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.models.torch import devices, files, losses, optimizers
+from fusion_nb.models.torch.gradients import correction
 from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
-from fusion_nb.models.torch.randomness import OwnRandomness, replaying, seeded, seeded_cuda
+from fusion_nb.models.torch.randomness import OwnRandomness, own_randomness, seeded
 from fusion_nb.types import Metrics, Weights
 
 #: Rows that are tried before training.
@@ -46,6 +47,7 @@ class TorchModel(Model):
         "onnx": "model.onnx",
     }
     packages: ClassVar = ("torch",)
+    supports: ClassVar = frozenset({"mu", "anchor", "shift"})
     choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": sorted(losses.LOSSES)}
 
     def __init__(
@@ -156,6 +158,7 @@ class TorchModel(Model):
         optimizer: Any,
         seed: int,
         state: dict[str, Any] | None = None,
+        steps: int = 0,
         **local: Any,
     ) -> Metrics:
         """Train by a plain loop. Raises Stopped through `gate`; stops at once when the loss is not finite."""
@@ -164,26 +167,33 @@ class TorchModel(Model):
         objective = self._ready()
         self.module.train()
         shuffler = torch.Generator().manual_seed(seed)
-        steps = optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
+        stepper = optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
         kept = state if state is not None and self._keep_optimizer else {}
         if "optimizer" in kept:
-            steps.load_state_dict(copy.deepcopy(kept["optimizer"]))
+            stepper.load_state_dict(copy.deepcopy(kept["optimizer"]))
+        correct = correction(self.module, **local)
+        taken, mean = 0, float("nan")
         with self._own_randomness(data, seed):
-            for epoch in range(epochs):
+            while (taken < steps) if steps else (epochs > 0):
+                batches = self._shuffle(rows_of.size(data), batch_size, shuffler)
+                batches = batches[: steps - taken] if steps else batches
                 total = torch.zeros((), device=self.device)
-                for x, y in self._batches(data, self._shuffle(rows_of.size(data), batch_size, shuffler), seed + epoch):
+                for x, y in self._batches(data, batches, seed + taken):
                     self.gate()
                     output = self.module(x)
                     loss = objective.loss(output, objective.target(y, output))
-                    steps.zero_grad(set_to_none=True)
+                    stepper.zero_grad(set_to_none=True)
                     loss.backward()
-                    steps.step()
+                    correct()
+                    stepper.step()
                     total += objective.per_row(loss.detach(), len(x)) * len(x)
-                mean = float(total) / rows_of.size(data)
+                taken, epochs = taken + len(batches), epochs - 1
+                mean = float(total) / sum(map(len, batches))
                 if not np.isfinite(mean):
                     break
-        kept["optimizer"] = steps.state_dict()
-        return {"loss": mean}
+        if self._keep_optimizer:
+            kept["optimizer"] = stepper.state_dict()
+        return {"loss": mean, "steps": taken, "travel": optimizers.travel(stepper, taken)}
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows in float64."""
@@ -200,22 +210,9 @@ class TorchModel(Model):
                     totals[name] = totals.get(name, 0.0) + value * len(x)
         return {name: total / count for name, total in totals.items()}
 
-    @contextmanager
-    def _own_randomness(self, data: Any, seed: int) -> Iterator[None]:
-        """Fix what is random in the model by the seed alone, and leave the user's random numbers alone.
-
-        Costs a few per cent, so it is done only for a model that draws, or for a Dataset, which might.
-        """
-        if self._redraws:
-            with replaying(seed), seeded_cuda(seed, self.device):
-                yield
-            return
-        if not self._draws and isinstance(data, tuple):
-            yield
-            return
-        # Another seed than the shuffler's: the same bits would tie the order of rows to what is dropped.
-        with OwnRandomness(seed + 1), seeded_cuda(seed, self.device):
-            yield
+    def _own_randomness(self, data: Any, seed: int) -> AbstractContextManager[None]:
+        # A Dataset might draw too.
+        return own_randomness(seed, self.device, self._draws or not isinstance(data, tuple), self._redraws)
 
     def native(self, weights: Weights) -> nn.Module:
         """Return an `nn.Module` of the user's own class with these weights, on the CPU and in evaluation mode."""
@@ -261,10 +258,12 @@ class TorchModel(Model):
     def _batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (x, y) on the device for each array of row indices; the seed fixes what a Dataset draws."""
         if isinstance(data, tuple):
-            x, y = self._input(torch.from_numpy(np.ascontiguousarray(data[0]))), self._labels(torch.from_numpy(data[1]))
+            x, y = torch.from_numpy(np.ascontiguousarray(data[0])), self._labels(torch.from_numpy(data[1]))
+            # What whole numbers mean is told from all rows; a round of few batches should not convert all of them else.
+            x = self._input(x) if self._takes_numbers else x
             for batch in batches:
                 index = torch.from_numpy(batch)
-                yield x[index].to(self.device), y[index].to(self.device)
+                yield self._input(x[index]).to(self.device), y[index].to(self.device)
             return
         shared = seeds.Shared(seed, alone=True)
         # A generator of its own: without one a DataLoader draws from the user's.

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn, optim
 
+from fusion_nb.models import optimizers
 from fusion_nb.models.optimizers import Optimizers
 
 # LBFGS takes a closure, and so does not fit a loop of one step for each batch.
@@ -22,3 +23,12 @@ def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> o
     """
     made: optim.Optimizer = _ALL.make(choice, list(parameters), **({} if lr is None else {"lr": lr}))
     return made
+
+
+def travel(optimizer: optim.Optimizer, num_steps: int) -> float:
+    """Return how far so many steps carry a weight whose gradient is always 1; of others than SGD, their rates' sum."""
+    group = optimizer.param_groups[0]
+    if not isinstance(optimizer, optim.SGD):
+        return num_steps * float(group["lr"])
+    settings = {name: group[name] for name in ("momentum", "dampening", "nesterov")}
+    return optimizers.travel(num_steps, float(group["lr"]), **settings)

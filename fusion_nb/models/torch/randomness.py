@@ -102,3 +102,20 @@ def replaying(seed: int) -> Iterator[None]:
     with _one_at_a_time, torch.random.fork_rng([]):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def own_randomness(seed: int, device: torch.device, draws: bool, redraws: bool) -> Iterator[None]:
+    """Fix what is random in a model by the seed alone, and leave the user's random numbers alone.
+
+    Costs a few per cent, so it is done only where something draws, or even draws anew on its way back.
+    """
+    if redraws:
+        with replaying(seed), seeded_cuda(seed, device):
+            yield
+    elif draws:
+        # Another seed than the shuffler's: the same bits would tie the order of rows to what is dropped.
+        with OwnRandomness(seed + 1), seeded_cuda(seed, device):
+            yield
+    else:
+        yield

@@ -1,0 +1,40 @@
+"""What a fusion adds to a party's gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fusion_nb.types import Weights
+
+
+def correction(
+    module: nn.Module, *, mu: float = 0.0, anchor: Weights | None = None, shift: Weights | None = None
+) -> Callable[[], None]:
+    """Return a function that adds mu * (w - anchor) and shift to the gradients that stand in the module's parameters.
+
+    anchor: by default the weights that the module has now
+    """
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    anchors: dict[str, Tensor] = {}
+    if mu:
+        anchors = {n: p.detach().clone() if anchor is None else _like(p, anchor[n]) for n, p in trained.items()}
+    shifts = {} if shift is None else {n: _like(p, shift[n]) for n, p in trained.items()}
+
+    def correct() -> None:
+        for name, p in trained.items():
+            if p.grad is None:  # it took no part in this loss
+                continue
+            if name in anchors:
+                p.grad.add_(p.detach() - anchors[name], alpha=mu)
+            if name in shifts:
+                p.grad.add_(shifts[name])
+
+    return correct if anchors or shifts else lambda: None
+
+
+def _like(parameter: Tensor, array: np.ndarray) -> Tensor:
+    return torch.as_tensor(np.asarray(array), dtype=parameter.dtype, device=parameter.device)
