@@ -16,17 +16,25 @@ class Answers:
     An update that doesn't look like the weights that were sent, or holds NaN, is refused by name and becomes a failure.
 
     quorum: share of the cohort that must not fail
-    like:   what weights must look like, or None where none are asked for
+    like:   what weights must look like, or None where none are asked for;  part: some of the entries are enough
     """
 
     def __init__(
-        self, replies: Iterator[Reply], quorum: float, cohort: Sequence[str], number: int, like: Weights | None = None
+        self,
+        replies: Iterator[Reply],
+        quorum: float,
+        cohort: Sequence[str],
+        number: int,
+        like: Weights | None = None,
+        *,
+        part: bool = False,
     ) -> None:
         self._replies = replies
-        self._allowed_failures = len(cohort) - max(1, round_half_up(quorum * len(cohort)))
+        needed = max(1, round_half_up(quorum * len(cohort))) if quorum else 0
+        self._allowed_failures = len(cohort) - needed
         self._cohort_size = len(cohort)
         self._round = number
-        self._like = like
+        self._like, self._part = like, part
         self.metrics: dict[str, Mapping[str, float]] = {}
         self.failures: list[Failure] = []
         self.silent: dict[str, Unchanged] = {}
@@ -37,7 +45,8 @@ class Answers:
         for reply in self._replies:
             if isinstance(reply, Update) and self._like is not None:
                 self.bytes_up += arithmetic.num_bytes(reply.weights) + arithmetic.num_bytes(reply.extras)
-                problem = arithmetic.misfit(reply.weights, self._like) or arithmetic.not_finite(reply.extras)
+                problem = arithmetic.misfit(reply.weights, self._like, part=self._part)
+                problem = problem or arithmetic.not_finite(reply.extras)
                 reply = self._refuse(reply.party, problem) if problem else reply
             if isinstance(reply, Failure):
                 # Kept without the exception, whose traceback would keep every array of the round alive.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
@@ -17,10 +17,24 @@ from fusion_nb.answers import Answers, round_half_up
 from fusion_nb.errors import DivergedError, OptionError, PartyError
 from fusion_nb.history import History
 from fusion_nb.schedule import Schedule
-from fusion_nb.types import Engine, Failure, Fusion, Metrics, RoundRecord, Synchronising, Update, Verb, Weights
+from fusion_nb.types import (
+    Engine,
+    Failure,
+    Fusion,
+    Metrics,
+    Reply,
+    RoundRecord,
+    Synchronising,
+    Turn,
+    Update,
+    Verb,
+    Weights,
+)
 
 #: Rounds between two measurements of what is costly to measure.
 _EXAMINE_EVERY = 5
+#: The metrics of a model, and those of each party.
+Measured = tuple[Metrics, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass
@@ -35,6 +49,8 @@ class Federation:
     test:           the aggregator's own test set, or None
     evaluate_every: rounds between two measurements of the fused model; the last round is always measured
     schedule:       how the learning rate falls, for models whose rate does
+    beside:         what is trained round by round for comparison: `(round, is_last) -> metrics, party metrics`
+    closing:        what follows the last round, and adds to each party's metrics of it
     """
 
     parties: Sequence[Any]
@@ -48,6 +64,8 @@ class Federation:
     test: Any = None
     evaluate_every: int = 1
     schedule: Schedule = field(default_factory=Schedule)
+    beside: Sequence[Callable[[int, bool], Measured]] = ()
+    closing: Callable[[Federation], Mapping[str, Mapping[str, float]]] | None = None
     gate: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.perf_counter
     history: History = field(default_factory=History)
@@ -58,6 +76,10 @@ class Federation:
     #: Failures of the last round, whether it became whole or not.
     failed: tuple[Failure, ...] = ()
     _started: bool = False
+    #: The weights that were measured last, and what came of it.
+    _measured: tuple[Weights | None, Measured] = (None, ({}, {}))
+    #: The round that was closed last.
+    _closed: int = 0
 
     def __post_init__(self) -> None:
         if refused := set(self.fusion.local) - self.model.supports:
@@ -69,6 +91,8 @@ class Federation:
 
     def close(self) -> None:
         """Let the engine's workers go. The next round starts them again."""
+        for other in self.beside:
+            getattr(other, "close", lambda: None)()
         if self._started:
             self.engine.close()
             self._started = False
@@ -89,6 +113,8 @@ class Federation:
             collected = self._ask("collect", everyone)
             self._ask("prepare", everyone, agreed=self.model.agree(collected))
         self.initial = self.weights = self.model.get_weights()
+        if hasattr(self.fusion, "meet"):
+            self.fusion.meet(num_parties=len(self.parties), trained=self.model.trained_names(), model=self.model)
         self.state = self.fusion.init(self.weights)
 
     def _ask(self, verb: Verb, everyone: Sequence[str], **orders: Any) -> list[Update]:
@@ -119,6 +145,32 @@ class Federation:
         while len(self.history) < last:
             yield self._step(is_last=len(self.history) + 1 == last)
 
+    def conclude(self) -> None:
+        """Do what follows the last round, once; the record of that round tells what came of it."""
+        if self.closing is None or not self.history or self._closed == len(self.history):
+            return
+        self._start()
+        self.failed = ()
+        found = self.closing(self)
+        last = self.history[-1]
+        per_party = {party: {**last.party_metrics.get(party, {}), **metrics} for party, metrics in found.items()}
+        failures = (*last.failures, *self.failed)
+        self.history[-1] = replace(last, party_metrics={**last.party_metrics, **per_party}, failures=failures)
+        self._closed = len(self.history)
+
+    def ask(self, turn: Callable[[Turn], Reply], **received: Any) -> list[Update]:
+        """Give every party one more turn, outside of any round, and return the answers of those that did not fail.
+
+        received: what the aggregator sends along with the weights
+        """
+        everyone = [party.id for party in self.parties]
+        # Round 0 never trains, so its random streams are free, and a party takes it for no round that it had before.
+        orders = self._orders(0, received)
+        answers = Answers(self.engine.run("fit", everyone, **orders, train=turn), 0.0, everyone, 0)
+        found = list(answers)
+        self.failed += tuple(answers.failures)
+        return found
+
     def _step(self, is_last: bool) -> RoundRecord:
         started = self.clock()
         number = len(self.history) + 1
@@ -136,6 +188,10 @@ class Federation:
         if is_measured:
             examine = bool(self.model.examined) and (is_last or number % _EXAMINE_EVERY == 0)
             metrics |= self._evaluate(weights, number, per_party, failed, examine)
+            for other in self.beside:
+                found, of_parties = other(number, is_last)
+                metrics |= found
+                _merge(per_party, of_parties)
             if not math.isfinite(metrics.get("loss", 0.0)):
                 raise DivergedError(
                     f"the loss of the fused model became {metrics['loss']} in round {number}",
@@ -159,37 +215,43 @@ class Federation:
         return record
 
     def _train(self, number: int, cohort: Sequence[str], received: Mapping[str, Any], is_measured: bool) -> Answers:
+        train, part = getattr(self.fusion, "train", None), getattr(self.fusion, "sends_part", False)
+        orders = self._orders(number, received)
+        replies = self.engine.run("fit", cohort, **orders, train=train, is_measured=is_measured)
+        return Answers(replies, self.quorum, cohort, number, like=self.weights, part=part)
+
+    def _orders(self, number: int, received: Mapping[str, Any]) -> dict[str, Any]:
         local = self.orders | dict(self.fusion.local)
         if self.model.is_scheduled:
-            local["progress"] = self.schedule.progress(number)
-        orders = {"weights": self.weights, "received": received, "seed": self.seed, "round": number, "local": local}
-        train = getattr(self.fusion, "train", None)
-        replies = self.engine.run("fit", cohort, **orders, train=train, is_measured=is_measured)
-        return Answers(replies, self.quorum, cohort, number, like=self.weights)
+            local["progress"] = self.schedule.progress(number or len(self.history))
+        return {"weights": self.weights, "received": received, "seed": self.seed, "round": number, "local": local}
 
     def _fuse(
         self, answers: Answers, number: int, cohort: Sequence[str], received: Mapping[str, Any]
     ) -> tuple[Weights, Any, int]:
         """Return the new weights and state, and the bytes that went down to the parties."""
-        size, state = arithmetic.num_bytes(self.weights), self.state
+        state, down = self.state, getattr(self.fusion, "down", None)
+        size = arithmetic.num_bytes(down(self.weights) if down else self.weights)
         bytes_down = (size + arithmetic.num_bytes(received)) * len(cohort)
         # A copy: a rule that writes into what it is given must not change the last whole round.
         own = arithmetic.copy(self.weights)
-        if not isinstance(self.fusion, Synchronising):
+        if not hasattr(self.fusion, "asks"):
             weights, state = self._checked(self.fusion.fuse(own, iter(answers), state), number)
             answers.drain()
             return weights, state, bytes_down
+        rule = cast(Synchronising, self.fusion)
         # Parties hold the weights of the last synchronisation already; only at first they are given some.
         bytes_down = bytes_down if number == 1 else arithmetic.num_bytes(received) * len(cohort)
         answers.drain()
-        asked, state = self.fusion.asks(list(answers.silent.values()), state)
+        asked, state = rule.asks(list(answers.silent.values()), state)
         updates = answers.then(self.engine.run("send", asked)) if asked else iter(())
-        weights, state = self._checked(self.fusion.fuse(own, updates, state), number)
+        weights, state = self._checked(rule.fuse(own, updates, state), number)
         sent = [party for party in asked if party not in answers.silent]
         if sent:
-            adopting = self.engine.run("adopt", sent, weights=self.fusion.adopt(weights, state))
+            adopting = self.engine.run("adopt", sent, weights=rule.adopt(weights, state))
             Answers(adopting, 1.0, sent, number).drain()
-        return weights, state, bytes_down + size * len(sent)
+        # What is returned as it was given was not changed: nothing was fused, and nothing needs to be measured again.
+        return self.weights if weights is own else weights, state, bytes_down + size * len(sent)
 
     def _checked(self, fused: Any, number: int) -> tuple[Weights, Any]:
         if not (isinstance(fused, tuple) and len(fused) == 2):
@@ -203,14 +265,19 @@ class Federation:
         self, weights: Weights, number: int, per_party: dict[str, Metrics], failed: dict[str, Failure], examine: bool
     ) -> Metrics:
         """Return the fused model's metrics; add each party's to `per_party`, and who could not measure to `failed`."""
+        if self._measured[0] is not weights or self.model.watched:
+            self._measured = weights, self._measure(weights, number, failed, examine)
+        metrics, of_parties = self._measured[1]
+        _merge(per_party, of_parties)
+        return metrics
+
+    def _measure(self, weights: Weights, number: int, failed: dict[str, Failure], examine: bool) -> Measured:
         tested = [party.id for party in self.parties if party.num_test or self.model.watched]
         orders = {"weights": weights, "examine": examine and self.test is None}
         answers = Answers(self.engine.run("evaluate", tested, **orders), self.quorum, tested, number)
         answers.drain()
         for failure in answers.failures:
             failed.setdefault(failure.party, failure)
-        for party, metrics in answers.metrics.items():
-            per_party.setdefault(party, {}).update(metrics)
         trained = {party.id: party.num_examples for party in self.parties}
         found = {name: answers.mean(name, trained) for name in self.model.watched}
         if self.test is not None:
@@ -221,4 +288,9 @@ class Federation:
             sizes = None if any(party.num_test for party in self.parties) else trained
             found = {name: answers.mean(name, sizes) for name in self.model.metrics if name not in found} | found
         unmeasured = {name for name in self.model.examined if math.isnan(found.get(name, math.nan))}
-        return {name: value for name, value in found.items() if name not in unmeasured}
+        return {name: value for name, value in found.items() if name not in unmeasured}, answers.metrics
+
+
+def _merge(per_party: dict[str, Metrics], found: Mapping[str, Mapping[str, float]]) -> None:
+    for party, metrics in found.items():
+        per_party.setdefault(party, {}).update(metrics)

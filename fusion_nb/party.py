@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from fusion_nb import data, seeds
 from fusion_nb import weights as arithmetic
 from fusion_nb.errors import DivergedError, Stopped
@@ -77,28 +79,31 @@ class Party:
         round: int,
         local: Mapping[str, Any],
         received: Mapping[str, Any] = MappingProxyType({}),
+        each: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         train: Callable[[Turn], Reply] | None = None,
         is_measured: bool = True,
     ) -> Reply:
         """Train from the given weights on its own rows; report the loss, and the trained model on its own test rows.
 
-        local: options of the model's training;  train: the party's side of the fusion, if it has one
+        local: options of the model's training;  each: those in which some parties, by id, differ
+        train: the party's side of the fusion, if it has one
         A round that is asked for again, since it did not become whole, starts from the same state.
         """
         if round != self._round:
             self._round, self._before = round, self.state
         self.state, state = self._before, dict(self._before)
-        trainings = _Trainings(self, model, state, local, seed, round, is_measured)
+        trainings = _Trainings(self, model, state, {**local, **each.get(self.id, {})}, seed, round, is_measured)
         kept = dict(state.get("fusion", {}))
         turn = Turn(
-            self.id, round, weights, received, kept, self.num_examples, trainings.train, trainings.measure
-        )  # fmt: skip
+            *(self.id, round, weights, received, kept, self.num_examples),
+            *(trainings.train, trainings.measure, trainings.score),
+        )
         reply = train(turn) if train else turn.update(turn.train(weights).weights)
         if kept:
             state["fusion"] = kept
         sent = reply.weights if isinstance(reply, Update) else trainings.last
         # Where the aggregator will refuse the weights, what led to them is no use.
-        if problem := arithmetic.misfit(sent, weights):
+        if problem := arithmetic.misfit(sent, weights, part=True):
             if isinstance(reply, Unchanged):
                 raise DivergedError(f"the weights of {self.id} in round {round}: {problem}", "use a smaller --lr")
         elif state:
@@ -117,11 +122,12 @@ class Party:
     def evaluate(self, model: Any, *, weights: Weights, examine: bool = False) -> Update:
         """Measure the given weights on its own test rows, and watch what they make of its own training rows.
 
+        Layers that the party keeps to itself stand in for those of the weights.
         examine: measure what is costly too. `num_examples` is how many test rows there are.
         """
         metrics: Metrics = {}
         if self.num_test or model.watched:
-            model.set_weights(weights)
+            model.set_weights(weights | self.state.get("fusion", {}).get("layers", {}))
         if model.watched:
             metrics |= model.watch(self.train, self.state)
         if self.num_test:
@@ -132,8 +138,9 @@ class Party:
     def check(self, which: str, loss: float, round: int) -> None:
         """Raise DivergedError for a loss that is no finite number."""
         if not math.isfinite(loss):
+            when = f"in round {round}" if round else "after the last round"
             raise DivergedError(
-                f"the {which} loss of {self.id} became {loss} in round {round}",
+                f"the {which} loss of {self.id} became {loss} {when}",
                 "use a smaller --lr, or look for extreme values in this party's rows",
             )
 
@@ -175,6 +182,7 @@ class _Trainings:
             self._state[name] = state
         party.check("training", fitted["loss"], self._round)
         num_steps, travel = int(fitted.pop("steps", 0)), fitted.pop("travel", math.nan)
+        extras = fitted.pop("extras", {})
         if not self.metrics:
             self.metrics = {f"train_{key}": value for key, value in fitted.items()}
             if party.num_test and self._is_measured:
@@ -182,10 +190,19 @@ class _Trainings:
                 party.check("test", measured["loss"], self._round)
                 self.metrics |= {f"local_{key}": value for key, value in measured.items()}
         self.last = self._model.get_weights()
-        return Trained(self.last, fitted, num_steps, travel)
+        return Trained(self.last, fitted, num_steps, travel, extras)
 
     def measure(self, weights: Weights) -> Metrics:
         """Return the metrics of any weights on the party's own training rows."""
         self._model.set_weights(weights)
         found: Metrics = self._model.evaluate(self._party.train)
+        return found
+
+    def score(self, weights: Weights, rows: np.ndarray | None = None) -> Metrics:
+        """Return the metrics of any weights on the party's own test rows, or on those at some positions."""
+        if not (self._party.num_test and self._is_measured):
+            return {}
+        self._model.set_weights(weights)
+        test = self._party.test
+        found: Metrics = self._model.evaluate(test if rows is None else data.take(test, rows))
         return found

@@ -19,9 +19,22 @@ from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, near
 
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
+        "cmfl": "fusion_nb.fusions.lazy:CMFL",
         "doc2vec": "fusion_nb.fusions.summed:Doc2VecFusion",
+        "dynamic": "fusion_nb.fusions.dynamic:Dynamic",
+        "fda": "fusion_nb.fusions.dynamic:FDA",
         "fedavg": "fusion_nb.fusions.averaging:fedavg",
+        "fedadagrad": "fusion_nb.fusions.adaptive:FedAdagrad",
+        "fedadam": "fusion_nb.fusions.adaptive:FedAdam",
+        "fedavgm": "fusion_nb.fusions.adaptive:FedAvgM",
+        "feddyn": "fusion_nb.fusions.local:FedDyn",
+        "fednova": "fusion_nb.fusions.local:FedNova",
+        "fedprox": "fusion_nb.fusions.local:FedProx",
+        "fedyogi": "fusion_nb.fusions.adaptive:FedYogi",
         "iter_avg": "fusion_nb.fusions.averaging:iter_avg",
+        "lag": "fusion_nb.fusions.lazy:LAG",
+        "qfedavg": "fusion_nb.fusions.fair:QFedAvg",
+        "scaffold": "fusion_nb.fusions.local:Scaffold",
     },
     "splits": {
         "iid": "fusion_nb.splits:iid",
@@ -66,11 +79,12 @@ class Opt:
     gt: float | None = None
     ge: float | None = None
     le: float | None = None
+    lt: float | None = None
     per_row: bool = False
 
     def allowed(self) -> str:
         """Return the bounds in words, such as `> 0`."""
-        bounds = {">": self.gt, ">=": self.ge, "<=": self.le}
+        bounds = {">": self.gt, ">=": self.ge, "<": self.lt, "<=": self.le}
         return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
 
     def admits(self, value: Any) -> bool:
@@ -79,6 +93,7 @@ class Opt:
             (self.gt is None or value > self.gt)
             and (self.ge is None or value >= self.ge)
             and (self.le is None or value <= self.le)
+            and (self.lt is None or value < self.lt)
         )
 
 
@@ -188,7 +203,9 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
     for word in given:
         if word not in known:
             has = f"it has: {', '.join(known)}" if known else "it has no options"
-            raise OptionError(f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}", f"{nearest(word, known)}{has}")
+            raise OptionError(
+                f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}", f"{nearest(word, known)}{has}"
+            )
     for option in known.values():
         if option.required and option.name not in given:
             raise OptionError(

@@ -73,12 +73,14 @@ class Trained:
     num_steps: steps of the optimizer
     travel:    how far these steps carry a weight whose gradient is 1 all along: lr * num_steps for plain SGD, further
                with momentum. NaN for a model that does not tell.
+    extras:    what else the model was asked for, such as weights that were trained beside these
     """
 
     weights: Weights
     metrics: Metrics
     num_steps: int
     travel: float
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Turn:
               the run and those given. A second training of a turn has a name, and so a random stream and an optimizer
               of its own.
     measure:  `measure(weights)` returns the metrics of any weights on the party's own training rows
+    score:    `score(weights, rows=None)` returns them on its own test rows, or on those at some positions; nothing
+              where it has none, or where this round is not measured
     """
 
     party: str
@@ -102,6 +106,7 @@ class Turn:
     num_examples: int
     train: Callable[..., Trained]
     measure: Callable[[Weights], Metrics]
+    score: Callable[..., Metrics]
 
     def update(self, weights: Weights, **extras: Any) -> Update:
         """Return the answer that sends weights, and what else the fusion needs."""
@@ -140,6 +145,11 @@ class RoundRecord:
     silent: tuple[str, ...] = ()
     bytes_fedavg: int = 0
 
+    @property
+    def synchronised(self) -> bool:
+        """Whether any party's weights travelled in this round."""
+        return len(self.silent) + len(self.failures) < len(self.cohort)
+
 
 @runtime_checkable
 class Fusion(Protocol):
@@ -147,8 +157,14 @@ class Fusion(Protocol):
 
     It may have more, each of which the loop looks for:
 
+    meet(num_parties, trained, model)   told before `init`: how many parties there are; the names of the entries that
+                             gradients train (the others are statistics, for which no step but a mean makes sense);
+                             and the aggregator's own model, for rules that look at what weights predict
     send(state) -> mapping   what the aggregator sends along with the weights
+    down(weights) -> weights what of the weights goes to each party, where that is not all
     train(turn) -> reply     the party's side: what it does in its turn, in place of one training from the weights
+    sends_part = True        updates hold some of the entries alone
+    keeps_layers = True      parties keep some entries to themselves, so that only they have a whole model
     everyone = True          all parties must take part in every round
     keeps_partial = True     a straggler's partial work is of use
     needs_sgd = True         it makes sense with plain SGD alone (with momentum or without)
@@ -165,7 +181,6 @@ class Fusion(Protocol):
         """Return new weights and new state. `updates` comes in party order and can be read once."""
 
 
-@runtime_checkable
 class Synchronising(Fusion, Protocol):
     """A fusion whose parties keep their weights (`turn.state["weights"]`), and send them only when asked to."""
 

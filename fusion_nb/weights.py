@@ -58,6 +58,22 @@ def distance(a: Weights, b: Weights) -> float:
     return norm(tree_map(lambda x, y: x.astype(np.float64) - y, floating, b))
 
 
+def change(new: Weights, old: Weights) -> Weights:
+    """Return, in float64, what `new` adds to the floating entries of `old`; other entries are left out."""
+    floating = {name: array for name, array in old.items() if np.issubdtype(array.dtype, np.floating)}
+    return tree_map(lambda a, b: b.astype(np.float64) - a, floating, new)
+
+
+def moved(old: Weights, step: Weights) -> Weights:
+    """Return the entries of `old` that have a step, moved by it, in their own dtypes; other entries are left out."""
+    return {name: (old[name] + array).astype(old[name].dtype) for name, array in step.items()}
+
+
+def equal(a: Weights, b: Weights) -> bool:
+    """Return whether two weights hold the same numbers."""
+    return a is b or all(np.array_equal(array, b[name]) for name, array in a.items())
+
+
 def digest(weights: Weights) -> str:
     """Return the SHA-256 of names, dtypes, shapes and values, whatever file format holds them."""
     sha = hashlib.sha256()
@@ -68,14 +84,15 @@ def digest(weights: Weights) -> str:
     return sha.hexdigest()
 
 
-def misfit(weights: Weights, like: Weights) -> str:
+def misfit(weights: Weights, like: Weights, *, part: bool = False) -> str:
     """Return what is wrong with `weights` where they should look like `like`, or an empty string.
 
+    part: some of the entries are enough
     Checked in this order: names, arrays, shapes, dtypes, and that every number is finite.
     """
     if not isinstance(weights, dict):
         return f"it is {type(weights).__name__}, not a dictionary of arrays by name"
-    if weights.keys() != like.keys():
+    if not (weights.keys() <= like.keys() if part else weights.keys() == like.keys()):
         return f"its entries are named differently: {', '.join(sorted(weights.keys() ^ like.keys())[:3])}"
     for name, array in weights.items():
         if not isinstance(array, np.ndarray | np.generic):
@@ -87,6 +104,11 @@ def misfit(weights: Weights, like: Weights) -> str:
         if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
             return f"{name!r} holds numbers that are not finite (NaN or infinity)"
     return ""
+
+
+def squared_norm(weights: Weights) -> float:
+    """Return the squared Euclidean norm over all floating entries, in float64."""
+    return norm(weights) ** 2
 
 
 class RunningMean:

@@ -105,6 +105,10 @@ class Model(ABC):
     def get_weights(self) -> Weights:
         """Return a copy of every entry of the model's state."""
 
+    def trained_names(self) -> frozenset[str]:
+        """Return the names of the entries that gradients train; other numbers are statistics, such as BatchNorm's."""
+        return frozenset(name for name, array in self.get_weights().items() if np.issubdtype(array.dtype, np.inexact))
+
     @abstractmethod
     def set_weights(self, weights: Weights) -> None:
         """Take over weights of the same names, shapes and dtypes."""

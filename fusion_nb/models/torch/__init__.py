@@ -141,6 +141,11 @@ class TorchModel(Model):
             if isinstance(tensor, Tensor)
         }
 
+    def trained_names(self) -> frozenset[str]:
+        """Return the names of the parameters that are not frozen, under each name that a shared one has."""
+        named = self.module.named_parameters(remove_duplicate=False)
+        return frozenset(name for name, parameter in named if parameter.requires_grad)
+
     def set_weights(self, weights: Weights) -> None:
         """Copy weights into the module's own tensors."""
         own = self.module.state_dict()

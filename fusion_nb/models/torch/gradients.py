@@ -22,7 +22,7 @@ def correction(
     anchors: dict[str, Tensor] = {}
     if mu:
         anchors = {n: p.detach().clone() if anchor is None else _like(p, anchor[n]) for n, p in trained.items()}
-    shifts = {} if shift is None else {n: _like(p, shift[n]) for n, p in trained.items()}
+    shifts = {n: _like(p, shift[n]) for n, p in trained.items() if shift is not None and n in shift}
 
     def correct() -> None:
         for name, p in trained.items():
