@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import documents, registry
+from fusion_nb import checks, registry
 from fusion_nb.division import Division
-from fusion_nb.errors import DataError, ModelError, OptionError, nearest
+from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.federation import Federation
 from fusion_nb.models import base as models
-from fusion_nb.models.optimizers import is_sgd
 from fusion_nb.schedule import Schedule
+from fusion_nb.simulate import Faulty, Stragglers
 from fusion_nb.spec import OF_MODEL, RunSpec
-from fusion_nb.stopping import Until
+from fusion_nb.types import Engine, Fusion
 
 
 def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> Division:
@@ -30,9 +30,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     Names in the spec are looked up in `namespace`. Raises a FusionError for the first thing that doesn't fit;
     what was inferred is added to `division.notes`.
     """
-    if spec.fusion:
-        registry.create("fusions", spec.fusion)  # a typo is told before anything is read
-    engine = registry.create("engines", spec.engine)
+    _check_names(spec)
     native = models.find(spec.model, namespace)
     division = division or divide(spec, namespace)
     if spec.min_parties > len(division.parties):
@@ -42,13 +40,13 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         )
     given = {name: getattr(spec, name) for name in OF_MODEL} | {"loss": _or_variable(spec.loss, namespace)}
     model = models.wrap(native, spec.model, **given)
-    _check_options(spec, model)
+    checks.check_options(spec, model)
     fusion = registry.create("fusions", spec.fusion or model.defaults["fusion"])
     optimizer = _or_variable(spec.optimizer, namespace) or model.defaults["optimizer"]
     lr = model.default_lr(optimizer) if spec.lr is None else spec.lr
-    _check_kind(spec, model, division)
-    _check_rows(division)
-    _check_sizes(model, division)
+    checks.check_kind(spec, model, division)
+    checks.check_rows(division)
+    checks.check_sizes(model, division)
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
     with model.seeded(spec.seed):
         notes = model.check(division.parties[0].train, division.all_labels(), lr=lr, optimizer=optimizer)
@@ -57,12 +55,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         division.notes.append(f"warning: no party has a training row of class {', '.join(missing)}")
     if bad := [name for name, array in model.get_weights().items() if not np.isfinite(array).all()]:
         raise ModelError(f"the model's first weights are not finite ({bad[0]})", "build it anew")
-    metrics = ["train_loss", *model.metrics]
-    if spec.until:
-        Until(spec.until).check(metrics)
-    if spec.monitor and spec.monitor not in metrics:
-        hint = f"{nearest(spec.monitor, metrics)}this run will have: {', '.join(metrics)}"
-        raise OptionError(f"--monitor names the metric {spec.monitor!r}, which this run does not have", hint)
+    checks.check_metrics(spec, model)
     orders = {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": lr, "optimizer": optimizer}
     if spec.local_steps:
         orders["steps"] = spec.local_steps
@@ -70,88 +63,48 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         parties=division.parties,
         model=model,
         fusion=fusion,
-        engine=engine,
+        engine=_engine(spec, fusion),
         orders=orders,
         seed=spec.seed,
         fraction=spec.fraction,
-        quorum=spec.quorum,
+        quorum=_quorum(spec, len(division.parties)),
         test=division.test,
         evaluate_every=spec.evaluate_every,
         schedule=Schedule.parse(spec.schedule),
     )
-    _check_fusion(spec, federation)
+    checks.check_fusion(spec, federation)
     return federation
 
 
-def absent_options(model: models.Model) -> set[str]:
-    """Return the options of a run that this kind of model does not have."""
-    has = model.orders | set(models.settings(type(model))) | ({"schedule"} if model.is_scheduled else set())
-    return set(OF_MODEL) - has
+def _check_names(spec: RunSpec) -> None:
+    """Raise OptionError or NameNotFoundError for a typo, before anything is read."""
+    for kind, text in (("fusions", spec.fusion), ("engines", spec.engine)):
+        if text:
+            registry.create(kind, text)
 
 
-def _check_options(spec: RunSpec, model: models.Model) -> None:
-    """Raise OptionError for an option that was given and that this kind of model does not have."""
-    absent = absent_options(model)
-    for name in OF_MODEL:
-        if name in absent and getattr(spec, name) != RunSpec.model_fields[name].default:
-            listed = ", ".join(f"--{option.replace('_', '-')}" for option in OF_MODEL if option not in absent)
-            line = f"--{name.replace('_', '-')} {getattr(spec, name)}: a {model.kind} has no such option"
-            raise OptionError(line, f"leave it out; beside --lr and --epochs it has: {listed or 'none'}")
+def _engine(spec: RunSpec, fusion: Fusion) -> Engine:
+    """Return the engine, with the faults that are to be simulated."""
+    engine: Engine = registry.create("engines", spec.engine)
+    if not _is_faulty(spec):
+        return engine
+    stragglers = Stragglers.parse(spec.straggler) if spec.straggler else None
+    keeps_partial = getattr(fusion, "keeps_partial", False)
+    if stragglers and keeps_partial:
+        option = "--local-steps" if spec.local_steps else "--epochs"
+        stragglers.check(spec.local_steps or spec.epochs, option)
+    return Faulty(engine, seed=spec.seed, dropout=spec.dropout, stragglers=stragglers, keeps_partial=keeps_partial)
 
 
-def _check_fusion(spec: RunSpec, federation: Federation) -> None:
-    """Raise OptionError where the fusion doesn't go together with the other options."""
-    fusion, orders, name = federation.fusion, federation.orders, spec.fusion
-    if getattr(fusion, "everyone", False) and spec.fraction < 1:
-        line = f"--fraction {spec.fraction:g}, but with {name} all parties take part in every round"
-        raise OptionError(line, "leave --fraction out, or use another fusion")
-    if getattr(fusion, "needs_sgd", False) and not is_sgd(orders["optimizer"]):
-        line = f"--optimizer {spec.optimizer or orders['optimizer']}, but {name} needs plain SGD at the parties"
-        raise OptionError(line, "use --optimizer sgd, or sgd:momentum=0.9")
-    least, most = getattr(fusion, "min_updates", 1), len(federation.cohort(1))
-    if most < least:
-        line = f"--fusion {name} needs {least} parties in a round, and there are {most}"
-        raise OptionError(line, "use more parties, a larger --fraction, or a smaller number for the rule")
+def _is_faulty(spec: RunSpec) -> bool:
+    return bool(spec.dropout or spec.straggler or spec.adversary)
 
 
-def _check_rows(division: Division) -> None:
-    """Raise DataError where test rows are not of the form of the training rows."""
-    form = _form(division.parties[0].train)
-    tests = {"the central test set": division.test} | {f"the test set of {p.id}": p.test for p in division.parties}
-    for name, rows in tests.items():
-        if rows is not None and form and _form(rows) and _form(rows) != form:
-            raise DataError(f"rows of {name} have shape {_form(rows)}, training rows {form}", "give all the same form")
-
-
-def _check_kind(spec: RunSpec, model: models.Model, division: Division) -> None:
-    """Raise ModelError where the rows are documents and the model wants numbers, or the other way round."""
-    rows = division.parties[0].train
-    if documents.are(rows):
-        if model.takes != "documents":
-            raise ModelError(
-                f"the rows of --data {spec.data} are documents, and a {model.kind} takes numbers",
-                "encode them first, or use a gensim Doc2Vec",
-            )
-        documents.check_tags({party.id: party.train[0] for party in division.parties})
-    elif model.takes == "documents":
-        raise ModelError(
-            f"the rows of --data {spec.data} are numbers, and a {model.kind} takes documents",
-            "give texts, lists of words or TaggedDocuments, or --data 20_newsgroup",
-        )
-
-
-def _form(rows: Any) -> tuple[int, ...]:
-    return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
-
-
-def _check_sizes(model: models.Model, division: Division) -> None:
-    """Raise ModelError where parties have fewer training rows than the model can be trained on."""
-    if small := [party.id for party in division.parties if party.num_examples < model.min_rows]:
-        raise ModelError(
-            f"{len(small)} parties have fewer than the {model.min_rows} training rows that this model needs "
-            f"({', '.join(small[:3])})",
-            "use fewer parties, a more even split, or --holdout 0 with a test set",
-        )
+def _quorum(spec: RunSpec, num_parties: int) -> float:
+    """Return the share of a cohort that must answer; where faults are asked for, one party is enough."""
+    if spec.quorum is not None:
+        return spec.quorum
+    return 1 / num_parties if _is_faulty(spec) else 1.0
 
 
 def _or_variable(name: str, namespace: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import keyword
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,9 +60,18 @@ BUILTIN: dict[str, dict[str, str]] = {
         "torch": "fusion_nb.models.torch:TorchModel",
     },
     "engines": {"local": "fusion_nb.engines.local:LocalEngine"},
+    "adversaries": {},
+    "personal": {},
+    "sharing": {},
+    "ensembles": {},
 }
 KINDS = tuple(BUILTIN)
-_SINGULAR = {"adversaries": "adversary"}
+#: What one of a kind is called, where that is not the kind without its last letter.
+_SINGULAR = {
+    "adversaries": "adversary",
+    "personal": "method for personal models",
+    "sharing": "way of sharing models",
+}
 #: Between two names of a chain; the + of a number such as 1e+3 is none.
 _LINK = re.compile(r"\+(?=[A-Za-z_])")
 
@@ -186,7 +196,8 @@ def signature_options(implementation: Any) -> list[Option]:
                 opt = next((note for note in notes if isinstance(note, Opt)), opt)
             written = (annotation, *get_args(annotation))  # `int | None` is written as an int
             kind: type = next((t for t in (bool, int, float, str) if t in written), _type_of(parameter.default))
-            found.append(Option(parameter.name, kind, parameter.default, opt))
+            name = parameter.name[:-1] if keyword.iskeyword(parameter.name[:-1]) else parameter.name
+            found.append(Option(name, kind, parameter.default, opt))  # `lambda_` for the option `lambda`
     return found
 
 
@@ -212,9 +223,8 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
                 f"{kind_word(kind)} {name!r} needs the option {option.name!r}",
                 f"write it as {name}:{option.name}=...  ({option.opt.doc})",
             )
-    return implementation, {
-        option: convert(f"{name}:{option}", value, known[option]) for option, value in given.items()
-    }
+    values = {option: convert(f"{name}:{option}", value, known[option]) for option, value in given.items()}
+    return implementation, {f"{word}_" if keyword.iskeyword(word) else word: value for word, value in values.items()}
 
 
 def create(kind: str, text: str) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 
 from fusion_nb import charts, export
 from fusion_nb import weights as arithmetic
-from fusion_nb.build import absent_options, build, divide
+from fusion_nb.build import build, divide
+from fusion_nb.checks import absent_options
 from fusion_nb.driver import Driver
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.history import History

@@ -58,7 +58,16 @@ class RunSpec(BaseModel):
     )
     loss: str = _option("", "name or variable (default: inferred from model and labels)", of_model=True)
     fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
-    quorum: float = _option(1.0, "share of a round's parties that must answer", gt=0, le=1)
+    quorum: float | None = _option(
+        None, "share of a round's parties that must answer (default: all; with simulated faults, one)", gt=0, le=1
+    )
+    dropout: float = _option(0.0, "simulated: chance that a party fails in a round", ge=0, lt=1)
+    straggler: str = _option("", "simulated: share of a round's parties that do less, as 0.2:epochs=uniform")
+    adversary: str = _option("", "simulated: hostile parties and what they do, as label_flip:2", choices="adversaries")
+    personal: str = _option("", "a model for each party, beside the fused one", choices="personal")
+    share: str = _option("", "a model for each group of similar parties, the best of its members", choices="sharing")
+    ensemble: str = _option("", "no fusion, but the parties' models together, after one exchange", choices="ensembles")
+    baseline: str = _option("", "trained beside for comparison: central, local, or central,local")
     until: str = _option("", 'stop early: "accuracy >= 0.95"')
     patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
     monitor: str = _option("", "metric that decides best and patience (default: accuracy, self_rank, or loss)")

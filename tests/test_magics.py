@@ -333,7 +333,7 @@ class TestCompletion:
             ("%%fusion --split dir", ["dirichlet"]),
             ("%%fusion --split dirichlet:al", ["dirichlet:alpha="]),
             ("%fusion --split shards:", ["shards:per_party="]),
-            ("%fusion --algorithm fed", ["fedavg"]),
+            ("%fusion --algorithm iter", ["iter_avg"]),
             ("%fusion sta", ["status"]),
             ("%fusion --model ", ["model"]),
             ("%fusion --data ro", ["rows"]),

@@ -31,6 +31,34 @@ class Stateless:
         return self._rule(weights, updates), state
 
 
+class Around:
+    """A rule around another one: what it does not change is the other's, and so are options and the rest it may have.
+
+    `Around(inner)` itself changes nothing.
+    """
+
+    def __init__(self, inner: Fusion) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # while it is being copied, and has none yet
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def local(self) -> Mapping[str, Any]:
+        """What every party must honour: what the inner rule asks for."""
+        return self.inner.local
+
+    def init(self, weights: Weights) -> Any:
+        """Return the inner rule's state."""
+        return self.inner.init(weights)
+
+    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
+        """Return what the inner rule makes of the updates."""
+        return self.inner.fuse(weights, updates, state)
+
+
 def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
     """Turn a function `(weights, updates, *, options)` that returns new weights into a maker of fusions.
 

@@ -8,9 +8,16 @@ from typing import Any
 from fusion_nb import registry
 from fusion_nb.errors import NameNotFoundError, OptionError, nearest
 from fusion_nb.notebook import options
+from fusion_nb.spec import RunSpec
 
 #: Kinds whose implementations bring a heavy framework, and so are listed without being imported.
 _HEAVY = ("models",)
+#: Kind -> the option of a run that takes one of its names.
+_OPTIONS = {
+    field.json_schema_extra["choices"]: f"--{name}"
+    for name, field in reversed(RunSpec.model_fields.items())
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["choices"]
+}
 
 
 def listing(kinds: list[str]) -> str:
@@ -48,13 +55,13 @@ def component(name: str) -> str:
 
 
 def _describe(kind: str, name: str, implementation: Any) -> str:
-    lines = [f"{name} ({kind[:-1]})", inspect.getdoc(implementation) or ""]
+    lines = [f"{name} ({registry.kind_word(kind)})", inspect.getdoc(implementation) or ""]
     for option in registry.signature_options(implementation):
         default = "required" if option.required else f"default {option.default}"
         allowed = f", {option.opt.allowed()}" if option.opt.allowed() else ""
         lines.append(f"  {option.name}: {option.type.__name__}{allowed}, {default}  {option.opt.doc}")
     first = next((option.name for option in registry.signature_options(implementation)), "")
-    use = {"fusions": "--fusion", "splits": "--split", "datasets": "--data", "engines": "--engine"}.get(kind)
+    use = _OPTIONS.get(kind)
     return "\n".join([*lines, f"use: {use} {name}{f':{first}=...' if first else ''}"] if use else lines)
 
 

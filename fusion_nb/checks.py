@@ -1,0 +1,97 @@
+"""What can be told, before any training, not to go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fusion_nb import documents
+from fusion_nb.division import Division
+from fusion_nb.errors import DataError, ModelError, OptionError, nearest
+from fusion_nb.federation import Federation
+from fusion_nb.models import base as models
+from fusion_nb.models.optimizers import is_sgd
+from fusion_nb.spec import OF_MODEL, RunSpec
+from fusion_nb.stopping import Until
+
+
+def absent_options(model: models.Model) -> set[str]:
+    """Return the options of a run that this kind of model does not have."""
+    has = model.orders | set(models.settings(type(model))) | ({"schedule"} if model.is_scheduled else set())
+    return set(OF_MODEL) - has
+
+
+def check_options(spec: RunSpec, model: models.Model) -> None:
+    """Raise OptionError for an option that was given and that this kind of model does not have."""
+    absent = absent_options(model)
+    for name in OF_MODEL:
+        if name in absent and getattr(spec, name) != RunSpec.model_fields[name].default:
+            listed = ", ".join(f"--{option.replace('_', '-')}" for option in OF_MODEL if option not in absent)
+            line = f"--{name.replace('_', '-')} {getattr(spec, name)}: a {model.kind} has no such option"
+            raise OptionError(line, f"leave it out; beside --lr and --epochs it has: {listed or 'none'}")
+
+
+def check_fusion(spec: RunSpec, federation: Federation) -> None:
+    """Raise OptionError where the fusion doesn't go together with the other options."""
+    fusion, orders, name = federation.fusion, federation.orders, spec.fusion
+    if getattr(fusion, "everyone", False) and spec.fraction < 1:
+        line = f"--fraction {spec.fraction:g}, but with {name} all parties take part in every round"
+        raise OptionError(line, "leave --fraction out, or use another fusion")
+    if getattr(fusion, "needs_sgd", False) and not is_sgd(orders["optimizer"]):
+        line = f"--optimizer {spec.optimizer or orders['optimizer']}, but {name} needs plain SGD at the parties"
+        raise OptionError(line, "use --optimizer sgd, or sgd:momentum=0.9")
+    least, most = getattr(fusion, "min_updates", 1), len(federation.cohort(1))
+    if most < least:
+        line = f"--fusion {name} needs {least} parties in a round, and there are {most}"
+        raise OptionError(line, "use more parties, a larger --fraction, or a smaller number for the rule")
+
+
+def check_rows(division: Division) -> None:
+    """Raise DataError where test rows are not of the form of the training rows."""
+    form = _form(division.parties[0].train)
+    tests = {"the central test set": division.test} | {f"the test set of {p.id}": p.test for p in division.parties}
+    for name, rows in tests.items():
+        if rows is not None and form and _form(rows) and _form(rows) != form:
+            raise DataError(f"rows of {name} have shape {_form(rows)}, training rows {form}", "give all the same form")
+
+
+def check_kind(spec: RunSpec, model: models.Model, division: Division) -> None:
+    """Raise ModelError where the rows are documents and the model wants numbers, or the other way round."""
+    rows = division.parties[0].train
+    if documents.are(rows):
+        if model.takes != "documents":
+            raise ModelError(
+                f"the rows of --data {spec.data} are documents, and a {model.kind} takes numbers",
+                "encode them first, or use a gensim Doc2Vec",
+            )
+        documents.check_tags({party.id: party.train[0] for party in division.parties})
+    elif model.takes == "documents":
+        raise ModelError(
+            f"the rows of --data {spec.data} are numbers, and a {model.kind} takes documents",
+            "give texts, lists of words or TaggedDocuments, or --data 20_newsgroup",
+        )
+
+
+def _form(rows: Any) -> tuple[int, ...]:
+    return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
+
+
+def check_metrics(spec: RunSpec, model: models.Model) -> None:
+    """Raise OptionError where an option names a metric that the run will not have."""
+    metrics = ["train_loss", *model.metrics]
+    if spec.until:
+        Until(spec.until).check(metrics)
+    if spec.monitor and spec.monitor not in metrics:
+        hint = f"{nearest(spec.monitor, metrics)}this run will have: {', '.join(metrics)}"
+        raise OptionError(f"--monitor names the metric {spec.monitor!r}, which this run does not have", hint)
+
+
+def check_sizes(model: models.Model, division: Division) -> None:
+    """Raise ModelError where parties have fewer training rows than the model can be trained on."""
+    if small := [party.id for party in division.parties if party.num_examples < model.min_rows]:
+        raise ModelError(
+            f"{len(small)} parties have fewer than the {model.min_rows} training rows that this model needs "
+            f"({', '.join(small[:3])})",
+            "use fewer parties, a more even split, or --holdout 0 with a test set",
+        )

@@ -1,0 +1,114 @@
+"""Faults as a wrapper around any engine: parties that drop out of a round, that are too slow, or that mean harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fusion_nb import registry, seeds
+from fusion_nb.answers import round_half_up
+from fusion_nb.errors import OptionError
+from fusion_nb.types import Engine, Failure, Reply, Verb
+
+
+@dataclass(frozen=True)
+class Stragglers:
+    """A share of each cohort that does less than all epochs: so many, or a number drawn anew each time (None).
+
+    >>> Stragglers.parse("0.2:epochs=1")
+    Stragglers(share=0.2, epochs=1)
+    """
+
+    share: float
+    epochs: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Stragglers:
+        """Return what text such as `0.2:epochs=uniform` stands for. Raises OptionError."""
+        share, options = registry.parse(text)
+        epochs = options.pop("epochs", options.pop("", "uniform"))
+        try:
+            made = cls(float(share), None if epochs == "uniform" else int(epochs))
+        except ValueError:
+            made = cls(-1)
+        if options or not 0 < made.share <= 1 or (made.epochs or 1) < 1:
+            hint = "write share:epochs, such as 0.2:epochs=uniform or 0.2:epochs=1; the share is > 0 and <= 1"
+            raise OptionError(f"--straggler {text} is not allowed", hint)
+        return made
+
+    def check(self, most: int, option: str) -> None:
+        """Raise OptionError where a party that does its share of the work can't do less."""
+        if (self.epochs or 1) >= most:
+            line = f"--straggler asks for less work than {option} {most}, and there is none"
+            raise OptionError(line, f"use a larger {option}, or fewer epochs for stragglers")
+
+    def among(self, cohort: Sequence[str], most: int, seed: int, round: int) -> dict[str, int]:
+        """Return the stragglers of a round, and how much each does: a function of seed and round alone."""
+        rng = seeds.stream(seed, "straggler", round)
+        slow = rng.choice(len(cohort), round_half_up(self.share * len(cohort)), replace=False)
+        return {cohort[i]: self.epochs or int(rng.integers(1, most)) for i in sorted(slow)}
+
+
+class Faulty:
+    """An engine whose parties drop out, are slow, or are hostile, as a function of seed and round.
+
+    dropout:       chance that a party fails in a round
+    stragglers:    who does less; keeps_partial: whether what they did is of use, or they are left out
+    attack:        `(replies, orders) -> replies`: what hostile parties make of a round's replies
+    At least one party of each cohort does all its work, since a round without any would end the run.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        seed: int,
+        dropout: float = 0.0,
+        stragglers: Stragglers | None = None,
+        keeps_partial: bool = False,
+        attack: Callable[[Iterator[Reply], Mapping[str, Any]], Iterator[Reply]] | None = None,
+    ) -> None:
+        self._engine, self._seed = engine, seed
+        self._dropout, self._stragglers, self._keeps_partial = dropout, stragglers, keeps_partial
+        self._attack = attack
+
+    def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
+        """Let the engine take charge of the parties."""
+        self._engine.start(parties, model, gate)
+
+    def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
+        """Ask each party of the cohort; in a round, some fail."""
+        if verb != "fit" or not orders["round"]:
+            return self._engine.run(verb, cohort, **orders)
+        return self._round(cohort, orders)
+
+    def close(self) -> None:
+        """Let go of the engine's workers."""
+        self._engine.close()
+
+    def _round(self, cohort: Sequence[str], orders: dict[str, Any]) -> Iterator[Reply]:
+        lost, each = self._faults(cohort, orders)
+        replies = self._engine.run("fit", [party for party in cohort if party not in lost], **orders, each=each)
+        replies = self._attack(replies, orders) if self._attack else replies
+        for party in cohort:
+            yield Failure(party, lost[party]) if party in lost else next(replies)
+
+    def _faults(
+        self, cohort: Sequence[str], orders: Mapping[str, Any]
+    ) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+        """Return why parties are lost to a round, and what options are other ones for those that are slow."""
+        round, local = orders["round"], orders["local"]
+        chance = {party: seeds.stream(self._seed, "dropout", round, party).random() for party in cohort}
+        lost = {party: "dropped out (simulated)" for party in cohort if chance[party] < self._dropout}
+        each: dict[str, dict[str, int]] = {}
+        if self._stragglers:
+            work = "steps" if local.get("steps") else "epochs"
+            slow = self._stragglers.among(cohort, local[work], self._seed, round)
+            if self._keeps_partial:
+                each = {party: {work: amount} for party, amount in slow.items()}
+            else:
+                lost |= dict.fromkeys(slow, "was too slow (simulated)")
+        if len(lost) == len(cohort):
+            del lost[max(cohort, key=lambda party: chance[party])]
+        return lost, each
