@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fusion_nb import weights as arithmetic
 from fusion_nb.errors import DivergedError, FusionError, PartyError
-from fusion_nb.types import Failure, Reply, Unchanged, Update, Weights
+from fusion_nb.types import Failure, PartyMetrics, Reply, Unchanged, Update, Weights
 
 
 class Answers:
@@ -75,10 +75,7 @@ class Answers:
 
     def mean(self, metric: str, sizes: Mapping[str, int] | None = None) -> float:
         """Return a metric's mean over the parties that have it, weighted by their rows, or by other sizes."""
-        sizes = sizes or self._sizes
-        having = [(sizes[party], found[metric]) for party, found in self.metrics.items() if metric in found]
-        total = sum(size for size, _ in having)
-        return sum(size * value for size, value in having) / total if total else float("nan")
+        return weighted_mean(self.metrics, sizes or self._sizes, metric)
 
     def _refuse(self, party: str, problem: str) -> Failure:
         line = f"the update of {party} in round {self._round} is refused: {problem}"
@@ -107,6 +104,13 @@ class Answers:
             f"{last.party}: {last.error}",
             "see run.failures for their tracebacks; --quorum 0.5 lets a round go on with half of its parties",
         )
+
+
+def weighted_mean(metrics: PartyMetrics, sizes: Mapping[str, int], name: str) -> float:
+    """Return the mean of a metric over the parties that have it, weighted by sizes; NaN where there is none."""
+    having = [(sizes[party], found[name]) for party, found in metrics.items() if name in found]
+    total = sum(size for size, _ in having)
+    return sum(size * value for size, value in having) / total if total else float("nan")
 
 
 def round_half_up(value: float) -> int:

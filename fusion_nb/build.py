@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import checks, registry
+from fusion_nb import baselines, checks, registry
 from fusion_nb.division import Division
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.federation import Federation
@@ -41,7 +41,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     given = {name: getattr(spec, name) for name in OF_MODEL} | {"loss": _or_variable(spec.loss, namespace)}
     model = models.wrap(native, spec.model, **given)
     checks.check_options(spec, model)
-    fusion = registry.create("fusions", spec.fusion or model.defaults["fusion"])
+    fusion, closing = _personal(spec, registry.create("fusions", spec.fusion or model.defaults["fusion"]))
     optimizer = _or_variable(spec.optimizer, namespace) or model.defaults["optimizer"]
     lr = model.default_lr(optimizer) if spec.lr is None else spec.lr
     checks.check_kind(spec, model, division)
@@ -59,6 +59,9 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     orders = {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": lr, "optimizer": optimizer}
     if spec.local_steps:
         orders["steps"] = spec.local_steps
+    keeps_layers = getattr(fusion, "keeps_layers", False)
+    if keeps_layers:
+        checks.check_own_test_rows(spec, division)
     federation = Federation(
         parties=division.parties,
         model=model,
@@ -68,11 +71,12 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         seed=spec.seed,
         fraction=spec.fraction,
         quorum=_quorum(spec, len(division.parties)),
-        test=division.test,
+        test=None if keeps_layers else division.test,
         evaluate_every=spec.evaluate_every,
         schedule=Schedule.parse(spec.schedule),
     )
     checks.check_fusion(spec, federation)
+    _stand_beside(spec, federation, closing, namespace)
     return federation
 
 
@@ -81,6 +85,41 @@ def _check_names(spec: RunSpec) -> None:
     for kind, text in (("fusions", spec.fusion), ("engines", spec.engine)):
         if text:
             registry.create(kind, text)
+    for kind, text in (("personal", spec.personal), ("sharing", spec.share)):
+        if text:
+            registry.bind(kind, text)
+    baselines.parse(spec.baseline)
+
+
+def _personal(spec: RunSpec, fusion: Fusion) -> tuple[Fusion, Any]:
+    """Return the fusion with what gives each party a model of its own around it, or else what does so at the end."""
+    if not spec.personal:
+        return fusion, None
+    made, chosen = registry.bind("personal", spec.personal)
+    if not hasattr(made, "fuse"):
+        return fusion, made(**chosen)
+    around = made(fusion, **chosen)
+    return around, getattr(around, "closing", None)
+
+
+def _stand_beside(spec: RunSpec, federation: Federation, closing: Any, namespace: Mapping[str, Any]) -> None:
+    """Give a federation what is trained beside it for comparison, and what follows its last round."""
+    names = baselines.parse(spec.baseline)
+    beside: list[Any] = []
+    if "central" in names:
+        beside.append(baselines.Central(federation, registry.create("engines", spec.engine)))
+    # Whether a party gains by a model of its own is told beside what it has without anybody.
+    if "local" in names or spec.personal or spec.share:
+        beside.append(baselines.Local(federation, registry.create("engines", spec.engine)))
+    federation.beside, federation.closing = beside, closing
+    if spec.share:
+        made, chosen = registry.bind("sharing", spec.share)
+        if chosen.get("key") in namespace:
+            chosen["key"] = namespace[chosen["key"]]
+        sharing = made(**chosen)
+        sharing.check([party.id for party in federation.parties])
+        alone = beside[-1].federation
+        federation.closing, federation.owners = lambda _: sharing(alone), alone.parties
 
 
 def _engine(spec: RunSpec, fusion: Fusion) -> Engine:

@@ -16,6 +16,12 @@ from fusion_nb.history import History
 
 #: Colours with a contrast of 3:1 on white and on dark; the first is the fused model's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+#: What is trained beside the fused model: start of its metrics' names -> label, colour and dash.
+BESIDE = {
+    "central_": ("one model with all rows", "#444444", "-."),
+    "alone_": ("parties alone, on average", COLOURS[1], ":"),
+    "personal_": ("parties' own models, on average", COLOURS[2], "--"),
+}
 #: The same for live and final pictures, or the page would jump.
 WIDTH, HEIGHT, DPI = 8.4, 3.0, 100
 #: Up to so many parties are drawn one by one, and beyond as a band.
@@ -61,36 +67,56 @@ def image_tag(chart: Chart) -> str:
 def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Chart:
     """Draw one run: a panel for each metric with the fused model solid, and each party's own model thin and dashed.
 
+    What was trained beside it is drawn too; and where parties did not send weights in every round, ticks mark those in
+    which they did.
     metrics:    two metrics of the fused model, such as ("loss", "accuracy")
     num_rounds: rounds that are planned; the horizontal axis makes room for them, as far as the curve stays readable
     """
     figure, axes = _panels(metrics, _room(len(history), num_rounds))
     rounds = np.array([record.round for record in history])
     parties = sorted({party for record in history for party in record.party_metrics})
+    known = history.metrics()
+    beside = [start for start in BESIDE if any(name.startswith(start) for name in known)]
     for axis, metric in zip(axes, metrics, strict=True):
         own = [history.party(party, f"local_{metric}") for party in parties]
-        _parties(axis, rounds, np.array(own, dtype=float))
-        _line(axis, rounds, history[metric] if metric in history.metrics() else [], "fused", COLOURS[0])
+        _parties(axis, rounds, np.array(own, dtype=float), grey=bool(beside))
+        for start in beside:
+            label, colour, dash = BESIDE[start]
+            values = history[start + metric] if start + metric in known else []
+            _line(axis, rounds, values, label, colour, dash, width=1.8, label_end=False)
+        values = history[metric] if metric in known else []
+        _line(axis, rounds, values, "fused", COLOURS[0], label_end=not beside)
+        _synchronisations(axis, history)
+    if beside:
+        figure.legend(
+            *axes[-1].get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=8
+        )
     # Always there, so that nothing moves when the first round comes in.
     caption = "dashed: each party's model before fusion, on its own test rows"
     if len(parties) > _MAX_LINES:
         caption = (
             "grey: the parties' models before fusion, on their own test rows (dashed: the median; band: 80 % of them)"
         )
+    if _is_sparing(history):
+        caption += "; ticks: rounds in which weights travelled"
     figure.supxlabel(caption, fontsize=8, color="#555555")
     return Chart(figure, _alt(history, metrics))
 
 
 def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
-    """Draw the fused models of several runs over each other."""
-    figure, axes = _panels(metrics, max([2, *(len(history) for history in histories.values())]))
+    """Draw the fused models of several runs over each other: against rounds, and the last metric against bytes too."""
+    figure, axes = _panels([*metrics, metrics[-1]], max([2, *(len(history) for history in histories.values())]))
+    *by_round, by_bytes = axes
     for i, (name, history) in enumerate(histories.items()):
         rounds = np.array([record.round for record in history])
-        for axis, metric in zip(axes, metrics, strict=True):
+        sent = np.array(history.bytes_sent()) / 1e6
+        # Beyond four runs colours come again, with another dash.
+        style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
+        panels = [(axis, metric, rounds) for axis, metric in zip(by_round, metrics, strict=True)]
+        for axis, metric, x in [*panels, (by_bytes, metrics[-1], sent)]:
             values = history[metric] if metric in history.metrics() else []
-            # Beyond four runs colours come again, with another dash.
-            style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
-            _line(axis, rounds, values, name, COLOURS[i % len(COLOURS)], style, label_end=False)
+            _line(axis, x, values, name, COLOURS[i % len(COLOURS)], style, label_end=False)
+    _measure_in_bytes(by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history])
     # A legend and not labels at the ends: curves that come close would write over each other.
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return Chart(figure, "; ".join(f"{name}: {_alt(history, metrics)}" for name, history in histories.items()))
@@ -168,6 +194,7 @@ def _line(
     colour: str,
     style: str = "-",
     *,
+    width: float = 2.4,
     label_end: bool = True,
 ) -> None:
     measured = np.isfinite(np.asarray(values, dtype=float))
@@ -175,14 +202,37 @@ def _line(
         return
     x, y = rounds[measured], np.asarray(values)[measured]
     marker = "o" if len(x) < 3 else None
-    axis.plot(x, y, color=colour, linewidth=2.4, linestyle=style, marker=marker, markersize=4, label=label)
+    axis.plot(x, y, color=colour, linewidth=width, linestyle=style, marker=marker, markersize=4, label=label)
     if not label_end:
         return
     axis.annotate(label, (x[-1], y[-1]), (5, 0), textcoords="offset points", color=colour, fontsize=9, va="center")
 
 
-def _parties(axis: Any, rounds: np.ndarray, values: np.ndarray) -> None:
-    """Draw parties' lines, or the band that holds the middle 80 % of them."""
+def _is_sparing(history: History) -> bool:
+    """Return whether there are rounds in which some party sent no weights, though it was asked to train."""
+    return any(record.silent for record in history)
+
+
+def _synchronisations(axis: Any, history: History) -> None:
+    """Mark the rounds in which weights travelled, where that is not every one."""
+    if _is_sparing(history):
+        rounds = [record.round for record in history if record.synchronised]
+        axis.vlines(rounds, 0, 0.04, transform=axis.get_xaxis_transform(), color="#222222", linewidth=0.9)
+
+
+def _measure_in_bytes(axis: Any, totals: Sequence[int]) -> None:
+    """Give the horizontal axis megabytes, in powers of ten where runs differ too much to be seen beside each other."""
+    from matplotlib.ticker import AutoLocator
+
+    axis.set_xlabel("MB sent, up and down", loc="left")
+    axis.xaxis.set_major_locator(AutoLocator())
+    if totals and max(totals) > 8 * max(1, min(totals)):
+        axis.set_xscale("log")
+    axis.autoscale(axis="x")
+
+
+def _parties(axis: Any, rounds: np.ndarray, values: np.ndarray, *, grey: bool = False) -> None:
+    """Draw parties' lines, or the band that holds the middle 80 % of them; grey where other lines have the colours."""
     if not values.size or not np.isfinite(values).any():
         return
     if len(values) > _MAX_LINES:
@@ -193,16 +243,21 @@ def _parties(axis: Any, rounds: np.ndarray, values: np.ndarray) -> None:
         return
     for i, party in enumerate(values):
         measured = np.isfinite(party)
-        colour = COLOURS[1 + i % (len(COLOURS) - 1)]
+        colour = "#999999" if grey else COLOURS[1 + i % (len(COLOURS) - 1)]
         axis.plot(rounds[measured], party[measured], color=colour, linewidth=0.9, linestyle="--", alpha=0.75)
 
 
 def _alt(history: History, metrics: Sequence[str]) -> str:
     """Return what the curves show as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10 rounds`."""
-    parts = []
+    parts: list[str] = []
+    beside: list[str] = []
     for metric in metrics:
         values = [v for v in (history[metric] if metric in history.metrics() else []) if math.isfinite(v)]
         if values:
             parts.append(f"{metric} from {values[0]:.3g} to {values[-1]:.3g}")
+    last = history.last()
+    for start, (label, _, _) in BESIDE.items():
+        ends = [f"{metric} {last[start + metric]:.3g}" for metric in metrics if start + metric in last]
+        beside += [f"; {label}: {' and '.join(ends)}"] if ends else []
     text = " and ".join(parts) or "no round is whole yet"
-    return f"{text[0].upper()}{text[1:]} over {len(history)} rounds" if parts else text.capitalize()
+    return f"{text[0].upper()}{text[1:]} over {len(history)} rounds{''.join(beside)}" if parts else text.capitalize()

@@ -15,6 +15,9 @@ from fusion_nb.models.optimizers import is_sgd
 from fusion_nb.spec import OF_MODEL, RunSpec
 from fusion_nb.stopping import Until
 
+#: Methods for personal models that need nothing of the fusion.
+_WITH_ANY_FUSION = ("finetune", "ditto")
+
 
 def absent_options(model: models.Model) -> set[str]:
     """Return the options of a run that this kind of model does not have."""
@@ -41,10 +44,25 @@ def check_fusion(spec: RunSpec, federation: Federation) -> None:
     if getattr(fusion, "needs_sgd", False) and not is_sgd(orders["optimizer"]):
         line = f"--optimizer {spec.optimizer or orders['optimizer']}, but {name} needs plain SGD at the parties"
         raise OptionError(line, "use --optimizer sgd, or sgd:momentum=0.9")
+    if hasattr(fusion, "asks") and spec.personal and not spec.personal.startswith(_WITH_ANY_FUSION):
+        line = f"--personal {spec.personal} with --fusion {name}, whose parties keep weights of their own already"
+        raise OptionError(line, "use finetune or ditto, or another fusion")
+    if spec.personal and spec.share:
+        raise OptionError("--personal and --share both give each party its model", "use one of them")
     least, most = getattr(fusion, "min_updates", 1), len(federation.cohort(1))
     if most < least:
         line = f"--fusion {name} needs {least} parties in a round, and there are {most}"
         raise OptionError(line, "use more parties, a larger --fraction, or a smaller number for the rule")
+
+
+def check_own_test_rows(spec: RunSpec, division: Division) -> None:
+    """Raise OptionError where only the aggregator could measure, and parties alone have whole models."""
+    if not all(party.num_test for party in division.parties):
+        line = f"--personal {spec.personal}: only parties have whole models, and not all have test rows of their own"
+        raise OptionError(line, "hold some back with --holdout 0.2, or use fewer parties")
+    if division.test is not None:
+        line = "the central test set is not used: only parties have whole models, and measure them on their own rows"
+        division.notes.append(line)
 
 
 def check_rows(division: Division) -> None:

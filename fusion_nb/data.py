@@ -6,6 +6,7 @@ gives one `(x, y)` at a time, such as a torch `Dataset`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,13 @@ def take(data: Any, indices: np.ndarray) -> Any:
     if isinstance(data, tuple):
         return tuple(column[indices] for column in data)
     return Rows(data, indices)
+
+
+def concat(parts: Sequence[Any]) -> Any:
+    """Return the rows of several data sets of one kind, one after the other."""
+    if isinstance(parts[0], tuple):
+        return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Chain(tuple(parts))
 
 
 def chunks(order: np.ndarray, size: int) -> list[np.ndarray]:
@@ -83,6 +91,23 @@ class Rows:
 
     def __getitem__(self, position: int) -> Any:
         return self.data[int(self.indices[position])]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The rows of several map-style data sets, one after the other."""
+
+    parts: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, position: int) -> Any:
+        for part in self.parts:
+            if position < len(part):
+                return part[position]
+            position -= len(part)
+        raise IndexError(position)
 
 
 def _read_labels(data: Any) -> np.ndarray:

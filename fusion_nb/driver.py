@@ -211,6 +211,7 @@ class Driver:
                     self._after_round()
                     if self.reason:
                         break
+            self._federation.conclude()
         except Stopped:
             pass
         except BaseException as error:

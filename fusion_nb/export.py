@@ -17,7 +17,8 @@ from typing import Any
 
 from fusion_nb import weights as arithmetic
 from fusion_nb.errors import ExportError, nearest
-from fusion_nb.result import Result
+from fusion_nb.reports import KINDS
+from fusion_nb.result import Result, markdown_table
 from fusion_nb.types import Weights
 
 
@@ -99,7 +100,9 @@ def _beside(draft: Path, result: Result, model: Any, weights: Weights, round: in
     }
     card = _card(result, model, weights, round, files)
     (draft / "card.json").write_text(json.dumps(card, indent=2, allow_nan=False), encoding="utf-8")
-    (draft / "CARD.md").write_text(_readable(card), encoding="utf-8")
+    parties = markdown_table(result.parties.table(result.monitor, limit=len(result.parties)))
+    gains = "\n".join(result.parties.gains(result.monitor))
+    (draft / "CARD.md").write_text(_readable(card, parties, gains), encoding="utf-8")
 
 
 def _swap(draft: Path, folder: Path) -> None:
@@ -141,8 +144,7 @@ def _card(result: Result, model: Any, weights: Weights, round: int, files: dict[
                 "num_examples": party.num_examples,
                 "num_test": party.num_test,
                 "label_counts": party.label_counts,
-                "local": finite(party.local),
-                "fused": finite(party.fused),
+                **{kind: finite(found) for kind in KINDS if (found := getattr(party, kind))},
             }
             for party in result.parties
         ],
@@ -168,16 +170,11 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _readable(card: dict[str, Any]) -> str:
+def _readable(card: dict[str, Any], parties: str, gains: str) -> str:
     """Return the card as Markdown for people."""
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in card["metrics"].items() if value is not None)
     body = card["cell"].replace("```", "'''")
     monitor = card["monitor"]
-    rows = "\n".join(
-        f"| {p['party']} | {p['num_examples']} | {p['num_test']} | {_cell(p['local'].get(monitor))} | "
-        f"{_cell(p['fused'].get(monitor))} |"
-        for p in card["parties"]
-    )
     options = "\n".join(
         f"| {name} | {value} |"
         for name, value in (card["spec"] | card["chosen"]).items()
@@ -205,12 +202,11 @@ The weights are those of round {card["round"]}: {metrics}.
 {options}
 
 ## Parties
-| party | rows | test rows | local {monitor} | fused {monitor} |
-|---|---|---|---|---|
-{rows}
+{parties}
 
-Local: the party's own model after its last local training, before fusion. Both on the party's own
+Local: the party's own model after its last local training, before fusion. All on the party's own
 {"documents that it trained on" if monitor == "self_rank" else "test rows"}.
+{gains}
 
 ## Rounds
 | round | {" | ".join(card["shown"])} |

@@ -13,15 +13,17 @@ from typing import Any, cast
 
 from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
-from fusion_nb.answers import Answers, round_half_up
+from fusion_nb.answers import Answers, round_half_up, weighted_mean
 from fusion_nb.errors import DivergedError, OptionError, PartyError
 from fusion_nb.history import History
+from fusion_nb.measuring import Measurer
 from fusion_nb.schedule import Schedule
 from fusion_nb.types import (
     Engine,
     Failure,
     Fusion,
     Metrics,
+    PartyMetrics,
     Reply,
     RoundRecord,
     Synchronising,
@@ -30,11 +32,6 @@ from fusion_nb.types import (
     Verb,
     Weights,
 )
-
-#: Rounds between two measurements of what is costly to measure.
-_EXAMINE_EVERY = 5
-#: The metrics of a model, and those of each party.
-Measured = tuple[Metrics, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass
@@ -51,6 +48,7 @@ class Federation:
     schedule:       how the learning rate falls, for models whose rate does
     beside:         what is trained round by round for comparison: `(round, is_last) -> metrics, party metrics`
     closing:        what follows the last round, and adds to each party's metrics of it
+    owners:         the parties that then hold models of their own, where they are others than `parties`
     """
 
     parties: Sequence[Any]
@@ -64,8 +62,9 @@ class Federation:
     test: Any = None
     evaluate_every: int = 1
     schedule: Schedule = field(default_factory=Schedule)
-    beside: Sequence[Callable[[int, bool], Measured]] = ()
-    closing: Callable[[Federation], Mapping[str, Mapping[str, float]]] | None = None
+    beside: Sequence[Callable[[int, bool], tuple[Metrics, PartyMetrics]]] = ()
+    closing: Callable[[Federation], PartyMetrics] | None = None
+    owners: Sequence[Any] = ()
     gate: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.perf_counter
     history: History = field(default_factory=History)
@@ -76,8 +75,6 @@ class Federation:
     #: Failures of the last round, whether it became whole or not.
     failed: tuple[Failure, ...] = ()
     _started: bool = False
-    #: The weights that were measured last, and what came of it.
-    _measured: tuple[Weights | None, Measured] = (None, ({}, {}))
     #: The round that was closed last.
     _closed: int = 0
 
@@ -88,6 +85,9 @@ class Federation:
                 f"use another fusion, such as {self.model.defaults['fusion']}",
             )
         self.initial = self.weights or self.model.get_weights()
+        self._measure = Measurer(self.parties, self.model, self.test)
+        if not hasattr(self.model, "agree"):
+            self._meet()
 
     def close(self) -> None:
         """Let the engine's workers go. The next round starts them again."""
@@ -112,10 +112,13 @@ class Federation:
             # Everybody must answer: who is away now could take no part in any round.
             collected = self._ask("collect", everyone)
             self._ask("prepare", everyone, agreed=self.model.agree(collected))
+            self._meet()
         self.initial = self.weights = self.model.get_weights()
+        self.state = self.fusion.init(self.weights)
+
+    def _meet(self) -> None:
         if hasattr(self.fusion, "meet"):
             self.fusion.meet(num_parties=len(self.parties), trained=self.model.trained_names(), model=self.model)
-        self.state = self.fusion.init(self.weights)
 
     def _ask(self, verb: Verb, everyone: Sequence[str], **orders: Any) -> list[Update]:
         """Return all parties' answers in round 0. Raises what the first that fails raised, and keeps it in `failed`."""
@@ -145,6 +148,13 @@ class Federation:
         while len(self.history) < last:
             yield self._step(is_last=len(self.history) + 1 == last)
 
+    def keep_up(self, round: int, is_last: bool) -> RoundRecord:
+        """Return the record of a round, which is run first if it is the next."""
+        if len(self.history) < round:
+            self._start()
+            self._step(is_last)
+        return self.history[round - 1]
+
     def conclude(self) -> None:
         """Do what follows the last round, once; the record of that round tells what came of it."""
         if self.closing is None or not self.history or self._closed == len(self.history):
@@ -153,9 +163,16 @@ class Federation:
         self.failed = ()
         found = self.closing(self)
         last = self.history[-1]
-        per_party = {party: {**last.party_metrics.get(party, {}), **metrics} for party, metrics in found.items()}
-        failures = (*last.failures, *self.failed)
-        self.history[-1] = replace(last, party_metrics={**last.party_metrics, **per_party}, failures=failures)
+        per_party = {party: dict(metrics) for party, metrics in last.party_metrics.items()}
+        for party, metrics in found.items():  # what else a turn measures is of a training that no round had
+            own = {name: value for name, value in metrics.items() if name.startswith("personal_")}
+            per_party.setdefault(party, {}).update(own)
+        self.history[-1] = replace(
+            last,
+            metrics={**last.metrics, **self._of_own_models(per_party)},
+            party_metrics=per_party,
+            failures=(*last.failures, *self.failed),
+        )
         self._closed = len(self.history)
 
     def ask(self, turn: Callable[[Turn], Reply], **received: Any) -> list[Update]:
@@ -186,17 +203,7 @@ class Federation:
         failed = {failure.party: failure for failure in answers.failures}
         per_party = {party: dict(found) for party, found in answers.metrics.items()}
         if is_measured:
-            examine = bool(self.model.examined) and (is_last or number % _EXAMINE_EVERY == 0)
-            metrics |= self._evaluate(weights, number, per_party, failed, examine)
-            for other in self.beside:
-                found, of_parties = other(number, is_last)
-                metrics |= found
-                _merge(per_party, of_parties)
-            if not math.isfinite(metrics.get("loss", 0.0)):
-                raise DivergedError(
-                    f"the loss of the fused model became {metrics['loss']} in round {number}",
-                    "use a smaller --lr, or look at run.parties for one whose rows are extreme",
-                )
+            metrics |= self._evaluate(weights, number, is_last, per_party, failed)
         record = RoundRecord(
             round=number,
             metrics=metrics,
@@ -213,6 +220,12 @@ class Federation:
         self.weights, self.state = weights, state
         self.history.append(record)
         return record
+
+    def _of_own_models(self, per_party: PartyMetrics) -> Metrics:
+        """Return the means of what parties' own models reach, over all parties' test rows."""
+        names = [f"personal_{name}" for name in self.model.metrics]
+        sizes = {party.id: party.num_test for party in self.parties}
+        return {name: mean for name in names if math.isfinite(mean := weighted_mean(per_party, sizes, name))}
 
     def _train(self, number: int, cohort: Sequence[str], received: Mapping[str, Any], is_measured: bool) -> Answers:
         train, part = getattr(self.fusion, "train", None), getattr(self.fusion, "sends_part", False)
@@ -262,35 +275,26 @@ class Federation:
         return fused
 
     def _evaluate(
-        self, weights: Weights, number: int, per_party: dict[str, Metrics], failed: dict[str, Failure], examine: bool
+        self, weights: Weights, number: int, is_last: bool, per_party: dict[str, Metrics], failed: dict[str, Failure]
     ) -> Metrics:
-        """Return the fused model's metrics; add each party's to `per_party`, and who could not measure to `failed`."""
-        if self._measured[0] is not weights or self.model.watched:
-            self._measured = weights, self._measure(weights, number, failed, examine)
-        metrics, of_parties = self._measured[1]
-        _merge(per_party, of_parties)
-        return metrics
-
-    def _measure(self, weights: Weights, number: int, failed: dict[str, Failure], examine: bool) -> Measured:
-        tested = [party.id for party in self.parties if party.num_test or self.model.watched]
-        orders = {"weights": weights, "examine": examine and self.test is None}
-        answers = Answers(self.engine.run("evaluate", tested, **orders), self.quorum, tested, number)
-        answers.drain()
+        """Return the metrics of a round; add each party's to `per_party`, and who could not measure to `failed`."""
+        answers = self._measure(self.engine, weights, number, self.quorum, is_last)
+        metrics = dict(answers.metrics)
+        _merge(per_party, answers.of_parties)
         for failure in answers.failures:
             failed.setdefault(failure.party, failure)
-        trained = {party.id: party.num_examples for party in self.parties}
-        found = {name: answers.mean(name, trained) for name in self.model.watched}
-        if self.test is not None:
-            self.model.set_weights(weights)
-            found |= self.model.evaluate(self.test) | (self.model.examine(self.test) if examine else {})
-        else:
-            # Without any test row, what is watched on training rows is all there is.
-            sizes = None if any(party.num_test for party in self.parties) else trained
-            found = {name: answers.mean(name, sizes) for name in self.model.metrics if name not in found} | found
-        unmeasured = {name for name in self.model.examined if math.isnan(found.get(name, math.nan))}
-        return {name: value for name, value in found.items() if name not in unmeasured}, answers.metrics
+        if not math.isfinite(metrics.get("loss", 0.0)):
+            raise DivergedError(
+                f"the loss of the fused model became {metrics['loss']} in round {number}",
+                "use a smaller --lr, or look at run.parties for one whose rows are extreme",
+            )
+        for other in self.beside:
+            found, of_parties = other(number, is_last)
+            metrics |= found
+            _merge(per_party, of_parties)
+        return metrics | self._of_own_models(per_party)
 
 
-def _merge(per_party: dict[str, Metrics], found: Mapping[str, Mapping[str, float]]) -> None:
+def _merge(per_party: dict[str, Metrics], found: PartyMetrics) -> None:
     for party, metrics in found.items():
         per_party.setdefault(party, {}).update(metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import asdict
@@ -84,6 +85,8 @@ class History(list[RoundRecord]):
                 "seconds": record.seconds,
                 "bytes_up": record.bytes_up,
                 "bytes_down": record.bytes_down,
+                "bytes_fedavg": record.bytes_fedavg,
+                "silent": len(record.silent),
             }
             for record in self
         ]
@@ -93,7 +96,12 @@ class History(list[RoundRecord]):
         import pandas as pd
 
         columns = ["round", *self.metrics(), "parties", "failures", "seconds", "bytes_up", "bytes_down"]
+        columns += ["bytes_fedavg", "silent"]
         return pd.DataFrame(self.rows(), columns=columns).set_index("round")
+
+    def bytes_sent(self) -> list[int]:
+        """Return, for each round, all that travelled until its end, up and down."""
+        return list(itertools.accumulate(record.bytes_up + record.bytes_down for record in self))
 
     def to_json(self) -> str:
         """Return all rounds, parties' metrics included, as a JSON list; numbers that are not finite become null."""

@@ -95,7 +95,7 @@ class Party:
         trainings = _Trainings(self, model, state, {**local, **each.get(self.id, {})}, seed, round, is_measured)
         kept = dict(state.get("fusion", {}))
         turn = Turn(
-            *(self.id, round, weights, received, kept, self.num_examples),
+            *(self.id, round, weights, received, kept, self.num_examples, self.num_test),
             *(trainings.train, trainings.measure, trainings.score),
         )
         reply = train(turn) if train else turn.update(turn.train(weights).weights)
@@ -126,14 +126,25 @@ class Party:
         examine: measure what is costly too. `num_examples` is how many test rows there are.
         """
         metrics: Metrics = {}
+        layers = self.state.get("fusion", {}).get("layers", {})
         if self.num_test or model.watched:
-            model.set_weights(weights | self.state.get("fusion", {}).get("layers", {}))
+            model.set_weights(weights | layers)
         if model.watched:
             metrics |= model.watch(self.train, self.state)
         if self.num_test:
             metrics |= model.evaluate(self.test)
             metrics |= model.examine(self.test) if examine else {}
+        if layers:
+            metrics |= {f"personal_{name}": value for name, value in metrics.items()}
         return Update(self.id, {}, self.num_test, metrics)
+
+    def personal(self, fused: Weights) -> Weights | None:
+        """Return the weights of the party's own model, or None where it has none beside the fused one."""
+        kept = self.state.get("fusion", {})
+        if "layers" in kept:
+            return fused | dict(kept["layers"])
+        own: Weights | None = kept.get("personal")
+        return own
 
     def check(self, which: str, loss: float, round: int) -> None:
         """Raise DivergedError for a loss that is no finite number."""
@@ -198,11 +209,12 @@ class _Trainings:
         found: Metrics = self._model.evaluate(self._party.train)
         return found
 
-    def score(self, weights: Weights, rows: np.ndarray | None = None) -> Metrics:
-        """Return the metrics of any weights on the party's own test rows, or on those at some positions."""
-        if not (self._party.num_test and self._is_measured):
+    def score(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
+        """Return the metrics of any weights on the party's own test rows, or on some of them; nothing without any."""
+        positions = np.arange(self._party.num_test)[rows]
+        if not (len(positions) and self._is_measured):
             return {}
         self._model.set_weights(weights)
         test = self._party.test
-        found: Metrics = self._model.evaluate(test if rows is None else data.take(test, rows))
+        found: Metrics = self._model.evaluate(test if rows == slice(None) else data.take(test, positions))
         return found

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fusion_nb import charts
-from fusion_nb.errors import NameNotFoundError, nearest
 from fusion_nb.history import History, better
-from fusion_nb.types import Metrics
-
-_MAX_ROWS = 10
+from fusion_nb.reports import Parties, number
 
 
 class Text(str):
@@ -23,75 +20,6 @@ class Text(str):
 
     def __repr__(self) -> str:
         return str(self)
-
-
-@dataclass(frozen=True)
-class PartyReport:
-    """One party's side of a run.
-
-    num_examples, num_test: its training rows, and the test rows of its own
-    label_counts: training rows of each class, by the class's name; empty where labels are measurements
-    local:        metrics of its own model after its last local training, on its own test rows
-    fused:        metrics of the fused model on the same rows
-    """
-
-    id: str
-    num_examples: int
-    num_test: int
-    label_counts: dict[str, int]
-    local: Metrics
-    fused: Metrics
-    _model: Callable[[], Any] = field(default=lambda: None, repr=False, compare=False)
-
-    @property
-    def model(self) -> Any:
-        """The party's own model: for a Doc2Vec, one with its documents, their vectors inferred in the fused space.
-
-        Made anew each time. Raises ModelError for a kind of model that is the same at every party.
-        """
-        return self._model()
-
-
-class Parties(list[PartyReport]):
-    """The parties' reports in order, also by name: `run.parties["party 1"]`; also a table."""
-
-    def __getitem__(self, key: Any) -> Any:
-        if not isinstance(key, str):
-            return super().__getitem__(key)
-        found = {party.id: party for party in self}
-        if key not in found:
-            names = ", ".join(found)
-            raise NameNotFoundError(f"no party is called {key!r}", f"{nearest(key, found)}there are: {names}")
-        return found[key]
-
-    def to_frame(self) -> Any:
-        """Return a pandas DataFrame with one row for each party."""
-        import pandas as pd
-
-        rows = [
-            {"party": party.id, "num_examples": party.num_examples, "num_test": party.num_test}
-            | {f"local_{name}": value for name, value in party.local.items()}
-            | {f"fused_{name}": value for name, value in party.fused.items()}
-            | {f"label_{name}": count for name, count in party.label_counts.items()}
-            for party in self
-        ]
-        return pd.DataFrame(rows).set_index("party")
-
-    def table(self, metric: str, limit: int = _MAX_ROWS) -> list[list[str]]:
-        """Return header and rows as text, with a last line for parties beyond the limit."""
-        header = ["party", "rows", "test rows", f"local {metric}", f"fused {metric}"]
-        shown = [
-            [p.id, str(p.num_examples), str(p.num_test), _number(p.local.get(metric)), _number(p.fused.get(metric))]
-            for p in self[:limit]
-        ]
-        more = [[f"and {len(self) - limit} more: run.parties", "", "", "", ""]] if len(self) > limit else []
-        return [header, *shown, *more]
-
-    def __repr__(self) -> str:
-        return str(self.to_frame().to_string()) if self else "no parties"
-
-    def _repr_html_(self) -> str:
-        return str(self.to_frame().to_html())
 
 
 class Similar(list[tuple[str, str, float]]):
@@ -148,27 +76,42 @@ class Result:
         ]
         if self.history:
             last = self.history.last()
-            parts += [f"{name} {_number(last[name])}" for name in self.metrics if name in last]
+            parts += [f"{name} {number(last[name])}" for name in self.metrics if name in last]
             parts.append(f"{sum(record.seconds for record in self.history):.1f} s")
         best = self.history[self.best_round - 1].metrics[self.monitor] if self.best_round else math.nan
         if self.history and better(self.monitor, best, self.history.last().get(self.monitor, math.nan)):
-            parts.append(f"best {self.monitor} {_number(best)} in round {self.best_round}")
+            parts.append(f"best {self.monitor} {number(best)} in round {self.best_round}")
         return ", ".join(parts)
 
     def summary(self) -> Text:
         """Return the run in a few lines: the headline, what was inferred, the parties, what was sent."""
         lines = [self.headline(), *(f"  {note}" for note in self.notes)]
         if self.history:
-            sent = sum(record.bytes_up + record.bytes_down for record in self.history)
-            lines.append(f"  sent: {_bytes(sent)} of weights in {len(self.history)} rounds, and no row of data")
+            lines += [f"  {line}" for line in self._traffic()]
             failures = sum(len(record.failures) for record in self.history)
             lines += [f"  failures: {failures}, see run.failures"] if failures else []
+        lines += [f"  {line}" for line in self.parties.gains(self.monitor)]
         table = self.parties.table(self.monitor)
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines += [
             "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table
         ]
         return Text("\n".join(lines))
+
+    def _traffic(self) -> list[str]:
+        """Return what was sent, beside what fedavg would have sent, and how often parties synchronised."""
+        sent = sum(record.bytes_up + record.bytes_down for record in self.history)
+        fedavg = sum(record.bytes_fedavg for record in self.history)
+        line = f"sent: {_bytes(sent)} of weights in {len(self.history)} rounds, and no row of data"
+        if abs(sent - fedavg) > 0.01 * fedavg > 0:
+            line += f"; {100 * sent / fedavg:.2g} % of the {_bytes(fedavg)} that fedavg would have sent"
+        times = sum(record.synchronised for record in self.history)
+        if times == len(self.history):
+            return [line]
+        if not times:
+            warning = "warning: nobody sent weights, so the fused model is the first one; choose a smaller threshold"
+            return [line, warning]
+        return [line, f"weights travelled in {times} of {len(self.history)} rounds"]
 
     def chart(self) -> charts.Chart:
         """Return the curves."""
@@ -187,7 +130,8 @@ class Result:
         chart = self.chart()
         page = (
             f'<figure style="margin:0"><figcaption>{caption_html(self.headline(), self.notes)}</figcaption>'
-            f"{charts.image_tag(chart)}</figure>{html_table(self.parties.table(self.monitor))}{shown_error}"
+            f"{charts.image_tag(chart)}</figure>{html_table(self.parties.table(self.monitor))}"
+            f"{''.join(f'<div>{html.escape(line)}</div>' for line in self.parties.gains(self.monitor))}{shown_error}"
         )
         return {"text/html": page, "image/png": chart.png, "text/plain": self.headline()}
 
@@ -210,10 +154,10 @@ def html_table(rows: list[list[str]]) -> str:
     return f'<table style="margin:.5em 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if math.isfinite(value) and abs(value) < 1000 else f"{value:.3g}"
+def markdown_table(rows: list[list[str]]) -> str:
+    """Return a table in Markdown, the first row of which is its header."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
 def _bytes(count: float) -> str:

@@ -17,7 +17,8 @@ from fusion_nb.driver import Driver
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.history import History
 from fusion_nb.party import Party
-from fusion_nb.result import Parties, PartyReport, Result, Similar, Text
+from fusion_nb.reports import Parties, PartyReport, of_kinds
+from fusion_nb.result import Result, Similar, Text
 from fusion_nb.spec import RunSpec
 from fusion_nb.stopping import Patience, Until
 from fusion_nb.types import Failure, Weights
@@ -234,17 +235,21 @@ class Run(Driver):
         """Return the parties' reports as of a round, or of the last one."""
         metrics, reports = self._federation.model.metrics, Parties()
         latest = self.records[:round].latest()
+        has_whole = not getattr(self._federation.fusion, "keeps_layers", False)
+        owners = {party.id: party for party in self._federation.owners or self._federation.parties}
         for party in self._federation.parties:
             found = latest.get(party.id, {})
-            local, fused = ({m: found[kind + m] for m in metrics if kind + m in found} for kind in ("local_", ""))
+            given = of_kinds(found, metrics) | ({} if has_whole else {"fused": {}})
             counts = self._label_counts.get(party.id, {})
             names = {self._division.class_name(label): count for label, count in counts.items()}
-            own = functools.partial(self._personal, party)
-            reports.append(PartyReport(party.id, party.num_examples, party.num_test, names, local, fused, own))
+            own = functools.partial(self._personal, owners[party.id])
+            reports.append(PartyReport(party.id, party.num_examples, party.num_test, names, **given, _model=own))
         return reports
 
     def _personal(self, party: Party) -> Any:
-        return self._federation.model.personal(self._weights(), party.train)
+        own = party.personal(self._weights())
+        model = self._federation.model
+        return model.personal(self._weights(), party.train) if own is None else model.native(own)
 
 
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.

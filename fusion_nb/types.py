@@ -15,6 +15,8 @@ import numpy as np
 Weights = dict[str, np.ndarray]
 #: Plain numbers by name: `loss`, `accuracy`, `mae`, `train_loss`, ...
 Metrics = dict[str, float]
+#: Metrics by party.
+PartyMetrics = Mapping[str, Mapping[str, float]]
 #: What can be asked of a party. A closed set: a verb is never a method name taken off a wire.
 Verb = Literal["collect", "prepare", "fit", "send", "adopt", "evaluate"]
 
@@ -62,7 +64,9 @@ class Failure:
     exception: BaseException | None = field(default=None, compare=False, repr=False)
 
 
-Reply = Update | Unchanged | Failure
+#: What a party that did not fail answers.
+Answer = Update | Unchanged
+Reply = Answer | Failure
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,8 @@ class Turn:
               the run and those given. A second training of a turn has a name, and so a random stream and an optimizer
               of its own.
     measure:  `measure(weights)` returns the metrics of any weights on the party's own training rows
-    score:    `score(weights, rows=None)` returns them on its own test rows, or on those at some positions; nothing
-              where it has none, or where this round is not measured
+    score:    `score(weights, rows=slice(None))` returns them on its own test rows, or on some of them; nothing where
+              there are none, or where this round is not measured
     """
 
     party: str
@@ -104,6 +108,7 @@ class Turn:
     received: Mapping[str, Any]
     state: dict[str, Any]
     num_examples: int
+    num_test: int
     train: Callable[..., Trained]
     measure: Callable[[Weights], Metrics]
     score: Callable[..., Metrics]

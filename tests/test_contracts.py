@@ -43,7 +43,7 @@ def answer(fusion: Any, update: Update, received: Any) -> Any:
     def measure(weights: Weights, rows: Any = None) -> dict[str, float]:
         return {"loss": 1.0}
 
-    turn = Turn(update.party, 1, some_weights(0), received, {}, update.num_examples, train, measure, measure)
+    turn = Turn(update.party, 1, some_weights(0), received, {}, update.num_examples, 0, train, measure, measure)
     return fusion.train(turn) if hasattr(fusion, "train") else update
 
 

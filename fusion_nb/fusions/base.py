@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from fusion_nb import registry
 from fusion_nb.errors import OptionError
-from fusion_nb.types import Fusion, Update, Weights
+from fusion_nb.types import Answer, Fusion, Turn, Update, Weights
 
 Rule = Callable[[Weights, Iterator[Update]], Weights]
 
@@ -57,6 +57,13 @@ class Around:
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
         """Return what the inner rule makes of the updates."""
         return self.inner.fuse(weights, updates, state)
+
+
+def take_turn(fusion: Fusion, turn: Turn) -> Answer:
+    """Return a party's answer in its turn: the fusion's own party's side, or one training from the weights."""
+    if hasattr(fusion, "train"):
+        return cast(Answer, fusion.train(turn))
+    return turn.update(turn.train(turn.weights).weights)
 
 
 def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
 from fusion_nb.fusions import monitors
+from fusion_nb.fusions.alone import go_on
 from fusion_nb.registry import Opt
 from fusion_nb.types import Turn, Unchanged, Update, Weights
 from fusion_nb.weights import RunningMean
@@ -61,7 +62,7 @@ class Dynamic:
 
     def train(self, turn: Turn) -> Unchanged:
         """Train on from the party's own weights, and report the squared distance where it is time to look."""
-        trained = _go_on(turn)
+        trained = go_on(turn)
         if turn.round % self._check_every:
             return turn.unchanged()
         return turn.unchanged(arithmetic.distance(trained, turn.weights) ** 2)
@@ -123,7 +124,7 @@ class FDA:
     def train(self, turn: Turn) -> Unchanged:
         """Train on from the party's own weights, and report its drift in a few numbers."""
         self._monitor.renew(turn.state, turn.weights)
-        drift = arithmetic.change(_go_on(turn), turn.weights)
+        drift = arithmetic.change(go_on(turn), turn.weights)
         report = self._monitor.report(turn.state, drift)
         return turn.unchanged(float(report[0]), drift=report)
 
@@ -143,10 +144,3 @@ class FDA:
     def adopt(self, weights: Weights, state: Any) -> Weights:
         """Return the new common weights."""
         return weights
-
-
-def _go_on(turn: Turn) -> Weights:
-    """Train from where the party is, keep where that leads, and return it."""
-    trained = turn.train(turn.state.get("weights", turn.weights))
-    turn.state["weights"] = trained.weights
-    return trained.weights

@@ -109,6 +109,10 @@ class Model(ABC):
         """Return the names of the entries that gradients train; other numbers are statistics, such as BatchNorm's."""
         return frozenset(name for name, array in self.get_weights().items() if np.issubdtype(array.dtype, np.inexact))
 
+    def norm_names(self) -> frozenset[str]:
+        """Return the names of the entries of batch normalization layers."""
+        return frozenset()
+
     @abstractmethod
     def set_weights(self, weights: Weights) -> None:
         """Take over weights of the same names, shapes and dtypes."""
@@ -126,8 +130,8 @@ class Model(ABC):
         state: dict[str, Any] | None = None,
         steps: int = 0,
         **local: Any,
-    ) -> Metrics:
-        """Train on the rows; return `loss`, the mean over the rows of the last pass, and `steps` and `travel`.
+    ) -> Mapping[str, Any]:
+        """Train on the rows; return `loss`, the mean over the rows of the last pass, `steps`, `travel` and `extras`.
 
         seed:  fixes the order of rows and everything random in the model
         steps: train so many batches, in place of `epochs`; for models with "steps" among their `orders`
@@ -135,6 +139,8 @@ class Model(ABC):
                mu, anchor: add mu / 2 times the squared distance from the anchor to the loss (mu * (w - anchor) to the
                gradient); without an anchor, from the weights that the training starts from
                shift: named arrays that are added to the gradient of the parameters of these names
+               mix: train weights `own` too, on the same batches, by the loss of `alpha` * own + (1 - alpha) * these
+                    weights; `extras` holds them as `own`, and the mixture as `mixed`
         `steps` is how many the optimizer took, and `travel` how far they carry a weight whose gradient is always 1.
         state: what this party keeps from one round to the next. Entries are replaced and never changed in place, since
                a round that is given up is trained again from the old ones.

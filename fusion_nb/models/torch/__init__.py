@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,14 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fusion_nb import data as rows_of
-from fusion_nb import seeds
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.models.torch import devices, files, losses, optimizers
+from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.gradients import correction
+from fusion_nb.models.torch.mixing import Mixture
 from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
 from fusion_nb.models.torch.randomness import OwnRandomness, own_randomness, seeded
 from fusion_nb.types import Metrics, Weights
@@ -47,7 +48,7 @@ class TorchModel(Model):
         "onnx": "model.onnx",
     }
     packages: ClassVar = ("torch",)
-    supports: ClassVar = frozenset({"mu", "anchor", "shift"})
+    supports: ClassVar = frozenset({"mu", "anchor", "shift", "mix"})
     choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": sorted(losses.LOSSES)}
 
     def __init__(
@@ -60,11 +61,10 @@ class TorchModel(Model):
         self._objective: losses.Objective | None = None
         self._example = torch.empty(0)
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
-        self._dtype = floating[0] if floating else torch.float32
-        self._takes_numbers = False
         self._has_embedding = any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules())
         # BatchNorm can't take the variance of one row.
-        self.min_rows = 1 + any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules())
+        self.min_rows = 1 + any(isinstance(m, _BatchNorm) for m in self.module.modules())
+        self._rows = Batches(floating[0] if floating else torch.float32, self.device, self.min_rows)
         self._draws = self._redraws = False
 
     def clone(self) -> TorchModel:
@@ -98,7 +98,7 @@ class TorchModel(Model):
         notes = [f"loss: {self._objective.name} ({self._objective.why})"]
         if self._objective.warning:
             notes.append(self._objective.warning)
-        if isinstance(rows, tuple) and rows[0].dtype == np.uint8 and not self._takes_numbers:
+        if isinstance(rows, tuple) and rows[0].dtype == np.uint8 and not self._rows.takes_numbers:
             notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]")
         if self.device.type != "cpu":
             notes.append(f"device: {self.device}")
@@ -135,16 +135,17 @@ class TorchModel(Model):
 
     def get_weights(self) -> Weights:
         """Return a copy of every tensor of the state dict; bfloat16 travels as float32, which holds it exactly."""
-        return {
-            name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy().copy()
-            for name, tensor in self.module.state_dict().items()
-            if isinstance(tensor, Tensor)
-        }
+        return _weights(self.module)
 
     def trained_names(self) -> frozenset[str]:
         """Return the names of the parameters that are not frozen, under each name that a shared one has."""
         named = self.module.named_parameters(remove_duplicate=False)
         return frozenset(name for name, parameter in named if parameter.requires_grad)
+
+    def norm_names(self) -> frozenset[str]:
+        """Return the names of what batch normalization has: parameters, statistics and counters."""
+        layers = [name for name, module in self.module.named_modules() if isinstance(module, _BatchNorm)]
+        return frozenset(entry for entry in self.get_weights() if entry.rpartition(".")[0] in layers)
 
     def set_weights(self, weights: Weights) -> None:
         """Copy weights into the module's own tensors."""
@@ -164,33 +165,42 @@ class TorchModel(Model):
         seed: int,
         state: dict[str, Any] | None = None,
         steps: int = 0,
+        mix: Mapping[str, Any] | None = None,
         **local: Any,
-    ) -> Metrics:
+    ) -> dict[str, Any]:
         """Train by a plain loop. Raises Stopped through `gate`; stops at once when the loss is not finite."""
         if unknown := local.keys() - self.supports:
             raise OptionError(f"a PyTorch model can't honour {', '.join(sorted(unknown))}", "use another fusion")
         objective = self._ready()
         self.module.train()
         shuffler = torch.Generator().manual_seed(seed)
-        stepper = optimizers.make(optimizer, (p for p in self.module.parameters() if p.requires_grad), lr)
+
+        def make(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+            return optimizers.make(optimizer, parameters, lr)
+
+        stepper = make(p for p in self.module.parameters() if p.requires_grad)
         kept = state if state is not None and self._keep_optimizer else {}
         if "optimizer" in kept:
             stepper.load_state_dict(copy.deepcopy(kept["optimizer"]))
         correct = correction(self.module, **local)
+        mixture = Mixture(self.module, make, **mix) if mix else None
         taken, mean = 0, float("nan")
         with self._own_randomness(data, seed):
             while (taken < steps) if steps else (epochs > 0):
-                batches = self._shuffle(rows_of.size(data), batch_size, shuffler)
+                batches = self._rows.shuffled(rows_of.size(data), batch_size, shuffler)
                 batches = batches[: steps - taken] if steps else batches
                 total = torch.zeros((), device=self.device)
-                for x, y in self._batches(data, batches, seed + taken):
+                for x, y in self._rows.of(data, batches, seed + taken):
                     self.gate()
                     output = self.module(x)
-                    loss = objective.loss(output, objective.target(y, output))
+                    target = objective.target(y, output)
+                    loss = objective.loss(output, target)
                     stepper.zero_grad(set_to_none=True)
                     loss.backward()
                     correct()
                     stepper.step()
+                    if mixture:
+                        mixture.learn(x, target, objective.loss)
                     total += objective.per_row(loss.detach(), len(x)) * len(x)
                 taken, epochs = taken + len(batches), epochs - 1
                 mean = float(total) / sum(map(len, batches))
@@ -198,7 +208,8 @@ class TorchModel(Model):
                     break
         if self._keep_optimizer:
             kept["optimizer"] = stepper.state_dict()
-        return {"loss": mean, "steps": taken, "travel": optimizers.travel(stepper, taken)}
+        extras = {"own": mixture.own(), "mixed": _weights(mixture.module)} if mixture else {}
+        return {"loss": mean, "steps": taken, "travel": optimizers.travel(stepper, taken), "extras": extras}
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows in float64."""
@@ -208,7 +219,7 @@ class TorchModel(Model):
         totals: Metrics = {}
         # no_grad and not inference_mode: a tensor that a model keeps from here must still do for training.
         with torch.no_grad(), self._own_randomness(data, seed=0):
-            for x, y in self._batches(data, rows_of.chunks(np.arange(count), _EVALUATION_BATCH)):
+            for x, y in self._rows.of(data, rows_of.chunks(np.arange(count), _EVALUATION_BATCH)):
                 self.gate()
                 output = self.module(x)
                 for name, value in objective.measure(output, objective.target(y, output)).items():
@@ -241,8 +252,8 @@ class TorchModel(Model):
         """
         indices = [np.arange(min(_PROBE, rows_of.size(rows)))]
         for as_numbers in (True, False) if self._has_embedding else (False,):
-            self._takes_numbers = as_numbers
-            x, y = next(self._batches(rows, indices))
+            self._rows.takes_numbers = as_numbers
+            x, y = next(self._rows.of(rows, indices))
             try:
                 if any(isinstance(p, nn.UninitializedParameter) for p in self.module.parameters()):
                     with torch.no_grad():
@@ -260,39 +271,10 @@ class TorchModel(Model):
             raise ModelError("the model's output is not finite before any training", "look for NaN in its weights")
         return x, y, output
 
-    def _batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (x, y) on the device for each array of row indices; the seed fixes what a Dataset draws."""
-        if isinstance(data, tuple):
-            x, y = torch.from_numpy(np.ascontiguousarray(data[0])), self._labels(torch.from_numpy(data[1]))
-            # What whole numbers mean is told from all rows; a round of few batches should not convert all of them else.
-            x = self._input(x) if self._takes_numbers else x
-            for batch in batches:
-                index = torch.from_numpy(batch)
-                yield self._input(x[index]).to(self.device), y[index].to(self.device)
-            return
-        shared = seeds.Shared(seed, alone=True)
-        # A generator of its own: without one a DataLoader draws from the user's.
-        sampler = [batch.tolist() for batch in batches]
-        loader = iter(DataLoader(data, batch_sampler=sampler, generator=torch.Generator()))
-        for _ in batches:
-            with shared:
-                batch = next(loader)
-            if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(b, Tensor) for b in batch)):
-                raise ModelError(
-                    "a row of this Dataset is not a pair of numbers", "encode text, and return (x, y) from __getitem__"
-                )
-            yield self._input(batch[0]).to(self.device), self._labels(batch[1]).to(self.device)
 
-    def _input(self, x: Tensor) -> Tensor:
-        if self._takes_numbers and (not x.is_floating_point() or bool((x == x.round()).all())):
-            return x.long()
-        return x.to(self._dtype) / 255 if x.dtype == torch.uint8 else x.to(self._dtype)
-
-    def _labels(self, y: Tensor) -> Tensor:
-        return y.to(self._dtype) if y.is_floating_point() else y
-
-    def _shuffle(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
-        batches = rows_of.chunks(torch.randperm(count, generator=generator).numpy(), size)
-        if len(batches) > 1 and len(batches[-1]) < self.min_rows:
-            batches[-2:] = [np.concatenate(batches[-2:])]
-        return batches
+def _weights(module: nn.Module) -> Weights:
+    return {
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy().copy()
+        for name, tensor in module.state_dict().items()
+        if isinstance(tensor, Tensor)
+    }

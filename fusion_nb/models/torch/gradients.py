@@ -21,8 +21,8 @@ def correction(
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     anchors: dict[str, Tensor] = {}
     if mu:
-        anchors = {n: p.detach().clone() if anchor is None else _like(p, anchor[n]) for n, p in trained.items()}
-    shifts = {n: _like(p, shift[n]) for n, p in trained.items() if shift is not None and n in shift}
+        anchors = {n: p.detach().clone() if anchor is None else like(p, anchor[n]) for n, p in trained.items()}
+    shifts = {n: like(p, shift[n]) for n, p in trained.items() if shift is not None and n in shift}
 
     def correct() -> None:
         for name, p in trained.items():
@@ -36,5 +36,6 @@ def correction(
     return correct if anchors or shifts else lambda: None
 
 
-def _like(parameter: Tensor, array: np.ndarray) -> Tensor:
+def like(parameter: Tensor, array: np.ndarray) -> Tensor:
+    """Return an array as a tensor of a parameter's type, on its device."""
     return torch.as_tensor(np.asarray(array), dtype=parameter.dtype, device=parameter.device)

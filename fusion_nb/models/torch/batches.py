@@ -1,0 +1,70 @@
+"""Rows on their way to a module: batches of tensors, in the type and on the device that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from fusion_nb import data as rows_of
+from fusion_nb import seeds
+from fusion_nb.errors import ModelError
+
+
+@dataclass
+class Batches:
+    """How one module takes its rows.
+
+    dtype, device: of its inputs, and of labels that are measurements
+    min_rows:      rows that a batch of training must have at the least
+    takes_numbers: whether rows of whole numbers stay such, for an Embedding; bytes are scaled to [0, 1] else
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+    min_rows: int = 1
+    takes_numbers: bool = False
+
+    def of(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x, y) on the device for each array of row indices; the seed fixes what a Dataset draws."""
+        if isinstance(data, tuple):
+            x, y = torch.from_numpy(np.ascontiguousarray(data[0])), self._labels(torch.from_numpy(data[1]))
+            # What whole numbers mean is told from all rows; a round of few batches should not convert all of them else.
+            x = self.inputs(x) if self.takes_numbers else x
+            for batch in batches:
+                index = torch.from_numpy(batch)
+                yield self.inputs(x[index]).to(self.device), y[index].to(self.device)
+            return
+        shared = seeds.Shared(seed, alone=True)
+        # A generator of its own: without one a DataLoader draws from the user's.
+        sampler = [batch.tolist() for batch in batches]
+        loader = iter(DataLoader(data, batch_sampler=sampler, generator=torch.Generator()))
+        for _ in batches:
+            with shared:
+                batch = next(loader)
+            if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(b, Tensor) for b in batch)):
+                raise ModelError(
+                    "a row of this Dataset is not a pair of numbers", "encode text, and return (x, y) from __getitem__"
+                )
+            yield self.inputs(batch[0]).to(self.device), self._labels(batch[1]).to(self.device)
+
+    def shuffled(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
+        """Return the positions of so many rows in a random order, in batches of a size; the last may be smaller."""
+        batches = rows_of.chunks(torch.randperm(count, generator=generator).numpy(), size)
+        if len(batches) > 1 and len(batches[-1]) < self.min_rows:
+            batches[-2:] = [np.concatenate(batches[-2:])]
+        return batches
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Return inputs in the type that the module takes."""
+        if self.takes_numbers and (not x.is_floating_point() or bool((x == x.round()).all())):
+            return x.long()
+        return x.to(self.dtype) / 255 if x.dtype == torch.uint8 else x.to(self.dtype)
+
+    def _labels(self, y: Tensor) -> Tensor:
+        return y.to(self.dtype) if y.is_floating_point() else y

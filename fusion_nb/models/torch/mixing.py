@@ -1,0 +1,58 @@
+"""A second model, trained on the same batches as the first: a mixture of the first and of weights of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+
+from fusion_nb.models.torch.gradients import like
+from fusion_nb.types import Weights
+
+
+class Mixture:
+    """Predicts with alpha * own + (1 - alpha) * first, and trains what is its own by what the mixture gets wrong.
+
+    first: the module that is trained beside;  own: weights of which the trained entries are used
+    make:  makes an optimizer for parameters
+    Statistics, such as BatchNorm's, are the mixture's, and start where the first module's are.
+    """
+
+    def __init__(
+        self,
+        first: nn.Module,
+        make: Callable[[Iterable[nn.Parameter]], optim.Optimizer],
+        *,
+        alpha: float,
+        own: Weights,
+    ) -> None:
+        self._first, self._alpha = first, alpha
+        self.module = copy.deepcopy(first)
+        trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        self._own = {name: nn.Parameter(like(p, own[name])) for name, p in trained.items()}
+        self._optimizer = make(self._own.values())
+        self._mix()
+
+    def learn(self, x: Tensor, target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Do one step by the loss of the mixture as it was before the first module's step; then mix anew."""
+        self.module.zero_grad(set_to_none=True)
+        loss(self.module(x), target).backward()
+        for name, p in self.module.named_parameters():
+            if name in self._own:  # the mixture is alpha times as steep in what is its own
+                self._own[name].grad = None if p.grad is None else self._alpha * p.grad
+        self._optimizer.step()
+        self._mix()
+
+    def own(self) -> dict[str, Any]:
+        """Return the trained weights of its own, as arrays."""
+        return {name: p.detach().cpu().numpy().copy() for name, p in self._own.items()}
+
+    def _mix(self) -> None:
+        first = dict(self._first.named_parameters())
+        with torch.no_grad():
+            for name, p in self.module.named_parameters():
+                if name in self._own:
+                    p.copy_(torch.lerp(first[name].detach(), self._own[name], self._alpha))

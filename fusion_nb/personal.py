@@ -1,0 +1,41 @@
+"""What follows the last round: the fused model, trained on at each party."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fusion_nb.federation import Federation
+from fusion_nb.fusions.personal import personal, plain
+from fusion_nb.registry import Opt
+from fusion_nb.types import Metrics, Turn, Update
+
+
+class Finetune:
+    """Let every party train the fused model on for some epochs, after the last round.
+
+    Source: Wang, Mathews, Kiddon, Eichner, Beaufays, Ramage, "Federated Evaluation of On-device Personalization", 2019.
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: Annotated[int, Opt("passes over a party's rows", ge=1)] = 1,
+        lr: Annotated[float, Opt("learning rate; 0 takes that of the run", ge=0)] = 0.0,
+    ) -> None:
+        self._options: dict[str, Any] = {"epochs": epochs, "steps": 0} | ({"lr": lr} if lr else {})
+
+    def __call__(self, federation: Federation) -> dict[str, Metrics]:
+        """Give every party a turn to train the fused model on, and return the metrics of what they made of it."""
+        options = self._options | plain(federation.fusion.local)
+        if "steps" not in federation.orders:
+            options.pop("steps")
+        answers = federation.ask(functools.partial(_finetune, options=options))
+        return {answer.party: answer.metrics for answer in answers}
+
+
+def _finetune(turn: Turn, options: Mapping[str, Any]) -> Update:
+    turn.state["personal"] = turn.train(turn.weights, "personal", **options).weights
+    return replace(turn.update({}), metrics=personal(turn.score(turn.state["personal"])))
