@@ -18,7 +18,7 @@ from fusion_nb.build import build
 from fusion_nb.datasets import Cifar10Keras, MnistKeras
 from fusion_nb.errors import DataError, FusionError, ModelError, OptionError
 from fusion_nb.models import base
-from fusion_nb.models.keras import KerasModel, copies, files, keras, losses, optimizers
+from fusion_nb.models.keras import KerasModel, files, inputs, keras, losses, optimizers
 
 layers = keras.layers
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")
@@ -75,6 +75,42 @@ class Plain(keras.Model):
 
     def call(self, x: Any, training: bool = False) -> Any:
         return self.last(self.drop(self.normal(x, training=training), training=training))
+
+
+class Stepping(keras.Model):
+    """A subclass that trains by a step of its own, which hands the optimizer its gradients alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = layers.Dense(3)
+
+    def call(self, x: Any) -> Any:
+        return self.last(x)
+
+    def train_step(self, data: Any) -> Any:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if keras.backend.backend() == "torch":
+            self.zero_grad()
+            loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True))
+            loss.backward()
+            gradients = [variable.value.grad for variable in self.trainable_variables]
+        else:
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients)
+        return {"loss": loss}
+
+
+class Aloof(Stepping):
+    """A subclass that trains without the optimizer that it was compiled with."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        self.last.bias.assign(keras.ops.multiply(self.last.bias, 0.9))
+        return {"loss": self.compute_loss(x=x, y=y, y_pred=self(x, training=True))}
 
 
 class Sized(keras.Model):
@@ -386,6 +422,332 @@ class TestTraining:
             optimizers.make(keras.optimizers.SGD(Falling()), None)
 
 
+def linear() -> Any:
+    """Return a model whose gradients can be written down."""
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(3, name="out")])
+    model.set_weights([np.linspace(-1, 1, 12).reshape(4, 3), np.array([0.1, 0.0, -0.1])])
+    return model
+
+
+ANCHOR = {"out/kernel": np.full((4, 3), 0.5, np.float32), "out/bias": np.array([1, -1, 0], np.float32)}
+SHIFT = {"out/kernel": np.linspace(1, -1, 12, dtype=np.float32).reshape(4, 3), "out/bias": np.full(3, 0.2, np.float32)}
+#: What a fusion may ask for, and what that is when it is written down.
+TERMS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"mu": 0.7}, {"mu": 0.7, "anchor": "start"}),
+    ({"mu": 0.7, "anchor": ANCHOR}, {"mu": 0.7, "anchor": ANCHOR}),
+    ({"shift": SHIFT}, {"shift": SHIFT}),
+    ({"shift": {"out/bias": SHIFT["out/bias"]}}, {"shift": {"out/bias": SHIFT["out/bias"]}}),
+    ({"mu": 0.7, "anchor": ANCHOR, "shift": SHIFT}, {"mu": 0.7, "anchor": ANCHOR, "shift": SHIFT}),
+]
+
+
+def gradients(weights: Any, start: Any, *, mu: float = 0.0, anchor: Any = None, shift: Any = None) -> Any:
+    """Return the gradients of a linear model's cross-entropy over all rows, with what a fusion adds, in float64."""
+    output = X @ weights["out/kernel"] + weights["out/bias"]
+    likely = np.exp(output - output.max(1, keepdims=True))
+    error = (likely / likely.sum(1, keepdims=True) - np.eye(3)[CLASSES]) / len(X)
+    found = {"out/kernel": X.T @ error, "out/bias": error.sum(0)}
+    anchor = start if isinstance(anchor, str) else anchor or weights
+    return {name: g + mu * (weights[name] - anchor[name]) + (shift or {}).get(name, 0) for name, g in found.items()}
+
+
+class TestCorrections:
+    @pytest.mark.parametrize(("options", "terms"), TERMS)
+    @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+    def test_sgd_with_them_is_what_is_written_down(
+        self, options: Any, terms: Any, momentum: float, nesterov: bool
+    ) -> None:
+        model = checked(linear())
+        start = {name: array.astype(np.float64) for name, array in model.get_weights().items()}
+        weights, velocity = start, dict.fromkeys(start, np.zeros(()))
+        for _ in range(4):
+            g = gradients(weights, start, **terms)
+            velocity = {name: momentum * velocity[name] - 0.1 * g[name] for name in g}
+            step = {n: momentum * v - 0.1 * g[n] if nesterov else v for n, v in velocity.items()}
+            weights = {name: weights[name] + step[name] for name in step}
+        optimizer = f"sgd:momentum={momentum},nesterov={str(nesterov).lower()}"
+        fit(model, (X, CLASSES), epochs=4, batch_size=40, optimizer=optimizer, **options)
+        for name, array in model.get_weights().items():
+            assert array == pytest.approx(weights[name], abs=2e-6)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: keras.optimizers.Adam(0.1),
+            lambda: keras.optimizers.Adadelta(0.1),
+            lambda: keras.optimizers.Ftrl(0.1),
+            lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.5),
+            lambda: keras.optimizers.SGD(0.1, loss_scale_factor=64.0),
+            lambda: keras.optimizers.AdamW(0.1, use_ema=True, ema_overwrite_frequency=2),
+            lambda: keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2),
+        ],
+    )
+    def test_every_optimizer_is_given_the_sum_as_its_gradient(self, make: Any) -> None:
+        model, own = checked(linear()), make()
+        start = model.get_weights()
+        held = {name: keras.Variable(array, name=name.replace("/", "_")) for name, array in start.items()}
+        for _ in range(4):
+            now = {name: keras.ops.convert_to_numpy(variable) for name, variable in held.items()}
+            given = gradients(now, start, mu=0.7, anchor=ANCHOR, shift=SHIFT)
+            scaled = [keras.ops.convert_to_tensor(g * (own.loss_scale_factor or 1), "float32") for g in given.values()]
+            own.apply(scaled, [held[name] for name in given])
+        fit(model, (X, CLASSES), epochs=4, batch_size=40, optimizer=make(), mu=0.7, anchor=ANCHOR, shift=SHIFT)
+        for name, array in model.get_weights().items():
+            assert array == pytest.approx(keras.ops.convert_to_numpy(held[name]), abs=1e-5)
+
+    def test_without_a_value_nothing_differs_to_the_last_digit(self) -> None:
+        def trained(*rounds: dict[str, Any]) -> list[bytes]:
+            model = checked(sequential(layers.Dropout(0.3), layers.BatchNormalization(), layers.Dense(3)))
+            start = model.get_weights()
+            for options in rounds:
+                model.set_weights(start)
+                fit(model, (X, CLASSES), epochs=2, optimizer="adam", **options)
+            return [array.tobytes() for array in model.get_weights().values()]
+
+        plain, asked = trained({}), {"mu": 0.5, "shift": sequential_shift()}
+        assert trained({"mu": 0.0, "anchor": None, "shift": None}) == plain
+        assert trained(asked, {"mu": 0.0}) == plain
+        assert trained(asked) != plain
+        assert trained({}, asked, {"mu": 2.0}, asked) == trained(asked)
+
+    @on_tensorflow
+    def test_nothing_is_traced_for_a_round(self) -> None:
+        traced = []
+
+        class Spy(layers.Layer):
+            def call(self, x: Any, training: bool = False) -> Any:
+                traced.extend(["step"] if training else [])
+                return x
+
+        model = checked(keras.Sequential([layers.Input((4,)), Spy(), layers.Dense(3, name="out")]))
+        asked: list[dict[str, Any]] = [{}, {"mu": 0.1}, {"mu": 0.2, "anchor": ANCHOR}, {"shift": SHIFT}]
+        asked += [{"mu": 0.3, "shift": SHIFT}, {"shift": ANCHOR}]
+        for options in asked:
+            fit(model, (X, CLASSES), **options)
+        before, variables = len(traced), len(model.model.optimizer.variables)
+        for options in asked * 5:
+            fit(model, (X, CLASSES), **options)
+        assert len(traced) == before
+        assert len(model.model.optimizer.variables) == variables
+
+    def test_their_variables_are_nothing_that_a_party_keeps(self) -> None:
+        model, state = checked(linear(), keep_optimizer=True), {}
+        fit(model, (X, CLASSES), optimizer="adam", state=state)
+        count = len(state["optimizer"])
+        assert len(model.model.optimizer.variables) == count, "none are made before they are asked for"
+        fit(model, (X, CLASSES), optimizer="adam", state=state, mu=1.0, shift=SHIFT)
+        assert len(state["optimizer"]) == count
+        fit(model, (X, CLASSES), optimizer="adam", state=state, mu=1.0)
+        assert len(model.native(model.get_weights()).optimizer.variables) == count
+
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "bfloat16", "float64"])
+    def test_they_are_no_part_of_a_scaled_loss(self, policy: str) -> None:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        try:
+            model = checked(linear())
+        finally:
+            keras.config.set_dtype_policy(before)
+        is_scaled = isinstance(model.model.optimizer, keras.optimizers.LossScaleOptimizer)
+        assert is_scaled == (policy == "mixed_float16")
+        start = model.get_weights()
+
+        def moved(**options: Any) -> Any:
+            model.set_weights(start)
+            assert fit(model, (X, CLASSES), batch_size=40, optimizer="sgd", lr=0.1, **options)["steps"] == 1
+            return model.get_weights()
+
+        plain, shifted, held = moved(), moved(shift=SHIFT), moved(mu=0.7, anchor=ANCHOR)
+        tolerance = 2e-2 if policy == "bfloat16" else 1e-4
+        for name in start:
+            assert shifted[name] - plain[name] == pytest.approx(-0.1 * SHIFT[name], abs=tolerance)
+            assert held[name] - plain[name] == pytest.approx(-0.07 * (start[name] - ANCHOR[name]), abs=tolerance)
+
+    def test_gradients_of_few_words_are_corrected_for_all_words(self) -> None:
+        model = keras.Sequential([layers.Input((5,)), layers.Embedding(9, 4, name="words"), layers.Flatten()])
+        model.add(layers.Dense(3))
+        x = np.random.default_rng(0).integers(0, 5, (40, 5))
+        adapter = checked(model, x=x)
+        start = adapter.get_weights()
+        fit(adapter, (x, CLASSES), batch_size=40, mu=0.5, anchor={n: np.zeros_like(w) for n, w in start.items()})
+        unused = adapter.get_weights()["words/embeddings"][5:]
+        assert unused == pytest.approx(start["words/embeddings"][5:] * 0.95, abs=1e-6)
+
+    def test_a_train_step_of_the_users_is_corrected(self) -> None:
+        model = checked(built(Stepping()))
+        start = model.get_weights()
+        fit(model, (X, CLASSES), batch_size=40)
+        plain = model.get_weights()
+        model.set_weights(start)
+        shift = {name: np.ones_like(array) for name, array in start.items()}
+        assert fit(model, (X, CLASSES), batch_size=40, shift=shift)["steps"] == 1
+        for name, array in model.get_weights().items():
+            assert array == pytest.approx(plain[name] - 0.1, abs=1e-6)
+
+    def test_a_train_step_without_the_optimizer_is_told(self) -> None:
+        model = checked(built(Aloof()))
+        assert fit(model, (X, CLASSES))["steps"] == 5
+        for _ in range(2):
+            with pytest.raises(ModelError, match="own train_step changes weights without its optimizer's apply"):
+                fit(model, (X, CLASSES), mu=1.0)
+
+    @pytest.mark.parametrize("fusion", ["fedprox:mu=1", "scaffold", "feddyn:alpha=0.5"])
+    def test_fusions_that_ask_for_them_run(self, fusion: str, rows: Any) -> None:
+        def run(fusion: str) -> Any:
+            options: dict[str, Any] = {"parties": 3, "split": "shards:per_party=1", "epochs": 3, "batch_size": 8}
+            return federate(linear(), (rows[0][:, :4], rows[1]), fusion=fusion, rounds=6, lr=0.05, **options)
+
+        found, plain = run(fusion), run("fedavg")
+        assert found.status == "finished"
+        assert found.history["loss"][-1] < found.history["loss"][0] / 2
+        if fusion.startswith("fedprox"):  # parties that are held near the fused model learn their own rows less
+            held, free = found.history["train_loss"], plain.history["train_loss"]
+            assert all(a > b for a, b in zip(held, free, strict=True))
+        else:  # parties with one class each go astray less
+            assert found.history["loss"][-1] < plain.history["loss"][-1] * 0.8
+        assert found.model.predict(rows[0][:, :4], verbose=0).shape == (240, 3)
+
+
+def sequential_shift() -> Any:
+    names = checked(sequential(layers.Dropout(0.3), layers.BatchNormalization(), layers.Dense(3)))
+    return {name: np.full_like(names.get_weights()[name], 0.1) for name in names.trained_names()}
+
+
+class TestSteps:
+    def test_so_many_batches_are_taken(self) -> None:
+        model, gates = checked(linear()), []
+        model.gate = lambda: gates.append(1)
+        for steps in (1, 3, 5, 7, 13):
+            gates.clear()
+            found = fit(model, (X, CLASSES), steps=steps, epochs=99)
+            assert found["steps"] == len(gates) == steps
+            assert found["travel"] == pytest.approx(0.1 * steps)
+
+    def test_as_many_as_there_are_batches_are_one_epoch(self) -> None:
+        def trained(**options: Any) -> Any:
+            model = checked(sequential(layers.Dropout(0.3), layers.Dense(3)))
+            return fit(model, (X, CLASSES), **options), [array.tobytes() for array in model.get_weights().values()]
+
+        assert trained(steps=5) == trained(epochs=1)
+        assert trained(steps=10) == trained(epochs=2)
+        assert trained(steps=6) != trained(epochs=1)
+
+    def test_rows_are_shuffled_for_each_pass(self) -> None:
+        seen: list[np.ndarray] = []
+
+        class Rows:
+            def __len__(self) -> int:
+                return 40
+
+            def __getitem__(self, i: int) -> Any:
+                seen.append(np.array(i))
+                return X[i], CLASSES[i]
+
+        fit(checked(linear()), Rows(), steps=7)
+        first, second = seen[:40], seen[40:]
+        assert sorted(map(int, first)) == list(range(40))
+        assert len(second) == 16
+        assert [int(i) for i in first[:16]] != [int(i) for i in second]
+
+    def test_training_ends_with_the_pass_in_which_the_loss_explodes(self) -> None:
+        rows = X.copy()
+        rows[3] = np.nan
+        found = fit(checked(linear()), (rows, CLASSES), steps=50)
+        assert np.isnan(found["loss"])
+        assert found["steps"] == 5
+
+    def test_a_run_has_them(self) -> None:
+        run = federate(linear(), (X, CLASSES), parties=2, rounds=2, lr=0.1, local_steps=3)
+        assert run.status == "finished"
+
+    @pytest.mark.parametrize(
+        ("optimizer", "travel"),
+        [
+            ("sgd", 0.3),
+            ("adam", 0.3),
+            ("sgd:momentum=0.5", 0.1 * (1 + 1.5 + 1.75)),
+            ("sgd:momentum=0.5,nesterov=true", 0.1 * (1.5 + 1.75 + 1.875)),
+        ],
+    )
+    def test_travel_is_how_far_a_gradient_of_one_would_lead(self, optimizer: str, travel: float) -> None:
+        model = checked(linear())
+        found = fit(model, (X, CLASSES), steps=3, optimizer=optimizer)
+        assert found["travel"] == pytest.approx(travel, rel=1e-6)
+        if optimizer.startswith("sgd"):
+            own = optimizers.make(optimizer, 0.1)
+            weight = keras.Variable(np.zeros(1, np.float32))
+            for _ in range(3):
+                own.apply([keras.ops.ones(1)], [weight])
+            assert float(keras.ops.convert_to_numpy(weight)[0]) == pytest.approx(-travel, rel=1e-5)
+
+    def test_travel_by_a_schedule_is_the_sum_of_its_rates(self) -> None:
+        schedule = keras.optimizers.schedules.ExponentialDecay(0.4, 1, 0.5)
+        model, state = checked(linear(), keep_optimizer=True), {}
+
+        def travel(**options: Any) -> float:
+            return float(fit(model, (X, CLASSES), steps=2, lr=None, **options)["travel"])
+
+        optimizer = keras.optimizers.SGD(schedule)
+        assert travel(optimizer=optimizer) == travel(optimizer=optimizer) == pytest.approx(0.4 + 0.2)
+        assert travel(optimizer=optimizer, state=state) == pytest.approx(0.4 + 0.2)
+        assert travel(optimizer=optimizer, state=state) == pytest.approx(0.1 + 0.05)
+
+    def test_batches_that_are_gathered_are_one_step(self) -> None:
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1, 3], [0.4, 0.2, 0.1])
+        optimizer = keras.optimizers.SGD(schedule, gradient_accumulation_steps=2)
+        found = fit(checked(linear()), (X, CLASSES), steps=5, lr=None, optimizer=optimizer)
+        assert found["steps"] == 2
+        assert found["travel"] == pytest.approx(0.4 + 0.2)
+
+
+class TestPredictions:
+    @pytest.mark.parametrize("kind", ["array", "pair", "dataset"])
+    def test_they_are_those_of_keras(self, kind: str) -> None:
+        x = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
+        y = np.arange(300) % 3
+
+        class Rows:
+            def __len__(self) -> int:
+                return 300
+
+            def __getitem__(self, i: int) -> Any:
+                return x[i], y[i]
+
+        model, gates = checked(sequential(layers.Dropout(0.5), layers.BatchNormalization(), layers.Dense(3))), []
+        fit(model, (X, CLASSES))
+        model.gate = lambda: gates.append(1)
+        found = model.predict({"array": x, "pair": (x, y), "dataset": Rows()}[kind])
+        assert found.dtype == np.float32
+        assert found == pytest.approx(model.native(model.get_weights()).predict(x, verbose=0), abs=1e-6)
+        assert len(gates) == 3
+
+    def test_rows_are_brought_to_the_model(self) -> None:
+        images = np.random.default_rng(0).integers(0, 256, (40, 1, 2, 2), dtype=np.uint8)
+        model = checked(linear(), x=images)
+        wanted = model.native(model.get_weights()).predict(images.reshape(40, 4) / np.float32(255), verbose=0)
+        assert model.predict(images) == pytest.approx(wanted, abs=1e-6)
+
+    def test_half_precision_becomes_single(self) -> None:
+        model = keras.Sequential([layers.Input((4,)), layers.Dense(3, dtype="bfloat16")])
+        assert checked(model).predict(X).dtype == np.float32
+
+    def test_outputs_for_each_of_many_places(self) -> None:
+        model = keras.Sequential([layers.Input((4,)), layers.Reshape((4, 1)), layers.Dense(3)])
+        y = np.arange(160).reshape(40, 4) % 3
+        assert checked(model, y).predict(X).shape == (40, 4, 3)
+
+
+def test_batch_normalization_is_known_by_name() -> None:
+    inner = keras.Sequential([layers.Input((8,)), layers.BatchNormalization(name="deep")], name="inner")
+    model = checked(sequential(layers.BatchNormalization(name="norm"), inner, layers.Dense(3)))
+    kinds = ("gamma", "beta", "moving_mean", "moving_variance")
+    found = model.norm_names()
+    assert {name.rpartition("/")[2] for name in found} == {*kinds}
+    assert len(found) == 8
+    assert found < set(model.get_weights())
+    assert not checked(linear()).norm_names()
+
+
 class TestWorkers:
     @on_tensorflow
     def test_nothing_is_traced_anew_for_a_party_or_a_round(self) -> None:
@@ -408,11 +770,11 @@ class TestWorkers:
         # Workers are made anew for more rounds, and so is their graph: once for whole batches, once for any other.
         assert again <= 6
 
-    def test_memory_is_flat_over_two_hundred_rounds(self) -> None:
+    @pytest.mark.parametrize("options", [{"optimizer": "adam"}, {"fusion": "feddyn"}])
+    def test_memory_is_flat_over_two_hundred_rounds(self, options: dict[str, Any]) -> None:
         model = sequential(layers.BatchNormalization(), layers.Dropout(0.2), layers.Dense(3))
-        federation = build(
-            RunSpec(data="data", parties=4, batch_size=8, optimizer="adam"), {"model": model, "data": (X, CLASSES)}
-        )
+        spec = RunSpec(data="data", parties=4, batch_size=8, **options)
+        federation = build(spec, {"model": model, "data": (X, CLASSES)})
         process = psutil.Process()
         seen = [process.memory_info().rss / 2**20 for record in federation.rounds(240) if record.round % 20 == 0]
         warm = seen[2:]
@@ -424,14 +786,14 @@ class TestShapes:
     @pytest.mark.parametrize("wanted", [(28, 28), (28, 28, 1), (1, 28, 28), (784,), (None, None, 1)])
     def test_images_are_brought_to_what_the_model_takes(self, shape: Any, wanted: Any) -> None:
         pixels = np.arange(2 * 784).reshape(2, 784)
-        found = copies.bring(pixels.reshape(2, *shape), wanted)
-        assert copies.fits(found.shape[1:], wanted)
+        found = inputs.bring(pixels.reshape(2, *shape), wanted)
+        assert inputs.fits(found.shape[1:], wanted)
         assert np.array_equal(found.reshape(2, 784), pixels)
 
     def test_channels_are_moved_and_not_merely_relabelled(self) -> None:
         x = np.random.default_rng(0).random((2, 3, 32, 32))
-        assert np.array_equal(copies.bring(x, (32, 32, 3))[1, 5, 7], x[1, :, 5, 7])
-        assert np.array_equal(copies.bring(np.moveaxis(x, 1, -1), (3, 32, 32)), x)
+        assert np.array_equal(inputs.bring(x, (32, 32, 3))[1, 5, 7], x[1, :, 5, 7])
+        assert np.array_equal(inputs.bring(np.moveaxis(x, 1, -1), (3, 32, 32)), x)
 
     def test_both_shapes_are_named_where_they_do_not_go_together(self) -> None:
         with pytest.raises(DataError, match=r"rows have shape \(4,\) and the model takes \(7,\)"):
@@ -618,8 +980,8 @@ class TestRefusals:
         assert message in str(caught.value)
 
     def test_an_option_of_the_fusion_that_it_can_not_honour(self) -> None:
-        with pytest.raises(OptionError, match="mu"):
-            fit(checked(sequential(layers.Dense(3))), (X, CLASSES), mu=0.1)
+        with pytest.raises(OptionError, match="mix"):
+            fit(checked(sequential(layers.Dense(3))), (X, CLASSES), mix={})
 
 
 def test_losses_know_every_name_that_they_list() -> None:

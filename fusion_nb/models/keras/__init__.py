@@ -13,7 +13,7 @@ import numpy as np
 
 from fusion_nb import data as rows_of
 from fusion_nb import seeds
-from fusion_nb.errors import DataError, ModelError, OptionError
+from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.quiet import quiet
 from fusion_nb.types import Metrics, Weights
@@ -23,7 +23,8 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with quiet():
     import keras
 
-    from fusion_nb.models.keras import copies, files, losses, optimizers, probe, randomness
+    from fusion_nb.models.keras import copies, files, gradients, losses, optimizers, probe, randomness
+    from fusion_nb.models.keras.inputs import Inputs
 
 #: Rows that are tried before training.
 _PROBE = 32
@@ -42,6 +43,7 @@ class KerasModel(Model):
     kind = "Keras model"
     formats: ClassVar = files.FORMATS
     packages: ClassVar = ("keras", "tensorflow" if keras.backend.backend() == "tensorflow" else keras.backend.backend())
+    supports: ClassVar = frozenset({"mu", "anchor", "shift"})
     choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": losses.NAMES}
 
     def __init__(self, model: keras.Model, *, loss: Any = "", keep_optimizer: bool = False) -> None:
@@ -63,9 +65,7 @@ class KerasModel(Model):
             self.defaults = {**Model.defaults, "optimizer": model.optimizer}
         self._objective: losses.Objective | None = None
         self._optimizer: Any = ("sgd", None)
-        self._fresh: list[np.ndarray] = []
-        self._scales_bytes = not probe.scales_itself(self.model)
-        self._num_words = probe.embedding_size(self.model)
+        self._inputs = Inputs.of(self.model)
 
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate that the optimizer brings."""
@@ -102,8 +102,8 @@ class KerasModel(Model):
         optimizers.make(optimizer, lr)  # a typo is told before the rows are looked at
         if not self.model.built:
             self._build(few)
-        if self._num_words and isinstance(rows, tuple):
-            self._input(rows[0])
+        if self._inputs.num_words and isinstance(rows, tuple):
+            self._inputs.bring(rows[0])
         probe.check_form(self.model, self._names)
         x, y = next(self._batches(few, [np.arange(rows_of.size(few))]))
         output = probe.output_of(self.model, x)
@@ -117,19 +117,14 @@ class KerasModel(Model):
         self._row = output.shape
         self.metrics = self._objective.metrics
         self._compile()
-        self._probe_training(x, self._objective.target(y, output.shape))
+        probe.try_training(self.model, self._objective.name, x, self._objective.target(y, output.shape))
         notes = [f"loss: {self._objective.name} ({self._objective.why})"]
         if self._objective.warning:
             notes.append(self._objective.warning)
         if self._compiled is not None and optimizer is self.defaults["optimizer"]:
             rate = "its own schedule" if lr is None else f"lr {lr:g}"
             notes.append(f"optimizer: {type(optimizer).__name__.lower()}, {rate} (as the model was compiled)")
-        if isinstance(rows, tuple) and rows[0].dtype == np.uint8 and self._scales_bytes:
-            notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]; give float32 to a model that scales")
-        wanted = copies.input_shape(self.model)
-        if isinstance(rows, tuple) and wanted and not copies.fits(rows[0].shape[1:], wanted):
-            notes.append(f"rows: {rows[0].shape[1:]} brought to the model's {wanted}")
-        return notes
+        return notes + (self._inputs.notes(rows[0]) if isinstance(rows, tuple) else [])
 
     def get_weights(self) -> Weights:
         """Return a copy of every weight by its path without the model's name; bfloat16 travels as float32.
@@ -143,6 +138,18 @@ class KerasModel(Model):
                 array.astype(np.float32) if array.dtype.kind == "V" or "bfloat16" in str(array.dtype) else array
             )
         return found
+
+    def trained_names(self) -> frozenset[str]:
+        """Return the names of the weights that are trainable."""
+        return frozenset(self._trained())
+
+    def norm_names(self) -> frozenset[str]:
+        """Return the names of what batch normalization has: trained or frozen, and the statistics."""
+        normalizing = [
+            each for each in probe.layers_of(self.model) if isinstance(each, keras.layers.BatchNormalization)
+        ]
+        own = {id(variable) for layer in normalizing for variable in layer.weights}
+        return frozenset(name for name, variable in self._variables() if id(variable) in own)
 
     def set_weights(self, weights: Weights) -> None:
         """Assign weights to the model's own variables."""
@@ -159,6 +166,7 @@ class KerasModel(Model):
         optimizer: Any,
         seed: int,
         state: dict[str, Any] | None = None,
+        steps: int = 0,
         **local: Any,
     ) -> Metrics:
         """Train batch by batch. Raises Stopped through `gate`; stops at once when the loss is not finite."""
@@ -169,21 +177,30 @@ class KerasModel(Model):
             self._optimizer = optimizer, lr
             self._compile()
         kept = state if state is not None and self._keep_optimizer else {}
-        optimizers.restore(self.model.optimizer, kept.get("optimizer", self._fresh))
+        optimizers.restore(self._optimizer_state, kept.get("optimizer", self._fresh))
+        self._correction.prepare(**local)
         randomness.seed_generators(self.model, seed)
-        shuffler = np.random.default_rng(seed)
-        count = rows_of.size(data)
+        shuffler, before = np.random.default_rng(seed), optimizers.num_steps(self.model.optimizer)
+        taken, mean = 0, float("nan")
         with randomness.own_randomness(seed):
-            for epoch in range(epochs):
+            while (taken < steps) if steps else (epochs > 0):
+                batches = rows_of.chunks(shuffler.permutation(rows_of.size(data)), batch_size)
+                batches = batches[: steps - taken] if steps else batches
                 total = 0.0
-                for x, y in self._batches(data, rows_of.chunks(shuffler.permutation(count), batch_size), seed + epoch):
+                for x, y in self._batches(data, batches, seed + taken):
                     self.gate()
                     total += self._per_row(self.model.train_on_batch(x, y, return_dict=True)["loss"], x) * len(x)
-                if not np.isfinite(total):
+                taken, epochs = taken + len(batches), epochs - 1
+                mean = total / sum(map(len, batches))
+                if not np.isfinite(mean):
                     break
+        if taken:
+            self._correction.check()
         if self._keep_optimizer:  # a copy of all its arrays, which is not made for nothing
-            kept["optimizer"] = optimizers.state(self.model.optimizer)
-        return {"loss": total / count}
+            kept["optimizer"] = optimizers.state(self._optimizer_state)
+        # A train_step that leaves its optimizer alone is taken to do one step for each batch.
+        counted = optimizers.num_steps(self.model.optimizer) - before or taken
+        return {"loss": mean, "steps": counted, "travel": optimizers.travel(self.model.optimizer, counted)}
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows."""
@@ -197,6 +214,19 @@ class KerasModel(Model):
             for name in totals:
                 totals[name] += float(measured[name]) * len(x)
         return {name: total / count for name, total in totals.items()}
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Return the model's outputs for all rows, in order, as it ends: logits, probabilities or numbers.
+
+        rows: inputs alone, as an array, or a data set, whose labels don't matter
+        """
+        data = (rows, np.zeros(len(rows))) if isinstance(rows, np.ndarray) else rows
+        found = []
+        for x, _ in self._inputs.batches(data, rows_of.chunks(np.arange(rows_of.size(data)), _EVALUATION_BATCH)):
+            self.gate()
+            found.append(np.asarray(self.model.predict_on_batch(x)))
+        outputs = np.concatenate(found)
+        return outputs if outputs.dtype == np.float64 else outputs.astype(np.float32)
 
     def native(self, weights: Weights) -> keras.Model:
         """Return a `keras.Model` with these weights, compiled as the user's was, or else with the inferred loss."""
@@ -224,14 +254,20 @@ class KerasModel(Model):
         # By position: a copy of a subclass may number its layers differently.
         return zip(self._names, self.model.weights, strict=True)
 
+    def _trained(self) -> dict[str, Any]:
+        trained = {id(variable) for variable in self.model.trainable_variables}
+        return {name: variable for name, variable in self._variables() if id(variable) in trained}
+
     def _compile(self) -> None:
         """Compile the copy once; each round only puts its optimizer's state back, so nothing is traced anew."""
         objective = self._ready()
         made = optimizers.make(*self._optimizer)
         # Compiled kernels are made for each size of batch, and the last batch of each party has its own.
         self.model.compile(optimizer=made, loss=objective.loss, metrics=objective.measures(), jit_compile=False)
-        made.build(self.model.trainable_variables)
-        self._fresh = optimizers.state(made)
+        self.model.optimizer.build(self.model.trainable_variables)  # mixed precision has wrapped what was made
+        self._optimizer_state = self.model.optimizer.variables
+        self._fresh = optimizers.state(self._optimizer_state)
+        self._correction = gradients.Correction(self.model, self._trained())
 
     def _build(self, few: Any) -> None:
         x = few[0] if isinstance(few, tuple) else np.asarray(few[0][0])[None]
@@ -241,50 +277,16 @@ class KerasModel(Model):
             self.model.build((None, *x.shape[1:]))
         except Exception as error:
             raise probe.no_fit(x, error) from error
-        self._names = _names(self.model)
-
-    def _probe_training(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Do one step of training and of evaluation, and undo it."""
-        objective, weights = self._ready(), [np.array(w) for w in self.model.get_weights()]
-        try:
-            trained = self.model.train_on_batch(x, y, return_dict=True)
-            self.model.test_on_batch(x, y)
-        except Exception as error:
-            if str(error).startswith("Exception encountered when calling"):  # a layer, and not the loss
-                raise probe.no_fit(x, error) from error
-            line = f"the loss {objective.name} can't compare the model's output with the labels: "
-            raise ModelError(
-                line + probe.first_line(error),
-                "name another one with --loss, or give a function of (target, output)",
-            ) from error
-        if "loss" not in trained:
-            raise ModelError("the model's own train_step returns no 'loss'", "add it to the dictionary that it returns")
-        self.model.set_weights(weights)
+        self._names, self._inputs = _names(self.model), Inputs.of(self.model)
 
     def _per_row(self, loss: Any, x: np.ndarray) -> float:
         """Return a batch's loss as the mean over its rows, also where it was summed."""
         return float(loss) / len(x) if self._ready().is_sum else float(loss)
 
     def _batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (x, y) for each array of row indices; the seed fixes what a Dataset draws."""
-        shared = seeds.Shared(seed, alone=True)
-        for batch in batches:
-            if isinstance(data, tuple):
-                x, y = data[0][batch], data[1][batch]
-            else:
-                with shared:
-                    rows = [data[int(index)] for index in batch]
-                x, y = (np.stack([np.asarray(row[part]) for row in rows]) for part in (0, 1))
-            yield self._input(x), y if self._objective is None else self._objective.target(y, self._row)
-
-    def _input(self, x: np.ndarray) -> np.ndarray:
-        if x.dtype == object or x.dtype.kind not in "biuf":
-            raise DataError(f"the rows hold {x.dtype}, not numbers", "turn them into numbers first")
-        if self._num_words and len(x) and not 0 <= x.min() <= x.max() < self._num_words:
-            line = f"the rows hold numbers from {x.min():g} to {x.max():g}, and the model's Embedding knows 0 to"
-            raise DataError(f"{line} {self._num_words - 1}", "give the Embedding a larger input_dim")
-        scale = np.float32(255) if x.dtype == np.uint8 and self._scales_bytes else np.float32(1)
-        return copies.bring(x, copies.input_shape(self.model)).astype(np.float32) / scale
+        """Yield (x, y) as the model and its loss take them; y as it is stored while there is no loss yet."""
+        for x, y in self._inputs.batches(data, batches, seed):
+            yield x, y if self._objective is None else self._objective.target(y, self._row)
 
 
 def _names(model: keras.Model) -> list[str]:

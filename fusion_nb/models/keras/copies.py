@@ -1,4 +1,4 @@
-"""Independent copies of Keras models, and the shape of rows that they take."""
+"""Independent copies of Keras models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from fusion_nb import seeds
-from fusion_nb.errors import DataError, ModelError
+from fusion_nb.errors import ModelError
 from fusion_nb.models.keras.probe import first_line, layers_of
 
 
@@ -105,43 +105,4 @@ def _uncopyable(model: keras.Model, why: str) -> ModelError:
     return ModelError(
         f"Keras can't copy this {type(model).__name__}, and parties train copies: {why}",
         "give the class a get_config() that returns its constructor's arguments, or keep each as self.<name>",
-    )
-
-
-def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
-    """Return the shape of a row that the model takes, None for any size; or None where it doesn't say."""
-    try:
-        shape = model.input_shape
-    except (AttributeError, ValueError):  # a subclass, or a model that is not built yet
-        return None
-    return tuple(shape[1:])
-
-
-def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Return whether rows of a shape are what the model takes."""
-    return len(shape) == len(wanted) and all(want in (None, size) for size, want in zip(shape, wanted, strict=True))
-
-
-def bring(x: np.ndarray, wanted: tuple[int | None, ...] | None) -> np.ndarray:
-    """Return rows in the shape that the model takes: channels moved, or an axis of one added or taken away.
-
-    (N, 1, 28, 28), (N, 28, 28) and (N, 28, 28, 1) become each other, and any of them (N, 784).
-    Raises DataError, with both shapes, where that is not enough.
-    """
-    shape = x.shape[1:]
-    if wanted is None or fits(shape, wanted):
-        return x
-    if len(shape) == 3 and fits((*shape[1:], shape[0]), wanted):
-        return np.ascontiguousarray(np.moveaxis(x, 1, -1))
-    if len(shape) == 3 and fits((shape[-1], *shape[:-1]), wanted):
-        return np.ascontiguousarray(np.moveaxis(x, -1, 1))
-    if len(shape) == 3 and 1 in (shape[0], shape[-1]) and len(wanted) == 2:
-        return bring(x.reshape(len(x), *(shape[1:] if shape[0] == 1 else shape[:-1])), wanted)
-    if fits((*shape, 1), wanted) or fits((1, *shape), wanted):
-        return x.reshape(len(x), *((*shape, 1) if fits((*shape, 1), wanted) else (1, *shape)))
-    if len(shape) > 1 and wanted == (int(np.prod(shape)),):
-        return x.reshape(len(x), -1)
-    raise DataError(
-        f"rows have shape {shape} and the model takes {wanted}",
-        "match the model's first layer to the rows, or the rows to it",
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 
 from fusion_nb.errors import OptionError
+from fusion_nb.models import optimizers
 from fusion_nb.models.keras.probe import first_line
 from fusion_nb.models.optimizers import Optimizers
 
@@ -31,7 +34,7 @@ def make(choice: Any, lr: float | None) -> keras.optimizers.Optimizer:
     Raises OptionError for an unknown name, an option that it doesn't have, or a value that it refuses.
     """
     fixed = {} if lr is None else {"learning_rate": lr}
-    choice = _bare(choice)
+    choice = bare(choice)
     if not isinstance(choice, _Optimizer):
         return _ALL.make(choice, **fixed)
     config = _config(choice) | fixed
@@ -54,25 +57,61 @@ def _config(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
 
 def own_lr(optimizer: Any) -> float | None:
     """Return the learning rate that an optimizer object brings: None for a schedule, 0.01 for a mere name."""
-    optimizer = _bare(optimizer)
+    optimizer = bare(optimizer)
     if not isinstance(optimizer, _Optimizer):
         return 0.01
     rate = _config(optimizer)["learning_rate"]
     return None if isinstance(rate, dict) else float(rate)
 
 
-def _bare(optimizer: Any) -> Any:
+def bare(optimizer: Any) -> Any:
     """Return the optimizer itself where mixed precision has wrapped it; compiling a copy wraps it again."""
     is_wrapped = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     return optimizer.inner_optimizer if is_wrapped else optimizer
 
 
-def state(optimizer: keras.optimizers.Optimizer) -> list[np.ndarray]:
-    """Return a copy of the optimizer's variables, its step counter included."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in optimizer.variables]
+def state(variables: Sequence[Any]) -> list[np.ndarray]:
+    """Return a copy of an optimizer's variables, its step counter included."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
-def restore(optimizer: keras.optimizers.Optimizer, values: list[np.ndarray]) -> None:
+def restore(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
     """Put back what `state` returned."""
-    for variable, value in zip(optimizer.variables, values, strict=True):
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def num_steps(optimizer: keras.optimizers.Optimizer) -> int:
+    """Return how many steps an optimizer has taken; gradients that it gathers for a later one are none."""
+    return int(keras.ops.convert_to_numpy(bare(optimizer).iterations))
+
+
+def travel(optimizer: keras.optimizers.Optimizer, steps: int) -> float:
+    """Return how far the last steps carried a weight whose gradient is always 1; of others than SGD, their rates' sum.
+
+    With a schedule and momentum, each step counts with the schedule's mean.
+    """
+    optimizer = bare(optimizer)
+    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        first = max(0, num_steps(optimizer) - steps)
+        rates = [_scheduled(optimizer, step) for step in range(first, first + steps)]
+        lr = sum(rates) / max(1, steps)
+    else:
+        lr = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    is_sgd = isinstance(optimizer, keras.optimizers.SGD)
+    settings = {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov} if is_sgd else {}
+    return optimizers.travel(steps, lr, **settings)
+
+
+#: Optimizer -> step -> rate. A schedule costs half as much as a step of a small model, and parties repeat each other.
+_RATES: WeakKeyDictionary[keras.optimizers.Optimizer, dict[int, float]] = WeakKeyDictionary()
+
+
+def _scheduled(optimizer: keras.optimizers.Optimizer, step: int) -> float:
+    rates = _RATES.setdefault(optimizer, {})
+    if step not in rates:
+        # Schedules count batches, of which a step may gather several.
+        every = optimizer.gradient_accumulation_steps or 1
+        batch = keras.ops.convert_to_tensor(every * (step + 1) - 1, dtype="int32")
+        rates[step] = float(keras.ops.convert_to_numpy(optimizer._learning_rate(batch)))
+    return rates[step]

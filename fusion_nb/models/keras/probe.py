@@ -78,6 +78,22 @@ def output_of(model: Any, x: np.ndarray) -> np.ndarray:
     return found
 
 
+def try_training(model: Any, loss: str, x: np.ndarray, y: np.ndarray) -> None:
+    """Do one step of training and of evaluation, and undo it. Raises ModelError, naming the loss, where they fail."""
+    weights = [np.array(w) for w in model.get_weights()]
+    try:
+        trained = model.train_on_batch(x, y, return_dict=True)
+        model.test_on_batch(x, y)
+    except Exception as error:
+        if str(error).startswith("Exception encountered when calling"):  # a layer, and not the loss
+            raise no_fit(x, error) from error
+        line = f"the loss {loss} can't compare the model's output with the labels: {first_line(error)}"
+        raise ModelError(line, "name another one with --loss, or give a function of (target, output)") from error
+    if "loss" not in trained:
+        raise ModelError("the model's own train_step returns no 'loss'", "add it to the dictionary that it returns")
+    model.set_weights(weights)
+
+
 def no_fit(x: np.ndarray, error: Exception) -> ModelError:
     """Return the error for rows that the model does not take."""
     hint = "match the first layer to the rows, or the rows to it"

@@ -1,0 +1,106 @@
+"""The rows of a data set, brought to what a Keras model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from fusion_nb import seeds
+from fusion_nb.errors import DataError
+from fusion_nb.models.keras import probe
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How one model takes its rows, as float32 in the shape that it wants.
+
+    shape:        of a row, None for any size; or None where the model doesn't say
+    num_words:    how many numbers the Embedding knows that the model begins with, or 0
+    scales_bytes: bytes are scaled to [0, 1], since the model doesn't scale them itself
+    """
+
+    shape: tuple[int | None, ...] | None
+    num_words: int
+    scales_bytes: bool
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Inputs:
+        """Return how a model takes its rows; before it is built, it says nothing about their shape."""
+        return cls(input_shape(model), probe.embedding_size(model), not probe.scales_itself(model))
+
+    def batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (x, y) for each array of row indices, y as it is stored; the seed fixes what a Dataset draws."""
+        shared = seeds.Shared(seed, alone=True)
+        for batch in batches:
+            if isinstance(data, tuple):
+                x, y = data[0][batch], data[1][batch]
+            else:
+                with shared:
+                    rows = [data[int(index)] for index in batch]
+                x, y = (np.stack([np.asarray(row[part]) for row in rows]) for part in (0, 1))
+            yield self.bring(x), y
+
+    def bring(self, x: np.ndarray) -> np.ndarray:
+        """Return rows in the model's shape. Raises DataError for what are no numbers, or not those it knows."""
+        if x.dtype == object or x.dtype.kind not in "biuf":
+            raise DataError(f"the rows hold {x.dtype}, not numbers", "turn them into numbers first")
+        if self.num_words and len(x) and not 0 <= x.min() <= x.max() < self.num_words:
+            line = f"the rows hold numbers from {x.min():g} to {x.max():g}, and the model's Embedding knows 0 to"
+            raise DataError(f"{line} {self.num_words - 1}", "give the Embedding a larger input_dim")
+        scale = np.float32(255) if self._scales(x) else np.float32(1)
+        return bring(x, self.shape).astype(np.float32) / scale
+
+    def notes(self, x: np.ndarray) -> list[str]:
+        """Return what is done to rows, as sentences."""
+        notes = []
+        if self._scales(x):
+            notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]; give float32 to a model that scales")
+        if self.shape and not fits(x.shape[1:], self.shape):
+            notes.append(f"rows: {x.shape[1:]} brought to the model's {self.shape}")
+        return notes
+
+    def _scales(self, x: np.ndarray) -> bool:
+        return x.dtype == np.uint8 and self.scales_bytes
+
+
+def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
+    """Return the shape of a row that the model takes, None for any size; or None where it doesn't say."""
+    try:
+        shape = model.input_shape
+    except (AttributeError, ValueError):  # a subclass, or a model that is not built yet
+        return None
+    return tuple(shape[1:])
+
+
+def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Return whether rows of a shape are what the model takes."""
+    return len(shape) == len(wanted) and all(want in (None, size) for size, want in zip(shape, wanted, strict=True))
+
+
+def bring(x: np.ndarray, wanted: tuple[int | None, ...] | None) -> np.ndarray:
+    """Return rows in the shape that the model takes: channels moved, or an axis of one added or taken away.
+
+    (N, 1, 28, 28), (N, 28, 28) and (N, 28, 28, 1) become each other, and any of them (N, 784).
+    Raises DataError, with both shapes, where that is not enough.
+    """
+    shape = x.shape[1:]
+    if wanted is None or fits(shape, wanted):
+        return x
+    if len(shape) == 3 and fits((*shape[1:], shape[0]), wanted):
+        return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    if len(shape) == 3 and fits((shape[-1], *shape[:-1]), wanted):
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    if len(shape) == 3 and 1 in (shape[0], shape[-1]) and len(wanted) == 2:
+        return bring(x.reshape(len(x), *(shape[1:] if shape[0] == 1 else shape[:-1])), wanted)
+    if fits((*shape, 1), wanted) or fits((1, *shape), wanted):
+        return x.reshape(len(x), *((*shape, 1) if fits((*shape, 1), wanted) else (1, *shape)))
+    if len(shape) > 1 and wanted == (int(np.prod(shape)),):
+        return x.reshape(len(x), -1)
+    raise DataError(
+        f"rows have shape {shape} and the model takes {wanted}",
+        "match the model's first layer to the rows, or the rows to it",
+    )
