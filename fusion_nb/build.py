@@ -9,11 +9,12 @@ import numpy as np
 
 from fusion_nb import baselines, checks, registry
 from fusion_nb.division import Division
-from fusion_nb.errors import ModelError, OptionError
+from fusion_nb.errors import DataError, ModelError, OptionError
 from fusion_nb.federation import Federation
 from fusion_nb.models import base as models
 from fusion_nb.schedule import Schedule
 from fusion_nb.simulate import Faulty, Stragglers
+from fusion_nb.sources import read
 from fusion_nb.spec import OF_MODEL, RunSpec
 from fusion_nb.types import Engine, Fusion
 
@@ -41,7 +42,6 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     given = {name: getattr(spec, name) for name in OF_MODEL} | {"loss": _or_variable(spec.loss, namespace)}
     model = models.wrap(native, spec.model, **given)
     checks.check_options(spec, model)
-    fusion, closing = _personal(spec, registry.create("fusions", spec.fusion or model.defaults["fusion"]))
     optimizer = _or_variable(spec.optimizer, namespace) or model.defaults["optimizer"]
     lr = model.default_lr(optimizer) if spec.lr is None else spec.lr
     checks.check_kind(spec, model, division)
@@ -56,6 +56,13 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     if bad := [name for name, array in model.get_weights().items() if not np.isfinite(array).all()]:
         raise ModelError(f"the model's first weights are not finite ({bad[0]})", "build it anew")
     checks.check_metrics(spec, model)
+    fusion: Fusion
+    closing = None
+    if spec.ensemble:
+        together = registry.create("ensembles", spec.ensemble)
+        model, fusion = together.join(model, division.parties, lambda name: _rows(name, namespace, division))
+    else:
+        fusion, closing = _personal(spec, registry.create("fusions", spec.fusion or model.defaults["fusion"]))
     orders = {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": lr, "optimizer": optimizer}
     if spec.local_steps:
         orders["steps"] = spec.local_steps
@@ -80,12 +87,35 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     return federation
 
 
+def settled(spec: RunSpec) -> RunSpec:
+    """Return a spec with the rounds that an ensemble takes. Raises OptionError where others were asked for."""
+    num_rounds = registry.create("ensembles", spec.ensemble).num_rounds if spec.ensemble else 0
+    given = "rounds" in spec.model_fields_set
+    if num_rounds and given and spec.rounds % num_rounds:
+        line = f"--rounds {spec.rounds} with --ensemble {spec.ensemble}, which takes {num_rounds} at a time"
+        raise OptionError(line, "leave it out; --epochs says how long parties train")
+    return spec if given or not spec.ensemble else spec.model_copy(update={"rounds": num_rounds or 1})
+
+
+def _rows(name: str, namespace: Mapping[str, Any], division: Division) -> np.ndarray:
+    """Return rows without labels: a variable, or those of a data set. Raises DataError where they are others."""
+    found = namespace.get(name)
+    if not hasattr(found, "shape"):
+        pool = read(name, namespace).train
+        found = pool[0] if isinstance(pool, tuple) else np.stack([np.asarray(pool[i][0]) for i in range(len(pool))])
+    rows = np.asarray(found)
+    form = checks.form(division.parties[0].train)
+    if form and rows.shape[1:] != form:
+        raise DataError(f"rows of {name} have shape {rows.shape[1:]}, training rows {form}", "give all the same form")
+    return rows
+
+
 def _check_names(spec: RunSpec) -> None:
     """Raise OptionError or NameNotFoundError for a typo, before anything is read."""
     for kind, text in (("fusions", spec.fusion), ("engines", spec.engine)):
         if text:
             registry.create(kind, text)
-    for kind, text in (("personal", spec.personal), ("sharing", spec.share)):
+    for kind, text in (("personal", spec.personal), ("sharing", spec.share), ("ensembles", spec.ensemble)):
         if text:
             registry.bind(kind, text)
     baselines.parse(spec.baseline)

@@ -54,5 +54,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ifca": "fusion_nb.fusions.personal:IFCA",
     },
     "sharing": {"best": "fusion_nb.sharing:Best"},
-    "ensembles": {},
+    "ensembles": {
+        "distill": "fusion_nb.ensemble:Distill",
+        "mean": "fusion_nb.ensemble:Mean",
+        "stack": "fusion_nb.ensemble:Stack",
+        "vote": "fusion_nb.ensemble:Vote",
+    },
 }

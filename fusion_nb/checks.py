@@ -21,7 +21,7 @@ _WITH_ANY_FUSION = ("finetune", "ditto")
 
 def absent_options(model: models.Model) -> set[str]:
     """Return the options of a run that this kind of model does not have."""
-    has = model.orders | set(models.settings(type(model))) | ({"schedule"} if model.is_scheduled else set())
+    has = model.orders | set(model.settings) | ({"schedule"} if model.is_scheduled else set())
     return set(OF_MODEL) - has
 
 
@@ -47,6 +47,9 @@ def check_fusion(spec: RunSpec, federation: Federation) -> None:
     if hasattr(fusion, "asks") and spec.personal and not spec.personal.startswith(_WITH_ANY_FUSION):
         line = f"--personal {spec.personal} with --fusion {name}, whose parties keep weights of their own already"
         raise OptionError(line, "use finetune or ditto, or another fusion")
+    if spec.ensemble and (others := [o for o in ("fusion", "personal", "share") if getattr(spec, o)]):
+        line = f"--ensemble {spec.ensemble} with --{others[0]}: an ensemble keeps the parties' models, and fuses none"
+        raise OptionError(line, "use one of them")
     if spec.personal and spec.share:
         raise OptionError("--personal and --share both give each party its model", "use one of them")
     least, most = getattr(fusion, "min_updates", 1), len(federation.cohort(1))
@@ -67,11 +70,11 @@ def check_own_test_rows(spec: RunSpec, division: Division) -> None:
 
 def check_rows(division: Division) -> None:
     """Raise DataError where test rows are not of the form of the training rows."""
-    form = _form(division.parties[0].train)
+    wanted = form(division.parties[0].train)
     tests = {"the central test set": division.test} | {f"the test set of {p.id}": p.test for p in division.parties}
     for name, rows in tests.items():
-        if rows is not None and form and _form(rows) and _form(rows) != form:
-            raise DataError(f"rows of {name} have shape {_form(rows)}, training rows {form}", "give all the same form")
+        if rows is not None and wanted and form(rows) and form(rows) != wanted:
+            raise DataError(f"rows of {name} have shape {form(rows)}, training rows {wanted}", "give all the same form")
 
 
 def check_kind(spec: RunSpec, model: models.Model, division: Division) -> None:
@@ -91,7 +94,8 @@ def check_kind(spec: RunSpec, model: models.Model, division: Division) -> None:
         )
 
 
-def _form(rows: Any) -> tuple[int, ...]:
+def form(rows: Any) -> tuple[int, ...]:
+    """Return the shape of a row, where it can be told without reading any."""
     return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
 
 

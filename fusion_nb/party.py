@@ -159,7 +159,7 @@ class Party:
 class _Trainings:
     """The trainings of one party in one round, with the one model that is lent to it.
 
-    `metrics` are those of the first, `last` the weights of the latest.
+    `metrics` are those of the training without a name, `last` the weights of the latest.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class _Trainings:
         party.check("training", fitted["loss"], self._round)
         num_steps, travel = int(fitted.pop("steps", 0)), fitted.pop("travel", math.nan)
         extras = fitted.pop("extras", {})
-        if not self.metrics:
+        if not name:
             self.metrics = {f"train_{key}": value for key, value in fitted.items()}
             if party.num_test and self._is_measured:
                 measured = self._model.evaluate(party.test)

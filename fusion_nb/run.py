@@ -11,7 +11,7 @@ from typing import Any
 
 from fusion_nb import charts, export
 from fusion_nb import weights as arithmetic
-from fusion_nb.build import build, divide
+from fusion_nb.build import build, divide, settled
 from fusion_nb.checks import absent_options
 from fusion_nb.driver import Driver
 from fusion_nb.errors import ExportError, OptionError, RunError
@@ -52,7 +52,7 @@ class Run(Driver):
         *,
         name: str = "run",
     ) -> None:
-        self._spec = spec
+        self._spec = spec = settled(spec)
         self._division = divide(spec, namespace)
         federation = build(spec, namespace, self._division)
         self.monitor = spec.monitor or federation.model.metrics[0]
@@ -217,7 +217,8 @@ class Run(Driver):
     def _chosen(self) -> dict[str, Any]:
         """Return the options that the model chose where the spec left them open."""
         model, orders = self._federation.model, self._federation.orders
-        chosen = {"fusion": self._spec.fusion or model.defaults["fusion"], "lr": orders["lr"]}
+        fusion = f"ensemble {self._spec.ensemble}" if self._spec.ensemble else self._spec.fusion
+        chosen = {"fusion": fusion or model.defaults["fusion"], "lr": orders["lr"]}
         if "optimizer" in model.orders and not self._spec.optimizer:
             given = orders["optimizer"]
             chosen["optimizer"] = given if isinstance(given, str) else type(given).__name__.lower()

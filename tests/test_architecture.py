@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[1] / "fusion_nb"
 RANKS = (
     ("types", "errors", "quiet", "builtin"),
-    ("weights", "data", "documents", "history", "registry", "schedule", "seeds", "cells"),
+    ("weights", "data", "documents", "joint", "history", "registry", "schedule", "seeds", "cells"),
     ("stopping", "answers", "party", "fusions", "models", "splits", "datasets", "sources", "engines"),
     ("measuring",),
     ("federation", "division", "simulate"),
-    ("spec", "charts", "baselines", "personal", "sharing", "reports"),
+    ("spec", "charts", "baselines", "ensemble", "personal", "sharing", "reports"),
     ("result", "checks"),
     ("build",),
     ("export", "driver"),

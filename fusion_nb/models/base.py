@@ -71,6 +71,11 @@ class Model(ABC):
     #: Packages whose versions belong on the card.
     packages: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def settings(self) -> list[str]:
+        """The options of a run that decide how the adapter is made."""
+        return settings(type(self))
+
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate of a run that names none; None leaves it to what the optimizer brings."""
         return 0.01
@@ -134,7 +139,7 @@ class Model(ABC):
         """Train on the rows; return `loss`, the mean over the rows of the last pass, `steps`, `travel` and `extras`.
 
         seed:  fixes the order of rows and everything random in the model
-        steps: train so many batches, in place of `epochs`; for models with "steps" among their `orders`
+        steps: train so many batches, in place of `epochs`; for models with "local_steps" among their `orders`
         local: those of `supports` that a fusion asks for. Of these every framework means the same:
                mu, anchor: add mu / 2 times the squared distance from the anchor to the loss (mu * (w - anchor) to the
                gradient); without an anchor, from the weights that the training starts from

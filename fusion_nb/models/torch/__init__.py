@@ -20,6 +20,7 @@ from fusion_nb.models.torch import devices, files, losses, optimizers
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.gradients import correction
 from fusion_nb.models.torch.mixing import Mixture
+from fusion_nb.models.torch.predicting import TorchPredicting
 from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
 from fusion_nb.models.torch.randomness import OwnRandomness, own_randomness, seeded
 from fusion_nb.types import Metrics, Weights
@@ -30,7 +31,7 @@ _PROBE = 32
 _EVALUATION_BATCH = 128
 
 
-class TorchModel(Model):
+class TorchModel(TorchPredicting, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
     loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output, target)

@@ -55,7 +55,7 @@ def save_program(module: nn.Module, path: Path, example: Tensor) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows")},))
-    torch.export.save(program, path)
+        torch.export.save(program, path)
 
 
 def save_onnx(module: nn.Module, path: Path, example: Tensor) -> None:

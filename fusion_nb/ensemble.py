@@ -1,0 +1,120 @@
+"""Ensembles: the parties' models, trained apart and sent once, predict together or teach one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+
+from fusion_nb import data
+from fusion_nb.errors import DataError, OptionError
+from fusion_nb.fusions.distilled import FedDF
+from fusion_nb.fusions.gathered import Gathered
+from fusion_nb.models.ensemble import EnsembleModel
+from fusion_nb.models.predicting import Predicting
+from fusion_nb.party import Party
+from fusion_nb.registry import Opt
+from fusion_nb.types import Fusion
+
+
+class Mean:
+    """Let the parties' models predict together: the mean of their probabilities, or of the numbers they predict.
+
+    Source: Hansen, Salamon, "Neural Network Ensembles", IEEE Transactions on Pattern Analysis and Machine Intelligence
+    1990.
+    """
+
+    num_rounds = 1
+    _rule = "mean"
+
+    def join(self, model: Any, parties: Sequence[Party], rows_of: Callable[[str], np.ndarray]) -> tuple[Any, Fusion]:
+        """Return the model of a federation that gathers the parties' models, and its fusion.
+
+        Raises OptionError for a model or a task with which this makes no sense.
+        """
+        self.check(model)
+        names = [party.id for party in parties]
+        return EnsembleModel(model, names, self._rule), Gathered(names)
+
+    def check(self, model: Any) -> None:
+        """Raise OptionError for a model or a task with which this makes no sense."""
+        name = type(self).__name__.lower()
+        if not isinstance(model, Predicting):
+            line = f"--ensemble {name}: a {model.kind} predicts nothing that could be joined"
+            raise OptionError(line, "use a PyTorch or a Keras model")
+        if model.task == "own":
+            line = f"--ensemble {name}: what the model's outputs mean is known to your loss alone"
+            raise OptionError(line, "name a loss of the framework with --loss")
+
+
+class Vote(Mean):
+    """Let the parties' models vote: the class that most of them find most probable.
+
+    Source: Hansen, Salamon, "Neural Network Ensembles", IEEE Transactions on Pattern Analysis and Machine Intelligence
+    1990.
+    """
+
+    _rule = "vote"
+
+    def check(self, model: Any) -> None:
+        """Raise OptionError where there are no classes to vote for."""
+        super().check(model)
+        if model.task == "numbers":
+            raise OptionError("--ensemble vote: the model predicts numbers, and none of them is a vote", "use mean")
+
+
+class Stack(Mean):
+    """Let the parties' models predict together, each counting for each class as much as it is worth.
+
+    What they are worth is learnt in a second exchange, from sums that parties make over rows that their own model did
+    not see.
+
+    Source: Wolpert, "Stacked Generalization", Neural Networks 1992; Ting, Witten, "Issues in Stacked Generalization",
+    JAIR 1999.
+    """
+
+    num_rounds = 2
+
+    def __init__(
+        self, *, holdout: Annotated[float, Opt("share of training rows kept back for it", gt=0, le=0.5)] = 0.2
+    ) -> None:
+        self._holdout = holdout
+
+    def join(self, model: Any, parties: Sequence[Party], rows_of: Callable[[str], np.ndarray]) -> tuple[Any, Fusion]:
+        """Return the model of a federation that gathers the parties' models, and its fusion."""
+        self.check(model)
+        names, num_classes = [party.id for party in parties], 0
+        if model.task == "classes":
+            num_classes = model.predict(data.take(parties[0].train, np.arange(1))).shape[model.class_axis]
+        joined = EnsembleModel(model, names, self._rule, self._holdout, num_classes)
+        return joined, Gathered(names, stacks=True)
+
+
+class Distill(Mean):
+    """Let the parties' models teach one model what they predict, together, on rows without labels.
+
+    Source: Lin, Kong, Stich, Jaggi, "Ensemble Distillation for Robust Model Fusion in Federated Learning", NeurIPS 2020
+    (FedDF; with one round it is one exchange, and `--rounds` repeats it as there).
+    """
+
+    num_rounds = 0
+
+    def __init__(
+        self,
+        *,
+        data: Annotated[str, Opt("variable or data set whose rows are predicted; labels are not looked at")],
+        epochs: Annotated[int, Opt("passes over these rows", ge=1)] = 10,
+        lr: Annotated[float, Opt("learning rate of Adam", gt=0)] = 1e-3,
+        batch_size: Annotated[int, Opt("rows in a batch", ge=1)] = 64,
+    ) -> None:
+        self._data = data
+        self._options: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
+
+    def join(self, model: Any, parties: Sequence[Party], rows_of: Callable[[str], np.ndarray]) -> tuple[Any, Fusion]:
+        """Return the model as it is, and the fusion that distills. Raises DataError for rows that don't fit."""
+        self.check(model)
+        rows = rows_of(self._data)
+        if not len(rows):
+            raise DataError(f"--ensemble distill:data={self._data} holds no row", "give some")
+        return model, FedDF(rows, **self._options)

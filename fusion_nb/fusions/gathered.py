@@ -1,0 +1,81 @@
+"""One exchange and no fusion: the parties' models are gathered, and kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fusion_nb.joint import SHARES, prefix
+from fusion_nb.types import Turn, Update, Weights
+
+
+class Gathered:
+    """Put each party's model in its place in an ensemble, and let all that were sent count the same.
+
+    With `stacks`, every second round finds out how much each counts: parties send sums of products of predictions on
+    rows that they kept back, from which follow the shares, none of them negative, with the least squared error on all
+    parties' rows together, as if one had them all.
+
+    Source: stacking by Wolpert, "Stacked Generalization", Neural Networks 1992; without negative shares as in Breiman,
+    "Stacked Regressions", Machine Learning 1996; for each class as in Ting, Witten, "Issues in Stacked Generalization",
+    JAIR 1999.
+    """
+
+    local: Mapping[str, Any] = {"member": "", "stacks": False}
+    sends_part = True
+
+    def __init__(self, parties: Sequence[str], *, stacks: bool = False) -> None:
+        self._prefixes = {party: prefix(i) for i, party in enumerate(parties)}
+        self._stacks = stacks
+
+    def init(self, weights: Weights) -> Any:
+        """Return the parties whose models are there: none yet."""
+        return frozenset()
+
+    def down(self, weights: Weights) -> Weights:
+        """Return one model: what a party needs to train."""
+        first = next(iter(self._prefixes.values()))
+        return {name: array for name, array in weights.items() if name.startswith(first)}
+
+    def train(self, turn: Turn) -> Update:
+        """Train the party's own model and send it; or tell how the models do on its rows."""
+        if self._stacks and turn.round % 2 == 0:
+            return turn.update({}, **turn.train(turn.weights, "stack", stacks=True).extras)
+        trained = turn.train(turn.weights, member=turn.party)
+        own = self._prefixes[turn.party]
+        return turn.update({name: array for name, array in trained.weights.items() if name.startswith(own)})
+
+    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
+        """Return all models, and how much each counts."""
+        there, products, truth = set(state), 0.0, 0.0
+        for update in updates:
+            if update.weights:
+                weights = weights | update.weights
+                there.add(update.party)
+            else:
+                products, truth = products + update.extras["products"], truth + update.extras["truth"]
+        even = np.array([float(party in there) for party in self._prefixes]) / max(1, len(there))
+        shares = even if isinstance(products, float) else _least_squares(products, truth, even)
+        old = weights[SHARES]
+        return weights | {SHARES: np.broadcast_to(shares, old.shape).astype(old.dtype)}, frozenset(there)
+
+
+def _least_squares(products: np.ndarray, truth: np.ndarray, even: np.ndarray) -> np.ndarray:
+    """Return, for each class, the shares >= 0 with the least squared error, held a little towards even ones.
+
+    products: (classes, members, members);  truth: (classes, members)
+    """
+    found = np.tile(even, (len(truth), 1))
+    # A class that few kept-back rows have says little about its shares.
+    hold = 1e-3 * np.trace(products, axis1=1, axis2=2).mean() + 1e-12
+    for shares, gram, goal in zip(found, products, truth, strict=True):
+        for _ in range(500):  # coordinate descent; the problem is convex
+            before = shares.copy()
+            for k in np.flatnonzero(even):
+                slope = gram[k] @ shares - goal[k] + hold * (shares[k] - even[k])
+                shares[k] = max(0.0, shares[k] - slope / (gram[k, k] + hold))
+            if np.abs(shares - before).max() < 1e-9:
+                break
+    return found if len(found) > 1 else found[0]

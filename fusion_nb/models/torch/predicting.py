@@ -1,0 +1,158 @@
+"""PyTorch models used together: their predictions, and the module that joins several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusion_nb import data as rows_of
+from fusion_nb.joint import TINY
+from fusion_nb.models.predicting import Predicting
+from fusion_nb.models.torch import files
+from fusion_nb.models.torch.batches import Batches
+from fusion_nb.models.torch.losses import Objective
+from fusion_nb.types import Metrics, Weights
+
+_BATCH = 128
+
+
+def predictions(output: Tensor, form: str) -> Tensor:
+    """Return what outputs predict. form: the loss's name, which tells logits from probabilities."""
+    if form == "nll":
+        return output.exp()
+    if form == "bce_logits":
+        return output.sigmoid()
+    return output.softmax(1) if form == "cross_entropy" else output
+
+
+def outputs(predicted: Tensor, form: str) -> Tensor:
+    """Return outputs that predict this: the reverse of `predictions`."""
+    if form in ("nll", "cross_entropy"):
+        return predicted.clamp_min(TINY).log()
+    return predicted.logit(TINY) if form == "bce_logits" else predicted
+
+
+class TorchPredicting(Predicting):
+    """What a TorchModel predicts, and learns from predictions."""
+
+    module: nn.Module
+    _rows: Batches
+    _example: Tensor
+    gate: Callable[[], None]
+
+    def _ready(self) -> Objective:
+        raise NotImplementedError
+
+    @property
+    def task(self) -> str:
+        """What the model is to learn."""
+        return self._ready().task
+
+    @property
+    def _form(self) -> str:
+        """What outputs are: those of a loss of the user's own are taken as the loss of the same task takes them."""
+        objective = self._ready()
+        known = {"nll", "bce", "bce_logits", "nll_of_probabilities", "cross_entropy"}
+        if objective.name in known:
+            return objective.name
+        if objective.task == "binary":
+            return "bce" if objective.zero_one else "bce_logits"
+        return "cross_entropy" if objective.task == "classes" else "numbers"
+
+    def predict(self, data: Any) -> np.ndarray:
+        """Return the predictions for all rows in order."""
+        self.module.eval()
+        found = []
+        with torch.no_grad():
+            for x, _ in self._rows.of(data, rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)):
+                self.gate()
+                found.append(predictions(self.module(x), self._form).cpu().numpy())
+        return np.concatenate(found)
+
+    def judge(self, predictions: np.ndarray, data: Any) -> Metrics:
+        """Return the metrics of predictions for these rows."""
+        objective, count = self._ready(), rows_of.size(data)
+        chunks = rows_of.chunks(np.arange(count), _BATCH)
+        totals: Metrics = {}
+        for (x, y), chunk in zip(self._rows.of(data, chunks), chunks, strict=True):
+            output = outputs(torch.as_tensor(predictions[chunk], dtype=self._rows.dtype, device=x.device), self._form)
+            for name, value in objective.measure(output, objective.target(y, output)).items():
+                totals[name] = totals.get(name, 0.0) + value * len(x)
+        return {name: total / count for name, total in totals.items()}
+
+    def imitate(
+        self, rows: np.ndarray, predictions: np.ndarray, *, epochs: int, batch_size: int, lr: float, seed: int
+    ) -> None:
+        """Train, with Adam, on rows without labels until it predicts what it is shown."""
+        shuffler = torch.Generator().manual_seed(seed)
+        stepper = torch.optim.Adam((p for p in self.module.parameters() if p.requires_grad), lr)
+        shown = torch.as_tensor(predictions, dtype=self._rows.dtype, device=self._rows.device)
+        unlabelled = (rows, np.zeros(len(rows), np.int64))
+        self.module.train()
+        for _ in range(epochs):
+            batches = self._rows.shuffled(len(rows), batch_size, shuffler)
+            for (x, _), batch in zip(self._rows.of(unlabelled, batches), batches, strict=True):
+                self.gate()
+                stepper.zero_grad(set_to_none=True)
+                _distance(self.module(x), shown[batch], self._form).backward()
+                stepper.step()
+
+    def together(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
+        """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
+        modules = [self.native(weights) for weights in members]  # type: ignore[attr-defined]
+        return TorchEnsemble(modules, shares, rule, self._form).eval()
+
+    def write(self, native: nn.Module, path: Path, format: str) -> None:
+        """Write an ensemble in one of the formats of a single model."""
+        files.save(native, path, format, self._example)
+
+
+def _distance(output: Tensor, shown: Tensor, form: str) -> Tensor:
+    """Return the cross-entropy between what is shown and what outputs predict; of numbers, the mean squared error."""
+    if form == "numbers":
+        return F.mse_loss(output, shown.reshape(output.shape))
+    if form in ("bce", "bce_logits"):
+        return F.binary_cross_entropy(predictions(output, form), shown.reshape(output.shape))
+    logs = F.log_softmax(output, 1) if form == "cross_entropy" else outputs(predictions(output, form), "nll")
+    return -(shown * logs).sum(1).mean()
+
+
+class TorchEnsemble(nn.Module):
+    """Several modules as one, whose outputs mean what those of one of them do.
+
+    shares: how much each member counts (members,), or counts for each class (classes, members)
+    rule:   "mean" of the predictions, or "vote";  form: the name of the loss that the members were trained with
+    """
+
+    shares: Tensor
+
+    def __init__(self, members: Sequence[nn.Module], shares: np.ndarray, rule: str, form: str) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.register_buffer("shares", torch.as_tensor(shares, dtype=torch.float32))
+        self.rule, self.form = rule, form
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the joint outputs."""
+        stacked = torch.stack([predictions(member(x), self.form) for member in self.members], -1)
+        classes = self.form in ("nll", "cross_entropy", "nll_of_probabilities")
+        if self.rule == "vote" and classes:
+            stacked = F.one_hot(stacked.argmax(1), stacked.shape[1]).to(stacked.dtype).movedim(-1, 1)
+        elif self.rule == "vote":
+            stacked = (stacked > 0.5).to(stacked.dtype)
+        shares = self.shares
+        if shares.ndim == 2:  # (classes, members), between the rows and the places of a row
+            shares = shares.reshape(1, shares.shape[0], *[1] * (stacked.ndim - 3), shares.shape[1])
+        together = (stacked * shares).sum(-1)
+        if classes:
+            together = together.clamp_min(TINY)
+            together = together / together.sum(1, keepdim=True)
+        elif self.form in ("bce", "bce_logits"):
+            together = together.clamp(0, 1)
+        return outputs(together, self.form)
