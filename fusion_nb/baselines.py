@@ -94,7 +94,7 @@ def _beside(main: Federation, engine: Engine, parties: list[Party], fusion: Fusi
     """Return a federation like the main one, with a model and a history of its own, held and stopped with it."""
     return Federation(
         parties=parties,
-        model=main.model.clone(),
+        model=main.model.single.clone(),
         fusion=fusion,
         engine=engine,
         orders=dict(main.orders),

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import baselines, checks, registry
+from fusion_nb import adversaries, baselines, checks, registry
 from fusion_nb.division import Division
 from fusion_nb.errors import DataError, ModelError, OptionError
 from fusion_nb.federation import Federation
 from fusion_nb.models import base as models
 from fusion_nb.schedule import Schedule
-from fusion_nb.simulate import Faulty, Stragglers
+from fusion_nb.simulate import Attack, Faulty, Stragglers, attack_of, misled
 from fusion_nb.sources import read
 from fusion_nb.spec import OF_MODEL, RunSpec
 from fusion_nb.types import Engine, Fusion
@@ -55,7 +55,6 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         division.notes.append(f"warning: no party has a training row of class {', '.join(missing)}")
     if bad := [name for name, array in model.get_weights().items() if not np.isfinite(array).all()]:
         raise ModelError(f"the model's first weights are not finite ({bad[0]})", "build it anew")
-    checks.check_metrics(spec, model)
     fusion: Fusion
     closing = None
     if spec.ensemble:
@@ -63,17 +62,21 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         model, fusion = together.join(model, division.parties, lambda name: _rows(name, namespace, division))
     else:
         fusion, closing = _personal(spec, registry.create("fusions", spec.fusion or model.defaults["fusion"]))
+    checks.check_supports(spec, model, fusion)
     orders = {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": lr, "optimizer": optimizer}
     if spec.local_steps:
         orders["steps"] = spec.local_steps
     keeps_layers = getattr(fusion, "keeps_layers", False)
     if keeps_layers:
         checks.check_own_test_rows(spec, division)
+    adversary = registry.create("adversaries", spec.adversary) if spec.adversary else None
+    ids = [party.id for party in division.parties]
+    hostile = adversaries.hostile(ids, adversary.num, spec.seed) if adversary else ()
     federation = Federation(
         parties=division.parties,
         model=model,
         fusion=fusion,
-        engine=_engine(spec, fusion),
+        engine=_engine(spec, fusion, attack_of(adversary, hostile, model)),
         orders=orders,
         seed=spec.seed,
         fraction=spec.fraction,
@@ -84,6 +87,13 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     )
     checks.check_fusion(spec, federation)
     _stand_beside(spec, federation, closing, namespace)
+    checks.check_metrics(spec, federation)
+    if adversary:
+        who = " and ".join(filter(None, (", ".join(hostile[:-1]), hostile[-1])))
+        what = f"{'is' if len(hostile) == 1 else 'are'} hostile ({registry.parse(spec.adversary)[0]})"
+        division.notes.append(f"simulated: {who} {what}")
+        # After what stands beside, which compares with what honest parties would reach.
+        federation.parties = misled(division.parties, hostile, adversary, division.all_labels())
     return federation
 
 
@@ -112,7 +122,7 @@ def _rows(name: str, namespace: Mapping[str, Any], division: Division) -> np.nda
 
 def _check_names(spec: RunSpec) -> None:
     """Raise OptionError or NameNotFoundError for a typo, before anything is read."""
-    for kind, text in (("fusions", spec.fusion), ("engines", spec.engine)):
+    for kind, text in (("fusions", spec.fusion), ("engines", spec.engine), ("adversaries", spec.adversary)):
         if text:
             registry.create(kind, text)
     for kind, text in (("personal", spec.personal), ("sharing", spec.share), ("ensembles", spec.ensemble)):
@@ -152,7 +162,7 @@ def _stand_beside(spec: RunSpec, federation: Federation, closing: Any, namespace
         federation.closing, federation.owners = lambda _: sharing(alone), alone.parties
 
 
-def _engine(spec: RunSpec, fusion: Fusion) -> Engine:
+def _engine(spec: RunSpec, fusion: Fusion, attack: Attack | None) -> Engine:
     """Return the engine, with the faults that are to be simulated."""
     engine: Engine = registry.create("engines", spec.engine)
     if not _is_faulty(spec):
@@ -162,7 +172,15 @@ def _engine(spec: RunSpec, fusion: Fusion) -> Engine:
     if stragglers and keeps_partial:
         option = "--local-steps" if spec.local_steps else "--epochs"
         stragglers.check(spec.local_steps or spec.epochs, option)
-    return Faulty(engine, seed=spec.seed, dropout=spec.dropout, stragglers=stragglers, keeps_partial=keeps_partial)
+    return Faulty(
+        engine,
+        seed=spec.seed,
+        dropout=spec.dropout,
+        stragglers=stragglers,
+        keeps_partial=keeps_partial,
+        attack=attack,
+        least=getattr(fusion, "min_updates", 1),
+    )
 
 
 def _is_faulty(spec: RunSpec) -> bool:

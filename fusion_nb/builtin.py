@@ -4,6 +4,9 @@ from __future__ import annotations
 
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
+        "bucketing": "fusion_nb.fusions.robust_bucketing:Bucketing",
+        "bulyan": "fusion_nb.fusions.robust_chosen:Bulyan",
+        "centered_clip": "fusion_nb.fusions.robust:CenteredClip",
         "cmfl": "fusion_nb.fusions.lazy:CMFL",
         "doc2vec": "fusion_nb.fusions.summed:Doc2VecFusion",
         "dynamic": "fusion_nb.fusions.dynamic:Dynamic",
@@ -16,10 +19,15 @@ BUILTIN: dict[str, dict[str, str]] = {
         "fednova": "fusion_nb.fusions.local:FedNova",
         "fedprox": "fusion_nb.fusions.local:FedProx",
         "fedyogi": "fusion_nb.fusions.adaptive:FedYogi",
+        "geometric_median": "fusion_nb.fusions.robust:GeometricMedian",
         "iter_avg": "fusion_nb.fusions.averaging:iter_avg",
+        "krum": "fusion_nb.fusions.robust_chosen:Krum",
         "lag": "fusion_nb.fusions.lazy:LAG",
+        "median": "fusion_nb.fusions.robust:Median",
+        "multikrum": "fusion_nb.fusions.robust_chosen:MultiKrum",
         "qfedavg": "fusion_nb.fusions.fair:QFedAvg",
         "scaffold": "fusion_nb.fusions.local:Scaffold",
+        "trimmed_mean": "fusion_nb.fusions.robust:TrimmedMean",
     },
     "splits": {
         "iid": "fusion_nb.splits:iid",
@@ -44,7 +52,15 @@ BUILTIN: dict[str, dict[str, str]] = {
         "torch": "fusion_nb.models.torch:TorchModel",
     },
     "engines": {"local": "fusion_nb.engines.local:LocalEngine"},
-    "adversaries": {},
+    "adversaries": {
+        "alie": "fusion_nb.adversaries:ALIE",
+        "bit_flip": "fusion_nb.adversaries:BitFlip",
+        "ipm": "fusion_nb.adversaries:IPM",
+        "label_flip": "fusion_nb.adversaries:LabelFlip",
+        "mimic": "fusion_nb.adversaries:Mimic",
+        "noise": "fusion_nb.adversaries:Noise",
+        "sign_flip": "fusion_nb.adversaries:SignFlip",
+    },
     "personal": {
         "apfl": "fusion_nb.fusions.personal:APFL",
         "ditto": "fusion_nb.fusions.personal:Ditto",

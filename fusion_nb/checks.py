@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import documents
+from fusion_nb import documents, registry
 from fusion_nb.division import Division
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.federation import Federation
+from fusion_nb.fusions.base import Around
 from fusion_nb.models import base as models
 from fusion_nb.models.optimizers import is_sgd
 from fusion_nb.spec import OF_MODEL, RunSpec
 from fusion_nb.stopping import Until
+from fusion_nb.types import Fusion
 
 #: Methods for personal models that need nothing of the fusion.
 _WITH_ANY_FUSION = ("finetune", "ditto")
@@ -52,10 +54,29 @@ def check_fusion(spec: RunSpec, federation: Federation) -> None:
         raise OptionError(line, "use one of them")
     if spec.personal and spec.share:
         raise OptionError("--personal and --share both give each party its model", "use one of them")
+    if spec.adversary:
+        _check_adversary(spec, federation)
     least, most = getattr(fusion, "min_updates", 1), len(federation.cohort(1))
     if most < least:
         line = f"--fusion {name} needs {least} parties in a round, and there are {most}"
         raise OptionError(line, "use more parties, a larger --fraction, or a smaller number for the rule")
+
+
+def _check_adversary(spec: RunSpec, federation: Federation) -> None:
+    """Raise OptionError, or DataError, where hostile parties can't do what they are to do."""
+    fusion, model, option = federation.fusion, federation.model, f"--adversary {spec.adversary}"
+    if hasattr(registry.get("adversaries", registry.parse(spec.adversary)[0]), "flipped"):
+        if model.takes == "documents":
+            line = f"{option}, but a {model.kind} learns from words alone: its labels have no part in it"
+            raise OptionError(line, "use another adversary, such as bit_flip")
+        if "accuracy" not in model.metrics:
+            raise DataError(f"{option}, but the labels are measurements", "use another adversary, such as bit_flip")
+    elif hasattr(fusion, "asks"):
+        line = f"{option} with --fusion {spec.fusion}, whose parties keep their weights and send them only when asked"
+        raise OptionError(line, "use label_flip, or another fusion")
+    elif spec.ensemble and getattr(fusion, "sends_part", False):
+        line = f"{option} with --ensemble {spec.ensemble}, which keeps the parties' models apart"
+        raise OptionError(line, "use label_flip, or a fusion")
 
 
 def check_own_test_rows(spec: RunSpec, division: Division) -> None:
@@ -99,9 +120,23 @@ def form(rows: Any) -> tuple[int, ...]:
     return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
 
 
-def check_metrics(spec: RunSpec, model: models.Model) -> None:
-    """Raise OptionError where an option names a metric that the run will not have."""
-    metrics = ["train_loss", *model.metrics]
+def check_supports(spec: RunSpec, model: models.Model, fusion: Fusion) -> None:
+    """Raise OptionError where local training is asked for what this kind of model can't do."""
+    if refused := sorted(set(fusion.local) - model.supports):
+        what, instead = f"--fusion {spec.fusion}", f"use another fusion, such as {model.defaults['fusion']}"
+        if isinstance(fusion, Around) and not set(fusion.inner.local) - model.supports:
+            what, instead = f"--personal {spec.personal}", "leave it out, or use finetune"
+        raise OptionError(f"{what} asks every party for {', '.join(refused)}, which a {model.kind} can't do", instead)
+
+
+def check_metrics(spec: RunSpec, federation: Federation) -> None:
+    """Raise OptionError where an option names a metric that the run will not have in its rounds."""
+    metrics = ["train_loss", *federation.model.metrics]
+    beside = {"central": "central_", "local": "alone_"}
+    starts = [start for name, start in beside.items() if name in spec.baseline]
+    if spec.personal and federation.closing is None:
+        starts.append("personal_")
+    metrics += [start + name for start in starts for name in federation.model.metrics]
     if spec.until:
         Until(spec.until).check(metrics)
     if spec.monitor and spec.monitor not in metrics:

@@ -14,7 +14,7 @@ from typing import Any, cast
 from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
 from fusion_nb.answers import Answers, round_half_up, weighted_mean
-from fusion_nb.errors import DivergedError, OptionError, PartyError
+from fusion_nb.errors import DivergedError, PartyError
 from fusion_nb.history import History
 from fusion_nb.measuring import Measurer
 from fusion_nb.schedule import Schedule
@@ -79,11 +79,6 @@ class Federation:
     _closed: int = 0
 
     def __post_init__(self) -> None:
-        if refused := set(self.fusion.local) - self.model.supports:
-            raise OptionError(
-                f"the fusion asks every party for {', '.join(sorted(refused))}, which a {self.model.kind} can't do",
-                f"use another fusion, such as {self.model.defaults['fusion']}",
-            )
         self.initial = self.weights or self.model.get_weights()
         self._measure = Measurer(self.parties, self.model, self.test)
         if not hasattr(self.model, "agree"):

@@ -15,11 +15,16 @@ from fusion_nb.types import Metrics, RoundRecord
 HIGHER_IS_BETTER = frozenset({"accuracy", "self_rank"})
 
 
+def is_higher_better(metric: str) -> bool:
+    """Return whether more of a metric is better: `accuracy`, and so `central_accuracy` and the like."""
+    return metric in HIGHER_IS_BETTER or metric.partition("_")[2] in HIGHER_IS_BETTER
+
+
 def better(metric: str, a: float, b: float) -> bool:
     """Return whether the value `a` of a metric beats `b`. Nothing beats by being NaN."""
     if math.isnan(a):
         return False
-    return math.isnan(b) or (a > b if metric in HIGHER_IS_BETTER else a < b)
+    return math.isnan(b) or (a > b if is_higher_better(metric) else a < b)
 
 
 class History(list[RoundRecord]):

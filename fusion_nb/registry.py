@@ -191,7 +191,9 @@ def create(kind: str, text: str) -> Any:
     implementation, chosen = bind(kind, last)
     if _takes_another(implementation):
         name = parse(last)[0]
-        raise OptionError(f"{kind_word(kind)} {name!r} needs another one after it", f"write {last}+another")
+        raise OptionError(
+            f"{kind_word(kind)} {name!r} needs another one after it", f"write it after a +, as {last}+name"
+        )
     made = implementation(**chosen)
     for part in reversed(outer):
         implementation, chosen = bind(kind, part)

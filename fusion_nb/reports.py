@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb.errors import NameNotFoundError, nearest
-from fusion_nb.history import HIGHER_IS_BETTER, better
+from fusion_nb.history import better, is_higher_better
 from fusion_nb.types import Metrics
 
 _MAX_ROWS = 10
@@ -89,7 +89,7 @@ class Parties(list[PartyReport]):
         alone = self.having("alone", metric)
         if not alone:
             return []
-        worst = min if metric in HIGHER_IS_BETTER else max
+        worst = min if is_higher_better(metric) else max
         parts, gained = [], []
         for kind in ("alone", "fused", "personal"):
             found = self.having(kind, metric)

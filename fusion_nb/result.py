@@ -73,6 +73,7 @@ class Result:
         parts = [
             done,
             f"{self.chosen['fusion']} over {len(self.parties)} {'party' if len(self.parties) == 1 else 'parties'}",
+            *(f"{self.spec[name]} for each party" for name in ("personal", "share") if self.spec.get(name)),
         ]
         if self.history:
             last = self.history.last()

@@ -61,7 +61,8 @@ class Best:
         sent = {answer.party: answer.weights for answer in alone.ask(_send)}
         groups = self._groups(sent, alone.weights)
         scores = {a.party: a.extras for a in alone.ask(functools.partial(_try, groups=groups, models=sent))}
-        metric = alone.model.metrics[0]
+        model = alone.model
+        metric = next(name for name in model.metrics if name not in (*model.watched, *model.examined))
         chosen = {member: _best(group, scores, metric) for group in groups for member in group}
         self.chosen = {party: best[2] for party, best in chosen.items()}
         options = {"epochs": self._epochs, **({"steps": 0} if "steps" in alone.orders else {})}

@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fusion_nb import registry, seeds
 from fusion_nb.answers import round_half_up
 from fusion_nb.errors import OptionError
+from fusion_nb.party import Party
 from fusion_nb.types import Engine, Failure, Reply, Verb
+
+#: `(replies, orders) -> replies`: what hostile parties make of a round's replies.
+Attack = Callable[[Iterator[Reply], Mapping[str, Any]], Iterator[Reply]]
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,9 @@ class Faulty:
 
     dropout:       chance that a party fails in a round
     stragglers:    who does less; keeps_partial: whether what they did is of use, or they are left out
-    attack:        `(replies, orders) -> replies`: what hostile parties make of a round's replies
-    At least one party of each cohort does all its work, since a round without any would end the run.
+    attack:        what hostile parties make of a round's replies
+    least:         so many parties of each cohort do all their work, since with fewer the round would fail; and it would
+                   fail again whenever it is tried, as who is lost to it is always the same
     """
 
     def __init__(
@@ -67,11 +74,12 @@ class Faulty:
         dropout: float = 0.0,
         stragglers: Stragglers | None = None,
         keeps_partial: bool = False,
-        attack: Callable[[Iterator[Reply], Mapping[str, Any]], Iterator[Reply]] | None = None,
+        attack: Attack | None = None,
+        least: int = 1,
     ) -> None:
         self._engine, self._seed = engine, seed
         self._dropout, self._stragglers, self._keeps_partial = dropout, stragglers, keeps_partial
-        self._attack = attack
+        self._attack, self._least = attack, least
 
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
         """Let the engine take charge of the parties."""
@@ -109,6 +117,29 @@ class Faulty:
                 each = {party: {work: amount} for party, amount in slow.items()}
             else:
                 lost |= dict.fromkeys(slow, "was too slow (simulated)")
-        if len(lost) == len(cohort):
-            del lost[max(cohort, key=lambda party: chance[party])]
+        for party in sorted(lost, key=lambda party: -chance[party])[: max(0, self._least - len(cohort) + len(lost))]:
+            del lost[party]
         return lost, each
+
+
+def attack_of(adversary: Any, hostile: Sequence[str], model: Any) -> Attack | None:
+    """Return what an adversary that forges replies does to those of a round, or None.
+
+    What gradients train is looked up late, since some models have weights only once all parties agree on them.
+    """
+    if not callable(adversary):
+        return None
+    return lambda replies, orders: adversary(replies, orders, hostile, model.trained_names())
+
+
+def misled(parties: Sequence[Party], hostile: Sequence[str], adversary: Any, labels: np.ndarray) -> Sequence[Party]:
+    """Return the parties, where an adversary flips labels with other training rows for those that are hostile.
+
+    labels: those of all rows there are
+    """
+    if not hasattr(adversary, "flipped"):
+        return parties
+    return [
+        Party(party.id, adversary.flipped(party.train, labels), party.test) if party.id in hostile else party
+        for party in parties
+    ]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "fusion_nb"
 RANKS = (
     ("types", "errors", "quiet", "builtin"),
     ("weights", "data", "documents", "joint", "history", "registry", "schedule", "seeds", "cells"),
-    ("stopping", "answers", "party", "fusions", "models", "splits", "datasets", "sources", "engines"),
+    ("stopping", "answers", "party", "adversaries", "fusions", "models", "splits", "datasets", "sources", "engines"),
     ("measuring",),
     ("federation", "division", "simulate"),
     ("spec", "charts", "baselines", "ensemble", "personal", "sharing", "reports"),

@@ -76,6 +76,11 @@ class Model(ABC):
         """The options of a run that decide how the adapter is made."""
         return settings(type(self))
 
+    @property
+    def single(self) -> Model:
+        """The model that one party trains: itself, unless it holds several."""
+        return self
+
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate of a run that names none; None leaves it to what the optimizer brings."""
         return 0.01

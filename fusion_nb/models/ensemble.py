@@ -48,6 +48,12 @@ class EnsembleModel(Model):
         self.inner.gate = gate
 
     @property
+    def single(self) -> Model:
+        """The adapter of a member."""
+        found: Model = self.inner
+        return found
+
+    @property
     def settings(self) -> list[str]:
         """The options of a run that decide how a member's adapter is made."""
         found: list[str] = self.inner.settings

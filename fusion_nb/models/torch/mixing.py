@@ -32,7 +32,7 @@ class Mixture:
         self._first, self._alpha = first, alpha
         self.module = copy.deepcopy(first)
         trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
-        self._own = {name: nn.Parameter(like(p, own[name])) for name, p in trained.items()}
+        self._own = {name: nn.Parameter(like(p, own[name]).clone()) for name, p in trained.items()}
         self._optimizer = make(self._own.values())
         self._mix()
 

@@ -1,0 +1,114 @@
+"""The updates of a round as a table with a row for each party, read a few columns at a time.
+
+No second copy of all updates is made. Numbers are looked at in float64, and returned in their own dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from fusion_nb.types import Update, Weights
+
+#: Columns that are looked at together.
+_COLUMNS = 2**15
+#: What is made of columns: `(parties, columns) -> columns`.
+Columnwise = Callable[[np.ndarray], np.ndarray]
+
+
+def is_real(array: np.ndarray) -> bool:
+    """Return whether an entry takes part in distances: it is floating, or complex as two such numbers."""
+    return bool(np.issubdtype(array.dtype, np.inexact))
+
+
+def each_column(updates: Sequence[Update], function: Columnwise) -> Weights:
+    """Return what a function makes of each column of the updates' entries.
+
+    Whole numbers are given to it as differences from one in the middle, so that counters beyond 2**53 keep their last
+    digit when all agree, and what it returns is rounded; booleans are given as 0 and 1.
+    """
+    return {
+        name: _each_column([np.asarray(update.weights[name]) for update in updates], function)
+        for name in updates[0].weights
+    }
+
+
+def _each_column(arrays: Sequence[np.ndarray], function: Columnwise) -> np.ndarray:
+    fused = np.empty(arrays[0].shape, arrays[0].dtype)
+    columns, rows = _flat(fused), [_flat(array) for array in arrays]
+    for part in _parts(columns.size):
+        block = np.stack([row[part] for row in rows])
+        if np.issubdtype(block.dtype, np.integer):
+            block = block.astype(np.int64)
+            middle = np.sort(block, axis=0)[len(block) // 2]
+            columns[part] = middle + np.rint(function((block - middle).astype(np.float64))).astype(np.int64)
+        elif block.dtype == np.bool_:
+            columns[part] = function(block.astype(np.float64)) >= 0.5
+        else:
+            columns[part] = function(block.astype(np.float64))
+    return fused
+
+
+def products(updates: Sequence[Update], start: Weights, *more: Weights) -> np.ndarray:
+    """Return the inner product of every two of the updates' changes since `start`, over all floating entries.
+
+    more: further changes, which come last; entries that they lack are 0
+    From these follow all distances. Measured from where the round started, which no hostile party chose, those among
+    honest parties stay exact however far away somebody else is. What is too far for float64 is infinite, or NaN.
+    """
+    size = len(updates) + len(more)
+    found = np.zeros((size, size))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, old in start.items():
+            if not is_real(old):
+                continue
+            origin = _flat(old)
+            rows = [_flat(np.asarray(update.weights[name])) for update in updates]
+            others = [_flat(change[name]) if name in change else np.zeros(origin.size) for change in more]
+            for part in _parts(origin.size):
+                block = np.empty((size, len(origin[part])))
+                for i, row in enumerate(rows):
+                    np.subtract(row[part], origin[part], out=block[i], dtype=np.float64)
+                for i, other in enumerate(others, len(rows)):
+                    block[i] = other[part]
+                found += block @ block.T
+    return found
+
+
+def between(products: np.ndarray) -> np.ndarray:
+    """Return the squared distance between every two changes of which these are the inner products."""
+    own = np.diagonal(products)
+    with np.errstate(invalid="ignore"):
+        found = own[:, None] + own - 2 * products
+    return np.where(np.isfinite(found), np.maximum(found, 0.0), np.inf)
+
+
+def from_mixture(products: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return every change's distance from the sum of all of them, each times its share."""
+    mixed = products @ shares
+    squares: np.ndarray = np.diagonal(products) - 2 * mixed + shares @ mixed
+    return np.sqrt(np.maximum(squares, 0.0))
+
+
+def mixture(updates: Sequence[Update], start: Weights, shares: np.ndarray) -> Weights:
+    """Return the sum of the updates' changes since `start`, each times its share, in float64; floating entries only."""
+    found: Weights = {}
+    for name, old in start.items():
+        if is_real(old):
+            wide = np.result_type(old.dtype, np.float64)
+            found[name] = np.zeros(old.shape, wide)
+            for update, share in zip(updates, shares, strict=True):
+                if share:
+                    found[name] += share * (update.weights[name].astype(wide) - old)
+    return found
+
+
+def _parts(size: int) -> Iterator[slice]:
+    return (slice(begin, begin + _COLUMNS) for begin in range(0, size, _COLUMNS))
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """Return the numbers of an entry in one row, a complex one as two; of an array in one piece, in its own memory."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.view(flat.real.dtype) if np.iscomplexobj(flat) else flat
