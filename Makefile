@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 CODE := fusion_nb tests notebooks benchmarks
 
-.PHONY: demo test test-all test-browser screenshots lint notebooks bench lab clean
+.PHONY: demo test test-all test-browser screenshots lint notebooks bench papers lab clean
 
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
@@ -36,6 +36,9 @@ bench: $(VENV)/test  ## the figures of the benchmarks, measured on this machine
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.mnist
 	$(BIN)/python -m benchmarks.text
+
+papers: $(VENV)/test  ## published figures beside ours, on MNIST; hours: python -m benchmarks.papers CASE runs one
+	$(BIN)/python -m benchmarks.papers
 
 screenshots: $(VENV)/test  ## take the pictures of README and tutorials anew
 	FUSION_NB_IMAGES=notebooks/images $(BIN)/pytest -m browser tests

@@ -1,16 +1,13 @@
-"""The published MNIST set-ups, on `$FUSION_NB_DATA/mnist.npz`: `python -m benchmarks.mnist [CASE ...]`.
+"""Few rows, and BatchNormalization, on `$FUSION_NB_DATA/mnist.npz`: `python -m benchmarks.mnist [CASE ...]`.
 
 cnn:    the CNN of PyTorch's MNIST example over 2 parties of 500 rows, beside each party alone; three seeds
 keras:  the same CNN in Keras over the same parties; and a network with BatchNormalization over 5 uneven parties
-iid:    the 2-layer network of McMahan et al. (AISTATS 2017) over 100 parties x 600 rows; rounds to 97 %
-shards: the same on their pathological split, where each party holds two digits
 `--quick` runs a small version of each in seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -30,13 +27,6 @@ def cnn_model(seed: int) -> nn.Module:
         *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout2d(0.25)),
         *(nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10), nn.LogSoftmax(dim=1)),
     )
-
-
-def two_layer_model(seed: int) -> nn.Module:
-    """Return the 784-200-200-10 network that McMahan et al. call 2NN."""
-    torch.manual_seed(seed)
-    layers = (nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10))
-    return nn.Sequential(*layers)
 
 
 def cnn(train: Arrays, test: Arrays, quick: bool) -> None:
@@ -113,24 +103,6 @@ def _by_round(values: list[float]) -> str:
     return " ".join(f"{value:.3f}" for value in values)
 
 
-def rounds_to_97(train: Arrays, test: Arrays, how: str, lr: float, published: int, quick: bool) -> None:
-    """Print after how many rounds the 2NN over 100 parties first has a test accuracy of 97 %."""
-    goal, most = (0.2, 3) if quick else (0.97, 1500)
-    started = time.perf_counter()
-    run = federate(
-        *(two_layer_model(0), (train, test)),
-        **{"split": how, "parties": 100, "holdout": 0.0, "fraction": 0.1, "batch_size": 10, "lr": lr},
-        **{"rounds": most, "until": f"accuracy >= {goal}"},
-    )
-    reached = run.history["accuracy"][-1] >= goal
-    took = time.perf_counter() - started
-    print(
-        f"{how}: 2NN, 100 parties x {len(train[0]) // 100} rows, C 0.1, B 10, E 1, lr {lr}: {goal:.0%} "
-        f"{'after' if reached else 'not within'} {len(run.history)} rounds (published: {published}), {took:.0f} s",
-        flush=True,
-    )
-
-
 @split
 def by_half(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Give each party the rows as they come."""
@@ -140,7 +112,7 @@ def by_half(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> l
 def main(arguments: list[str] | None = None) -> None:
     """Run the cases that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", choices=["cnn", "keras", "iid", "shards", []])
+    parser.add_argument("cases", nargs="*", choices=["cnn", "keras", []])
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args(arguments)
     train, test = Mnist().get_data()
@@ -150,8 +122,6 @@ def main(arguments: list[str] | None = None) -> None:
     cases: dict[str, Callable[[], None]] = {
         "cnn": lambda: cnn(train, test, given.quick),
         "keras": lambda: keras_models(train, test, given.quick),
-        "iid": lambda: rounds_to_97(train, test, "iid", 0.1, 87, given.quick),
-        "shards": lambda: rounds_to_97(train, test, "shards", 0.05, 664, given.quick),
     }
     for name in given.cases or cases:
         cases[name]()

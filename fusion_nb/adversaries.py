@@ -188,7 +188,10 @@ class _Knowing(Forger):
 
 
 class IPM(_Knowing):
-    """Send -epsilon times the honest parties' mean change, so that the sum of all points the wrong way, or hardly on.
+    """Send -epsilon times the honest parties' mean change.
+
+    With a large epsilon the mean of all changes points backwards. With a small one the forged weights lie near where
+    the round started, and may look more like everybody's than those of honest parties do.
 
     Source: Xie, Koyejo, Gupta, "Fall of Empires: Breaking Byzantine-Tolerant SGD by Inner Product Manipulation",
     UAI 2019.

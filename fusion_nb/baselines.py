@@ -6,7 +6,7 @@ from typing import Any
 
 from fusion_nb import data
 from fusion_nb.answers import weighted_mean
-from fusion_nb.errors import OptionError, nearest
+from fusion_nb.errors import OptionError, PartyError, nearest
 from fusion_nb.federation import Federation
 from fusion_nb.fusions.alone import Alone as Separately
 from fusion_nb.fusions.averaging import iter_avg
@@ -25,18 +25,56 @@ def parse(text: str) -> list[str]:
     return names
 
 
-class Central:
+class _Beside:
+    """A federation beside the main one, which keeps up with its rounds, and whose failure ends nothing else."""
+
+    #: What messages call it.
+    name = ""
+    federation: Federation
+
+    def __init__(self) -> None:
+        #: What the user should know, as sentences.
+        self.notes: list[str] = []
+        self._is_sound = True
+
+    def close(self) -> None:
+        """Let the workers go."""
+        self.federation.close()
+
+    def prepare(self, round: int) -> None:
+        """Do what is to be done before a round."""
+
+    def train_up_to(self, round: int, is_last: bool) -> bool:
+        """Train the rounds up to this one that are not yet; return whether it is sound so far."""
+        try:
+            # More than one where nobody measured, and so asked for, those before.
+            for number in range(len(self.federation.history) + 1, round + 1) if self._is_sound else ():
+                self.prepare(number)
+                self.federation.keep_up(number, is_last and number == round)
+        except PartyError as error:
+            self.notes = [f"warning: {self.name} ended before round {round}: {error.message}"]
+            self._is_sound = False
+        return self._is_sound
+
+
+class Central(_Beside):
     """One model trained on all parties' rows together, with as many steps in a round as the cohort's parties take.
 
     Measured on the same rows as the fused model, as `central_loss` and so on. For comparison alone: in a federation
     nobody has all rows.
     """
 
+    name = "the baseline central"
+
     def __init__(self, main: Federation, engine: Engine) -> None:
+        super().__init__()
         if "local_steps" not in main.model.orders and main.fraction < 1:
             line = f"--baseline central with --fraction {main.fraction:g}: a {main.model.kind} trains whole epochs only"
             raise OptionError(line, "leave one of them out")
         tests = [party.test for party in main.parties if party.num_test]
+        if len({isinstance(rows, tuple) for rows in [*tests, *(party.train for party in main.parties)]}) > 1:
+            line = "--baseline central, but some parties hold arrays and others a Dataset"
+            raise OptionError(line, "give all the same kind, or leave it out")
         test = main.test if main.test is not None or not tests else data.concat(tests)
         pool = Party("central", data.concat([party.train for party in main.parties]))
         self._main = main
@@ -44,53 +82,65 @@ class Central:
 
     def __call__(self, round: int, is_last: bool) -> tuple[Metrics, PartyMetrics]:
         """Return the metrics of a round's model, trained first where it is not yet."""
+        if not self.train_up_to(round, is_last):
+            return {}, {}
+        found = self.federation.history[round - 1].metrics
+        return {f"central_{name}": value for name, value in found.items() if name in self._main.model.metrics}, {}
+
+    def prepare(self, round: int) -> None:
+        """Take as many steps as the cohort's parties do together."""
         if "local_steps" in self._main.model.orders:
             self.federation.orders["steps"] = self._num_steps(round)
-        record = self.federation.keep_up(round, is_last)
-        return {f"central_{name}": v for name, v in record.metrics.items() if name in self._main.model.metrics}, {}
-
-    def close(self) -> None:
-        """Let the workers go."""
-        self.federation.close()
 
     def _num_steps(self, round: int) -> int:
         cohort, orders = self._main.cohort(round), self._main.orders
         if "steps" in orders:
             return int(orders["steps"]) * len(cohort)
         sizes = [party.num_examples for party in self._main.parties if party.id in cohort]
-        return sum(-(-size // orders["batch_size"]) for size in sizes) * int(orders["epochs"])
+        least = self._main.model.min_rows
+        return sum(_num_batches(size, orders["batch_size"], least) for size in sizes) * int(orders["epochs"])
 
 
-class Local:
+class Local(_Beside):
     """Each party alone, trained in the rounds and as long as it is in the federation.
 
     Measured on its own test rows as `alone_loss` and so on, and as their mean over all parties' test rows. Where a
-    party has none, the aggregator's count.
+    party has none, the aggregator's count. A party that fails alone is left out from then on.
     """
 
+    name = "the baseline local"
+
     def __init__(self, main: Federation, engine: Engine) -> None:
+        super().__init__()
         parties = [Party(p.id, p.train, p.test if p.num_test else main.test) for p in main.parties]
-        self.federation = _beside(main, engine, parties=parties, fusion=Separately(), test=None)
+        self.federation = _beside(main, engine, parties=parties, fusion=Separately(), test=None, quorum=0.0)
 
     def __call__(self, round: int, is_last: bool) -> tuple[Metrics, PartyMetrics]:
         """Return the metrics of a round's models, trained first where they are not yet."""
-        self.federation.keep_up(round, is_last)
+        if not self.train_up_to(round, is_last):
+            return {}, {}
+        failed = {failure.party: failure.error for record in self.federation.history for failure in record.failures}
+        self.notes = [f"warning: {self.name} goes on without {party}: {error}" for party, error in failed.items()]
         latest = self.federation.history.latest()
-        found = {party.id: _alone(latest.get(party.id, {})) for party in self.federation.parties}
+        found = {p.id: _alone(latest.get(p.id, {})) for p in self.federation.parties if p.id not in failed}
         sizes = {party.id: party.num_test for party in self.federation.parties}
         names = {name for metrics in found.values() for name in metrics}
         return {name: weighted_mean(found, sizes, name) for name in sorted(names)}, found
 
-    def close(self) -> None:
-        """Let the workers go."""
-        self.federation.close()
+
+def _num_batches(size: int, batch_size: int, least: int) -> int:
+    """Return the batches of an epoch; a last one that is smaller than the model can take is part of the one before."""
+    full, rest = divmod(size, batch_size)
+    return full + (rest >= least or not full)
 
 
 def _alone(metrics: Metrics) -> Metrics:
     return {f"alone_{name[6:]}": value for name, value in metrics.items() if name.startswith("local_")}
 
 
-def _beside(main: Federation, engine: Engine, parties: list[Party], fusion: Fusion, test: Any) -> Federation:
+def _beside(
+    main: Federation, engine: Engine, parties: list[Party], fusion: Fusion, test: Any, quorum: float = 1.0
+) -> Federation:
     """Return a federation like the main one, with a model and a history of its own, held and stopped with it."""
     return Federation(
         parties=parties,
@@ -100,6 +150,7 @@ def _beside(main: Federation, engine: Engine, parties: list[Party], fusion: Fusi
         orders=dict(main.orders),
         seed=main.seed,
         fraction=main.fraction,
+        quorum=quorum,
         test=test,
         evaluate_every=main.evaluate_every,
         schedule=main.schedule,

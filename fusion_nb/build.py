@@ -31,7 +31,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     Names in the spec are looked up in `namespace`. Raises a FusionError for the first thing that doesn't fit;
     what was inferred is added to `division.notes`.
     """
-    _check_names(spec)
+    check_names(spec)
     native = models.find(spec.model, namespace)
     division = division or divide(spec, namespace)
     if spec.min_parties > len(division.parties):
@@ -99,6 +99,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
 
 def settled(spec: RunSpec) -> RunSpec:
     """Return a spec with the rounds that an ensemble takes. Raises OptionError where others were asked for."""
+    check_names(spec)
     num_rounds = registry.create("ensembles", spec.ensemble).num_rounds if spec.ensemble else 0
     given = "rounds" in spec.model_fields_set
     if num_rounds and given and spec.rounds % num_rounds:
@@ -120,7 +121,7 @@ def _rows(name: str, namespace: Mapping[str, Any], division: Division) -> np.nda
     return rows
 
 
-def _check_names(spec: RunSpec) -> None:
+def check_names(spec: RunSpec) -> None:
     """Raise OptionError or NameNotFoundError for a typo, before anything is read."""
     for kind, text in (("fusions", spec.fusion), ("engines", spec.engine), ("adversaries", spec.adversary)):
         if text:

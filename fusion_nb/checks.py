@@ -49,6 +49,9 @@ def check_fusion(spec: RunSpec, federation: Federation) -> None:
     if hasattr(fusion, "asks") and spec.personal and not spec.personal.startswith(_WITH_ANY_FUSION):
         line = f"--personal {spec.personal} with --fusion {name}, whose parties keep weights of their own already"
         raise OptionError(line, "use finetune or ditto, or another fusion")
+    if spec.personal.startswith("ifca") and getattr(fusion, "may_be_silent", False):
+        line = f"--personal {spec.personal} with --fusion {name}: a party that stays silent has no say in its cluster"
+        raise OptionError(line, "use another fusion")
     if spec.ensemble and (others := [o for o in ("fusion", "personal", "share") if getattr(spec, o)]):
         line = f"--ensemble {spec.ensemble} with --{others[0]}: an ensemble keeps the parties' models, and fuses none"
         raise OptionError(line, "use one of them")
@@ -59,7 +62,7 @@ def check_fusion(spec: RunSpec, federation: Federation) -> None:
     least, most = getattr(fusion, "min_updates", 1), len(federation.cohort(1))
     if most < least:
         line = f"--fusion {name} needs {least} parties in a round, and there are {most}"
-        raise OptionError(line, "use more parties, a larger --fraction, or a smaller number for the rule")
+        raise OptionError(line, "use more parties, a larger --fraction, or other numbers for the rule")
 
 
 def _check_adversary(spec: RunSpec, federation: Federation) -> None:
@@ -134,6 +137,8 @@ def check_metrics(spec: RunSpec, federation: Federation) -> None:
     metrics = ["train_loss", *federation.model.metrics]
     beside = {"central": "central_", "local": "alone_"}
     starts = [start for name, start in beside.items() if name in spec.baseline]
+    if (spec.personal or spec.share) and "alone_" not in starts:
+        starts.append("alone_")
     if spec.personal and federation.closing is None:
         starts.append("personal_")
     metrics += [start + name for start in starts for name in federation.model.metrics]

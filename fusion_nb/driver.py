@@ -213,7 +213,8 @@ class Driver:
                         break
             self._federation.conclude()
         except Stopped:
-            pass
+            if not self._training:  # all rounds are there
+                self.reason = "stopped while parties were given models of their own, which not all have now"
         except BaseException as error:
             self.error, self._traceback = error, error.__traceback__
             self.reason = f"{getattr(error, 'message', None) or f'{type(error).__name__}: {error}'}".partition("\n")[0]

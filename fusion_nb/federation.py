@@ -72,8 +72,9 @@ class Federation:
     state: Any = None
     #: The weights before the first round.
     initial: Weights = field(default_factory=dict)
-    #: Failures of the last round, whether it became whole or not.
+    #: Failures of the last round, whether it became whole or not; and those after it.
     failed: tuple[Failure, ...] = ()
+    failed_at_close: tuple[Failure, ...] = ()
     _started: bool = False
     #: The round that was closed last.
     _closed: int = 0
@@ -155,7 +156,7 @@ class Federation:
         if self.closing is None or not self.history or self._closed == len(self.history):
             return
         self._start()
-        self.failed = ()
+        self.failed_at_close = ()
         found = self.closing(self)
         last = self.history[-1]
         per_party = {party: dict(metrics) for party, metrics in last.party_metrics.items()}
@@ -166,7 +167,6 @@ class Federation:
             last,
             metrics={**last.metrics, **self._of_own_models(per_party)},
             party_metrics=per_party,
-            failures=(*last.failures, *self.failed),
         )
         self._closed = len(self.history)
 
@@ -180,7 +180,7 @@ class Federation:
         orders = self._orders(0, received)
         answers = Answers(self.engine.run("fit", everyone, **orders, train=turn), 0.0, everyone, 0)
         found = list(answers)
-        self.failed += tuple(answers.failures)
+        self.failed_at_close += tuple(answers.failures)
         return found
 
     def _step(self, is_last: bool) -> RoundRecord:
@@ -217,10 +217,12 @@ class Federation:
         return record
 
     def _of_own_models(self, per_party: PartyMetrics) -> Metrics:
-        """Return the means of what parties' own models reach, over all parties' test rows."""
+        """Return the means of what parties' own models reach, each as measured last, over all parties' test rows."""
+        latest = self.history.latest()
+        _merge(latest, per_party)
         names = [f"personal_{name}" for name in self.model.metrics]
         sizes = {party.id: party.num_test for party in self.parties}
-        return {name: mean for name in names if math.isfinite(mean := weighted_mean(per_party, sizes, name))}
+        return {name: mean for name in names if math.isfinite(mean := weighted_mean(latest, sizes, name))}
 
     def _train(self, number: int, cohort: Sequence[str], received: Mapping[str, Any], is_measured: bool) -> Answers:
         train, part = getattr(self.fusion, "train", None), getattr(self.fusion, "sends_part", False)
@@ -246,7 +248,7 @@ class Federation:
         if not hasattr(self.fusion, "asks"):
             weights, state = self._checked(self.fusion.fuse(own, iter(answers), state), number)
             answers.drain()
-            return weights, state, bytes_down
+            return self._unless_same(weights, own), state, bytes_down
         rule = cast(Synchronising, self.fusion)
         # Parties hold the weights of the last synchronisation already; only at first they are given some.
         bytes_down = bytes_down if number == 1 else arithmetic.num_bytes(received) * len(cohort)
@@ -258,8 +260,11 @@ class Federation:
         if sent:
             adopting = self.engine.run("adopt", sent, weights=rule.adopt(weights, state))
             Answers(adopting, 1.0, sent, number).drain()
+        return self._unless_same(weights, own), state, bytes_down + size * len(sent)
+
+    def _unless_same(self, weights: Weights, own: Weights) -> Weights:
         # What is returned as it was given was not changed: nothing was fused, and nothing needs to be measured again.
-        return self.weights if weights is own else weights, state, bytes_down + size * len(sent)
+        return self.weights if weights is own else weights
 
     def _checked(self, fused: Any, number: int) -> tuple[Weights, Any]:
         if not (isinstance(fused, tuple) and len(fused) == 2):

@@ -30,7 +30,7 @@ class Party:
     test: Any = None
     state: dict[str, Any] = field(default_factory=dict)
     #: The round that `state` is of, and the state before it.
-    _round: int = field(default=0, repr=False)
+    _round: int = field(default=-1, repr=False)
     _before: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -138,9 +138,9 @@ class Party:
             metrics |= {f"personal_{name}": value for name, value in metrics.items()}
         return Update(self.id, {}, self.num_test, metrics)
 
-    def personal(self, fused: Weights) -> Weights | None:
-        """Return the weights of the party's own model, or None where it has none beside the fused one."""
-        kept = self.state.get("fusion", {})
+    def personal(self, fused: Weights, round: int) -> Weights | None:
+        """Return the weights of the party's own model as of a whole round, or None where it has none."""
+        kept = (self._before if self._round > round else self.state).get("fusion", {})
         if "layers" in kept:
             return fused | dict(kept["layers"])
         own: Weights | None = kept.get("personal")
@@ -189,7 +189,7 @@ class _Trainings:
                 party.train, seed=seeds.number(self._seed, *stream), state=state, **{**self._local, **options}
             )
         )
-        if name and state:
+        if name and state and self._round:  # nothing goes on from what is trained after the last round
             self._state[name] = state
         party.check("training", fitted["loss"], self._round)
         num_steps, travel = int(fitted.pop("steps", 0)), fitted.pop("travel", math.nan)

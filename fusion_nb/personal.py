@@ -37,5 +37,7 @@ class Finetune:
 
 
 def _finetune(turn: Turn, options: Mapping[str, Any]) -> Update:
-    turn.state["personal"] = turn.train(turn.weights, "personal", **options).weights
+    # Of parties that go on with weights of their own, those have learnt more than what they had last in common.
+    start = turn.state.get("weights", turn.weights)
+    turn.state["personal"] = turn.train(start, "personal", **options).weights
     return replace(turn.update({}), metrics=personal(turn.score(turn.state["personal"])))

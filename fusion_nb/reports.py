@@ -74,6 +74,7 @@ class Parties(list[PartyReport]):
 
     def table(self, metric: str, limit: int = _MAX_ROWS) -> list[list[str]]:
         """Return header and rows as text, with a last line for parties beyond the limit."""
+        metric = _bare(metric)
         kinds = [kind for kind in KINDS if kind == "local" or self.having(kind, metric) or self._is_always(kind)]
         header = ["party", "rows", "test rows", *(f"{kind} {metric}" for kind in kinds)]
         shown = [
@@ -86,6 +87,7 @@ class Parties(list[PartyReport]):
 
     def gains(self, metric: str) -> list[str]:
         """Return, as sentences, who gains by what; nothing where it is not known what parties reach alone."""
+        metric = _bare(metric)
         alone = self.having("alone", metric)
         if not alone:
             return []
@@ -97,9 +99,9 @@ class Parties(list[PartyReport]):
                 continue
             mean, spread = statistics.fmean(found.values()), statistics.pstdev(found.values())
             parts.append(f"{kind} {number(mean)} (worst {number(worst(found.values()))}, spread {number(spread)})")
-            count = sum(better(metric, value, alone[party]) for party, value in found.items() if party in alone)
+            gains = [better(metric, value, alone[party]) for party, value in found.items() if party in alone]
             if kind != "alone":
-                gained.append(f"{count} of {len(found)} parties with {_MODEL[kind]}")
+                gained.append(f"{sum(gains)} of {len(gains)} parties with {_MODEL[kind]}")
         lines = [f"{metric} over parties: {', '.join(parts)}"]
         return lines + ([f"better than alone: {', '.join(gained)}"] if gained else [])
 
@@ -121,6 +123,12 @@ def of_kinds(found: Metrics, metrics: Sequence[str]) -> dict[str, Metrics]:
     """Return what a party measured (`local_loss`, `loss`, ...) by whose model it is of: `KINDS`."""
     starts = {kind: "" if kind == "fused" else f"{kind}_" for kind in KINDS}
     return {kind: {m: found[start + m] for m in metrics if start + m in found} for kind, start in starts.items()}
+
+
+def _bare(metric: str) -> str:
+    """Return the metric of a party that a metric of the run is of: `accuracy` for `central_accuracy`."""
+    start, _, name = metric.partition("_")
+    return name if start in (*KINDS, "central") else metric
 
 
 _MODEL = {"fused": "the fused model", "personal": "one of their own"}

@@ -83,7 +83,8 @@ class Run(Driver):
     @property
     def notes(self) -> list[str]:
         """What was inferred from the model and the data, and warnings, as sentences."""
-        return [*self._division.notes, *self._federation.model.notes]
+        beside = [note for other in self._federation.beside for note in getattr(other, "notes", ())]
+        return [*self._division.notes, *self._federation.model.notes, *beside]
 
     @property
     def formats(self) -> list[str]:
@@ -94,6 +95,7 @@ class Run(Driver):
     def failures(self) -> list[Failure]:
         """Every failure of a party, with its traceback; those of a round that was given up for it come last."""
         found = [failure for record in self.records for failure in record.failures]
+        found += self._federation.failed_at_close
         return found + (list(self._federation.failed) if self.error is not None else [])
 
     @property
@@ -248,9 +250,12 @@ class Run(Driver):
         return reports
 
     def _personal(self, party: Party) -> Any:
-        own = party.personal(self._weights())
-        model = self._federation.model
-        return model.personal(self._weights(), party.train) if own is None else model.native(own)
+        own, model = party.personal(self._weights(), len(self.records)), self._federation.model
+        if own is not None:
+            return model.native(own)
+        if self._spec.personal or self._spec.share:
+            raise RunError(f"{party.id} has no model of its own yet", "it gets one when it has trained")
+        return model.personal(self._weights(), party.train)
 
 
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.

@@ -49,7 +49,8 @@ class Best:
     def check(self, parties: Sequence[str]) -> None:
         """Raise OptionError where there are more groups than parties, or no group for one."""
         if isinstance(self._key, str) and self._key:
-            raise OptionError(f"share best:key={self._key} is no variable of this notebook", "make it first, as a dict")
+            line = f"--share best:key={self._key} is no variable of this notebook"
+            raise OptionError(line, "make it first, as a dict")
         if isinstance(self._key, str) and self._num_groups > len(parties):
             line = f"--share best:groups={self._num_groups}, but there are {len(parties)} parties"
             raise OptionError(line, "use fewer groups")
@@ -79,15 +80,18 @@ class Best:
     def _given(self, parties: Sequence[str]) -> list[list[str]]:
         found: Any = self._key
         if not isinstance(found, Mapping):
+            if not hasattr(found, "__len__"):
+                line = f"--share best:key=... is {type(found).__name__}, and holds no group for each party"
+                raise OptionError(line, "give a dict, or a list in the order of the parties")
             if len(found) != len(parties):
                 line = f"--share best:key=... has {len(found)} groups, and there are {len(parties)} parties"
                 raise OptionError(line, "give one for each party")
             found = dict(zip(parties, found, strict=True))
         if missing := [party for party in parties if party not in found]:
             raise OptionError(f"--share best:key=... names no group of {missing[0]}", "give one for each party")
-        groups: dict[Any, list[str]] = {}
+        groups: dict[str, list[str]] = {}
         for party in parties:
-            groups.setdefault(found[party], []).append(party)
+            groups.setdefault(str(found[party]), []).append(party)
         return list(groups.values())
 
 
@@ -105,9 +109,14 @@ def linkage(similarity: np.ndarray, num_groups: int) -> list[list[int]]:
     [[0, 1], [2]]
     """
     groups = [[i] for i in range(len(similarity))]
+    total = similarity.astype(float)  # over the pairs of two groups' members
     while len(groups) > num_groups:
-        pairs = [(a, b) for a in range(len(groups)) for b in range(a)]
-        a, b = max(pairs, key=lambda pair: similarity[np.ix_(groups[pair[0]], groups[pair[1]])].mean())
+        sizes = np.array([len(group) for group in groups])
+        mean = np.where(np.tri(len(groups), k=-1, dtype=bool), total / np.outer(sizes, sizes), -np.inf)
+        a, b = np.unravel_index(int(mean.argmax()), mean.shape)
+        total[b] += total[a]
+        total[:, b] += total[:, a]
+        total = np.delete(np.delete(total, a, axis=0), a, axis=1)
         groups[b] += groups.pop(a)
     return sorted(sorted(group) for group in groups)
 

@@ -132,7 +132,7 @@ class RoundRecord:
     party_metrics:  per party `train_loss`, `local_loss`, `local_accuracy` (its own model after local training, before
                     fusion, for parties in the cohort) and `loss`, `accuracy` (the fused model), on its own test rows
     cohort:         the parties that were asked to train, in party order
-    seconds:        wall time of the round, evaluation included
+    seconds:        wall time of the round, evaluation and baselines included
     bytes_up/down:  weights, and what else a fusion needs, that parties sent and that were sent to them
     failures:       the parties that did not answer
     silent:         the parties that trained and sent no weights
@@ -171,6 +171,7 @@ class Fusion(Protocol):
     sends_part = True        updates hold some of the entries alone
     keeps_layers = True      parties keep some entries to themselves, so that only they have a whole model
     everyone = True          all parties must take part in every round
+    may_be_silent = True     a party may train and send nothing
     keeps_partial = True     a straggler's partial work is of use
     needs_sgd = True         it makes sense with plain SGD alone (with momentum or without)
     min_updates              answers that a round needs at the least

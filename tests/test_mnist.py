@@ -1,4 +1,4 @@
-"""The product on real data. The published set-ups at full length are in benchmarks/mnist.py."""
+"""The product on real data. Published set-ups at full length are in benchmarks/papers/."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import mnist as cases
+from benchmarks.papers import __main__ as papers
 from fusion_nb import federate
 from fusion_nb.datasets import Mnist
 
@@ -17,7 +18,13 @@ def test_the_small_version_of_every_case_runs(mnist: Path, capsys: pytest.Captur
     cases.main(["--quick"])
     printed = capsys.readouterr().out
     assert float(re.search(r"fused (\d\.\d+),", printed)[1]) > 0.3
-    assert printed.count("published") == 2
+
+
+@pytest.mark.slow
+def test_the_small_version_of_every_paper_runs(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    papers.main(papers.__doc__, papers.CASES, ["--quick"])
+    table = capsys.readouterr().out.partition("| case |")[2].splitlines()[2:]
+    assert len(table) == len(papers.CASES)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fusion_nb.errors import OptionError
 from fusion_nb.fusions.base import Around, take_turn
 from fusion_nb.registry import Opt
-from fusion_nb.types import Answer, Fusion, Trained, Turn, Update, Weights
+from fusion_nb.types import Answer, Fusion, Metrics, Trained, Turn, Update, Weights
 
 
 class _Layers(Around):
@@ -42,17 +42,23 @@ class _Layers(Around):
         return {name: array for name, array in weights.items() if name not in self._own}
 
     def train(self, turn: Turn) -> Answer:
-        """Train the fused entries with the party's own, keep these, and send those."""
-        start = turn.weights | turn.state.get("layers", {})
+        """Train the fused entries with the party's own, keep these, and send those: the rule sees no others."""
+        own: Weights = turn.state.get("layers") or {entry: turn.weights[entry] for entry in self._own}
 
-        def keeping(weights: Weights, name: str = "", **options: Any) -> Trained:
-            trained = turn.train(weights, name, **options)
+        def train(weights: Weights, name: str = "", **options: Any) -> Trained:
+            trained = turn.train(weights | own, name, **options)
             if not name:
                 turn.state["layers"] = {entry: trained.weights[entry] for entry in self._own}
-            return trained
+            return replace(trained, weights=self.down(trained.weights))
 
-        reply = take_turn(self.inner, replace(turn, weights=start, train=keeping))
-        return replace(reply, weights=self.down(reply.weights)) if isinstance(reply, Update) else reply
+        def measure(weights: Weights) -> Metrics:
+            return turn.measure(weights | own)
+
+        def score(weights: Weights, rows: slice = slice(None)) -> Metrics:
+            return turn.score(weights | own, rows)
+
+        shared = replace(turn, weights=self.down(turn.weights), train=train, measure=measure, score=score)
+        return take_turn(self.inner, shared)
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
         """Return the shared entries fused by the inner rule; the others stay as they were at first."""

@@ -25,6 +25,7 @@ class LAG(Stepping):
     """
 
     everyone = True
+    may_be_silent = True
 
     def __init__(
         self,
@@ -82,6 +83,8 @@ class CMFL(Averaging):
 
     Source: Wang, Wang, Li, "CMFL: Mitigating Communication Overhead for Federated Learning", ICDCS 2019.
     """
+
+    may_be_silent = True
 
     def __init__(
         self,

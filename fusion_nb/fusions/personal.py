@@ -11,7 +11,7 @@ import numpy as np
 from fusion_nb import seeds
 from fusion_nb.fusions.base import Around, take_turn
 from fusion_nb.registry import Opt
-from fusion_nb.types import Answer, Fusion, Metrics, Trained, Turn, Update, Weights
+from fusion_nb.types import Answer, Fusion, Metrics, Trained, Turn, Unchanged, Update, Weights
 from fusion_nb.weights import RunningMean
 
 #: Values of a fusion's options with which training is plain.
@@ -123,6 +123,8 @@ class IFCA(Around):
     def train(self, turn: Turn) -> Answer:
         """Take the inner rule's turn, then train the model of the cluster that fits."""
         reply = take_turn(self.inner, turn)
+        if isinstance(reply, Unchanged):  # a party that stays silent has no say in its cluster either
+            return reply
         cluster, weights = _nearest(turn)
         trained = turn.train(weights, "personal", **plain(self.local)).weights
         return replace(reply, extras={**reply.extras, "cluster": cluster, "personal": trained})

@@ -49,7 +49,7 @@ class Robust:
         found = sorted(updates, key=lambda update: update.party)
         if len(found) < self.min_updates:
             line = f"{self.name} needs the updates of {self.min_updates} parties in a round, and got {len(found)}"
-            raise PartyError(line, "use more parties, a larger --fraction or --quorum, or a smaller f, m or s")
+            raise PartyError(line, "use more parties, a larger --fraction or --quorum, or other numbers for the rule")
         return self.rule(weights, found, state)
 
     def rule(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:

@@ -48,7 +48,8 @@ class Mixture:
 
     def own(self) -> dict[str, Any]:
         """Return the trained weights of its own, as arrays."""
-        return {name: p.detach().cpu().numpy().copy() for name, p in self._own.items()}
+        found = {name: p.detach().float() if p.dtype == torch.bfloat16 else p.detach() for name, p in self._own.items()}
+        return {name: p.cpu().numpy().copy() for name, p in found.items()}
 
     def _mix(self) -> None:
         first = dict(self._first.named_parameters())
