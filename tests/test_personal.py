@@ -13,7 +13,7 @@ from torch import nn
 from fusion_nb import Run, RunSpec, fusion, sharing
 from fusion_nb.build import build
 from fusion_nb.engines.local import LocalEngine
-from fusion_nb.errors import FusionError, NameNotFoundError, OptionError
+from fusion_nb.errors import FusionError, NameNotFoundError, OptionError, RunError
 from fusion_nb.federation import Federation
 from fusion_nb.fusions.averaging import fedavg
 from fusion_nb.fusions.personal import IFCA

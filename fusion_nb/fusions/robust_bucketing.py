@@ -16,10 +16,10 @@ from fusion_nb.weights import weighted_mean
 class Bucketing(Around):
     """Give the inner rule the means of s parties each, drawn anew in every round, in place of single parties.
 
-    The inner rule comes after a plus, as in `bucketing:s=2+krum:f=1`. For parties whose rows are unlike: means differ less than what they are made of, so that fewer honest ones are
-    taken for hostile. Of n parties ceil(n / s) buckets reach the inner rule, the last of which may be smaller, and f
-    hostile parties spoil up to f of them. In a bucket all parties count the same. With s 1 it is the inner rule on
-    parties in a random order.
+    The inner rule comes after a plus: `bucketing:s=2+krum:f=1`. For parties whose rows are unlike: means differ less
+    than what they are made of, so that fewer honest ones are taken for hostile. Of n parties ceil(n / s) buckets reach
+    the inner rule, the last of which may be smaller, and f hostile parties spoil up to f of them. In a bucket all
+    parties count the same. With s 1 it is the inner rule on parties in a random order.
 
     Source: Karimireddy, He, Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing", ICLR 2022.
     """
