@@ -11,7 +11,7 @@ from fusion_nb import data
 from fusion_nb.errors import DataError, OptionError
 from fusion_nb.fusions.distilled import FedDF
 from fusion_nb.fusions.gathered import Gathered
-from fusion_nb.models.ensemble import EnsembleModel
+from fusion_nb.models.ensemble import EnsembleModel, kept_back
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.party import Party
 from fusion_nb.registry import Opt
@@ -84,6 +84,11 @@ class Stack(Mean):
     def join(self, model: Any, parties: Sequence[Party], rows_of: Callable[[str], np.ndarray]) -> tuple[Any, Fusion]:
         """Return the model of a federation that gathers the parties' models, and its fusion."""
         self.check(model)
+        for party in parties:
+            num_kept = len(kept_back(party.num_examples, self._holdout))
+            if party.num_examples - num_kept < model.min_rows:
+                line = f"--ensemble stack: of the training rows of {party.id}, {num_kept} of {party.num_examples} are"
+                raise DataError(f"{line} kept back, and too few are left", "use fewer parties, or mean")
         names, num_classes = [party.id for party in parties], 0
         if model.task == "classes":
             num_classes = model.predict(data.take(parties[0].train, np.arange(1))).shape[model.class_axis]
@@ -114,7 +119,14 @@ class Distill(Mean):
     def join(self, model: Any, parties: Sequence[Party], rows_of: Callable[[str], np.ndarray]) -> tuple[Any, Fusion]:
         """Return the model as it is, and the fusion that distills. Raises DataError for rows that don't fit."""
         self.check(model)
-        rows = rows_of(self._data)
-        if not len(rows):
-            raise DataError(f"--ensemble distill:data={self._data} holds no row", "give some")
+        rows, first = rows_of(self._data), parties[0].train
+        option = f"--ensemble distill:data={self._data}"
+        if len(rows) < model.min_rows:
+            raise DataError(f"{option} holds {len(rows)} rows", f"give {model.min_rows} at the least")
+        if rows.dtype.kind not in "biuf":
+            raise DataError(f"{option} holds {rows.dtype}, not numbers", "turn them into numbers first")
+        form = np.shape(first[0])[1:] if isinstance(first, tuple) else np.shape(first[0][0])
+        if rows.shape[1:] != form:
+            line = f"rows of {option} have shape {rows.shape[1:]}, training rows {form}"
+            raise DataError(line, "give all the same form")
         return model, FedDF(rows, **self._options)

@@ -10,6 +10,8 @@ import numpy as np
 SHARES = "shares"
 #: The least probability that is told of anything, so that a loss can be told of it.
 TINY = 1e-7
+#: How much of a vote is the member's probability: it decides where as many members vote for one class as for another.
+TIE = 1e-4
 
 
 def prefix(member: int) -> str:
@@ -24,7 +26,7 @@ def combine(predictions: Sequence[np.ndarray], shares: np.ndarray, rule: str, ta
         stacked = votes(stacked, task)
     together = (stacked * shares).sum(-1)
     if task == "binary":
-        return np.clip(together, 0, 1)
+        return np.clip(together, TINY, 1 - TINY)
     if task != "classes":
         return np.asarray(together)
     together = np.maximum(together, TINY)
@@ -32,8 +34,9 @@ def combine(predictions: Sequence[np.ndarray], shares: np.ndarray, rule: str, ta
 
 
 def votes(stacked: np.ndarray, task: str) -> np.ndarray:
-    """Return 1 where a member's probability is its highest, and 0 elsewhere; members are the last axis."""
+    """Return about 1 where a member's probability is its highest, and about 0 elsewhere; members are the last axis."""
     if task == "binary":
-        return (stacked > 0.5).astype(stacked.dtype)
-    highest = stacked.argmax(-2)
-    return (np.arange(stacked.shape[-2])[:, None] == highest[..., None, :]).astype(stacked.dtype)
+        voted = stacked > 0.5
+    else:
+        voted = np.arange(stacked.shape[-2])[:, None] == stacked.argmax(-2)[..., None, :]
+    return np.asarray((voted.astype(stacked.dtype) + TIE * stacked) / (1 + TIE))

@@ -38,7 +38,7 @@ class Stragglers:
             made = cls(float(share), None if epochs == "uniform" else int(epochs))
         except ValueError:
             made = cls(-1)
-        if options or not 0 < made.share <= 1 or (made.epochs or 1) < 1:
+        if options or not 0 < made.share <= 1 or (made.epochs is not None and made.epochs < 1):
             hint = "write share:epochs, such as 0.2:epochs=uniform or 0.2:epochs=1; the share is > 0 and <= 1"
             raise OptionError(f"--straggler {text} is not allowed", hint)
         return made
@@ -53,7 +53,7 @@ class Stragglers:
         """Return the stragglers of a round, and how much each does: a function of seed and round alone."""
         rng = seeds.stream(seed, "straggler", round)
         slow = rng.choice(len(cohort), round_half_up(self.share * len(cohort)), replace=False)
-        return {cohort[i]: self.epochs or int(rng.integers(1, most)) for i in sorted(slow)}
+        return {cohort[i]: self.epochs or int(rng.integers(1, max(2, most))) for i in sorted(slow)}
 
 
 class Faulty:

@@ -41,7 +41,8 @@ class FedAvgM(Stepping):
 class _Adaptive(Stepping):
     """m = beta1 * m + (1 - beta1) * change; v by `second`, from tau squared on; new = old + lr * m / (sqrt(v) + tau).
 
-    As in the paper, and unlike Adam as frameworks have it, no bias is corrected.
+    As in the paper, and unlike Adam as frameworks have it, no bias is corrected. Parties count by their rows, as with
+    fedavg, where Algorithm 2 as printed has the bare mean.
     """
 
     _beta1 = _beta2 = 0.0

@@ -123,7 +123,7 @@ class FDA:
 
     def train(self, turn: Turn) -> Unchanged:
         """Train on from the party's own weights, and report its drift in a few numbers."""
-        self._monitor.renew(turn.state, turn.weights)
+        self._monitor.renew(turn)
         drift = arithmetic.change(go_on(turn), turn.weights)
         report = self._monitor.report(turn.state, drift)
         return turn.unchanged(float(report[0]), drift=report)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fusion_nb import weights as arithmetic
-from fusion_nb.fusions.stepping import Stepping, each
+from fusion_nb.fusions.stepping import Stepping, each, travel
 from fusion_nb.registry import Opt
 from fusion_nb.types import Turn, Update, Weights
 from fusion_nb.weights import RunningMean
@@ -28,7 +28,7 @@ class QFedAvg(Stepping):
         """Train, and report the loss before, and the learning rate."""
         loss = turn.measure(turn.weights)["loss"]
         trained = turn.train(turn.weights)
-        return turn.update(trained.weights, loss=loss, lr=trained.travel / max(1, trained.num_steps))
+        return turn.update(trained.weights, loss=loss, lr=travel(trained) / max(1, trained.num_steps))
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
         """Return the weights moved by the sum of F**q * change / lr over the sum of the curvatures h."""

@@ -29,13 +29,22 @@ class Gathered:
     def __init__(self, parties: Sequence[str], *, stacks: bool = False) -> None:
         self._prefixes = {party: prefix(i) for i, party in enumerate(parties)}
         self._stacks = stacks
+        #: The round that is under way.
+        self._round = 0
 
     def init(self, weights: Weights) -> Any:
-        """Return the parties whose models are there: none yet."""
-        return frozenset()
+        """Return the parties whose models are there, and the rounds so far: none yet."""
+        return frozenset(), 0
+
+    def send(self, state: Any) -> Mapping[str, Any]:
+        """Send nothing along; note which round begins, since what goes down depends on it."""
+        self._round = state[1] + 1
+        return {}
 
     def down(self, weights: Weights) -> Weights:
-        """Return one model: what a party needs to train."""
+        """Return one model: what a party needs to train; or all of them, where it is to tell how they do."""
+        if self._stacks and self._round % 2 == 0:
+            return weights
         first = next(iter(self._prefixes.values()))
         return {name: array for name, array in weights.items() if name.startswith(first)}
 
@@ -49,7 +58,7 @@ class Gathered:
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
         """Return all models, and how much each counts."""
-        there, products, truth = set(state), 0.0, 0.0
+        there, products, truth = set(state[0]), 0.0, 0.0
         for update in updates:
             if update.weights:
                 weights = weights | update.weights
@@ -59,23 +68,46 @@ class Gathered:
         even = np.array([float(party in there) for party in self._prefixes]) / max(1, len(there))
         shares = even if isinstance(products, float) else _least_squares(products, truth, even)
         old = weights[SHARES]
-        return weights | {SHARES: np.broadcast_to(shares, old.shape).astype(old.dtype)}, frozenset(there)
+        shares = np.broadcast_to(shares, old.shape).astype(old.dtype)
+        return weights | {SHARES: shares}, (frozenset(there), state[1] + 1)
 
 
 def _least_squares(products: np.ndarray, truth: np.ndarray, even: np.ndarray) -> np.ndarray:
     """Return, for each class, the shares >= 0 with the least squared error, held a little towards even ones.
 
     products: (classes, members, members);  truth: (classes, members)
+    Members that are not there have no share; where no share helps, all count the same.
     """
-    found = np.tile(even, (len(truth), 1))
+    there = np.flatnonzero(even)
+    products, truth = products[:, there][:, :, there], truth[:, there]
     # A class that few kept-back rows have says little about its shares.
-    hold = 1e-3 * np.trace(products, axis1=1, axis2=2).mean() + 1e-12
+    hold = 1e-3 * np.diagonal(products, axis1=1, axis2=2).mean() + 1e-12
+    found = np.zeros((len(truth), len(even)))
     for shares, gram, goal in zip(found, products, truth, strict=True):
-        for _ in range(500):  # coordinate descent; the problem is convex
-            before = shares.copy()
-            for k in np.flatnonzero(even):
-                slope = gram[k] @ shares - goal[k] + hold * (shares[k] - even[k])
-                shares[k] = max(0.0, shares[k] - slope / (gram[k, k] + hold))
-            if np.abs(shares - before).max() < 1e-9:
-                break
+        shares[there] = _not_negative(gram + hold * np.eye(len(there)), goal + hold * even[there])
+    found = found if found.any() else np.tile(even, (len(truth), 1))
     return found if len(found) > 1 else found[0]
+
+
+def _not_negative(gram: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Return x >= 0 that minimises x @ gram @ x - 2 * goal @ x, for a positive definite `gram`.
+
+    Source: Lawson, Hanson, "Solving Least Squares Problems", 1974, chapter 23; on sums of products as in Bro, de Jong,
+    "A Fast Non-negativity-constrained Least Squares Algorithm", Journal of Chemometrics 1997.
+    """
+    x, free = np.zeros(len(goal)), np.zeros(len(goal), bool)
+    for _ in range(10 * len(goal)):
+        slope = np.where(free, -np.inf, goal - gram @ x)
+        if slope.max() <= 1e-10 * np.abs(goal).max():
+            break
+        free[slope.argmax()] = True
+        while free.any():
+            best = np.zeros(len(goal))
+            best[free] = np.linalg.solve(gram[np.ix_(free, free)], goal[free])
+            if best[free].min() > 0:
+                x = best
+                break
+            low = free & (best <= 0)
+            x = x + (x[low] / (x[low] - best[low])).min() * (best - x)
+            free &= x > 1e-12
+    return x

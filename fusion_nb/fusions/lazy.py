@@ -18,10 +18,11 @@ class LAG(Stepping):
     """Let a party send only a change that differs from the last one that it sent; till then that one counts again.
 
     A party stays silent while the squared distance of its change from the last sent is at most xi times the sum of the
-    squared lengths of the fused model's last `memory` moves.
+    squared lengths of the fused model's last `memory` moves. Statistics, which are averaged anew, have no part in it.
 
     Source: Chen, Giannakis, Sun, Yin, "LAG: Lazily Aggregated Gradient for Communication-Efficient Distributed
-    Learning", NeurIPS 2018 (LAG-WK, condition 15a), with the change of local training for a gradient step.
+    Learning", NeurIPS 2018 (LAG-WK, condition 15a), with the change of local training for a gradient step. The paper
+    sums over parties where here is a mean, so that its division by their squared number is left out.
     """
 
     everyone = True
@@ -43,7 +44,7 @@ class LAG(Stepping):
         """Train, and send the weights if their change is news."""
         moves = self._moves(turn)
         trained = turn.train(turn.weights)
-        change = arithmetic.change(trained.weights, turn.weights)
+        change = self.change(trained.weights, turn.weights)
         last = turn.state.get("sent")
         if last is not None:
             difference = arithmetic.squared_norm(each(np.subtract, change, last))
@@ -57,7 +58,7 @@ class LAG(Stepping):
         seen = turn.state.get("seen")
         moves: list[float] = turn.state.get("moves", [])
         if seen is not None:
-            moves = [*moves, arithmetic.distance(turn.weights, seen) ** 2][-self._memory :]
+            moves = [*moves, arithmetic.squared_norm(self.change(turn.weights, seen))][-self._memory :]
         turn.state["seen"], turn.state["moves"] = turn.weights, moves
         return moves
 
@@ -76,10 +77,11 @@ class LAG(Stepping):
         return fused | arithmetic.moved(weights, step.mean()), changes
 
 
-class CMFL(Averaging):
+class CMFL(Averaging, Stepping):
     """Let a party send only if enough of its change points where the fused model moved last.
 
-    Relevance is the share of weights whose change has the sign of the fused model's last change.
+    Relevance is the share of the trained weights whose change has the sign of the fused model's last change; where both
+    are 0 they agree. Frozen weights and statistics have no part in it.
 
     Source: Wang, Wang, Li, "CMFL: Mitigating Communication Overhead for Federated Learning", ICDCS 2019.
     """
@@ -101,13 +103,13 @@ class CMFL(Averaging):
         """Train, and send the weights if their change is relevant."""
         seen, way = turn.state.get("seen"), turn.state.get("way")
         if seen is not None and not arithmetic.equal(seen, turn.weights):
-            way = each(np.sign, arithmetic.change(turn.weights, seen))
+            way = each(np.sign, self.change(turn.weights, seen))
             turn.state["way"] = each(lambda sign: sign.astype(np.int8), way)
         turn.state["seen"] = turn.weights
         trained = turn.train(turn.weights)
         if way is None:
             return turn.update(trained.weights)
-        signs = each(np.sign, arithmetic.change(trained.weights, turn.weights))
+        signs = each(np.sign, self.change(trained.weights, turn.weights))
         agreeing = sum(int((signs[name] == way[name]).sum()) for name in way)
         relevance = agreeing / max(1, sum(array.size for array in way.values()))
         threshold = self._threshold / (np.sqrt(turn.round) if self._decay else 1.0)

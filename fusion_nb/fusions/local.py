@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from fusion_nb import weights as arithmetic
-from fusion_nb.fusions.stepping import Averaging, Stepping, each
+from fusion_nb.fusions.stepping import Averaging, Stepping, each, travel
 from fusion_nb.registry import Opt
 from fusion_nb.types import Turn, Update, Weights
 from fusion_nb.weights import RunningMean
@@ -58,9 +58,9 @@ class Scaffold(Stepping):
         everybody: Weights = turn.received["control"]
         own: Weights = turn.state.get("control") or arithmetic.zeros_like(everybody)
         trained = turn.train(turn.weights, shift=each(np.subtract, everybody, own))
-        change = self.change(trained.weights, turn.weights)
+        change, way = self.change(trained.weights, turn.weights), travel(trained)
         # c_i - c + (x - y_i) / (steps * lr), less c_i
-        difference = _like(each(lambda c, d: -c - d / trained.travel, everybody, change), turn.weights)
+        difference = _like(each(lambda c, d: -c - d / way, everybody, change), turn.weights)
         turn.state["control"] = each(np.add, own, difference)
         return turn.update(trained.weights, control=difference)
 
@@ -132,19 +132,19 @@ class FedNova(Stepping):
     def train(self, turn: Turn) -> Update:
         """Train, and report how far the steps travel."""
         trained = turn.train(turn.weights)
-        return turn.update(trained.weights, travel=trained.travel)
+        return turn.update(trained.weights, travel=travel(trained))
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
         """Return the weights moved by the mean travel times the mean change per travel."""
-        mean, per_travel, travel = RunningMean(), RunningMean(), 0.0
+        mean, per_travel, total = RunningMean(), RunningMean(), 0.0
         for update in updates:
             mean.add(update.weights, update.num_examples)
             change = self.change(update.weights, weights)
             per_travel.add(each(lambda d, t=update.extras["travel"]: d / t, change), update.num_examples)
-            travel += update.num_examples * update.extras["travel"]
+            total += update.num_examples * update.extras["travel"]
         if not mean.total:
             return weights, state
-        step = each(lambda d: d * travel / mean.total, per_travel.mean())
+        step = each(lambda d: d * total / mean.total, per_travel.mean())
         return mean.mean() | arithmetic.moved(weights, step), state
 
 

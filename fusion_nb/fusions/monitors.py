@@ -2,6 +2,7 @@
 
 With the drift u_i of each party since the last synchronisation, the variance is mean |u_i|^2 - |mean u_i|^2. Each party
 reports |u_i|^2 and a linear picture of u_i; the picture of the mean is the mean of the pictures, and bounds its length.
+This holds only where all make their pictures in the same way.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import numpy as np
 from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.types import Weights
+from fusion_nb.types import Turn, Weights
 
 
 class Monitor(Protocol):
     """A way to report a drift in a few numbers, the first of which is its squared length, and to read their mean."""
 
-    def renew(self, state: dict[str, Any], weights: Weights) -> None:
+    def renew(self, turn: Turn) -> None:
         """Take note, in a party's state, of the weights that it had last in common with the others."""
 
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:
@@ -32,7 +33,7 @@ class Monitor(Protocol):
 class Naive:
     """The mean squared length of the drifts: the variance, if they all had different directions."""
 
-    def renew(self, state: dict[str, Any], weights: Weights) -> None:
+    def renew(self, turn: Turn) -> None:
         """Take note of nothing."""
 
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:
@@ -47,24 +48,28 @@ class Naive:
 class Linear:
     """The naive estimate less the squared length of the mean drift along the way of the last synchronisation."""
 
-    def renew(self, state: dict[str, Any], weights: Weights) -> None:
-        """Keep the direction from the last common weights but one to the last, from the second on."""
-        last = state.get("common")
-        if last is not None and not arithmetic.equal(last, weights):
-            way = arithmetic.change(weights, last)
+    def renew(self, turn: Turn) -> None:
+        """Keep the direction from the last common weights but one to the last, from the second on.
+
+        A party that was away meanwhile might have missed some between those it knows, and has none until the next ones.
+        """
+        state, last = turn.state, turn.state.get("common")
+        if last is not None and not arithmetic.equal(last, turn.weights):
+            way = arithmetic.change(turn.weights, last)
             length = arithmetic.norm(way)
-            state["direction"] = {name: array / length for name, array in way.items()}
-        state["common"] = weights
+            was_there = state["round"] == turn.round - 1
+            state["direction"] = {name: array / length for name, array in way.items()} if was_there else None
+        state["common"], state["round"] = turn.weights, turn.round
 
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:
-        """Return the squared length, and the length along the direction (0 while there is none)."""
+        """Return the squared length, and the length along the direction (NaN while there is none)."""
         direction = state.get("direction")
-        along = 0.0 if direction is None else sum(float(np.vdot(direction[n], a)) for n, a in drift.items())
+        along = np.nan if direction is None else sum(float(np.vdot(direction[n], a)) for n, a in drift.items())
         return np.array([arithmetic.squared_norm(drift), along])
 
     def estimate(self, mean: np.ndarray) -> float:
-        """Return the mean squared length less the squared mean length along the direction."""
-        return float(mean[0] - mean[1] ** 2)
+        """Return the mean squared length less the squared mean length along the direction, where all have that."""
+        return float(mean[0] if np.isnan(mean[1]) else mean[0] - mean[1] ** 2)
 
 
 class Sketch:
@@ -79,7 +84,7 @@ class Sketch:
     def __init__(self) -> None:
         self._hashes: tuple[np.ndarray, np.ndarray] = np.zeros((0, 0), np.intp), np.zeros((0, 0))
 
-    def renew(self, state: dict[str, Any], weights: Weights) -> None:
+    def renew(self, turn: Turn) -> None:
         """Take note of nothing."""
 
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fusion_nb import weights as arithmetic
-from fusion_nb.types import Update, Weights
+from fusion_nb.errors import OptionError
+from fusion_nb.types import Trained, Update, Weights
 from fusion_nb.weights import RunningMean
 
 
@@ -80,3 +82,13 @@ class Stepping:
 def each(function: Callable[..., Any], *weights: Weights) -> Weights:
     """Return a function of the entries of several weights, name by name."""
     return arithmetic.tree_map(function, *weights)
+
+
+def travel(trained: Trained) -> float:
+    """Return how far the steps of a training travel. Raises OptionError for a kind of model that does not tell."""
+    if not math.isfinite(trained.travel):
+        raise OptionError(
+            "the fusion needs to know the steps of local training, which this model does not tell",
+            "use another fusion, such as fedavg",
+        )
+    return trained.travel

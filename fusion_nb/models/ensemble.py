@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb import data as rows_of
+from fusion_nb import seeds
 from fusion_nb.joint import SHARES, combine, prefix
 from fusion_nb.models.base import Model
 from fusion_nb.types import Metrics, Weights
@@ -30,7 +31,7 @@ class EnsembleModel(Model):
             setattr(self, name, getattr(inner, name))
         self.rule = rule
         self._positions = {party: i for i, party in enumerate(parties)}
-        self._every = round(1 / holdout) if holdout else 0
+        self._holdout = holdout
         first = inner.get_weights()
         self._members: list[Weights] = [first for _ in parties]
         shape = (per_class, len(parties)) if per_class else (len(parties),)
@@ -89,10 +90,12 @@ class EnsembleModel(Model):
 
     def fit(self, data: Any, *, member: str = "", stacks: bool = False, **options: Any) -> Mapping[str, Any]:
         """Train a party's member on its rows; or, with `stacks`, sum up what all members predict on rows kept back."""
-        kept_back = np.arange(rows_of.size(data)) % self._every == 0 if self._every else np.zeros(0, bool)
         if stacks:
-            return self._sums(rows_of.take(data, np.flatnonzero(kept_back)))
-        seen = rows_of.take(data, np.flatnonzero(~kept_back)) if self._every else data
+            return self._sums(rows_of.take(data, kept_back(rows_of.size(data), self._holdout)))
+        seen = data
+        if self._holdout:
+            every = np.arange(rows_of.size(data))
+            seen = rows_of.take(data, np.setdiff1d(every, kept_back(len(every), self._holdout)))
         self._trained = self._positions[member]
         self.inner.set_weights(self._members[self._trained])
         fitted: Mapping[str, Any] = self.inner.fit(seen, **options)
@@ -133,20 +136,35 @@ class EnsembleModel(Model):
 
     def _sums(self, data: Any) -> dict[str, Any]:
         """Return sums over the rows: of products of two members' predictions, and of products with the truth."""
-        members = self._predictions(data)
-        truth = np.asarray(rows_of.stored_labels(data))
+        members, axis = self._predictions(data), self.inner.class_axis
+        stored = np.asarray(rows_of.stored_labels(data))
         if self.inner.task == "classes":
-            rows = [np.moveaxis(p, self.inner.class_axis, -1) for p in members]
+            rows = [np.moveaxis(p, axis, -1) for p in members]
             num_classes = rows[0].shape[-1]
-            one_hot = np.eye(num_classes)[truth.astype(int).reshape(-1)]
             stacked = np.stack([p.reshape(-1, num_classes) for p in rows], -1)  # places, classes, members
+            if stored.shape == members[0].shape:  # labels are shares of classes, or rows of 0 and 1
+                truth = np.moveaxis(stored, axis, -1).reshape(-1, num_classes)
+            else:
+                # A label that a loss ignores, such as -100, is no class, and its place does not count.
+                labels = stored.astype(int).reshape(-1)
+                counted = (labels >= 0) & (labels < num_classes)
+                stacked, truth = stacked[counted], np.eye(num_classes)[labels[counted]]
         else:
             stacked = np.stack([p.reshape(-1, 1) for p in members], -1)
-            one_hot = truth.reshape(-1, 1).astype(np.float64)
+            truth = stored.reshape(-1, 1)
         stacked = stacked.astype(np.float64)
-        products = np.einsum("pcm,pcn->cmn", stacked, stacked)
-        loss = self.inner.judge(combine(members, self._shares, self.rule, self.inner.task, self.inner.class_axis), data)
-        return {
-            "loss": loss["loss"],
-            "extras": {"products": products, "truth": np.einsum("pcm,pc->cm", stacked, one_hot)},
+        joint = combine(members, self._shares, self.rule, self.inner.task, axis)
+        sums = {
+            "products": np.einsum("pcm,pcn->cmn", stacked, stacked),
+            "truth": np.einsum("pcm,pc->cm", stacked, truth.astype(np.float64)),
         }
+        return {"loss": self.inner.judge(joint, data)["loss"], "extras": sums}
+
+
+def kept_back(num_rows: int, share: float) -> np.ndarray:
+    """Return the positions of that share of a party's rows, in order: the same whenever it is asked.
+
+    Drawn, since labels may come in a pattern.
+    """
+    count = max(1, int(share * num_rows + 0.5))
+    return np.sort(seeds.stream(0, "kept back", num_rows).choice(num_rows, count, replace=False))

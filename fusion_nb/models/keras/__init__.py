@@ -25,6 +25,7 @@ with quiet():
 
     from fusion_nb.models.keras import copies, files, gradients, losses, optimizers, probe, randomness
     from fusion_nb.models.keras.inputs import Inputs
+    from fusion_nb.models.keras.predicting import KerasPredicting
 
 #: Rows that are tried before training.
 _PROBE = 32
@@ -32,7 +33,7 @@ _PROBE = 32
 _EVALUATION_BATCH = 128
 
 
-class KerasModel(Model):
+class KerasModel(KerasPredicting, Model):
     """Any `keras.Model` with one input and one output, compiled or not; subclasses must be built and copyable.
 
     loss: "" to take what the model was compiled with, or else to infer it from the model's output and the labels;
@@ -66,6 +67,7 @@ class KerasModel(Model):
         self._objective: losses.Objective | None = None
         self._optimizer: Any = ("sgd", None)
         self._inputs = Inputs.of(self.model)
+        self._pupil = None
 
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate that the optimizer brings."""
@@ -75,7 +77,7 @@ class KerasModel(Model):
         """Return an independent copy, compiled like this one."""
         other: KerasModel = object.__new__(KerasModel)
         other.__dict__.update(self.__dict__)
-        other.model = copies.copy_of(self.model)
+        other.model, other._pupil = copies.copy_of(self.model), None
         if self._objective is not None:
             other._compile()
         return other
@@ -114,7 +116,7 @@ class KerasModel(Model):
             self._objective = losses.named(self._loss, output, labels, last)
         else:
             self._objective = losses.infer(output, labels, last)
-        self._row = output.shape
+        self._row, self._taken = output.shape, x.shape[1:]
         self.metrics = self._objective.metrics
         self._compile()
         probe.try_training(self.model, self._objective.name, x, self._objective.target(y, output.shape))
@@ -214,19 +216,6 @@ class KerasModel(Model):
             for name in totals:
                 totals[name] += float(measured[name]) * len(x)
         return {name: total / count for name, total in totals.items()}
-
-    def predict(self, rows: Any) -> np.ndarray:
-        """Return the model's outputs for all rows, in order, as it ends: logits, probabilities or numbers.
-
-        rows: inputs alone, as an array, or a data set, whose labels don't matter
-        """
-        data = (rows, np.zeros(len(rows))) if isinstance(rows, np.ndarray) else rows
-        found = []
-        for x, _ in self._inputs.batches(data, rows_of.chunks(np.arange(rows_of.size(data)), _EVALUATION_BATCH)):
-            self.gate()
-            found.append(np.asarray(self.model.predict_on_batch(x)))
-        outputs = np.concatenate(found)
-        return outputs if outputs.dtype == np.float64 else outputs.astype(np.float32)
 
     def native(self, weights: Weights) -> keras.Model:
         """Return a `keras.Model` with these weights, compiled as the user's was, or else with the inferred loss."""

@@ -171,7 +171,7 @@ def _given(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: st
         task: Task = tasks.decide(output.shape, labels, class_axis=-1).task
     except ModelError:
         task = "own"
-    logits = task == "binary" and _binary_logits(output, last)[0]
+    logits = _binary_logits(output, last)[0] if task == "binary" else task == "classes" and not _sums_to_one(output)
     is_sum = getattr(loss, "reduction", "") == "sum"
     return Objective(name, loss, task, logits, why, is_keras=is_keras, is_sum=is_sum)
 

@@ -49,10 +49,14 @@ def make(choice: Any, lr: float | None) -> keras.optimizers.Optimizer:
 
 def _config(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     try:
-        return dict(optimizer.get_config())
+        config = dict(optimizer.get_config())
     except NotImplementedError as error:
         line = f"Keras can't make another {type(optimizer).__name__} like the one given: {first_line(error)}"
         raise OptionError(line, "give its learning rate's class a get_config(), or name the optimizer") from error
+    if "learning_rate" not in config:  # a MultiOptimizer has several optimizers inside
+        line = f"the {type(optimizer).__name__} given has no learning_rate in its get_config()"
+        raise OptionError(line, "give one optimizer that trains all weights, or name one with --optimizer")
+    return config
 
 
 def own_lr(optimizer: Any) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_nb import data as rows_of
-from fusion_nb.joint import TINY
+from fusion_nb.joint import TIE, TINY
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.torch import files
 from fusion_nb.models.torch.batches import Batches
@@ -45,8 +46,13 @@ class TorchPredicting(Predicting):
     _rows: Batches
     _example: Tensor
     gate: Callable[[], None]
+    #: An objective whose loss is the user's own, and what outputs were found to be with it.
+    _found: tuple[Objective, str] | None = None
 
     def _ready(self) -> Objective:
+        raise NotImplementedError
+
+    def _own_randomness(self, data: Any, seed: int) -> AbstractContextManager[None]:
         raise NotImplementedError
 
     @property
@@ -63,16 +69,24 @@ class TorchPredicting(Predicting):
             return objective.name
         if objective.task == "binary":
             return "bce" if objective.zero_one else "bce_logits"
-        return "cross_entropy" if objective.task == "classes" else "numbers"
+        if objective.task != "classes":
+            return "numbers"
+        if self._found is None or self._found[0] is not objective:
+            with torch.no_grad():
+                output = self.module.eval()(self._example.to(self._rows.device))
+            total = output.sum(1)
+            are_probabilities = bool((output >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-3)
+            self._found = objective, "nll_of_probabilities" if are_probabilities else "cross_entropy"
+        return self._found[1]
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""
+        form, found = self._form, []
         self.module.eval()
-        found = []
-        with torch.no_grad():
+        with torch.no_grad(), self._own_randomness(data, seed=0):
             for x, _ in self._rows.of(data, rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)):
                 self.gate()
-                found.append(predictions(self.module(x), self._form).cpu().numpy())
+                found.append(predictions(_wide(self.module(x)), form).cpu().numpy())
         return np.concatenate(found)
 
     def judge(self, predictions: np.ndarray, data: Any) -> Metrics:
@@ -80,8 +94,9 @@ class TorchPredicting(Predicting):
         objective, count = self._ready(), rows_of.size(data)
         chunks = rows_of.chunks(np.arange(count), _BATCH)
         totals: Metrics = {}
+        dtype, form = torch.promote_types(self._rows.dtype, torch.float32), self._form
         for (x, y), chunk in zip(self._rows.of(data, chunks), chunks, strict=True):
-            output = outputs(torch.as_tensor(predictions[chunk], dtype=self._rows.dtype, device=x.device), self._form)
+            output = outputs(torch.as_tensor(predictions[chunk], dtype=dtype, device=x.device), form)
             for name, value in objective.measure(output, objective.target(y, output)).items():
                 totals[name] = totals.get(name, 0.0) + value * len(x)
         return {name: total / count for name, total in totals.items()}
@@ -90,18 +105,20 @@ class TorchPredicting(Predicting):
         self, rows: np.ndarray, predictions: np.ndarray, *, epochs: int, batch_size: int, lr: float, seed: int
     ) -> None:
         """Train, with Adam, on rows without labels until it predicts what it is shown."""
-        shuffler = torch.Generator().manual_seed(seed)
+        shuffler, form = torch.Generator().manual_seed(seed), self._form
         stepper = torch.optim.Adam((p for p in self.module.parameters() if p.requires_grad), lr)
-        shown = torch.as_tensor(predictions, dtype=self._rows.dtype, device=self._rows.device)
+        dtype = torch.promote_types(self._rows.dtype, torch.float32)
+        shown = torch.as_tensor(predictions, dtype=dtype, device=self._rows.device)
         unlabelled = (rows, np.zeros(len(rows), np.int64))
         self.module.train()
-        for _ in range(epochs):
-            batches = self._rows.shuffled(len(rows), batch_size, shuffler)
-            for (x, _), batch in zip(self._rows.of(unlabelled, batches), batches, strict=True):
-                self.gate()
-                stepper.zero_grad(set_to_none=True)
-                _distance(self.module(x), shown[batch], self._form).backward()
-                stepper.step()
+        with self._own_randomness(unlabelled, seed):
+            for _ in range(epochs):
+                batches = self._rows.shuffled(len(rows), batch_size, shuffler)
+                for (x, _), batch in zip(self._rows.of(unlabelled, batches), batches, strict=True):
+                    self.gate()
+                    stepper.zero_grad(set_to_none=True)
+                    _distance(_wide(self.module(x)), shown[batch], form).backward()
+                    stepper.step()
 
     def together(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
         """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
@@ -118,9 +135,15 @@ def _distance(output: Tensor, shown: Tensor, form: str) -> Tensor:
     if form == "numbers":
         return F.mse_loss(output, shown.reshape(output.shape))
     if form in ("bce", "bce_logits"):
-        return F.binary_cross_entropy(predictions(output, form), shown.reshape(output.shape))
+        loss = F.binary_cross_entropy if form == "bce" else F.binary_cross_entropy_with_logits
+        return loss(output, shown.reshape(output.shape))
     logs = F.log_softmax(output, 1) if form == "cross_entropy" else outputs(predictions(output, form), "nll")
     return -(shown * logs).sum(1).mean()
+
+
+def _wide(output: Tensor) -> Tensor:
+    """Return outputs in single precision at the least: in half, a probability may well be rounded to 1."""
+    return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
 class TorchEnsemble(nn.Module):
@@ -140,12 +163,13 @@ class TorchEnsemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the joint outputs."""
-        stacked = torch.stack([predictions(member(x), self.form) for member in self.members], -1)
+        stacked = torch.stack([predictions(_wide(member(x)), self.form) for member in self.members], -1)
         classes = self.form in ("nll", "cross_entropy", "nll_of_probabilities")
         if self.rule == "vote" and classes:
-            stacked = F.one_hot(stacked.argmax(1), stacked.shape[1]).to(stacked.dtype).movedim(-1, 1)
+            voted = F.one_hot(stacked.argmax(1), stacked.shape[1]).to(stacked.dtype).movedim(-1, 1)
+            stacked = (voted + TIE * stacked) / (1 + TIE)
         elif self.rule == "vote":
-            stacked = (stacked > 0.5).to(stacked.dtype)
+            stacked = ((stacked > 0.5).to(stacked.dtype) + TIE * stacked) / (1 + TIE)
         shares = self.shares
         if shares.ndim == 2:  # (classes, members), between the rows and the places of a row
             shares = shares.reshape(1, shares.shape[0], *[1] * (stacked.ndim - 3), shares.shape[1])
@@ -154,5 +178,9 @@ class TorchEnsemble(nn.Module):
             together = together.clamp_min(TINY)
             together = together / together.sum(1, keepdim=True)
         elif self.form in ("bce", "bce_logits"):
-            together = together.clamp(0, 1)
+            together = together.clamp(TINY, 1 - TINY)
         return outputs(together, self.form)
+
+
+# So that a file of a whole ensemble is read as one of torch.nn's own layers is.
+torch.serialization.add_safe_globals([TorchEnsemble])

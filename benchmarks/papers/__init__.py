@@ -1,0 +1,1 @@
+"""Published results on MNIST, repeated with the package's own algorithms: `python -m benchmarks.papers`."""

@@ -1,0 +1,103 @@
+"""What the papers' scripts share: the data, a row of the table, the command line."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from fusion_nb.datasets import Mnist
+from fusion_nb.run import Run
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+#: What `--quick` leaves of MNIST.
+_QUICK_TRAIN, _QUICK_TEST = 1000, 500
+
+
+@dataclass(frozen=True)
+class Setup:
+    """MNIST, whether a small version is wanted, and the seed of everything random."""
+
+    train: Arrays
+    test: Arrays
+    quick: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table. ok: whether the figure is accepted; None for one that is only shown."""
+
+    case: str
+    published: str
+    here: str
+    accepted: str
+    ok: bool | None
+    seconds: float = 0.0
+
+
+Case = Callable[[Setup], Row]
+
+
+def mnist(quick: bool = False, seed: int = 0) -> Setup:
+    """Return MNIST as (N, 1, 28, 28) in [0, 1]; its first rows alone if quick."""
+    train, test = Mnist().get_data()
+    assert test is not None
+    if quick:
+        train, test = (train[0][:_QUICK_TRAIN], train[1][:_QUICK_TRAIN]), (test[0][:_QUICK_TEST], test[1][:_QUICK_TEST])
+    return Setup(train, test, quick, seed)
+
+
+def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Return a module whose first weights depend on the seed alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()
+
+
+def reached(run: Run, goal: float) -> int | None:
+    """Return the first round after which the test accuracy was the goal or more, or None."""
+    return next((record.round for record in run.history if record.metrics.get("accuracy", 0.0) >= goal), None)
+
+
+def rows(setup: Setup, cases: Mapping[str, Case], names: list[str] | None = None) -> list[Row]:
+    """Run the cases of these names, or all; print each row when it is there, and return them."""
+    found = []
+    for name in names or cases:
+        started = time.perf_counter()
+        row = replace(cases[name](setup), seconds=time.perf_counter() - started)
+        found.append(replace(row, ok=None) if setup.quick else row)
+        print(f"{row.case}: {row.here} (published {row.published}; accepted {row.accepted}), {row.seconds:.0f} s",
+              flush=True)  # fmt: skip
+    return found
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    words = {True: "yes", False: "**no**", None: ""}
+    lines = ["| case | published | here | accepted | ok? | seconds |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = (row.case, row.published, row.here, row.accepted, words[row.ok], f"{row.seconds:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(doc: str | None, cases: Mapping[str, Case], arguments: list[str] | None = None) -> list[Row]:
+    """Run the cases that were named on the command line, or all; print the table and return its rows."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", choices=[*cases, []], metavar="ALGORITHM", help=", ".join(cases))
+    parser.add_argument("--quick", action="store_true", help="a small version in seconds; its figures say nothing")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch (default: its own choice)")
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    found = rows(mnist(given.quick, given.seed), cases, given.cases)
+    print(f"\n{table(found)}")
+    return found
