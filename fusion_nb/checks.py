@@ -12,7 +12,7 @@ from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.federation import Federation
 from fusion_nb.fusions.base import Around
 from fusion_nb.models import base as models
-from fusion_nb.models.optimizers import is_sgd
+from fusion_nb.models.optimizers import has_momentum, is_sgd
 from fusion_nb.spec import OF_MODEL, RunSpec
 from fusion_nb.stopping import Until
 from fusion_nb.types import Fusion
@@ -46,6 +46,9 @@ def check_fusion(spec: RunSpec, federation: Federation) -> None:
     if getattr(fusion, "needs_sgd", False) and not is_sgd(orders["optimizer"]):
         line = f"--optimizer {spec.optimizer or orders['optimizer']}, but {name} needs plain SGD at the parties"
         raise OptionError(line, "use --optimizer sgd, or sgd:momentum=0.9")
+    if getattr(fusion, "needs_travel", False) and spec.keep_optimizer and has_momentum(orders["optimizer"]):
+        line = f"--keep-optimizer with {spec.optimizer}, but {name} has to know how far a round's steps travel"
+        raise OptionError(line, "leave --keep-optimizer or the momentum out")
     if hasattr(fusion, "asks") and spec.personal and not spec.personal.startswith(_WITH_ANY_FUSION):
         line = f"--personal {spec.personal} with --fusion {name}, whose parties keep weights of their own already"
         raise OptionError(line, "use finetune or ditto, or another fusion")

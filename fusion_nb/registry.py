@@ -189,7 +189,7 @@ def create(kind: str, text: str) -> Any:
     """
     *outer, last = _LINK.split(text)
     implementation, chosen = bind(kind, last)
-    if _takes_another(implementation):
+    if takes_another(implementation):
         name = parse(last)[0]
         raise OptionError(
             f"{kind_word(kind)} {name!r} needs another one after it", f"write it after a +, as {last}+name"
@@ -197,7 +197,7 @@ def create(kind: str, text: str) -> Any:
     made = implementation(**chosen)
     for part in reversed(outer):
         implementation, chosen = bind(kind, part)
-        if not _takes_another(implementation):
+        if not takes_another(implementation):
             name = parse(part)[0]
             raise OptionError(f"{kind_word(kind)} {name!r} takes no other one after it", f"use {name} alone")
         made = implementation(made, **chosen)
@@ -222,7 +222,8 @@ def kind_word(kind: str) -> str:
     return _SINGULAR.get(kind, kind[:-1])
 
 
-def _takes_another(implementation: Any) -> bool:
+def takes_another(implementation: Any) -> bool:
+    """Return whether a component is made around another one, as `bucketing` is."""
     parameters = inspect.signature(implementation).parameters.values()
     return any(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty for p in parameters)
 

@@ -174,6 +174,7 @@ class Fusion(Protocol):
     may_be_silent = True     a party may train and send nothing
     keeps_partial = True     a straggler's partial work is of use
     needs_sgd = True         it makes sense with plain SGD alone (with momentum or without)
+    needs_travel = True      it divides by how far steps travel, which a kept momentum would change
     min_updates              answers that a round needs at the least
     """
 

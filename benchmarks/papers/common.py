@@ -22,12 +22,16 @@ _QUICK_TRAIN, _QUICK_TEST = 1000, 500
 
 @dataclass(frozen=True)
 class Setup:
-    """MNIST, whether a small version is wanted, and the seed of everything random."""
+    """MNIST, whether a small version is wanted, the seed of everything random, and rounds (0: as published).
+
+    Only cases that end after a fixed number of rounds, and take long, look at `rounds`.
+    """
 
     train: Arrays
     test: Arrays
     quick: bool = False
     seed: int = 0
+    rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,11 @@ def main(doc: str | None, cases: Mapping[str, Case], arguments: list[str] | None
     parser.add_argument("cases", nargs="*", choices=[*cases, []], metavar="ALGORITHM", help=", ".join(cases))
     parser.add_argument("--quick", action="store_true", help="a small version in seconds; its figures say nothing")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=0, help="fewer than published, for niid_bench")
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch (default: its own choice)")
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)
-    found = rows(mnist(given.quick, given.seed), cases, given.cases)
+    found = rows(replace(mnist(given.quick, given.seed), rounds=given.rounds), cases, given.cases)
     print(f"\n{table(found)}")
     return found

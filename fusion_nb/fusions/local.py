@@ -41,6 +41,7 @@ class Scaffold(Stepping):
 
     local: Mapping[str, Any] = {"shift": None}
     needs_sgd = True
+    needs_travel = True
 
     def __init__(self, *, lr: Annotated[float, Opt("learning rate of the aggregator", gt=0)] = 1.0) -> None:
         self._lr = lr
@@ -128,6 +129,7 @@ class FedNova(Stepping):
     """
 
     keeps_partial = True
+    needs_travel = True
 
     def train(self, turn: Turn) -> Update:
         """Train, and report how far the steps travel."""

@@ -86,6 +86,12 @@ def is_sgd(choice: Any) -> bool:
     return (choice if isinstance(choice, type) else type(choice)).__name__ == "SGD"
 
 
+def has_momentum(choice: Any) -> bool:
+    """Return whether a run's optimizer, as text or object, is SGD with momentum."""
+    given = parse(choice)[1].get("momentum", "0") if isinstance(choice, str) else getattr(choice, "momentum", 0)
+    return is_sgd(choice) and str(given) not in ("0", "0.0")
+
+
 def travel(num_steps: int, lr: float, momentum: float = 0.0, dampening: float = 0.0, nesterov: bool = False) -> float:
     """Return how far so many steps of SGD from a fresh start carry a weight whose gradient is always 1.
 

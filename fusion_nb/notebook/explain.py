@@ -32,7 +32,7 @@ def listing(kinds: list[str]) -> str:
         lines.append(f"{kind}:")
         for name in registry.names(kind):
             promise = "" if kind in _HEAVY else _promise(registry.get(kind, name))
-            lines.append(f"  {name:<14} {promise}".rstrip())
+            lines.append(f"  {name:<17} {promise}".rstrip())
     return "\n".join(lines)
 
 
@@ -61,8 +61,10 @@ def _describe(kind: str, name: str, implementation: Any) -> str:
         allowed = f", {option.opt.allowed()}" if option.opt.allowed() else ""
         lines.append(f"  {option.name}: {option.type.__name__}{allowed}, {default}  {option.opt.doc}")
     first = next((option.name for option in registry.signature_options(implementation)), "")
-    use = _OPTIONS.get(kind)
-    return "\n".join([*lines, f"use: {use} {name}{f':{first}=...' if first else ''}"] if use else lines)
+    if use := _OPTIONS.get(kind):
+        another = "+name" if kind == "fusions" and registry.takes_another(implementation) else ""
+        lines.append(f"use: {use} {name}{f':{first}=...' if first else ''}{another}")
+    return "\n".join(lines)
 
 
 def _promise(implementation: Any) -> str:
