@@ -86,6 +86,9 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         schedule=Schedule.parse(spec.schedule),
     )
     checks.check_fusion(spec, federation)
+    if spec.personal and not any(party.num_test for party in division.parties):
+        line = "warning: no party has test rows of its own, so nobody's own model is measured; see --holdout"
+        division.notes.append(line)
     _stand_beside(spec, federation, closing, namespace)
     checks.check_metrics(spec, federation)
     if adversary:

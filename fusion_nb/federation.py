@@ -209,7 +209,7 @@ class Federation:
             bytes_down=bytes_down,
             failures=tuple(failed.values()),
             silent=tuple(answers.silent),
-            bytes_fedavg=2 * arithmetic.num_bytes(self.weights) * len(cohort),
+            bytes_fedavg=2 * arithmetic.num_bytes(self.model.single.get_weights()) * len(cohort),
         )
         self.gate()  # a stop asked for during evaluation still finds the previous round
         self.weights, self.state = weights, state

@@ -1,4 +1,7 @@
-"""What outputs of Keras models predict, and the layer that joins those of several models."""
+"""What outputs of Keras models predict, and how those of several models become one.
+
+Keras's own operations and layers alone are used, so that a joint model's file is read where fusion_nb is not.
+"""
 
 from __future__ import annotations
 
@@ -26,48 +29,37 @@ def outputs(predicted: Any, task: str, logits: bool) -> Any:
     return keras.ops.log(likely) - (keras.ops.log(1 - likely) if task == "binary" else 0.0)
 
 
-@keras.saving.register_keras_serializable(package="fusion_nb")
-class Joined(keras.layers.Layer):
-    """Turns the outputs of several models into joint ones of the same meaning; what it does is in its configuration.
+def joined(found: Sequence[Any], shares: np.ndarray, rule: str, task: str, logits: bool) -> Any:
+    """Return the joint outputs of several models' symbolic ones, of the same meaning.
 
     shares: how much each model counts (models,), or counts for each class (classes, models); a weight, never trained
     rule:   "mean" of the predictions, or "vote" for the most probable class
     task:   classes, binary or numbers;  logits: outputs are logits, not probabilities
     """
-
-    def __init__(self, shares: Any, rule: str, task: str, logits: bool, **options: Any) -> None:
-        # Of half precision, 1 - TINY would be 1.
-        super().__init__(**{"dtype": "float32"} | options)
-        self._given = np.asarray(shares, dtype=np.float32)
-        self._rule, self._task, self._logits = rule, task, logits
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what the layer is made again from."""
-        own = {"shares": self._given.tolist(), "rule": self._rule, "task": self._task, "logits": self._logits}
-        return {**super().get_config(), **own}
-
-    def build(self, input_shape: Any) -> None:
-        """Make the shares a weight, so that files of weights alone hold them."""
-
-        def given(shape: Any, dtype: Any = None) -> Any:
-            return keras.ops.convert_to_tensor(self._given, dtype=dtype)
-
-        self.shares = self.add_weight(shape=self._given.shape, initializer=given, trainable=False, name="shares")
-        self.built = True
-
-    def call(self, found: Sequence[Any]) -> Any:
-        """Return the joint outputs."""
-        ops, task = keras.ops, self._task
-        stacked = ops.stack([predictions(output, task, self._logits) for output in found], axis=-1)
-        if self._rule == "vote" and task == "classes":
-            voted = ops.one_hot(ops.argmax(stacked, axis=-2), stacked.shape[-2], dtype=stacked.dtype)
-            stacked = (ops.swapaxes(voted, -1, -2) + TIE * stacked) / (1 + TIE)
-        elif self._rule == "vote":
-            stacked = (ops.cast(stacked > 0.5, stacked.dtype) + TIE * stacked) / (1 + TIE)
-        together = ops.sum(stacked * ops.cast(self.shares, stacked.dtype), axis=-1)
+    ops = keras.ops
+    # In half precision, 1 - TINY would be 1.
+    dtype = "float64" if found[0].dtype == "float64" else "float32"
+    is_flat = len(found[0].shape) == 1
+    wide = [ops.cast(ops.expand_dims(output, -1) if is_flat else output, dtype) for output in found]
+    stacked = ops.stack([predictions(output, task, logits) for output in wide], axis=-1)
+    if rule == "vote":
         if task == "classes":
-            together = ops.maximum(together, TINY)
-            together = together / ops.sum(together, axis=-1, keepdims=True)
-        elif task == "binary":
-            together = ops.clip(together, TINY, 1 - TINY)
-        return outputs(together, task, self._logits)
+            chosen = ops.one_hot(ops.argmax(stacked, axis=-2), stacked.shape[-2], dtype=dtype)
+            voted = ops.swapaxes(chosen, -1, -2)
+        else:
+            voted = ops.cast(ops.greater(stacked, 0.5), dtype)
+        stacked = (voted + TIE * stacked) / (1 + TIE)
+    places = "xyzuvw"[: len(stacked.shape) - 3]
+    sizes = stacked.shape[1:-1]
+    counting = keras.layers.EinsumDense(
+        f"b{places}cm,cm->b{places}c", output_shape=sizes, name="shares", dtype=dtype, trainable=False
+    )
+    together = counting(stacked)
+    counting.kernel.assign(np.broadcast_to(shares, (sizes[-1], len(found))))
+    if task == "classes":
+        together = ops.maximum(together, TINY)
+        together = together / ops.sum(together, axis=-1, keepdims=True)
+    elif task == "binary":
+        together = ops.clip(together, TINY, 1 - TINY)
+    joint = outputs(together, task, logits)
+    return ops.squeeze(joint, -1) if is_flat else joint

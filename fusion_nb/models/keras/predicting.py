@@ -112,8 +112,7 @@ class KerasPredicting(Predicting):
         x = keras.Input(self._inputs.shape or self._taken, dtype=dtype)
         try:
             found = [self._member(i, weights)(x) for i, weights in enumerate(members)]
-            wide = {"dtype": "float64"} if found[0].dtype == "float64" else {}
-            joined = joining.Joined(shares, rule, self.task, objective.logits, name="joined", **wide)(found)
+            joined = joining.joined(found, shares, rule, self.task, objective.logits)
         except Exception as error:
             line = f"Keras can't join several {type(self.model).__name__}: {first_line(error)}"
             raise ModelError(line, "write call() with operations that Keras can trace, such as keras.ops") from error
