@@ -116,7 +116,7 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(page: Any, lab: 
     page.keyboard.press("Control+b")  # the file list takes room
     run_cells(page, 4)
     result = page.locator("figure img[alt^='Loss from']").first
-    result.wait_for(timeout=60_000)
+    result.wait_for(timeout=150_000)
     page.wait_for_selector(IDLE, timeout=60_000)
     assert page.get_by_text("run: finished, 10 of 10 rounds").first.is_visible()
     keep(page, "quickstart.png")
