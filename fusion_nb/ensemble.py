@@ -51,6 +51,8 @@ class Mean:
 class Vote(Mean):
     """Let the parties' models vote: the class that most of them find most probable.
 
+    Where as many vote for one class as for another, the mean of their probabilities decides.
+
     Source: Hansen, Salamon, "Neural Network Ensembles", IEEE Transactions on Pattern Analysis and Machine Intelligence
     1990.
     """

@@ -84,6 +84,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 def open_notebook(page: Any, lab: tuple[str, Path], name: str) -> None:
     page.goto(f"{lab[0]}/lab/tree/{name}?token=t&reset")
     page.wait_for_selector(IDLE, timeout=60_000)
+    # The indicator is idle before there is a kernel, too, and what is run then is lost without a word.
+    page.get_by_text("| Idle", exact=False).first.wait_for(timeout=60_000)
     page.wait_for_timeout(500)
 
 
@@ -116,7 +118,7 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(page: Any, lab: 
     page.keyboard.press("Control+b")  # the file list takes room
     run_cells(page, 4)
     result = page.locator("figure img[alt^='Loss from']").first
-    result.wait_for(timeout=150_000)
+    result.wait_for(timeout=90_000)
     page.wait_for_selector(IDLE, timeout=60_000)
     assert page.get_by_text("run: finished, 10 of 10 rounds").first.is_visible()
     keep(page, "quickstart.png")

@@ -107,7 +107,9 @@ def _not_negative(gram: np.ndarray, goal: np.ndarray) -> np.ndarray:
             if best[free].min() > 0:
                 x = best
                 break
-            low = free & (best <= 0)
-            x = x + (x[low] / (x[low] - best[low])).min() * (best - x)
-            free &= x > 1e-12
+            low = np.flatnonzero(free & (best <= 0))
+            reach = x[low] / np.maximum(x[low] - best[low], np.finfo(float).tiny)
+            x = np.maximum(0, x + reach.min() * (best - x))
+            x[low[reach.argmin()]] = 0  # whatever rounding says, so that one is let go each time
+            free &= x > 0
     return x
