@@ -12,7 +12,7 @@ demo: $(VENV)/demo  ## run the quickstart on the shipped data
 
 test: lint  ## lint, types, tests, notebooks
 	$(BIN)/pytest
-	KERAS_BACKEND=torch $(BIN)/pytest tests/test_keras.py
+	KERAS_BACKEND=torch $(BIN)/pytest tests/test_keras.py tests/test_keras_ensemble.py
 	$(MAKE) notebooks
 
 test-all: $(VENV)/test  ## everything, the long tests too
