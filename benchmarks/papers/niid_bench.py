@@ -6,7 +6,7 @@ means of 3 runs).
 
 10 parties, all of them in each of 50 rounds of 10 epochs, batch 64, SGD with lr 0.01, momentum 0.9 and their weight
 decay 1e-5, bytes / 255, LeNet with two convolutions without padding; the accuracy is that of the last round.
-Takes 21 minutes an algorithm with two threads on two idle cores; `--rounds 8` shows the same in 4.
+Takes some 40 minutes an algorithm with one thread on a core; `--rounds 8` is within the same band in seven.
 Where we differ: one run and not three. FedProx has mu 0.001, the smallest that they tried; they report the best of
 four. SCAFFOLD and FedNova account for momentum (see `fusion_nb.fusions.local`): their SCAFFOLD divides by lr times
 steps, as if there were none. The weights lie channels last, and are pooled before the ReLU, which changes no value
