@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fusion_nb import weights as arithmetic
 from fusion_nb.errors import DivergedError, FusionError, PartyError
-from fusion_nb.types import Failure, PartyMetrics, Reply, Unchanged, Update, Weights
+from fusion_nb.types import Failure, Metrics, PartyMetrics, Reply, Unchanged, Update, Weights
 
 
 class Answers:
@@ -116,3 +116,9 @@ def weighted_mean(metrics: PartyMetrics, sizes: Mapping[str, int], name: str) ->
 def round_half_up(value: float) -> int:
     """Return the nearest whole number; a half goes up, where Python's round() would go to the even one."""
     return int(value + 0.5)
+
+
+def merge(per_party: dict[str, Metrics], found: PartyMetrics) -> None:
+    """Add what was found of each party to what there is."""
+    for party, metrics in found.items():
+        per_party.setdefault(party, {}).update(metrics)

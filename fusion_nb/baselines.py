@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fusion_nb import data
@@ -32,7 +33,8 @@ class _Beside:
     name = ""
     federation: Federation
 
-    def __init__(self) -> None:
+    def __init__(self, main: Federation) -> None:
+        self._main = main
         #: What the user should know, as sentences.
         self.notes: list[str] = []
         self._is_sound = True
@@ -49,6 +51,7 @@ class _Beside:
         try:
             # More than one where nobody measured, and so asked for, those before.
             for number in range(len(self.federation.history) + 1, round + 1) if self._is_sound else ():
+                self.federation.changes = {i: replace(c, fusion=None) for i, c in self._main.changes.items()}
                 self.prepare(number)
                 self.federation.keep_up(number, is_last and number == round)
         except PartyError as error:
@@ -67,7 +70,7 @@ class Central(_Beside):
     name = "the baseline central"
 
     def __init__(self, main: Federation, engine: Engine) -> None:
-        super().__init__()
+        super().__init__(main)
         if "local_steps" not in main.model.orders and main.fraction < 1:
             line = f"--baseline central with --fraction {main.fraction:g}: a {main.model.kind} trains whole epochs only"
             raise OptionError(line, "leave one of them out")
@@ -77,7 +80,6 @@ class Central(_Beside):
             raise OptionError(line, "give all the same kind, or leave it out")
         test = main.test if main.test is not None or not tests else data.concat(tests)
         pool = Party("central", data.concat([party.train for party in main.parties]))
-        self._main = main
         self.federation = _beside(main, engine, parties=[pool], fusion=iter_avg(), test=test)
 
     def __call__(self, round: int, is_last: bool) -> tuple[Metrics, PartyMetrics]:
@@ -111,7 +113,7 @@ class Local(_Beside):
     name = "the baseline local"
 
     def __init__(self, main: Federation, engine: Engine) -> None:
-        super().__init__()
+        super().__init__(main)
         parties = [Party(p.id, p.train, p.test if p.num_test else main.test) for p in main.parties]
         self.federation = _beside(main, engine, parties=parties, fusion=Separately(), test=None, quorum=0.0)
 

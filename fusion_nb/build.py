@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import adversaries, baselines, checks, registry
+from fusion_nb import adversaries, baselines, changes, checks, registry
 from fusion_nb.division import Division
 from fusion_nb.errors import DataError, ModelError, OptionError
 from fusion_nb.federation import Federation
@@ -91,6 +91,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         division.notes.append(line)
     _stand_beside(spec, federation, closing, namespace)
     checks.check_metrics(spec, federation)
+    federation.changes = changes.plan(spec, federation)
     if adversary:
         who = " and ".join(filter(None, (", ".join(hostile[:-1]), hostile[-1])))
         what = f"{'is' if len(hostile) == 1 else 'are'} hostile ({registry.parse(spec.adversary)[0]})"

@@ -87,6 +87,7 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
         values = history[metric] if metric in known else []
         _line(axis, rounds, values, "fused", COLOURS[0], label_end=not beside)
         _synchronisations(axis, history)
+        _changes(axis, history)
     if beside:
         figure.legend(
             *axes[-1].get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=8
@@ -218,6 +219,25 @@ def _synchronisations(axis: Any, history: History) -> None:
     if _is_sparing(history):
         rounds = [record.round for record in history if record.synchronised]
         axis.vlines(rounds, 0, 0.04, transform=axis.get_xaxis_transform(), color="#222222", linewidth=0.9)
+
+
+def _changes(axis: Any, history: History) -> None:
+    """Mark the rounds from which on an option was another one."""
+    for record in history:
+        if record.changes:
+            text = ", ".join(f"{name} {value}" for name, value in record.changes.items())
+            axis.axvline(record.round - 0.5, color="#555555", linewidth=0.9, linestyle=(0, (1, 2)))
+            place = axis.get_xaxis_transform()
+            axis.annotate(
+                text,
+                (record.round - 0.5, 1),
+                (2, -2),
+                xycoords=place,
+                textcoords="offset points",
+                fontsize=7,
+                color="#555555",
+                va="top",
+            )
 
 
 def _measure_in_bytes(axis: Any, totals: Sequence[int]) -> None:

@@ -13,12 +13,13 @@ from typing import Any, cast
 
 from fusion_nb import seeds
 from fusion_nb import weights as arithmetic
-from fusion_nb.answers import Answers, round_half_up, weighted_mean
-from fusion_nb.errors import DivergedError, PartyError
+from fusion_nb.answers import Answers, merge, round_half_up, weighted_mean
+from fusion_nb.fusions.base import checked
 from fusion_nb.history import History
 from fusion_nb.measuring import Measurer
 from fusion_nb.schedule import Schedule
 from fusion_nb.types import (
+    Change,
     Engine,
     Failure,
     Fusion,
@@ -49,6 +50,7 @@ class Federation:
     beside:         what is trained round by round for comparison: `(round, is_last) -> metrics, party metrics`
     closing:        what follows the last round, and adds to each party's metrics of it
     owners:         the parties that then hold models of their own, where they are others than `parties`
+    changes:        round -> what is other from that round on;  pending: what will be from the next that begins
     """
 
     parties: Sequence[Any]
@@ -65,6 +67,8 @@ class Federation:
     beside: Sequence[Callable[[int, bool], tuple[Metrics, PartyMetrics]]] = ()
     closing: Callable[[Federation], PartyMetrics] | None = None
     owners: Sequence[Any] = ()
+    changes: dict[int, Change] = field(default_factory=dict)
+    pending: list[Change] = field(default_factory=list)
     gate: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.perf_counter
     history: History = field(default_factory=History)
@@ -76,8 +80,9 @@ class Federation:
     failed: tuple[Failure, ...] = ()
     failed_at_close: tuple[Failure, ...] = ()
     _started: bool = False
-    #: The round that was closed last.
+    #: The round that was closed last, and the first of the fusion that holds now.
     _closed: int = 0
+    _since: int = 0
 
     def __post_init__(self) -> None:
         self.initial = self.weights or self.model.get_weights()
@@ -126,12 +131,9 @@ class Federation:
 
     def cohort(self, round: int) -> tuple[str, ...]:
         """Return the parties that train in a round, in party order: a function of seed and round alone."""
-        ids = [party.id for party in self.parties]
-        count = max(1, round_half_up(self.fraction * len(ids)))
-        if count == len(ids):
-            return tuple(ids)
-        chosen = seeds.stream(self.seed, "cohort", round).choice(len(ids), count, replace=False)
-        return tuple(ids[i] for i in sorted(chosen))
+        count = max(1, round_half_up(self.fraction * len(self.parties)))
+        chosen = seeds.some(self.seed, len(self.parties), count, "cohort", round)
+        return tuple(self.parties[i].id for i in chosen)
 
     def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
         """Run that many more rounds, and yield a record as soon as each is whole.
@@ -183,9 +185,24 @@ class Federation:
         self.failed_at_close += tuple(answers.failures)
         return found
 
+    def _begin(self, number: int) -> Change:
+        """Make what is other from this round on so; a round that is tried again finds it so already."""
+        self.gate()  # what is changed while a run is held between two rounds belongs to the next
+        while self.pending:
+            self.changes[number] = self.changes.get(number, Change()).then(self.pending.pop(0))
+        change = self.changes.get(number, Change())
+        self.fraction = change.values.get("fraction", self.fraction)
+        self.orders = {name: change.values.get(name, value) for name, value in self.orders.items()}
+        if change.fusion and change.fusion is not self.fusion:
+            self.fusion, self._since = change.fusion, number
+            self._meet()
+            self.state = self.fusion.init(self.weights)
+        return change
+
     def _step(self, is_last: bool) -> RoundRecord:
-        started = self.clock()
         number = len(self.history) + 1
+        change = self._begin(number)
+        started = self.clock()
         cohort = self.cohort(number)
         is_measured = is_last or number % self.evaluate_every == 0
         received = self.fusion.send(self.state) if hasattr(self.fusion, "send") else {}
@@ -210,6 +227,7 @@ class Federation:
             failures=tuple(failed.values()),
             silent=tuple(answers.silent),
             bytes_fedavg=2 * arithmetic.num_bytes(self.model.single.get_weights()) * len(cohort),
+            changes=change.values,
         )
         self.gate()  # a stop asked for during evaluation still finds the previous round
         self.weights, self.state = weights, state
@@ -219,7 +237,7 @@ class Federation:
     def _of_own_models(self, per_party: PartyMetrics) -> Metrics:
         """Return the means of what parties' own models reach, each as measured last, over all parties' test rows."""
         latest = self.history.latest()
-        _merge(latest, per_party)
+        merge(latest, per_party)
         names = [f"personal_{name}" for name in self.model.metrics]
         sizes = {party.id: party.num_test for party in self.parties}
         return {name: mean for name in names if math.isfinite(mean := weighted_mean(latest, sizes, name))}
@@ -227,7 +245,7 @@ class Federation:
     def _train(self, number: int, cohort: Sequence[str], received: Mapping[str, Any], is_measured: bool) -> Answers:
         train, part = getattr(self.fusion, "train", None), getattr(self.fusion, "sends_part", False)
         orders = self._orders(number, received)
-        replies = self.engine.run("fit", cohort, **orders, train=train, is_measured=is_measured)
+        replies = self.engine.run("fit", cohort, **orders, train=train, is_measured=is_measured, since=self._since)
         return Answers(replies, self.quorum, cohort, number, like=self.weights, part=part)
 
     def _orders(self, number: int, received: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,7 +264,7 @@ class Federation:
         # A copy: a rule that writes into what it is given must not change the last whole round.
         own = arithmetic.copy(self.weights)
         if not hasattr(self.fusion, "asks"):
-            weights, state = self._checked(self.fusion.fuse(own, iter(answers), state), number)
+            weights, state = checked(self.fusion.fuse(own, iter(answers), state), self.weights, number)
             answers.drain()
             return self._unless_same(weights, own), state, bytes_down
         rule = cast(Synchronising, self.fusion)
@@ -255,7 +273,7 @@ class Federation:
         answers.drain()
         asked, state = rule.asks(list(answers.silent.values()), state)
         updates = answers.then(self.engine.run("send", asked)) if asked else iter(())
-        weights, state = self._checked(rule.fuse(own, updates, state), number)
+        weights, state = checked(rule.fuse(own, updates, state), self.weights, number)
         sent = [party for party in asked if party not in answers.silent]
         if sent:
             adopting = self.engine.run("adopt", sent, weights=rule.adopt(weights, state))
@@ -266,35 +284,17 @@ class Federation:
         # What is returned as it was given was not changed: nothing was fused, and nothing needs to be measured again.
         return self.weights if weights is own else weights
 
-    def _checked(self, fused: Any, number: int) -> tuple[Weights, Any]:
-        if not (isinstance(fused, tuple) and len(fused) == 2):
-            raise PartyError(f"the fusion's fuse() returned {type(fused).__name__}", "it returns (weights, state)")
-        if problem := arithmetic.misfit(fused[0], self.weights):
-            hint = "a fusion returns new weights: a dictionary with the names, shapes and dtypes of those it got"
-            raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", hint)
-        return fused
-
     def _evaluate(
         self, weights: Weights, number: int, is_last: bool, per_party: dict[str, Metrics], failed: dict[str, Failure]
     ) -> Metrics:
         """Return the metrics of a round; add each party's to `per_party`, and who could not measure to `failed`."""
         answers = self._measure(self.engine, weights, number, self.quorum, is_last)
         metrics = dict(answers.metrics)
-        _merge(per_party, answers.of_parties)
+        merge(per_party, answers.of_parties)
         for failure in answers.failures:
             failed.setdefault(failure.party, failure)
-        if not math.isfinite(metrics.get("loss", 0.0)):
-            raise DivergedError(
-                f"the loss of the fused model became {metrics['loss']} in round {number}",
-                "use a smaller --lr, or look at run.parties for one whose rows are extreme",
-            )
         for other in self.beside:
             found, of_parties = other(number, is_last)
             metrics |= found
-            _merge(per_party, of_parties)
+            merge(per_party, of_parties)
         return metrics | self._of_own_models(per_party)
-
-
-def _merge(per_party: dict[str, Metrics], found: PartyMetrics) -> None:
-    for party, metrics in found.items():
-        per_party.setdefault(party, {}).update(metrics)

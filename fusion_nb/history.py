@@ -92,6 +92,7 @@ class History(list[RoundRecord]):
                 "bytes_down": record.bytes_down,
                 "bytes_fedavg": record.bytes_fedavg,
                 "silent": len(record.silent),
+                "changes": ", ".join(f"{name} {value}" for name, value in record.changes.items()),
             }
             for record in self
         ]
@@ -101,7 +102,7 @@ class History(list[RoundRecord]):
         import pandas as pd
 
         columns = ["round", *self.metrics(), "parties", "failures", "seconds", "bytes_up", "bytes_down"]
-        columns += ["bytes_fedavg", "silent"]
+        columns += ["bytes_fedavg", "silent", "changes"]
         return pd.DataFrame(self.rows(), columns=columns).set_index("round")
 
     def bytes_sent(self) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_nb.answers import Answers
+from fusion_nb.errors import DivergedError
 from fusion_nb.types import Engine, Failure, Metrics, PartyMetrics, Weights
 
 #: Rounds between two measurements of what is costly to measure.
@@ -31,7 +32,10 @@ class Measurer:
         self._last: tuple[Weights | None, Measured] = (None, Measured({}, {}, ()))
 
     def __call__(self, engine: Engine, weights: Weights, round: int, quorum: float, is_last: bool) -> Measured:
-        """Return what is measured of the weights after a round; `quorum` is the share of parties that must answer."""
+        """Return what is measured of the weights after a round; `quorum` is the share of parties that must answer.
+
+        Raises DivergedError for a loss that is no finite number.
+        """
         # What is watched changes with what parties keep, and not with the weights alone.
         if self._last[0] is not weights or self._model.watched:
             examine = bool(self._model.examined) and (is_last or round % _EXAMINE_EVERY == 0)
@@ -55,4 +59,9 @@ class Measurer:
             found = {name: answers.mean(name, sizes) for name in model.metrics if name not in found} | found
         unmeasured = {name for name in model.examined if math.isnan(found.get(name, math.nan))}
         metrics = {name: value for name, value in found.items() if name not in unmeasured}
+        if not math.isfinite(metrics.get("loss", 0.0)):
+            raise DivergedError(
+                f"the loss of the fused model became {metrics['loss']} in round {round}",
+                "use a smaller --lr, or look at run.parties for one whose rows are extreme",
+            )
         return Measured(metrics, answers.metrics, tuple(answers.failures))

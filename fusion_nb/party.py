@@ -82,18 +82,20 @@ class Party:
         each: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         train: Callable[[Turn], Reply] | None = None,
         is_measured: bool = True,
+        since: int = 0,
     ) -> Reply:
         """Train from the given weights on its own rows; report the loss, and the trained model on its own test rows.
 
         local: options of the model's training;  each: those in which some parties, by id, differ
         train: the party's side of the fusion, if it has one
+        since: the first round of this fusion; what the party kept for one before it is dropped
         A round that is asked for again, since it did not become whole, starts from the same state.
         """
         if round != self._round:
             self._round, self._before = round, self.state
         self.state, state = self._before, dict(self._before)
         trainings = _Trainings(self, model, state, {**local, **each.get(self.id, {})}, seed, round, is_measured)
-        kept = dict(state.get("fusion", {}))
+        kept = dict(state.get("fusion", {})) if state.get("since", 0) == since else {}
         turn = Turn(
             *(self.id, round, weights, received, kept, self.num_examples, self.num_test),
             *(trainings.train, trainings.measure, trainings.score),
@@ -101,6 +103,10 @@ class Party:
         reply = train(turn) if train else turn.update(turn.train(weights).weights)
         if kept:
             state["fusion"] = kept
+        elif since:
+            state.pop("fusion", None)
+        if since:
+            state["since"] = since
         sent = reply.weights if isinstance(reply, Update) else trainings.last
         # Where the aggregator will refuse the weights, what led to them is no use.
         if problem := arithmetic.misfit(sent, weights, part=True):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb import charts
 from fusion_nb.history import History, better
 from fusion_nb.reports import Parties, number
+from fusion_nb.types import Weights
 
 
 class Text(str):
@@ -36,6 +37,17 @@ class Similar(list[tuple[str, str, float]]):
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(index=False))
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best round by the monitored metric, the fused weights that it left, and a model with them."""
+
+    round: int
+    metric: str
+    value: float
+    weights: Weights = field(repr=False)
+    model: Any = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fusion_nb import charts, export
+from fusion_nb import changes, charts, export
 from fusion_nb import weights as arithmetic
 from fusion_nb.build import build, divide, settled
 from fusion_nb.checks import absent_options
@@ -18,21 +18,10 @@ from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.history import History
 from fusion_nb.party import Party
 from fusion_nb.reports import Parties, PartyReport, of_kinds
-from fusion_nb.result import Result, Similar, Text
+from fusion_nb.result import Best, Result, Similar, Text
 from fusion_nb.spec import RunSpec
 from fusion_nb.stopping import Patience, Until
 from fusion_nb.types import Failure, Weights
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best round by the monitored metric, the fused weights that it left, and a model with them."""
-
-    round: int
-    metric: str
-    value: float
-    weights: Weights = field(repr=False)
-    model: Any = field(repr=False)
 
 
 class Run(Driver):
@@ -62,6 +51,9 @@ class Run(Driver):
         has_classes = "accuracy" in federation.model.metrics
         self._label_counts = self._division.label_counts(with_test=False) if has_classes else {}
         self._best_weights = federation.weights
+        self._chosen = self._choose()
+        #: The spec with what was changed meanwhile.
+        self._changed = spec
         self._digest: tuple[Weights, str] = ({}, "")
         self._native: tuple[Weights | None, Any] = (None, None)
         self._neighbours: tuple[int, Any] = (-1, None)
@@ -73,7 +65,19 @@ class Run(Driver):
         schedule = str(self._federation.schedule)
         if self._federation.model.is_scheduled and schedule != f"0+{self._target}":
             overridden["schedule"] = schedule
+        if self._federation.changes:
+            overridden["changes"] = changes.written(self._federation.changes)
         return self._spec.model_copy(update={"rounds": self._target, **overridden})
+
+    def change(self, **options: Any) -> Run:
+        """Change lr, epochs, fraction or fusion from the next round that begins on, which its record then tells.
+
+        Raises OptionError for any other option, a value that is not allowed, or what doesn't go together.
+        """
+        with self._lock:
+            self._changed, change = changes.change(self._changed, self._federation, options)
+            self._federation.pending.append(change)
+        return self
 
     @property
     def shown(self) -> tuple[str, str]:
@@ -189,7 +193,7 @@ class Run(Driver):
         return Result(
             name=self.name,
             spec=self.spec.model_dump(exclude_none=True, exclude=absent_options(self._federation.model)),
-            chosen=self._chosen(),
+            chosen=self._chosen,
             cell=self.spec.to_cell(),
             status=self.status,
             reason=self.reason,
@@ -216,7 +220,7 @@ class Run(Driver):
             self._digest = self._federation.initial, arithmetic.digest(self._federation.initial)
         return self._digest[1]
 
-    def _chosen(self) -> dict[str, Any]:
+    def _choose(self) -> dict[str, Any]:
         """Return the options that the model chose where the spec left them open."""
         model, orders = self._federation.model, self._federation.orders
         fusion = f"ensemble {self._spec.ensemble}" if self._spec.ensemble else self._spec.fusion

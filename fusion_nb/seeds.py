@@ -29,6 +29,13 @@ def number(seed: int, *key: str | int) -> int:
     return int(_sequence(seed, key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def some(seed: int, total: int, count: int, *key: str | int) -> list[int]:
+    """Return `count` of the numbers below `total` in order, chosen by the stream that belongs to `key`."""
+    if count == total:
+        return list(range(total))
+    return sorted(stream(seed, *key).choice(total, count, replace=False).tolist())
+
+
 class Shared:
     """Python's and numpy's own random state, fixed by a seed for whoever draws inside `with`, and given back after.
 

@@ -82,6 +82,7 @@ class RunSpec(BaseModel):
         "falls of a learning rate that falls, as after+rounds: 0+10,10+5 (default: one over all rounds)",
         of_model=True,
     )
+    changes: str = _option("", "options that are other from a round on: 5:lr=0.01;8:fusion=fedprox:mu=0.1")
     min_parties: int = _option(1, "keep only words that at least so many parties have", of_model=True, ge=1)
     code: str = Field("", description="the cell's body, which defines the model")
 

@@ -123,6 +123,22 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What is other from some round on.
+
+    values: options of the run (lr, epochs, fraction, fusion) and their values
+    fusion: the rule that the option `fusion` names, or None where the rule stays
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    fusion: Fusion | None = None
+
+    def then(self, later: Change) -> Change:
+        """Return this change with a later one over it."""
+        return Change({**self.values, **later.values}, later.fusion or self.fusion)
+
+
+@dataclass(frozen=True)
 class RoundRecord:
     """One whole round, as plot, panel, checkpoint, stream, early stopping and test all see it.
 
@@ -137,6 +153,7 @@ class RoundRecord:
     failures:       the parties that did not answer
     silent:         the parties that trained and sent no weights
     bytes_fedavg:   what fedavg would have moved, both ways, with the same cohort
+    changes:        options of the run that were other from this round on
     """
 
     round: int
@@ -149,6 +166,7 @@ class RoundRecord:
     failures: tuple[Failure, ...] = ()
     silent: tuple[str, ...] = ()
     bytes_fedavg: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def synchronised(self) -> bool:

@@ -19,6 +19,7 @@ RANKS = (
     ("federation", "division", "simulate"),
     ("spec", "charts", "baselines", "ensemble", "personal", "sharing", "reports"),
     ("result", "checks"),
+    ("changes",),
     ("build",),
     ("export", "driver"),
     ("run",),
