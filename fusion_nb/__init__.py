@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fusion_nb.fusions.base import fusion
-    from fusion_nb.run import Run, federate
+    from fusion_nb.run import Run
+    from fusion_nb.runs import federate
     from fusion_nb.spec import RunSpec
     from fusion_nb.splits import split
 
@@ -20,7 +21,7 @@ __all__ = ["Run", "RunSpec", "federate", "fusion", "load_ipython_extension", "sp
 _EXPORTS = {
     "Run": "fusion_nb.run",
     "RunSpec": "fusion_nb.spec",
-    "federate": "fusion_nb.run",
+    "federate": "fusion_nb.runs",
     "fusion": "fusion_nb.fusions.base",
     "split": "fusion_nb.splits",
 }

@@ -9,6 +9,7 @@ import numpy as np
 
 from fusion_nb import adversaries, baselines, changes, checks, registry
 from fusion_nb.division import Division
+from fusion_nb.engines.watched import Watched
 from fusion_nb.errors import DataError, ModelError, OptionError
 from fusion_nb.federation import Federation
 from fusion_nb.models import base as models
@@ -76,7 +77,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         parties=division.parties,
         model=model,
         fusion=fusion,
-        engine=_engine(spec, fusion, attack_of(adversary, hostile, model)),
+        engine=Watched(_engine(spec, fusion, attack_of(adversary, hostile, model))),
         orders=orders,
         seed=spec.seed,
         fraction=spec.fraction,

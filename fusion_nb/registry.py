@@ -187,7 +187,7 @@ def create(kind: str, text: str) -> Any:
     In `bucketing:s=2+krum:f=1` the first takes the second: it is made with it as its one positional argument.
     Raises OptionError for what `bind` refuses, or for names in an order that makes no sense.
     """
-    *outer, last = _LINK.split(text)
+    *outer, last = chain(text)
     implementation, chosen = bind(kind, last)
     if takes_another(implementation):
         name = parse(last)[0]
@@ -215,6 +215,11 @@ def convert(where: str, text: str, option: Option) -> Any:
     if value is None or (option.type in (int, float) and not option.opt.admits(value)):
         raise OptionError(f"{where}={text} is not allowed", f"give {allowed}")
     return value
+
+
+def chain(text: str) -> list[str]:
+    """Return the parts of a chain of components: `bucketing:s=2+krum` is two."""
+    return _LINK.split(text)
 
 
 def kind_word(kind: str) -> str:

@@ -14,6 +14,7 @@ from fusion_nb import weights as arithmetic
 from fusion_nb.build import build, divide, settled
 from fusion_nb.checks import absent_options
 from fusion_nb.driver import Driver
+from fusion_nb.engines.watched import Progress
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.history import History
 from fusion_nb.party import Party
@@ -78,6 +79,10 @@ class Run(Driver):
             self._changed, change = changes.change(self._changed, self._federation, options)
             self._federation.pending.append(change)
         return self
+
+    def hear(self, listener: Callable[[Progress], None]) -> None:
+        """Call `listener` for every reply of a party within a round, in the training thread."""
+        self._federation.engine.listeners.append(listener)  # type: ignore[attr-defined]
 
     @property
     def shown(self) -> tuple[str, str]:
@@ -260,41 +265,3 @@ class Run(Driver):
         if self._spec.personal or self._spec.share:
             raise RunError(f"{party.id} has no model of its own yet", "it gets one when it has trained")
         return model.personal(self._weights(), party.train)
-
-
-#: The runs of this process by name, the latest last; `%fusion` commands choose among them.
-RUNS: dict[str, Run] = {}
-
-
-def remember(run: Run) -> None:
-    """Add a run to RUNS as the latest one. Raises OptionError where that would lose one that is under way."""
-    there = RUNS.pop(run.name, None)
-    if there is not None and there is not run and there.status in ("running", "paused"):
-        RUNS[run.name] = there
-        raise OptionError(
-            f"{run.name!r} is still {there.status}", f"stop it first (%fusion stop {run.name}), or use another name"
-        )
-    RUNS[run.name] = run
-
-
-def federate(model: Any, data: Any = "digits", *, background: bool = False, name: str = "run", **options: Any) -> Run:
-    """Run a federation from Python: the options of the cell, with objects where the cell has names.
-
-    model: a model, or the path of its file;  data: arrays, a DataFrame, a Dataset, a list or dict of these, or a name
-    background: return at once instead of when it has ended
-    loss, optimizer, data_handler may be objects too. Nothing is drawn: look at `run.summary()` and `run.plot()`.
-    """
-    namespace = {}
-    for option, value in {"model": model, "data": data, **options}.items():
-        if value is None:
-            options.pop(option, None)
-        elif option in ("model", "data", "loss", "optimizer", "data_handler") and not isinstance(value, str):
-            # The name says to whoever repeats the run that this was an object and must be there under that name.
-            options[option] = f"given_{option}"
-            namespace[options[option]] = value
-        else:
-            options[option] = value
-    run = Run(RunSpec(**options), namespace, name=name)
-    remember(run)
-    run.start()
-    return run if background else run.wait()

@@ -23,6 +23,7 @@ RANKS = (
     ("build",),
     ("export", "driver"),
     ("run",),
+    ("runs",),
     ("notebook",),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
@@ -39,7 +40,7 @@ HEAVY = {
     "matplotlib": "nowhere",
     "pandas": "nowhere",
     "sklearn": "nowhere",
-    "ipywidgets": "nowhere",
+    "ipywidgets": "notebook/panel/",
 }
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 

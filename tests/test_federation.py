@@ -156,7 +156,7 @@ class TestRounds:
                 alive -= 1
 
         federation._start()
-        worker = federation.engine._model
+        worker = federation.engine._engine._model
         original = worker.get_weights
         worker.get_weights = lambda: Counted(original())
         next(federation.rounds(1))
@@ -608,7 +608,7 @@ class TestUnderWay:
 
     def test_workers_are_let_go_and_come_back(self, rows: Any, net: Any) -> None:
         run = run_of(rows, net(), rounds=1).start().wait()
-        assert run._federation.engine._model is None
+        assert run._federation.engine._engine._model is None
         assert len(run.more(1).wait().history) == 2
 
 
@@ -715,7 +715,7 @@ class TestMoreUnderWay:
         run.stop()
 
     def test_a_run_under_way_is_not_forgotten(self, held: Any, rows: Any, net: Any) -> None:
-        from fusion_nb.run import remember
+        from fusion_nb.runs import remember
 
         run, gate = held
         remember(run)

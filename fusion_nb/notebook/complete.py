@@ -43,7 +43,7 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
     last = before[-1] if before else ""
     field = options.names().get(last)
     if field and not options.stands_alone(field):
-        return _values(field, fragment, namespace)
+        return values(field, fragment, namespace)
     command = before[0] if before and before[0] in options.COMMANDS else ""
     if not fragment.startswith("-") and command in ("list", "help"):
         return _topics(command)
@@ -60,7 +60,8 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
     return spelled if command in ("", "run", "split") or fragment.startswith("-") else [*runs, *spelled]
 
 
-def _values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]:
+def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]:
+    """Return what an option could be given, as far as it begins with the fragment."""
     from fusion_nb import registry, sources
     from fusion_nb.models import base
     from fusion_nb.notebook import options

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @magics_class
 class FusionMagics(Magics):
-    """The magics of one IPython shell. The runs they speak of are in `fusion_nb.run.RUNS`, whoever made them."""
+    """The magics of one IPython shell. The runs they speak of are in `fusion_nb.runs.RUNS`, whoever made them."""
 
     @line_cell_magic
     def fusion(self, line: str, cell: str | None = None) -> Any:
@@ -46,9 +46,10 @@ class FusionMagics(Magics):
     def _train(self, line: Line, spec: RunSpec) -> None:
         from fusion_nb.errors import OptionError
         from fusion_nb.models import base
-        from fusion_nb.run import Run, remember
+        from fusion_nb.run import Run
+        from fusion_nb.runs import new_name, remember
 
-        self._name(line.own.get("name", ""))
+        new_name(line.own.get("name", ""), self.shell.user_ns)
         if spec.code:
             before = dict(self.shell.user_ns)
             with base.seeded(spec.seed, spec.code):
@@ -61,7 +62,7 @@ class FusionMagics(Magics):
                 raise error
             if "model" not in line.options:
                 base.check_defined(spec.model, before, self.shell.user_ns)
-        name = self._name(line.own.get("name", ""))  # again: the body may have taken it meanwhile
+        name = new_name(line.own.get("name", ""), self.shell.user_ns)  # again: the body may have taken it meanwhile
         run = Run(spec, self.shell.user_ns, name=name)
         remember(run)
         self.shell.user_ns[name] = run
@@ -91,32 +92,6 @@ class FusionMagics(Magics):
         """Whether a person looks on: a front end that can ask for input also draws widgets."""
         kernel = getattr(self.shell, "kernel", None)
         return bool(kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"))
-
-    def _name(self, given: str) -> str:
-        """Return the variable to bind a run to: as given, or the first of run, run_2, ... that is no variable yet.
-
-        Raises OptionError where a run under that name would lose something.
-        """
-        import builtins
-        import keyword
-
-        from fusion_nb.errors import OptionError
-        from fusion_nb.run import RUNS, Run
-
-        if not given:
-            names = ("run" if i == 1 else f"run_{i}" for i in range(1, 10_000))
-            live = {name for name, run in RUNS.items() if run.status in ("running", "paused")}
-            return next(name for name in names if name not in self.shell.user_ns and name not in live)
-        if not given.isidentifier() or keyword.iskeyword(given) or hasattr(builtins, given):
-            raise OptionError(f"--name {given!r} can't name a variable", "use letters, digits and underscores")
-        there = self.shell.user_ns.get(given, RUNS.get(given))
-        if isinstance(there, Run) and there.status in ("running", "paused"):
-            raise OptionError(
-                f"{given!r} is still {there.status}", f"%fusion stop {given} first, or use another --name"
-            )
-        if there is not None and not isinstance(there, Run):
-            raise OptionError(f"the variable {given!r} holds {type(there).__name__}, not a run", "use another --name")
-        return given
 
     # Steering
 
@@ -162,25 +137,18 @@ class FusionMagics(Magics):
         return charts.split(counts, division.sizes(), names)
 
     def _runs(self, line: Line) -> None:
-        from fusion_nb.run import RUNS
+        from fusion_nb.runs import RUNS
 
         print("\n".join(_status(run) for run in RUNS.values()) or "no run yet: %%fusion makes one")
 
     def _compare(self, line: Line) -> Any:
-        from fusion_nb import charts
         from fusion_nb.errors import RunError
-        from fusion_nb.run import RUNS
+        from fusion_nb.runs import RUNS, compare
 
         chosen = {name: self._named(name) for name in line.words} or RUNS
         if not chosen:
             raise RunError("there is no run to compare", "%%fusion makes one")
-        shown = next(iter(chosen.values())).shown
-        if other := next((name for name, run in chosen.items() if run.shown != shown), ""):
-            measured = f"{', '.join(chosen[other].shown)}, and {next(iter(chosen))} in {', '.join(shown)}"
-            raise RunError(f"{other} is measured in {measured}", "compare runs of the same metrics")
-        # Not waited for: what is still under way is drawn as far as it is, and says so.
-        under_way = {name: f" ({run.status})" for name, run in chosen.items() if run.status in ("running", "paused")}
-        return charts.compare({name + under_way.get(name, ""): run.records for name, run in chosen.items()}, shown)
+        return compare(chosen)
 
     def _export(self, line: Line) -> None:
         from fusion_nb.errors import OptionError
@@ -210,7 +178,7 @@ class FusionMagics(Magics):
 
     def _latest(self) -> Run:
         from fusion_nb.errors import RunError
-        from fusion_nb.run import RUNS
+        from fusion_nb.runs import RUNS
 
         if not RUNS:
             raise RunError("there is no run yet", "%%fusion makes one")
@@ -218,7 +186,8 @@ class FusionMagics(Magics):
 
     def _named(self, name: str) -> Run:
         from fusion_nb.errors import NameNotFoundError, nearest
-        from fusion_nb.run import RUNS, Run
+        from fusion_nb.run import Run
+        from fusion_nb.runs import RUNS
 
         there = self.shell.user_ns.get(name)
         found = there if isinstance(there, Run) else RUNS.get(name)
