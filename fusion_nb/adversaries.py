@@ -6,6 +6,7 @@ rows, metrics, and whatever else a fusion has parties send (`extras`), stay as h
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -81,7 +82,7 @@ class Flipped:
         return x, wrong if y.ndim else wrong[()]
 
 
-class Forger:
+class Forger(ABC):
     """Sends forged weights for parties that trained honestly; a base of adversaries that do.
 
     Called with the replies of a round, it yields them in the same order, and failures and silence as they are.
@@ -90,11 +91,11 @@ class Forger:
     def __init__(self, *, num: Num = 1) -> None:
         self.num = num
 
+    @abstractmethod
     def __call__(
         self, replies: Iterator[Reply], orders: Mapping[str, Any], hostile: Sequence[str], trained: frozenset[str]
     ) -> Iterator[Reply]:
         """Yield a round's replies, those of hostile parties with forged weights."""
-        raise NotImplementedError
 
 
 class _Alone(Forger):
@@ -113,9 +114,9 @@ class _Alone(Forger):
             changes = {name: own[name].astype(np.float64) - start[name] for name in _forgeable(own, trained)}
             yield _forged(reply, {name: start[name] + self.lie(change, rng) for name, change in changes.items()})
 
+    @abstractmethod
     def lie(self, change: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return what is sent as the change of an entry."""
-        raise NotImplementedError
 
 
 class BitFlip(_Alone):
@@ -182,9 +183,9 @@ class _Knowing(Forger):
         for reply in found:
             yield _forged(reply, lies) if isinstance(reply, Update) and reply.party in hostile else reply
 
+    @abstractmethod
     def lies(self, start: Weights, honest: Sequence[Update], num_hostile: int, names: Sequence[str]) -> Weights:
         """Return what is sent for the entries of these names."""
-        raise NotImplementedError
 
 
 class IPM(_Knowing):

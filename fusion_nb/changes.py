@@ -51,6 +51,13 @@ def change(spec: RunSpec, federation: Federation, given: Mapping[str, Any]) -> t
     values = {name: getattr(wanted, name) for name in given}
     if missing := [name for name, value in values.items() if value in (None, "")]:
         raise OptionError(f"{missing[0]} was given no value", f"give one, or leave {missing[0]} as it is")
+    if "epochs" in values and spec.local_steps:
+        raise OptionError("a round's work is --local-steps here, so epochs can't be changed", "leave epochs as it is")
+    if wanted.fraction < 1 and "central" in spec.baseline and "local_steps" not in federation.model.orders:
+        line = (
+            f"fraction {wanted.fraction:g} with --baseline central: a {federation.model.kind} trains whole epochs only"
+        )
+        raise OptionError(line, "leave the fraction as it is")
     if "fusion" not in values:
         fusion = None
     elif holders := [name for name in _HOLD_THE_FUSION if getattr(spec, name)]:

@@ -102,6 +102,11 @@ def test_a_plan_is_checked_before_training(text: str, rows: Any, net: Any) -> No
         run_of(rows, net(), changes=text)
 
 
+def test_epochs_stay_where_steps_are_counted(rows: Any, net: Any) -> None:
+    with pytest.raises(OptionError, match="--local-steps"):
+        run_of(rows, net(), local_steps=2).change(epochs=3)
+
+
 def test_a_fusion_that_something_is_built_around_stays(rows: Any, net: Any) -> None:
     with pytest.raises(OptionError, match="--personal"):
         run_of(rows, net(), personal="ditto").change(fusion="median")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class FedAvgM(Stepping):
         return each(lambda v: self._lr * v, velocity), velocity
 
 
-class _Adaptive(Stepping):
+class _Adaptive(Stepping, ABC):
     """m = beta1 * m + (1 - beta1) * change; v by `second`, from tau squared on; new = old + lr * m / (sqrt(v) + tau).
 
     As in the paper, and unlike Adam as frameworks have it, no bias is corrected. Parties count by their rows, as with
@@ -60,9 +61,9 @@ class _Adaptive(Stepping):
         step = each(lambda m, v: self._lr * m / (np.sqrt(v) + self._tau), first, second)
         return step, (first, second)
 
+    @abstractmethod
     def second(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
         """Return the second moment after a change of which these are the squares."""
-        raise NotImplementedError
 
 
 class FedAdagrad(_Adaptive):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from fusion_nb.registry import Opt
 from fusion_nb.types import Answer, Fusion, Metrics, Trained, Turn, Update, Weights
 
 
-class _Layers(Around):
+class _Layers(Around, ABC):
     """Fuses all entries but some, which every party trains, keeps and uses for itself."""
 
     sends_part = True
@@ -23,9 +24,9 @@ class _Layers(Around):
         super().__init__(inner)
         self._own: frozenset[str] = frozenset()
 
+    @abstractmethod
     def chosen(self, model: Any) -> frozenset[str]:
         """Return the names of the entries that parties keep. Raises OptionError where there are none."""
-        raise NotImplementedError
 
     def meet(self, num_parties: int, trained: frozenset[str], model: Any) -> None:
         """Find the entries that parties keep; the inner rule is told of the others."""

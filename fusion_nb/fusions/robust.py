@@ -6,6 +6,7 @@ A party's number of rows is only its claim, so in all of them every party counts
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ _TOLERANCE = 1e-6
 _TINY = 1e-300
 
 
-class Robust:
+class Robust(ABC):
     """Needs all updates of a round at once; a base of rules that do.
 
     Whole numbers and booleans are the median of the parties' where a rule says nothing else: they have no part in
@@ -52,9 +53,9 @@ class Robust:
             raise PartyError(line, "use more parties, a larger --fraction or --quorum, or other numbers for the rule")
         return self.rule(weights, found, state)
 
+    @abstractmethod
     def rule(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:
         """Return the new weights and the new state; the updates are in the order of the parties' names."""
-        raise NotImplementedError
 
 
 class Median(Robust):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,14 +36,16 @@ class KerasPredicting(Predicting):
     #: A copy of the model that learns from predictions, the rate that it learns with, and its optimizer's first state.
     _pupil: tuple[Any, float, list[np.ndarray]] | None
 
-    def _ready(self) -> Objective:
-        raise NotImplementedError
+    @abstractmethod
+    def _ready(self) -> Objective: ...
 
-    def _per_row(self, loss: Any, x: np.ndarray) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def _per_row(self, loss: Any, x: np.ndarray) -> float: ...
 
-    def _batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _batches(
+        self, data: Any, batches: list[np.ndarray], seed: int = 0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
 
     @property
     def task(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -49,11 +50,11 @@ class TorchPredicting(Predicting):
     #: An objective whose loss is the user's own, and what outputs were found to be with it.
     _found: tuple[Objective, str] | None = None
 
-    def _ready(self) -> Objective:
-        raise NotImplementedError
+    @abstractmethod
+    def _ready(self) -> Objective: ...
 
-    def _own_randomness(self, data: Any, seed: int) -> AbstractContextManager[None]:
-        raise NotImplementedError
+    @abstractmethod
+    def _own_randomness(self, data: Any, seed: int) -> AbstractContextManager[None]: ...
 
     @property
     def task(self) -> str:
