@@ -110,3 +110,12 @@ def test_epochs_stay_where_steps_are_counted(rows: Any, net: Any) -> None:
 def test_a_fusion_that_something_is_built_around_stays(rows: Any, net: Any) -> None:
     with pytest.raises(OptionError, match="--personal"):
         run_of(rows, net(), personal="ditto").change(fusion="median")
+
+
+def test_a_central_doc2vec_needs_all_parties() -> None:
+    from gensim.models.doc2vec import Doc2Vec
+
+    names = {"model": Doc2Vec(vector_size=4, min_count=1), "texts": [f"a small text {i} of words" for i in range(40)]}
+    run = Run(RunSpec(data="texts", baseline="central", parties=2), names)
+    with pytest.raises(OptionError, match="whole epochs"):
+        run.change(fraction=0.5)
