@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -95,12 +96,7 @@ class Central(_Beside):
             self.federation.orders["steps"] = self._num_steps(round)
 
     def _num_steps(self, round: int) -> int:
-        cohort, orders = self._main.cohort(round), self._main.orders
-        if "steps" in orders:
-            return int(orders["steps"]) * len(cohort)
-        sizes = [party.num_examples for party in self._main.parties if party.id in cohort]
-        least = self._main.model.min_rows
-        return sum(_num_batches(size, orders["batch_size"], least) for size in sizes) * int(orders["epochs"])
+        return num_steps(self._main, self._main.cohort(round))
 
 
 class Local(_Beside):
@@ -128,6 +124,16 @@ class Local(_Beside):
         sizes = {party.id: party.num_test for party in self.federation.parties}
         names = {name for metrics in found.values() for name in metrics}
         return {name: weighted_mean(found, sizes, name) for name in sorted(names)}, found
+
+
+def num_steps(federation: Federation, cohort: Collection[str]) -> int:
+    """Return the batches that the cohort's parties train together in a round."""
+    orders = federation.orders
+    if "steps" in orders:
+        return int(orders["steps"]) * len(cohort)
+    sizes = [party.num_examples for party in federation.parties if party.id in cohort]
+    least = federation.model.min_rows
+    return sum(_num_batches(size, orders["batch_size"], least) for size in sizes) * int(orders["epochs"])
 
 
 def _num_batches(size: int, batch_size: int, least: int) -> int:

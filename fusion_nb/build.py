@@ -17,6 +17,7 @@ from fusion_nb.schedule import Schedule
 from fusion_nb.simulate import Attack, Faulty, Stragglers, attack_of, misled
 from fusion_nb.sources import read
 from fusion_nb.spec import OF_MODEL, RunSpec
+from fusion_nb.stopping import Until
 from fusion_nb.types import Engine, Fusion
 
 
@@ -127,13 +128,18 @@ def _rows(name: str, namespace: Mapping[str, Any], division: Division) -> np.nda
 
 
 def check_names(spec: RunSpec) -> None:
-    """Raise OptionError or NameNotFoundError for a typo, before anything is read."""
+    """Raise OptionError or NameNotFoundError for what is wrong with an option by itself, before anything is read."""
     for kind, text in (("fusions", spec.fusion), ("engines", spec.engine), ("adversaries", spec.adversary)):
         if text:
             registry.create(kind, text)
-    for kind, text in (("personal", spec.personal), ("sharing", spec.share), ("ensembles", spec.ensemble)):
+    bound = (("splits", spec.split), ("personal", spec.personal), ("sharing", spec.share), ("ensembles", spec.ensemble))
+    for kind, text in bound:
         if text:
             registry.bind(kind, text)
+    readers = {"until": Until, "straggler": Stragglers.parse, "schedule": Schedule.parse, "changes": changes.parse}
+    for name, reader in readers.items():
+        if text := getattr(spec, name):
+            reader(text)
     baselines.parse(spec.baseline)
 
 

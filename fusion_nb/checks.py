@@ -21,9 +21,10 @@ from fusion_nb.types import Fusion
 _WITH_ANY_FUSION = ("finetune", "ditto")
 
 
-def absent_options(model: models.Model) -> set[str]:
+def absent_options(model: models.Model | type[models.Model]) -> set[str]:
     """Return the options of a run that this kind of model does not have."""
-    has = model.orders | set(model.settings) | ({"schedule"} if model.is_scheduled else set())
+    settings = models.settings(model) if isinstance(model, type) else model.settings
+    has = model.orders | set(settings) | ({"schedule"} if model.is_scheduled else set())
     return set(OF_MODEL) - has
 
 
@@ -126,11 +127,16 @@ def form(rows: Any) -> tuple[int, ...]:
     return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
 
 
+def unsupported(model: models.Model | type[models.Model], fusion: Fusion) -> list[str]:
+    """Return what a fusion asks of local training that this kind of model can't do."""
+    return sorted(set(fusion.local) - model.supports)
+
+
 def check_supports(spec: RunSpec, model: models.Model, fusion: Fusion) -> None:
     """Raise OptionError where local training is asked for what this kind of model can't do."""
-    if refused := sorted(set(fusion.local) - model.supports):
+    if refused := unsupported(model, fusion):
         what, instead = f"--fusion {spec.fusion}", f"use another fusion, such as {model.defaults['fusion']}"
-        if isinstance(fusion, Around) and not set(fusion.inner.local) - model.supports:
+        if isinstance(fusion, Around) and not unsupported(model, fusion.inner):
             what, instead = f"--personal {spec.personal}", "leave it out, or use finetune"
         raise OptionError(f"{what} asks every party for {', '.join(refused)}, which a {model.kind} can't do", instead)
 

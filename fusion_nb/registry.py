@@ -227,6 +227,11 @@ def kind_word(kind: str) -> str:
     return _SINGULAR.get(kind, kind[:-1])
 
 
+def is_open(kind: str, name: str) -> bool:
+    """Return whether a name of this kind is half a chain: a fusion that is made around another one."""
+    return kind == "fusions" and takes_another(get(kind, name))
+
+
 def takes_another(implementation: Any) -> bool:
     """Return whether a component is made around another one, as `bucketing` is."""
     parameters = inspect.signature(implementation).parameters.values()

@@ -115,9 +115,9 @@ class Result:
         """Return what was sent, beside what fedavg would have sent, and how often parties synchronised."""
         sent = sum(record.bytes_up + record.bytes_down for record in self.history)
         fedavg = sum(record.bytes_fedavg for record in self.history)
-        line = f"sent: {_bytes(sent)} of weights in {len(self.history)} rounds, and no row of data"
+        line = f"sent: {count_bytes(sent)} of weights in {len(self.history)} rounds, and no row of data"
         if abs(sent - fedavg) > 0.01 * fedavg > 0:
-            line += f"; {100 * sent / fedavg:.2g} % of the {_bytes(fedavg)} that fedavg would have sent"
+            line += f"; {100 * sent / fedavg:.2g} % of the {count_bytes(fedavg)} that fedavg would have sent"
         times = sum(record.synchronised for record in self.history)
         if times == len(self.history):
             return [line]
@@ -173,7 +173,8 @@ def markdown_table(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
-def _bytes(count: float) -> str:
+def count_bytes(count: float) -> str:
+    """Return a number of bytes as text of three digits."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -109,6 +109,16 @@ class RunSpec(BaseModel):
         line = " ".join(words)
         return f"%%fusion {line}\n{self.code}" if self.code else f"%fusion run {line}"
 
+    def to_python(self) -> str:
+        """Return Python that repeats the run in a notebook that has the same variables."""
+        if self.code:
+            line = self.to_cell().partition("\n")[0].removeprefix("%%fusion ")
+            return f"get_ipython().run_cell_magic('fusion', {line!r}, {self.code!r})"
+        chosen = self.model_dump(exclude_defaults=True)
+        options = "".join(f"    {name}={value!r},\n" for name, value in chosen.items())
+        made = f"import fusion_nb\n\nspec = fusion_nb.RunSpec(\n{options})"
+        return f"{made}\nrun = fusion_nb.Run(spec, globals()).start().wait()"
+
 
 #: Options that not every kind of model has.
 OF_MODEL = [

@@ -21,7 +21,7 @@ RANKS = (
     ("result", "checks"),
     ("changes",),
     ("build",),
-    ("export", "driver"),
+    ("export", "driver", "preview"),
     ("run",),
     ("runs",),
     ("notebook",),

@@ -1,4 +1,7 @@
-"""Data handlers: classes whose `get_data()` returns `((x_train, y_train), (x_test, y_test))`."""
+"""Data handlers: classes whose `get_data()` returns `((x_train, y_train), (x_test, y_test))`.
+
+One that gives texts for x says so by `gives = "documents"`, and is offered for models of documents alone.
+"""
 
 from __future__ import annotations
 

@@ -30,6 +30,8 @@ class Newsgroups:
     Source: Lang, "NewsWeeder: Learning to Filter Netnews", ICML 1995; the version by date is Rennie's.
     """
 
+    gives = "documents"
+
     def __init__(
         self,
         path: str = "",
@@ -95,6 +97,8 @@ class Wikipedia:
     A line of `.jsonl` has title and text, and may have source, which becomes the label. A dump is streamed through
     gensim's reader: articles alone, without markup. Read from `path`, or `$FUSION_NB_DATA/wikipedia_sample.jsonl.gz`.
     """
+
+    gives = "documents"
 
     def __init__(
         self,

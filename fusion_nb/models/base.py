@@ -193,6 +193,12 @@ def framework_of(model: Any) -> str:
     return next((name for name in others if registry.get("models", name).handles(model)), "")
 
 
+def adapter_of(name: str, namespace: Mapping[str, Any]) -> type[Model] | None:
+    """Return the adapter for the model that a variable holds, or None where there is none, or for a file."""
+    framework = framework_of(namespace.get(name))
+    return registry.get("models", framework) if framework else None
+
+
 def find(name: str, namespace: Mapping[str, Any]) -> Any:
     """Return the user's model: a variable's value, or what a file holds.
 

@@ -62,7 +62,7 @@ def _describe(kind: str, name: str, implementation: Any) -> str:
         lines.append(f"  {option.name}: {option.type.__name__}{allowed}, {default}  {option.opt.doc}")
     first = next((option.name for option in registry.signature_options(implementation)), "")
     if use := _OPTIONS.get(kind):
-        another = "+name" if kind == "fusions" and registry.takes_another(implementation) else ""
+        another = "+name" if registry.is_open(kind, name) else ""
         lines.append(f"use: {use} {name}{f':{first}=...' if first else ''}{another}")
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fusion_nb import charts
 from fusion_nb.charts import image_tag
+from fusion_nb.preview import duration
 from fusion_nb.result import caption_html
 from fusion_nb.run import Run
 
@@ -106,8 +107,9 @@ def status_text(run: Run) -> str:
     if records:
         last = records.last()
         parts += [f"{name} {last[name]:.3f}" for name in run.shown if name in last]
+        parts.append(f"{duration(sum(record.seconds for record in records))} so far")
     if run.status == "running" and records:
-        parts.append(f"about {_duration(_seconds_left(run))} left")
+        parts.append(f"about {duration(_seconds_left(run))} left")
     if run.status in ("finished", "stopped", "failed") and run.reason:
         parts.append(run.reason)
     return ", ".join(parts)
@@ -116,9 +118,3 @@ def status_text(run: Run) -> str:
 def _seconds_left(run: Run) -> float:
     recent = run.records[-5:]
     return (run.planned - len(run.records)) * sum(record.seconds for record in recent) / len(recent)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

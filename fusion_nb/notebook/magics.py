@@ -123,18 +123,16 @@ class FusionMagics(Magics):
         print("The panel is not there yet. Until then: %fusion help lists every option, %fusion split shows a split.")
 
     def _split(self, line: Line) -> Any:
-        from fusion_nb import charts
         from fusion_nb.build import divide
         from fusion_nb.notebook import options
+        from fusion_nb.preview import split_chart
 
         division = divide(options.to_spec(line), self.shell.user_ns)
         for note in division.notes:
             print(note)
-        counts = division.label_counts(with_test=True)
         if missing := division.missing_classes():
             print(f"warning: no party has a training row of class {', '.join(missing)}")
-        names = {label: division.class_name(label) for row in counts.values() for label in row}
-        return charts.split(counts, division.sizes(), names)
+        return split_chart(division)
 
     def _runs(self, line: Line) -> None:
         from fusion_nb.runs import RUNS
