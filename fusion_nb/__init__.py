@@ -9,16 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fusion_nb.fusions.base import fusion
+    from fusion_nb.notebook.panel import Panel
     from fusion_nb.run import Run
     from fusion_nb.runs import federate
     from fusion_nb.spec import RunSpec
     from fusion_nb.splits import split
 
 __version__ = "0.1.0"
-__all__ = ["Run", "RunSpec", "federate", "fusion", "load_ipython_extension", "split", "unload_ipython_extension"]
+__all__ = [
+    "Panel",
+    "Run",
+    "RunSpec",
+    "federate",
+    "fusion",
+    "load_ipython_extension",
+    "split",
+    "unload_ipython_extension",
+]
 
 #: Where each public name lives. Imported on first use (PEP 562), so that `%load_ext fusion_nb` stays quick.
 _EXPORTS = {
+    "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.run",
     "RunSpec": "fusion_nb.spec",
     "federate": "fusion_nb.runs",

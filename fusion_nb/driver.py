@@ -165,7 +165,7 @@ class Driver:
 
     def unsubscribe(self, listener: Listener) -> None:
         """Stop telling a listener. One that was never told is fine."""
-        self._listeners = [kept for kept in self._listeners if kept is not listener]
+        self._listeners = [kept for kept in self._listeners if kept != listener]
 
     @property
     def status(self) -> str:

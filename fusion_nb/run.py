@@ -84,6 +84,11 @@ class Run(Driver):
         """Call `listener` for every reply of a party within a round, in the training thread."""
         self._federation.engine.listeners.append(listener)  # type: ignore[attr-defined]
 
+    def unhear(self, listener: Callable[[Progress], None]) -> None:
+        """Stop telling a listener of replies. One that was never told is fine."""
+        heard: list[Callable[[Progress], None]] = self._federation.engine.listeners  # type: ignore[attr-defined]
+        heard[:] = [kept for kept in heard if kept != listener]
+
     @property
     def shown(self) -> tuple[str, str]:
         """The two metrics of charts: the loss, and the one that people read."""

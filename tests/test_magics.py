@@ -160,7 +160,6 @@ class TestCommands:
         for line in ("%fusion", "%fusion help"):
             text = ip.run(line).text
             assert all(f"--{name.replace('_', '-')}" in text for name in RunSpec.model_fields if name != "code")
-        assert "not there yet" in ip.run("%fusion panel").text
 
 
 def test_names_that_the_body_takes_are_left_alone(ip: Any) -> None:

@@ -49,7 +49,7 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
         return _topics(command)
     own = options.COMMANDS[command or "run"][2]
     fields = (
-        [] if command not in ("", "run", "split") else [f for f in options.names().values() if f not in options.OWN]
+        [] if command not in ("", *options.RUNNING) else [f for f in options.names().values() if f not in options.OWN]
     )
     spelled = [
         option for option, name in options.names().items() if name in (*own, *fields) and option.startswith("--")
@@ -57,7 +57,7 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
     runs = [name for name, value in namespace.items() if _is_run(value) and not name.startswith("_")]
     if not before and not fragment.startswith("-"):
         return [*options.COMMANDS, *spelled]
-    return spelled if command in ("", "run", "split") or fragment.startswith("-") else [*runs, *spelled]
+    return spelled if command in ("", *options.RUNNING) or fragment.startswith("-") else [*runs, *spelled]
 
 
 def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]:

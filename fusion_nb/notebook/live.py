@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -107,7 +108,8 @@ def status_text(run: Run) -> str:
     if records:
         last = records.last()
         parts += [f"{name} {last[name]:.3f}" for name in run.shown if name in last]
-        parts.append(f"{duration(sum(record.seconds for record in records))} so far")
+        took = duration(sum(record.seconds for record in records))
+        parts.append(f"{took} so far" if run.status in ("running", "paused") else took)
     if run.status == "running" and records:
         parts.append(f"about {duration(_seconds_left(run))} left")
     if run.status in ("finished", "stopped", "failed") and run.reason:
@@ -118,3 +120,11 @@ def status_text(run: Run) -> str:
 def _seconds_left(run: Run) -> float:
     recent = run.records[-5:]
     return (run.planned - len(run.records)) * sum(record.seconds for record in recent) / len(recent)
+
+
+def draws_widgets() -> bool:
+    """Return whether a person looks on: a front end that can ask for input also draws widgets."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    kernel = getattr(shell, "kernel", None)
+    return bool(kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"))

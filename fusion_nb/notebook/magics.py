@@ -74,9 +74,9 @@ class FusionMagics(Magics):
         """Launch a run with a view of it in this cell's output, and wait for it unless it is for the background."""
         from IPython.display import display
 
-        from fusion_nb.notebook.live import LiveView
+        from fusion_nb.notebook.live import LiveView, draws_widgets
 
-        widgets = self._is_interactive()
+        widgets = draws_widgets()
         if not quiet and (widgets or background):
             LiveView(run, widgets=widgets)
         launch()
@@ -87,11 +87,6 @@ class FusionMagics(Magics):
         finally:
             if not quiet and not widgets:  # nobody saw it train; one static result is all there is
                 display(run.result().mimebundle(), raw=True)
-
-    def _is_interactive(self) -> bool:
-        """Whether a person looks on: a front end that can ask for input also draws widgets."""
-        kernel = getattr(self.shell, "kernel", None)
-        return bool(kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"))
 
     # Steering
 
@@ -119,8 +114,11 @@ class FusionMagics(Magics):
 
     # Looking
 
-    def _panel(self, line: Line) -> None:
-        print("The panel is not there yet. Until then: %fusion help lists every option, %fusion split shows a split.")
+    def _panel(self, line: Line) -> Any:
+        from fusion_nb.notebook import options
+        from fusion_nb.notebook.panel import Panel
+
+        return Panel(namespace=self.shell.user_ns, **options.to_spec(line).model_dump(exclude_unset=True))
 
     def _split(self, line: Line) -> Any:
         from fusion_nb.build import divide

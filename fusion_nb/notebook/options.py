@@ -14,7 +14,7 @@ from fusion_nb.errors import OptionError, nearest
 #: sub-command -> (what it does, words after it, options of its own)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "run": ("train: the same as %fusion with options alone", "", ("config", "background", "name", "quiet")),
-    "panel": ("configure and watch a run by mouse (not there yet)", "", ()),
+    "panel": ("configure, watch, steer and export a run by mouse or keyboard", "", ("config",)),
     "split": ("show who would hold what, before any training", "", ("config",)),
     "status": ("say where a run stands", "[RUN]", ()),
     "stop": ("stop a run, keeping its last whole round", "[RUN]", ()),
@@ -38,7 +38,7 @@ OWN: dict[str, tuple[str, tuple[str, ...], bool]] = {
     "overwrite": ("export: replace an earlier export", (), True),
 }
 #: Commands that take the options of a run.
-_RUNNING = ("run", "split")
+RUNNING = ("run", "split", "panel")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def read(line: str) -> Line:
     options = {name: value for name, value in values.items() if name not in OWN}
     own = {name: value for name, value in values.items() if name in OWN}
     refused = [name for name in own if name not in allowed]
-    if command not in _RUNNING:
+    if command not in RUNNING:
         refused += [name for name in options if name not in allowed]
     if refused:
         known = ", ".join(f"--{name}" for name in allowed) or "no options"

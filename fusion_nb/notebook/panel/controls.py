@@ -1,0 +1,231 @@
+"""Controls that are made from what an option says of itself: its type, its default, its help, what it could be given.
+
+Every control holds text, as the option line does, and an empty text means that nothing was said. What is wrong with it
+stands under it, as one sentence.
+"""
+
+from __future__ import annotations
+
+import html
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from fusion_nb import registry
+from fusion_nb.errors import FusionError
+from fusion_nb.notebook.panel.words import alert
+from fusion_nb.registry import Option
+
+#: So wide that three stand in a row on a page of 900 pixels.
+_WIDE = {"width": "17.5em"}
+_STYLE = {"description_width": "7.5em"}
+#: Beyond this a browser's numbers are not exact.
+_MAX_EXACT = 2**53
+#: The entry of a list that opens a line to type in.
+_OTHER = "\0"
+
+
+class Control(ABC):
+    """Something that holds the text of one option, with a place for what is wrong with it."""
+
+    def __init__(self, label: str, default: str) -> None:
+        self.label = label
+        self.default = default
+        self.error = widgets.HTML(layout=widgets.Layout(display="none", max_width="17.5em"))
+        self.box: Any = None
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """What the option is given; empty for nothing."""
+
+    @abstractmethod
+    def set(self, text: str) -> None:
+        """Hold a text as if it had been chosen. Raises OptionError for one that can't be held."""
+
+    @abstractmethod
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed()` whenever the text may have become another one."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether leaving the option out would mean the same."""
+        return self.text in ("", self.default)
+
+    def mark(self, sentence: str) -> None:
+        """Show what is wrong, or take that away again with an empty sentence."""
+        self.error.value = alert(sentence) if sentence else ""
+        self.error.layout.display = "" if sentence else "none"
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether something is wrong with it."""
+        return bool(self.error.value)
+
+
+class Entry(Control):
+    """A line, a number or a tick."""
+
+    def __init__(self, label: str, help: str, kind: type, default: Any, *, most: float | None = None) -> None:
+        super().__init__(label, "" if default is None else _written(default))
+        common: dict[str, Any] = {"description": label, "tooltip": help, "style": _STYLE, "layout": _WIDE}
+        is_number = isinstance(default, int | float) and not isinstance(default, bool)
+        if kind is bool:
+            self._widget = widgets.Checkbox(bool(default), **common | {"indent": True})
+        elif kind is int and is_number and (most is None or most <= _MAX_EXACT):
+            self._widget = widgets.IntText(default, **common)
+        elif kind is float and is_number:
+            self._widget = widgets.FloatText(default, **common)
+        else:
+            self._widget = widgets.Text(self.default, continuous_update=False, **common)
+        self.box = widgets.VBox([self._widget, self.error])
+
+    @property
+    def text(self) -> str:
+        """What stands in it."""
+        return _written(self._widget.value).strip()
+
+    def set(self, text: str) -> None:
+        """Hold a text; a number or a tick can hold no other, and then keeps what it has."""
+        kind = {widgets.IntText: int, widgets.FloatText: float, widgets.Checkbox: bool}.get(type(self._widget), str)
+        option = Option(self.label, kind, None, registry.Opt(""))
+        self._widget.value = registry.convert(self.label, text or self.default, option)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed()` when another value stands in it."""
+        self._widget.observe(lambda _: changed(), "value")
+
+
+class Choice(Control):
+    """A list of names, with the options of the one that is chosen, and if wanted a line to type in another.
+
+    kind:  the registry's kind that the names are of, or an empty string for plain words
+    names: returns what can be chosen now
+    blank: what the list calls choosing nothing, where that is possible
+    other: what the line for something else asks for, or an empty string for no such line
+    """
+
+    def __init__(
+        self,
+        label: str,
+        help: str,
+        names: Callable[[], Sequence[str]],
+        default: str = "",
+        *,
+        kind: str = "",
+        blank: str = "",
+        other: str = "",
+    ) -> None:
+        super().__init__(label, default)
+        self._names, self._kind, self._blank, self._help = names, kind, blank, help
+        self._changed: list[Callable[[], None]] = []
+        self._options: list[tuple[Option, Control]] = []
+        self._inner: Choice | None = None
+        common: dict[str, Any] = {"tooltip": help, "style": _STYLE, "layout": _WIDE}
+        self.head = widgets.Dropdown(description=label, **common)
+        self._line = widgets.Text(description=other, continuous_update=False, **common)
+        self._has_line = bool(other)
+        self._parts = widgets.VBox()
+        self.reason = widgets.HTML(layout=widgets.Layout(max_width="17.5em"))
+        self.box = widgets.VBox([self.head, self._line, self._parts, self.reason, self.error])
+        self.refresh()
+        self.set(default)
+        self.head.observe(self._chosen, "value")
+        self._line.observe(lambda _: self._tell(), "value")
+
+    @property
+    def text(self) -> str:
+        """The name, its options that are not the default, and for a chain what comes after it."""
+        if self.head.value == _OTHER:
+            return str(self._line.value).strip()
+        given = ",".join(f"{option.name}={control.text}" for option, control in self._options if not control.is_default)
+        text = f"{self.head.value}:{given}" if given else str(self.head.value or "")
+        return f"{text}+{self._inner.text}" if self._inner is not None else text
+
+    def set(self, text: str) -> None:
+        """Hold a text such as `dirichlet:alpha=0.3`."""
+        first, *rest = registry.chain(text) if self._kind == "fusions" else [text]
+        name, given = registry.parse(first) if self._kind else (text, {})
+        known = [value for _, value in self.head.options]
+        if name not in known and self._kind and not self._has_line:
+            registry.get(self._kind, name)  # raises where there is none; otherwise it is one that is not offered
+            self.head.options = [*self.head.options, (name, name)]
+        elif name not in known:
+            name, given, self._line.value = _OTHER, {}, text
+        self.head.value = name
+        self._arrange()
+        if "" in given and self._options:
+            given[self._options[0][0].name] = given.pop("")
+        for option, control in self._options:
+            if option.name in given:
+                control.set(given.pop(option.name))
+        if given:  # says which options there are
+            registry.bind(self._kind, first)
+        if self._inner is not None and rest:
+            self._inner.set("+".join(rest))
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed()` when another name, or another value of its options, is chosen."""
+        self._changed.append(changed)
+
+    def refresh(self) -> None:
+        """Offer what there is to choose now, and keep what is chosen."""
+        kept = self.head.value
+        names = list(dict.fromkeys(self._names()))
+        if kept and kept != _OTHER and kept not in names:
+            names.append(kept)
+        offered = [(self._blank, "")] if self._blank else []
+        offered += [(name, name) for name in names] + ([("other …", _OTHER)] if self._has_line else [])
+        if offered != list(self.head.options):
+            self.head.options = offered  # ipywidgets then chooses the first
+            if kept is not None:
+                self.head.value = kept
+
+    def explain(self, sentence: str) -> None:
+        """Say below the list why something is not on it."""
+        self.reason.value = f'<div style="opacity:.8;line-height:1.4">{html.escape(sentence)}</div>' if sentence else ""
+        self.reason.layout.display = "" if sentence else "none"
+
+    def _chosen(self, change: Any) -> None:
+        if change["new"] == _OTHER and change["old"] and not self._line.value:
+            self._line.value = change["old"]  # most often it is that with an option: sgd, and then sgd:momentum=0.9
+        self._arrange()
+        self._tell()
+
+    def _arrange(self) -> None:
+        """Show the controls that belong to what is chosen."""
+        name = self.head.value
+        self._line.layout.display = "" if name == _OTHER else "none"
+        self._options, self._inner = [], None
+        if self._kind and name and name in registry.names(self._kind):
+            try:
+                found = registry.options(self._kind, name)
+                is_open = registry.is_open(self._kind, name)
+            except FusionError:  # an extra that is not installed: Start says which
+                found, is_open = [], False
+            self._options = [(option, for_option(option)) for option in found]
+            if is_open:
+                self._inner = Choice("with", self._help, self._names, self.default or "fedavg", kind=self._kind)
+        controls: list[Control] = [control for _, control in self._options]
+        controls += [self._inner] if self._inner is not None else []
+        for control in controls:
+            control.watch(self._tell)
+        self._parts.children = [control.box for control in controls]
+        self._parts.layout.border_left = "3px solid #0072B2" if controls else None
+
+    def _tell(self) -> None:
+        for changed in self._changed:
+            changed()
+
+
+def for_option(option: Option) -> Control:
+    """Return the control of a component's option."""
+    bounds = option.opt.allowed()
+    help = f"{option.opt.doc} ({bounds})" if bounds else option.opt.doc
+    return Entry(option.name, help, option.type, None if option.required else option.default, most=option.opt.le)
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

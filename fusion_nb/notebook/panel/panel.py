@@ -1,0 +1,281 @@
+"""The panel: a run configured, looked at, launched, steered, compared and taken away without typing code."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from fusion_nb import cells, runs
+from fusion_nb.errors import Interrupted, OptionError, RunError
+from fusion_nb.notebook.panel import words
+from fusion_nb.notebook.panel.view import View
+from fusion_nb.notebook.panel.work import Worker
+from fusion_nb.preview import Preview, look
+from fusion_nb.run import Run
+from fusion_nb.spec import RunSpec
+
+_UNDER_WAY = ("running", "paused")
+#: Panels that are about to let a run go on, and what is held while one decides to: two clicks never begin two runs.
+_launching: list[Panel] = []
+_deciding = threading.RLock()
+
+
+class Panel:
+    """A face of `RunSpec` and `Run`: shows itself at the end of a cell, and does what its buttons do.
+
+    model, data: names of variables, data sets or files as in a cell, or the objects themselves
+    options:     other options of a run, to begin with (`rounds=5`, `split="dirichlet:alpha=0.3"`)
+    namespace:   where names are looked up and runs are bound to; the notebook's variables unless given
+
+    Every button is a method too, so that a notebook can drive it: `panel.start(); panel.wait()`. `run` is the run that
+    it shows, or None; a new panel takes the one that is under way, if there is one.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        data: Any = None,
+        *,
+        namespace: MutableMapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self._variables: MutableMapping[str, Any] = _variables() if namespace is None else namespace
+        self._given: dict[str, Any] = {}
+        for option, value in {"model": model, "data": data}.items():
+            if value is not None:
+                options[option] = value if isinstance(value, str) else self._name_of(option, value)
+        self.run: Run | None = None
+        self._told, self._is_called_off = "", False
+        self._lock = threading.Lock()
+        self._worker = Worker(self._worked)
+        self._view = View(self, ChainMap(self._given, self._variables))
+        self._form = self._view.form
+        self._form.load(options)
+        if under_way := [run for run in runs.RUNS.values() if run.status in _UNDER_WAY]:
+            self._follow(under_way[-1])
+        self._refresh()
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run that the controls describe. Raises OptionError for what is not allowed."""
+        return self._form.spec()
+
+    @property
+    def status(self) -> str:
+        """idle, preparing, or that of its run: running, paused, finished, stopped or failed."""
+        run = self.run
+        if self in _launching and (run is None or run.status not in _UNDER_WAY):
+            return "preparing"
+        return "idle" if run is None else run.status
+
+    def set(self, **options: Any) -> Self:
+        """Set options as their controls do, and leave the others. Raises OptionError, with nothing changed."""
+        self._form.load(self._form.options() | options)
+        return self
+
+    def load(self, run: Run) -> Self:
+        """Put a run's options into the controls; model and data are the variables that have these names now."""
+        self._form.load(run.spec.model_dump(exclude_defaults=True, exclude={"code"}))
+        self._view.say(words.plain(f"the options of {run.name} are in the controls"))
+        return self
+
+    def preview(self) -> Preview:
+        """Return, and show, the split, warnings and the cost of the run that the controls describe."""
+        spec, names = self.spec, self._snapshot()
+        with self._form.marking():
+            found = look(spec, names)
+        self._view.looking.show(found)
+        return found
+
+    def start(self) -> Self:
+        """Begin the run that the controls describe, and return at once; `wait` waits for it.
+
+        Raises OptionError for what is not allowed, and RunError while another run is going.
+        """
+        with _deciding:
+            if self.run is not None and self.run.status == "paused":
+                raise RunError(f"{self.run.name} is paused", "resume or stop it first")
+            self._check_alone()
+            spec, names = self.spec, self._snapshot()
+            self._is_called_off = False
+            self._launch("preparing a run", lambda: self._begin(spec, names))
+        return self
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait for what was begun, each part of it at most `timeout` seconds; raise its error, if it had one.
+
+        An interrupt (■, Ctrl-C) stops the run and raises Interrupted.
+        """
+        try:
+            is_done = self._worker.wait(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            raise Interrupted("the panel was stopped before a run began", "start() begins one") from None
+        if is_done and self.run is not None:
+            self.run.wait(timeout)
+        return self
+
+    def pause(self) -> Self:
+        """Hold the run between two batches. Raises RunError when it is not running."""
+        self._its_run().pause()
+        return self
+
+    def resume(self) -> Self:
+        """Go on after a pause. Raises RunError when it is not paused, or while another run is going."""
+        with _deciding:
+            self._check_alone(self._its_run())
+            self._its_run().resume()
+        return self
+
+    def step(self) -> Self:
+        """Train one round, hold again, and return at once. Raises RunError while a run is going."""
+        with _deciding:
+            self._check_alone()
+            run = self._its_run()
+            self._launch("beginning a round", lambda: run.step(wait=False))
+        return self
+
+    def more(self, rounds: int = 5) -> Self:
+        """Add rounds to the run, and return at once. Raises RunError while another run is going."""
+        with _deciding:
+            run = self._its_run()
+            self._check_alone(run)
+            self._launch("adding rounds", lambda: run.more(rounds))
+        return self
+
+    def stop(self) -> Self:
+        """Stop between two batches, keeping the last whole round; or call off what is being prepared."""
+        self._is_called_off = True
+        if self.run is not None:
+            self.run.stop(wait=False)
+        return self
+
+    def change(self, **options: Any) -> Self:
+        """Change lr, epochs, fraction or fusion from the next round on. Raises OptionError for what can't be."""
+        if not options:
+            raise OptionError(
+                "nothing was given that is to change", "give one or several of lr, epochs, fraction, fusion"
+            )
+        self._its_run().change(**options)
+        self._view.say(
+            words.plain(f"from the next round on: {', '.join(f'{n} {value}' for n, value in options.items())}")
+        )
+        return self
+
+    def export(
+        self, path: str = "fused", format: str | Sequence[str] = "", *, which: str = "last", overwrite: bool = False
+    ) -> list[Path]:
+        """Write the fused model, a card, the history and the chart into a new folder, and return the files.
+
+        Raises ExportError before anything is written, and RunError while the run is going.
+        """
+        run = self._its_run()
+        if run.status == "running":
+            raise RunError(f"{run.name} is running", "pause or stop it first, or wait for its end")
+        files = run.export(path, format, which=which, overwrite=overwrite)
+        self._view.taking.list_files(files)
+        return files
+
+    def _ipython_display_(self) -> None:
+        self._worker.tie = cells.tie()
+        self._view.display()
+
+    def __repr__(self) -> str:
+        return f"<Panel: {self.status if self.run is None else self.run.result().headline()}>"
+
+    def work(self, doing: str, action: Callable[[], object]) -> None:
+        """Do something in the panel's own thread. Raises RunError while something else is being done."""
+        self._worker.do(doing, action)
+        self._refresh()
+
+    def _its_run(self) -> Run:
+        if self.run is None:
+            raise RunError("the panel has no run yet", "start() begins one")
+        return self.run
+
+    def _check_alone(self, but: Run | None = None) -> None:
+        """Raise RunError while a run is going, other than the given one, or about to."""
+        if going := [run.name for run in runs.RUNS.values() if run.status == "running" and run is not but]:
+            raise RunError(f"{going[-1]} is running", "wait for its end, or stop it first")
+        if _launching:
+            raise RunError("a run is about to begin", "wait a moment")
+
+    def _launch(self, doing: str, action: Callable[[], object]) -> None:
+        """Let a run go on; until it does, no other panel's may. Called while deciding."""
+
+        def launch() -> None:
+            try:
+                action()
+            finally:
+                with _deciding:
+                    _launching.remove(self)
+
+        _launching.append(self)
+        try:
+            self.work(doing, launch)
+        except RunError:
+            _launching.remove(self)
+            raise
+
+    def _begin(self, spec: RunSpec, names: dict[str, Any]) -> None:
+        """Make a run and start it; in the panel's own thread."""
+        self._view.say(words.plain("preparing: reading the data, and trying the model on a few rows"))
+        name = runs.new_name("", self._variables)
+        with self._form.marking():
+            run = Run(spec, names, name=name)
+        if self._is_called_off:
+            self._view.say(words.plain("called off before it began"))
+            return
+        runs.remember(run)
+        self._variables[name] = run
+        self._follow(run)
+        self._view.say(words.plain(f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."))
+        run.start()
+
+    def _follow(self, run: Run) -> None:
+        """Show this run from now on."""
+        if self.run is not None:
+            self.run.unsubscribe(self._hear)
+        self.run = run
+        self._view.watch.follow(run)
+        run.subscribe(self._hear)
+        self._refresh()
+
+    def _hear(self, run: Run) -> None:
+        if run is self.run:
+            self._refresh()
+
+    def _worked(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._view.say(words.of_error(error))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Show where things stand; called from any thread, and costs something only where they have changed."""
+        with self._lock:
+            told = f"{self.status} {self._worker.doing} {id(self.run)}"
+            if told != self._told:
+                self._told = told
+                self._view.refresh(self.status, self._worker.doing, self.run)
+
+    def _snapshot(self) -> dict[str, Any]:
+        """Return the variables as they are now, so that no cell can change them while a run is prepared."""
+        return {**self._variables, **self._given}
+
+    def _name_of(self, option: str, value: Any) -> str:
+        """Return the variable that holds an object, so that a cell can repeat the run; or make up a name for it."""
+        held = (name for name, there in self._variables.items() if there is value and not name.startswith("_"))
+        name = next(held, f"given_{option}")
+        if name not in self._variables:
+            self._given[name] = value
+        return name
+
+
+def _variables() -> MutableMapping[str, Any]:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return {} if shell is None else shell.user_ns
