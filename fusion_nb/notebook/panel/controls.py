@@ -119,7 +119,8 @@ class Choice(Control):
         other: str = "",
     ) -> None:
         super().__init__(label, default)
-        self._names, self._kind, self._blank, self._help = names, kind, blank, help
+        self._names, self._kind, self._help = names, kind, help
+        self.blank = blank
         self._changed: list[Callable[[], None]] = []
         self._options: list[tuple[Option, Control]] = []
         self._inner: Choice | None = None
@@ -129,7 +130,8 @@ class Choice(Control):
         self._has_line = bool(other)
         self._parts = widgets.VBox()
         self.reason = widgets.HTML(layout=widgets.Layout(max_width="17.5em"))
-        self.box = widgets.VBox([self.head, self._line, self._parts, self.reason, self.error])
+        line = [self._line] if other else []
+        self.box = widgets.VBox([self.head, *line, self._parts, self.reason, self.error])
         self.refresh()
         self.set(default)
         self.head.observe(self._chosen, "value")
@@ -174,14 +176,16 @@ class Choice(Control):
         """Offer what there is to choose now, and keep what is chosen."""
         kept = self.head.value
         names = list(dict.fromkeys(self._names()))
+        if kept == _OTHER and self._line.value in names:  # it was typed before it was there
+            kept = self._line.value
         if kept and kept != _OTHER and kept not in names:
             names.append(kept)
-        offered = [(self._blank, "")] if self._blank else []
+        offered = [(self.blank, "")] if self.blank else []
         offered += [(name, name) for name in names] + ([("other …", _OTHER)] if self._has_line else [])
         if offered != list(self.head.options):
             self.head.options = offered  # ipywidgets then chooses the first
-            if kept is not None:
-                self.head.value = kept
+        if kept is not None:
+            self.head.value = kept
 
     def explain(self, sentence: str) -> None:
         """Say below the list why something is not on it."""

@@ -191,11 +191,12 @@ class Form:
         absent = checks.absent_options(kind) if kind else set()
         for name, control in self.controls.items():
             control.box.layout.display = "none" if name in absent else ""
-        for name in ("data", "fusion"):
-            self.controls[name].refresh()  # type: ignore[attr-defined]
         fusion, data = self.controls["fusion"], self.controls["data"]
         assert isinstance(fusion, Choice)
         assert isinstance(data, Choice)
+        fusion.blank = f"{kind.defaults['fusion']} (default)" if kind else "default"
+        fusion.refresh()
+        data.refresh()
         refused = {f: r for f in registry.names("fusions") if kind and (r := _refused(kind, f))}
         why = " and ".join(sorted({reason for reasons in refused.values() for reason in reasons}))
         fusion.explain(f"without {', '.join(refused)}: a {kind.kind} can't do {why}" if kind and refused else "")
@@ -207,8 +208,9 @@ class Form:
         if found := next((word for word in spelled if word in self.controls), ""):
             return found
         quoted = set(re.findall(r"'([^']*)'", error.message))
-        if found := next((name for name, control in self.controls.items() if control.text in quoted), ""):
-            return found
+        for name, control in self.controls.items():
+            if quoted & {control.text, *re.split(r"[:,=+]", control.text)}:
+                return name
         return next((name for kind, name in _ABOUT if isinstance(error, kind)), "")
 
     def _unfold(self, opened: bool) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections import ChainMap
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +10,7 @@ from typing import Any, Self
 from fusion_nb import cells, runs
 from fusion_nb.errors import Interrupted, OptionError, RunError
 from fusion_nb.notebook.panel import words
+from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.notebook.panel.view import View
 from fusion_nb.notebook.panel.work import Worker
 from fusion_nb.preview import Preview, look
@@ -22,6 +21,8 @@ _UNDER_WAY = ("running", "paused")
 #: Panels that are about to let a run go on, and what is held while one decides to: two clicks never begin two runs.
 _launching: list[Panel] = []
 _deciding = threading.RLock()
+#: Cell -> its last execution, and the panel that it showed.
+_of_cells: dict[str, tuple[str, Panel]] = {}
 
 
 class Panel:
@@ -43,16 +44,15 @@ class Panel:
         namespace: MutableMapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        self._variables: MutableMapping[str, Any] = _variables() if namespace is None else namespace
-        self._given: dict[str, Any] = {}
+        self._variables = Variables(namespace)
         for option, value in {"model": model, "data": data}.items():
             if value is not None:
-                options[option] = value if isinstance(value, str) else self._name_of(option, value)
+                options[option] = value if isinstance(value, str) else self._variables.name_of(option, value)
         self.run: Run | None = None
         self._told, self._is_called_off = "", False
         self._lock = threading.Lock()
         self._worker = Worker(self._worked)
-        self._view = View(self, ChainMap(self._given, self._variables))
+        self._view = View(self, self._variables.names)
         self._form = self._view.form
         self._form.load(options)
         if under_way := [run for run in runs.RUNS.values() if run.status in _UNDER_WAY]:
@@ -85,7 +85,7 @@ class Panel:
 
     def preview(self) -> Preview:
         """Return, and show, the split, warnings and the cost of the run that the controls describe."""
-        spec, names = self.spec, self._snapshot()
+        spec, names = self.spec, self._variables.snapshot()
         with self._form.marking():
             found = look(spec, names)
         self._view.looking.show(found)
@@ -100,7 +100,7 @@ class Panel:
             if self.run is not None and self.run.status == "paused":
                 raise RunError(f"{self.run.name} is paused", "resume or stop it first")
             self._check_alone()
-            spec, names = self.spec, self._snapshot()
+            spec, names = self.spec, self._variables.snapshot()
             self._is_called_off = False
             self._launch("preparing a run", lambda: self._begin(spec, names))
         return self
@@ -181,6 +181,14 @@ class Panel:
         return files
 
     def _ipython_display_(self) -> None:
+        cell, execution = cells.running()
+        before = _of_cells.get(cell)
+        if cell and before is not None and before[0] != execution:
+            # The cell was run again: what it showed is gone from the page, and its run goes on here.
+            before[1]._leave()
+            if self.run is None and before[1].run is not None:
+                self._follow(before[1].run)
+        _of_cells[cell] = execution, self
         self._worker.tie = cells.tie()
         self._view.display()
 
@@ -224,22 +232,27 @@ class Panel:
     def _begin(self, spec: RunSpec, names: dict[str, Any]) -> None:
         """Make a run and start it; in the panel's own thread."""
         self._view.say(words.plain("preparing: reading the data, and trying the model on a few rows"))
-        name = runs.new_name("", self._variables)
+        name = runs.new_name("", self._variables.namespace)
         with self._form.marking():
             run = Run(spec, names, name=name)
         if self._is_called_off:
             self._view.say(words.plain("called off before it began"))
             return
         runs.remember(run)
-        self._variables[name] = run
+        self._variables.namespace[name] = run
         self._follow(run)
         self._view.say(words.plain(f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."))
         run.start()
 
-    def _follow(self, run: Run) -> None:
-        """Show this run from now on."""
+    def _leave(self) -> None:
+        """Hear no more of the run."""
+        self._view.watch.leave()
         if self.run is not None:
             self.run.unsubscribe(self._hear)
+
+    def _follow(self, run: Run) -> None:
+        """Show this run from now on."""
+        self._leave()
         self.run = run
         self._view.watch.follow(run)
         run.subscribe(self._hear)
@@ -261,21 +274,3 @@ class Panel:
             if told != self._told:
                 self._told = told
                 self._view.refresh(self.status, self._worker.doing, self.run)
-
-    def _snapshot(self) -> dict[str, Any]:
-        """Return the variables as they are now, so that no cell can change them while a run is prepared."""
-        return {**self._variables, **self._given}
-
-    def _name_of(self, option: str, value: Any) -> str:
-        """Return the variable that holds an object, so that a cell can repeat the run; or make up a name for it."""
-        held = (name for name, there in self._variables.items() if there is value and not name.startswith("_"))
-        name = next(held, f"given_{option}")
-        if name not in self._variables:
-            self._given[name] = value
-        return name
-
-
-def _variables() -> MutableMapping[str, Any]:
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return {} if shell is None else shell.user_ns

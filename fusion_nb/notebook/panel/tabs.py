@@ -12,7 +12,7 @@ import ipywidgets as widgets
 
 from fusion_nb import charts, registry, runs
 from fusion_nb.changes import CHANGEABLE
-from fusion_nb.errors import FusionError
+from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.words import of_error, plain
 from fusion_nb.preview import Preview
@@ -108,6 +108,8 @@ class Comparing:
             self._chart.value = of_error(error)
 
     def _chosen(self) -> Run:
+        if self.chosen.value not in runs.RUNS:
+            raise RunError("there is no run in this kernel yet", "Start makes one")
         return runs.RUNS[self.chosen.value]
 
 
