@@ -13,7 +13,7 @@ import keyword
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, get_args, get_origin
 
 from fusion_nb.builtin import BUILTIN
@@ -78,7 +78,7 @@ class Option:
 
 def names(kind: str) -> list[str]:
     """Return all names of a kind, sorted; entry points are listed without being imported."""
-    return sorted({*BUILTIN[kind], *_registered[kind], *(point.name for point in entry_points(group=_group(kind)))})
+    return sorted({*BUILTIN[kind], *_registered[kind], *(point.name for point in _points(kind))})
 
 
 def get(kind: str, name: str) -> Any:
@@ -94,8 +94,11 @@ def get(kind: str, name: str) -> Any:
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             raise missing_extra(error, f"{kind_word(kind)} {name!r}") from error
-    for point in entry_points(group=_group(kind), name=name):
-        return point.load()
+    for _ in range(2):
+        for point in _points(kind):
+            if point.name == name:
+                return point.load()
+        _points.cache_clear()  # it may have been installed since
     raise NameNotFoundError(
         f"no {kind_word(kind)} is called {name!r}",
         f"{nearest(name, names(kind))}there are: {', '.join(names(kind))}",
@@ -250,8 +253,10 @@ def decorator(kind: str, promote: Callable[[Any], Any] = lambda implementation: 
     return register_as
 
 
-def _group(kind: str) -> str:
-    return f"fusion_nb.{kind}"
+@functools.cache
+def _points(kind: str) -> tuple[EntryPoint, ...]:
+    """Return what installed packages bring; kept, since looking through all of them takes its time."""
+    return tuple(entry_points(group=f"fusion_nb.{kind}"))
 
 
 def _type_of(default: Any) -> type:

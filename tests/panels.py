@@ -47,6 +47,11 @@ def page(panel: Panel) -> str:
     return "\n".join(w.value for w in widgets(panel) if isinstance(w, ipywidgets.HTML) and w.layout.display != "none")
 
 
+def settle(panel: Panel) -> None:
+    """Wait until the panel is through with what it was doing in its own thread."""
+    assert panel._worker._at_rest.wait(20)
+
+
 def until(holds: Callable[[], Any], seconds: float = 20) -> None:
     """Wait for something to become true."""
     deadline = time.monotonic() + seconds

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 import pytest
-from panels import button, enabled, labelled, page, press, until, widgets
+from panels import button, enabled, labelled, page, press, settle, until, widgets
 
 import fusion_nb
 from fusion_nb import Panel, RunSpec, registry
@@ -285,7 +285,7 @@ class TestWhatGoesTogether:
     def test_start_marks_what_is_missing(self, panel: Panel, options: dict[str, Any], marked: str) -> None:
         panel.set(**options)
         press(panel, "Start")
-        until(lambda: not panel._worker.doing)
+        settle(panel)
         assert [n for n, control in panel._form.controls.items() if control.is_marked] == [marked]
         assert 'role="alert"' in panel._view._said.value
         assert panel.status == "idle"
@@ -308,7 +308,7 @@ class TestLookingFirst:
     def test_what_does_not_fit_is_said(self, panel: Panel) -> None:
         panel.set(parties=999)
         press(panel, "Preview")
-        until(lambda: not panel._worker.doing)
+        settle(panel)
         assert "only 240 rows" in panel._view._said.value
         assert panel._form.controls["parties"].is_marked
 

@@ -1,0 +1,291 @@
+"""What a panel must survive: impatience, cells that pull the rug, errors in a model, and any sequence of clicks."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from panels import button, enabled, page, press, settle, until
+
+import fusion_nb
+from fusion_nb import Panel
+from fusion_nb.errors import Interrupted, RunError
+from fusion_nb.notebook.panel import panel as module
+from fusion_nb.runs import RUNS
+
+
+@pytest.fixture(autouse=True)
+def _no_runs() -> Iterator[None]:
+    RUNS.clear()
+    yield
+    for run in list(RUNS.values()):
+        run.stop()
+    RUNS.clear()
+    until(lambda: not module._launching)
+
+
+@pytest.fixture
+def there(net: Callable[..., Any], rows: Any) -> dict[str, Any]:
+    return {"model": net(), "rows": rows}
+
+
+@pytest.fixture
+def panel(there: dict[str, Any]) -> Panel:
+    return Panel("model", "rows", namespace=there, rounds=10**6, lr=0.1)
+
+
+def going(panel: Panel) -> Any:
+    """Start, and return the run once it has whole rounds."""
+    panel.start()
+    until(lambda: panel.run is not None and len(panel.run.records) > 1)
+    settle(panel)
+    return panel.run
+
+
+def trainers() -> list[str]:
+    """Return the names of the threads that train."""
+    return [t.name for t in threading.enumerate() if t.name.startswith("fusion_nb ") and "panel" not in t.name]
+
+
+def broken(net: Callable[..., Any], calls: int) -> Any:
+    """Return a model that fails after so many calls in training, with an error of its own."""
+    from torch import nn
+
+    class Fragile(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = net()
+            self.left = [calls]
+
+        def forward(self, x: Any) -> Any:
+            if self.training:
+                self.left[0] -= 1
+                if self.left[0] < 0:
+                    raise ZeroDivisionError("a mistake of mine")
+            return self.inner(x)
+
+    return Fragile()
+
+
+def test_start_pressed_twice_begins_one_run(panel: Panel) -> None:
+    panel._view.steering.start.click()
+    panel._view.steering.start.click()  # before the button had time to turn grey
+    assert "a run is about to begin" in panel._view._said.value or "run is running" in panel._view._said.value
+    until(lambda: panel.status == "running")
+    assert list(RUNS) == ["run"]
+    assert len(trainers()) == 1
+
+
+def test_start_in_two_panels_at_once_begins_one_run(panel: Panel, there: dict[str, Any]) -> None:
+    other = Panel("model", "rows", namespace=there, rounds=10**6)
+    refused: list[Exception] = []
+
+    def start(panel: Panel) -> None:
+        try:
+            panel.start()
+        except RunError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=start, args=(each,)) for each in (panel, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1
+    until(lambda: trainers())
+    assert len(trainers()) == 1
+
+
+def test_start_while_a_cell_trains_is_refused_with_a_sentence(panel: Panel, there: dict[str, Any]) -> None:
+    mine = fusion_nb.federate(there["model"], there["rows"], rounds=10**6, background=True, name="mine")
+    press(panel, "Start")
+    assert "mine is running: wait for its end, or stop it first" in panel._view._said.value
+    assert panel.run is None
+    mine.stop()
+    press(panel, "Start")
+    until(lambda: panel.status == "running")
+
+
+def test_a_new_panel_takes_the_run_that_is_going(panel: Panel, there: dict[str, Any]) -> None:
+    run = going(panel)
+    again = Panel("model", "rows", namespace=there)
+    assert again.run is run
+    assert again.status == "running"
+    press(again, "Pause")
+    assert panel.status == again.status == "paused"
+    assert enabled(panel) == enabled(again) == {"Resume", "Step one round", "Stop", "More rounds"}
+    with pytest.raises(RunError, match="run is paused"):
+        again.start()
+    press(panel, "Resume")
+    press(again, "Stop")
+    until(lambda: enabled(again) == enabled(panel) == {"Start", "Step one round", "More rounds"})
+
+
+def test_a_paused_run_does_not_go_on_beside_another(panel: Panel, there: dict[str, Any]) -> None:
+    going(panel)
+    panel.pause()
+    mine = fusion_nb.federate(there["model"], there["rows"], rounds=10**6, background=True, name="mine")
+    for action in ("Resume", "Step one round", "More rounds"):
+        press(panel, action)
+        assert "mine is running" in panel._view._said.value
+    assert panel.status == "paused"
+    mine.stop()
+    press(panel, "Resume")
+    assert panel.status == "running"
+
+
+@pytest.mark.parametrize("pull", ["delete", "rebind", "train it meanwhile"])
+def test_the_variables_may_go_during_a_run(panel: Panel, there: dict[str, Any], net: Any, pull: str) -> None:
+    import torch
+
+    panel.set(rounds=40)
+    expected = fusion_nb.Run(panel.spec, dict(there)).start().wait().history["loss"]
+    panel.start()
+    if pull == "delete":
+        del there["model"], there["rows"]
+    elif pull == "rebind":
+        there |= {"model": net(7), "rows": None}
+    else:
+        until(lambda: panel.run is not None)
+        with torch.no_grad():
+            for parameter in there["model"].parameters():
+                parameter.fill_(1.0)
+    panel.wait()
+    assert panel.run.history["loss"] == expected
+
+
+def test_stop_calls_off_what_is_being_prepared(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, go = threading.Event(), threading.Event()
+
+    class Slow(fusion_nb.Run):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.set()
+            go.wait()
+
+    monkeypatch.setattr(module, "Run", Slow)
+    press(panel, "Start")
+    made.wait()
+    assert panel.status == "preparing"
+    assert enabled(panel) == {"Stop"}
+    press(panel, "Stop")
+    go.set()
+    panel.wait()
+    assert panel.status == "idle"
+    assert "called off before it began" in page(panel)
+    assert not RUNS
+    assert enabled(panel) == {"Start"}
+
+
+def test_an_error_in_the_model_in_round_3(there: dict[str, Any], net: Any) -> None:
+    there["model"] = broken(net, 4 * 2 * 2 + 1)  # 4 parties of 48 rows in 2 batches, two rounds, and one batch more
+    panel = Panel("model", "rows", namespace=there, rounds=5)
+    press(panel, "Start")
+    with pytest.raises(Exception, match="a mistake of mine"):
+        panel.wait()
+    assert panel.status == "failed"
+    assert len(panel.run.records) == 2
+    table = panel._view.watch._table.value
+    assert "<details><summary>" in table
+    assert "a mistake of mine" in table
+    assert "in forward" in table, "the traceback leads into the user's own code"
+    assert "failed" in panel._view.watch._status.value
+    assert panel.run.model(there["model"].inner[0].weight.new_zeros(2, 5)).shape == (2, 3)
+    assert enabled(panel) == {"Start", "Step one round", "More rounds"}
+    there["model"].left[0] = 10**6
+    press(panel, "Start")
+    panel.wait()
+    assert panel.status == "finished"
+
+
+def test_an_error_in_a_widget_ends_no_training(panel: Panel, capsys: pytest.CaptureFixture[str]) -> None:
+    run = going(panel)
+    panel._view.watch._picture = panel._view.watch._text = lambda draw: 1 / 0
+    rounds = len(run.records)
+    until(lambda: len(run.records) > rounds + 3)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    press(panel, "Stop")
+    until(lambda: enabled(panel) == {"Start", "Step one round", "More rounds"})
+
+
+def test_an_interrupt_of_the_cell_that_waits_stops_the_run(panel: Panel) -> None:
+    going(panel)
+    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    with pytest.raises(Interrupted, match="run was stopped after round"):
+        panel.wait()
+    assert panel.status == "stopped"
+    assert enabled(panel) == {"Start", "Step one round", "More rounds"}
+
+
+def test_any_button_may_fail_and_the_panel_lives(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "look", lambda spec, names: {}["nothing"])
+    press(panel, "Preview")
+    settle(panel)
+    assert "KeyError" in panel._view._said.value
+    assert "<summary>traceback</summary>" in panel._view._said.value
+    assert enabled(panel) == {"Start"}
+
+
+def test_the_cell_run_again_goes_on_with_its_run(ip: Any, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fusion_nb import cells
+
+    executions = iter([("cell 1", "first"), ("cell 1", "second"), ("cell 2", "third"), ("cell 2", "third")])
+    monkeypatch.setattr(cells, "running", lambda: next(executions))
+    ip.ns |= {"model": net(), "rows": rows}
+    before = ip.run("%fusion panel --data rows --rounds 2").result
+    before.start().wait()
+    seen = ip.run("%fusion panel --data rows --rounds 4")
+    assert seen.result.run is before.run
+    assert "run: finished, 2 of 2 rounds" in seen.outputs[-1]["text/plain"], "what stays is there again"
+    assert seen.result.spec.rounds == 4
+    before.run.more(1).wait()
+    assert "round 2 of 2" in before._view.watch._status.value, "nobody sees it any more, and it costs nothing"
+    assert "round 3 of 3" in seen.result._view.watch._status.value
+    assert ip.run("%fusion panel").result.run is None
+    assert ip.run("%fusion panel").result.run is None, "two panels in one cell leave each other alone"
+
+
+#: What a person can press, and what must be true of the panel that comes to rest after any of it.
+_CLICKS = ("Start", "Pause", "Resume", "Step one round", "Stop", "More rounds", "Preview", "Load its options")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_sequence_of_clicks_leaves_the_panel_stuck(there: dict[str, Any], seed: int) -> None:
+    """Random clicks in two panels, some of them on buttons that turn grey this moment; then both must be usable."""
+    draw = random.Random(seed)
+    panels = [Panel("model", "rows", namespace=there, rounds=3) for _ in range(2)]
+    allowed = {
+        "idle": {"Start"},
+        "preparing": {"Stop"},
+        "running": {"Pause", "Stop", "More rounds"},
+        "paused": {"Resume", "Step one round", "Stop", "More rounds"},
+        **{status: {"Start", "Step one round", "More rounds"} for status in ("finished", "stopped", "failed")},
+    }
+    for _ in range(60):
+        panel, text = draw.choice(panels), draw.choice(_CLICKS)
+        if draw.random() < 0.3:
+            button(panel, text).click()  # as if it had not turned grey yet
+        else:
+            press(panel, text)
+        assert len(trainers()) <= 2, "one for each panel, of which at most one is not held"
+        assert sum(run.status == "running" for run in RUNS.values()) <= 1
+        if draw.random() < 0.3:
+            threading.Event().wait(draw.random() / 20)
+        assert "KeyError" not in panel._view._said.value
+        assert "Traceback" not in panel._view._said.value
+    for panel in panels:
+        settle(panel)
+        press(panel, "Stop")
+    for panel in panels:
+        until(lambda panel=panel: panel.status in ("idle", "finished", "stopped"))
+        until(lambda panel=panel: enabled(panel) == allowed[panel.status])
+    for panel in panels:
+        press(panel, "Start")
+        panel.wait()
+        assert panel.status == "finished"
+        assert len(panel.run.records) == panel.spec.rounds
