@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 CODE := fusion_nb tests notebooks benchmarks
+# Kernels that deliver a widget's clicks each in their own way; the panel's Stop is tested with all of them.
+KERNELS := $(addprefix build/ipykernel-,6.31.0 7.1.0 7.3.0 7.4.0)
 
 .PHONY: demo test test-all test-browser screenshots lint notebooks notebooks-alone bench papers lab clean
 
@@ -15,7 +17,7 @@ test: lint  ## lint, types, tests, notebooks
 	KERAS_BACKEND=torch $(BIN)/pytest tests/test_keras.py tests/test_keras_ensemble.py
 	$(MAKE) notebooks
 
-test-all: $(VENV)/test  ## everything, the long tests too
+test-all: $(VENV)/test $(KERNELS)  ## everything, the long tests too
 	$(BIN)/pytest -m ""
 	$(MAKE) notebooks notebooks-alone
 
@@ -51,6 +53,9 @@ lab: $(VENV)/demo  ## open the tutorials
 
 clean:
 	rm -rf $(VENV) build
+
+$(KERNELS): build/ipykernel-%:
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ ipykernel==$* nest-asyncio
 
 # Each mark is made once its packages are in, and anew when what they depend on changes.
 $(VENV)/demo: pyproject.toml constraints.txt
