@@ -19,8 +19,8 @@ from fusion_nb.notebook.panel.words import alert
 from fusion_nb.registry import Option
 
 #: So wide that three stand in a row on a page of 900 pixels.
-_WIDE = {"width": "17.5em"}
-_STYLE = {"description_width": "7.5em"}
+_WIDE = {"width": "16.5em"}
+_STYLE = {"description_width": "7em"}
 #: Beyond this a browser's numbers are not exact.
 _MAX_EXACT = 2**53
 #: The entry of a list that opens a line to type in.
@@ -33,7 +33,7 @@ class Control(ABC):
     def __init__(self, label: str, default: str) -> None:
         self.label = label
         self.default = default
-        self.error = widgets.HTML(layout=widgets.Layout(display="none", max_width="17.5em"))
+        self.error = widgets.HTML(layout=widgets.Layout(display="none", max_width="16.5em"))
         self.box: Any = None
 
     @property
@@ -129,7 +129,7 @@ class Choice(Control):
         self._line = widgets.Text(description=other, continuous_update=False, **common)
         self._has_line = bool(other)
         self._parts = widgets.VBox()
-        self.reason = widgets.HTML(layout=widgets.Layout(max_width="17.5em"))
+        self.reason = widgets.HTML(layout=widgets.Layout(max_width="16.5em"))
         line = [self._line] if other else []
         self.box = widgets.VBox([self.head, *line, self._parts, self.reason, self.error])
         self.refresh()

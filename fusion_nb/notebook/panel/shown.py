@@ -23,8 +23,9 @@ class Shown:
 
     def __init__(self, box: widgets.VBox) -> None:
         self._mark = f"fusion-nb-{uuid.uuid4().hex[:12]}"
-        hiding = widgets.HTML(f"<style>.{self._mark}{{display:none}}</style>", layout={"display": "none"})
-        self._box = widgets.VBox([*box.children, hiding], layout=box.layout)
+        beside = f"<style>.{self._mark}{{display:none}}</style>{_keeping_keys(f'{self._mark}-box')}"
+        self._box = widgets.VBox([*box.children, widgets.HTML(beside, layout={"display": "none"})], layout=box.layout)
+        self._box.add_class(f"{self._mark}-box")
         self._bundle: dict[str, Any] = {"text/html": self._hidden(html.escape(_SENTENCE)), "text/plain": _SENTENCE}
         self._handles: list[Any] = []
 
@@ -34,7 +35,7 @@ class Shown:
 
         if draws_widgets():
             view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
-            display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "the panel is live"}, raw=True)
+            display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "fusion_nb panel"}, raw=True)
         self._handles.append(display(self._bundle, raw=True, display_id=True))
 
     def keep(self, result: Result) -> None:
@@ -47,3 +48,20 @@ class Shown:
 
     def _hidden(self, page: str) -> str:
         return f'<div class="{self._mark}">{page}</div>'
+
+
+def _keeping_keys(box: str) -> str:
+    """Return HTML that keeps what is typed in a box of that class from being read as JupyterLab's shortcuts.
+
+    JupyterLab reads keys as commands for cells wherever the focus is not in a line of text: in a list, an arrow would
+    select another cell, and "dd" delete this one. An attribute of its shortcut system turns that off for the element
+    that has the focus; widgets can't set attributes, but HTML of theirs can. Keys with Ctrl, such as for saving, stay.
+    """
+    name = "data-lm-suppress-shortcuts"
+    keep = (
+        "window.addEventListener('keydown',e=>{"
+        f"if(e.target.closest&&e.target.closest('.{box}'))"
+        f"e.target.toggleAttribute('{name}',!(e.ctrlKey||e.metaKey||e.altKey))"
+        "},true)"  # on its way down, before JupyterLab has it
+    )
+    return f'<img alt="" src="data:," onerror="{keep}">'

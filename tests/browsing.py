@@ -1,0 +1,50 @@
+"""What tests in a real browser share: how a notebook is made, opened and run, and how pictures are kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
+]
+IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
+
+
+def open_notebook(page: Any, lab: tuple[str, Path], name: str) -> None:
+    page.goto(f"{lab[0]}/lab/tree/{name}?token=t&reset")
+    page.wait_for_selector(IDLE, timeout=60_000)
+    # The indicator is idle before there is a kernel, too, and what is run then is lost without a word.
+    page.get_by_text("| Idle", exact=False).first.wait_for(timeout=60_000)
+    page.wait_for_timeout(500)
+
+
+def new_notebook(lab: tuple[str, Path], name: str, *cells: str) -> str:
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(notebook, lab[1] / name)
+    return name
+
+
+def run_cells(page: Any, count: int) -> None:
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    page.keyboard.press("Escape")
+    for _ in range(count):
+        page.keyboard.press("Shift+Enter")
+
+
+def keep(page: Any, name: str) -> None:
+    """Take a picture of the notebook for the documentation, when asked to."""
+    if folder := os.environ.get("FUSION_NB_IMAGES"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(300)
+        page.locator(".jp-NotebookPanel").first.screenshot(path=str(Path(folder) / name))

@@ -1,0 +1,201 @@
+"""The panel in JupyterLab: configured by keyboard and mouse, watched, steered, reloaded, saved and opened again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells
+
+pytestmark = MARKS
+
+MODEL = (
+    "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))\n"
+    "%load_ext fusion_nb"
+)
+
+
+def show_panel(page: Any, lab: tuple[str, Path], name: str, options: str = "") -> None:
+    """Open a notebook that shows a panel, and nothing else beside it."""
+    new_notebook(lab, name, MODEL, f"%fusion panel {options}", "print('alive', run.status)")
+    open_notebook(page, lab, name)
+    page.keyboard.press("Control+b")  # the file list takes room
+    run_cells(page, 2)
+    button(page, "Start").wait_for(timeout=60_000)
+
+
+def button(page: Any, text: str) -> Any:
+    return page.get_by_role("button", name=text, exact=True)
+
+
+def status(page: Any) -> Any:
+    return page.get_by_role("status").filter(has_text=" of ").filter(has_text="run")
+
+
+def tab(page: Any, text: str) -> None:
+    page.get_by_role("tab", name=text, exact=True).click()
+
+
+def use_theme(page: Any, theme: str) -> None:
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+    page.wait_for_timeout(1500)
+
+
+def chart(page: Any) -> Any:
+    return page.locator("img[alt^='Loss from']").locator("visible=true").first
+
+
+def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Path]) -> None:
+    show_panel(page, lab, "panel.ipynb")
+    # By keyboard: the order is that of reading, and a select takes what is typed.
+    page.get_by_label("split", exact=True).focus()
+    page.keyboard.type("dir")
+    alpha = page.get_by_label("alpha", exact=True)
+    alpha.wait_for()
+    page.keyboard.press("Tab")
+    assert alpha.evaluate("field => field === document.activeElement")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0.3")
+    page.get_by_label("rounds", exact=True).fill("100000")
+    # By mouse.
+    page.get_by_label("fusion", exact=True).select_option("fedprox")
+    page.get_by_label("mu", exact=True).fill("0.1")
+    page.get_by_label("learning rate", exact=True).fill("fast")
+    page.keyboard.press("Tab")
+    page.get_by_role("alert").filter(has_text="--lr fast is not allowed: give a number > 0").wait_for(timeout=10_000)
+    page.get_by_label("learning rate", exact=True).fill("0.05")
+    page.keyboard.press("Tab")
+    page.get_by_role("alert").wait_for(state="detached", timeout=10_000)
+
+    tab(page, "Look first")
+    button(page, "Preview").click()
+    page.get_by_text("rows to train on in").wait_for(timeout=30_000)
+    keep(page, "panel_look_first.png")
+    tab(page, "Configure")
+
+    button(page, "Start").click()
+    status(page).filter(has_text="left").wait_for(timeout=60_000)
+    chart(page).wait_for(timeout=30_000)
+    assert page.get_by_text("bound to the variable run:").is_visible()
+    places = {(place["y"], place["height"]) for place in moving(page, chart(page), 3)}
+    assert len(places) == 1, "the chart stays where it is"
+
+    button(page, "Pause").click()
+    status(page).filter(has_text="paused").wait_for(timeout=10_000)
+    page.wait_for_timeout(500)
+    held = status(page).inner_text()
+    page.wait_for_timeout(1500)
+    assert status(page).inner_text() == held
+    tab(page, "Change")
+    page.get_by_label("learning rate", exact=True).locator("visible=true").fill("0.01")
+    page.keyboard.press("Tab")
+    button(page, "Change from the next round on").click()
+    page.get_by_text("from the next round on: lr 0.01").wait_for(timeout=10_000)
+    tab(page, "Configure")
+    button(page, "Resume").click()
+    status(page).filter(has_text="running").wait_for(timeout=10_000)
+    page.wait_for_timeout(1500)
+    button(page, "Stop").click()
+    status(page).filter(has_text="stopped").wait_for(timeout=10_000)
+
+    tab(page, "Take away")
+    page.get_by_label("folder").fill("taken")
+    page.keyboard.press("Tab")
+    button(page, "Export").click()
+    page.get_by_text("taken/model.pt").wait_for(timeout=30_000)
+    assert (lab[1] / "taken" / "CARD.md").is_file()
+    cell = page.get_by_label("as a cell").input_value()
+    assert cell.startswith("%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.1 --rounds 100000 --lr 0.05")
+    keep(page, "panel_take_away.png")
+    run_cells(page, 0)
+    page.locator(".jp-Notebook .jp-Cell").nth(2).click()
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("alive stopped").wait_for(timeout=10_000)
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(2000)
+
+    saved = nbformat.read(lab[1] / "panel.ipynb", 4)
+    assert [sorted(output.data) for output in saved.cells[1].outputs] == [
+        ["application/vnd.jupyter.widget-view+json", "text/plain"],
+        ["image/png", "text/html", "text/plain"],
+    ]
+    saved.metadata.kernelspec = {"name": "gone", "display_name": "Gone"}
+    nbformat.write(saved, lab[1] / "panel_reopened.ipynb")  # elsewhere, untrusted, and with no kernel behind it
+    page.goto(f"{lab[0]}/lab/tree/panel_reopened.ipynb?token=t&reset")
+    again = page.locator("figure img[alt^='Loss from']").first
+    again.wait_for(timeout=60_000)
+    assert again.is_visible()
+    assert page.locator("figure + table th[scope=col]").count() == 5
+    assert page.get_by_text("%fusion run --split dirichlet:alpha=0.3").first.is_visible()
+
+
+def moving(page: Any, picture: Any, times: int) -> list[Any]:
+    """Return where a picture is, each time that it has become another one."""
+    places, seen = [], ""
+    for _ in range(120):
+        now = picture.get_attribute("alt")
+        if now != seen:
+            seen = now
+            places.append(picture.bounding_box())
+        if len(places) == times:
+            return places
+        page.wait_for_timeout(250)
+    raise AssertionError("the chart stood still for 30 s")
+
+
+def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
+    show_panel(page, lab, "reload.ipynb", "--rounds 100000 --lr 0.05")
+    button(page, "Start").click()
+    status(page).filter(has_text="left").wait_for(timeout=60_000)
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1500)
+    page.reload()
+    page.wait_for_selector(IDLE, timeout=60_000)
+    status(page).filter(has_text="left").wait_for(timeout=30_000)
+    assert len(moving(page, chart(page), 3)) == 3
+    button(page, "Pause").click()
+    status(page).filter(has_text="paused").wait_for(timeout=10_000)
+    button(page, "Step one round").click()
+    page.wait_for_timeout(1000)
+    button(page, "Stop").click()
+    status(page).filter(has_text="stopped").wait_for(timeout=10_000)
+    # The page has lost the cell's outputs to the reload; the cell, run again, has its run and keeps the result.
+    page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    status(page).filter(has_text="stopped").wait_for(timeout=30_000)
+    page.wait_for_timeout(500)
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1500)
+    outputs = nbformat.read(lab[1] / "reload.ipynb", 4).cells[1].outputs
+    assert outputs[-1].data["text/plain"].startswith("run: stopped, ")
+
+
+@pytest.mark.parametrize(("theme", "word"), [("JupyterLab Light", "light"), ("JupyterLab Dark", "dark")])
+def test_it_looks_well_in_both_themes(page: Any, lab: tuple[str, Path], theme: str, word: str) -> None:
+    page.set_viewport_size({"width": 900, "height": 1060})
+    show_panel(page, lab, f"looks_{word}.ipynb", "--rounds 40 --lr 0.05 --split dirichlet:alpha=0.3 --parties 6")
+    use_theme(page, theme)
+    keep(page, f"panel_idle_{word}.png")
+    button(page, "More options").click()
+    page.wait_for_timeout(500)
+    for control in page.locator(".jp-OutputArea button, .jp-OutputArea input, .jp-OutputArea select").all():
+        if place := control.bounding_box():
+            assert place["x"] + place["width"] <= page.locator(".jp-OutputArea").first.bounding_box()["x"] + 760, place
+            cut = "e => e.tagName == 'BUTTON' && e.scrollWidth > e.clientWidth + 1"
+            assert not control.evaluate(cut), control.inner_text()
+    button(page, "Fewer options").click()
+    button(page, "Start").click()
+    status(page).filter(has_text="left").wait_for(timeout=60_000)
+    page.wait_for_timeout(800)
+    button(page, "Pause").click()  # or the picture shows the end
+    keep(page, f"panel_running_{word}.png")
+    button(page, "Resume").click()
+    status(page).filter(has_text="finished").wait_for(timeout=60_000)
+    tab(page, "Compare")
+    page.get_by_role("checkbox", name="run: finished").check()
+    page.locator("img[alt^='run: Loss from']").wait_for(timeout=10_000)
+    page.wait_for_timeout(500)
+    keep(page, f"panel_finished_{word}.png")
+    use_theme(page, "JupyterLab Light")
