@@ -30,6 +30,10 @@ def button(page: Any, text: str) -> Any:
     return page.get_by_role("button", name=text, exact=True)
 
 
+def field(page: Any, label: str) -> Any:
+    return page.get_by_label(label, exact=True).locator("visible=true")
+
+
 def status(page: Any) -> Any:
     return page.get_by_role("status").filter(has_text=" of ").filter(has_text="run")
 
@@ -50,22 +54,22 @@ def chart(page: Any) -> Any:
 def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Path]) -> None:
     show_panel(page, lab, "panel.ipynb")
     # By keyboard: the order is that of reading, and a select takes what is typed.
-    page.get_by_label("split", exact=True).focus()
+    field(page, "split").focus()
     page.keyboard.type("dir")
-    alpha = page.get_by_label("alpha", exact=True)
+    alpha = field(page, "alpha")
     alpha.wait_for()
     page.keyboard.press("Tab")
     assert alpha.evaluate("field => field === document.activeElement")
     page.keyboard.press("Control+a")
     page.keyboard.type("0.3")
-    page.get_by_label("rounds", exact=True).fill("100000")
+    field(page, "rounds").fill("100000")
     # By mouse.
-    page.get_by_label("fusion", exact=True).select_option("fedprox")
-    page.get_by_label("mu", exact=True).fill("0.1")
-    page.get_by_label("learning rate", exact=True).fill("fast")
+    field(page, "fusion").select_option("fedprox")
+    field(page, "mu").fill("0.2")
+    field(page, "learning rate").fill("fast")
     page.keyboard.press("Tab")
     page.get_by_role("alert").filter(has_text="--lr fast is not allowed: give a number > 0").wait_for(timeout=10_000)
-    page.get_by_label("learning rate", exact=True).fill("0.05")
+    field(page, "learning rate").fill("0.05")
     page.keyboard.press("Tab")
     page.get_by_role("alert").wait_for(state="detached", timeout=10_000)
 
@@ -89,7 +93,7 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     page.wait_for_timeout(1500)
     assert status(page).inner_text() == held
     tab(page, "Change")
-    page.get_by_label("learning rate", exact=True).locator("visible=true").fill("0.01")
+    field(page, "learning rate").fill("0.01")
     page.keyboard.press("Tab")
     button(page, "Change from the next round on").click()
     page.get_by_text("from the next round on: lr 0.01").wait_for(timeout=10_000)
@@ -101,15 +105,14 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     status(page).filter(has_text="stopped").wait_for(timeout=10_000)
 
     tab(page, "Take away")
-    page.get_by_label("folder").fill("taken")
+    field(page, "folder").fill("taken")
     page.keyboard.press("Tab")
     button(page, "Export").click()
     page.get_by_text("taken/model.pt").wait_for(timeout=30_000)
     assert (lab[1] / "taken" / "CARD.md").is_file()
-    cell = page.get_by_label("as a cell").input_value()
-    assert cell.startswith("%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.1 --rounds 100000 --lr 0.05")
+    cell = field(page, "as a cell").input_value()
+    assert cell.startswith("%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.2 --rounds 100000 --lr 0.05")
     keep(page, "panel_take_away.png")
-    run_cells(page, 0)
     page.locator(".jp-Notebook .jp-Cell").nth(2).click()
     page.keyboard.press("Control+Enter")
     page.get_by_text("alive stopped").wait_for(timeout=10_000)
