@@ -157,10 +157,11 @@ def caption_html(line: str, notes: Sequence[str]) -> str:
 
 def html_table(rows: list[list[str]]) -> str:
     """Return a small table whose header cells say what they head."""
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in rows[0])
+    style = 'style="padding:.1em .6em;text-align:right;line-height:1.6"'  # not every front end brings one
+    head = "".join(f'<th scope="col" {style}>{html.escape(cell)}</th>' for cell in rows[0])
     body = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        f'<tr><th scope="row" {style}>{html.escape(row[0])}</th>'
+        + "".join(f"<td {style}>{html.escape(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows[1:]
     )

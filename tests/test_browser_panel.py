@@ -197,7 +197,7 @@ def test_it_looks_well_in_both_themes(page: Any, lab: tuple[str, Path], theme: s
     button(page, "Resume").click()
     status(page).filter(has_text="finished").wait_for(timeout=60_000)
     tab(page, "Compare")
-    page.get_by_role("checkbox", name="run: finished").check()
+    page.get_by_role("checkbox", name="run: finished, 40 rounds of fedavg").check()
     page.locator("img[alt^='run: Loss from']").wait_for(timeout=10_000)
     page.wait_for_timeout(500)
     keep(page, f"panel_finished_{word}.png")

@@ -6,7 +6,6 @@ stands under it, as one sentence.
 
 from __future__ import annotations
 
-import html
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from fusion_nb.notebook.panel.words import alert
 from fusion_nb.registry import Option
 
 #: So wide that three stand in a row on a page of 900 pixels.
-_WIDE = {"width": "16.5em"}
+_WIDE = {"width": "17em"}
 _STYLE = {"description_width": "7em"}
 #: Beyond this a browser's numbers are not exact.
 _MAX_EXACT = 2**53
@@ -33,7 +32,7 @@ class Control(ABC):
     def __init__(self, label: str, default: str) -> None:
         self.label = label
         self.default = default
-        self.error = widgets.HTML(layout=widgets.Layout(display="none", max_width="16.5em"))
+        self.error = widgets.HTML(layout=widgets.Layout(display="none", max_width="17em"))
         self.box: Any = None
 
     @property
@@ -129,9 +128,8 @@ class Choice(Control):
         self._line = widgets.Text(description=other, continuous_update=False, **common)
         self._has_line = bool(other)
         self._parts = widgets.VBox()
-        self.reason = widgets.HTML(layout=widgets.Layout(max_width="16.5em"))
         line = [self._line] if other else []
-        self.box = widgets.VBox([self.head, *line, self._parts, self.reason, self.error])
+        self.box = widgets.VBox([self.head, *line, self._parts, self.error])
         self.refresh()
         self.set(default)
         self.head.observe(self._chosen, "value")
@@ -186,11 +184,6 @@ class Choice(Control):
             self.head.options = offered  # ipywidgets then chooses the first
         if kept is not None:
             self.head.value = kept
-
-    def explain(self, sentence: str) -> None:
-        """Say below the list why something is not on it."""
-        self.reason.value = f'<div style="opacity:.8;line-height:1.4">{html.escape(sentence)}</div>' if sentence else ""
-        self.reason.layout.display = "" if sentence else "none"
 
     def _chosen(self, change: Any) -> None:
         if change["new"] == _OTHER and change["old"] and not self._line.value:

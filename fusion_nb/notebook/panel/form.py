@@ -15,8 +15,8 @@ from fusion_nb.build import check_names
 from fusion_nb.errors import DataError, FusionError, ModelError, SplitError
 from fusion_nb.models import base as models
 from fusion_nb.notebook import complete
+from fusion_nb.notebook.panel import words
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
-from fusion_nb.notebook.panel.words import one_line
 from fusion_nb.sources import texts
 from fusion_nb.spec import RunSpec
 
@@ -61,7 +61,8 @@ class Form:
         self._more = widgets.Button(tooltip="options that most runs leave as they are")
         self._more.on_click(lambda _: self._unfold(self._rest.layout.display == "none"))
         buttons = widgets.HBox([self._more, self._refresh])
-        self.box = widgets.VBox([widgets.Box(first, layout=wrapped), buttons, self._rest])
+        self._left_out = widgets.HTML()
+        self.box = widgets.VBox([widgets.Box(first, layout=wrapped), self._left_out, buttons, self._rest])
         self._unfold(False)
         self.refresh()
 
@@ -112,7 +113,7 @@ class Form:
             yield
         except FusionError as error:
             if name := self._place(error):
-                self.controls[name].mark(one_line(error))
+                self.controls[name].mark(words.one_line(error))
                 if name not in _FIRST:
                     self._unfold(True)
             raise
@@ -183,7 +184,7 @@ class Form:
         try:
             check_names(RunSpec(**{name: control.text}))
         except FusionError as error:
-            control.mark(one_line(error))
+            control.mark(words.one_line(error))
 
     def _fit_to_model(self) -> None:
         """Leave out what this kind of model does not have, and say why."""
@@ -198,9 +199,14 @@ class Form:
         fusion.refresh()
         data.refresh()
         refused = {f: r for f in registry.names("fusions") if kind and (r := _refused(kind, f))}
-        why = " and ".join(sorted({reason for reasons in refused.values() for reason in reasons}))
-        fusion.explain(f"without {', '.join(refused)}: a {kind.kind} can't do {why}" if kind and refused else "")
-        data.explain(f"a {kind.kind} takes {kind.takes}" if kind else "")
+        self._left_out.value = ""
+        if kind:
+            why = " and ".join(sorted({reason for reasons in refused.values() for reason in reasons}))
+            parts = [f"data are {kind.takes}, which is what a {kind.kind} takes"]
+            parts += [
+                f"without the fusion{'s' * (len(refused) > 1)} {', '.join(refused)}, since it can't do {why}"
+            ] * bool(refused)
+            self._left_out.value = words.aside(f"Offered: {'; '.join(parts)}.")
 
     def _place(self, error: FusionError) -> str:
         """Return the option that an error is about: the first that it names, or else by its kind."""

@@ -16,6 +16,7 @@ from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.words import of_error, plain
 from fusion_nb.preview import Preview
+from fusion_nb.reports import number
 from fusion_nb.run import Run
 from fusion_nb.spec import RunSpec
 
@@ -86,7 +87,7 @@ class Comparing:
             tick.observe(lambda _: self.draw(), "value")
             self._ticks[name] = tick
         for name, tick in self._ticks.items():
-            tick.description = runs.RUNS[name].result().headline()
+            tick.description = _line(runs.RUNS[name])
         if list(self._list.children) != list(self._ticks.values()):
             self._list.children = list(self._ticks.values())
         if names != list(self.chosen.options):
@@ -111,6 +112,13 @@ class Comparing:
         if self.chosen.value not in runs.RUNS:
             raise RunError("there is no run in this kernel yet", "Start makes one")
         return runs.RUNS[self.chosen.value]
+
+
+def _line(run: Run) -> str:
+    """Return a run in so few words that they stand in one line."""
+    metric, last = run.shown[1], run.records.last()
+    reached = f", {metric} {number(last[metric])}" if metric in last else ""
+    return f"{run.name}: {run.status}, {len(run.records)} rounds of {run.result().chosen['fusion']}{reached}"
 
 
 class Taking:

@@ -34,6 +34,7 @@ class Watch:
         self._lock = threading.Lock()
         self._text, self._reply, self._picture = Throttle(), Throttle(), Throttle()
         self._told = ""
+        self._progress: Progress | None = None
         self._status, self._replies = widgets.HTML(), widgets.HTML()
         self._chart, self._table = widgets.HTML(), widgets.HTML()
         self.box = widgets.VBox([self._status, self._replies, self._chart, self._table])
@@ -46,13 +47,13 @@ class Watch:
         with self._lock:
             self.run, self._told = run, run.status
             self._text, self._reply, self._picture = Throttle(), Throttle(), Throttle()
+            self._progress = None
             # Everything takes its place before the first round, or the page would jump when that comes in.
+            self._write(run)
             self._draw(run)
-            self._replies.value = ""
         self.box.layout.display = ""
         run.subscribe(self._hear)
         run.hear(self._hear_reply)
-        self._hear(run)
 
     def leave(self) -> None:
         """Show no further news of the run that is shown."""
@@ -70,24 +71,34 @@ class Watch:
                 self._told = run.status
                 self._write(run)
             if run.status in _ENDED:
-                self._replies.value = ""
+                self._progress = None
+            if run.status in ("paused", *_ENDED):  # nothing will come for a while, so this must be whole
+                self._write(run)
                 self._draw(run)
-            else:
+            elif run.records:
                 self._text(lambda: self._write(run))
                 self._picture(lambda: self._draw(run))
 
     def _hear_reply(self, progress: Progress) -> None:
         run = self.run
+        self._progress = progress
         if run is not None and run.status == "running":
+            self._reply(self._count)
+
+    def _count(self) -> None:
+        progress = self._progress
+        if progress is None:
+            self._replies.value = ""
+        else:
             failed = f", {len(progress.failed)} failed" if progress.failed else ""
-            line = f"round {progress.round}: {progress.num_replies} of {progress.cohort_size} parties answered{failed}"
-            self._reply(lambda: setattr(self._replies, "value", html.escape(line)))
+            line = f"round {progress.round}: {progress.num_replies} of {progress.cohort_size} parties answered"
+            self._replies.value = html.escape(f"{line}{failed}")
 
     def _write(self, run: Run) -> None:
         self._status.value = status_html(run)
+        self._count()
 
     def _draw(self, run: Run) -> None:
-        self._write(run)
         self._chart.value = charts.image_tag(charts.curves(run.records, run.shown, run.planned))
         found, failures = run.result(), run.failures
         self._table.value = parties_html(found, failures) + failures_html(found, failures)

@@ -13,6 +13,11 @@ def plain(sentence: str) -> str:
     return f'<div role="status" aria-live="polite">{html.escape(sentence)}</div>' if sentence else ""
 
 
+def aside(sentence: str) -> str:
+    """Return a sentence that need not be read."""
+    return f'<div style="opacity:.8;line-height:1.4;white-space:normal">{html.escape(sentence)}</div>'
+
+
 def alert(sentence: str) -> str:
     """Return what is wrong, which a screen reader says at once, in ink that is read on light and on dark."""
     style = "border-left:3px solid #D55E00;padding-left:.5em;line-height:1.4;white-space:normal"
