@@ -80,8 +80,9 @@ class Driver:
 
     def stop(self, wait: bool = True) -> Self:
         """Stop between two batches and keep the last whole round. Stopping what has ended does nothing."""
-        self._stop.set()
-        self._go.set()
+        with self._lock:  # or a pause that is being decided would hold what is to end
+            self._stop.set()
+            self._go.set()
         if wait:
             self._join(None)
         return self
@@ -93,6 +94,8 @@ class Driver:
                 raise RunError(
                     f"{self.name} is {self.status}, so there is nothing to pause", "start() or more() run it"
                 )
+            if self._stop.is_set():
+                raise RunError(f"{self.name} is about to stop", "more() goes on after that")
             self._go.clear()
         self._notify()
         return self
@@ -235,7 +238,7 @@ class Driver:
         self._keep(history)
         with self._lock:
             self.reason = next(filter(None, (stop(history) for stop in self._early)), "")
-            if self._one_round and len(history) < self._target and not self.reason:
+            if self._one_round and len(history) < self._target and not self.reason and not self._stop.is_set():
                 self._go.clear()
             self._one_round = False
         self._notify()

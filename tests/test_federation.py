@@ -369,6 +369,20 @@ class TestDriving:
         assert run.stop().status == "stopped"
         assert len(run.history) == 0
 
+    def test_what_is_to_stop_is_not_held_once_more(self, held: Any) -> None:
+        run, gate = held
+        run.start().stop(wait=False)
+        with pytest.raises(RunError, match="about to stop"):
+            run.pause()
+        gate.set()
+        assert run.wait(20).status == "stopped"
+
+    def test_a_step_that_is_to_stop_does_not_hold_at_its_end(self, rows: Any, net: Any) -> None:
+        run = run_of(rows, net(), rounds=9)
+        run._after_round = lambda after=run._after_round: (run.stop(wait=False), after())
+        run.step(wait=False).wait(20)
+        assert (run.status, len(run.records)) == ("stopped", 1)
+
     def test_stepping_from_the_start(self, rows: Any, net: Any) -> None:
         run = run_of(rows, net(), rounds=3)
         run.step()
