@@ -62,13 +62,12 @@ class Run(Driver):
     @property
     def spec(self) -> RunSpec:
         """The options that repeat the run as it is planned now; `more` and `step` add to its rounds."""
-        overridden: dict[str, Any] = {} if self._early else {"until": "", "patience": 0}
-        schedule = str(self._federation.schedule)
-        if self._federation.model.is_scheduled and schedule != f"0+{self._target}":
-            overridden["schedule"] = schedule
-        if self._federation.changes:
-            overridden["changes"] = changes.written(self._federation.changes)
-        return self._spec.model_copy(update={"rounds": self._target, **overridden})
+        return self._repeating(self._target)
+
+    @property
+    def so_far(self) -> RunSpec:
+        """The options that repeat the rounds that there are; of a run that was stopped, those before the stop."""
+        return self._repeating(len(self.records) or self._target)
 
     def change(self, **options: Any) -> Run:
         """Change lr, epochs, fraction or fusion from the next round that begins on, which its record then tells.
@@ -204,7 +203,7 @@ class Run(Driver):
             name=self.name,
             spec=self.spec.model_dump(exclude_none=True, exclude=absent_options(self._federation.model)),
             chosen=self._chosen,
-            cell=self.spec.to_cell(),
+            cell=(self.spec if self.status in ("ready", "running") else self.so_far).to_cell(),
             status=self.status,
             reason=self.reason,
             planned=self._target,
@@ -223,6 +222,15 @@ class Run(Driver):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         return self.result().mimebundle()
+
+    def _repeating(self, rounds: int) -> RunSpec:
+        overridden: dict[str, Any] = {} if self._early else {"until": "", "patience": 0}
+        schedule = str(self._federation.schedule)
+        if self._federation.model.is_scheduled and schedule != f"0+{rounds}":
+            overridden["schedule"] = schedule
+        if self._federation.changes:
+            overridden["changes"] = changes.written(self._federation.changes)
+        return self._spec.model_copy(update={"rounds": rounds, **overridden})
 
     def _initial_sha256(self) -> str:
         """Return the digest of the first weights, which parties may agree on as late as in round 0."""

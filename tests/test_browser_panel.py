@@ -111,7 +111,7 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     page.get_by_text("taken/model.pt").wait_for(timeout=30_000)
     assert (lab[1] / "taken" / "CARD.md").is_file()
     cell = field(page, "as a cell").input_value()
-    assert cell.startswith("%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.2 --rounds 100000 --lr 0.05")
+    assert cell.startswith("%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.2 --rounds ")
     keep(page, "panel_take_away.png")
     page.locator(".jp-Notebook .jp-Cell").nth(2).click()
     page.keyboard.press("Control+Enter")

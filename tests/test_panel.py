@@ -495,9 +495,13 @@ class TestTakingAway:
     def test_the_text_repeats_the_run(self, panel: Panel, there: dict[str, Any]) -> None:
         panel.set(split="dirichlet:alpha=0.2", fraction=0.5).start().wait()
         panel.more(2).wait()
+        panel.more(10**6)
+        until(lambda: len(panel.run.records) > 11)
+        panel.stop().wait()
         cell, python, yaml = (labelled(panel, f"as {kind}").value for kind in ("a cell", "Python", "YAML"))
-        assert cell == panel.run.spec.to_cell()
-        assert RunSpec.from_yaml(yaml) == panel.run.spec
+        assert f"--rounds {len(panel.run.records)} " in cell
+        assert cell == panel.run.so_far.to_cell() == panel.run.result().cell
+        assert RunSpec.from_yaml(yaml) == panel.run.so_far
         again = dict(there)
         exec(python, again)
         assert again["run"].history["loss"] == panel.run.history["loss"]

@@ -151,7 +151,7 @@ class Taking:
         if list(self._format.options) != run.formats:
             self._format.options = run.formats
             self._format.value = run.formats[0]
-        spec = run.spec
+        spec = run.spec if run.status in ("ready", "running") else run.so_far
         for box, text in zip(self._texts, (spec.to_cell(), spec.to_python(), spec.to_yaml()), strict=True):
             if box.value != text:  # somebody may be about to copy it
                 box.value = text
