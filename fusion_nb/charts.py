@@ -72,11 +72,14 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
     metrics:    two metrics of the fused model, such as ("loss", "accuracy")
     num_rounds: rounds that are planned; the horizontal axis makes room for them, as far as the curve stays readable
     """
-    figure, axes = _panels(metrics, _room(len(history), num_rounds))
+    # Margins that are the same in every picture: nothing moves from one to the next, and to find the best ones each
+    # time would take as long as all the rest of the drawing.
+    figure, axes = _panels(metrics, _room(len(history), num_rounds), layout=None)
     rounds = np.array([record.round for record in history])
     parties = sorted({party for record in history for party in record.party_metrics})
     known = history.metrics()
     beside = [start for start in BESIDE if any(name.startswith(start) for name in known)]
+    figure.subplots_adjust(left=0.06, right=0.995, bottom=0.24, top=0.82 if beside else 0.88, wspace=0.16)
     for axis, metric in zip(axes, metrics, strict=True):
         own = [history.party(party, f"local_{metric}") for party in parties]
         _parties(axis, rounds, np.array(own, dtype=float), grey=bool(beside))
@@ -89,9 +92,7 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
         _synchronisations(axis, history)
         _changes(axis, history)
     if beside:
-        figure.legend(
-            *axes[-1].get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=8
-        )
+        figure.legend(*axes[-1].get_legend_handles_labels(), loc="upper right", ncols=4, frameon=False, fontsize=8)
     # Always there, so that nothing moves when the first round comes in.
     caption = "dashed: each party's model before fusion, on its own test rows"
     if len(parties) > _MAX_LINES:
@@ -106,7 +107,8 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
 
 def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     """Draw the fused models of several runs over each other: against rounds, and the last metric against bytes too."""
-    figure, axes = _panels([*metrics, metrics[-1]], max([2, *(len(history) for history in histories.values())]))
+    num_rounds = max([2, *(len(history) for history in histories.values())])
+    figure, axes = _panels([*metrics, metrics[-1]], num_rounds, "constrained")
     *by_round, by_bytes = axes
     for i, (name, history) in enumerate(histories.items()):
         rounds = np.array([record.round for record in history])
@@ -168,11 +170,11 @@ def _room(done: int, planned: int) -> int:
     return max(2, done, min(planned, room))
 
 
-def _panels(metrics: Sequence[str], num_rounds: int) -> tuple[Any, Any]:
+def _panels(metrics: Sequence[str], num_rounds: int, layout: Any) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout=layout)
     axes = figure.subplots(1, len(metrics))
     for axis, metric in zip(axes, metrics, strict=True):
         axis.set_title(metric, fontsize=10, loc="left")
@@ -180,6 +182,7 @@ def _panels(metrics: Sequence[str], num_rounds: int) -> tuple[Any, Any]:
         axis.set_xlim(1 - 0.02 * num_rounds, num_rounds * 1.12)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
         axis.set_xlabel("round", loc="left")
+        axis.ticklabel_format(axis="y", scilimits=(-3, 4))
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(True, color="#dddddd", linewidth=0.6)
         if metric == "accuracy":

@@ -15,7 +15,7 @@ from fusion_nb.result import caption_html
 from fusion_nb.run import Run
 
 #: Redrawing may take this share of the time; with the first and the last picture it stays under 5 % of a run of 20 s.
-_SHARE = 0.03
+_SHARE = 0.025
 #: Seconds between two redraws at the least: no one sees more.
 _PAUSE = 0.3
 

@@ -1,0 +1,83 @@
+"""What looking on costs: the same run with a panel and without, in one kernel: `python -m benchmarks.panel`.
+
+A real kernel that talks to a client, as in JupyterLab. Pairs of runs in turn; and, by its own clock, the share of a
+run's time that goes into drawing, which is what `live.Throttle` keeps under 5 %.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from jupyter_client.manager import start_new_kernel
+
+SCRIPT = """
+import statistics, time
+import torch
+from torch import nn
+import fusion_nb
+from fusion_nb.notebook.panel.watch import Watch
+torch.set_num_threads(1)
+model = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+drawn = 0.0
+
+def timed(draw):
+    def wrapper(*args):
+        global drawn
+        started = time.perf_counter()
+        try:
+            return draw(*args)
+        finally:
+            drawn += time.perf_counter() - started
+    return wrapper
+
+for name in ("_hear", "_hear_reply"):
+    setattr(Watch, name, timed(getattr(Watch, name)))
+
+def bare(spec):
+    started = time.perf_counter()
+    fusion_nb.Run(spec, globals()).start().wait()
+    return time.perf_counter() - started
+
+def watched(spec):
+    global drawn
+    panel = fusion_nb.Panel(**spec.model_dump(exclude_unset=True))
+    panel._ipython_display_()
+    started, drawn = time.perf_counter(), 0.0
+    panel.start().wait()
+    took = time.perf_counter() - started
+    panel._leave()
+    return took, drawn / took
+
+for parties, rounds in ((4, {rounds}), (100, {rounds} // 4)):
+    spec = fusion_nb.RunSpec(parties=parties, rounds=rounds, lr=0.05)
+    bare(spec.model_copy(update={{"rounds": 3}}))
+    pairs = [(bare(spec), *watched(spec)) for _ in range({pairs})]
+    without, beside, share = (statistics.median(column) for column in zip(*pairs))
+    ratio = statistics.median(w / b for b, w, _ in pairs)
+    print(f"{{parties}} parties, {{rounds}} rounds: {{without:.1f}} s without a panel, {{beside:.1f}} s with one, "
+          f"ratio {{ratio:.3f}}; drawing {{share:.1%}} of the time")
+"""
+
+
+def main(rounds: int = 1000, pairs: int = 3) -> None:
+    """Print times, their ratio and the share of drawing, for few and for many parties."""
+    manager, client = start_new_kernel()
+    try:
+        client.execute_interactive(
+            SCRIPT.format(rounds=rounds, pairs=pairs), allow_stdin=True, timeout=1200, output_hook=_print
+        )
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def _print(message: dict) -> None:
+    content = message["content"]
+    if message["msg_type"] == "stream" and content["name"] == "stdout":
+        print(content["text"], end="", flush=True)
+    elif message["msg_type"] == "error":
+        sys.exit("\n".join(content["traceback"]))
+
+
+if __name__ == "__main__":
+    main()
