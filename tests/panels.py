@@ -47,6 +47,13 @@ def page(panel: Panel) -> str:
     return "\n".join(w.value for w in widgets(panel) if isinstance(w, ipywidgets.HTML) and w.layout.display != "none")
 
 
+def through(panel: Panel) -> Panel:
+    """Begin the run that is configured, and wait for its end."""
+    panel.start()
+    panel.wait()
+    return panel
+
+
 def settle(panel: Panel) -> None:
     """Wait until the panel is through with what it was doing in its own thread."""
     assert panel._worker._at_rest.wait(20)

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 import pytest
-from panels import button, enabled, labelled, page, press, settle, until, widgets
+from panels import button, enabled, labelled, page, press, settle, through, until, widgets
 
 import fusion_nb
 from fusion_nb import Panel, RunSpec, registry
@@ -89,7 +89,8 @@ class TestControls:
 
     @pytest.mark.parametrize("name", FIELDS)
     def test_each_holds_what_it_is_given(self, name: str) -> None:
-        panel = Panel(namespace={}).set(**{name: OTHER[name]})
+        panel = Panel(namespace={})
+        panel.set(**{name: OTHER[name]})
         if name == "engine":  # there is one so far, and it is the default
             assert panel.spec.engine == "local"
             return
@@ -197,7 +198,7 @@ class TestControls:
         assert rest.layout.display == "flex", "what is set is in sight"
 
     def test_all_have_a_label_and_all_buttons_a_text(self, panel: Panel) -> None:
-        panel.start().wait()
+        through(panel)
         labelled(panel, "fusion").value = "bucketing"
         labelled(panel, "split").value = "dirichlet"
         for widget in widgets(panel):
@@ -225,7 +226,7 @@ class TestWhatGoesTogether:
         panel = Panel(namespace=namespace)
         assert panel.spec.model == "model"
         with pytest.raises(NameNotFoundError):
-            panel.start().wait()
+            through(panel)
         assert "there is no variable &#x27;model&#x27;" in panel._form.controls["model"].error.value
         namespace["mine"] = there["model"]
         press(panel, "Refresh variables")
@@ -266,7 +267,7 @@ class TestWhatGoesTogether:
     def test_one_that_is_not_offered_can_be_loaded_and_is_refused_in_words(self, panel: Panel) -> None:
         panel.set(fusion="doc2vec")
         with pytest.raises(OptionError, match="summed_loss"):
-            panel.start().wait()
+            through(panel)
         assert panel._form.controls["fusion"].is_marked
         assert panel.status == "idle"
 
@@ -331,7 +332,8 @@ class TestLaunching:
         assert there["run"].history["loss"] == there["run_2"].history["loss"]
 
     def test_it_shows_what_the_run_does(self, panel: Panel) -> None:
-        panel.set(rounds=10**6).start()
+        panel.set(rounds=10**6)
+        panel.start()
         until(lambda: panel.run is not None and len(panel.run.records) > 3)
         until(lambda: "about" in page(panel))
         until(lambda: "parties answered" in page(panel))
@@ -339,7 +341,8 @@ class TestLaunching:
         assert all(f">party {i}</th>" in page(panel) for i in range(1, 5))
         assert "0.1 MB" not in page(panel)
         assert enabled(panel) == {"Pause", "Stop", "More rounds"}
-        panel.stop().wait()
+        panel.stop()
+        panel.wait()
         assert panel.status == "stopped"
 
     def test_the_place_of_chart_and_table_is_taken_from_the_start(self, there: dict[str, Any]) -> None:
@@ -351,12 +354,13 @@ class TestLaunching:
     def test_objects_are_taken_too(self, there: dict[str, Any]) -> None:
         panel = Panel(there["model"], there["rows"], namespace=there, rounds=1)
         assert (panel.spec.model, panel.spec.data) == ("model", "rows")
-        panel = Panel(there["model"], there["rows"], namespace={}, rounds=1).start().wait()
+        panel = through(Panel(there["model"], there["rows"], namespace={}, rounds=1))
         assert (panel.spec.model, panel.spec.data) == ("given_model", "given_data")
         assert panel.status == "finished"
 
     def test_the_same_as_a_cell(self, panel: Panel, there: dict[str, Any]) -> None:
-        panel.set(split="dirichlet:alpha=0.3", seed=5).start().wait()
+        panel.set(split="dirichlet:alpha=0.3", seed=5)
+        through(panel)
         run = fusion_nb.Run(panel.spec, there).start().wait()
         assert panel.run is not None
         assert run.history["loss"] == panel.run.history["loss"]
@@ -390,14 +394,16 @@ class TestSteering:
         assert panel.status == "finished"
 
     def test_more_rounds_for_one_that_is_going(self, panel: Panel) -> None:
-        panel.set(rounds=10**6).start()
+        panel.set(rounds=10**6)
+        panel.start()
         until(lambda: "More rounds" in enabled(panel))
         panel.more(7)
         until(lambda: panel.run.planned == 10**6 + 7)
-        panel.stop().wait()
+        panel.stop()
+        panel.wait()
 
     def test_a_change_is_marked_and_kept(self, panel: Panel) -> None:
-        panel.start().wait()
+        through(panel)
         # The second of these labels: the first is that of the configuration.
         changing = panel._view.changing
         changing.controls["lr"]._widget.value = "0.05"
@@ -405,13 +411,14 @@ class TestSteering:
         press(panel, "Change from the next round on")
         assert "from the next round on: lr 0.05, fusion fedprox" in page(panel)
         assert changing.controls["lr"].text == ""
-        panel.more(1).wait()
+        panel.more(1)
+        panel.wait()
         assert panel.run.history[-1].changes == {"lr": 0.05, "fusion": "fedprox"}
         assert "--changes" in panel.run.spec.to_cell()
 
     @pytest.mark.parametrize(("given", "says"), [({}, "nothing was given"), ({"lr": -1}, "give a number &gt; 0")])
     def test_a_change_that_is_none_is_refused(self, panel: Panel, given: dict[str, Any], says: str) -> None:
-        panel.start().wait()
+        through(panel)
         for name, value in given.items():
             panel._view.changing.controls[name]._widget.value = str(value)
         press(panel, "Change from the next round on")
@@ -421,13 +428,16 @@ class TestSteering:
         for action in (panel.pause, panel.resume, panel.step, panel.more, panel.export):
             with pytest.raises(RunError, match="no run yet"):
                 action()
-        assert panel.stop().wait().status == "idle"
+        panel.stop()
+        panel.wait()
+        assert panel.status == "idle"
 
 
 class TestComparing:
     def test_ticked_runs_are_drawn_over_each_other(self, panel: Panel) -> None:
-        panel.start().wait()
-        panel.set(lr=0.01).start().wait()
+        through(panel)
+        panel.set(lr=0.01)
+        through(panel)
         comparing = panel._view.comparing
         comparing.refresh()
         assert [tick.description.partition(":")[0] for tick in comparing._list.children] == ["run", "run_2"]
@@ -449,7 +459,7 @@ class TestComparing:
         assert "the options of mine are in the controls" in page(panel)
 
     def test_runs_of_other_metrics_are_not_drawn_together(self, panel: Panel, there: dict[str, Any], net: Any) -> None:
-        panel.start().wait()
+        through(panel)
         x, y = there["rows"]
         fusion_nb.federate(net(5, 1), (x, y.astype(np.float32) + 0.5), rounds=1, name="measured")
         panel._view.comparing.refresh()
@@ -464,7 +474,7 @@ class TestComparing:
 
 class TestTakingAway:
     def test_export_lists_the_files(self, panel: Panel, tmp_path: Path) -> None:
-        panel.start().wait()
+        through(panel)
         labelled(panel, "folder").value = str(tmp_path / "model")
         assert list(labelled(panel, "format").options) == panel.run.formats
         press(panel, "Export")
@@ -483,7 +493,8 @@ class TestTakingAway:
         assert (tmp_path / "model" / "model.safetensors").is_file()
 
     def test_not_while_it_is_going(self, panel: Panel, tmp_path: Path) -> None:
-        panel.set(rounds=10**6).start()
+        panel.set(rounds=10**6)
+        panel.start()
         until(lambda: panel.run is not None and len(panel.run.records) > 1)
         assert button(panel, "Export").disabled
         with pytest.raises(RunError, match="pause or stop it first"):
@@ -493,11 +504,14 @@ class TestTakingAway:
         assert panel.export(str(tmp_path / "model"))
 
     def test_the_text_repeats_the_run(self, panel: Panel, there: dict[str, Any]) -> None:
-        panel.set(split="dirichlet:alpha=0.2", fraction=0.5).start().wait()
-        panel.more(2).wait()
+        panel.set(split="dirichlet:alpha=0.2", fraction=0.5)
+        through(panel)
+        panel.more(2)
+        panel.wait()
         panel.more(10**6)
         until(lambda: len(panel.run.records) > 11)
-        panel.stop().wait()
+        panel.stop()
+        panel.wait()
         cell, python, yaml = (labelled(panel, f"as {kind}").value for kind in ("a cell", "Python", "YAML"))
         assert f"--rounds {len(panel.run.records)} " in cell
         assert cell == panel.run.so_far.to_cell() == panel.run.result().cell
@@ -505,6 +519,10 @@ class TestTakingAway:
         again = dict(there)
         exec(python, again)
         assert again["run"].history["loss"] == panel.run.history["loss"]
+
+
+def panel_line(ip: Any) -> str:
+    return str(ip.ns["run"].result().headline())
 
 
 class TestInANotebook:
@@ -516,7 +534,7 @@ class TestInANotebook:
         assert panel.spec == RunSpec(data="rows", rounds=2, lr=0.1)
         assert [sorted(output) for output in seen.outputs] == [["text/html", "text/plain"]], "nobody draws widgets here"
         assert "no run has ended" in seen.outputs[0]["text/plain"]
-        assert ip.run("_.start().wait()").error is None
+        assert ip.run("panel = _\npanel.start(); panel.wait()").error is None
         assert ip.ns["run"].status == "finished"
 
     def test_what_stays(self, ip: Any, net: Any, rows: Any) -> None:
@@ -525,7 +543,8 @@ class TestInANotebook:
         assert [output["text/plain"] for output in shown] == [
             "A panel of fusion_nb, in which no run has ended. Run the cell to use it."
         ]
-        kept = ip.run("panel.start().wait(); None").outputs
+        kept = ip.run("panel.start()\npanel.wait()").outputs
+        assert {output["text/plain"] for output in kept} == {panel_line(ip)}, "the panel is not shown a second time"
         assert sorted(kept[-1]) == ["image/png", "text/html", "text/plain"]
         assert '<img alt="Loss from' in kept[-1]["text/html"]
         assert "%fusion run --data rows --rounds 2" in kept[-1]["text/html"]
@@ -538,13 +557,13 @@ class TestInANotebook:
 
     def test_the_repr_says_where_it_stands(self, panel: Panel) -> None:
         assert repr(panel) == "<Panel: idle>"
-        panel.start().wait()
+        through(panel)
         assert repr(panel).startswith("<Panel: run: finished, 3 of 3 rounds")
 
 
 class TestWatching:
     def test_failures_stand_behind_a_disclosure(self, there: dict[str, Any]) -> None:
-        panel = Panel("model", "rows", namespace=there, rounds=5, dropout=0.5).start().wait()
+        panel = through(Panel("model", "rows", namespace=there, rounds=5, dropout=0.5))
         failed = panel.run.failures
         table = panel._view.watch._table.value
         assert failed
@@ -552,7 +571,7 @@ class TestWatching:
         assert sum(f">{n}</td></tr>" in table for n in range(1, 6))
 
     def test_many_parties_are_not_all_listed(self, there: dict[str, Any]) -> None:
-        panel = Panel("model", "rows", namespace=there, rounds=1, parties=30).start().wait()
+        panel = through(Panel("model", "rows", namespace=there, rounds=1, parties=30))
         assert panel._view.watch._table.value.count('<th scope="row"') == 21
         assert "and 10 more: run.parties" in panel._view.watch._table.value
 

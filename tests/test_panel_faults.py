@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from panels import button, enabled, page, press, settle, until
+from panels import button, enabled, page, press, settle, through, until
 
 import fusion_nb
 from fusion_nb import Panel
@@ -238,7 +238,7 @@ def test_the_cell_run_again_goes_on_with_its_run(ip: Any, net: Any, rows: Any, m
     monkeypatch.setattr(cells, "running", lambda: next(executions))
     ip.ns |= {"model": net(), "rows": rows}
     before = ip.run("%fusion panel --data rows --rounds 2").result
-    before.start().wait()
+    through(before)
     seen = ip.run("%fusion panel --data rows --rounds 4")
     assert seen.result.run is before.run
     assert "run: finished, 2 of 2 rounds" in seen.outputs[-1]["text/plain"], "what stays is there again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from fusion_nb import cells, runs
 from fusion_nb.errors import Interrupted, OptionError, RunError
@@ -72,16 +72,14 @@ class Panel:
             return "preparing"
         return "idle" if run is None else run.status
 
-    def set(self, **options: Any) -> Self:
+    def set(self, **options: Any) -> None:
         """Set options as their controls do, and leave the others. Raises OptionError, with nothing changed."""
         self._form.load(self._form.options() | options)
-        return self
 
-    def load(self, run: Run) -> Self:
+    def load(self, run: Run) -> None:
         """Put a run's options into the controls; model and data are the variables that have these names now."""
         self._form.load(run.spec.model_dump(exclude_defaults=True, exclude={"code"}))
         self._view.say(words.plain(f"the options of {run.name} are in the controls"))
-        return self
 
     def preview(self) -> Preview:
         """Return, and show, the split, warnings and the cost of the run that the controls describe."""
@@ -91,7 +89,7 @@ class Panel:
         self._view.looking.show(found)
         return found
 
-    def start(self) -> Self:
+    def start(self) -> None:
         """Begin the run that the controls describe, and return at once; `wait` waits for it.
 
         Raises OptionError for what is not allowed, and RunError while another run is going.
@@ -103,9 +101,8 @@ class Panel:
             spec, names = self.spec, self._variables.snapshot()
             self._is_called_off = False
             self._launch("preparing a run", lambda: self._begin(spec, names))
-        return self
 
-    def wait(self, timeout: float | None = None) -> Self:
+    def wait(self, timeout: float | None = None) -> None:
         """Wait for what was begun, each part of it at most `timeout` seconds; raise its error, if it had one.
 
         An interrupt (■, Ctrl-C) stops the run and raises Interrupted.
@@ -115,46 +112,44 @@ class Panel:
         except KeyboardInterrupt:
             self.stop()
             raise Interrupted("the panel was stopped before a run began", "start() begins one") from None
-        if is_done and self.run is not None:
-            self.run.wait(timeout)
-        return self
+        try:
+            if is_done and self.run is not None:
+                self.run.wait(timeout)
+        finally:
+            # Once more from the cell that waits: whoever runs a notebook without a person hears of no other.
+            self._view.shown.renew()
 
-    def pause(self) -> Self:
+    def pause(self) -> None:
         """Hold the run between two batches. Raises RunError when it is not running."""
         self._its_run().pause()
-        return self
 
-    def resume(self) -> Self:
+    def resume(self) -> None:
         """Go on after a pause. Raises RunError when it is not paused, or while another run is going."""
         with _deciding:
             self._check_alone(self._its_run())
             self._its_run().resume()
-        return self
 
-    def step(self) -> Self:
+    def step(self) -> None:
         """Train one round, hold again, and return at once. Raises RunError while a run is going."""
         with _deciding:
             self._check_alone()
             run = self._its_run()
             self._launch("beginning a round", lambda: run.step(wait=False))
-        return self
 
-    def more(self, rounds: int = 5) -> Self:
+    def more(self, rounds: int = 5) -> None:
         """Add rounds to the run, and return at once. Raises RunError while another run is going."""
         with _deciding:
             run = self._its_run()
             self._check_alone(run)
             self._launch("adding rounds", lambda: run.more(rounds))
-        return self
 
-    def stop(self) -> Self:
+    def stop(self) -> None:
         """Stop between two batches, keeping the last whole round; or call off what is being prepared."""
         self._is_called_off = True
         if self.run is not None:
             self.run.stop(wait=False)
-        return self
 
-    def change(self, **options: Any) -> Self:
+    def change(self, **options: Any) -> None:
         """Change lr, epochs, fraction or fusion from the next round on. Raises OptionError for what can't be."""
         if not options:
             raise OptionError(
@@ -164,7 +159,6 @@ class Panel:
         self._view.say(
             words.plain(f"from the next round on: {', '.join(f'{n} {value}' for n, value in options.items())}")
         )
-        return self
 
     def export(
         self, path: str = "fused", format: str | Sequence[str] = "", *, which: str = "last", overwrite: bool = False

@@ -43,6 +43,10 @@ class Shown:
         self._bundle = result.mimebundle()
         repeat = f'<pre style="white-space:pre-wrap">{html.escape(result.cell)}</pre>'
         self._bundle["text/html"] = self._hidden(self._bundle["text/html"] + repeat)
+        self.renew()
+
+    def renew(self) -> None:
+        """Send once more what stays."""
         for handle in self._handles:
             handle.update(self._bundle, raw=True)
 
