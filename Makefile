@@ -7,18 +7,21 @@ CODE := fusion_nb tests notebooks benchmarks
 # Kernels that deliver a widget's clicks each in their own way; the panel's Stop is tested with all of them.
 KERNELS := $(addprefix build/ipykernel-,6.31.0 7.1.0 7.3.0 7.4.0)
 
+# Two processes with a thread each take half as long as one with two threads.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
 .PHONY: demo test test-all test-browser screenshots lint notebooks notebooks-alone bench papers lab clean
 
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
 
 test: lint  ## lint, types, tests, notebooks
-	$(BIN)/pytest
-	KERAS_BACKEND=torch $(BIN)/pytest tests/test_keras.py tests/test_keras_ensemble.py
+	$(SIDE_BY_SIDE)
+	KERAS_BACKEND=torch $(SIDE_BY_SIDE) tests/test_keras.py tests/test_keras_ensemble.py
 	$(MAKE) notebooks
 
 test-all: $(VENV)/test $(KERNELS)  ## everything, the long tests too
-	$(BIN)/pytest -m ""
+	$(SIDE_BY_SIDE) -m ""
 	$(MAKE) notebooks notebooks-alone
 
 test-browser: $(VENV)/test  ## only what drives JupyterLab in Chromium
@@ -31,7 +34,7 @@ lint: $(VENV)/test
 
 notebooks: $(VENV)/test  ## run all tutorials, and compare what they print
 	rm -rf build/notebooks && mkdir -p build/notebooks && cp notebooks/*.ipynb build/notebooks
-	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg build/notebooks
+	$(SIDE_BY_SIDE) --nbval-lax --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg build/notebooks
 
 notebooks-alone: $(VENV)/test  ## run all tutorials as nbconvert does
 	mkdir -p build/notebooks/executed && cp notebooks/*.ipynb build/notebooks
