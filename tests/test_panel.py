@@ -409,6 +409,7 @@ class TestSteering:
         changing.controls["lr"]._widget.value = "0.05"
         changing.controls["fusion"].head.value = "fedprox"
         press(panel, "Change from the next round on")
+        settle(panel)
         assert "from the next round on: lr 0.05, fusion fedprox" in page(panel)
         assert changing.controls["lr"].text == ""
         panel.more(1)
@@ -422,6 +423,7 @@ class TestSteering:
         for name, value in given.items():
             panel._view.changing.controls[name]._widget.value = str(value)
         press(panel, "Change from the next round on")
+        settle(panel)
         assert says in panel._view._said.value
 
     def test_without_a_run_there_is_nothing_to_steer(self, panel: Panel) -> None:

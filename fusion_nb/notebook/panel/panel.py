@@ -94,13 +94,8 @@ class Panel:
 
         Raises OptionError for what is not allowed, and RunError while another run is going.
         """
-        with _deciding:
-            if self.run is not None and self.run.status == "paused":
-                raise RunError(f"{self.run.name} is paused", "resume or stop it first")
-            self._check_alone()
-            spec, names = self.spec, self._variables.snapshot()
-            self._is_called_off = False
-            self._launch("preparing a run", lambda: self._begin(spec, names))
+        spec = self.spec
+        self.begin(lambda: spec)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait for what was begun, each part of it at most `timeout` seconds; raise its error, if it had one.
@@ -189,6 +184,19 @@ class Panel:
     def __repr__(self) -> str:
         return f"<Panel: {self.status if self.run is None else self.run.result().headline()}>"
 
+    def begin(self, read: Callable[[], RunSpec]) -> None:
+        """Begin the run that `read()` returns when it is called in the panel's own thread, and return at once.
+
+        Raises RunError while another run is going.
+        """
+        with _deciding:
+            if self.run is not None and self.run.status == "paused":
+                raise RunError(f"{self.run.name} is paused", "resume or stop it first")
+            self._check_alone()
+            names = self._variables.snapshot()
+            self._is_called_off = False
+            self._launch("preparing a run", lambda: self._make_and_start(read(), names))
+
     def work(self, doing: str, action: Callable[[], object]) -> None:
         """Do something in the panel's own thread. Raises RunError while something else is being done."""
         self._worker.do(doing, action)
@@ -223,7 +231,7 @@ class Panel:
             _launching.remove(self)
             raise
 
-    def _begin(self, spec: RunSpec, names: dict[str, Any]) -> None:
+    def _make_and_start(self, spec: RunSpec, names: dict[str, Any]) -> None:
         """Make a run and start it; in the panel's own thread."""
         self._view.say(words.plain("preparing: reading the data, and trying the model on a few rows"))
         name = runs.new_name("", self._variables.namespace)

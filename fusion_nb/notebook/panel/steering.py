@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
@@ -12,14 +13,14 @@ _ENDED = ("finished", "stopped", "failed")
 
 
 class Steering:
-    """Start, Pause, Resume, Step one round, Stop and More rounds, of whatever has methods of these names."""
+    """Start, and what else a panel has methods for: Pause, Resume, Step one round, Stop and More rounds."""
 
-    def __init__(self, button: Maker, panel: Any) -> None:
+    def __init__(self, button: Maker, panel: Any, start: Callable[[], Any]) -> None:
         self.rounds = widgets.BoundedIntText(
             5, min=1, max=10**6, description="rounds to add", style={"description_width": "initial"}
         )
         self.rounds.layout.width = "11em"
-        self.start = button("Start", "train the run that is configured", panel.start)
+        self.start = button("Start", "train the run that is configured", start)
         self.start.style.font_weight = "bold"
         self.pause = button("Pause", "hold between two batches", panel.pause)
         self.resume = button("Resume", "go on after a pause", panel.resume)

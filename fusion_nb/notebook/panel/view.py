@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ipywidgets as widgets
 
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
     from fusion_nb.notebook.panel.panel import Panel
 
 
+T = TypeVar("T")
+#: Seconds after a click in which a front end may still send what was typed before it: it sends clicks at once, but a
+#: value only when the kernel is through with the one before.
+_LATE = 0.2
+
+
+def late(action: Callable[[], T]) -> Callable[[], T]:
+    """Return an action that waits for what was typed before it was asked for."""
+
+    def wait_and_act() -> T:
+        time.sleep(_LATE)
+        return action()
+
+    return wait_and_act
+
+
 class View:
     """The widgets of a panel, which they call when they are pressed."""
 
@@ -28,13 +45,13 @@ class View:
         self._said = widgets.HTML(layout={"min_height": "2em"})
         self.form = Form(namespace)
         self.watch = Watch()
-        self.looking = Looking(self._button, lambda: panel.work("looking", panel.preview))
-        self.changing = Changing(self._button, lambda: self.changing.apply(panel.change))
+        self.looking = Looking(self._button, lambda: panel.work("looking", late(panel.preview)))
+        change = late(lambda: self.changing.apply(panel.change))
+        self.changing: Changing = Changing(self._button, lambda: panel.work("changing", change))
         self.comparing = Comparing(self._button, panel.load)
-        self.taking = Taking(
-            self._button, lambda: panel.work("writing files", lambda: panel.export(**self.taking.options()))
-        )
-        self.steering = Steering(self._button, panel)
+        export = late(lambda: panel.export(**self.taking.options()))
+        self.taking: Taking = Taking(self._button, lambda: panel.work("writing files", export))
+        self.steering = Steering(self._button, panel, lambda: panel.begin(late(self.form.spec)))
         self.tabs = widgets.Tab(
             [tab.box for tab in (self.form, self.looking, self.changing, self.comparing, self.taking)],
             titles=["Configure", "Look first", "Change", "Compare", "Take away"],
@@ -50,7 +67,7 @@ class View:
         """Show a status of the panel, and what it is doing beside, if anything."""
         self.steering.enable(status, is_busy=bool(doing))
         self.looking.button.disabled = bool(doing)
-        self.changing.button.disabled = run is None
+        self.changing.button.disabled = bool(doing) or run is None
         self.taking.button.disabled = bool(doing) or run is None or status == "running"
         self.comparing.refresh()
         if run is not None:
