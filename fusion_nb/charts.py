@@ -79,7 +79,7 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
     parties = sorted({party for record in history for party in record.party_metrics})
     known = history.metrics()
     beside = [start for start in BESIDE if any(name.startswith(start) for name in known)]
-    figure.subplots_adjust(left=0.06, right=0.995, bottom=0.24, top=0.82 if beside else 0.88, wspace=0.16)
+    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.24, top=0.82 if beside else 0.88, wspace=0.16)
     for axis, metric in zip(axes, metrics, strict=True):
         own = [history.party(party, f"local_{metric}") for party in parties]
         _parties(axis, rounds, np.array(own, dtype=float), grey=bool(beside))

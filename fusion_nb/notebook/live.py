@@ -21,11 +21,21 @@ _PAUSE = 0.3
 
 
 class Throttle:
-    """Says when to draw again, so that drawing takes at most a share of the time, by its measured cost."""
+    """Says when to draw again, so that drawing takes at most a share of the time, by its measured cost.
 
-    def __init__(self, share: float = _SHARE, pause: float = _PAUSE, clock: Callable[[], float] = time.perf_counter):
+    share, pause: the share, and the seconds between two drawings at the least;  after: seconds until the first
+    """
+
+    def __init__(
+        self,
+        share: float = _SHARE,
+        pause: float = _PAUSE,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        after: float = 0.0,
+    ) -> None:
         self._share, self._pause, self._clock = share, pause, clock
-        self._next = 0.0
+        self._next = clock() + after
 
     def __call__(self, draw: Callable[[], None]) -> None:
         """Draw now, or not at all if the last time is too recent."""

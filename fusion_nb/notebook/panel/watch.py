@@ -46,7 +46,8 @@ class Watch:
         self.leave()
         with self._lock:
             self.run, self._told = run, run.status
-            self._text, self._reply, self._picture = Throttle(), Throttle(), Throttle()
+            # A picture of the first round alone says little, and the next would have to wait for what it cost.
+            self._text, self._reply, self._picture = Throttle(), Throttle(), Throttle(after=1.0)
             self._progress = None
             # Everything takes its place before the first round, or the page would jump when that comes in.
             self._write(run)
