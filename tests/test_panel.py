@@ -221,6 +221,26 @@ class TestWhatGoesTogether:
         assert {"digits", "mnist"} <= set(offered)
         assert not {"number", "text", "npz", "20_newsgroup"} & set(offered)
 
+    def test_the_only_model_is_taken_whatever_it_is_called(self, there: dict[str, Any]) -> None:
+        panel = Panel(namespace={"net": there["model"]}, rounds=2)
+        assert panel.spec == RunSpec(model="net", rounds=2)
+        assert labelled(panel, "model").value == "net"
+
+    def test_data_of_either_kind_is_offered_where_it_fits(self, there: dict[str, Any]) -> None:
+        gensim = pytest.importorskip("gensim")
+        pandas = pytest.importorskip("pandas")
+        there |= {
+            "d2v": gensim.models.Doc2Vec(vector_size=5),
+            "iris": pandas.DataFrame({"width": [1.0, 2.0], "species": ["this one", "that one"]}),
+            "clinics": [there["rows"], there["rows"]],
+        }
+        panel = Panel("model", namespace=there)
+        assert [v for _, v in labelled(panel, "data").options if v in there] == ["rows", "iris", "clinics"]
+        labelled(panel, "model").value = "d2v"
+        offered = [value for _, value in labelled(panel, "data").options]
+        assert "iris" in offered
+        assert "clinics" not in offered
+
     def test_refresh_finds_what_came_later(self, there: dict[str, Any]) -> None:
         namespace: dict[str, Any] = {}
         panel = Panel(namespace=namespace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_args
@@ -41,13 +41,10 @@ _ABOUT = ((SplitError, "split"), (DataError, "data"), (ModelError, "model"))
 
 
 class Form:
-    """The controls of all options, in two groups.
+    """The controls of all options, in two groups; models and data are looked for in `namespace`."""
 
-    namespace: where models and data are looked for;  changed: called when any option has become another one
-    """
-
-    def __init__(self, namespace: Mapping[str, Any], changed: Callable[[], None] = lambda: None) -> None:
-        self._namespace, self._changed, self._is_loading = namespace, changed, False
+    def __init__(self, namespace: Mapping[str, Any]) -> None:
+        self._namespace, self._is_loading = namespace, False
         fields = [*_FIRST, *(name for name in RunSpec.model_fields if name not in (*_FIRST, "code"))]
         self.controls: dict[str, Control] = {}
         for name in fields:
@@ -93,7 +90,6 @@ class Form:
         """
         spec = RunSpec(**options)
         check_names(spec)
-        self.refresh()
         self._is_loading = True
         try:
             for name, control in self.controls.items():
@@ -104,7 +100,7 @@ class Form:
             self._is_loading = False
         given = [name for name in options if name in self.controls and name not in _FIRST]
         self._unfold(any(not self.controls[name].is_default for name in given))
-        self._look_at("model")
+        self.refresh()
 
     @contextmanager
     def marking(self) -> Iterator[None]:
@@ -151,20 +147,21 @@ class Form:
         if name == "data":  # the user's own first
             found = sorted((n for n in found if not _needs_file(n)), key=lambda n: n not in self._namespace)
         if kind and name == "data":
-            found = [each for each in found if self._gives(each) == kind.takes]
+            found = [each for each in found if self._gives(each) in ("", kind.takes)]
         if kind and name == "fusion":
             found = [each for each in found if not _refused(kind, each)]
         return found
 
     def _gives(self, name: str) -> str:
-        """Return whether a variable or a data set is of documents or of numbers."""
+        """Return whether a variable or a data set is of documents or of numbers; nothing where it may be either."""
         value = self._namespace.get(name)
         if value is None:
             return str(getattr(registry.get("datasets", name), "gives", "numbers"))
-        if hasattr(value, "columns"):
-            return "numbers" if not texts.text_column(value, list(value.columns)) else "documents"
-        parts = [value, *value[:1]] if isinstance(value, list | tuple) else [value]
-        return "documents" if any(texts.holds_documents(part) for part in parts) else "numbers"
+        if hasattr(value, "columns"):  # which column is text, and which the label, is not known yet
+            return ""
+        parts = list(value.values()) if isinstance(value, dict) else value
+        first = parts[:1] if isinstance(parts, list | tuple) else ()
+        return "documents" if any(texts.holds_documents(part) for part in (parts, *first)) else "numbers"
 
     def _look_at(self, name: str) -> None:
         """Check an option that has become another one, and what depends on it."""
@@ -173,7 +170,6 @@ class Form:
         self._check(name)
         if name == "model":
             self._fit_to_model()
-        self._changed()
 
     def _check(self, name: str) -> None:
         """Mark an option whose text is not allowed whatever the others are."""
