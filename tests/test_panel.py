@@ -607,6 +607,13 @@ class TestWatching:
         second.start().wait()
         assert "b: finished" in watch._status.value
 
+    def test_a_run_that_ends_while_it_is_taken_over_is_shown_as_ended(self, there: dict[str, Any]) -> None:
+        watch, run = Watch(), fusion_nb.Run(RunSpec(data="rows", rounds=2), there)
+        draw = watch._draw
+        watch._draw = lambda run: (draw(run), run.start().wait() if run.status == "ready" else None)
+        watch.follow(run)
+        assert "run: finished" in watch._status.value
+
     def test_replies_name_the_round(self, there: dict[str, Any]) -> None:
         watch, run = Watch(), fusion_nb.Run(RunSpec(data="rows", rounds=10**6), there)
         run.start()

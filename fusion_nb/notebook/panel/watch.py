@@ -55,6 +55,8 @@ class Watch:
         self.box.layout.display = ""
         run.subscribe(self._hear)
         run.hear(self._hear_reply)
+        if run.status != self._told:  # it ended before there was anybody to be told
+            self._hear(run)
 
     def leave(self) -> None:
         """Show no further news of the run that is shown."""
