@@ -12,6 +12,8 @@ from fusion_nb.errors import OptionError, RunError
 from fusion_nb.run import Run
 from fusion_nb.spec import RunSpec
 
+#: What the status of a run is while it may add rounds by itself, and once it does not.
+UNDER_WAY, ENDED = ("running", "paused"), ("finished", "stopped", "failed")
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.
 RUNS: dict[str, Run] = {}
 
@@ -19,7 +21,7 @@ RUNS: dict[str, Run] = {}
 def remember(run: Run) -> None:
     """Add a run to RUNS as the latest one. Raises OptionError where that would lose one that is under way."""
     there = RUNS.pop(run.name, None)
-    if there is not None and there is not run and there.status in ("running", "paused"):
+    if there is not None and there is not run and there.status in UNDER_WAY:
         RUNS[run.name] = there
         raise OptionError(
             f"{run.name!r} is still {there.status}", f"stop it first (%fusion stop {run.name}), or use another name"
@@ -34,12 +36,12 @@ def new_name(given: str, namespace: Mapping[str, Any]) -> str:
     """
     if not given:
         names = ("run" if i == 1 else f"run_{i}" for i in range(1, 10_000))
-        live = {name for name, run in RUNS.items() if run.status in ("running", "paused")}
+        live = {name for name, run in RUNS.items() if run.status in UNDER_WAY}
         return next(name for name in names if name not in namespace and name not in live)
     if not given.isidentifier() or keyword.iskeyword(given) or hasattr(builtins, given):
         raise OptionError(f"--name {given!r} can't name a variable", "use letters, digits and underscores")
     there = namespace.get(given, RUNS.get(given))
-    if isinstance(there, Run) and there.status in ("running", "paused"):
+    if isinstance(there, Run) and there.status in UNDER_WAY:
         raise OptionError(f"{given!r} is still {there.status}", f"%fusion stop {given} first, or use another --name")
     if there is not None and not isinstance(there, Run):
         raise OptionError(f"the variable {given!r} holds {type(there).__name__}, not a run", "use another --name")
@@ -55,7 +57,7 @@ def compare(chosen: Mapping[str, Run]) -> charts.Chart:
     if other := next((name for name, run in chosen.items() if run.shown != shown), ""):
         measured = f"{', '.join(chosen[other].shown)}, and {next(iter(chosen))} in {', '.join(shown)}"
         raise RunError(f"{other} is measured in {measured}", "compare runs of the same metrics")
-    under_way = {name: f" ({run.status})" for name, run in chosen.items() if run.status in ("running", "paused")}
+    under_way = {name: f" ({run.status})" for name, run in chosen.items() if run.status in UNDER_WAY}
     return charts.compare({name + under_way.get(name, ""): run.records for name, run in chosen.items()}, shown)
 
 

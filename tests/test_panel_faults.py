@@ -15,6 +15,7 @@ import fusion_nb
 from fusion_nb import Panel
 from fusion_nb.errors import Interrupted, RunError
 from fusion_nb.notebook.panel import panel as module
+from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.runs import RUNS
 
 
@@ -156,6 +157,26 @@ def test_the_variables_may_go_during_a_run(panel: Panel, there: dict[str, Any], 
                 parameter.fill_(1.0)
     panel.wait()
     assert panel.run.history["loss"] == expected
+
+
+def test_cells_may_change_variables_while_they_are_looked_at() -> None:
+    namespace: dict[str, Any] = {f"name_{i}": i for i in range(2000)}
+    variables, is_done = Variables(namespace), threading.Event()
+
+    def cell() -> None:
+        while not is_done.is_set():
+            for i in range(500):
+                namespace.pop(f"name_{i}")
+            for i in range(500):
+                namespace[f"name_{i}"] = i
+
+    thread = threading.Thread(target=cell)
+    thread.start()
+    try:
+        assert all(variables.snapshot()["name_1999"] == 1999 for _ in range(1000))
+    finally:
+        is_done.set()
+        thread.join()
 
 
 def test_stop_calls_off_what_is_being_prepared(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from fusion_nb.charts import image_tag
 from fusion_nb.preview import duration
 from fusion_nb.result import caption_html
 from fusion_nb.run import Run
+from fusion_nb.runs import ENDED, UNDER_WAY
 
 #: Redrawing may take this share of the time; with the first and the last picture it stays under 5 % of a run of 20 s.
 _SHARE = 0.025
@@ -80,7 +81,7 @@ class LiveView:
     def __call__(self, run: Run) -> None:
         """Show the state after a round or a change of status; runs in the training thread."""
         with self._lock:  # a pause is told from the thread that asked for it
-            if run.status in ("finished", "stopped", "failed"):
+            if run.status in ENDED:
                 self._handle.update(run.result().mimebundle(), raw=True)
                 run.unsubscribe(self)  # what stands in this cell is final; more rounds show where they are asked for
             elif self._status is not None:
@@ -119,10 +120,10 @@ def status_text(run: Run) -> str:
         last = records.last()
         parts += [f"{name} {last[name]:.3f}" for name in run.shown if name in last]
         took = duration(sum(record.seconds for record in records))
-        parts.append(f"{took} so far" if run.status in ("running", "paused") else took)
+        parts.append(f"{took} so far" if run.status in UNDER_WAY else took)
     if run.status == "running" and records:
         parts.append(f"about {duration(_seconds_left(run))} left")
-    if run.status in ("finished", "stopped", "failed") and run.reason:
+    if run.status in ENDED and run.reason:
         parts.append(run.reason)
     return ", ".join(parts)
 

@@ -17,7 +17,6 @@ from fusion_nb.preview import Preview, look
 from fusion_nb.run import Run
 from fusion_nb.spec import RunSpec
 
-_UNDER_WAY = ("running", "paused")
 #: Panels that are about to let a run go on, and what is held while one decides to: two clicks never begin two runs.
 _launching: list[Panel] = []
 _deciding = threading.RLock()
@@ -55,7 +54,7 @@ class Panel:
         self._view = View(self, self._variables.names)
         self._form = self._view.form
         self._form.load(options)
-        if under_way := [run for run in runs.RUNS.values() if run.status in _UNDER_WAY]:
+        if under_way := [run for run in runs.RUNS.values() if run.status in runs.UNDER_WAY]:
             self._follow(under_way[-1])
         self._refresh()
 
@@ -68,7 +67,7 @@ class Panel:
     def status(self) -> str:
         """idle, preparing, or that of its run: running, paused, finished, stopped or failed."""
         run = self.run
-        if self in _launching and (run is None or run.status not in _UNDER_WAY):
+        if self in _launching and (run is None or run.status not in runs.UNDER_WAY):
             return "preparing"
         return "idle" if run is None else run.status
 

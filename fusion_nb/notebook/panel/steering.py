@@ -8,8 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from fusion_nb.notebook.panel.tabs import Maker
-
-_ENDED = ("finished", "stopped", "failed")
+from fusion_nb.runs import ENDED
 
 
 class Steering:
@@ -32,9 +31,9 @@ class Steering:
 
     def enable(self, status: str, *, is_busy: bool) -> None:
         """Let those be pressed that mean something in a status of the panel."""
-        goes_on = status in ("paused", *_ENDED) and not is_busy
+        goes_on = status in ("paused", *ENDED) and not is_busy
         allowed = {
-            self.start: status in ("idle", *_ENDED) and not is_busy,
+            self.start: status in ("idle", *ENDED) and not is_busy,
             self.pause: status == "running",
             self.resume: status == "paused",
             self.step: goes_on,

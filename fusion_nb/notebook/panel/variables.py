@@ -26,7 +26,8 @@ class Variables:
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is there now, so that no cell can change it while a run is prepared."""
-        return dict(self.names)
+        # Copied each in one go: a cell that runs meanwhile may add and delete variables.
+        return {**self.namespace, **self._given}
 
 
 def _of_notebook() -> MutableMapping[str, Any]:

@@ -16,6 +16,7 @@ from fusion_nb.notebook.panel.steering import Steering
 from fusion_nb.notebook.panel.tabs import Changing, Comparing, Looking, Taking
 from fusion_nb.notebook.panel.watch import Watch
 from fusion_nb.run import Run
+from fusion_nb.runs import ENDED
 
 if TYPE_CHECKING:
     from fusion_nb.notebook.panel.panel import Panel
@@ -72,7 +73,7 @@ class View:
         self.comparing.refresh()
         if run is not None:
             self.taking.show(run)
-            if status in ("finished", "stopped", "failed"):
+            if status in ENDED:
                 self.shown.keep(run.result())
 
     def display(self) -> None:

@@ -15,11 +15,11 @@ from fusion_nb.notebook.panel.words import disclosed
 from fusion_nb.reports import number
 from fusion_nb.result import Result, html_table
 from fusion_nb.run import Run
+from fusion_nb.runs import ENDED
 from fusion_nb.types import Failure
 
 #: Parties in the table; a federation of thousands is read from `run.parties`.
 _MAX_PARTIES = 20
-_ENDED = ("finished", "stopped", "failed")
 
 
 class Watch:
@@ -73,9 +73,9 @@ class Watch:
             if run.status != self._told:
                 self._told = run.status
                 self._write(run)
-            if run.status in _ENDED:
+            if run.status in ENDED:
                 self._progress = None
-            if run.status in ("paused", *_ENDED):  # nothing will come for a while, so this must be whole
+            if run.status in ("paused", *ENDED):  # nothing will come for a while, so this must be whole
                 self._write(run)
                 self._draw(run)
             elif run.records:
