@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any, Self
 from fusion_nb import cells
 from fusion_nb.errors import Interrupted, OptionError, RunError, Stopped
 from fusion_nb.federation import Federation
+from fusion_nb.held import Held
 from fusion_nb.history import History
 
 Listener = Callable[[Any], None]
@@ -44,8 +44,8 @@ class Driver:
         self._traceback: TracebackType | None = None
         self._federation = federation
         self._federation.gate = self._gate
-        self._held = 0.0
-        self._federation.clock = lambda: time.perf_counter() - self._held
+        self._held = Held()  # a pause is no part of a round's time
+        self._federation.clock = self._held.clock
         self._target = num_rounds
         self._federation.schedule.extend(num_rounds)
         self._early = list(early)
@@ -250,9 +250,8 @@ class Driver:
     def _gate(self) -> None:
         """Block while paused, and leave by Stopped when a stop was asked for; called between batches."""
         if not self._go.is_set():
-            since = time.perf_counter()
-            self._go.wait()
-            self._held += time.perf_counter() - since  # a pause is no part of a round's time
+            with self._held:
+                self._go.wait()
         if self._stop.is_set():
             raise Stopped
 

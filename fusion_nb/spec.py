@@ -76,6 +76,9 @@ class RunSpec(BaseModel):
         0, "fixes split, cohorts, batches and, for a model built in the cell, its first weights", ge=0, le=2**63 - 1
     )
     device: str = _option("auto", "auto, cpu, cuda or mps", of_model=True)
+    precision: str = _option(
+        "float32", "of a model's computations: float32, or bf16, which is coarser and faster", of_model=True
+    )
     engine: str = _option("local", "where parties run", choices="engines")
     schedule: str = _option(
         "",

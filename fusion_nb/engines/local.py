@@ -1,35 +1,77 @@
-"""The in-kernel engine: parties take turns with one model."""
+"""The in-kernel engine: parties train side by side, one on each core."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from contextlib import ExitStack
+from typing import Annotated, Any
 
+from fusion_nb.machine import kept_memory, num_cores
+from fusion_nb.registry import Opt
 from fusion_nb.types import Reply, Verb
+from fusion_nb.workers import Workers
 
 
 class LocalEngine:
-    """Runs every party in this process, one after the other; the curve it gives is what other engines are held to.
+    """Runs parties in this process, one on each core; the curve it gives is what other engines are held to.
 
-    There is one model however many parties there are: weights are swapped in before each party's turn.
+    There is one model for each core, however many parties there are: weights are swapped in before each party's turn.
+    A party's training keeps to one core, so that its numbers are the same whatever trains beside it. Parties whose
+    models can't be trained in threads (Keras, gensim) take turns.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        workers: Annotated[int, Opt("parties that train at once, at most; 0: one for each core", ge=0)] = 0,
+        keep_memory: Annotated[bool, Opt("faster: freed memory stays with the process until the run ends")] = False,
+    ) -> None:
+        self._most, self._keep_memory = workers or num_cores(), keep_memory
         self._parties: dict[str, Any] = {}
         self._model: Any = None
+        self._workers: Workers | None = None
+        self._settings = ExitStack()
+
+    def width(self, model: Any, num_parties: int) -> int:
+        """Return how many parties train at once."""
+        return min(self._most, num_parties) if model.side_by_side else 1
 
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
-        """Take the parties over, and a copy of the model that they share."""
+        """Take the parties over, and a copy of the model for each worker."""
         self._parties = {party.id: party for party in parties}
         self._model = model.clone()
         self._model.gate = gate
+        # A party that trains alone has all cores for itself.
+        if model.side_by_side and len(parties) > 1:
+            self._settings.enter_context(model.on_one_core())
+            self._model.num_cores = 1
+        if self._keep_memory:
+            self._settings.enter_context(kept_memory())
+        if (width := self.width(model, len(parties))) > 1:
+            models = [self._model, *(self._model.clone() for _ in range(width - 1))]
+            self._workers = Workers(models, gate, model.on_one_core)
+            for each in models:
+                each.gate = self._workers.gate
 
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
-        """Ask each party of the cohort in turn, and yield its reply."""
-        for party in cohort:
-            self._model.gate()
-            yield self._parties[party].answer(verb, self._model, **orders)
+        """Ask each party of the cohort, and yield their replies in its order."""
+
+        def answer(model: Any, party: str) -> Reply:
+            reply: Reply = self._parties[party].answer(verb, model, **orders)
+            return reply
+
+        if self._workers and verb in ("fit", "evaluate") and len(cohort) > 1:
+            return self._workers.map(answer, cohort)
+        return self._in_turn(answer, cohort)
 
     def close(self) -> None:
-        """Let go of the model and the parties."""
-        self._parties, self._model = {}, None
+        """Let go of the models and the parties, and give the process its settings back."""
+        if self._workers:
+            self._workers.close()
+        self._settings.close()
+        self._parties, self._model, self._workers = {}, None, None
+
+    def _in_turn(self, answer: Callable[[Any, str], Reply], cohort: Sequence[str]) -> Iterator[Reply]:
+        for party in cohort:
+            self._model.gate()
+            yield answer(self._model, party)

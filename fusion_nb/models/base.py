@@ -15,6 +15,7 @@ import numpy as np
 
 from fusion_nb import registry, seeds
 from fusion_nb.errors import ModelError, NameNotFoundError, nearest
+from fusion_nb.machine import num_cores
 from fusion_nb.types import Metrics, Weights
 
 #: The base class, as `module.Class`, by which a framework's models are known without importing the framework.
@@ -52,6 +53,8 @@ class Model(ABC):
     orders: ClassVar[frozenset[str]] = frozenset({"batch_size", "optimizer", "local_steps"})
     #: Called between two batches: it may block (pause) or raise Stopped.
     gate: Callable[[], None] = staticmethod(lambda: None)
+    #: Cores that `evaluate` may use.
+    num_cores: int = num_cores()
     #: What `evaluate` measures; the first is what a run monitors unless told otherwise.
     metrics: tuple[str, ...] = ("accuracy", "loss")
     #: Those of `metrics` that a party measures on its own training rows and state, by `watch`.
@@ -80,6 +83,16 @@ class Model(ABC):
     def single(self) -> Model:
         """The model that one party trains: itself, unless it holds several."""
         return self
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether copies of it may be trained at the same time, each in a thread of its own."""
+        return False
+
+    @classmethod
+    def on_one_core(cls) -> AbstractContextManager[Any]:
+        """Return a context in which what a thread computes stays on one core."""
+        return nullcontext()
 
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate of a run that names none; None leaves it to what the optimizer brings."""

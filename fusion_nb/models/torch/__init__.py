@@ -16,27 +16,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fusion_nb import data as rows_of
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
-from fusion_nb.models.torch import devices, files, losses, optimizers
+from fusion_nb.models.torch import devices, files, losses, optimizers, threads
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.gradients import correction
+from fusion_nb.models.torch.measuring import TorchMeasuring
 from fusion_nb.models.torch.mixing import Mixture
+from fusion_nb.models.torch.precision import NAMES as PRECISIONS
+from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import TorchPredicting
 from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
 from fusion_nb.models.torch.randomness import OwnRandomness, own_randomness, seeded
-from fusion_nb.types import Metrics, Weights
+from fusion_nb.types import Weights
 
 #: Rows that are tried before training.
 _PROBE = 32
-#: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit its caches.
-_EVALUATION_BATCH = 128
 
 
-class TorchModel(TorchPredicting, Model):
+class TorchModel(TorchMeasuring, TorchPredicting, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
     loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output, target)
     device: "auto" takes CUDA, then Apple's MPS, then the CPU
     keep_optimizer: a party's optimizer goes on where its last round left it; else each round has a fresh one
+    precision: "bf16" computes in bfloat16, and keeps weights, losses and optimizers in float32
     """
 
     kind = "PyTorch model"
@@ -50,13 +52,20 @@ class TorchModel(TorchPredicting, Model):
     }
     packages: ClassVar = ("torch",)
     supports: ClassVar = frozenset({"mu", "anchor", "shift", "mix"})
-    choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": sorted(losses.LOSSES)}
+    choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": sorted(losses.LOSSES), "precision": PRECISIONS}
 
     def __init__(
-        self, module: nn.Module, *, loss: Any = "", device: str = "auto", keep_optimizer: bool = False
+        self,
+        module: nn.Module,
+        *,
+        loss: Any = "",
+        device: str = "auto",
+        keep_optimizer: bool = False,
+        precision: str = "float32",
     ) -> None:
         self.device = devices.find(device)
-        self.module = copy.deepcopy(module).to(self.device)
+        self._precision = Precision.of(precision, module, self.device)
+        self.module = self._precision.prepare(copy.deepcopy(module).to(self.device))
         self._loss = loss
         self._keep_optimizer = keep_optimizer
         self._objective: losses.Objective | None = None
@@ -66,13 +75,24 @@ class TorchModel(TorchPredicting, Model):
         # BatchNorm can't take the variance of one row.
         self.min_rows = 1 + any(isinstance(m, _BatchNorm) for m in self.module.modules())
         self._rows = Batches(floating[0] if floating else torch.float32, self.device, self.min_rows)
-        self._draws = self._redraws = False
+        # Whether it draws random numbers at all, anew on its way back, and when it is evaluated too.
+        self._draws = self._redraws = self._varies = False
 
     def clone(self) -> TorchModel:
         """Return an independent copy; only the module is copied, what was inferred about it is shared."""
         other = copy.copy(self)
         other.module = copy.deepcopy(self.module)
         return other
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether copies may be trained in threads: on a CPU, unless the model needs PyTorch's one random generator."""
+        return self.device.type == "cpu" and not self._redraws
+
+    @classmethod
+    def on_one_core(cls) -> AbstractContextManager[None]:
+        """Return a context in which a thread's computations stay on one core."""
+        return threads.on_one_core()
 
     @classmethod
     def load(cls, path: Path) -> nn.Module:
@@ -101,6 +121,8 @@ class TorchModel(TorchPredicting, Model):
             notes.append(self._objective.warning)
         if isinstance(rows, tuple) and rows[0].dtype == np.uint8 and not self._rows.takes_numbers:
             notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]")
+        if self._precision.is_reduced:
+            notes.append("precision: bf16 (weights, losses and optimizer stay float32)")
         if self.device.type != "cpu":
             notes.append(f"device: {self.device}")
         return notes
@@ -193,7 +215,7 @@ class TorchModel(TorchPredicting, Model):
                 total = torch.zeros((), device=self.device)
                 for x, y in self._rows.of(data, batches, seed + taken):
                     self.gate()
-                    output = self.module(x)
+                    output = self._precision.run(self.module, x)
                     target = objective.target(y, output)
                     loss = objective.loss(output, target)
                     stepper.zero_grad(set_to_none=True)
@@ -211,21 +233,6 @@ class TorchModel(TorchPredicting, Model):
             kept["optimizer"] = stepper.state_dict()
         extras = {"own": mixture.own(), "mixed": _weights(mixture.module)} if mixture else {}
         return {"loss": mean, "steps": taken, "travel": optimizers.travel(stepper, taken), "extras": extras}
-
-    def evaluate(self, data: Any) -> Metrics:
-        """Return the objective's metrics, averaged over the rows in float64."""
-        objective = self._ready()
-        self.module.eval()
-        count = rows_of.size(data)
-        totals: Metrics = {}
-        # no_grad and not inference_mode: a tensor that a model keeps from here must still do for training.
-        with torch.no_grad(), self._own_randomness(data, seed=0):
-            for x, y in self._rows.of(data, rows_of.chunks(np.arange(count), _EVALUATION_BATCH)):
-                self.gate()
-                output = self.module(x)
-                for name, value in objective.measure(output, objective.target(y, output)).items():
-                    totals[name] = totals.get(name, 0.0) + value * len(x)
-        return {name: total / count for name, total in totals.items()}
 
     def _own_randomness(self, data: Any, seed: int) -> AbstractContextManager[None]:
         # A Dataset might draw too.
@@ -263,7 +270,7 @@ class TorchModel(TorchPredicting, Model):
                 probe = copy.deepcopy(self.module).eval()
                 with OwnRandomness(0) as randomness:
                     output = checked_output(lambda probe=probe, x=x: probe(x), x, "")  # type: ignore[misc]
-                self._draws = randomness.drew
+                self._draws = self._varies = randomness.drew
                 break
             except ModelError:
                 if not as_numbers or x.is_floating_point():

@@ -1,0 +1,70 @@
+"""What the machine has, and how the process that the parties run in uses it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_MEGABYTE = 1 << 20
+#: Parameters of glibc's mallopt.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+#: Values that keep what is freed; and those at which glibc itself arrives in a process that frees large arrays.
+_KEEPING = {_MMAP_THRESHOLD: 1024 * _MEGABYTE, _TRIM_THRESHOLD: 1024 * _MEGABYTE, _TOP_PAD: 64 * _MEGABYTE}
+_USUAL = {_MMAP_THRESHOLD: 32 * _MEGABYTE, _TRIM_THRESHOLD: 64 * _MEGABYTE, _TOP_PAD: _MEGABYTE // 8}
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Shared:
+    """A setting of the whole process, made for as long as anybody is within it: the first makes it, the last undoes it.
+
+    make: sets it, and returns what undoes that
+    """
+
+    def __init__(self, make: Callable[[], Callable[[], None]]) -> None:
+        self._make = make
+        self._lock, self._holders = threading.Lock(), 0
+        self._undo: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the setting."""
+        with self._lock:
+            if not self._holders:
+                self._undo = self._make()
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if not self._holders:
+                    self._undo()
+
+
+def _keep_memory() -> Callable[[], None]:
+    libc: Any = ctypes.CDLL(None) if os.name == "posix" else None
+    if not hasattr(libc, "mallopt"):
+        return lambda: None
+    for parameter, value in _KEEPING.items():
+        # Older versions refuse to keep blocks of more than 32 MB, and keep those.
+        libc.mallopt(parameter, value) or libc.mallopt(parameter, _USUAL[parameter])
+
+    def give_back() -> None:
+        for parameter, value in _USUAL.items():
+            libc.mallopt(parameter, value)
+        libc.malloc_trim(0)
+
+    return give_back
+
+
+#: A context in which freed memory stays with the process, where the C library is glibc: a training step frees and asks
+#: for the same large arrays again and again, and each time the system would have to hand out every page anew.
+kept_memory = Shared(_keep_memory)

@@ -1,0 +1,51 @@
+"""In which precision a module computes; its weights keep their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusion_nb.errors import OptionError, nearest
+
+NAMES = ["float32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Runs a module as it is ("float32"), or its matrix products and convolutions in bfloat16 ("bf16").
+
+    With bf16, images lie channel by channel for each pixel, which is how those convolutions want them.
+    """
+
+    name: str
+    device: torch.device
+
+    @classmethod
+    def of(cls, name: str, module: nn.Module, device: torch.device) -> Precision:
+        """Return the precision of a name for a module. Raises OptionError."""
+        if name not in NAMES:
+            raise OptionError(f"--precision {name} is not allowed", f"{nearest(name, NAMES)}give float32 or bf16")
+        if name == "bf16" and any(p.is_floating_point() and p.dtype != torch.float32 for p in module.parameters()):
+            raise OptionError("--precision bf16 with a model that is not float32", "leave it out, or use model.float()")
+        return cls(name, device)
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether computations are coarser than the weights."""
+        return self.name == "bf16"
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Return the module with its weights where they are used fastest."""
+        return module.to(memory_format=torch.channels_last) if self.is_reduced else module  # type: ignore[call-overload]
+
+    def run(self, module: nn.Module, x: Tensor) -> Any:
+        """Return the module's output, as the loss takes it."""
+        if not self.is_reduced:
+            return module(x)
+        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = module(x)
+        return output.float() if isinstance(output, Tensor) and output.dtype == torch.bfloat16 else output
