@@ -109,7 +109,8 @@ class Party:
             state["since"] = since
         sent = reply.weights if isinstance(reply, Update) else trainings.last
         # Where the aggregator will refuse the weights, what led to them is no use.
-        if problem := arithmetic.misfit(sent, weights, part=True):
+        is_kept = bool(state) or isinstance(reply, Unchanged)
+        if is_kept and (problem := arithmetic.misfit(sent, weights, part=True)):
             if isinstance(reply, Unchanged):
                 raise DivergedError(f"the weights of {self.id} in round {round}: {problem}", "use a smaller --lr")
         elif state:

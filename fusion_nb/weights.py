@@ -101,9 +101,19 @@ def misfit(weights: Weights, like: Weights, *, part: bool = False) -> str:
             return f"{name!r} has shape {array.shape}, not {like[name].shape}"
         if array.dtype != like[name].dtype:
             return f"{name!r} is {array.dtype}, not {like[name].dtype} (use astype)"
-        if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
+        if np.issubdtype(array.dtype, np.inexact) and not _is_finite(array):
             return f"{name!r} holds numbers that are not finite (NaN or infinity)"
     return ""
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    # One product instead of a mask: it is finite where all numbers are, unless they are so large that it overflows.
+    if array.dtype in (np.float32, np.float64) and array.flags.c_contiguous:
+        flat = array.reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.dot(flat, flat)):
+                return True
+    return bool(np.isfinite(array).all())
 
 
 def squared_norm(weights: Weights) -> float:
@@ -111,8 +121,14 @@ def squared_norm(weights: Weights) -> float:
     return norm(weights) ** 2
 
 
+#: Numbers that are added up at a time: as many as stay in a core's own cache while their weights come by.
+_BLOCK = 32_768
+#: Weights that wait until they are added together, so that the sums travel between memory and core once for all.
+_WAITING = 4
+
+
 class RunningMean:
-    """A weighted mean that keeps one accumulator, however many weights are added.
+    """A weighted mean that keeps one accumulator and a few weights on their way, however many are added.
 
     Floating entries are summed in float64 (complex128 for complex ones) and cast back. Integer and boolean entries,
     such as BatchNorm's `num_batches_tracked`, are averaged and rounded to the nearest; integers are summed as
@@ -124,19 +140,20 @@ class RunningMean:
         self._sums: Weights = {}
         self._dtypes: dict[str, np.dtype] = {}
         self._anchors: Weights = {}
+        self._waiting: list[tuple[Weights, float]] = []
 
     def add(self, weights: Weights, share: float) -> None:
-        """Add one set of weights, which counts in proportion to `share`; that must not be negative."""
+        """Add one set of weights, which counts in proportion to `share`; that must not be negative.
+
+        The arrays must not change until `mean` is asked for.
+        """
         if not self._sums:
             self._dtypes = {name: array.dtype for name, array in weights.items()}
             self._anchors = {n: a.copy() for n, a in weights.items() if np.issubdtype(a.dtype, np.integer)}
             self._sums = tree_map(lambda a: np.zeros(a.shape, _wide(a.dtype)), weights)
-        for name, array in weights.items():
-            if name in self._anchors:  # subtracted as integers: a float would lose the last digits of large ones
-                array = array.astype(np.int64) - self._anchors[name].astype(np.int64)
-            wide: np.ndarray = array.astype(self._sums[name].dtype)
-            wide *= share
-            self._sums[name] += wide
+        self._waiting.append((weights, share))
+        if len(self._waiting) == _WAITING:
+            self._add_up()
         self.total += share
 
     def mean(self) -> Weights:
@@ -146,7 +163,29 @@ class RunningMean:
         """
         if not self.total:
             raise ValueError("the mean of no updates is undefined: every share was 0")
+        self._add_up()
         return {name: self._finish(name, np.asarray(total / self.total)) for name, total in self._sums.items()}
+
+    def _add_up(self) -> None:
+        """Add the weights that wait, one after the other, block by block."""
+        for name, total in self._sums.items():
+            arrays = [(self._difference(name, weights[name]), share) for weights, share in self._waiting]
+            flat, scratch = total.reshape(-1), np.empty(min(_BLOCK, total.size), total.dtype)
+            columns = [(array.reshape(-1), share) for array, share in arrays]
+            for start in range(0, total.size, _BLOCK):
+                part = flat[start : start + _BLOCK]
+                wide = scratch[: len(part)]
+                for column, share in columns:
+                    np.copyto(wide, column[start : start + _BLOCK])
+                    wide *= share
+                    part += wide
+        self._waiting = []
+
+    def _difference(self, name: str, array: np.ndarray) -> np.ndarray:
+        if name not in self._anchors:
+            return array
+        # Subtracted as integers: a float would lose the last digits of large ones.
+        return np.asarray(array.astype(np.int64) - self._anchors[name].astype(np.int64))
 
     def _finish(self, name: str, mean: np.ndarray) -> np.ndarray:
         dtype = self._dtypes[name]
