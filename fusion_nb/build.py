@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -94,6 +94,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     _stand_beside(spec, federation, closing, namespace)
     checks.check_metrics(spec, federation)
     federation.changes = changes.plan(spec, federation)
+    division.notes += _engines_notes(federation)
     if adversary:
         who = " and ".join(filter(None, (", ".join(hostile[:-1]), hostile[-1])))
         what = f"{'is' if len(hostile) == 1 else 'are'} hostile ({registry.parse(spec.adversary)[0]})"
@@ -193,6 +194,13 @@ def _engine(spec: RunSpec, fusion: Fusion, attack: Attack | None) -> Engine:
         attack=attack,
         least=getattr(fusion, "min_updates", 1),
     )
+
+
+def _engines_notes(federation: Federation) -> list[str]:
+    """Return what the engine says about the model that it is to train. Raises OptionError where it can't."""
+    watched = cast(Watched, federation.engine)
+    check = getattr(watched.innermost, "check", None)
+    return check(federation.model, federation.orders, federation.parties) if check else []
 
 
 def _is_faulty(spec: RunSpec) -> bool:

@@ -51,7 +51,12 @@ BUILTIN: dict[str, dict[str, str]] = {
         "keras": "fusion_nb.models.keras:KerasModel",
         "torch": "fusion_nb.models.torch:TorchModel",
     },
-    "engines": {"local": "fusion_nb.engines.local:LocalEngine"},
+    "engines": {
+        "auto": "fusion_nb.engines.auto:AutoEngine",
+        "local": "fusion_nb.engines.local:LocalEngine",
+        "process": "fusion_nb.engines.process:ProcessEngine",
+        "vectorized": "fusion_nb.engines.vectorized:VectorizedEngine",
+    },
     "adversaries": {
         "alie": "fusion_nb.adversaries:ALIE",
         "bit_flip": "fusion_nb.adversaries:BitFlip",

@@ -112,6 +112,7 @@ EXTRAS = {
     "tensorflow": "keras",
     "gensim": "doc2vec",
     "sklearn": "doc2vec",
+    "greenlet": "torch",
 }
 
 

@@ -43,6 +43,15 @@ class Party:
         """The number of test rows that are its own."""
         return 0 if self.test is None else data.size(self.test)
 
+    @property
+    def memory(self) -> Any:
+        """What it remembers of its rounds, to go on elsewhere; None where that is nothing."""
+        return (self.state, self._round, self._before) if self.state or self._before else None
+
+    @memory.setter
+    def memory(self, found: Any) -> None:
+        self.state, self._round, self._before = found or ({}, self._round, {})
+
     def answer(self, verb: Verb, model: Any, **orders: Any) -> Reply:
         """Return the answer to a verb; an exception becomes a Failure with its traceback, a stop passes through."""
         verbs: dict[str, Callable[..., Reply]] = {

@@ -81,6 +81,11 @@ class Faulty:
         self._dropout, self._stragglers, self._keeps_partial = dropout, stragglers, keeps_partial
         self._attack, self._least = attack, least
 
+    @property
+    def inner(self) -> Engine:
+        """The engine that this one is around."""
+        return self._engine
+
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
         """Let the engine take charge of the parties."""
         self._engine.start(parties, model, gate)

@@ -88,6 +88,15 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Training:
+    """One party's local training, as a model's `fit_together` gets it: from which weights, on which rows, and how."""
+
+    weights: Weights
+    data: Any
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Turn:
     """A party's turn in a round, as the party's side of a fusion sees it: what came, what it keeps, what it can do.
 

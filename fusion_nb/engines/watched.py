@@ -28,6 +28,14 @@ class Watched:
         self._engine = engine
         self.listeners: list[Callable[[Progress], None]] = []
 
+    @property
+    def innermost(self) -> Any:
+        """The engine that does the work, where others stand around it."""
+        engine: Any = self._engine
+        while hasattr(engine, "inner"):
+            engine = engine.inner
+        return engine
+
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
         """Let the engine take charge of the parties."""
         self._engine.start(parties, model, gate)

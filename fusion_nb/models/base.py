@@ -38,6 +38,10 @@ class Model(ABC):
     An adapter whose parties must agree on something before round 1 (a vocabulary, say) has three more methods:
     `collect(data) -> extras` at each party, `agree(updates)` at the aggregator, whose return value goes to
     `prepare(data, state, agreed)` at each party; only then are the first weights taken. `notes` says what was agreed.
+
+    An adapter that can train several parties' models as one has two more: `fit_together(trainings)` returns for each
+    `Training` its (weights, what `fit` returns), or the exception that it ended with; and `apart(orders, parties)`
+    returns why these parties must be trained one by one, or how many times as fast they are together.
     """
 
     #: Options of fusions (`Fusion.local`) that `fit` honours. Any other is refused by name before training.

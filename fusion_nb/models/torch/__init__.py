@@ -26,13 +26,15 @@ from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import TorchPredicting
 from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
 from fusion_nb.models.torch.randomness import OwnRandomness, own_randomness, seeded
+from fusion_nb.models.torch.stacked import TorchTogether
+from fusion_nb.models.torch.stacked.dense import Dense
 from fusion_nb.types import Weights
 
 #: Rows that are tried before training.
 _PROBE = 32
 
 
-class TorchModel(TorchMeasuring, TorchPredicting, Model):
+class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
     loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output, target)
@@ -77,6 +79,7 @@ class TorchModel(TorchMeasuring, TorchPredicting, Model):
         self._rows = Batches(floating[0] if floating else torch.float32, self.device, self.min_rows)
         # Whether it draws random numbers at all, anew on its way back, and when it is evaluated too.
         self._draws = self._redraws = self._varies = False
+        self._dense: Dense | None = None
 
     def clone(self) -> TorchModel:
         """Return an independent copy; only the module is copied, what was inferred about it is shared."""
@@ -116,6 +119,7 @@ class TorchModel(TorchMeasuring, TorchPredicting, Model):
         self._objective = losses.named(self._loss, output, labels) if self._loss else losses.infer(output, labels)
         self.metrics = self._objective.metrics
         self._probe_training(x, y, lr, optimizer)
+        self._dense = Dense.of(self.module, self._objective)
         notes = [f"loss: {self._objective.name} ({self._objective.why})"]
         if self._objective.warning:
             notes.append(self._objective.warning)

@@ -33,7 +33,7 @@ class Batches:
     def of(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (x, y) on the device for each array of row indices; the seed fixes what a Dataset draws."""
         if isinstance(data, tuple):
-            x, y = torch.from_numpy(np.ascontiguousarray(data[0])), self._labels(torch.from_numpy(data[1]))
+            x, y = torch.from_numpy(np.ascontiguousarray(data[0])), self.labels(torch.from_numpy(data[1]))
             # What whole numbers mean is told from all rows; a round of few batches should not convert all of them else.
             x = self.inputs(x) if self.takes_numbers else x
             for batch in batches:
@@ -51,7 +51,7 @@ class Batches:
                 raise ModelError(
                     "a row of this Dataset is not a pair of numbers", "encode text, and return (x, y) from __getitem__"
                 )
-            yield self.inputs(batch[0]).to(self.device), self._labels(batch[1]).to(self.device)
+            yield self.inputs(batch[0]).to(self.device), self.labels(batch[1]).to(self.device)
 
     def shuffled(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
         """Return the positions of so many rows in a random order, in batches of a size; the last may be smaller."""
@@ -66,5 +66,6 @@ class Batches:
             return x.long()
         return x.to(self.dtype) / 255 if x.dtype == torch.uint8 else x.to(self.dtype)
 
-    def _labels(self, y: Tensor) -> Tensor:
+    def labels(self, y: Tensor) -> Tensor:
+        """Return labels in the type that losses compare."""
         return y.to(self.dtype) if y.is_floating_point() else y

@@ -25,6 +25,13 @@ def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> o
     return made
 
 
+def is_bare_sgd(optimizer: optim.Optimizer) -> bool:
+    """Return whether its step takes lr times the gradient off, and nothing else."""
+    group = optimizer.param_groups[0]
+    others = (group.get(name) for name in ("momentum", "weight_decay", "nesterov", "maximize"))
+    return type(optimizer) is optim.SGD and not any(others)
+
+
 def travel(optimizer: optim.Optimizer, num_steps: int) -> float:
     """Return how far so many steps carry a weight whose gradient is always 1; of others than SGD, their rates' sum."""
     group = optimizer.param_groups[0]

@@ -1,0 +1,96 @@
+"""Objects on their way between two processes: small parts through a pipe, arrays through shared memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import struct
+import tempfile
+from collections.abc import Sequence
+from typing import IO, Any
+
+#: Where files are memory, on systems that have such a place.
+_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+_ALIGNED = 64
+_HEADER = struct.Struct("<QI")
+_LENGTH = struct.Struct("<Q")
+
+
+class Arena:
+    """Memory that processes share: a file without a name, which is gone when the last of them ends, however it ends."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        self._file = tempfile.TemporaryFile(dir=_MEMORY) if fd is None else os.fdopen(fd, "r+b")  # noqa: SIM115
+        self._map: mmap.mmap | None = None
+
+    @property
+    def fd(self) -> int:
+        """The descriptor by which another process opens it."""
+        return self._file.fileno()
+
+    def write(self, parts: Sequence[memoryview]) -> None:
+        """Lay parts out one after the other, from the beginning."""
+        view, start = self._view(sum(_room(part.nbytes) for part in parts)), 0
+        for part in parts:
+            view[start : start + part.nbytes] = part.cast("B")
+            start += _room(part.nbytes)
+
+    def read(self, sizes: Sequence[int], *, copies: bool) -> list[Any]:
+        """Return the parts of these sizes: copies of them, or the memory itself until somebody here writes to it."""
+        total, start, found = sum(map(_room, sizes)), 0, []
+        if not copies and total:
+            view = memoryview(mmap.mmap(self.fd, total, access=mmap.ACCESS_COPY))
+        else:
+            view = self._view(total)
+        for size in sizes:
+            part = view[start : start + size]
+            found.append(bytearray(part) if copies else part)
+            start += _room(size)
+        return found
+
+    def byte(self) -> memoryview:
+        """Return the first byte, which the other processes see change."""
+        return self._view(1)[:1]
+
+    def _view(self, size: int) -> memoryview:
+        if self._map is None or len(self._map) < size:
+            if os.fstat(self.fd).st_size < size:
+                os.truncate(self.fd, size)
+            self._map = mmap.mmap(self.fd, max(os.fstat(self.fd).st_size, 1)) if size else None
+        return memoryview(self._map) if self._map is not None else memoryview(b"")
+
+
+def pack(thing: Any, arena: Arena, dumps: Any = pickle.dumps) -> bytes:
+    """Lay a thing's arrays out in the arena, and return the rest of it as the bytes of a message."""
+    buffers: list[pickle.PickleBuffer] = []
+    body = dumps(thing, protocol=5, buffer_callback=buffers.append)
+    parts = [buffer.raw() for buffer in buffers]
+    arena.write(parts)
+    sizes = b"".join(_LENGTH.pack(part.nbytes) for part in parts)
+    return _HEADER.pack(len(body), len(parts)) + sizes + bytes(body)
+
+
+def send(pipe: IO[bytes], message: bytes) -> None:
+    """Write a message."""
+    pipe.write(message)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes], arena: Arena, *, copies: bool = True) -> Any:
+    """Return the next thing that comes through a pipe. Raises EOFError where the other end is gone."""
+    length, num_parts = _HEADER.unpack(_exactly(pipe, _HEADER.size))
+    sizes = [_LENGTH.unpack(_exactly(pipe, _LENGTH.size))[0] for _ in range(num_parts)]
+    body = _exactly(pipe, length)
+    return pickle.loads(body, buffers=arena.read(sizes, copies=copies))
+
+
+def _exactly(pipe: IO[bytes], count: int) -> bytes:
+    found = pipe.read(count)
+    if len(found) < count:
+        raise EOFError
+    return found
+
+
+def _room(size: int) -> int:
+    return -(-size // _ALIGNED) * _ALIGNED

@@ -1,0 +1,38 @@
+"""The gradients of several copies of a module at once, each on a batch of its own, for any module that vmap takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from fusion_nb.models.torch.losses import LOSSES, Objective
+
+
+class Vmapped:
+    """Trains by `torch.func`: the module is applied once to all its copies' weights."""
+
+    def __init__(self, module: nn.Module, objective: Objective) -> None:
+        self._module, self._objective = module, objective
+        self._loss: Callable[..., Tensor] = LOSSES[objective.name][0]
+        self._grad = vmap(grad_and_value(self._mean_loss), in_dims=(0, 0, 0, 0, 0))
+
+    def __call__(
+        self, trained: Mapping[str, Tensor], others: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the gradient of each trained entry, and each copy's loss."""
+        found: tuple[dict[str, Tensor], Tensor] = self._grad(dict(trained), dict(others), x, y, shares)
+        return found
+
+    def _mean_loss(
+        self, trained: dict[str, Tensor], others: dict[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
+    ) -> Tensor:
+        output = functional_call(self._module, {**trained, **others}, (x,))
+        target = self._objective.target(y, output)
+
+        def of_row(output: Any, target: Any) -> Tensor:
+            return self._loss(output[None], target[None])
+
+        return (vmap(of_row)(output, target) * shares).sum()
