@@ -21,13 +21,18 @@ def seconds(code: str) -> float:
     return time.perf_counter() - started
 
 
-def main(pairs: int = 15) -> None:
-    """Print the medians and the median difference."""
+def added(pairs: int) -> tuple[float, float, float]:
+    """Return the median seconds of bare IPython, with the extension, and the median difference."""
     seconds(LOADED)  # byte code and disk caches
     measured = [(seconds(BARE), seconds(LOADED)) for _ in range(pairs)]
     bare, loaded = (statistics.median(column) for column in zip(*measured, strict=True))
-    added = statistics.median(b - a for a, b in measured)
-    print(f"bare IPython {bare * 1000:.0f} ms, with fusion_nb {loaded * 1000:.0f} ms, added {added * 1000:.0f} ms")
+    return bare, loaded, statistics.median(b - a for a, b in measured)
+
+
+def main(pairs: int = 15) -> None:
+    """Print the medians and the median difference."""
+    bare, loaded, more = added(pairs)
+    print(f"bare IPython {bare * 1000:.0f} ms, with fusion_nb {loaded * 1000:.0f} ms, added {more * 1000:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ def watched(spec):
     panel._leave()
     return took, drawn / took
 
-for parties, rounds in ((4, {rounds}), (100, {rounds} // 4)):
-    spec = fusion_nb.RunSpec(parties=parties, rounds=rounds, lr=0.05)
+for parties, rounds, epochs in {cases}:
+    spec = fusion_nb.RunSpec(parties=parties, rounds=rounds, epochs=epochs, lr=0.05)
     bare(spec.model_copy(update={{"rounds": 3}}))
     pairs = [(bare(spec), *watched(spec)) for _ in range({pairs})]
     without, beside, share = (statistics.median(column) for column in zip(*pairs))
@@ -59,24 +59,36 @@ for parties, rounds in ((4, {rounds}), (100, {rounds} // 4)):
 """
 
 
-def main(rounds: int = 1000, pairs: int = 3) -> None:
+#: (parties, rounds, epochs)
+CASES = ((4, 1000, 1), (100, 250, 1))
+
+
+def main(cases: tuple[tuple[int, int, int], ...] = CASES, pairs: int = 3) -> None:
     """Print times, their ratio and the share of drawing, for few and for many parties."""
+    for line in lines(cases, pairs):
+        print(line)
+
+
+def lines(cases: tuple[tuple[int, int, int], ...], pairs: int) -> list[str]:
+    """Return one line for each case."""
+    printed: list[str] = []
+
+    def hear(message: dict) -> None:
+        content = message["content"]
+        if message["msg_type"] == "stream" and content["name"] == "stdout":
+            printed.append(content["text"])
+        elif message["msg_type"] == "error":
+            sys.exit("\n".join(content["traceback"]))
+
     manager, client = start_new_kernel()
     try:
         client.execute_interactive(
-            SCRIPT.format(rounds=rounds, pairs=pairs), allow_stdin=True, timeout=1200, output_hook=_print
+            SCRIPT.format(cases=cases, pairs=pairs), allow_stdin=True, timeout=1200, output_hook=hear
         )
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-
-
-def _print(message: dict) -> None:
-    content = message["content"]
-    if message["msg_type"] == "stream" and content["name"] == "stdout":
-        print(content["text"], end="", flush=True)
-    elif message["msg_type"] == "error":
-        sys.exit("\n".join(content["traceback"]))
+    return "".join(printed).splitlines()
 
 
 if __name__ == "__main__":

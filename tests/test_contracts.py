@@ -183,7 +183,10 @@ class TestEveryEngine:
             spec = RunSpec(data="data", engine=engine, parties=6, fraction=0.5, lr=0.1, split="dirichlet:alpha=1")
             return [dict(record.metrics) for record in build(spec, namespace).rounds(3)]
 
-        assert curve(name) == curve("local")
+        exact = curve("local")
+        if name in ("auto", "vectorized"):  # their sums are rounded in another order
+            exact = [pytest.approx(metrics, rel=1e-4, abs=1e-6) for metrics in exact]
+        assert curve(name) == exact
 
     def test_is_an_engine(self, name: str) -> None:
         engine = registry.create("engines", name)

@@ -56,7 +56,8 @@ OTHER = {
     "evaluate_every": 2,
     "seed": 2**40,
     "device": "cpu",
-    "engine": "local",
+    "engine": "vectorized:workers=1",
+    "precision": "bf16",
     "schedule": "0+10",
     "changes": "5:lr=0.01",
     "min_parties": 2,
@@ -91,9 +92,6 @@ class TestControls:
     def test_each_holds_what_it_is_given(self, name: str) -> None:
         panel = Panel(namespace={})
         panel.set(**{name: OTHER[name]})
-        if name == "engine":  # there is one so far, and it is the default
-            assert panel.spec.engine == "local"
-            return
         assert getattr(panel.spec, name) == OTHER[name]
         others = {n: getattr(panel.spec, n) for n in FIELDS if n != name}
         assert others == {n: getattr(RunSpec(), n) for n in others}

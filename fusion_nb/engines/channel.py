@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import tempfile
+import weakref
 from collections.abc import Sequence
 from typing import IO, Any
 
@@ -21,13 +22,13 @@ class Arena:
     """Memory that processes share: a file without a name, which is gone when the last of them ends, however it ends."""
 
     def __init__(self, fd: int | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=_MEMORY) if fd is None else os.fdopen(fd, "r+b")  # noqa: SIM115
+        if fd is None:
+            fd, path = tempfile.mkstemp(dir=_MEMORY)
+            os.unlink(path)
+        #: The descriptor by which another process opens it.
+        self.fd = fd
+        weakref.finalize(self, os.close, fd)
         self._map: mmap.mmap | None = None
-
-    @property
-    def fd(self) -> int:
-        """The descriptor by which another process opens it."""
-        return self._file.fileno()
 
     def write(self, parts: Sequence[memoryview]) -> None:
         """Lay parts out one after the other, from the beginning."""

@@ -111,6 +111,7 @@ class _Process:
             reply, memory = receive(self._answers, self._up)
         except (EOFError, OSError):
             code = self._process.wait()
+            self.close()
             self._launch()
             return Failure(name, f"its worker process ended (exit code {code})"), memory
         if reply is None:
