@@ -10,6 +10,10 @@ from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import OptionError, missing_extra
 from fusion_nb.registry import Opt
 from fusion_nb.types import Reply, Training, Verb
+from fusion_nb.weights import num_bytes
+
+#: Bytes of weights in one stack, at most; several stacks are under way or wait to be fused.
+_MOST_BYTES = 32 << 20
 
 
 class VectorizedEngine(LocalEngine):
@@ -17,7 +21,7 @@ class VectorizedEngine(LocalEngine):
 
     A party's side of a fusion runs as everywhere else. Where it asks for a training, it is put aside until the other
     parties of its stack ask for theirs, and then all are done at once.
-    stack: parties in one stack; as many as keep their weights in the processor's caches do best
+    stack: parties in one stack at most; fewer where their weights would take too much memory
     """
 
     def __init__(
@@ -25,7 +29,7 @@ class VectorizedEngine(LocalEngine):
         *,
         workers: Annotated[int, Opt("stacks that train at once, at most; 0: one for each core", ge=0)] = 0,
         keep_memory: Annotated[bool, Opt("faster: freed memory stays with the process until the run ends")] = False,
-        stack: Annotated[int, Opt("parties whose models are trained as one", ge=2)] = 8,
+        stack: Annotated[int, Opt("parties whose models are trained as one, at most", ge=2)] = 32,
     ) -> None:
         super().__init__(workers=workers, keep_memory=keep_memory)
         self._stack = stack
@@ -48,8 +52,10 @@ class VectorizedEngine(LocalEngine):
             turns = [lambda seat, party=party: self._parties[party].answer("fit", seat, **orders) for party in stack]
             return together(model, turns)
 
-        # Stacks of one size: the last of 17 parties would train alone else.
-        num_stacks = -(-len(cohort) // self._stack)
+        most = max(2, min(self._stack, _MOST_BYTES // max(num_bytes(orders["weights"]), 1)))
+        # The same number for each core, and of one size: the last of 17 parties would train alone else.
+        width = min(self.width(self._model, len(cohort)), len(cohort) // 2)
+        num_stacks = min(-(-len(cohort) // (most * width)) * width, len(cohort) // 2)
         bounds = [round(i * len(cohort) / num_stacks) for i in range(num_stacks + 1)]
         stacks = [cohort[start:end] for start, end in itertools.pairwise(bounds)]
         if self._workers and len(stacks) > 1:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn, optim
 
 from fusion_nb import data as rows_of
 from fusion_nb.errors import Stopped
@@ -20,6 +20,7 @@ from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.stacked.batches import Plan
 from fusion_nb.models.torch.stacked.dense import Dense
 from fusion_nb.models.torch.stacked.gradients import Vmapped
+from fusion_nb.models.torch.stacked.steps import FusedSteps, OptimizerSteps
 from fusion_nb.types import Training, Weights
 
 Result = tuple[Weights, Mapping[str, Any]] | Exception
@@ -88,7 +89,7 @@ class TorchTogether:
         """Return what keeps the module from being stacked, as far as its form tells, or an empty string."""
         objective, module = self._ready(), self.module
         names = [name for name, _ in module.named_parameters()] + [name for name, _ in module.named_buffers()]
-        made = optimizers.make(orders["optimizer"], [nn.Parameter(torch.zeros(1))], orders["lr"])
+        made = self._optimizer_of(orders)
         obstacles = {
             "it draws random numbers, as dropout does": self._draws,
             "its batch normalization would see the rows that fill up short batches": self._rows.min_rows > 1,
@@ -125,82 +126,42 @@ class TorchTogether:
             return error
 
     def _stacked(self, trainings: Sequence[Training]) -> list[Result]:
-        plan, options = Plan.of(trainings, self._rows), trainings[0].options
-        stacks = {name: self._stack([t.weights[name] for t in trainings]) for name in trainings[0].weights}
-        wanted = {name for name, p in self.module.named_parameters() if p.requires_grad}
-        trained = {name: nn.Parameter(stack) for name, stack in stacks.items() if name in wanted}
-        others = {name: stack for name, stack in stacks.items() if name not in wanted}
-        stepper = optimizers.make(options["optimizer"], trained.values(), options["lr"])
-        values = {name: p.detach() for name, p in trained.items()}
-        correct = _correction(trained, trainings, self._stack)
-        is_plain = correct is None and not others and optimizers.is_bare_sgd(stepper)
-        gradients = self._dense or Vmapped(self.module, self._ready())
+        plan, steps = Plan.of(trainings, self._rows), self._steps(trainings)
         losses, done = torch.zeros(max(plan.steps), len(trainings)), {}
-        self.module.train()
         for step, x, y, shares in plan.laid_out(trainings, self._rows):
             self.gate()
-            if self._dense and is_plain:
-                losses[step] = self._dense.step(values, x, y, shares, stepper.param_groups[0]["lr"])
-            else:
-                found, losses[step] = gradients(values, others, x, y, shares)
-                for name, parameter in trained.items():
-                    parameter.grad = found[name]
-                if correct:
-                    correct()
-                stepper.step()
-            for i, num_steps in enumerate(plan.steps):
-                if num_steps == step + 1:  # what the stack does to it from now on is not its own
-                    is_last = num_steps == len(losses)
-                    done[i] = {name: p[i] if is_last else p[i].clone() for name, p in values.items()}
-        means = plan.mean_losses(losses)
-        return [
-            (
-                {n: done[i][n].cpu().numpy() if n in done[i] else array for n, array in training.weights.items()},
-                {
-                    "loss": means[i],
-                    "steps": plan.steps[i],
-                    "travel": optimizers.travel(stepper, plan.steps[i]),
-                    "extras": {},
-                },
-            )
-            for i, training in enumerate(trainings)
-        ]
+            losses[step] = steps.do(x, y, shares)
+            for i in plan.ending[step]:
+                # What the stack does to it from now on is not its own.
+                is_last = step + 1 == len(losses)
+                done[i] = {name: stack[i] if is_last else stack[i].clone() for name, stack in steps.values.items()}
+        means, stepper = plan.mean_losses(losses.numpy()), self._optimizer_of(trainings[0].options)
+        results: list[Result] = []
+        for i, training in enumerate(trainings):
+            weights = {**training.weights, **{name: value.cpu().numpy() for name, value in done[i].items()}}
+            travel = optimizers.travel(stepper, plan.steps[i])
+            results.append((weights, {"loss": means[i], "steps": plan.steps[i], "travel": travel, "extras": {}}))
+        return results
 
-    def _stack(self, arrays: Sequence[np.ndarray]) -> Tensor:
-        first = torch.from_numpy(np.require(arrays[0], requirements=["W"]))
-        if all(array is arrays[0] for array in arrays):
-            return first.to(self._rows.device).expand(len(arrays), *first.shape).contiguous()
-        return torch.from_numpy(np.stack(arrays)).to(self._rows.device)
+    def _steps(self, trainings: Sequence[Training]) -> FusedSteps | OptimizerSteps:
+        options, trained = trainings[0].options, self.trained_names()  # type: ignore[attr-defined]
+        names = [name for name in trainings[0].weights if name in trained]
+        is_plain = not options.get("mu") and not options.get("shift") and len(names) == len(trainings[0].weights)
+        if self._dense and is_plain and self._rows.device.type == "cpu":
+            stepper = self._optimizer_of(options)
+            if optimizers.is_bare_sgd(stepper):
+                return FusedSteps(self._dense, trainings, names, stepper.param_groups[0]["lr"])
+        self.module.train()
 
+        def make(parameters: Sequence[nn.Parameter]) -> optim.Optimizer:
+            return optimizers.make(options["optimizer"], parameters, options["lr"])
 
-def _correction(
-    trained: Mapping[str, nn.Parameter], trainings: Sequence[Training], stack: Callable[[Sequence[np.ndarray]], Tensor]
-) -> Callable[[], None] | None:
-    """Return what adds mu * (w - anchor) and shift to the gradients, as `gradients.correction` does for one module."""
-    options = [training.options for training in trainings]
-    mu, shifts = options[0].get("mu", 0.0), {}
-    anchors: dict[str, Tensor] = {}
-    if mu:
-        given = [o.get("anchor") or t.weights for o, t in zip(options, trainings, strict=True)]
-        anchors = {name: stack([anchor[name] for anchor in given]) for name in trained}
-    if options[0].get("shift"):
-        shifts = {
-            name: stack([np.asarray(o["shift"][name]) for o in options]).to(p.dtype)
-            for name, p in trained.items()
-            if name in options[0]["shift"]
-        }
-    if not (anchors or shifts):
-        return None
+        gradients = self._dense or Vmapped(self.module, self._ready())
+        return OptimizerSteps(gradients, trainings, names, make, self._rows.device)
 
-    def correct() -> None:
-        for name, p in trained.items():
-            assert p.grad is not None
-            if name in anchors:
-                p.grad.add_(p.detach() - anchors[name], alpha=mu)
-            if name in shifts:
-                p.grad.add_(shifts[name])
-
-    return correct
+    def _optimizer_of(self, options: Mapping[str, Any]) -> optim.Optimizer:
+        """Return an optimizer of the run's kind, to ask for its settings."""
+        return optimizers.make(options["optimizer"], [nn.Parameter(torch.zeros(1))], options["lr"])
 
 
 def _timed(train: Callable[[], list[Result]]) -> tuple[list[Result], float]:

@@ -23,12 +23,14 @@ class Plan:
     index:    (trainings, steps, batch size) positions of rows
     shares:   of the same shape: what a row counts in its batch, 0 for those that fill up
     steps:    how many steps each takes;  last: the first step of each one's last pass
+    ending:   step -> those whose last one it is
     """
 
     index: Tensor
     shares: Tensor
     steps: list[int]
     last: list[int]
+    ending: dict[int, list[int]]
 
     @classmethod
     def of(cls, trainings: Sequence[Training], rows: Batches) -> Plan:
@@ -42,16 +44,20 @@ class Plan:
             for step, batch in enumerate(batches):
                 index[i, step, : len(batch)] = batch
                 shares[i, step, : len(batch)] = 1 / len(batch)
-        return cls(torch.from_numpy(index), torch.from_numpy(shares), steps, [last for _, last in planned])
+        ending: dict[int, list[int]] = {step: [] for step in range(max(steps))}
+        for i, num_steps in enumerate(steps):
+            ending[num_steps - 1].append(i)
+        last = [last for _, last in planned]
+        return cls(torch.from_numpy(index), torch.from_numpy(shares), steps, last, ending)
 
-    def mean_losses(self, losses: Tensor) -> list[float]:
+    def mean_losses(self, losses: np.ndarray) -> list[float]:
         """Return the mean over the rows of each last pass, from the means over the batches (steps, trainings)."""
-        sizes = (self.shares > 0).sum(2).double()
-        found = []
-        for i, (last, steps) in enumerate(zip(self.last, self.steps, strict=True)):
-            size = sizes[i, last:steps]
-            found.append(float((losses[last:steps, i].double() * size).sum() / size.sum()))
-        return found
+        sizes = np.count_nonzero(self.shares.numpy(), axis=2).T.astype(np.float64)
+        for i, last in enumerate(self.last):  # what comes after an end has no rows
+            sizes[:last, i] = 0
+        with np.errstate(invalid="ignore"):
+            totals = (np.where(sizes > 0, losses, 0.0) * sizes).sum(0)
+        return [float(mean) for mean in totals / sizes.sum(0)]
 
     def laid_out(self, trainings: Sequence[Training], rows: Batches) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
         """Yield, for each step, its number, x (trainings, batch size, ...), y and shares."""
@@ -62,7 +68,7 @@ class Plan:
         shares = self.shares.to(rows.device, rows.dtype)
         for start in range(0, num_steps, span):
             index = self.index[:, start : start + span].flatten(1)
-            x = torch.stack([rows.inputs(x[i]) for (x, _), i in zip(sources, index, strict=True)]).to(rows.device)
+            x = _gathered([x for x, _ in sources], index, rows).to(rows.device)
             y = torch.stack([y[i] for (_, y), i in zip(sources, index, strict=True)]).to(rows.device)
             for step in range(index.shape[1] // size):
                 part = slice(step * size, (step + 1) * size)
@@ -80,3 +86,13 @@ def _batches(training: Training, rows: Batches) -> tuple[list[np.ndarray], int]:
         last, epochs = len(batches), epochs - 1
         batches += rows.shuffled(count, options["batch_size"], shuffler)
     return batches[:steps] if steps else batches, last
+
+
+def _gathered(sources: Sequence[Tensor], index: Tensor, rows: Batches) -> Tensor:
+    """Return the rows at each line of an index, in the type that the module takes."""
+    if any(x.dtype != rows.dtype for x in sources):
+        return torch.stack([rows.inputs(x[i]) for x, i in zip(sources, index, strict=True)])
+    found = sources[0].new_empty(*index.shape, *sources[0].shape[1:])
+    for x, i, into in zip(sources, index, found, strict=True):
+        torch.index_select(x, 0, i, out=into)
+    return found

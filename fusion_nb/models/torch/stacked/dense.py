@@ -83,6 +83,24 @@ class Dense:
                 trained[layer.bias].sub_(delta.sum(1), alpha=lr)
         return losses
 
+    def first_step(
+        self, shared: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor, lr: float
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Do the first step of networks that start from the same weights; return these in stacks, and the losses.
+
+        The way there is one product for all, and the stacks are written for the first time with the step done.
+        """
+        losses, outer = self._outer(shared, x, y, shares)
+        stacks: dict[str, Tensor] = {}
+        for layer, inputs, delta in outer:
+            weight = shared[layer.weight]
+            stacks[layer.weight] = stack = weight.new_empty(len(x), *weight.shape)
+            for i in range(len(x)):
+                torch.addmm(weight, delta[i].T, inputs[i], alpha=-lr, out=stack[i])
+            if layer.bias:
+                stacks[layer.bias] = shared[layer.bias] - lr * delta.sum(1)
+        return stacks, losses
+
     def __call__(
         self, trained: Mapping[str, Tensor], others: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
@@ -104,11 +122,7 @@ class Dense:
         """
         inputs = [x.flatten(2)]
         for layer in self._layers:
-            weight = entries[layer.weight].mT
-            if layer.bias:
-                output = torch.baddbmm(entries[layer.bias].unsqueeze(1), inputs[-1], weight)
-            else:
-                output = torch.bmm(inputs[-1], weight)
+            output = _linear(inputs[-1], entries[layer.weight], entries[layer.bias] if layer.bias else None)
             inputs.append(_ACTIVATIONS[layer.activation][0](output) if layer.activation else output)
         logs = F.log_softmax(inputs.pop(), 2)
         target = y.unsqueeze(2)
@@ -121,9 +135,16 @@ class Dense:
             found.append((self._layers[i], inputs[i], delta))
             if i:
                 slope = _ACTIVATIONS[self._layers[i - 1].activation][1] if self._layers[i - 1].activation else None
-                delta = torch.bmm(delta, entries[self._layers[i].weight])
+                delta = torch.matmul(delta, entries[self._layers[i].weight])
                 delta = delta.mul_(slope(inputs[i])) if slope else delta
         return losses, found
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return a linear layer's output for weights of all networks (2 dimensions), or of each (3)."""
+    if weight.ndim == 2:
+        return F.linear(x, weight, bias)
+    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
 
 
 def _kind(node: fx.Node, module: nn.Module) -> str:
