@@ -43,7 +43,8 @@ def watched(spec):
     panel = fusion_nb.Panel(**spec.model_dump(exclude_unset=True))
     panel._ipython_display_()
     started, drawn = time.perf_counter(), 0.0
-    panel.start().wait()
+    panel.start()
+    panel.wait()
     took = time.perf_counter() - started
     panel._leave()
     return took, drawn / took

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from fusion_nb import weights as arithmetic
 from fusion_nb.baselines import num_steps
 from fusion_nb.build import build, divide, settled
 from fusion_nb.division import Division
+from fusion_nb.engines.watched import Watched
 from fusion_nb.federation import Federation
 from fusion_nb.result import count_bytes
 from fusion_nb.spec import RunSpec
@@ -104,9 +106,12 @@ def _seconds(federation: Federation, rounds: int, steps: int, num_turns: int) ->
         model.fit(party.train, **orders | {"steps": count})
         return time.perf_counter() - started
 
-    fit(1)  # the first one pays for what is set up once
-    # The least of several, since whatever else the machine does only adds to it.
-    one, several = (min(fit(count) for _ in range(3)) for count in (1, 1 + _PROBED))
+    cohort = len(federation.cohort(1))
+    width = getattr(cast(Watched, federation.engine).innermost, "width", lambda *_: 1)(federation.model, cohort)
+    with model.on_one_core() if width > 1 else nullcontext():
+        fit(1)  # the first one pays for what is set up once
+        # The least of several, since whatever else the machine does only adds to it.
+        one, several = (min(fit(count) for _ in range(3)) for count in (1, 1 + _PROBED))
     step = max(several - one, 0.0) / _PROBED
     tests = [p.test for p in federation.parties if p.num_test] or [federation.test]
     few = data.take(tests[0], np.arange(min(_MEASURED, data.size(tests[0]))))
@@ -117,8 +122,8 @@ def _seconds(federation: Federation, rounds: int, steps: int, num_turns: int) ->
     # A round measures each party's model before fusion, and the fused one, on its own rows; and on the central ones.
     own = sum(p.num_test for p in federation.parties)
     central = 0 if federation.test is None else data.size(federation.test)
-    training = (step * steps + max(one - step, 0.0) * num_turns) * (1 + len(federation.beside))
-    return training + row * (2 * own + central) * rounds / federation.evaluate_every
+    training = (step * steps + max(one - step, 0.0) * num_turns) * (1 + len(federation.beside)) / width
+    return training + row * (2 * own / width + central) * rounds / federation.evaluate_every
 
 
 def duration(seconds: float) -> str:

@@ -67,7 +67,8 @@ class Workers:
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
-            thread.join()
+            if thread is not threading.current_thread():  # the garbage collector may run in any
+                thread.join()
 
     def _submit(self, task: Callable[[Any, Any], Any], item: Any) -> Future[Any]:
         future: Future[Any] = Future()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -110,6 +111,7 @@ class TestSideBySide:
         assert torch.equal(torch.rand(3), expected)
 
     def test_thread_settings_are_given_back(self, rows: Any) -> None:
+        gc.collect()  # engines of other tests
         torch.set_num_threads(2)
         seen: list[int] = []
 
@@ -131,10 +133,20 @@ class TestSideBySide:
             torch.set_num_threads(1)
 
     def test_no_thread_is_left(self, rows: Any) -> None:
-        before = threading.active_count()
+        gc.collect()  # engines of other tests
+        before = set(threading.enumerate())
         finished("local:workers=3", rows, seeded(Viewing))
-        assert not [t for t in threading.enumerate() if t.name.startswith("fusion_nb worker")]
-        assert threading.active_count() <= before
+        assert set(threading.enumerate()) <= before
+
+    def test_nor_by_an_engine_that_is_dropped_unclosed(self, rows: Any) -> None:
+        gc.collect()
+        before = set(threading.enumerate())
+        federation = build(RunSpec(data="data", parties=4, lr=0.1), {"model": Viewing(), "data": rows})
+        next(federation.rounds(1))
+        assert set(threading.enumerate()) > before
+        del federation
+        gc.collect()
+        assert set(threading.enumerate()) <= before
 
     def test_a_stop_ends_all_workers_within_a_batch(self, rows: Any) -> None:
         class Slow(Viewing):

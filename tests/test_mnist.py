@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from benchmarks import mnist as cases
 from benchmarks.papers import __main__ as papers
+from benchmarks.speed import __main__ as speed
 from fusion_nb import federate
 from fusion_nb.datasets import Mnist
 
@@ -18,6 +20,21 @@ def test_the_small_version_of_every_case_runs(mnist: Path, capsys: pytest.Captur
     cases.main(["--quick"])
     printed = capsys.readouterr().out
     assert float(re.search(r"fused (\d\.\d+),", printed)[1]) > 0.3
+
+
+def test_the_small_version_of_every_figure_of_speed_is_measured(mnist: Path) -> None:
+    rows = speed.main(["--quick"])
+    assert len(rows) >= 18
+    assert all(math.isfinite(row.value) for row in rows)
+    assert {row.name.split()[0] for row in rows} >= {
+        "CNN,",
+        "MLP",
+        "Keras",
+        "weighted",
+        "evaluation",
+        "chart",
+        "%load_ext",
+    }
 
 
 @pytest.mark.slow

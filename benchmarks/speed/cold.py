@@ -62,9 +62,12 @@ def beside_flower(train: Arrays, test: Arrays, *, repetitions: int, cases: Seque
                 return answers[module][-1]["total"]
 
             found = sides(
-                {"flower": lambda: simulate("flower"), "ours": lambda case=case: simulate("ours", "--engine", case.engine)},
+                {
+                    "flower": lambda: simulate("flower"),
+                    "ours": lambda case=case: simulate("ours", "--engine", case.engine),
+                },
                 repetitions=repetitions,
-            )  # fmt: skip
+            )
         accuracy = {name: statistics.median(each["accuracy"] for each in got) for name, got in answers.items()}
         steady = {
             name: [statistics.median(each["rounds"][1:-1]) for each in got if len(each["rounds"]) > 2]

@@ -122,7 +122,8 @@ def overhead(train: Arrays, *, parties: int = 100, rounds: int = 12) -> list[Row
     model.check((train[0][:8], train[1][:8]), train[1], lr=0.1, optimizer="sgd")
     everyone = [Party(f"party {i}", (train[0][:8], train[1][:8])) for i in range(parties)]
     orders = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
-    federation = Federation(everyone, model, fedavg(), LocalEngine(), orders, evaluate_every=10**6)
+    few = (train[0][:8], train[1][:8])
+    federation = Federation(everyone, model, fedavg(), LocalEngine(), orders, test=few, evaluate_every=10**6)
     records = list(federation.rounds(rounds))
     federation.close()
     turn = 1e3 * statistics.median(record.seconds for record in records[1:-1]) / parties

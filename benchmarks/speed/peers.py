@@ -108,7 +108,7 @@ def naive_fedavg(
 def accuracy(model: nn.Module, test: Arrays) -> float:
     """Return the share of the rows that the model puts into the right class; the model is left in eval mode."""
     model.eval()
-    batches = DataLoader(TensorDataset(torch.from_numpy(test[0]), torch.from_numpy(test[1])), batch_size=1000)
+    batches = DataLoader(TensorDataset(torch.from_numpy(test[0]), torch.from_numpy(test[1])), batch_size=100)
     hits = sum(int((model(inputs).argmax(1) == labels).sum()) for inputs, labels in batches)
     return hits / len(test[1])
 

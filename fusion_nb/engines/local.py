@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ class LocalEngine:
         self._model: Any = None
         self._workers: Workers | None = None
         self._settings = ExitStack()
+        self._forgotten: Any = None
 
     def width(self, model: Any, num_parties: int) -> int:
         """Return how many parties train at once."""
@@ -52,6 +54,8 @@ class LocalEngine:
             self._workers = Workers(models, gate, model.on_one_core)
             for each in models:
                 each.gate = self._workers.gate
+        # Whoever drops an engine without closing it leaves neither threads nor settings behind.
+        self._forgotten = weakref.finalize(self, _let_go, self._workers, self._settings)
 
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
@@ -66,12 +70,17 @@ class LocalEngine:
 
     def close(self) -> None:
         """Let go of the models and the parties, and give the process its settings back."""
-        if self._workers:
-            self._workers.close()
-        self._settings.close()
+        if self._forgotten:
+            self._forgotten()
         self._parties, self._model, self._workers = {}, None, None
 
     def _in_turn(self, answer: Callable[[Any, str], Reply], cohort: Sequence[str]) -> Iterator[Reply]:
         for party in cohort:
             self._model.gate()
             yield answer(self._model, party)
+
+
+def _let_go(workers: Workers | None, settings: ExitStack) -> None:
+    if workers:
+        workers.close()
+    settings.close()

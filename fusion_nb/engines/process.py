@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Annotated, Any
 
-import cloudpickle
-
 from fusion_nb.engines.channel import Arena, pack, receive, send
 from fusion_nb.engines.process_worker import GIVE_UP, GO, HOLD, ORDERS, TURN
 from fusion_nb.errors import OptionError, Stopped
@@ -47,7 +45,7 @@ class ProcessEngine:
         if os.name != "posix":
             raise OptionError("--engine process needs Linux or macOS", "use --engine local")
         try:
-            cloudpickle.dumps(_bare(model))
+            _dumps(_bare(model))
         except Exception as error:
             line = f"the model can't be sent to another process: {str(error).strip().splitlines()[0]}"
             raise OptionError(f"--engine process: {line}", "use --engine local") from error
@@ -57,7 +55,7 @@ class ProcessEngine:
         """Start the processes, and give them the model and the parties."""
         self._parties = {party.id: party for party in parties}
         given, orders = Arena(), Arena()
-        message = pack((_bare(model), self._parties), given, cloudpickle.dumps)
+        message = pack((_bare(model), self._parties), given, _dumps)
         self._orders = orders
         self._processes = [_Process(given, orders, message) for _ in range(self.width(model, len(parties)))]
         self._workers = Workers(self._processes, gate, nullcontext)
@@ -67,7 +65,7 @@ class ProcessEngine:
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
         assert self._workers is not None
-        told = pack((verb, orders), self._orders, cloudpickle.dumps)
+        told = pack((verb, orders), self._orders, _dumps)
 
         def answer(process: _Process, name: str) -> Reply:
             party = self._parties[name]
@@ -153,6 +151,13 @@ class _Process:
                 self._control[0] = GO
             except Stopped:
                 self._control[0] = GIVE_UP
+
+
+def _dumps(thing: Any, **options: Any) -> Any:
+    """Pickle a thing with the classes and functions of it that a cell defines."""
+    import cloudpickle
+
+    return cloudpickle.dumps(thing, **options)
 
 
 def _bare(model: Any) -> Any:

@@ -67,7 +67,7 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
     ) -> None:
         self.device = devices.find(device)
         self._precision = Precision.of(precision, module, self.device)
-        self.module = self._precision.prepare(copy.deepcopy(module).to(self.device))
+        self.module = copy.deepcopy(module).to(self.device)
         self._loss = loss
         self._keep_optimizer = keep_optimizer
         self._objective: losses.Objective | None = None
@@ -119,7 +119,9 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
         self._objective = losses.named(self._loss, output, labels) if self._loss else losses.infer(output, labels)
         self.metrics = self._objective.metrics
         self._probe_training(x, y, lr, optimizer)
-        self._dense = Dense.of(self.module, self._objective)
+        with OwnRandomness(0):
+            self._precision = self._precision.laid_out(self.module, x)
+        self.module = self._precision.prepare(self.module)
         notes = [f"loss: {self._objective.name} ({self._objective.why})"]
         if self._objective.warning:
             notes.append(self._objective.warning)
@@ -212,16 +214,17 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
         correct = correction(self.module, **local)
         mixture = Mixture(self.module, make, **mix) if mix else None
         taken, mean = 0, float("nan")
-        with self._own_randomness(data, seed):
+        with self._own_randomness(data, seed, all_along=mixture is not None) as drawing:
             while (taken < steps) if steps else (epochs > 0):
                 batches = self._rows.shuffled(rows_of.size(data), batch_size, shuffler)
                 batches = batches[: steps - taken] if steps else batches
                 total = torch.zeros((), device=self.device)
                 for x, y in self._rows.of(data, batches, seed + taken):
                     self.gate()
-                    output = self._precision.run(self.module, x)
-                    target = objective.target(y, output)
-                    loss = objective.loss(output, target)
+                    with drawing:
+                        output = self._precision.run(self.module, x)
+                        target = objective.target(y, output)
+                        loss = objective.loss(output, target)
                     stepper.zero_grad(set_to_none=True)
                     loss.backward()
                     correct()
@@ -238,15 +241,19 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
         extras = {"own": mixture.own(), "mixed": _weights(mixture.module)} if mixture else {}
         return {"loss": mean, "steps": taken, "travel": optimizers.travel(stepper, taken), "extras": extras}
 
-    def _own_randomness(self, data: Any, seed: int) -> AbstractContextManager[None]:
+    def _own_randomness(
+        self, data: Any, seed: int, *, all_along: bool = True
+    ) -> AbstractContextManager[AbstractContextManager[Any]]:
         # A Dataset might draw too.
-        return own_randomness(seed, self.device, self._draws or not isinstance(data, tuple), self._redraws)
+        draws, all_along = self._draws or not isinstance(data, tuple), all_along or not isinstance(data, tuple)
+        return own_randomness(seed, self.device, draws, self._redraws, all_along=all_along)
 
     def native(self, weights: Weights) -> nn.Module:
         """Return an `nn.Module` of the user's own class with these weights, on the CPU and in evaluation mode."""
         other = self.clone()
         other.set_weights(weights)
-        return other.module.cpu().eval()
+        native: nn.Module = other.module.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return native.eval()
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,11 +18,12 @@ NAMES = ["float32", "bf16"]
 class Precision:
     """Runs a module as it is ("float32"), or its matrix products and convolutions in bfloat16 ("bf16").
 
-    With bf16, images lie channel by channel for each pixel, which is how those convolutions want them.
+    by_pixel: whether images lie with all channels of a pixel together, which is how convolutions on a CPU are fastest
     """
 
     name: str
     device: torch.device
+    by_pixel: bool = False
 
     @classmethod
     def of(cls, name: str, module: nn.Module, device: torch.device) -> Precision:
@@ -37,15 +39,29 @@ class Precision:
         """Whether computations are coarser than the weights."""
         return self.name == "bf16"
 
+    def laid_out(self, module: nn.Module, x: Tensor) -> Precision:
+        """Return this precision with images by pixel, where that makes sense and the module takes them so.
+
+        One that looks at a convolution's output with `view` takes them in PyTorch's usual order alone.
+        """
+        if x.ndim != 4 or not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
+            return self
+        other = replace(self, by_pixel=True)
+        try:
+            other.run(other.prepare(copy.deepcopy(module)).train(), x).sum().backward()
+        except RuntimeError:
+            return self
+        return other
+
     def prepare(self, module: nn.Module) -> nn.Module:
         """Return the module with its weights where they are used fastest."""
-        return module.to(memory_format=torch.channels_last) if self.is_reduced else module  # type: ignore[call-overload]
+        return module.to(memory_format=torch.channels_last) if self.by_pixel else module  # type: ignore[call-overload]
 
     def run(self, module: nn.Module, x: Tensor) -> Any:
         """Return the module's output, as the loss takes it."""
+        x = x.contiguous(memory_format=torch.channels_last) if self.by_pixel and x.ndim == 4 else x
         if not self.is_reduced:
             return module(x)
-        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
         with torch.autocast(self.device.type, torch.bfloat16):
             output = module(x)
         return output.float() if isinstance(output, Tensor) and output.dtype == torch.bfloat16 else output

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -105,17 +105,21 @@ def replaying(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def own_randomness(seed: int, device: torch.device, draws: bool, redraws: bool) -> Iterator[None]:
+def own_randomness(
+    seed: int, device: torch.device, draws: bool, redraws: bool, *, all_along: bool = True
+) -> Iterator[AbstractContextManager[Any]]:
     """Fix what is random in a model by the seed alone, and leave the user's random numbers alone.
 
+    all_along: in all operations, or else in those inside the context that is given, which costs the others nothing
     Costs a few per cent, so it is done only where something draws, or even draws anew on its way back.
     """
     if redraws:
         with replaying(seed), seeded_cuda(seed, device):
-            yield
+            yield nullcontext()
     elif draws:
         # Another seed than the shuffler's: the same bits would tie the order of rows to what is dropped.
-        with OwnRandomness(seed + 1), seeded_cuda(seed, device):
-            yield
+        randomness = OwnRandomness(seed + 1)
+        with randomness if all_along else nullcontext(), seeded_cuda(seed, device):
+            yield nullcontext() if all_along else randomness
     else:
-        yield
+        yield nullcontext()

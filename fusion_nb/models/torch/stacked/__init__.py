@@ -25,9 +25,10 @@ from fusion_nb.types import Training, Weights
 
 Result = tuple[Weights, Mapping[str, Any]] | Exception
 #: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.
-_ELEMENTWISE = {
-    *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"),
-}
+_ELEMENTWISE = (
+    *(optim.ASGD, optim.Adadelta, optim.Adagrad, optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam),
+    *(optim.RMSprop, optim.Rprop, optim.SGD),
+)
 #: Steps, and parties, of the trial that shows whether a module can be trained in stacks, and what that gains.
 _TRIED_STEPS, _TRIED_PARTIES = 2, 8
 #: What the numbers of one by one and of together may differ by, as a share of how far the weights move.
@@ -55,6 +56,7 @@ class TorchTogether:
         """
         if reason := self._obstacle(orders, parties):
             return reason
+        self._dense = Dense.of(self.module, self._ready())
         options = {**orders, "steps": _TRIED_STEPS}
         weights = self.get_weights()  # type: ignore[attr-defined]
         # Of other numbers of rows each: what a module makes of rows that fill up a batch must not matter.
@@ -103,7 +105,7 @@ class TorchTogether:
             "its parameters are not float32 or float64": any(
                 p.dtype not in (torch.float32, torch.float64) for p in module.parameters()
             ),
-            f"the optimizer {type(made).__name__} looks at a whole model": type(made).__name__ not in _ELEMENTWISE,
+            f"the optimizer {type(made).__name__} looks at a whole model": type(made) not in _ELEMENTWISE,
         }
         return next((reason for reason, holds in obstacles.items() if holds), "")
 
