@@ -40,7 +40,7 @@ notebooks-alone: $(VENV)/test  ## run all tutorials as nbconvert does
 	mkdir -p build/notebooks/executed && cp notebooks/*.ipynb build/notebooks
 	$(BIN)/jupyter nbconvert --log-level=WARN --execute --to notebook --output-dir build/notebooks/executed build/notebooks/*.ipynb
 
-bench: $(VENV)/test  ## speed beside its peers: a table, benchmarks/results.json and a plot; needs mnist.npz and an hour
+bench: $(VENV)/test  ## speed beside its peers: a table, benchmarks/results.json and a plot; needs mnist.npz, and half an hour
 	$(BIN)/python -m benchmarks.speed
 
 papers: $(VENV)/test  ## published figures beside ours, on MNIST; hours: python -m benchmarks.papers CASE runs one

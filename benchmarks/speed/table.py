@@ -55,12 +55,21 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def save(rows: Sequence[Row], folder: Path) -> None:
-    """Write `results.json` and `results.png`."""
+def save(group: str, rows: Sequence[Row], folder: Path) -> list[Row]:
+    """Put a group's rows into `results.json` and draw `results.png` anew; return all rows that are there now."""
+    path = folder / "results.json"
+    groups = json.loads(path.read_text(encoding="utf-8"))["groups"] if path.exists() else {}
+    groups[group] = [asdict(row) | {"verdict": row.verdict} for row in rows]
     machine = {"cores": num_cores(), "processor": platform.processor() or platform.machine()}
-    found = {"machine": machine, "rows": [asdict(row) | {"verdict": row.verdict} for row in rows]}
-    (folder / "results.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    _plot(rows, folder / "results.png")
+    found = json.dumps({"machine": machine, "groups": groups}, indent=1, ensure_ascii=False)
+    path.write_text(found + "\n", encoding="utf-8")
+    everything = [
+        Row(**{name: value for name, value in row.items() if name != "verdict"})
+        for each in groups.values()
+        for row in each
+    ]
+    _plot(everything, folder / "results.png")
+    return everything
 
 
 def _plot(rows: Sequence[Row], path: Path) -> None:
