@@ -164,7 +164,7 @@ class RunningMean:
         if not self.total:
             raise ValueError("the mean of no updates is undefined: every share was 0")
         self._add_up()
-        return {name: self._finish(name, np.asarray(total / self.total)) for name, total in self._sums.items()}
+        return {name: self._finish(name, total) for name, total in self._sums.items()}
 
     def _add_up(self) -> None:
         """Add the weights that wait, one after the other, block by block."""
@@ -187,11 +187,14 @@ class RunningMean:
         # Subtracted as integers: a float would lose the last digits of large ones.
         return np.asarray(array.astype(np.int64) - self._anchors[name].astype(np.int64))
 
-    def _finish(self, name: str, mean: np.ndarray) -> np.ndarray:
+    def _finish(self, name: str, total: np.ndarray) -> np.ndarray:
         dtype = self._dtypes[name]
+        if np.issubdtype(dtype, np.inexact):  # without an array of the wide type in between
+            return np.divide(total, self.total, out=np.empty(total.shape, dtype), casting="same_kind")
+        mean = np.asarray(total / self.total)
         if name in self._anchors:
             return np.asarray(self._anchors[name].astype(np.int64) + np.rint(mean).astype(np.int64)).astype(dtype)
-        return mean >= 0.5 if dtype == np.bool_ else mean.astype(dtype)
+        return mean >= 0.5
 
 
 def _wide(dtype: np.dtype) -> type:

@@ -63,7 +63,8 @@ class Workers:
         self._gate()
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; what is under way is given up."""
+        self._given_up.set()
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:

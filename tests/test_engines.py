@@ -235,6 +235,9 @@ class TestSharedSettings:
 
     def test_memory_can_be_kept(self, rows: Any) -> None:
         assert curve("local:keep_memory=true", rows, seeded(Viewing)) == curve("local", rows, seeded(Viewing))
+        run = finished("local:keep_memory=true", rows, seeded(Viewing))
+        assert "memory: what is freed stays with the process" in run.summary()
+        assert "keep_memory" in run.spec.to_yaml()
 
 
 class TestPrecision:

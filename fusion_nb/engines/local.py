@@ -38,6 +38,10 @@ class LocalEngine:
         """Return how many parties train at once."""
         return min(self._most, num_parties) if model.side_by_side else 1
 
+    def check(self, model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> list[str]:
+        """Return what is to be said about how it runs them, as sentences."""
+        return ["memory: what is freed stays with the process until the run ends"] if self._keep_memory else []
+
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
         """Take the parties over, and a copy of the model for each worker."""
         self._parties = {party.id: party for party in parties}

@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Annotated, Any
@@ -35,21 +36,23 @@ class ProcessEngine:
         self._parties: dict[str, Any] = {}
         self._workers: Workers | None = None
         self._processes: list[_Process] = []
+        self._forgotten: Any = None
 
     def width(self, model: Any, num_parties: int) -> int:
         """Return how many parties train at once."""
         return min(self._most, num_parties)
 
     def check(self, model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> list[str]:
-        """Raise OptionError where there are no such processes here, or the model can't be sent to one."""
+        """Return what to say. Raises OptionError where there is no such process, or what can't be sent to one."""
         if os.name != "posix":
             raise OptionError("--engine process needs Linux or macOS", "use --engine local")
         try:
-            _dumps(_bare(model))
+            # Arrays are left where they are.
+            _dumps((_bare(model), parties), protocol=5, buffer_callback=lambda _: None)
         except Exception as error:
-            line = f"the model can't be sent to another process: {str(error).strip().splitlines()[0]}"
+            line = f"the model or its rows can't be sent to another process: {str(error).strip().splitlines()[0]}"
             raise OptionError(f"--engine process: {line}", "use --engine local") from error
-        return []
+        return [f"engine: {self.width(model, len(parties))} worker processes"]
 
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
         """Start the processes, and give them the model and the parties."""
@@ -61,6 +64,8 @@ class ProcessEngine:
         self._workers = Workers(self._processes, gate, nullcontext)
         for process in self._processes:
             process.gate = self._workers.gate
+        # Whoever drops an engine without closing it leaves no process behind.
+        self._forgotten = weakref.finalize(self, _let_go, self._workers, self._processes)
 
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
@@ -76,10 +81,8 @@ class ProcessEngine:
 
     def close(self) -> None:
         """End the processes."""
-        if self._workers:
-            self._workers.close()
-        for process in self._processes:
-            process.close()
+        if self._forgotten:
+            self._forgotten()
         self._parties, self._workers, self._processes = {}, None, []
 
 
@@ -151,6 +154,12 @@ class _Process:
                 self._control[0] = GO
             except Stopped:
                 self._control[0] = GIVE_UP
+
+
+def _let_go(workers: Workers, processes: Sequence[_Process]) -> None:
+    workers.close()
+    for process in processes:
+        process.close()
 
 
 def _dumps(thing: Any, **options: Any) -> Any:

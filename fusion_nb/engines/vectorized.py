@@ -39,7 +39,7 @@ class VectorizedEngine(LocalEngine):
         gain = trial(model, orders, parties)
         if isinstance(gain, str):
             raise OptionError(f"--engine vectorized can't train this model: {gain}", "leave it to --engine local")
-        return []
+        return ["engine: vectorized", *super().check(model, orders, parties)]
 
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
         """Ask each party of the cohort, a stack at a time, and yield their replies in its order."""
