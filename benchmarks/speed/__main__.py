@@ -1,8 +1,8 @@
 """How fast the many-party simulation is, beside its peers: `python -m benchmarks.speed [GROUP ...]`.
 
-Prints one table, and writes `benchmarks/results.json` and `benchmarks/results.png`, where groups that were not named keep
-what they had. Needs $FUSION_NB_DATA/mnist.npz, and half an hour for all. `--quick` runs a tiny version of each, and writes
-nothing.
+Prints one table, and writes `benchmarks/results.json` and `benchmarks/results.png`, where groups that were not named
+keep what they had. Needs $FUSION_NB_DATA/mnist.npz, and half an hour for all.
+`--quick` runs a tiny version of each, and writes nothing.
 """
 
 from __future__ import annotations
