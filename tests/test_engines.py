@@ -166,6 +166,13 @@ class TestSideBySide:
         assert time.perf_counter() - started < 1
         assert run.status == "stopped"
 
+    def test_a_kernel_ends_while_a_run_is_held(self, tmp_path: Path) -> None:
+        held = SCRIPT.replace("run.wait()", "time.sleep(0.5)\nrun.pause()\ntime.sleep(0.5)")
+        (tmp_path / "mine.py").write_text(held)
+        (tmp_path / "slow").touch()
+        line = [sys.executable, "mine.py", "local:workers=2", "1000"]
+        assert subprocess.run(line, cwd=tmp_path, timeout=60, check=True, capture_output=True).stdout
+
     def test_a_failure_gives_the_rest_of_a_round_up(self, rows: Any) -> None:
         started: list[int] = []
 

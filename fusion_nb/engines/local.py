@@ -60,6 +60,7 @@ class LocalEngine:
                 each.gate = self._workers.gate
         # Whoever drops an engine without closing it leaves neither threads nor settings behind.
         self._forgotten = weakref.finalize(self, _let_go, self._workers, self._settings)
+        self._forgotten.atexit = False  # a kernel that ends does not wait for a run that is held
 
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""

@@ -66,6 +66,7 @@ class ProcessEngine:
             process.gate = self._workers.gate
         # Whoever drops an engine without closing it leaves no process behind.
         self._forgotten = weakref.finalize(self, _let_go, self._workers, self._processes)
+        self._forgotten.atexit = False  # they end with this process as it is
 
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
