@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.types import Metrics, RoundRecord
+from fusion_nb.types import Failure, Metrics, RoundRecord
 
 #: Metrics of which more is better; of every other one (losses and errors) less is.
 HIGHER_IS_BETTER = frozenset({"accuracy", "self_rank"})
@@ -111,14 +112,33 @@ class History(list[RoundRecord]):
 
     def to_json(self) -> str:
         """Return all rounds, parties' metrics included, as a JSON list; numbers that are not finite become null."""
-        return json.dumps([_plain(record) for record in self], allow_nan=False)
+        return json.dumps([plain(record) for record in self], allow_nan=False)
 
 
-def _plain(record: RoundRecord) -> dict[str, Any]:
+def plain(record: RoundRecord) -> dict[str, Any]:
+    """Return a round as what JSON can hold; numbers that are not finite become null."""
     fields = asdict(record) | {"failures": [{"party": f.party, "error": f.error} for f in record.failures]}
     fields["metrics"] = _finite(fields["metrics"])
     fields["party_metrics"] = {party: _finite(metrics) for party, metrics in fields["party_metrics"].items()}
     return fields
+
+
+def record_of(found: Mapping[str, Any]) -> RoundRecord:
+    """Return the round that `plain` turned into what JSON can hold; null becomes NaN."""
+    return RoundRecord(
+        **{
+            **found,
+            "metrics": _numbers(found["metrics"]),
+            "party_metrics": {party: _numbers(metrics) for party, metrics in found["party_metrics"].items()},
+            "cohort": tuple(found["cohort"]),
+            "failures": tuple(Failure(**failure) for failure in found["failures"]),
+            "silent": tuple(found["silent"]),
+        }
+    )
+
+
+def _numbers(metrics: Mapping[str, float | None]) -> Metrics:
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:

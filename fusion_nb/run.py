@@ -32,7 +32,7 @@ class Run(Driver):
 
     `model`, `history`, `parties`, `best`, `plot`, `summary` and `export` wait for a run that is under way, so that a
     later cell never sees half a run; while it is paused they answer for the last whole round. `status`, `records`,
-    `failures` and `result` never wait.
+    `failures`, `weights`, `write` and `result` never wait.
     """
 
     def __init__(
@@ -87,6 +87,15 @@ class Run(Driver):
         """Stop telling a listener of replies. One that was never told is fine."""
         heard: list[Callable[[Progress], None]] = self._federation.engine.listeners  # type: ignore[attr-defined]
         heard[:] = [kept for kept in heard if kept != listener]
+
+    @property
+    def weights(self) -> Weights:
+        """The fused weights of the last whole round, or the first ones: named arrays, not to be written to."""
+        return self._weights()
+
+    def write(self, path: Path, format: str) -> None:
+        """Write the fused model of the last whole round as one of `formats`, without a card."""
+        self._federation.model.save(path, self._weights(), format)
 
     @property
     def shown(self) -> tuple[str, str]:

@@ -583,3 +583,22 @@ class TestOneFormForAll:
     def test_a_handler_that_needs_a_file_says_so(self) -> None:
         with pytest.raises(DataError, match="needs a file"):
             sources.read("npz", {})
+
+
+class TestPartiesWithACentralTestSet:
+    def test_it_stays_apart_from_parties_own_rows(self) -> None:
+        found = read(({"a": (X[:10], Y[:10]), "b": (X[10:], Y[10:])}, (X[:4] + 100, Y[:4])))
+        assert found.parties is not None
+        assert list(found.parties) == ["a", "b"]
+        assert found.test is not None
+        np.testing.assert_array_equal(found.test[0], X[:4] + 100)
+
+    def test_its_rows_have_the_form_of_the_others(self) -> None:
+        with pytest.raises(DataError, match=r"the test set have shape \(3,\), those of a \(2,\)"):
+            read(({"a": (X, Y)}, (np.zeros((4, 3)), Y[:4])))
+
+    def test_its_labels_are_numbered_with_the_others(self) -> None:
+        names = np.array(["cat", "dog"])
+        found = read(({"a": (X, names[Y])}, (X[:2], np.array(["dog", "cat"]))))
+        assert found.classes == ("cat", "dog")
+        np.testing.assert_array_equal(found.test[1], [1, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import DivergedError, FusionError, Interrupted, OptionError, PartyError, RunError
 from fusion_nb.federation import Federation
 from fusion_nb.fusions.base import stateless
-from fusion_nb.history import History, better
+from fusion_nb.history import History, better, plain, record_of
 from fusion_nb.machine import num_cores
 from fusion_nb.models.base import Model
 from fusion_nb.party import Party
@@ -501,6 +502,7 @@ class TestHistory:
         assert frame.index.tolist() == [1, 2, 3]
         assert frame["loss"].tolist() == run.history["loss"]
         assert '"party_metrics"' in run.history.to_json()
+        assert [record_of(json.loads(json.dumps(plain(record)))) for record in run.records] == run.records
         assert isinstance(run.history[1:], History)
         assert run.history.party("party 2", "accuracy")[-1] == run.parties[1].fused["accuracy"]
         with pytest.raises(OptionError, match="did you mean 'accuracy'"):

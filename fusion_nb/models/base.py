@@ -113,6 +113,11 @@ class Model(ABC):
         raise ModelError(f"{cls.__name__} reads no files", "give the name of a variable that holds the model")
 
     @classmethod
+    def taken_up(cls, model: Any) -> Model:
+        """Return the adapter of a model that one of this class wrote in a run, ready for weights of the same run."""
+        return cls(model)  # type: ignore[call-arg]
+
+    @classmethod
     def seeded(cls, seed: int) -> AbstractContextManager[Any]:
         """Return a context in which the framework draws initial weights that depend on the seed alone."""
         return nullcontext()
@@ -231,12 +236,9 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
     if path.exists():
         raise ModelError(f"{name} is no kind of file that models are read from", f"those are: {', '.join(_SUFFIXES)}")
     there = [key for key, value in namespace.items() if not key.startswith("_") and framework_of(value)]
-    raise NameNotFoundError(
-        f"there is no variable {name!r} in this notebook",
-        f"{nearest(name, there)}models here: {', '.join(there)}"
-        if there
-        else f"define it in the cell ({name} = ...), or name another one with --model",
-    )
+    hint = f"{nearest(name, there)}models here: {', '.join(there)}"
+    other = f"define it in the cell ({name} = ...), or name another one with --model"
+    raise NameNotFoundError(f"there is no variable {name!r} in this notebook", hint if there else other)
 
 
 def check_defined(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
@@ -275,9 +277,8 @@ def settings(kind: type[Model]) -> list[str]:
 
 def loaded() -> list[type[Model]]:
     """Return the adapters of the frameworks that are loaded already."""
-    return [
-        registry.get("models", name) for base, name in _BASE_CLASSES.items() if base.partition(".")[0] in sys.modules
-    ]
+    there = [name for base, name in _BASE_CLASSES.items() if base.partition(".")[0] in sys.modules]
+    return [registry.get("models", name) for name in there]
 
 
 def wrap(model: Any, name: str, **options: Any) -> Model:

@@ -72,6 +72,9 @@ def _from_object(namespace: Mapping[str, Any], name: str, label: str, key: str, 
     value = namespace[name]
     if texts.holds_documents(value) and not isinstance(value, tuple):
         return _pool((value, None), None, name=name, notes=notes)
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], dict):
+        parties, test = value  # the parties, and the aggregator's own test rows
+        return _already_split({str(party): _pair(part, name, label) for party, part in parties.items()}, test)
     if isinstance(value, list):  # a list is parties, a tuple is one data set
         return _already_split({f"party {i + 1}": _pair(part, name, label) for i, part in enumerate(value)})
     if isinstance(value, dict) and {"x_train", "y_train"} <= value.keys():
@@ -142,7 +145,7 @@ def _pool(train: Any, test: Any, *, name: str, **more: Any) -> Source:
     return Source(rows[0], rows[1] if test is not None else None, labels=labels, classes=classes, **more)
 
 
-def _already_split(pairs: Mapping[str, tuple[Any, Any]]) -> Source:
+def _already_split(pairs: Mapping[str, tuple[Any, Any]], test: Any = None) -> Source:
     if not pairs:
         raise DataError("the list of parties' data sets is empty", "give one data set for each party")
     keys = [
@@ -157,6 +160,9 @@ def _already_split(pairs: Mapping[str, tuple[Any, Any]]) -> Source:
         else _given(f"{party} (test rows)", pairs[party][1], False, f"{party} test ")
         for party, kind in keys
     ]
+    if test is not None:
+        keys.append(("", "test"))
+        given.append(_given("the test set", test, False, "test "))
     labelled, classes = arrays.label_all(given)
     found = dict(zip(keys, labelled, strict=True))
     rows = {key: rows for key, (rows, _) in found.items()}
@@ -164,9 +170,10 @@ def _already_split(pairs: Mapping[str, tuple[Any, Any]]) -> Source:
     first = next(iter(shapes.items()), ("", ()))
     for party, shape in shapes.items():
         if shape != first[1]:
-            line = f"rows of {party} have shape {shape}, those of {first[0]} {first[1]}"
+            line = f"rows of {party or 'the test set'} have shape {shape}, those of {first[0]} {first[1]}"
             raise DataError(line, "give all the same form")
     return Source(
+        test=rows.get(("", "test")),
         parties={party: (rows[party, "train"], rows.get((party, "test"))) for party in pairs},
         labels={key: y for key, (_, y) in found.items()},
         classes=classes,

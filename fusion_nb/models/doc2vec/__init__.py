@@ -57,6 +57,7 @@ class Doc2VecModel(Model):
         self._min_parties = min_parties
         self._had_vocabulary = len(model.wv) > 0
         self._agreed: vocabulary.Agreement | None = None
+        self._has_words = False
 
     def default_lr(self, optimizer: Any) -> float:
         """Return the model's own alpha."""
@@ -72,6 +73,13 @@ class Doc2VecModel(Model):
     def load(cls, path: Path) -> Doc2Vec:
         """Return the Doc2Vec in a file of gensim's. Raises ModelError for a file that holds anything else."""
         return files.load(path)
+
+    @classmethod
+    def taken_up(cls, model: Doc2Vec) -> Doc2VecModel:
+        """Return the adapter of a model that has the vocabulary that parties agreed on."""
+        made = cls(model)
+        made.model, made._has_words = model, True
+        return made
 
     def check(self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any) -> list[str]:
         """Look at the hyper-parameters and at what there is to measure; the words are looked at in round 0."""
@@ -96,7 +104,7 @@ class Doc2VecModel(Model):
 
     def agree(self, updates: Sequence[Update]) -> vocabulary.Agreement:
         """Add the parties' word counts, and build the vocabulary. Raises ModelError where no word is left."""
-        self._agreed = vocabulary.agree(updates, self.model, self._min_parties)
+        self._agreed, self._has_words = vocabulary.agree(updates, self.model, self._min_parties), True
         self.notes = self._agreed.notes
         return self._agreed
 
@@ -107,7 +115,7 @@ class Doc2VecModel(Model):
         """
         if self._agreed is not agreed:
             vocabulary.build(self.model, agreed)
-            self._agreed = agreed
+            self._agreed, self._has_words = agreed, True
         vocabulary.check_party(data[0], self.model)
         state["vectors"] = self._first_vectors(data[0])
 
@@ -115,7 +123,7 @@ class Doc2VecModel(Model):
 
     def get_weights(self) -> Weights:
         """Return a copy of what travels; empty before parties agreed on a vocabulary."""
-        return {name: array.copy() for name, array in self._shared().items()} if self._agreed else {}
+        return {name: array.copy() for name, array in self._shared().items()} if self._has_words else {}
 
     def set_weights(self, weights: Weights) -> None:
         """Copy weights into the model's own arrays."""
@@ -205,7 +213,7 @@ class Doc2VecModel(Model):
     def native(self, weights: Weights) -> Doc2Vec:
         """Return an ordinary Doc2Vec with these weights, which infers vectors of new text; it has no documents."""
         other = self.clone()
-        if self._agreed:
+        if self._has_words:
             other.set_weights(weights)
         return other.model
 
@@ -214,7 +222,7 @@ class Doc2VecModel(Model):
 
         A tag that several documents have gets the vector of them together, as if they were one.
         """
-        if not self._agreed:
+        if not self._has_words:
             raise ModelError("parties have not agreed on a vocabulary yet", "train a round first")
         model = self.native(weights)
         words: dict[str, tuple[str, ...]] = {}
