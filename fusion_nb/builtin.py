@@ -40,6 +40,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "20_newsgroup": "fusion_nb.datasets.corpora:Newsgroups",
         "cifar10_keras": "fusion_nb.datasets:Cifar10Keras",
         "digits": "fusion_nb.datasets:Digits",
+        "documents": "fusion_nb.datasets.corpora:Documents",
         "mnist": "fusion_nb.datasets:Mnist",
         "mnist_keras": "fusion_nb.datasets:MnistKeras",
         "mnist_pytorch": "fusion_nb.datasets:Mnist",

@@ -15,6 +15,7 @@ from fusion_nb.errors import Interrupted, OptionError, RunError, Stopped
 from fusion_nb.federation import Federation
 from fusion_nb.held import Held
 from fusion_nb.history import History
+from fusion_nb.types import RoundRecord
 
 Listener = Callable[[Any], None]
 
@@ -210,7 +211,7 @@ class Driver:
             tie()
             self._notify()
             while self._goes_on():
-                for _ in self._federation.rounds(self._target - len(self.records)):
+                for _ in self._rounds(self._target - len(self.records)):
                     self._after_round()
                     if self.reason:
                         break
@@ -227,6 +228,10 @@ class Driver:
             self._federation.close()
             self._notify()
             done.set()
+
+    def _rounds(self, count: int) -> Iterator[RoundRecord]:
+        """Train that many more rounds, and yield each."""
+        return self._federation.rounds(count)
 
     def _goes_on(self) -> bool:
         with self._lock:

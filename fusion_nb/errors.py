@@ -11,7 +11,8 @@
     │   └── DivergedError       a party's loss or weights are no longer finite numbers
     ├── RunError                a run was asked for something that its state does not allow
     │   └── Interrupted         ■ or Ctrl-C stopped the cell; the run holds its last whole round
-    └── ExportError             the files can't be written where they were asked for
+    ├── ExportError             the files can't be written where they were asked for
+    └── ServiceError            a Model Fusion service refused a call, or can't be reached
 
 `Stopped` is not an error: it is how a stop reaches the training loop between two batches.
 An exception from the user's own model, data or fusion is never wrapped: it keeps its type and traceback.
@@ -90,6 +91,21 @@ class ExportError(FusionError):
     """The files can't be written where they were asked for."""
 
 
+class ServiceError(FusionError):
+    """A Model Fusion service refused a call, or can't be reached.
+
+    status: of HTTP, or 0 where there was no answer;  field: the field of the request that it is about, or ""
+    """
+
+    def __init__(self, message: str, hint: str = "", status: int = 0, field: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.field = field
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, int, str]]:  # type: ignore[override]
+        return type(self), (self.message, self.hint, self.status, self.field)
+
+
 class Stopped(Exception):
     """Raised between batches when a stop was asked for; the round in progress is dropped."""
 
@@ -113,6 +129,12 @@ EXTRAS = {
     "gensim": "doc2vec",
     "sklearn": "doc2vec",
     "greenlet": "torch",
+    "fastapi": "service",
+    "filelock": "service",
+    "httpx": "service",
+    "orjson": "service",
+    "typer": "service",
+    "uvicorn": "service",
 }
 
 

@@ -25,7 +25,9 @@ RANKS = (
     ("export", "driver", "preview"),
     ("run",),
     ("runs",),
+    ("service",),
     ("notebook",),
+    ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 #: Where a heavy package may be imported at the top of a file.
@@ -36,7 +38,7 @@ HEAVY = {
     "gensim": "models/doc2vec",
     "ray": "engines/ray",
     "flwr": "engines/flower",
-    "fastapi": "service/app",
+    "fastapi": "service/app/",
     "typer": "cli",
     "matplotlib": "nowhere",
     "pandas": "nowhere",

@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fusion_nb.datasets import in_folder
 from fusion_nb.documents import Document, words_of
@@ -19,6 +19,38 @@ Texts = tuple[list[Any], list[str] | None]
 
 #: Lines that quote another message, or say who wrote it.
 _QUOTE = re.compile(r"(writes in|writes:|wrote:|says:|said:|^In article|^Quoted from|^\||^>)")
+
+
+class Documents:
+    """Documents of your own: a `.jsonl` or `.jsonl.gz` file with one a line.
+
+    A line has words (a list) or text, and may have tags (a list), label, and split: "train" (the default) or "test".
+    """
+
+    gives = "documents"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def get_data(self) -> tuple[Texts, Texts | None]:
+        """Return the documents to train on, and those to test on or None. Raises DataError for another kind of file."""
+        found: dict[str, tuple[list[Any], list[Any]]] = {"train": ([], []), "test": ([], [])}
+        for number, line in enumerate(_lines(self.path)):
+            split, words, tags = line.get("split", "train"), line.get("words", line.get("text")), line.get("tags")
+            is_text = isinstance(words, str) or (isinstance(words, list) and all(isinstance(w, str) for w in words))
+            if split not in ("train", "test") or not is_text or not isinstance(tags, list | None):
+                hint = "each line has words (a list) or text; tags (a list), label, split (train or test) may follow"
+                raise DataError(f"{self.path}: line {number + 1} is no document", hint)
+            documents, labels = found[split]
+            documents.append(_Tagged(words, tags) if tags else words)
+            labels.append(line.get("label"))
+        train, test = ((rows, y if any(label is not None for label in y) else None) for rows, y in found.values())
+        return train, test if test[0] else None
+
+
+class _Tagged(NamedTuple):
+    words: Any
+    tags: list[Any]
 
 
 class Newsgroups:

@@ -46,7 +46,6 @@ class FusionMagics(Magics):
     def _train(self, line: Line, spec: RunSpec) -> None:
         from fusion_nb.errors import OptionError
         from fusion_nb.models import base
-        from fusion_nb.run import Run
         from fusion_nb.runs import new_name, remember
 
         new_name(line.own.get("name", ""), self.shell.user_ns)
@@ -63,12 +62,21 @@ class FusionMagics(Magics):
             if "model" not in line.options:
                 base.check_defined(spec.model, before, self.shell.user_ns)
         name = new_name(line.own.get("name", ""), self.shell.user_ns)  # again: the body may have taken it meanwhile
-        run = Run(spec, self.shell.user_ns, name=name)
+        run = self._made(line, spec, name)
         remember(run)
         self.shell.user_ns[name] = run
         self._show(run, run.start, background="background" in line.own, quiet="quiet" in line.own)
         # Binds `_` as a cell's value would, without showing the run a second time.
         self.shell.displayhook.update_user_ns(run)
+
+    def _made(self, line: Line, spec: RunSpec, name: str) -> Run:
+        from fusion_nb.run import Run
+
+        if "service" not in line.own:
+            return Run(spec, self.shell.user_ns, name=name)
+        from fusion_nb.service.remote import RemoteRun
+
+        return RemoteRun(spec, self.shell.user_ns, url=line.own["service"], name=name)
 
     def _show(self, run: Run, launch: Callable[[], Any], *, background: bool, quiet: bool) -> None:
         """Launch a run with a view of it in this cell's output, and wait for it unless it is for the background."""

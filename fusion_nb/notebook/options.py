@@ -13,7 +13,7 @@ from fusion_nb.errors import OptionError, nearest
 
 #: sub-command -> (what it does, words after it, options of its own)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "run": ("train: the same as %fusion with options alone", "", ("config", "background", "name", "quiet")),
+    "run": ("train: the same as %fusion with options alone", "", ("config", "background", "name", "quiet", "service")),
     "panel": ("configure, watch, steer and export a run by mouse or keyboard", "", ("config",)),
     "split": ("show who would hold what, before any training", "", ("config",)),
     "status": ("say where a run stands", "[RUN]", ()),
@@ -33,6 +33,7 @@ OWN: dict[str, tuple[str, tuple[str, ...], bool]] = {
     "background": ("return at once and train while other cells run", (), True),
     "name": ("variable to bind the run to (default: run, run_2, ...)", (), False),
     "quiet": ("draw and print nothing", (), True),
+    "service": ("train on a Model Fusion service, at http://CLIENT_ID:CLIENT_SECRET@host:port", (), False),
     "format": ("export: format, or several with commas", (), False),
     "which": ("export: the last or the best round", ("last", "best"), False),
     "overwrite": ("export: replace an earlier export", (), True),

@@ -114,13 +114,16 @@ def _revived(stored: _StoredModel, path: Path) -> Doc2Vec:
     _check_arrays(model)
     if model.negative:
         model.make_cum_table()  # not stored, or not to be trusted
-    model.infer_vector(["a"], epochs=1)  # a model whose parts are missing fails here, and not in a run
+    if model.wv.index_to_key:
+        model.infer_vector(["a"], epochs=1)  # a model whose parts are missing fails here, and not in a run
     return model
 
 
 def _check_arrays(model: Doc2Vec) -> None:
     """Raise ValueError where arrays are not of the sizes that gensim's compiled code takes for granted."""
     count = len(model.wv.index_to_key)
+    if not count:  # a model that has no vocabulary yet has none of them
+        return
     wanted = {
         "wv.vectors": (model.wv.vectors, (count, model.vector_size)),
         **({"syn1neg": (model.syn1neg, (count, model.layer1_size))} if model.negative else {}),
@@ -128,5 +131,5 @@ def _check_arrays(model: Doc2Vec) -> None:
     }
     for name, (array, shape) in wanted.items():
         is_sound = isinstance(array, np.ndarray) and array.dtype == np.float32 and array.flags.c_contiguous
-        if count and not (is_sound and array.shape == shape):
+        if not (is_sound and array.shape == shape):
             raise ValueError(f"{name} is no array of {shape}")

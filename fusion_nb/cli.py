@@ -1,0 +1,204 @@
+"""The command line: `fusion-nb serve`, `run`, `tutorials` and `keys`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fusion_nb.errors import FusionError, OptionError
+
+if TYPE_CHECKING:
+    from fusion_nb.service.keys import Keys
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Federated learning: as a service, from a file.")
+keys_app = typer.Typer(no_args_is_help=True, help="Who may call the service: list, make, rotate and revoke keys.")
+app.add_typer(keys_app, name="keys")
+
+State = Annotated[Path, typer.Option("--state", help="folder of all that the service keeps")]
+_STATE = Path("fusion_state")
+#: Bytes in the words that sizes are written with.
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Say what a user can mend in a line, without a traceback, and end with status 2."""
+    try:
+        yield
+    except FusionError as error:
+        typer.echo(f"{error.message}\n  {error.hint}" if error.hint else error.message, err=True)
+        raise typer.Exit(2) from None
+
+
+def _bytes(text: str) -> int:
+    """Return the bytes that `4G`, `500M` or `1000` says. Raises OptionError for anything else."""
+    number, unit = (text[:-1], text[-1].upper()) if text and not text[-1].isdigit() else (text, "")
+    if not number.isdecimal() or unit not in _SIZES:
+        raise OptionError(f"{text!r} is not a size", "write a number of bytes, as 500M or 4G")
+    return int(number) * _SIZES[unit]
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="0 takes one that is free", min=0, max=65535)] = 8765,
+    host: Annotated[str, typer.Option(help="address to listen on; others than loopback need TLS")] = "127.0.0.1",
+    state: State = _STATE,
+    workers: Annotated[int, typer.Option(help="aggregators that train at once; each uses all cores", min=1)] = 1,
+    max_upload: Annotated[str, typer.Option(help="what one request may have, as 500M or 4G")] = "1G",
+    max_unpacked: Annotated[str, typer.Option(help="what an archive may have once unpacked")] = "4G",
+    max_memory: Annotated[str, typer.Option(help="what each process that trains may have (0: any)")] = "0",
+    silence: Annotated[float, typer.Option(help="seconds without a batch that end a run as hung", min=1)] = 600,
+    inspect_seconds: Annotated[float, typer.Option(help="seconds that reading an upload may take", min=1)] = 120,
+    allow_custom_code: Annotated[
+        bool, typer.Option("--allow-custom-code", help="take data handlers from clients: Python, run where it trains")
+    ] = False,
+    certfile: Annotated[str, typer.Option(help="certificate for TLS, as PEM")] = "",
+    keyfile: Annotated[str, typer.Option(help="its key, as PEM")] = "",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="listen for other machines without TLS, behind a proxy that has it")
+    ] = False,
+) -> None:
+    """Serve federations over HTTP, as the Model Fusion API did."""
+    with _one_line():
+        from fusion_nb.service.job import Limits
+        from fusion_nb.service.serve import serve as run_server
+        from fusion_nb.service.service import Settings
+
+        settings = Settings(
+            state=state,
+            workers=workers,
+            limits=Limits(memory=_bytes(max_memory), silence=silence),
+            max_upload=_bytes(max_upload),
+            max_unpacked=_bytes(max_unpacked),
+            inspect_seconds=inspect_seconds,
+            allow_custom_code=allow_custom_code,
+        )
+        run_server(
+            settings,
+            host=host,
+            port=port,
+            certfile=certfile,
+            keyfile=keyfile,
+            insecure=insecure,
+            say=typer.echo,
+        )
+
+
+@app.command()
+def run(
+    spec: Annotated[Path, typer.Argument(help="YAML file, as run.spec.to_yaml() writes it; its `code` is run")],
+    export: Annotated[str, typer.Option(help="folder for the fused model, its card and its history")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an earlier export")] = False,
+) -> None:
+    """Train what a file says, and tell each round."""
+    with _one_line():
+        from fusion_nb.export import check_target
+        from fusion_nb.models import base
+        from fusion_nb.run import Run
+        from fusion_nb.spec import RunSpec, from_file
+
+        chosen = RunSpec(**from_file(str(spec)))
+        namespace: dict[str, object] = {"__name__": "__main__"}
+        if chosen.code:
+            with base.seeded(chosen.seed, chosen.code):
+                exec(compile(chosen.code, str(spec), "exec"), namespace)
+        training = Run(chosen, namespace)
+        if export:
+            check_target(export, [training.formats[0]], training.formats, overwrite)
+        training.subscribe(_Teller())
+        training.start().wait()
+        typer.echo(training.summary())
+        if export:
+            typer.echo("\n".join(str(path) for path in training.export(export, overwrite=overwrite)))
+
+
+class _Teller:
+    """Says each whole round in a line."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def __call__(self, run: object) -> None:
+        records = run.records  # type: ignore[attr-defined]
+        for record in records[self._told :]:
+            metrics = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
+            typer.echo(f"round {record.round}  {metrics}  ({record.seconds:.1f} s)")
+        self._told = len(records)
+
+
+@app.command()
+def tutorials(
+    folder: Annotated[Path, typer.Argument(help="new folder for the notebooks")],
+) -> None:
+    """Copy the tutorials into a folder: `jupyter lab FOLDER` opens them."""
+    with _one_line():
+        if folder.exists() and any(folder.iterdir()):
+            raise OptionError(f"{folder} is not empty", "give a new folder, so that no notebook of yours is replaced")
+        with as_file(files("fusion_nb") / "tutorials") as packaged:
+            # In a clone the notebooks are where they are written; a wheel has a copy of them.
+            source = packaged if packaged.is_dir() else Path(__file__).parents[1] / "notebooks"
+            found = sorted(source.glob("*.ipynb"))
+            if not found:
+                raise OptionError("the tutorials did not come with this installation", "install fusion_nb again")
+            folder.mkdir(parents=True, exist_ok=True)
+            for notebook in found:
+                shutil.copyfile(notebook, folder / notebook.name)
+        typer.echo(f"{len(found)} notebooks are in {folder}; open them:  jupyter lab {folder}")
+
+
+@keys_app.command("list")
+def list_keys(state: State = _STATE) -> None:
+    """List the ids of all keys; their secrets are kept as hashes alone."""
+    with _one_line():
+        for client_id, created in _keys(state).table().items():
+            typer.echo(f"{client_id}  made {time.strftime('%Y-%m-%d %H:%M', time.localtime(created))}")
+
+
+@keys_app.command("new")
+def new_key(state: State = _STATE) -> None:
+    """Make a key, and show its secret once."""
+    with _one_line():
+        made = _keys(state, make=True).new()
+        typer.echo(f"CLIENT_ID={made.client_id}\nCLIENT_SECRET={made.client_secret}")
+
+
+@keys_app.command("rotate")
+def rotate_key(client_id: str, state: State = _STATE) -> None:
+    """Give a client a new secret, shown once; its old one is refused at once."""
+    with _one_line():
+        made = _keys(state).rotate(client_id)
+        typer.echo(f"CLIENT_ID={made.client_id}\nCLIENT_SECRET={made.client_secret}")
+
+
+@keys_app.command("revoke")
+def revoke_key(client_id: str, state: State = _STATE) -> None:
+    """Refuse a client from now on; what it started stays."""
+    with _one_line():
+        _keys(state).revoke(client_id)
+        typer.echo(f"{client_id} is refused from now on")
+
+
+def _keys(state: Path, make: bool = False) -> Keys:
+    from fusion_nb.service.keys import Keys
+
+    if make:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not state.is_dir():
+        raise OptionError(f"there is no folder {state}", "give the service's --state, or start one: fusion-nb serve")
+    return Keys(state)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The calls of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Path as InPath
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+import fusion_nb
+from fusion_nb.service import fields
+from fusion_nb.service.aggregator import FAILED, Aggregator
+from fusion_nb.service.app import answers, forms
+from fusion_nb.service.errors import OrderError, RefusedError
+from fusion_nb.service.folder import read_npz
+from fusion_nb.service.service import Service
+
+router = APIRouter()
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _client(request: Request) -> str:
+    return str(request.state.client_id)
+
+
+Ours = Annotated[Service, Depends(_service)]
+Client = Annotated[str, Depends(_client)]
+Id = Annotated[str, InPath(description="as /start-aggregator answered it", max_length=200)]
+Kind = Annotated[Literal["last", "best"], Query(description="of the last whole round, or of the best one")]
+
+_MODEL_FILE = (
+    "the model: what `torch.save(model, path)` wrote, of classes of torch.nn; a `.keras` file; or a gensim `Doc2Vec` "
+    "as its `save` wrote it. Nothing in it is run."
+)
+_TEST = "an `.npz` with x_test and y_test, on which the fused model is measured"
+_AGGREGATOR = forms.described(
+    {
+        "model_type": {"type": "string", "enum": list(fields.MODELS), "description": "the model's framework"},
+        **fields.option_schemas(),
+    },
+    {"model_file": _MODEL_FILE, "test": _TEST},
+    ["model_type", "num_parties", "model_file"],
+)
+_PARTY = forms.described(
+    {
+        "aggregator_id": {"type": "string", "description": "as /start-aggregator answered it"},
+        "data_handler_class_name": {
+            "type": "string",
+            "description": f"what reads the data: {', '.join(fields.handlers())}, or the class in custom_data_handler",
+        },
+        "party": {"type": "string", "description": "the party's name (default: party 1, party 2, ...)"},
+    },
+    {
+        "data": "the party's rows: an `.npz` with x_train, y_train and, for test rows of its own, x_test and y_test; "
+        "or documents as the handler reads them. Never returned, and deleted by /stop.",
+        "custom_data_handler": "a Python module with a class that has get_data(); only where the operator allows code",
+    },
+    ["aggregator_id", "data_handler_class_name", "data"],
+)
+
+
+@router.post("/start-aggregator", openapi_extra=_AGGREGATOR, responses=answers.refusals(400, 413, 422))
+async def start_aggregator(request: Request, service: Ours, client: Client) -> answers.Message:
+    """Start an aggregator with a model, and say how it is to be trained.
+
+    Fields left out or empty have their defaults. `optimizer` is the library's own name, with its module or without
+    (`optim.Adadelta`, `adam`), and with options after a colon (`sgd:momentum=0.9`).
+    """
+    async with forms.reading(request, ("model_file", "test")) as (given, files):
+        made = await service.start_aggregator(client, given, files)
+    line = f"the aggregator waits for {_parties(made.remaining)}: POST /start-party"
+    return answers.Message(aggregator_id=made.id, message=line)
+
+
+@router.post("/start-party", openapi_extra=_PARTY, responses=answers.refusals(400, 404, 409, 413, 422))
+async def start_party(request: Request, service: Ours, client: Client) -> answers.Registered:
+    """Register a party with its data. It is read once, and checked against the model, before this answers."""
+    async with forms.reading(request, ("data", "custom_data_handler")) as (given, files):
+        aggregator, party, remaining = await service.start_party(client, given, files)
+    line = f"{_parties(remaining)} still to register" if remaining else "all parties are there: POST /train"
+    return answers.Registered(aggregator_id=aggregator.id, message=line, party=party, remaining=remaining)
+
+
+@router.post(
+    "/train",
+    response_model=answers.Trained,
+    responses={**answers.refusals(400, 404, 409, 413, 422), 202: {"model": answers.Standing, "description": "begun"}},
+)
+async def train(
+    body: answers.Which,
+    service: Ours,
+    wait: Annotated[bool, Query(description="false answers 202 at once; GET /rounds follows it then")] = True,
+) -> Response:
+    """Train once all parties are there, and answer with the fused model and its history.
+
+    A run waits for its turn behind others. One that was stopped meanwhile answers with its last whole round.
+    """
+    aggregator = await service.train(body.aggregator_id)
+    if not wait:
+        line = f"it is {aggregator.state}: GET /rounds/{{aggregator_id}} follows it"
+        return JSONResponse(_standing(aggregator, line).model_dump(), 202)
+    await aggregator.done.wait()
+    if aggregator.state == FAILED:
+        raise RefusedError(*aggregator.error)
+    if not aggregator.num_rounds:
+        raise OrderError(f"it was {aggregator.state} before its first whole round", "POST /start-aggregator anew")
+    stored, number = await service.weights(aggregator, "npz", "last")
+    return Response(await asyncio.to_thread(_trained, aggregator, stored, number), media_type="application/json")
+
+
+@router.post("/stop", responses=answers.refusals(400, 404, 413))
+async def stop(body: answers.Which, service: Ours) -> answers.Standing:
+    """Stop a run at its last whole round, end the federation, and delete all data that its parties sent.
+
+    Weights and history stay. Stopping what has ended does nothing.
+    """
+    aggregator = await service.stop(body.aggregator_id)
+    return _standing(aggregator, "the federation has ended, and its parties' data is deleted")
+
+
+@router.get(
+    "/weights/{aggregator_id}",
+    response_class=Response,
+    responses={
+        **answers.refusals(400, 404, 413, 422),
+        200: {
+            "description": "the weights; the header X-Fusion-Round says of which round",
+            "content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": {}},
+        },
+    },
+)
+async def weights(
+    aggregator_id: Id,
+    service: Ours,
+    format: Annotated[
+        str, Query(description="json, npz; safetensors, pt (a state dict); keras; gensim: as the model's type has it")
+    ] = "json",
+    which: Kind = "last",
+) -> Response:
+    """Return the fused weights of the last or the best whole round, while it trains too."""
+    aggregator = service.find(aggregator_id)
+    stored, number = await service.weights(aggregator, format, which)
+    headers = {"X-Fusion-Round": str(number)}
+    if format == "json":
+        text = await asyncio.to_thread(_json, {"round": number, "global_model": read_npz(stored)})
+        return Response(text, media_type="application/json", headers=headers)
+    suffix = "doc2vec" if format == "gensim" else format
+    return FileResponse(stored, media_type="application/octet-stream", filename=f"model.{suffix}", headers=headers)
+
+
+@router.get("/status/{aggregator_id}", responses=answers.refusals(400, 404, 413))
+async def status(aggregator_id: Id, service: Ours) -> answers.Status:
+    """Say where an aggregator and its run stand."""
+    return answers.Status(**service.status(aggregator_id))
+
+
+@router.get(
+    "/rounds/{aggregator_id}",
+    response_class=StreamingResponse,
+    responses={
+        **answers.refusals(400, 404, 413),
+        200: {
+            "description": "one JSON record per line: round, metrics, party_metrics, cohort, seconds, bytes_up, ...",
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+        },
+    },
+)
+async def rounds(
+    aggregator_id: Id,
+    service: Ours,
+    after: Annotated[int, Query(ge=0, le=2**31, description="leave out the rounds up to this one")] = 0,
+) -> Response:
+    """Return one record per whole round: those there are and, while it trains, each other one as it comes."""
+    found = service.rounds(service.find(aggregator_id), after)
+    return StreamingResponse(found, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/aggregators", responses=answers.refusals(413))
+async def aggregators(service: Ours, client: Client) -> answers.Aggregators:
+    """List the aggregators that this client started, the oldest first."""
+    return answers.Aggregators(aggregators=[answers.Brief(**found.brief()) for found in service.of(client)])
+
+
+@router.get("/health", openapi_extra={"security": []}, responses=answers.refusals(413))
+async def health() -> answers.Health:
+    """Say that the service is there. Needs no key."""
+    return answers.Health(status="ok", version=fusion_nb.__version__)
+
+
+def _parties(count: int) -> str:
+    return f"{count} {'party' if count == 1 else 'parties'}"
+
+
+def _standing(aggregator: Aggregator, line: str) -> answers.Standing:
+    state, number = aggregator.state, aggregator.num_rounds
+    return answers.Standing(aggregator_id=aggregator.id, message=line, state=state, round=number)
+
+
+def _trained(aggregator: Aggregator, stored: Path, number: int) -> bytes:
+    found = aggregator.status()
+    line = f"{number} rounds are there: {found['state']}"
+    return _json(
+        {
+            **_standing(aggregator, line).model_dump(),
+            "reason": found["reason"],
+            "global_model": read_npz(stored),
+            "history": [orjson.Fragment(record) for record in aggregator.folder.lines()[0]],
+        }
+    )
+
+
+def _json(value: Any) -> bytes:
+    # Arrays without axes are all that orjson leaves to the function.
+    return orjson.dumps(value, default=lambda array: array.tolist(), option=orjson.OPT_SERIALIZE_NUMPY)

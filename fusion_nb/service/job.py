@@ -1,0 +1,121 @@
+"""One training in a process of its own, as the server sees it: begun, stopped, watched, and asked how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from fusion_nb.service import atomic
+from fusion_nb.service.asking import environment
+from fusion_nb.service.folder import Folder
+
+_SIGNALS = {signal.SIGKILL: "it was killed; most likely memory ran out"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a training process may take.
+
+    memory:  bytes of address space, or 0 for any
+    silence: seconds in which no batch ends, after which it counts as hung
+    grace:   seconds that a stop waits for the current batch before the process is ended
+    """
+
+    memory: int = 0
+    silence: float = 600
+    grace: float = 10
+
+
+async def train(folder: Folder, limits: Limits, stop: asyncio.Event) -> dict[str, Any]:
+    """Train what a folder holds, and return its outcome: `state`, and `reason`, or `error` and `hint`.
+
+    Set `stop` to end it at its last whole round. Cancelled, it leaves the rounds that are whole and no outcome.
+    """
+    handle = os.open(folder.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "fusion_nb.service.worker",
+            str(folder.path),
+            str(limits.memory),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=handle,
+            env=environment(),
+            start_new_session=True,
+        )
+    finally:
+        os.close(handle)
+    watched = _Watched(process)
+    try:
+        why = await watched.end(limits, stop)
+    finally:
+        await watched.kill()
+    told = atomic.read_json(folder.path / "outcome.json")
+    return told or _untold(process.returncode or 0, why, stop.is_set())
+
+
+class _Watched:
+    """A process with a pulse: each byte that it sends says that a batch has ended."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._pulse = time.monotonic()
+
+    async def end(self, limits: Limits, stop: asyncio.Event) -> str:
+        """Wait until it has ended, or is to be ended by force; return the reason in the second case."""
+        ended = asyncio.ensure_future(self._process.wait())
+        asked = asyncio.ensure_future(self._pass_on(stop))
+        beats = asyncio.ensure_future(self._listen())
+        try:
+            while not ended.done():
+                await asyncio.wait({ended}, timeout=0.2)
+                now = time.monotonic()
+                if now - self._pulse > limits.silence:
+                    return f"no batch ended in {limits.silence:g} seconds"
+                if asked.done() and now - asked.result() > limits.grace:
+                    return f"the current batch did not end within {limits.grace:g} seconds"
+            return ""
+        finally:
+            for task in (ended, asked, beats):
+                task.cancel()
+
+    async def kill(self) -> None:
+        """End it and what it has started, if it still is there."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
+
+    async def _pass_on(self, stop: asyncio.Event) -> float:
+        await stop.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self._process.stdin.write(b"stop\n")
+            await self._process.stdin.drain()
+        return time.monotonic()
+
+    async def _listen(self) -> None:
+        assert self._process.stdout is not None
+        while await self._process.stdout.read(4096):
+            self._pulse = time.monotonic()
+
+
+def _untold(status: int, why: str, stopped: bool) -> dict[str, Any]:
+    """Return the outcome of a process that could not write one."""
+    if stopped:
+        return {"state": "stopped", "reason": f"ended by force: {why or 'it could not end by itself'}"}
+    if not why:
+        why = _SIGNALS.get(-status, f"it ended with status {status}")  # type: ignore[call-overload]
+    return {
+        "state": "failed",
+        "error": f"the training process was lost: {why}",
+        "hint": "the weights of the last whole round are kept; /train begins anew",
+    }

@@ -1,0 +1,131 @@
+"""The process in which one aggregator trains, told to stop by its input: `-m fusion_nb.service.worker FOLDER`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from fusion_nb import history
+from fusion_nb.run import Run
+from fusion_nb.runs import ENDED
+from fusion_nb.service import atomic, child
+from fusion_nb.service.fields import WHOLE
+from fusion_nb.service.folder import Folder
+
+
+class Pulse(Run):
+    """A run that tells the server, at most once a second, that a batch has ended."""
+
+    answers = -1
+    _told = 0.0
+
+    def _gate(self) -> None:
+        now = time.monotonic()
+        if now - self._told > 1:
+            self._told = now
+            with contextlib.suppress(OSError):  # a server that is gone: the thread that listens to it ends this process
+                os.write(self.answers, b".")
+        super()._gate()
+
+
+class Keeper:
+    """Writes each round of a run into its folder, in the thread that trains."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._kept = 0
+        self.error: BaseException | None = None
+
+    def __call__(self, run: Run) -> None:
+        """Keep the rounds that are new. What can't be written ends the run: nobody would see its rounds."""
+        if self.error is not None:
+            return
+        try:
+            records = run.records
+            for record in records[self._kept :]:
+                if not self._kept:
+                    whole = WHOLE[self._folder.about["model_type"]]
+                    run.write(self._folder.path / f"trained{self._folder.model.suffix}", whole)
+                best = records.best(run.monitor)
+                is_best = best is not None and best.round == record.round
+                line = json.dumps(history.plain(record), allow_nan=False)
+                self._folder.keep_round(record.round, line, run.weights, is_best)
+                self._kept = record.round
+            if run.status in ENDED and records and records[-1].round == self._kept:
+                self._rewrite_last(run)
+        except BaseException as error:
+            self.error = error
+            run.stop(wait=False)
+
+    def _rewrite_last(self, run: Run) -> None:
+        """Write the records once more where the end of a run added to the last one."""
+        lines = [json.dumps(history.plain(record), allow_nan=False) for record in run.records]
+        if lines != self._folder.lines()[0]:
+            text = "".join(f"{line}\n" for line in lines).encode()
+            atomic.write(self._folder.path / "rounds.jsonl", lambda file: file.write(text))
+
+
+class Orders:
+    """What the server says on standard input: `stop`, or nothing any more, since it is gone."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def begin(self, run: Run) -> None:
+        """Start a run, or stop it at once where that was asked for while data was read."""
+        with self._lock:
+            self._run = run
+            run.start()
+            if self._stopped:
+                run.stop(wait=False)
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            if line.strip() == "stop":
+                with self._lock:
+                    self._stopped = True
+                    if self._run is not None:
+                        self._run.stop(wait=False)
+        # The server was killed: whoever starts it again finds the last whole round, and nobody who writes another.
+        os._exit(1)
+
+
+def main(path: str, max_memory: str = "0") -> None:
+    """Train what a folder holds, and write there how it ended."""
+    child.be_expendable(int(max_memory))
+    Pulse.answers = child.own_channel()
+    folder = Folder(Path(path))
+    outcome: dict[str, Any]
+    orders = Orders()
+    try:
+        spec, namespace = child.spec_and_namespace(folder)
+        run = Pulse(spec, namespace, name="run")
+        keeper = Keeper(folder)
+        run.subscribe(keeper)
+        begun = {"notes": run.notes, "planned": run.planned, "shown": list(run.shown), "monitor": run.monitor}
+        atomic.write_json(folder.path / "begun.json", begun)
+        orders.begin(run)
+        run.wait()
+        if keeper.error is not None:
+            raise keeper.error
+        outcome = {"state": run.status, "reason": run.reason}
+    except BaseException as error:
+        traceback.print_exc()
+        outcome = {"state": "failed", **child.told(error, *folder.parties.glob("*"), folder.path)}
+    atomic.write_json(folder.path / "outcome.json", outcome)
+    sys.stderr.flush()
+    os._exit(0)  # frameworks take seconds to say goodbye, and all that matters is on the disk
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
