@@ -92,9 +92,8 @@ class Driver:
         """Hold between two batches until `resume` or `step`. Raises RunError when it is not running."""
         with self._lock:
             if self.status != "running":
-                raise RunError(
-                    f"{self.name} is {self.status}, so there is nothing to pause", "start() or more() run it"
-                )
+                line = f"{self.name} is {self.status}, so there is nothing to pause"
+                raise RunError(line, "start() or more() run it")
             if self._stop.is_set():
                 raise RunError(f"{self.name} is about to stop", "more() goes on after that")
             self._go.clear()
@@ -230,7 +229,7 @@ class Driver:
             done.set()
 
     def _rounds(self, count: int) -> Iterator[RoundRecord]:
-        """Train that many more rounds, and yield each."""
+        """Train that many more rounds, and yield each as it is whole."""
         return self._federation.rounds(count)
 
     def _goes_on(self) -> bool:
@@ -270,7 +269,7 @@ class Driver:
 
     def _at_rest(self) -> bool:
         """Whether a new thread may be started: the last one is through, or it is the one that asks."""
-        return self._done.is_set() or self._is_training_thread()
+        return self._done.is_set() or threading.current_thread() is self._thread
 
     def _join(self, timeout: float | None, *, or_held: bool = False) -> None:
         """Wait until the thread is through, its last listener included; raise RunError if it is held instead."""
@@ -290,15 +289,11 @@ class Driver:
         except KeyboardInterrupt:
             self.stop()
             left = self._target - len(self.records)
-            raise Interrupted(
-                f"{self.name} was stopped after round {len(self.records)} of {self._target}, whose model it holds",
-                f"{self.name}.more({left}) goes on where it stopped" if left else "it had all its rounds",
-            ) from None
+            line = f"{self.name} was stopped after round {len(self.records)} of {self._target}, whose model it holds"
+            hint = f"{self.name}.more({left}) goes on where it stopped" if left else "it had all its rounds"
+            raise Interrupted(line, hint) from None
 
     def _settle(self) -> None:
         """Wait until the run has ended or is held, so that no answer is about half a run."""
-        while self.status != "paused" and not self._is_training_thread() and not self._done.wait(0.1):
+        while self.status != "paused" and threading.current_thread() is not self._thread and not self._done.wait(0.1):
             pass
-
-    def _is_training_thread(self) -> bool:
-        return threading.current_thread() is self._thread
