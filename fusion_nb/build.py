@@ -8,9 +8,10 @@ from typing import Any, cast
 import numpy as np
 
 from fusion_nb import adversaries, baselines, changes, checks, registry
+from fusion_nb import weights as arithmetic
 from fusion_nb.division import Division
 from fusion_nb.engines.watched import Watched
-from fusion_nb.errors import DataError, ModelError, OptionError
+from fusion_nb.errors import DataError, OptionError
 from fusion_nb.federation import Federation
 from fusion_nb.models import base as models
 from fusion_nb.schedule import Schedule
@@ -55,8 +56,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     division.notes += notes
     if "accuracy" in model.metrics and (missing := division.missing_classes()):
         division.notes.append(f"warning: no party has a training row of class {', '.join(missing)}")
-    if bad := [name for name, array in model.get_weights().items() if not np.isfinite(array).all()]:
-        raise ModelError(f"the model's first weights are not finite ({bad[0]})", "build it anew")
+    arithmetic.check_finite(model.get_weights())
     fusion: Fusion
     closing = None
     if spec.ensemble:

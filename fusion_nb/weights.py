@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.errors import ModelError
 from fusion_nb.types import Update, Weights
 
 
@@ -207,3 +208,9 @@ def weighted_mean(updates: Iterable[Update], share: Callable[[Update], float]) -
     for update in updates:
         mean.add(update.weights, share(update))
     return mean.mean()
+
+
+def check_finite(weights: Weights) -> None:
+    """Raise ModelError, naming an entry, for first weights that are not all finite."""
+    if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
+        raise ModelError(f"the model's first weights are not finite ({bad[0]})", "build it anew")

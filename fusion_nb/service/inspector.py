@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb import registry
+from fusion_nb import weights as arithmetic
 from fusion_nb.data import size
 from fusion_nb.errors import DataError, OptionError, nearest
 from fusion_nb.models import base as models
@@ -38,6 +39,7 @@ def look_at_model(path: str) -> dict[str, Any]:
     spec = RunSpec(**about["options"])
     given = {name: getattr(spec, name) for name in OF_MODEL}
     adapter = models.wrap(native, "model", **given)
+    arithmetic.check_finite(adapter.get_weights())
     name = parse(spec.optimizer)[0].rpartition(".")[2].lower()
     known = getattr(adapter, "choices", {}).get("optimizer", ())
     if name and name not in known:

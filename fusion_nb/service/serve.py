@@ -56,11 +56,11 @@ def serve(
         keys = Keys(state, key)
         _log_to(state / "server.log")
         address = f"{'https' if certfile else 'http'}://{_shown(host)}:{listening.getsockname()[1]}"
-        say(f"Model Fusion at {address}, its page for trying calls at {address}/docs; all is kept in {state}")
+        lines = [f"Model Fusion at {address}, its page for trying calls at {address}/docs; all is kept in {state}"]
         if not keys.table() and key is None:
             made = keys.new()
-            say("A key was made. Its secret is shown here and never again:")
-            say(f"  CLIENT_ID={made.client_id}\n  CLIENT_SECRET={made.client_secret}")
+            lines.append("A key was made. Its secret is shown here and never again:")
+            lines.append(f"  CLIENT_ID={made.client_id}\n  CLIENT_SECRET={made.client_secret}")
         config = uvicorn.Config(
             create_app(settings, keys),
             log_config=None,
@@ -70,7 +70,14 @@ def serve(
             timeout_graceful_shutdown=_GRACE,
             server_header=False,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+
+        class Announced(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                if self.started:
+                    say("\n".join(lines))
+
+        Announced(config).run(sockets=[listening])
 
 
 def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> None:

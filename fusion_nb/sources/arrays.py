@@ -72,8 +72,9 @@ def _is_text(y: np.ndarray, where: str) -> bool:
 
 
 def _check_numbers(values: np.ndarray, where: str) -> None:
-    if not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_):
-        raise DataError(f"{where} holds {values.dtype}, not numbers", "turn it into numbers first")
+    is_real = np.issubdtype(values.dtype, np.number) and not np.issubdtype(values.dtype, np.complexfloating)
+    if not (is_real or values.dtype == np.bool_):
+        raise DataError(f"{where} holds {values.dtype}, not real numbers", "turn it into numbers first")
     if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise DataError(f"{where} holds {bad} NaN or infinite values", "fill or drop those rows first")

@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 _OPEN = {"/health"}
 #: Bytes that are read of a body that is refused, so that its sender comes to read the answer.
 _DRAINED = 64 << 20
+#: Frames of a fault that are kept: those nearest to it.
+_FRAMES = 8
 
 
 class Gate:
@@ -49,8 +51,8 @@ class Gate:
                 await self._app(scope, call.receive, call.send)
         except Exception as error:
             # The message of an error may quote what a client sent; where it came from never does.
-            found = {"error_type": type(error).__name__, "frames": traceback.format_tb(error.__traceback__)}
-            _log.error("a fault of ours", extra={"id": call.id, **found})
+            frames = traceback.format_tb(error.__traceback__, limit=-_FRAMES)
+            _log.error("a fault", extra={"id": call.id, "error_type": type(error).__name__, "frames": frames})
             if call.status:
                 raise _Broken from None  # part of the answer is out: the connection must end
             told = {"error": "the server failed", "hint": "its log has more under this id", "id": call.id}
