@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from fusion_nb.service import atomic
-from fusion_nb.service.folder import Folder, last_of
+from fusion_nb.service.folder import Folder
 
 REGISTERING, QUEUED, TRAINING = "registering", "queued", "training"
 FINISHED, STOPPED, FAILED, INTERRUPTED = "finished", "stopped", "failed", "interrupted"
@@ -32,7 +33,7 @@ class Aggregator:
         self.created: float = about["created"]
         self.parties = [_public(party) for party in folder.registered()]
         self._run = atomic.read_json(folder.path / "run.json") or {"state": REGISTERING}
-        self._seen = (0, 0)
+        self._place = 0
         self._last: dict[str, Any] = {}
         self.lock = asyncio.Lock()
         self.stop, self.done = asyncio.Event(), asyncio.Event()
@@ -101,20 +102,19 @@ class Aggregator:
     def forget_run(self) -> None:
         """Remove what an earlier run left."""
         self.folder.forget_run()
-        self._seen, self._last = (0, 0), {}
+        self._place, self._last = 0, {}
 
     @property
     def num_rounds(self) -> int:
         """How many whole rounds there are."""
         self._look()
-        return self._seen[0]
+        return int(self._last.get("round", 0))
 
     def _look(self) -> None:
         """Read the records that were added since the last look."""
-        count, place = self._seen
-        lines, place = self.folder.lines(place)
-        self._seen = count + len(lines), place or self._seen[1]
-        self._last = last_of(lines) or self._last
+        lines, place = self.folder.lines(self._place)
+        if lines:
+            self._place, self._last = place, json.loads(lines[-1])
 
     def status(self, ahead: int = 0) -> dict[str, Any]:
         """Return what /status answers. ahead: runs that are to be trained before this one."""

@@ -230,7 +230,7 @@ def _to_file(model: Any, folder: Path) -> tuple[str, Path]:
 
 def _named(data: Any) -> Mapping[str, Any]:
     """Return the arrays of a party's rows by the names of an `.npz`."""
-    pairs = data if isinstance(data[0], tuple | list) and len(data[0]) == 2 and data[1] is not None else (data, None)
+    pairs = data if isinstance(data[0], tuple) else (data, None)
     (x, y), test = pairs
     return {"x_train": x, "y_train": y} | ({} if test is None else {"x_test": test[0], "y_test": test[1]})
 

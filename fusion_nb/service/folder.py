@@ -74,20 +74,27 @@ class Folder:
             for path in self.path.glob(pattern):
                 path.unlink()
 
+    def add_line(self, line: str) -> None:
+        """Add a record."""
+        with (self.path / "rounds.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
     def keep_round(self, number: int, line: str, weights: Weights, best: bool) -> None:
         """Keep the weights of a round and then its record, so that there are weights for every record."""
         kept = ["weights", "best"] if best else ["weights"]
         for kind in kept:
             atomic.write(self.path / f"{kind}-{number}.npz", lambda file: write_npz(file, weights))
-        with (self.path / "rounds.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        self.add_line(line)
         for kind in kept:
             for path in self.path.glob(f"{kind}-*.npz"):
                 if _number(path) < number:
                     path.unlink()
 
     def lines(self, after: int = 0) -> tuple[list[str], int]:
-        """Return the records that are whole, from a place in the file on, and the place where they end."""
+        """Return the records that are whole, from a place in the file on, and the place where they end.
+
+        What was measured after the last round comes as that round's record once more, which replaces the first.
+        """
         try:
             with (self.path / "rounds.jsonl").open("rb") as file:
                 file.seek(after)
@@ -95,14 +102,18 @@ class Folder:
         except FileNotFoundError:
             return [], 0
         whole = text[: text.rfind(b"\n") + 1]
-        return whole.decode().splitlines(), after + len(whole)
+        lines = whole.decode().splitlines()
+        if len(lines) > 1 and round_of(lines[-1]) == round_of(lines[-2]):
+            del lines[-2]
+        return lines, after + len(whole)
 
     def weights(self, which: str = "last") -> tuple[Path, int]:
         """Return the file of weights of the last or the best whole round, and that round.
 
         Raises UnknownError before the first whole round.
         """
-        last = len(self.lines()[0])
+        lines = self.lines()[0]
+        last = round_of(lines[-1]) if lines else 0
         found = sorted((_number(path), path) for path in self.path.glob(f"{_KIND[which]}-*.npz"))
         # The last file may be of a round whose record was not written any more.
         there = [(number, path) for number, path in found if number <= last]
@@ -156,6 +167,6 @@ def remove(folder: Folder) -> None:
     shutil.rmtree(folder.path, ignore_errors=True)
 
 
-def last_of(lines: list[str]) -> dict[str, Any]:
-    """Return the last record, or nothing."""
-    return dict(json.loads(lines[-1])) if lines else {}
+def round_of(line: str) -> int:
+    """Return the number of the round that a record is of."""
+    return int(json.loads(line)["round"])

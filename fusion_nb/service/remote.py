@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fusion_nb import documents
-from fusion_nb.errors import DataError, OptionError, RunError, ServiceError
+from fusion_nb.errors import DataError, ExportError, ModelError, OptionError, RunError, ServiceError
 from fusion_nb.history import History
 from fusion_nb.models import base as models
 from fusion_nb.party import Party
@@ -51,8 +51,9 @@ class RemoteRun(Run):
                 raise DataError(line, "give arrays: (x, y)")
         if self._division.test is not None and documents.are(self._division.test):
             raise DataError("a central test set of documents can't be sent", "give it to a party, as its test rows")
-        self._client = Client(url)
-        self._client.aggregators()  # whether it is there, and knows this client
+        self._url = url
+        with Client(url) as client:
+            client.aggregators()  # whether it is there, and knows this client
         # What stands beside is trained there too, and what follows the last round.
         self._federation.closing, self._federation.beside = None, ()
 
@@ -77,29 +78,33 @@ class RemoteRun(Run):
 
     def _rounds(self, count: int) -> Iterator[RoundRecord]:
         """Register everything, and yield rounds as the service tells of them."""
-        client, history = self._client, self._federation.history
-        aggregator_id = self._register()
-        try:
-            client.train(aggregator_id, wait=False)
-            for record in self._follow(aggregator_id):
-                history.append(record)
-                yield record
-            status = client.status(aggregator_id)
-            if status["state"] == "failed":
-                raise ServiceError(status["error"], status["hint"])
-            if status["state"] == "interrupted":
-                raise ServiceError(status["reason"], "the last whole round is kept here; run the cell anew")
-        finally:
-            self._take(aggregator_id)
+        with Client(self._url) as client:
+            aggregator_id = self._register(client)
+            try:
+                client.train(aggregator_id, wait=False)
+                for record in self._follow(client, aggregator_id):
+                    self._federation.history[record.round - 1 :] = [record]
+                    yield record
+                status = client.status(aggregator_id)
+                if status["state"] == "failed":
+                    raise ServiceError(status["error"], status["hint"])
+                if status["state"] == "interrupted":
+                    raise ServiceError(status["reason"], "the last whole round is kept here; run the cell anew")
+            finally:
+                self._take(client, aggregator_id)
 
-    def _register(self) -> str:
+    def _register(self, client: Client) -> str:
         """Send the model and each party's rows; return the aggregator's id."""
         options = self._spec.model_dump(exclude_defaults=True, exclude=NOT_TAKEN)
         options |= {"parties": len(self._rows), "rounds": self._target}
-        model, client = self._federation.model, self._client
+        model = self._federation.model
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / MODELS[self._model_type]
-            model.save(path, self._federation.initial, WHOLE[self._model_type])
+            try:
+                model.save(path, self._federation.initial, WHOLE[self._model_type])
+            except ExportError as error:
+                line = f"the model can't be sent: {error.message}"
+                raise ModelError(line, "build it of torch.nn's classes") from None
             aggregator_id = client.start_aggregator(path, test=self._division.test, **options)
             try:
                 for party, train, test in self._rows:
@@ -115,13 +120,13 @@ class RemoteRun(Run):
                 raise
         return aggregator_id
 
-    def _follow(self, aggregator_id: str) -> Iterator[RoundRecord]:
+    def _follow(self, client: Client, aggregator_id: str) -> Iterator[RoundRecord]:
         """Yield rounds as they come, and leave by Stopped between two of them when a stop was asked for."""
         came: queue.SimpleQueue[RoundRecord | BaseException | None] = queue.SimpleQueue()
 
         def read() -> None:
             try:
-                for record in self._client.rounds(aggregator_id):
+                for record in client.rounds(aggregator_id):
                     came.put(record)
                 came.put(None)
             except BaseException as error:
@@ -140,9 +145,9 @@ class RemoteRun(Run):
                 return
             yield found
 
-    def _take(self, aggregator_id: str) -> None:
+    def _take(self, client: Client, aggregator_id: str) -> None:
         """End the federation at the service, and take what came of it: all rounds, and the weights."""
-        client, federation = self._client, self._federation
+        federation = self._federation
         client.stop(aggregator_id)
         # What a service measured after the last round is in its record; and it may have ended one more before it heard.
         federation.history[:] = list(client.rounds(aggregator_id))

@@ -24,7 +24,7 @@ from fusion_nb.service.aggregator import (
 )
 from fusion_nb.service.asking import Inspector
 from fusion_nb.service.errors import FieldError, OrderError, RefusedError, UnknownError
-from fusion_nb.service.folder import Folder, aggregators
+from fusion_nb.service.folder import Folder, aggregators, round_of
 
 _log = logging.getLogger(__name__)
 #: Seconds between two looks at the rounds of a run that is followed.
@@ -204,13 +204,12 @@ class Service:
 
     async def rounds(self, aggregator: Aggregator, after: int = 0) -> AsyncIterator[str]:
         """Yield the records of whole rounds, as lines of JSON: those there are, and others as they come."""
-        place, number = 0, 0
+        place = 0
         while True:
             is_over = aggregator.done.is_set()  # asked first: what is written before the end is read after it
             lines, place = await asyncio.to_thread(aggregator.folder.lines, place)
             for line in lines:
-                number += 1
-                if number > after:
+                if round_of(line) > after:
                     yield line + "\n"
             if is_over:
                 return

@@ -40,7 +40,7 @@ class Keeper:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._kept = 0
+        self._kept, self._line = 0, ""
         self.error: BaseException | None = None
 
     def __call__(self, run: Run) -> None:
@@ -55,21 +55,14 @@ class Keeper:
                     run.write(self._folder.path / f"trained{self._folder.model.suffix}", whole)
                 best = records.best(run.monitor)
                 is_best = best is not None and best.round == record.round
-                line = json.dumps(history.plain(record), allow_nan=False)
-                self._folder.keep_round(record.round, line, run.weights, is_best)
+                self._line = json.dumps(history.plain(record), allow_nan=False)
+                self._folder.keep_round(record.round, self._line, run.weights, is_best)
                 self._kept = record.round
-            if run.status in ENDED and records and records[-1].round == self._kept:
-                self._rewrite_last(run)
+            if run.status in ENDED and self._kept and (line := json.dumps(history.plain(records[-1]))) != self._line:
+                self._folder.add_line(line)  # what followed the last round is told in its record
         except BaseException as error:
             self.error = error
             run.stop(wait=False)
-
-    def _rewrite_last(self, run: Run) -> None:
-        """Write the records once more where the end of a run added to the last one."""
-        lines = [json.dumps(history.plain(record), allow_nan=False) for record in run.records]
-        if lines != self._folder.lines()[0]:
-            text = "".join(f"{line}\n" for line in lines).encode()
-            atomic.write(self._folder.path / "rounds.jsonl", lambda file: file.write(text))
 
 
 class Orders:

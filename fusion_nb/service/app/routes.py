@@ -178,7 +178,10 @@ async def rounds(
     service: Ours,
     after: Annotated[int, Query(ge=0, le=2**31, description="leave out the rounds up to this one")] = 0,
 ) -> Response:
-    """Return one record per whole round: those there are and, while it trains, each other one as it comes."""
+    """Return one record per whole round: those there are and, while it trains, each other one as it comes.
+
+    With models of parties' own, the last round may come twice; its second record replaces the first.
+    """
     found = service.rounds(service.find(aggregator_id), after)
     return StreamingResponse(found, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
