@@ -431,27 +431,22 @@ class TestTheLog:
         assert str(folder) not in answer.text
 
 
-def test_requests_made_up_at_random_find_no_fault(server: Server) -> None:
+@pytest.mark.parametrize("is_there", [False, True], ids=["of nothing", "of a trained aggregator"])
+def test_requests_made_up_at_random_find_no_fault(
+    server: Server, model: Path, rows: Path, tmp_path: Path, is_there: bool
+) -> None:
     """Schemathesis reads the OpenAPI document, and sends what it allows and what it doesn't."""
-    found = subprocess.run(
-        [
-            str(Path(sys.executable).parent / "schemathesis"),
-            "run",
-            f"{server.address}/openapi.json",
-            "--url",
-            server.address,
-            "--auth",
-            ":".join(server.key),
-            "--checks",
-            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-            "--max-examples",
-            "25",
-            "--seed",
-            "1",
-            "--no-color",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
+    if is_there:
+        aggregator_id = server.ready(model, rows, rounds=2)
+        assert server.train(aggregator_id).ok
+        (tmp_path / "config.toml").write_text(f'parameters = {{ aggregator_id = "{aggregator_id}" }}\n')
+    else:
+        (tmp_path / "config.toml").touch()
+    program = Path(sys.executable).parent / "schemathesis"
+    command = [str(program), "--config-file", str(tmp_path / "config.toml"), "run", f"{server.address}/openapi.json"]
+    command += ["--url", server.address, "--auth", ":".join(server.key), "--max-examples", "25", "--seed", "1"]
+    # Not asked: that all that the document allows is taken, since it can't say what a model file is.
+    command += ["--exclude-checks", "positive_data_acceptance", "--no-color"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "Tested: 9" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,9 @@ from fusion_nb.service.folder import read_npz
 from fusion_nb.service.service import Service
 
 router = APIRouter()
+#: Headings of the page.
+STEPS: list[str | Enum] = ["the steps of a federation"]
+LOOKS: list[str | Enum] = ["what came of it"]
 
 
 def _service(request: Request) -> Service:
@@ -67,7 +71,7 @@ _PARTY = forms.described(
 )
 
 
-@router.post("/start-aggregator", openapi_extra=_AGGREGATOR, responses=answers.refusals(400, 413, 422))
+@router.post("/start-aggregator", tags=STEPS, openapi_extra=_AGGREGATOR, responses=answers.refusals(400, 413, 422))
 async def start_aggregator(request: Request, service: Ours, client: Client) -> answers.Message:
     """Start an aggregator with a model, and say how it is to be trained.
 
@@ -80,7 +84,7 @@ async def start_aggregator(request: Request, service: Ours, client: Client) -> a
     return answers.Message(aggregator_id=made.id, message=line)
 
 
-@router.post("/start-party", openapi_extra=_PARTY, responses=answers.refusals(400, 404, 409, 413, 422))
+@router.post("/start-party", tags=STEPS, openapi_extra=_PARTY, responses=answers.refusals(400, 404, 409, 413, 422))
 async def start_party(request: Request, service: Ours, client: Client) -> answers.Registered:
     """Register a party with its data. It is read once, and checked against the model, before this answers."""
     async with forms.reading(request, ("data", "custom_data_handler")) as (given, files):
@@ -91,6 +95,7 @@ async def start_party(request: Request, service: Ours, client: Client) -> answer
 
 @router.post(
     "/train",
+    tags=STEPS,
     response_model=answers.Trained,
     responses={**answers.refusals(400, 404, 409, 413, 422), 202: {"model": answers.Standing, "description": "begun"}},
 )
@@ -116,7 +121,7 @@ async def train(
     return Response(await asyncio.to_thread(_trained, aggregator, stored, number), media_type="application/json")
 
 
-@router.post("/stop", responses=answers.refusals(400, 404, 413))
+@router.post("/stop", tags=STEPS, responses=answers.refusals(400, 404, 413))
 async def stop(body: answers.Which, service: Ours) -> answers.Standing:
     """Stop a run at its last whole round, end the federation, and delete all data that its parties sent.
 
@@ -128,6 +133,7 @@ async def stop(body: answers.Which, service: Ours) -> answers.Standing:
 
 @router.get(
     "/weights/{aggregator_id}",
+    tags=LOOKS,
     response_class=Response,
     responses={
         **answers.refusals(400, 404, 413, 422),
@@ -156,7 +162,7 @@ async def weights(
     return FileResponse(stored, media_type="application/octet-stream", filename=f"model.{suffix}", headers=headers)
 
 
-@router.get("/status/{aggregator_id}", responses=answers.refusals(400, 404, 413))
+@router.get("/status/{aggregator_id}", tags=LOOKS, responses=answers.refusals(400, 404, 413))
 async def status(aggregator_id: Id, service: Ours) -> answers.Status:
     """Say where an aggregator and its run stand."""
     return answers.Status(**service.status(aggregator_id))
@@ -164,6 +170,7 @@ async def status(aggregator_id: Id, service: Ours) -> answers.Status:
 
 @router.get(
     "/rounds/{aggregator_id}",
+    tags=LOOKS,
     response_class=StreamingResponse,
     responses={
         **answers.refusals(400, 404, 413),
@@ -186,13 +193,13 @@ async def rounds(
     return StreamingResponse(found, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
 
-@router.get("/aggregators", responses=answers.refusals(413))
+@router.get("/aggregators", tags=LOOKS, responses=answers.refusals(413))
 async def aggregators(service: Ours, client: Client) -> answers.Aggregators:
     """List the aggregators that this client started, the oldest first."""
     return answers.Aggregators(aggregators=[answers.Brief(**found.brief()) for found in service.of(client)])
 
 
-@router.get("/health", openapi_extra={"security": []}, responses=answers.refusals(413))
+@router.get("/health", tags=LOOKS, openapi_extra={"security": []}, responses=answers.refusals(413))
 async def health() -> answers.Health:
     """Say that the service is there. Needs no key."""
     return answers.Health(status="ok", version=fusion_nb.__version__)
@@ -209,7 +216,7 @@ def _standing(aggregator: Aggregator, line: str) -> answers.Standing:
 
 def _trained(aggregator: Aggregator, stored: Path, number: int) -> bytes:
     found = aggregator.status()
-    line = f"{number} rounds are there: {found['state']}"
+    line = f"{found['state']} after {number} {'round' if number == 1 else 'rounds'}"
     return _json(
         {
             **_standing(aggregator, line).model_dump(),
