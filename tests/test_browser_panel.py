@@ -175,7 +175,9 @@ def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
     assert outputs[-1].data["text/plain"].startswith("run: stopped, ")
 
 
-@pytest.mark.parametrize(("theme", "word"), [("JupyterLab Light", "light"), ("JupyterLab Dark", "dark")])
+@pytest.mark.parametrize(
+    ("theme", "word"), [("JupyterLab Light", "light"), pytest.param("JupyterLab Dark", "dark", marks=pytest.mark.slow)]
+)
 def test_it_looks_well_in_both_themes(page: Any, lab: tuple[str, Path], theme: str, word: str) -> None:
     page.set_viewport_size({"width": 900, "height": 1060})
     show_panel(page, lab, f"looks_{word}.ipynb", "--rounds 10000 --lr 0.05 --split dirichlet:alpha=0.3 --parties 6")

@@ -462,7 +462,15 @@ print([record.metrics for record in run.records], flush=True)
 
 @pytest.mark.skipif(os.name != "posix", reason="the process engine needs Linux or macOS")
 class TestProcesses:
-    @pytest.mark.parametrize("options", [{}, {"fusion": "scaffold"}, {"personal": "ditto", "fraction": 0.5}], ids=str)
+    @pytest.mark.parametrize(
+        "options",
+        [
+            pytest.param({}, marks=pytest.mark.slow),
+            pytest.param({"fusion": "scaffold"}, marks=pytest.mark.slow),
+            {"personal": "ditto", "fraction": 0.5},
+        ],
+        ids=str,
+    )
     def test_gives_the_very_curve(self, rows: Any, net: Any, options: dict[str, Any]) -> None:
         assert curve("process", rows, net(), **options) == curve("local", rows, net(), **options)
 
