@@ -161,6 +161,7 @@ def _beside(
         quorum=quorum,
         test=test,
         evaluate_every=main.evaluate_every,
+        evaluate_rows=main.evaluate_rows,
         schedule=main.schedule,
         gate=lambda: main.gate(),  # looked up late: a run puts its own there
     )

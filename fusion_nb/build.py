@@ -78,13 +78,14 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         parties=division.parties,
         model=model,
         fusion=fusion,
-        engine=Watched(_engine(spec, fusion, attack_of(adversary, hostile, model))),
+        engine=Watched(_engine(spec, model, fusion, attack_of(adversary, hostile, model))),
         orders=orders,
         seed=spec.seed,
         fraction=spec.fraction,
         quorum=_quorum(spec, len(division.parties)),
         test=None if keeps_layers else division.test,
         evaluate_every=spec.evaluate_every,
+        evaluate_rows=spec.evaluate_rows,
         schedule=Schedule.parse(spec.schedule),
     )
     checks.check_fusion(spec, federation)
@@ -175,9 +176,21 @@ def _stand_beside(spec: RunSpec, federation: Federation, closing: Any, namespace
         federation.closing, federation.owners = lambda _: sharing(alone), alone.parties
 
 
-def _engine(spec: RunSpec, fusion: Fusion, attack: Attack | None) -> Engine:
+#: Numbers in a model that leaves a GPU idle where parties are trained one after the other.
+_SMALL = 1_000_000
+
+
+def chosen_engine(spec: RunSpec, model: models.Model) -> str:
+    """Return the engine that a spec names or, for a small model on a GPU, the one that tries what is faster there."""
+    on_gpu = getattr(getattr(model, "device", None), "type", "") == "cuda"
+    if "engine" in spec.model_fields_set or not on_gpu:
+        return spec.engine
+    return "auto" if sum(array.size for array in model.get_weights().values()) <= _SMALL else spec.engine
+
+
+def _engine(spec: RunSpec, model: models.Model, fusion: Fusion, attack: Attack | None) -> Engine:
     """Return the engine, with the faults that are to be simulated."""
-    engine: Engine = registry.create("engines", spec.engine)
+    engine: Engine = registry.create("engines", chosen_engine(spec, model))
     if not _is_faulty(spec):
         return engine
     stragglers = Stragglers.parse(spec.straggler) if spec.straggler else None

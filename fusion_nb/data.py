@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb import seeds
 from fusion_nb.errors import DataError
 
 #: Whole-numbered floats with at most this many different values are read as classes.
@@ -30,6 +31,13 @@ def take(data: Any, indices: np.ndarray) -> Any:
     if isinstance(data, tuple):
         return tuple(column[indices] for column in data)
     return Rows(data, indices)
+
+
+def some(data: Any, count: int, seed: int, owner: str) -> Any:
+    """Return `count` of the rows, always the same for a seed and an owner, or all where that is 0 or no fewer."""
+    if not count or count >= size(data):
+        return data
+    return take(data, np.array(seeds.some(seed, size(data), count, "evaluate", owner)))
 
 
 def concat(parts: Sequence[Any]) -> Any:

@@ -46,6 +46,7 @@ class Federation:
     quorum:         share of a round's cohort that must answer for the round to count
     test:           the aggregator's own test set, or None
     evaluate_every: rounds between two measurements of the fused model; the last round is always measured
+    evaluate_rows:  test rows that a measurement takes of a test set at the most, or 0; in the last round it takes all
     schedule:       how the learning rate falls, for models whose rate does
     beside:         what is trained round by round for comparison: `(round, is_last) -> metrics, party metrics`
     closing:        what follows the last round, and adds to each party's metrics of it
@@ -63,6 +64,7 @@ class Federation:
     quorum: float = 1.0
     test: Any = None
     evaluate_every: int = 1
+    evaluate_rows: int = 0
     schedule: Schedule = field(default_factory=Schedule)
     beside: Sequence[Callable[[int, bool], tuple[Metrics, PartyMetrics]]] = ()
     closing: Callable[[Federation], PartyMetrics] | None = None
@@ -86,7 +88,7 @@ class Federation:
 
     def __post_init__(self) -> None:
         self.initial = self.weights or self.model.get_weights()
-        self._measure = Measurer(self.parties, self.model, self.test)
+        self._measure = Measurer(self.parties, self.model, self.test, self.evaluate_rows, self.seed)
         if not hasattr(self.model, "agree"):
             self._meet()
 
@@ -165,11 +167,8 @@ class Federation:
         for party, metrics in found.items():  # what else a turn measures is of a training that no round had
             own = {name: value for name, value in metrics.items() if name.startswith("personal_")}
             per_party.setdefault(party, {}).update(own)
-        self.history[-1] = replace(
-            last,
-            metrics={**last.metrics, **self._of_own_models(per_party)},
-            party_metrics=per_party,
-        )
+        metrics = {**last.metrics, **self._of_own_models(per_party)}
+        self.history[-1] = replace(last, metrics=metrics, party_metrics=per_party)
         self._closed = len(self.history)
 
     def ask(self, turn: Callable[[Turn], Reply], **received: Any) -> list[Update]:
@@ -206,7 +205,8 @@ class Federation:
         cohort = self.cohort(number)
         is_measured = is_last or number % self.evaluate_every == 0
         received = self.fusion.send(self.state) if hasattr(self.fusion, "send") else {}
-        answers = self._train(number, cohort, received, is_measured)
+        rows = 0 if is_last else self.evaluate_rows
+        answers = self._train(number, cohort, received, is_measured=is_measured, rows=rows)
         try:
             weights, state, bytes_down = self._fuse(answers, number, cohort, received)
         finally:
@@ -242,10 +242,10 @@ class Federation:
         sizes = {party.id: party.num_test for party in self.parties}
         return {name: mean for name in names if math.isfinite(mean := weighted_mean(latest, sizes, name))}
 
-    def _train(self, number: int, cohort: Sequence[str], received: Mapping[str, Any], is_measured: bool) -> Answers:
+    def _train(self, number: int, cohort: Sequence[str], received: Mapping[str, Any], **measuring: Any) -> Answers:
         train, part = getattr(self.fusion, "train", None), getattr(self.fusion, "sends_part", False)
         orders = self._orders(number, received)
-        replies = self.engine.run("fit", cohort, **orders, train=train, is_measured=is_measured, since=self._since)
+        replies = self.engine.run("fit", cohort, **orders, **measuring, train=train, since=self._since)
         return Answers(replies, self.quorum, cohort, number, like=self.weights, part=part)
 
     def _orders(self, number: int, received: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fusion_nb import data
 from fusion_nb.answers import Answers
 from fusion_nb.errors import DivergedError
 from fusion_nb.types import Engine, Failure, Metrics, PartyMetrics, Weights
@@ -25,11 +26,15 @@ class Measured:
 
 
 class Measurer:
-    """Measures the fused weights of a federation; those that it has just measured are not measured again."""
+    """Measures the fused weights of a federation; those that it has just measured are not measured again.
 
-    def __init__(self, parties: Sequence[Any], model: Any, test: Any) -> None:
+    rows: how many rows of each test set are enough before the last round, or 0 for all;  seed: which ones
+    """
+
+    def __init__(self, parties: Sequence[Any], model: Any, test: Any, rows: int = 0, seed: int = 0) -> None:
         self._parties, self._model, self._test = parties, model, test
-        self._last: tuple[Weights | None, Measured] = (None, Measured({}, {}, ()))
+        self._rows, self._seed = rows, seed
+        self._last: tuple[Weights | None, int, Measured] = (None, 0, Measured({}, {}, ()))
 
     def __call__(self, engine: Engine, weights: Weights, round: int, quorum: float, is_last: bool) -> Measured:
         """Return what is measured of the weights after a round; `quorum` is the share of parties that must answer.
@@ -37,22 +42,26 @@ class Measurer:
         Raises DivergedError for a loss that is no finite number.
         """
         # What is watched changes with what parties keep, and not with the weights alone.
-        if self._last[0] is not weights or self._model.watched:
+        rows = 0 if is_last else self._rows
+        if self._last[0] is not weights or self._last[1] != rows or self._model.watched:
             examine = bool(self._model.examined) and (is_last or round % _EXAMINE_EVERY == 0)
-            self._last = weights, self._measure(engine, weights, round, quorum, examine)
-        return self._last[1]
+            self._last = weights, rows, self._measure(engine, weights, round, quorum, examine, rows)
+        return self._last[2]
 
-    def _measure(self, engine: Engine, weights: Weights, round: int, quorum: float, examine: bool) -> Measured:
+    def _measure(
+        self, engine: Engine, weights: Weights, round: int, quorum: float, examine: bool, rows: int
+    ) -> Measured:
         model = self._model
         tested = [party.id for party in self._parties if party.num_test or model.watched]
-        orders = {"weights": weights, "examine": examine and self._test is None}
+        orders = {"weights": weights, "examine": examine and self._test is None, "rows": rows, "seed": self._seed}
         answers = Answers(engine.run("evaluate", tested, **orders), quorum, tested, round)
         answers.drain()
         trained = {party.id: party.num_examples for party in self._parties}
         found = {name: answers.mean(name, trained) for name in model.watched}
         if self._test is not None:
             model.set_weights(weights)
-            found |= model.evaluate(self._test) | (model.examine(self._test) if examine else {})
+            test = data.some(self._test, rows, self._seed, "")
+            found |= model.evaluate(test) | (model.examine(test) if examine else {})
         else:
             # Without any test row, what is watched on training rows is all there is.
             sizes = None if any(party.num_test for party in self._parties) else trained

@@ -91,19 +91,22 @@ class Party:
         each: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         train: Callable[[Turn], Reply] | None = None,
         is_measured: bool = True,
+        rows: int = 0,
         since: int = 0,
     ) -> Reply:
         """Train from the given weights on its own rows; report the loss, and the trained model on its own test rows.
 
         local: options of the model's training;  each: those in which some parties, by id, differ
         train: the party's side of the fusion, if it has one
+        is_measured, rows: whether to measure on its own test rows, and on how many at most, or 0 for all
         since: the first round of this fusion; what the party kept for one before it is dropped
         A round that is asked for again, since it did not become whole, starts from the same state.
         """
         if round != self._round:
             self._round, self._before = round, self.state
         self.state, state = self._before, dict(self._before)
-        trainings = _Trainings(self, model, state, {**local, **each.get(self.id, {})}, seed, round, is_measured)
+        test = data.some(self.test, rows, seed, self.id) if self.num_test and is_measured else None
+        trainings = _Trainings(self, model, state, {**local, **each.get(self.id, {})}, seed, round, test)
         kept = dict(state.get("fusion", {})) if state.get("since", 0) == since else {}
         turn = Turn(
             *(self.id, round, weights, received, kept, self.num_examples, self.num_test),
@@ -135,11 +138,12 @@ class Party:
         self.state = self.state | {"fusion": self.state["fusion"] | {"weights": weights}}
         return Unchanged(self.id, self.num_examples)
 
-    def evaluate(self, model: Any, *, weights: Weights, examine: bool = False) -> Update:
+    def evaluate(self, model: Any, *, weights: Weights, examine: bool = False, rows: int = 0, seed: int = 0) -> Update:
         """Measure the given weights on its own test rows, and watch what they make of its own training rows.
 
         Layers that the party keeps to itself stand in for those of the weights.
-        examine: measure what is costly too. `num_examples` is how many test rows there are.
+        examine: measure what is costly too;  rows: at most so many of its test rows, always the same ones, or 0 for all
+        `num_examples` is how many test rows there are.
         """
         metrics: Metrics = {}
         layers = self.state.get("fusion", {}).get("layers", {})
@@ -148,8 +152,8 @@ class Party:
         if model.watched:
             metrics |= model.watch(self.train, self.state)
         if self.num_test:
-            metrics |= model.evaluate(self.test)
-            metrics |= model.examine(self.test) if examine else {}
+            test = data.some(self.test, rows, seed, self.id)
+            metrics |= model.evaluate(test) | (model.examine(test) if examine else {})
         if layers:
             metrics |= {f"personal_{name}": value for name, value in metrics.items()}
         return Update(self.id, {}, self.num_test, metrics)
@@ -186,10 +190,10 @@ class _Trainings:
         local: Mapping[str, Any],
         seed: int,
         round: int,
-        is_measured: bool,
+        test: Any,
     ) -> None:
         self._party, self._model, self._state, self._local = party, model, state, local
-        self._seed, self._round, self._is_measured = seed, round, is_measured
+        self._seed, self._round, self._test = seed, round, test
         self.metrics: Metrics = {}
         self.last: Weights = {}
 
@@ -212,8 +216,8 @@ class _Trainings:
         extras = fitted.pop("extras", {})
         if not name:
             self.metrics = {f"train_{key}": value for key, value in fitted.items()}
-            if party.num_test and self._is_measured:
-                measured = self._model.evaluate(party.test)
+            if self._test is not None:
+                measured = self._model.evaluate(self._test)
                 party.check("test", measured["loss"], self._round)
                 self.metrics |= {f"local_{key}": value for key, value in measured.items()}
         self.last = self._model.get_weights()
@@ -227,10 +231,10 @@ class _Trainings:
 
     def score(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
         """Return the metrics of any weights on the party's own test rows, or on some of them; nothing without any."""
-        positions = np.arange(self._party.num_test)[rows]
-        if not (len(positions) and self._is_measured):
+        test = self._test
+        positions = np.arange(0 if test is None else data.size(test))[rows]
+        if not len(positions):
             return {}
         self._model.set_weights(weights)
-        test = self._party.test
         found: Metrics = self._model.evaluate(test if rows == slice(None) else data.take(test, positions))
         return found

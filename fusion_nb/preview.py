@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -120,8 +121,9 @@ def _seconds(federation: Federation, rounds: int, steps: int, num_turns: int) ->
     model.evaluate(few)
     row = (time.perf_counter() - started) / data.size(few)
     # A round measures each party's model before fusion, and the fused one, on its own rows; and on the central ones.
-    own = sum(p.num_test for p in federation.parties)
-    central = 0 if federation.test is None else data.size(federation.test)
+    most = federation.evaluate_rows or math.inf
+    own = sum(min(p.num_test, most) for p in federation.parties)
+    central = 0 if federation.test is None else min(data.size(federation.test), most)
     training = (step * steps + max(one - step, 0.0) * num_turns) * (1 + len(federation.beside)) / width
     return training + row * (2 * own / width + central) * rounds / federation.evaluate_every
 

@@ -72,6 +72,9 @@ class RunSpec(BaseModel):
     patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
     monitor: str = _option("", "metric that decides best and patience (default: accuracy, self_rank, or loss)")
     evaluate_every: int = _option(1, "rounds between two evaluations", ge=1)
+    evaluate_rows: int = _option(
+        0, "test rows, always the same, that an evaluation takes of each test set (0: all; the last round: all)", ge=0
+    )
     seed: int = _option(
         0, "fixes split, cohorts, batches and, for a model built in the cell, its first weights", ge=0, le=2**63 - 1
     )

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "fusion_nb"
 RANKS = (
     ("types", "errors", "quiet", "builtin"),
-    ("weights", "data", "documents", "joint", "history", "registry", "schedule", "seeds", "cells", "machine", "held"),
+    ("seeds",),
+    ("weights", "data", "documents", "joint", "history", "registry", "schedule", "cells", "machine", "held"),
     ("workers",),
     ("stopping", "answers", "party", "adversaries", "fusions", "models", "splits", "datasets", "sources", "engines"),
     ("measuring",),

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from fusion_nb import RunSpec, machine
-from fusion_nb.build import build
+from fusion_nb.build import build, chosen_engine
 from fusion_nb.engines.vectorized import VectorizedEngine
 from fusion_nb.errors import OptionError
 from fusion_nb.models.torch import TorchModel
@@ -461,6 +461,27 @@ print([record.metrics for record in run.records], flush=True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the process engine needs Linux or macOS")
+class TestOnAGPU:
+    """What can be told without one: which engine is chosen there."""
+
+    @pytest.mark.parametrize(
+        ("kind", "width", "given", "wanted"),
+        [
+            ("cuda", 5, {}, "auto"),
+            ("cpu", 5, {}, "local"),
+            ("cuda", 300_000, {}, "local"),
+            ("cuda", 5, {"engine": "local"}, "local"),
+            ("cuda", 5, {"engine": "process"}, "process"),
+        ],
+    )
+    def test_small_models_are_tried_as_one(
+        self, net: Any, kind: str, width: int, given: dict[str, str], wanted: str
+    ) -> None:
+        model = TorchModel(net(width))
+        model.device = torch.device(kind)
+        assert chosen_engine(RunSpec(**given), model) == wanted
+
+
 class TestProcesses:
     @pytest.mark.parametrize(
         "options",

@@ -134,6 +134,20 @@ class TestRounds:
         assert not any("nan" in line for line in told)
         assert np.isnan(history["accuracy"]).tolist() == [True, True, False, True, False]
 
+    @pytest.mark.parametrize("test", [False, True])
+    def test_evaluation_on_some_rows_and_on_all_at_the_end(self, rows: Any, net: Any, test: bool) -> None:
+        x, y = rows
+        data = ({"a": (x[:40], y[:40]), "b": (x[40:], y[40:])}, (x[::3], y[::3])) if test else rows
+        every, some = (run_of(data, net(), rounds=4, seed=1, evaluate_rows=n).start().wait() for n in (0, 5))
+        assert every.history["train_loss"] == some.history["train_loss"]
+        assert every.history["loss"][:-1] != some.history["loss"][:-1]
+        assert every.history["loss"][-1] == some.history["loss"][-1]
+        assert every.records[-1].party_metrics == some.records[-1].party_metrics
+        again = run_of(data, net(), rounds=4, seed=1, evaluate_rows=5).start().wait()
+        assert again.history["loss"] == some.history["loss"]
+        if test:  # of five rows
+            assert all(round(5 * value, 6).is_integer() for value in some.history["accuracy"][:-1])
+
     def test_batch_norm_is_fused_sanely(self, rows: Any) -> None:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))

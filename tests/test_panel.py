@@ -54,6 +54,7 @@ OTHER = {
     "patience": 4,
     "monitor": "loss",
     "evaluate_every": 2,
+    "evaluate_rows": 20,
     "seed": 2**40,
     "device": "cpu",
     "engine": "vectorized:workers=1",
