@@ -294,6 +294,20 @@ class TestWeights:
         accuracies = [record["metrics"]["accuracy"] for record in history]
         assert accuracies[answer.json()["round"] - 1] == max(accuracies)
 
+    def test_they_are_there_whole_while_rounds_come_in(self, server: Server, model: Path, rows: Path) -> None:
+        aggregator_id = server.ready(model, rows, rounds=100_000)
+        server.train(aggregator_id, wait=False)
+        wait_for(lambda: server.status(aggregator_id)["round"])
+
+        def ask(number: int) -> requests.Response:
+            params = {"format": ("json", "npz", "pt")[number % 3], "which": ("last", "best")[number % 2]}
+            return self.get(server, aggregator_id, **params)
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(ask, range(150)))
+        assert {answer.status_code for answer in answers} == {200}
+        server.stop(aggregator_id)
+
     @pytest.mark.parametrize(("params", "field"), [({"format": "keras"}, "format"), ({"which": "first"}, "which")])
     def test_others_are_refused(self, server: Server, trained: str, params: dict[str, str], field: str) -> None:
         answer = self.get(server, trained, **params)

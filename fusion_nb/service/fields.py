@@ -66,6 +66,13 @@ def to_options(given: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     return model_type, options
 
 
+def check_format(format: str, model_type: str) -> None:
+    """Raise FieldError unless a model of that type has its weights given in that format."""
+    if format not in FORMATS[model_type]:
+        line = f"format {format!r} is not allowed for a {model_type} model"
+        raise FieldError("format", line, f"there are: {', '.join(FORMATS[model_type])}")
+
+
 def handlers() -> list[str]:
     """Return the names of the data handlers that read a file."""
     return [handler for handler in registry.names("datasets") if handler not in _WITHOUT_FILE]

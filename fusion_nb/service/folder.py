@@ -122,6 +122,15 @@ class Folder:
         number, path = there[-1]
         return path, number
 
+    def read_weights(self, which: str = "last") -> tuple[Weights, int]:
+        """Return the weights of the last or best whole round, and that round. Raises UnknownError before the first."""
+        while True:
+            path, number = self.weights(which)
+            try:
+                return read_npz(path), number
+            except FileNotFoundError:  # a further round has taken its place meanwhile
+                continue
+
     def mend(self) -> None:
         """Cut off half a line, and remove half-written files, that a killed process left."""
         atomic.sweep(self.path)

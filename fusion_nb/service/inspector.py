@@ -90,8 +90,8 @@ def convert(path: str, which: str, format: str, target: str) -> dict[str, Any]:
     folder = Folder(Path(path))
     native = models.find(str(folder.path / f"trained{folder.model.suffix}"), {})
     adapter = registry.get("models", models.framework_of(native)).taken_up(native)
-    stored, number = folder.weights(which)
-    adapter.save(Path(target), read_npz(stored), format)
+    weights, number = folder.read_weights(which)
+    adapter.save(Path(target), weights, format)
     return {"round": number}
 
 

@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -70,10 +71,15 @@ class Service:
         self._home.mkdir(mode=0o700, exist_ok=True)
         atomic.sweep(self._home)
         for folder in aggregators(self.settings.state):
-            found = Aggregator(folder)
-            found.recover()
-            self._known[found.id] = found
+            try:
+                found = Aggregator(folder)
+                found.recover()
+            except (OSError, ValueError, KeyError):  # a folder that was damaged must not keep the others away
+                _log.exception("an aggregator's folder can't be read", extra={"aggregator": folder.path.name[:6]})
+            else:
+                self._known[found.id] = found
         for waiting in sorted((a for a in self._known.values() if a.state == QUEUED), key=lambda a: a.since):
+            waiting.forget_run()  # the server may have been killed before it did
             self._launch(waiting)
 
     async def close(self) -> None:
@@ -127,7 +133,7 @@ class Service:
             self._check_open(aggregator)
             name = fields.to_party(name, [party["party"] for party in aggregator.parties])
             about = {"party": name, "handler": handler, "client_id": client_id, "created": time.time()}
-            with atomic.draft(aggregator.folder.path) as made:
+            with atomic.draft(self._home) as made:
                 await self._add(aggregator, made, about, files)
             return aggregator, name, aggregator.remaining
 
@@ -165,8 +171,8 @@ class Service:
             if aggregator.remaining:
                 line = f"{aggregator.remaining} of {aggregator.num_parties} parties are still to register"
                 raise OrderError(line, "POST /start-party registers one")
-            await asyncio.to_thread(aggregator.forget_run)
             aggregator.set(QUEUED)
+            await asyncio.to_thread(aggregator.forget_run)
             self._launch(aggregator)
         return aggregator
 
@@ -215,31 +221,28 @@ class Service:
                 return
             await asyncio.sleep(_LOOK)
 
-    async def weights(self, aggregator: Aggregator, format: str, which: str) -> tuple[Path, int]:
-        """Return a file with the weights of the last or the best whole round, and that round.
+    async def model(self, aggregator: Aggregator, format: str, which: str) -> tuple[bytes, int]:
+        """Return a model with the weights of the last or the best whole round as a file's content, and that round.
 
-        format: npz, or one of the formats of the model's own framework
-        Raises FieldError for a format that the model doesn't have, and UnknownError before the first whole round.
+        format: one of the formats of the model's own framework
+        Raises UnknownError before the first whole round.
         """
-        known = fields.FORMATS[aggregator.model_type]
-        if format not in known:
-            line = f"format {format!r} is not allowed for a {aggregator.model_type} model"
-            raise FieldError("format", line, f"there are: {', '.join(known)}")
-        stored, number = aggregator.folder.weights(which)
-        if format in ("json", "npz"):
-            return stored, number
-        target = aggregator.folder.path / f"model-{which}-{number}.{format}"
-        if not target.exists():
-            with atomic.draft(aggregator.folder.path) as made:
-                asked = {"which": which, "format": format, "target": str(made / target.name)}
-                found = await self.inspector.ask("convert", path=str(aggregator.folder.path), **asked)
-                number = found["round"]
-                target = aggregator.folder.path / f"model-{which}-{number}.{format}"
-                (made / asked["target"]).rename(target)
-            for older in aggregator.folder.path.glob(f"model-{which}-*.{format}"):
-                if older != target:
-                    older.unlink(missing_ok=True)
-        return target, number
+        folder = aggregator.folder.path
+        _, number = aggregator.folder.weights(which)
+        kept = folder / f"model-{which}-{number}.{format}"
+        with suppress(FileNotFoundError):  # it was not asked for yet, or makes room for a newer one just now
+            return await asyncio.to_thread(kept.read_bytes), number
+        # Not in the aggregator's folder, where what a training leaves half done is swept when it ends.
+        with atomic.draft(self._home) as made:
+            asked = {"which": which, "format": format, "target": str(made / f"model.{format}")}
+            number = (await self.inspector.ask("convert", path=str(folder), **asked))["round"]
+            content = await asyncio.to_thread((made / f"model.{format}").read_bytes)
+            kept = folder / f"model-{which}-{number}.{format}"
+            (made / f"model.{format}").rename(kept)
+        for older in folder.glob(f"model-{which}-*.{format}"):
+            if older != kept:
+                older.unlink(missing_ok=True)
+        return content, number
 
     # Training
 

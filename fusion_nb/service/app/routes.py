@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 import fusion_nb
 from fusion_nb.service import fields
 from fusion_nb.service.aggregator import FAILED, Aggregator
 from fusion_nb.service.app import answers, forms
 from fusion_nb.service.errors import OrderError, RefusedError
-from fusion_nb.service.folder import read_npz
+from fusion_nb.service.folder import write_npz
 from fusion_nb.service.service import Service
 
 router = APIRouter()
@@ -117,8 +117,7 @@ async def train(
         raise RefusedError(*aggregator.error)
     if not aggregator.num_rounds:
         raise OrderError(f"it was {aggregator.state} before its first whole round", "POST /start-aggregator anew")
-    stored, number = await service.weights(aggregator, "npz", "last")
-    return Response(await asyncio.to_thread(_trained, aggregator, stored, number), media_type="application/json")
+    return Response(await asyncio.to_thread(_trained, aggregator), media_type="application/json")
 
 
 @router.post("/stop", tags=STEPS, responses=answers.refusals(400, 404, 413))
@@ -153,13 +152,16 @@ async def weights(
 ) -> Response:
     """Return the fused weights of the last or the best whole round, while it trains too."""
     aggregator = service.find(aggregator_id)
-    stored, number = await service.weights(aggregator, format, which)
+    fields.check_format(format, aggregator.model_type)
+    if format in ("json", "npz"):
+        content, number = await asyncio.to_thread(_weights, aggregator, format, which)
+    else:
+        content, number = await service.model(aggregator, format, which)
     headers = {"X-Fusion-Round": str(number)}
     if format == "json":
-        text = await asyncio.to_thread(_json, {"round": number, "global_model": read_npz(stored)})
-        return Response(text, media_type="application/json", headers=headers)
-    suffix = "doc2vec" if format == "gensim" else format
-    return FileResponse(stored, media_type="application/octet-stream", filename=f"model.{suffix}", headers=headers)
+        return Response(content, media_type="application/json", headers=headers)
+    headers["Content-Disposition"] = f'attachment; filename="model.{"doc2vec" if format == "gensim" else format}"'
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/status/{aggregator_id}", tags=LOOKS, responses=answers.refusals(400, 404, 413))
@@ -214,14 +216,24 @@ def _standing(aggregator: Aggregator, line: str) -> answers.Standing:
     return answers.Standing(aggregator_id=aggregator.id, message=line, state=state, round=number)
 
 
-def _trained(aggregator: Aggregator, stored: Path, number: int) -> bytes:
+def _weights(aggregator: Aggregator, format: str, which: str) -> tuple[bytes, int]:
+    found, number = aggregator.folder.read_weights(which)
+    if format == "json":
+        return _json({"round": number, "global_model": found}), number
+    file = io.BytesIO()
+    write_npz(file, found)
+    return file.getvalue(), number
+
+
+def _trained(aggregator: Aggregator) -> bytes:
+    weights, number = aggregator.folder.read_weights()
     found = aggregator.status()
     line = f"{found['state']} after {number} {'round' if number == 1 else 'rounds'}"
     return _json(
         {
             **_standing(aggregator, line).model_dump(),
             "reason": found["reason"],
-            "global_model": read_npz(stored),
+            "global_model": weights,
             "history": [orjson.Fragment(record) for record in aggregator.folder.lines()[0]],
         }
     )
