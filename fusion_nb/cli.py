@@ -17,7 +17,13 @@ from fusion_nb.errors import FusionError, OptionError
 if TYPE_CHECKING:
     from fusion_nb.service.keys import Keys
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Federated learning: as a service, from a file.")
+# No locals in tracebacks: one of them may be a secret.
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Federated learning: as a service, from a file.",
+)
 keys_app = typer.Typer(no_args_is_help=True, help="Who may call the service: list, make, rotate and revoke keys.")
 app.add_typer(keys_app, name="keys")
 
@@ -69,7 +75,7 @@ def serve(
     with _one_line():
         from fusion_nb.service.job import Limits
         from fusion_nb.service.serve import serve as run_server
-        from fusion_nb.service.service import Settings
+        from fusion_nb.service.settings import Settings
 
         settings = Settings(
             state=state,
@@ -139,8 +145,8 @@ def tutorials(
 ) -> None:
     """Copy the tutorials into a folder: `jupyter lab FOLDER` opens them."""
     with _one_line():
-        if folder.exists() and any(folder.iterdir()):
-            raise OptionError(f"{folder} is not empty", "give a new folder, so that no notebook of yours is replaced")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OptionError(f"{folder} is not an empty folder", "give a new one: no notebook of yours is replaced")
         with as_file(files("fusion_nb") / "tutorials") as packaged:
             # In a clone the notebooks are where they are written; a wheel has a copy of them.
             source = packaged if packaged.is_dir() else Path(__file__).parents[1] / "notebooks"
@@ -187,11 +193,16 @@ def revoke_key(client_id: str, state: State = _STATE) -> None:
 
 def _keys(state: Path, make: bool = False) -> Keys:
     from fusion_nb.service.keys import Keys
+    from fusion_nb.service.serve import own_folder
 
     if make:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_new = not state.exists()
+        folder = own_folder(state)
+        typer.echo(f"{folder}{' (made just now: start the service with this --state)' if is_new else ''}")
+        return Keys(folder)
     if not state.is_dir():
-        raise OptionError(f"there is no folder {state}", "give the service's --state, or start one: fusion-nb serve")
+        hint = "give the service's --state, or start one: fusion-nb serve"
+        raise OptionError(f"there is no folder {state.resolve()}", hint)
     return Keys(state)
 
 

@@ -67,7 +67,12 @@ class TestClient:
         network().load_state_dict(torch.load(written, weights_only=True))
         assert client.stop(aggregator_id)["state"] == "finished"
         assert aggregator_id in [brief["aggregator_id"] for brief in client.aggregators()]
+        with pytest.raises(ServiceError, match="it has not ended"):
+            client.remove(client.start_aggregator(network(), parties=1))
         assert client.status(aggregator_id)["has_ended"]
+        client.remove(aggregator_id)
+        with pytest.raises(ServiceError, match="no such aggregator"):
+            client.status(aggregator_id)
         assert client.health()["status"] == "ok"
 
     def test_files(self, client: Client, tmp_path: Path) -> None:
@@ -96,6 +101,13 @@ class TestClient:
             client.start_party("x", tmp_path / "rows.npz")
         with pytest.raises(ModelError, match="there is no file"):
             client.start_aggregator(tmp_path / "model.pt")
+        for data in (np.zeros(5), {"x": 1}, None, (1, 2, 3), ((1, 2, 3), None)):
+            with pytest.raises(DataError, match="pair"):
+                client.start_party("x", data)
+        with pytest.raises(DataError, match="test is ndarray, not a pair"):
+            client.start_aggregator(network(), parties=1, test=np.zeros((5, 784)))
+        with pytest.raises(OptionError, match="can't be read"):
+            Client("https://127.0.0.1", verify=str(tmp_path / "authority.pem"))
         (tmp_path / "model.bin").touch()
         with pytest.raises(ModelError, match="is no kind of file that models are sent as"):
             client.start_aggregator(tmp_path / "model.bin")
@@ -285,12 +297,13 @@ class TestCommandLine:
         assert done.exit_code == 0, done.output
         assert (tmp_path / "new" / "01_quickstart.ipynb").exists()
         again = self.run("tutorials", tmp_path / "new")
-        assert (again.exit_code, "is not empty" in again.output) == (2, True)
+        assert (again.exit_code, "is not an empty folder" in again.output) == (2, True)
 
     def test_keys(self, tmp_path: Path) -> None:
         state = ("--state", tmp_path / "state")
         assert self.run("keys", "list", *state).exit_code == 2
         made = self.run("keys", "new", *state).output
+        assert "made just now" in made
         client_id = made.partition("CLIENT_ID=")[2].split()[0]
         assert client_id in self.run("keys", "list", *state).output
         wrong = self.run("keys", "revoke", client_id[:-1], *state)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -139,7 +140,8 @@ def test_a_folder_that_was_damaged_keeps_no_other_away(tmp_path: Path, model: Pa
         ids = [server.ready(model, rows, rounds=1) for _ in range(3)]
         server.kill()
         (server.state / "aggregators" / ids[0] / "aggregator.json").write_text("{")
-        (server.state / "aggregators" / ids[1] / "parties" / "0001" / "party.json").unlink()
+        (server.state / "aggregators" / ids[1] / "run.json").touch()
+        (server.state / "aggregators" / ids[2] / "parties" / "Thumbs.db").touch()
         server.start()
         assert server.call("GET", f"/status/{ids[0]}").status_code == 404
         assert server.train(ids[2]).ok
@@ -164,6 +166,50 @@ def test_a_server_that_is_told_to_end_leaves_runs_as_interrupted(tmp_path: Path,
         assert time.monotonic() - began < 10
         server.start()
         assert server.status(aggregator_id)["state"] == "interrupted"
+
+
+def test_who_waits_is_told_when_the_server_ends(tmp_path: Path, model: Path, rows: Path) -> None:
+    with serving(tmp_path / "state") as server, ThreadPoolExecutor() as pool:
+        aggregator_id = server.ready(model, rows, rounds=100_000)
+        waiting = pool.submit(server.train, aggregator_id)
+        wait_for(lambda: server.status(aggregator_id)["round"])
+        server.process.terminate()
+        answer = waiting.result()
+        assert (answer.status_code, answer.json()["error"]) == (503, "the server ends, and interrupts the run")
+        server.close()
+        server.start()
+
+
+def test_who_follows_a_run_is_not_shown_another(tmp_path: Path, model: Path, rows: Path) -> None:
+    with serving(tmp_path / "state") as server, ThreadPoolExecutor() as pool:
+        aggregator_id = server.ready(model, rows, rounds=100_000)
+        server.train(aggregator_id, wait=False)
+        following = pool.submit(server.call, "GET", f"/rounds/{aggregator_id}")
+        wait_for(lambda: server.status(aggregator_id)["round"] > 20)
+        trainers(server)[0].kill()
+        wait_for(lambda: server.train(aggregator_id, wait=False).status_code == 202)
+        seen = [json.loads(line)["round"] for line in following.result().text.splitlines()]
+        assert seen == list(range(1, len(seen) + 1))
+        server.stop(aggregator_id)
+
+
+def test_a_slow_upload_holds_nobody_up(tmp_path: Path, model: Path, rows: Path) -> None:
+    with serving(tmp_path / "state", "--inspect-seconds", "8") as server, ThreadPoolExecutor() as pool:
+        aggregator_id = server.ready(model, rows, num_parties=2)
+        other = server.start_aggregator(model).json()["aggregator_id"]
+        server.start_party(other, rows)
+        children = psutil.Process(server.process.pid).children()
+        next(child for child in children if "fusion_nb.service.inspector" in child.cmdline()).suspend()
+        slow = pool.submit(server.start_party, other, rows)
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert server.stop(other).ok
+        assert server.stop(aggregator_id).ok
+        assert server.ready(model, rows)  # by the second inspector
+        assert time.monotonic() - began < 6
+        assert slow.result().status_code == 422
+        assert "took more than 8 seconds" in slow.result().json()["error"]
+        assert server.ready(model, rows)
 
 
 def test_a_trainer_that_dies_ends_its_own_run_alone(tmp_path: Path, model: Path, rows: Path) -> None:
@@ -212,7 +258,18 @@ class Leaves(Mine):
 
 class Raises(Mine):
     def get_data(self):
-        raise ValueError("no such hospital")
+        raise ValueError("Alice Smith, 0 years")
+
+class Starts(Mine):
+    def get_data(self):
+        import subprocess
+        subprocess.Popen(["sleep", "7654"])
+        return super().get_data()
+
+class Talks(Mine):
+    def get_data(self):
+        print("Alice Smith, 0 years\\n" * 200_000)
+        return super().get_data()
 """
 
 
@@ -238,7 +295,7 @@ class TestCustomCode:
             ("Hangs", "the training process was lost: no batch ended in 6 seconds"),
             ("Greedy", "there was not enough memory"),
             ("Leaves", "the training process was lost: it ended with status 3"),
-            ("Raises", "ValueError: no such hospital"),
+            ("Raises", "the data handler of party 1 failed: ValueError"),
         ],
     )
     def test_what_goes_wrong_ends_that_run_alone(
@@ -258,7 +315,29 @@ class TestCustomCode:
         aggregator_id = server.start_aggregator(model).json()["aggregator_id"]
         files = {"custom_data_handler": ("h.py", "class Other: ...")}
         answer = server.start_party(aggregator_id, rows, "Mine", files=files)
-        assert (answer.status_code, answer.json()["hint"]) == (400, "custom_data_handler has Other")
+        assert (answer.status_code, answer.json()["hint"]) == (422, "it has: Other")
+
+    def test_what_it_starts_ends_with_the_run(self, server: Server, model: Path, rows: Path) -> None:
+        assert server.train(self.ready(server, model, rows, "Starts")).ok
+        assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "7654"]]
+
+    def test_what_it_prints_is_kept_in_part_and_not_for_long(self, server: Server, model: Path, rows: Path) -> None:
+        aggregator_id = self.ready(server, model, rows, "Talks")
+        assert server.train(aggregator_id).ok
+        path = server.state / "aggregators" / aggregator_id / "log.txt"
+        assert 1000 < path.stat().st_size <= 1 << 20
+        server.stop(aggregator_id)
+        assert not path.exists()
+
+    def test_nothing_of_the_rows_is_told(self, server: Server, model: Path, rows: Path) -> None:
+        aggregator_id = self.ready(server, model, rows, "Raises")
+        answers = [server.train(aggregator_id).text, json.dumps(server.status(aggregator_id))]
+        assert not any("Alice" in answer for answer in answers)
+
+    def test_a_module_that_is_too_large(self, server: Server, model: Path, rows: Path) -> None:
+        aggregator_id = server.start_aggregator(model).json()["aggregator_id"]
+        files = {"custom_data_handler": ("h.py", "class Mine: ...\n" + "#" * (1 << 20))}
+        assert server.start_party(aggregator_id, rows, "Mine", files=files).status_code == 413
 
     def test_a_module_that_is_none(self, server: Server, model: Path, rows: Path) -> None:
         aggregator_id = server.start_aggregator(model).json()["aggregator_id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ class Aggregator:
         self._run = atomic.read_json(folder.path / "run.json") or {"state": REGISTERING}
         self._place = 0
         self._last: dict[str, Any] = {}
+        #: Which training of this server's it is, for whoever follows one.
+        self.attempt = 0
         self.lock = asyncio.Lock()
         self.stop, self.done = asyncio.Event(), asyncio.Event()
         self.done.set()
@@ -103,6 +106,14 @@ class Aggregator:
         """Remove what an earlier run left."""
         self.folder.forget_run()
         self._place, self._last = 0, {}
+        self.attempt += 1
+
+    def lose(self, error: str) -> None:
+        """Say that the run failed for a fault of the server's, though it may be one that keeps it from writing that."""
+        run = {"state": FAILED, "error": error, "hint": "its log says more; /train begins anew", "since": time.time()}
+        self._run = run | ({"ended": True} if self.has_ended else {})
+        with contextlib.suppress(OSError):
+            atomic.write_json(self.folder.path / "run.json", self._run)
 
     @property
     def num_rounds(self) -> int:

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from fusion_nb.service.errors import RefusedError
+from fusion_nb.service.errors import RefusedError, TooLargeError
 
 #: What no child of the server is told.
 SECRETS = ("FUSION_NB_SERVICE_KEY",)
@@ -22,8 +22,34 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
+class Inspectors:
+    """Several processes that answer questions side by side, so that one slow upload does not hold all others up.
+
+    The one that was free last is asked first: it has what it needs in memory, and others need not be started.
+    """
+
+    def __init__(self, count: int, timeout: float, max_memory: int) -> None:
+        self._all = [Inspector(timeout, max_memory) for _ in range(count)]
+        self._free: asyncio.LifoQueue[Inspector] = asyncio.LifoQueue()
+        for inspector in reversed(self._all):
+            self._free.put_nowait(inspector)
+
+    async def ask(self, task: str, **asked: Any) -> dict[str, Any]:
+        """Return the answer to a question. Raises RefusedError or TooLargeError with what is wrong with the upload."""
+        inspector = await self._free.get()
+        try:
+            return await inspector.ask(task, **asked)
+        finally:
+            self._free.put_nowait(inspector)
+
+    async def close(self) -> None:
+        """End the processes."""
+        for inspector in self._all:
+            await inspector.close()
+
+
 class Inspector:
-    """Asks `fusion_nb.service.inspector`, which is started when it is needed.
+    """Asks one `fusion_nb.service.inspector`, which is started when it is needed.
 
     timeout: seconds after which a question is given up, and its process ended;  max_memory: bytes it may have (0: any)
     """
@@ -33,29 +59,29 @@ class Inspector:
         self._max_memory = max_memory
         self._process: asyncio.subprocess.Process | None = None
         self._asked = 0
-        self._lock = asyncio.Lock()
 
     async def ask(self, task: str, **asked: Any) -> dict[str, Any]:
-        """Return the answer to a question. Raises RefusedError with what is wrong with the upload."""
-        async with self._lock:
-            if self._asked >= _QUESTIONS:
-                await self.close()
-            process = self._process or await self._start()
-            self._asked += 1
-            try:
-                answer = await asyncio.wait_for(self._exchange(process, {"task": task, **asked}), self._timeout)
-            except TimeoutError:
-                await self.close()
-                line = f"reading it took more than {self._timeout:g} seconds"
-                raise RefusedError(line, "send less, or start the server with more --inspect-seconds") from None
-            except BaseException:  # a client that is gone: the answer would be taken for that to the next question
-                await self.close()
-                raise
+        """Return the answer to a question, one at a time."""
+        if self._asked >= _QUESTIONS:
+            await self.close()
+        process = self._process or await self._start()
+        self._asked += 1
+        try:
+            answer = await asyncio.wait_for(self._exchange(process, {"task": task, **asked}), self._timeout)
+        except TimeoutError:
+            await self.close()
+            line = f"reading it took more than {self._timeout:g} seconds"
+            raise RefusedError(line, "send less, or start the server with more --inspect-seconds") from None
+        except BaseException:  # given up: the answer would be taken for that to the next question
+            await self.close()
+            raise
         if answer is None:
             await self.close()
             raise RefusedError("reading it ended the process that reads uploads", "is it larger than memory? send less")
         if "failed" in answer:
-            raise RefusedError(answer["failed"]["error"], answer["failed"]["hint"])
+            told = answer["failed"]
+            kind = TooLargeError if told["kind"] == TooLargeError.__name__ else RefusedError
+            raise kind(told["error"], told["hint"])
         found: dict[str, Any] = answer["ok"]
         return found
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.errors import FusionError
+from fusion_nb.errors import DataError, FusionError
 from fusion_nb.service.folder import Folder, read_npz
 from fusion_nb.sources import handlers
 from fusion_nb.spec import RunSpec
@@ -38,8 +39,16 @@ def rows_of(party: Mapping[str, Any]) -> tuple[Any, Any]:
     path: Path = party["path"]
     name = party["handler"]
     custom = path / "handler.py"
-    handler = handlers.find(f"{custom}:{name}" if custom.exists() else name, {})
-    return handlers.read(handler, str(path / party["file"]))
+    if not custom.exists():
+        return handlers.read(handlers.find(name, {}), str(path / party["file"]))
+    try:
+        return handlers.read(handlers.find(f"{custom}:{name}", {}), str(path / party["file"]))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Its words may quote rows, and are told to whoever asks for the run's status.
+        line = f"the data handler of {party['party']} failed: {type(error).__name__}"
+        raise DataError(line, "try it on the file where you wrote it") from error
 
 
 def spec_and_namespace(folder: Folder) -> tuple[RunSpec, dict[str, Any]]:
@@ -57,8 +66,20 @@ def told(error: BaseException, *folders: Path) -> dict[str, str]:
     A traceback stays in the aggregator's own log.
     """
     line, hint = _line_and_hint(error)
-    for folder in (*folders, Path.cwd()):
-        line, hint = (text.replace(f"{folder}/", "").replace(str(folder), "the folder") for text in (line, hint))
+    for folder in (*folders, *(folder.parent for folder in folders), Path.cwd()):
+        inside = re.compile(re.escape(str(folder)) + r"(/|(?![\w.-]))")
+        line, hint = (inside.sub("", text) for text in (line, hint))
+    return {"error": line, "hint": hint, "kind": type(error).__name__}
+
+
+def told_of_run(error: BaseException, folder: Folder) -> dict[str, str]:
+    """Return an error of a run as it is told to all who ask for its status, so without anything of parties' rows."""
+    found = told(error, *folder.parties.glob("*"), folder.path)
+    line, hint = found["error"], found["hint"]
+    if isinstance(error, DataError):  # what it quotes may be a label, or a text
+        line, hint = (re.sub(r"'[^']*'", "'...'", text) for text in (line, hint))
+    elif not isinstance(error, FusionError | MemoryError) and any(folder.parties.glob("*/handler.py")):
+        line = f"{type(error).__name__} while it trained, perhaps of a party's own data set"
     return {"error": line, "hint": hint}
 
 

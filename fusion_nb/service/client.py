@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from fusion_nb.errors import DataError, ModelError, ServiceError, missing_extra
+from fusion_nb.errors import DataError, ModelError, OptionError, ServiceError, missing_extra
 from fusion_nb.history import record_of
 from fusion_nb.models import base as models
 from fusion_nb.service.fields import MODELS, TYPES, WHOLE
@@ -77,6 +77,8 @@ class Client:
             kind, path = _to_file(model, Path(folder))
             files: dict[str, BinaryIO] = {"model_file": stack.enter_context(path.open("rb"))}
             if test is not None:
+                if not _is_two(test):
+                    raise DataError(f"test is {type(test).__name__}, not a pair", "give test=(x_test, y_test)")
                 files["test"] = _npz({"x_test": test[0], "y_test": test[1]})
             answer = self._call("POST", "/start-aggregator", data={"model_type": kind, **fields}, files=files)
         return str(answer.json()["aggregator_id"])
@@ -147,6 +149,10 @@ class Client:
         """Return the aggregators that this client started, the oldest first."""
         return list(self._call("GET", "/aggregators").json()["aggregators"])
 
+    def remove(self, aggregator_id: str) -> None:
+        """Remove all that the service keeps of an aggregator of this client's that has ended."""
+        self._call("DELETE", f"/aggregators/{_quoted(aggregator_id)}")
+
     def health(self) -> dict[str, Any]:
         """Return that the service is there, and the version of its fusion_nb."""
         return dict(self._call("GET", "/health").json())
@@ -187,7 +193,13 @@ def _from_netrc(host: str) -> tuple[str, str] | None:
 def _context(verify: str | bool) -> Any:
     import ssl
 
-    return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+    if not isinstance(verify, str):
+        return verify
+    try:
+        return ssl.create_default_context(cafile=verify)
+    except OSError as error:
+        line = f"verify={verify!r} can't be read ({error.strerror or error})"
+        raise OptionError(line, "give a certificate authority's file, as PEM") from None
 
 
 def _hidden(url: str) -> str:
@@ -230,9 +242,18 @@ def _to_file(model: Any, folder: Path) -> tuple[str, Path]:
 
 def _named(data: Any) -> Mapping[str, Any]:
     """Return the arrays of a party's rows by the names of an `.npz`."""
-    pairs = data if isinstance(data[0], tuple) else (data, None)
-    (x, y), test = pairs
+    hint = "give (x, y), or ((x, y), (x_test, y_test)), or the path of a file and its handler"
+    if not _is_two(data):
+        raise DataError(f"a party's data is {type(data).__name__}, not a pair", hint)
+    train, test = data if isinstance(data[0], tuple) else (data, None)
+    if not _is_two(train) or (test is not None and not _is_two(test)):
+        raise DataError("a party's rows are no pair of x and y", hint)
+    x, y = train
     return {"x_train": x, "y_train": y} | ({} if test is None else {"x_test": test[0], "y_test": test[1]})
+
+
+def _is_two(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
 
 
 def _npz(arrays: Mapping[str, Any]) -> BinaryIO:

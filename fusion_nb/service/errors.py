@@ -32,12 +32,17 @@ class RefusedError(FusionError):
     """422: what was uploaded can't be used, or a run that was asked for failed."""
 
 
+class EndingError(FusionError):
+    """503: the server is about to end."""
+
+
 #: The status of each; that of FusionError, its most general kind, is for what was uploaded and doesn't fit.
 STATUS: dict[type[FusionError], int] = {
     FieldError: 400,
     UnknownError: 404,
     OrderError: 409,
     TooLargeError: 413,
+    EndingError: 503,
     FusionError: 422,
 }
 

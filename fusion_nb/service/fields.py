@@ -8,6 +8,7 @@ from typing import Any
 from fusion_nb import registry
 from fusion_nb.build import check_names
 from fusion_nb.errors import FusionError, nearest
+from fusion_nb.registry import parse
 from fusion_nb.service.errors import FieldError
 from fusion_nb.spec import RunSpec, allowed
 
@@ -115,9 +116,9 @@ def _checked(name: str, text: str) -> Any:
         line = f"{name} {text[:80]!r} is not allowed"
         hint = f"give {allowed(option)}" if option not in _NAMED else f"{error.message}: {error.hint}"
         raise FieldError(name, line, hint) from None
-    if option == "ensemble" and "data=" in text:
-        # It would be read from this machine, and not from the client's.
-        raise FieldError(name, f"{name} {text[:80]!r} names data, which a client can't", "use mean, vote or stack")
+    if option == "ensemble" and parse(text)[0] == "distill":
+        # Its data would be read from this machine, and not from the client's.
+        raise FieldError(name, f"{name} {text[:80]!r} needs data of the server's", "use mean, vote or stack")
     return getattr(spec, option)
 
 

@@ -13,11 +13,13 @@ log.txt               what the worker process had to say
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,15 +58,17 @@ class Folder:
 
     def registered(self) -> list[dict[str, Any]]:
         """Return what is known of each party, in the order of registration."""
-        return [{**atomic.read_json(path / "party.json"), "path": path} for path in sorted(self.parties.iterdir())]
+        there = sorted(path for path in self.parties.iterdir() if (path / "party.json").exists())
+        return [{**atomic.read_json(path / "party.json"), "path": path} for path in there]
 
     def delete_data(self) -> None:
         """Delete all that parties sent; what is known of them stays."""
-        for party in self.parties.iterdir():
-            for path in party.iterdir():
+        for party in self.registered():
+            for path in party["path"].iterdir():
                 if path.name != "party.json":
                     path.unlink()
-        (self.path / "test.npz").unlink(missing_ok=True)
+        for name in ("test.npz", "log.txt"):  # what was printed may quote rows
+            (self.path / name).unlink(missing_ok=True)
 
     # What a run leaves
 
@@ -112,9 +116,10 @@ class Folder:
 
         Raises UnknownError before the first whole round.
         """
+        # In this order: each file that is found has a record by then, unless its writer was killed before that.
+        found = sorted((_number(path), path) for path in self.path.glob(f"{_KIND[which]}-*.npz"))
         lines = self.lines()[0]
         last = round_of(lines[-1]) if lines else 0
-        found = sorted((_number(path), path) for path in self.path.glob(f"{_KIND[which]}-*.npz"))
         # The last file may be of a round whose record was not written any more.
         there = [(number, path) for number, path in found if number <= last]
         if not there:
@@ -122,14 +127,20 @@ class Folder:
         number, path = there[-1]
         return path, number
 
-    def read_weights(self, which: str = "last") -> tuple[Weights, int]:
-        """Return the weights of the last or best whole round, and that round. Raises UnknownError before the first."""
+    def read(self, which: str = "last") -> tuple[bytes, int]:
+        """Return an .npz with the weights of the last or best whole round, and that round.
+
+        Raises UnknownError before the first whole round.
+        """
         while True:
             path, number = self.weights(which)
-            try:
-                return read_npz(path), number
-            except FileNotFoundError:  # a further round has taken its place meanwhile
-                continue
+            with suppress(FileNotFoundError):  # a further round has taken its place meanwhile
+                return path.read_bytes(), number
+
+    def read_weights(self, which: str = "last") -> tuple[Weights, int]:
+        """Return the weights that are in what `read` returns, and their round."""
+        content, number = self.read(which)
+        return read_npz(io.BytesIO(content)), number
 
     def mend(self) -> None:
         """Cut off half a line, and remove half-written files, that a killed process left."""
@@ -158,7 +169,7 @@ def write_npz(file: BinaryIO, arrays: Weights) -> None:
                 np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
 
 
-def read_npz(path: Path) -> Weights:
+def read_npz(path: Path | BinaryIO) -> Weights:
     """Return the arrays in a file that `write_npz` wrote."""
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

@@ -8,31 +8,47 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
-import traceback
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from fusion_nb import registry
 from fusion_nb import weights as arithmetic
 from fusion_nb.data import size
-from fusion_nb.errors import DataError, OptionError, nearest
+from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.models import base as models
 from fusion_nb.registry import parse
 from fusion_nb.run import Run
-from fusion_nb.service import child
+from fusion_nb.service import child, uploads
 from fusion_nb.service.fields import TYPES
 from fusion_nb.service.folder import Folder, read_npz
 from fusion_nb.sources import arrays
 from fusion_nb.spec import OF_MODEL, RunSpec
 
 
-def look_at_model(path: str) -> dict[str, Any]:
-    """Check a draft of an aggregator's folder: its model, the options of a model, and the aggregator's test rows."""
+def look_at_model(path: str, limit: int) -> dict[str, Any]:
+    """Check a draft of an aggregator's folder: its model, the options of a model, and the aggregator's test rows.
+
+    limit: bytes that each archive may have once it is unpacked
+    """
     folder = Folder(Path(path))
     about = folder.about
-    native = models.find(str(folder.model), {})
+    uploads.check_unpacked(folder.model, "model_file", limit)
+    try:
+        native = models.find(str(folder.model), {})
+    except ModelError as error:
+        # A notebook would be told to name a variable instead, which a client of the service does not have.
+        hints = {
+            "pytorch": "send torch.save(model, path), of torch.nn's own classes (nn.Sequential, say)",
+            "keras": "send model.save('model.keras'), of Keras's own layers",
+            "doc2vec": "send what a gensim Doc2Vec's save(path, separately=[]) wrote",
+        }
+        raise ModelError(error.message, hints[about["model_type"]]) from None
     kind = TYPES[models.framework_of(native)]
     if kind != about["model_type"]:
         raise DataError(f"model_file holds a {kind} model", f"give model_type={kind}")
@@ -47,32 +63,41 @@ def look_at_model(path: str) -> dict[str, Any]:
             f"optimizer {spec.optimizer!r} is not allowed", f"{nearest(name, known)}there are: {', '.join(known)}"
         )
     if folder.test is not None:
-        stored = read_npz(folder.test)
-        if not {"x_test", "y_test"} <= stored.keys():
-            raise DataError("test lacks x_test or y_test", "save it with np.savez(path, x_test=..., y_test=...)")
-        arrays.to_arrays((stored["x_test"], stored["y_test"]), "test")
+        _look_at_test(folder.test, limit)
     return {}
 
 
-def look_at_party(path: str, party: str) -> dict[str, Any]:
-    """Check a draft of a party's folder against the model and the parties before it.
+def _look_at_test(path: Path, limit: int) -> None:
+    uploads.check_unpacked(path, "test", limit)
+    hint = "save it with np.savez(path, x_test=..., y_test=...)"
+    try:
+        stored = read_npz(path)
+    except Exception:  # whatever a damaged or hostile file makes zip and numpy raise
+        raise DataError("test can't be read as .npz", hint) from None
+    if not {"x_test", "y_test"} <= stored.keys():
+        raise DataError("test lacks x_test or y_test", hint)
+    arrays.to_arrays((stored["x_test"], stored["y_test"]), "test")
 
-    Returns its number of training rows, and the form of one of them.
+
+def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
+    """Check a draft of a party's folder against the model; return its training rows' number, and the form of one.
+
+    A handler of the client's own is a program, which is not run here: all that is looked at is whether it is there.
     """
     folder, draft = Folder(Path(path)), Path(party)
     about = {**json.loads((draft / "party.json").read_text(encoding="utf-8")), "path": draft}
+    uploads.check_unpacked(draft / about["file"], "data", limit)
+    if (draft / "handler.py").exists():
+        uploads.check_module(draft / "handler.py", about["handler"])
+        return {}
     train, test = child.rows_of(about)
     wanted = {name: value for name, value in folder.about["options"].items() if name in (*OF_MODEL, "lr")}
     spec = RunSpec(**wanted, model=str(folder.model), data="data")
     name = about["party"]
     # Its own rows stand in for test rows: a class that only other parties train on is no fault of this one.
     Run(spec, {"data": {name: (train, train)}}, name="run")
-    rows = arrays.to_arrays(train, name) if isinstance(train, tuple) and not _is_text(train) else train
+    rows = arrays.to_arrays(train, name) if isinstance(train, tuple) and not isinstance(train[0], list) else train
     found = list(rows[0].shape[1:]) if isinstance(rows, tuple) and hasattr(rows[0], "shape") else []
-    others = [other["form"] for other in folder.registered() if "form" in other]
-    if others and found != others[0]:
-        line = f"rows of {name} have shape {tuple(found)}, those of other parties {tuple(others[0])}"
-        raise DataError(line, "give all the same form")
     if test is not None and isinstance(rows, tuple) and hasattr(rows[0], "shape"):
         x, _ = arrays.to_arrays(test, f"{name} (test rows)")
         if list(x.shape[1:]) != found:
@@ -81,16 +106,17 @@ def look_at_party(path: str, party: str) -> dict[str, Any]:
     return {"num_examples": size(train), "form": found}
 
 
-def _is_text(rows: tuple[Any, Any]) -> bool:
-    return isinstance(rows[0], list)
-
-
 def convert(path: str, which: str, format: str, target: str) -> dict[str, Any]:
-    """Write the weights of the last or best round in a format of the model's own framework."""
+    """Write the weights of the last or best round as JSON, or in a format of the model's own framework."""
     folder = Folder(Path(path))
+    weights, number = folder.read_weights(which)
+    if format == "json":
+        # Arrays without axes are all that orjson leaves to the function.
+        text = orjson.dumps(weights, default=lambda array: array.tolist(), option=orjson.OPT_SERIALIZE_NUMPY)
+        Path(target).write_bytes(text)
+        return {"round": number}
     native = models.find(str(folder.path / f"trained{folder.model.suffix}"), {})
     adapter = registry.get("models", models.framework_of(native)).taken_up(native)
-    weights, number = folder.read_weights(which)
     adapter.save(Path(target), weights, format)
     return {"round": number}
 
@@ -102,13 +128,20 @@ def main(max_memory: str = "0") -> None:
     """Answer until there is nobody to ask any more."""
     child.be_expendable(int(max_memory))
     answers = child.own_channel()
-    for line in sys.stdin:
-        asked = json.loads(line)
-        folders = [Path(asked[name]) for name in ("party", "path") if name in asked]
+    questions: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            questions.put(line)
+        os._exit(0)  # the server is gone, and nobody waits for what is being read
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        asked = json.loads(questions.get())
+        folders = [Path(asked[name]) for name in ("party", "target", "path") if name in asked]
         try:
             answer = {"ok": TASKS[asked.pop("task")](**asked)}
         except BaseException as error:
-            traceback.print_exc()
             answer = {"failed": child.told(error, *folders)}
         os.write(answers, json.dumps(answer).encode() + b"\n")
 

@@ -9,12 +9,15 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fusion_nb.service import atomic
 from fusion_nb.service.asking import environment
 from fusion_nb.service.folder import Folder
 
+#: Bytes that are kept of what a training process says.
+_MAX_LOG = 1 << 20
 _SIGNALS = {signal.SIGKILL: "it was killed; most likely memory ran out"}
 
 
@@ -37,23 +40,19 @@ async def train(folder: Folder, limits: Limits, stop: asyncio.Event) -> dict[str
 
     Set `stop` to end it at its last whole round. Cancelled, it leaves the rounds that are whole and no outcome.
     """
-    handle = os.open(folder.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "fusion_nb.service.worker",
-            str(folder.path),
-            str(limits.memory),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=handle,
-            env=environment(),
-            start_new_session=True,
-        )
-    finally:
-        os.close(handle)
-    watched = _Watched(process)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "fusion_nb.service.worker",
+        str(folder.path),
+        str(limits.memory),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+        start_new_session=True,
+    )
+    watched = _Watched(process, folder.path / "log.txt")
     try:
         why = await watched.end(limits, stop)
     finally:
@@ -63,17 +62,18 @@ async def train(folder: Folder, limits: Limits, stop: asyncio.Event) -> dict[str
 
 
 class _Watched:
-    """A process with a pulse: each byte that it sends says that a batch has ended."""
+    """A process with a pulse: each byte that it sends says that a batch has ended. What it has to say goes to `log`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
+        self._log = log
         self._pulse = time.monotonic()
 
     async def end(self, limits: Limits, stop: asyncio.Event) -> str:
         """Wait until it has ended, or is to be ended by force; return the reason in the second case."""
         ended = asyncio.ensure_future(self._process.wait())
         asked = asyncio.ensure_future(self._pass_on(stop))
-        beats = asyncio.ensure_future(self._listen())
+        beats, words = asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._write_down())
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=0.2)
@@ -84,15 +84,15 @@ class _Watched:
                     return f"the current batch did not end within {limits.grace:g} seconds"
             return ""
         finally:
-            for task in (ended, asked, beats):
+            await asyncio.wait({words}, timeout=1)  # its last words are why it ended
+            for task in (ended, asked, beats, words):
                 task.cancel()
 
     async def kill(self) -> None:
-        """End it and what it has started, if it still is there."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
+        """End it, if it still is there, and what it has started, such as programs of a client's data handler."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
 
     async def _pass_on(self, stop: asyncio.Event) -> float:
         await stop.wait()
@@ -106,6 +106,15 @@ class _Watched:
         assert self._process.stdout is not None
         while await self._process.stdout.read(4096):
             self._pulse = time.monotonic()
+
+    async def _write_down(self) -> None:
+        """Keep the first of what it says, so that what prints without end fills no disk."""
+        assert self._process.stderr is not None
+        left = _MAX_LOG
+        with open(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0) as file:
+            while said := await self._process.stderr.read(1 << 16):
+                file.write(said[:left])
+                left = max(left - len(said), 0)
 
 
 def _untold(status: int, why: str, stopped: bool) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def main(port: str) -> None:
     from jupyter_core.paths import jupyter_data_dir
 
     from fusion_nb.service.serve import serve
-    from fusion_nb.service.service import Settings
+    from fusion_nb.service.settings import Settings
 
     client_id, _, client_secret = os.environ.pop(KEY, "").partition(":")
     if not client_secret:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from fusion_nb.errors import OptionError, RunError, missing_extra
 from fusion_nb.service.keys import Key, Keys
-from fusion_nb.service.service import Settings
+from fusion_nb.service.settings import Settings
 
 #: The log's size before another begins, and how many are kept.
 _LOG_BYTES, _LOGS = 10 << 20, 3
@@ -46,7 +46,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise missing_extra(error, "fusion-nb serve") from error
     _check_address(host, certfile, keyfile, insecure)
-    state = _own(settings.state)
+    state = own_folder(settings.state)
     lock = FileLock(str(state / "server.lock"))
     try:
         lock.acquire(timeout=0)
@@ -61,8 +61,9 @@ def serve(
             made = keys.new()
             lines.append("A key was made. Its secret is shown here and never again:")
             lines.append(f"  CLIENT_ID={made.client_id}\n  CLIENT_SECRET={made.client_secret}")
+        app = create_app(settings, keys)
         config = uvicorn.Config(
-            create_app(settings, keys),
+            app,
             log_config=None,
             access_log=False,
             ssl_certfile=certfile or None,
@@ -76,6 +77,10 @@ def serve(
                 await super().startup(sockets)
                 if self.started:
                     say("\n".join(lines))
+
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                app.state.service.closing.set()  # who waits for a run is answered before connections are cut
+                await super().shutdown(sockets)
 
         Announced(config).run(sockets=[listening])
 
@@ -108,11 +113,10 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _own(state: Path) -> Path:
-    """Return the folder of all that is kept, which only its owner can look into."""
+def own_folder(state: Path) -> Path:
+    """Return the folder of all that is kept; each file and folder in it is its owner's alone."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state.chmod(0o700)
     except OSError as error:
         raise OptionError(f"--state {state} can't be used ({error.strerror})", "give a folder of your own") from None
     return state.resolve()

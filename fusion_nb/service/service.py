@@ -8,13 +8,10 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from fusion_nb.service import atomic, fields, job, uploads
+from fusion_nb.service import atomic, fields, job, parties, uploads
 from fusion_nb.service.aggregator import (
-    FAILED,
     FINISHED,
     QUEUED,
     REGISTERING,
@@ -23,33 +20,17 @@ from fusion_nb.service.aggregator import (
     UNDER_WAY,
     Aggregator,
 )
-from fusion_nb.service.asking import Inspector
-from fusion_nb.service.errors import FieldError, OrderError, RefusedError, UnknownError
-from fusion_nb.service.folder import Folder, aggregators, round_of
+from fusion_nb.service.asking import Inspectors
+from fusion_nb.service.errors import EndingError, FieldError, OrderError, RefusedError, UnknownError
+from fusion_nb.service.faults import log_fault
+from fusion_nb.service.folder import Folder, aggregators, remove, round_of
+from fusion_nb.service.settings import Settings
 
 _log = logging.getLogger(__name__)
+#: Processes that look at uploads.
+_INSPECTORS = 2
 #: Seconds between two looks at the rounds of a run that is followed.
 _LOOK = 0.1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the operator of a service decides.
-
-    state:   the folder of all that is kept
-    workers: how many aggregators train at once;  limits: what each of them may take
-    max_upload, max_unpacked: bytes that a request may have, and that its archives may have once unpacked
-    inspect_seconds: how long reading an upload may take
-    allow_custom_code: whether clients may send data handlers, which run in the training process
-    """
-
-    state: Path
-    workers: int = 1
-    limits: job.Limits = field(default_factory=job.Limits)
-    max_upload: int = 1 << 30
-    max_unpacked: int = 4 << 30
-    inspect_seconds: float = 120
-    allow_custom_code: bool = False
 
 
 class Service:
@@ -60,11 +41,13 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.inspector = Inspector(settings.inspect_seconds, settings.limits.memory)
+        self.inspectors = Inspectors(_INSPECTORS, settings.inspect_seconds, settings.limits.memory)
         self._home = settings.state / "aggregators"
         self._known: dict[str, Aggregator] = {}
         self._queue: list[Aggregator] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Set when the server is about to end: whoever waits is told so.
+        self.closing = asyncio.Event()
 
     async def open(self) -> None:
         """Take up what an earlier server left; runs that were queued are queued again."""
@@ -74,8 +57,8 @@ class Service:
             try:
                 found = Aggregator(folder)
                 found.recover()
-            except (OSError, ValueError, KeyError):  # a folder that was damaged must not keep the others away
-                _log.exception("an aggregator's folder can't be read", extra={"aggregator": folder.path.name[:6]})
+            except (OSError, ValueError, KeyError) as error:  # a damaged folder must not keep the others away
+                log_fault(_log, "an aggregator's folder can't be read", error, aggregator=folder.path.name[:6])
             else:
                 self._known[found.id] = found
         for waiting in sorted((a for a in self._known.values() if a.state == QUEUED), key=lambda a: a.since):
@@ -88,7 +71,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.inspector.close()
+        await self.inspectors.close()
 
     # The steps of a federation
 
@@ -102,12 +85,12 @@ class Service:
         name = secrets.token_urlsafe(16)
         with atomic.draft(self._home) as made:
             (made / "parties").mkdir()
-            await self._keep(files["model_file"], made / fields.MODELS[model_type], "model_file")
+            await asyncio.to_thread(uploads.keep, files["model_file"], made / fields.MODELS[model_type])
             if "test" in files:
-                await self._keep(files["test"], made / "test.npz", "test")
+                await asyncio.to_thread(uploads.keep, files["test"], made / "test.npz")
             about = {"client_id": client_id, "model_type": model_type, "options": options, "created": time.time()}
             atomic.write_json(made / "aggregator.json", about)
-            await self.inspector.ask("model", path=str(made))
+            await self.inspectors.ask("model", path=str(made), limit=self.settings.max_unpacked)
             await asyncio.to_thread(atomic.place, made, self._home / name)
         self._known[name] = Aggregator(Folder(self._home / name))
         return self._known[name]
@@ -129,34 +112,21 @@ class Service:
         handler = fields.to_handler(handler, is_custom)
         if "data" not in files:
             raise FieldError("data", "data is missing", "send the party's rows as a file part of that name")
-        async with aggregator.lock:
-            self._check_open(aggregator)
-            name = fields.to_party(name, [party["party"] for party in aggregator.parties])
-            about = {"party": name, "handler": handler, "client_id": client_id, "created": time.time()}
-            with atomic.draft(self._home) as made:
-                await self._add(aggregator, made, about, files)
-            return aggregator, name, aggregator.remaining
-
-    async def _add(
-        self, aggregator: Aggregator, made: Path, about: dict[str, Any], files: Mapping[str, BinaryIO]
-    ) -> None:
-        """Fill the draft of a party's folder, check it, and put it in its place."""
-        sent = made / "data"
-        await self._keep(files["data"], sent, "data")
-        stored = sent.with_suffix(uploads.suffix_of(sent))
-        sent.rename(stored)
-        about["file"] = stored.name
-        if "custom_data_handler" in files:
-            await self._keep(files["custom_data_handler"], made / "handler.py", "custom_data_handler")
-            uploads.check_module(made / "handler.py", about["handler"])
-            atomic.write_json(made / "party.json", about)
-        else:
-            atomic.write_json(made / "party.json", about)
-            about |= await self.inspector.ask("party", path=str(aggregator.folder.path), party=str(made))
-            atomic.write_json(made / "party.json", about)
-        target = aggregator.folder.parties / f"{len(aggregator.parties) + 1:04}"
-        await asyncio.to_thread(atomic.place, made, target)
-        aggregator.add(about)
+        self._check_open(aggregator)
+        with atomic.draft(self._home) as made:
+            about: dict[str, Any] = {"party": name or "the party", "handler": handler, "client_id": client_id}
+            about["created"] = time.time()
+            about |= await parties.look(aggregator, made, about, files, self.inspectors, self.settings.max_unpacked)
+            # Not before: what takes time must not hold up other parties, nor /stop.
+            async with aggregator.lock:
+                self._check_open(aggregator)
+                about["party"] = fields.to_party(name, [party["party"] for party in aggregator.parties])
+                parties.check_form(about, aggregator)
+                atomic.write_json(made / "party.json", about)
+                target = aggregator.folder.parties / f"{len(aggregator.parties) + 1:04}"
+                await asyncio.to_thread(atomic.place, made, target)
+                aggregator.add(about)
+                return aggregator, about["party"], aggregator.remaining
 
     async def train(self, aggregator_id: str) -> Aggregator:
         """Begin to train, or queue it. Raises OrderError unless all parties are there and it isn't trained yet."""
@@ -189,6 +159,28 @@ class Service:
             await asyncio.to_thread(aggregator.end)
         return aggregator
 
+    async def remove(self, client_id: str, aggregator_id: str) -> None:
+        """Remove all that is kept of an aggregator of that client's which has ended."""
+        aggregator = self.find(aggregator_id)
+        if aggregator.client_id != client_id:
+            raise OrderError("another client started it", "GET /aggregators lists yours")
+        async with aggregator.lock:
+            if not aggregator.has_ended:
+                raise OrderError("it has not ended", "POST /stop ends it")
+            self._known.pop(aggregator_id, None)
+            await asyncio.to_thread(remove, aggregator.folder)
+
+    async def ended(self, aggregator: Aggregator) -> None:
+        """Wait until no run is under way. Raises EndingError where the server ends before that."""
+        waits = {asyncio.ensure_future(event.wait()) for event in (aggregator.done, self.closing)}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not aggregator.done.is_set():
+            raise EndingError("the server ends, and interrupts the run", "its last whole round is kept")
+
     # Questions
 
     def find(self, aggregator_id: str) -> Aggregator:
@@ -210,10 +202,13 @@ class Service:
 
     async def rounds(self, aggregator: Aggregator, after: int = 0) -> AsyncIterator[str]:
         """Yield the records of whole rounds, as lines of JSON: those there are, and others as they come."""
-        place = 0
+        place, attempt = 0, aggregator.attempt
         while True:
-            is_over = aggregator.done.is_set()  # asked first: what is written before the end is read after it
+            # Asked first: what is written before the end is read after it.
+            is_over = aggregator.done.is_set() or self.closing.is_set()
             lines, place = await asyncio.to_thread(aggregator.folder.lines, place)
+            if aggregator.attempt != attempt:  # it is trained anew, and what was read may be of that
+                return
             for line in lines:
                 if round_of(line) > after:
                     yield line + "\n"
@@ -235,7 +230,7 @@ class Service:
         # Not in the aggregator's folder, where what a training leaves half done is swept when it ends.
         with atomic.draft(self._home) as made:
             asked = {"which": which, "format": format, "target": str(made / f"model.{format}")}
-            number = (await self.inspector.ask("convert", path=str(folder), **asked))["round"]
+            number = (await self.inspectors.ask("convert", path=str(folder), **asked))["round"]
             content = await asyncio.to_thread((made / f"model.{format}").read_bytes)
             kept = folder / f"model-{which}-{number}.{format}"
             (made / f"model.{format}").rename(kept)
@@ -253,11 +248,6 @@ class Service:
         if not aggregator.remaining:
             line = f"all {aggregator.num_parties} parties are there already"
             raise OrderError(line, "POST /train trains them" if aggregator.state == REGISTERING else "it is under way")
-
-    async def _keep(self, sent: BinaryIO, target: Path, what: str) -> None:
-        """Copy what was sent to a file of our own, and measure it. Raises TooLargeError or RefusedError."""
-        await asyncio.to_thread(uploads.keep, sent, target)
-        await asyncio.to_thread(uploads.check_unpacked, target, what, self.settings.max_unpacked)
 
     def _launch(self, aggregator: Aggregator) -> None:
         aggregator.stop.clear()
@@ -284,8 +274,7 @@ class Service:
             _log.info("training ended", extra={"aggregator": aggregator.id[:6], "state": outcome["state"]})
         except Exception as error:
             # Ours, such as a full disk: what is known of the run stays, and the others go on.
-            _log.exception("training was lost", extra={"aggregator": aggregator.id[:6]})
-            line = f"the server failed ({type(error).__name__})"
-            aggregator.set(FAILED, error=line, hint="its log says more; /train begins anew")
+            log_fault(_log, "training was lost", error, aggregator=aggregator.id[:6])
+            aggregator.lose(f"the server failed ({type(error).__name__})")
         finally:
             aggregator.done.set()

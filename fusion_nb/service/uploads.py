@@ -1,4 +1,7 @@
-"""What clients send as files: kept under names of our own, and measured before anything in it is unpacked."""
+"""What clients send as files: kept under names of our own, and measured before anything in it is unpacked.
+
+All but `keep` is done by the process that can be spared, since an archive's mere table of contents may be huge.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from fusion_nb.service.errors import FieldError, RefusedError, TooLargeError
+from fusion_nb.service.errors import RefusedError, TooLargeError
 
 #: Files inside one archive at the most: an .npz has one for each array, and a model one for each of its weights.
 _MAX_ENTRIES = 100_000
@@ -21,7 +24,7 @@ _BLOCK = 1 << 20
 
 
 def keep(sent: BinaryIO, target: Path) -> None:
-    """Copy what was sent into a file that only its owner can read."""
+    """Copy what was sent into a new file that only its owner can read."""
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         shutil.copyfileobj(sent, file, _BLOCK)
 
@@ -79,5 +82,4 @@ def check_module(path: Path, name: str) -> None:
         raise RefusedError(f"custom_data_handler is no Python module ({type(error).__name__})", "send a .py") from None
     classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
     if name not in classes:
-        hint = f"custom_data_handler has {', '.join(classes) or 'no class'}"
-        raise FieldError("data_handler_class_name", f"there is no class {name!r}", hint)
+        raise RefusedError(f"custom_data_handler has no class {name!r}", f"it has: {', '.join(classes) or 'none'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -89,7 +90,10 @@ class Orders:
                     self._stopped = True
                     if self._run is not None:
                         self._run.stop(wait=False)
-        # The server was killed: whoever starts it again finds the last whole round, and nobody who writes another.
+        # The server was killed: whoever starts it again finds the last whole round, and nobody who writes another,
+        # this process and those that it, or a client's data handler, has started.
+        if os.getpgid(0) == os.getpid():
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 
@@ -114,7 +118,7 @@ def main(path: str, max_memory: str = "0") -> None:
         outcome = {"state": run.status, "reason": run.reason}
     except BaseException as error:
         traceback.print_exc()
-        outcome = {"state": "failed", **child.told(error, *folder.parties.glob("*"), folder.path)}
+        outcome = {"state": "failed", **child.told_of_run(error, folder)}
     atomic.write_json(folder.path / "outcome.json", outcome)
     sys.stderr.flush()
     os._exit(0)  # frameworks take seconds to say goodbye, and all that matters is on the disk

@@ -11,7 +11,8 @@ import fusion_nb
 from fusion_nb.service.app import answers, page, routes
 from fusion_nb.service.app.gate import Gate
 from fusion_nb.service.keys import Keys
-from fusion_nb.service.service import Service, Settings
+from fusion_nb.service.service import Service
+from fusion_nb.service.settings import Settings
 
 _ABOUT = """Federated learning over HTTP: start an aggregator with a model, register parties with their data, train,
 fetch the fused weights, stop. Parties' rows are used for training alone: no call returns them, and `/stop` deletes

@@ -111,6 +111,7 @@ _MEANINGS = {
     409: "a step out of order: training before all parties are there, a party too many",
     413: "more bytes than the server takes (`--max-upload`)",
     422: "an upload that can't be read or doesn't fit, or a run that failed",
+    503: "the server ends while a run is waited for",
     500: "a fault of the server; `id` is in its log",
 }
 

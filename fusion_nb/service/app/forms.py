@@ -29,7 +29,7 @@ async def reading(request: Request, known: tuple[str, ...]) -> AsyncIterator[For
         raise FieldError("body", "the body is no form", "send it as multipart/form-data")
     try:
         form = await request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
-    except FormParserError as error:
+    except (FormParserError, LookupError, UnicodeError) as error:  # the last two for a charset that is none
         raise FieldError("body", f"the form can't be read ({error})", "is it complete? send it again") from None
     try:
         yield _sorted(form, known)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-import traceback
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fusion_nb.service.errors import TooLargeError, as_json
+from fusion_nb.service.faults import log_fault
 from fusion_nb.service.keys import Keys
 
 _log = logging.getLogger(__name__)
@@ -20,8 +21,11 @@ _log = logging.getLogger(__name__)
 _OPEN = {"/health"}
 #: Bytes that are read of a body that is refused, so that its sender comes to read the answer.
 _DRAINED = 64 << 20
-#: Frames of a fault that are kept: those nearest to it.
-_FRAMES = 8
+#: Bytes of a body that is no form.
+_MAX_JSON = 64 << 10
+#: What the log has as the status of a call whose client left before it was answered.
+_LEFT = 499
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class Gate:
@@ -29,19 +33,20 @@ class Gate:
 
     def __init__(self, app: ASGIApp, keys: Keys, max_upload: int) -> None:
         self._app = app
-        self._keys = keys
-        self._max_upload = max_upload
+        self._keys, self._max_upload = keys, max_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        call = _Call(scope, receive, send, self._max_upload)
         headers = Headers(scope=scope)
+        is_form = headers.get("content-type", "").lower().startswith(_FORMS)
+        limit = self._max_upload if is_form else min(_MAX_JSON, self._max_upload)
+        call = _Call(scope, receive, send, limit)
         client_id = self._keys.who(headers.get("authorization", ""))
         scope.setdefault("state", {})["client_id"] = client_id
-        refusal = self._refusal(scope, headers, client_id)
+        refusal = _refusal(scope, headers, client_id, limit)
         try:
             if refusal is not None:
                 if refusal.status_code == 413 and "expect" not in headers:
@@ -49,30 +54,16 @@ class Gate:
                 await refusal(scope, receive, call.send)
             else:
                 await self._app(scope, call.receive, call.send)
+        except ClientDisconnect:
+            call.status = _LEFT
         except Exception as error:
-            # The message of an error may quote what a client sent; where it came from never does.
-            frames = traceback.format_tb(error.__traceback__, limit=-_FRAMES)
-            _log.error("a fault", extra={"id": call.id, "error_type": type(error).__name__, "frames": frames})
+            log_fault(_log, "a fault", error, id=call.id)
             if call.status:
                 raise _Broken from None  # part of the answer is out: the connection must end
             told = {"error": "the server failed", "hint": "its log has more under this id", "id": call.id}
             await JSONResponse(told, 500)(scope, receive, call.send)
         finally:
             call.log(client_id)
-
-    def _refusal(self, scope: Scope, headers: Headers, client_id: str) -> JSONResponse | None:
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            # A page elsewhere would be let in by what the browser remembers of the docs page.
-            told = {"error": "a page of another site can't call this service", "hint": "call it from a program"}
-            return JSONResponse(told, 403)
-        if not client_id and scope["path"].removeprefix(scope.get("root_path", "")) not in _OPEN:
-            hint = "send id and secret in a Basic or Bearer header; the operator makes one by: fusion-nb keys new"
-            told = {"error": "a client id and its secret are needed", "hint": hint}
-            return JSONResponse(told, 401, {"WWW-Authenticate": 'Basic realm="Model Fusion", charset="UTF-8"'})
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._max_upload:
-            return JSONResponse(as_json(_too_large(self._max_upload)), 413)
-        return None
 
 
 class _Broken(Exception):
@@ -82,20 +73,20 @@ class _Broken(Exception):
 class _Call:
     """One call on its way through: its id, the bytes that it has sent, and the status of its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_upload: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         self.id = secrets.token_hex(4)
         self.status = 0
         self._scope, self._receive, self._send = scope, receive, send
-        self._left = max_upload
-        self._max_upload = max_upload
+        self._limit, self._got = limit, 0
         self._started = time.perf_counter()
 
     async def receive(self) -> Message:
+        """Return the next piece of the body. Raises TooLargeError for one too many."""
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
+        self._got += len(message.get("body", b""))
+        if self._got > self._limit:
             await self.drain()
-            raise _too_large(self._max_upload)
+            raise TooLargeError("too large")  # whatever is made of that, `send` answers in its place
         return message
 
     async def drain(self) -> None:
@@ -108,6 +99,12 @@ class _Call:
                 return
 
     async def send(self, message: Message) -> None:
+        """Pass on what is answered, or the refusal of a body that is too large."""
+        if self._got > self._limit:
+            if not self.status:
+                self.status = 413
+                await _too_large(self._limit)(self._scope, self._receive, self._send)
+            return
         if message["type"] == "http.response.start":
             self.status = message["status"]
         await self._send(message)
@@ -126,5 +123,24 @@ class _Call:
         _log.info("call", extra=told)
 
 
-def _too_large(limit: int) -> TooLargeError:
-    return TooLargeError(f"a request may have {limit:,} bytes", "send less, or start the server with more --max-upload")
+def _refusal(scope: Scope, headers: Headers, client_id: str, limit: int) -> JSONResponse | None:
+    """Return the answer to a call that goes no further."""
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        # A page elsewhere would be let in by what the browser remembers of the docs page.
+        told = {"error": "a page of another site can't call this service", "hint": "call it from a program"}
+        return JSONResponse(told, 403)
+    if not client_id and scope["path"].removeprefix(scope.get("root_path", "")) not in _OPEN:
+        told = {"error": "a client id and its secret are needed", "hint": "send both in a Basic or Bearer header"}
+        if "authorization" in headers:
+            told = {"error": "this client id and secret are not known here", "hint": "are they this server's?"}
+        told["hint"] += " The operator makes a key by: fusion-nb keys new"
+        return JSONResponse(told, 401, {"WWW-Authenticate": 'Basic realm="Model Fusion", charset="UTF-8"'})
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        return _too_large(limit)
+    return None
+
+
+def _too_large(limit: int) -> JSONResponse:
+    hint = "send less, or start the server with more --max-upload" if limit != _MAX_JSON else "send the id alone"
+    return JSONResponse(as_json(TooLargeError(f"a request may have {limit:,} bytes", hint)), 413)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
@@ -17,7 +16,6 @@ from fusion_nb.service import fields
 from fusion_nb.service.aggregator import FAILED, Aggregator
 from fusion_nb.service.app import answers, forms
 from fusion_nb.service.errors import OrderError, RefusedError
-from fusion_nb.service.folder import write_npz
 from fusion_nb.service.service import Service
 
 router = APIRouter()
@@ -97,7 +95,8 @@ async def start_party(request: Request, service: Ours, client: Client) -> answer
     "/train",
     tags=STEPS,
     response_model=answers.Trained,
-    responses={**answers.refusals(400, 404, 409, 413, 422), 202: {"model": answers.Standing, "description": "begun"}},
+    responses=answers.refusals(400, 404, 409, 413, 422, 503)
+    | {202: {"model": answers.Standing, "description": "begun"}},
 )
 async def train(
     body: answers.Which,
@@ -112,12 +111,13 @@ async def train(
     if not wait:
         line = f"it is {aggregator.state}: GET /rounds/{{aggregator_id}} follows it"
         return JSONResponse(_standing(aggregator, line).model_dump(), 202)
-    await aggregator.done.wait()
+    await service.ended(aggregator)
     if aggregator.state == FAILED:
         raise RefusedError(*aggregator.error)
     if not aggregator.num_rounds:
         raise OrderError(f"it was {aggregator.state} before its first whole round", "POST /start-aggregator anew")
-    return Response(await asyncio.to_thread(_trained, aggregator), media_type="application/json")
+    model, _ = await service.model(aggregator, "json", "last")
+    return Response(await asyncio.to_thread(_trained, aggregator, model), media_type="application/json")
 
 
 @router.post("/stop", tags=STEPS, responses=answers.refusals(400, 404, 413))
@@ -153,13 +153,14 @@ async def weights(
     """Return the fused weights of the last or the best whole round, while it trains too."""
     aggregator = service.find(aggregator_id)
     fields.check_format(format, aggregator.model_type)
-    if format in ("json", "npz"):
-        content, number = await asyncio.to_thread(_weights, aggregator, format, which)
+    if format == "npz":
+        content, number = await asyncio.to_thread(aggregator.folder.read, which)
     else:
         content, number = await service.model(aggregator, format, which)
     headers = {"X-Fusion-Round": str(number)}
     if format == "json":
-        return Response(content, media_type="application/json", headers=headers)
+        told = orjson.dumps({"round": number, "global_model": orjson.Fragment(content)})
+        return Response(told, media_type="application/json", headers=headers)
     headers["Content-Disposition"] = f'attachment; filename="model.{"doc2vec" if format == "gensim" else format}"'
     return Response(content, media_type="application/octet-stream", headers=headers)
 
@@ -201,6 +202,13 @@ async def aggregators(service: Ours, client: Client) -> answers.Aggregators:
     return answers.Aggregators(aggregators=[answers.Brief(**found.brief()) for found in service.of(client)])
 
 
+@router.delete("/aggregators/{aggregator_id}", tags=STEPS, responses=answers.refusals(400, 404, 409, 413))
+async def remove(aggregator_id: Id, service: Ours, client: Client) -> answers.Message:
+    """Remove all that is kept of an aggregator that has ended: its model, weights and history. Its own client may."""
+    await service.remove(client, aggregator_id)
+    return answers.Message(aggregator_id=aggregator_id, message="it is removed")
+
+
 @router.get("/health", tags=LOOKS, openapi_extra={"security": []}, responses=answers.refusals(413))
 async def health() -> answers.Health:
     """Say that the service is there. Needs no key."""
@@ -216,29 +224,14 @@ def _standing(aggregator: Aggregator, line: str) -> answers.Standing:
     return answers.Standing(aggregator_id=aggregator.id, message=line, state=state, round=number)
 
 
-def _weights(aggregator: Aggregator, format: str, which: str) -> tuple[bytes, int]:
-    found, number = aggregator.folder.read_weights(which)
-    if format == "json":
-        return _json({"round": number, "global_model": found}), number
-    file = io.BytesIO()
-    write_npz(file, found)
-    return file.getvalue(), number
-
-
-def _trained(aggregator: Aggregator) -> bytes:
-    weights, number = aggregator.folder.read_weights()
+def _trained(aggregator: Aggregator, model: bytes) -> bytes:
     found = aggregator.status()
-    line = f"{found['state']} after {number} {'round' if number == 1 else 'rounds'}"
-    return _json(
+    rounds = "1 round" if found["round"] == 1 else f"{found['round']} rounds"
+    return orjson.dumps(
         {
-            **_standing(aggregator, line).model_dump(),
+            **_standing(aggregator, f"{found['state']} after {rounds}").model_dump(),
             "reason": found["reason"],
-            "global_model": weights,
+            "global_model": orjson.Fragment(model),
             "history": [orjson.Fragment(record) for record in aggregator.folder.lines()[0]],
         }
     )
-
-
-def _json(value: Any) -> bytes:
-    # Arrays without axes are all that orjson leaves to the function.
-    return orjson.dumps(value, default=lambda array: array.tolist(), option=orjson.OPT_SERIALIZE_NUMPY)
