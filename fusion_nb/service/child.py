@@ -67,6 +67,8 @@ def told(error: BaseException, *folders: Path) -> dict[str, str]:
     """
     line, hint = _line_and_hint(error)
     for folder in (*folders, *(folder.parent for folder in folders), Path.cwd()):
+        if folder == Path(folder.anchor):  # a service may well be started there
+            continue
         inside = re.compile(re.escape(str(folder)) + r"(/|(?![\w.-]))")
         line, hint = (inside.sub("", text) for text in (line, hint))
     return {"error": line, "hint": hint, "kind": type(error).__name__}
