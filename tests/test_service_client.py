@@ -176,7 +176,18 @@ class TestRemoteRun:
         spec = RunSpec(rounds=50, until="loss <= 100")
         run = RemoteRun(spec, {"model": network()}, url=server.url).start().wait()
         assert len(run.history) == 1
-        assert run.reason == "loss <= 100 (2.3)" or run.reason.startswith("loss")
+        assert run.reason.startswith("loss")
+        assert run.spec.until == "loss <= 100"
+
+    def test_one_that_somebody_else_ends(self, server: Server) -> None:
+        run = RemoteRun(RunSpec(rounds=100_000), {"model": network()}, url=server.url).start()
+        while len(run.records) < 2:
+            time.sleep(0.02)
+        with Client(server.url) as client:
+            client.stop(client.aggregators()[-1]["aggregator_id"])
+        run.wait()
+        assert run.reason == "it was ended at the service"
+        assert len(run.history) >= 2
 
     def test_keras(self, server: Server) -> None:
         keras = pytest.importorskip("keras")
@@ -221,7 +232,13 @@ class TestRemoteRun:
             with pytest.raises(ServiceError, match="can't be reached"):
                 run.wait()
             assert run.status == "failed"
+            assert not run.history  # no rounds without what they led to
+            told = run.error.hint  # type: ignore[union-attr]
             server.start()
+            with Client(server.url) as client:
+                aggregator_id = client.aggregators()[-1]["aggregator_id"]
+                assert aggregator_id in told
+                assert client.weights(aggregator_id)
 
     def test_what_it_is_not_for(self, server: Server) -> None:
         run = RemoteRun(RunSpec(rounds=1), {"model": network()}, url=server.url)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import statistics
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,25 +78,17 @@ def sides(
 
 
 def peak_memory(function: Callable[[], T]) -> tuple[T, int]:
-    """Return what the function returns, and by how many bytes the resident memory of this process grew meanwhile."""
-    process, done = psutil.Process(), threading.Event()
-    gc.collect()
-    before = peak = process.memory_info().rss
+    """Return what the function returns, and the most bytes that Python and numpy had allocated for it at a time.
 
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.005):
-            peak = max(peak, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    Not the resident memory: what earlier cases freed stays with the process, and would hide what this one takes.
+    """
+    tracemalloc.start()
     try:
+        before = tracemalloc.get_traced_memory()[0]
         value = function()
-        peak = max(peak, process.memory_info().rss)
+        return value, tracemalloc.get_traced_memory()[1] - before
     finally:
-        done.set()
-        watcher.join()
-    return value, peak - before
+        tracemalloc.stop()
 
 
 @contextmanager

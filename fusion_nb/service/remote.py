@@ -54,8 +54,9 @@ class RemoteRun(Run):
         self._url = url
         with Client(url) as client:
             client.aggregators()  # whether it is there, and knows this client
-        # What stands beside is trained there too, and what follows the last round.
+        # What stands beside is trained there too, and what follows the last round; and early stopping is watched there.
         self._federation.closing, self._federation.beside = None, ()
+        self._early = [lambda history: "" for _ in self._early]
 
     def change(self, **options: Any) -> NoReturn:
         """Refuse: the service trains what was asked for at first."""
@@ -90,6 +91,8 @@ class RemoteRun(Run):
                     raise ServiceError(status["error"], status["hint"])
                 if status["state"] == "interrupted":
                     raise ServiceError(status["reason"], "the last whole round is kept here; run the cell anew")
+                ended = "it was ended at the service" if status["state"] == "stopped" else ""
+                self.reason = status["reason"] or ended
             finally:
                 self._take(client, aggregator_id)
 
@@ -148,18 +151,24 @@ class RemoteRun(Run):
     def _take(self, client: Client, aggregator_id: str) -> None:
         """End the federation at the service, and take what came of it: all rounds, and the weights."""
         federation = self._federation
-        client.stop(aggregator_id)
-        # What a service measured after the last round is in its record; and it may have ended one more before it heard.
-        federation.history[:] = list(client.rounds(aggregator_id))
-        if not federation.history:
-            return
-        federation.weights = client.weights(aggregator_id)
-        self._best_weights = client.weights(aggregator_id, "best")
-        if not federation.model.get_weights():  # a Doc2Vec, whose parties agreed on its words there
-            with tempfile.TemporaryDirectory() as folder:
-                path = client.download(aggregator_id, Path(folder) / MODELS[self._model_type], "gensim")
-                kind = type(federation.model)
-                federation.model = kind.taken_up(kind.load(path))
+        seen = len(federation.history)
+        try:
+            client.stop(aggregator_id)
+            # What is measured after the last round is in its record; and there may be one more round than was heard of.
+            history = list(client.rounds(aggregator_id))
+            if not history:
+                return
+            weights, best = client.weights(aggregator_id), client.weights(aggregator_id, "best")
+            if not federation.model.get_weights():  # a Doc2Vec, whose parties agreed on its words there
+                with tempfile.TemporaryDirectory() as folder:
+                    path = client.download(aggregator_id, Path(folder) / MODELS[self._model_type], "gensim")
+                    kind = type(federation.model)
+                    federation.model = kind.taken_up(kind.load(path))
+        except ServiceError as error:
+            federation.history.clear()  # no rounds without the weights that they led to
+            hint = f"its {seen} rounds are kept there: Client(url).weights({aggregator_id!r}) fetches what they led to"
+            raise ServiceError(error.message, hint if seen else error.hint, error.status) from None
+        federation.history[:], federation.weights, self._best_weights = history, weights, best
 
     def _keep(self, history: History) -> None:
         """Keep nothing: weights are taken once, when the run has ended."""
