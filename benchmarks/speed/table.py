@@ -76,7 +76,7 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     """Draw how near each figure came to its goal, and how cost grows with the number of parties."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 0.32 * len(rows) + 2), layout="constrained")
+    figure = Figure(figsize=(14, 0.32 * len(rows) + 2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[2, 1])
     goals = [row for row in rows if row.reach]
     shares = [(row.reach or 1) / max(row.value, 1e-9) if row.at_most else row.value / (row.reach or 1) for row in goals]
@@ -91,5 +91,5 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
             right.plot(parties, [point["turn_ms"] for point in growth], "s-", label="ms for each party's turn")
             right.plot(parties, [point["peak_mb"] / 1000 for point in growth], "^-", label="peak memory, GB")
             right.set(xscale="log", yscale="log", xlabel="parties, with the same rows in all")
-            right.legend()
+            right.legend(loc="upper right")
     figure.savefig(path, dpi=110)
