@@ -499,6 +499,7 @@ class TestProcesses:
     def test_gives_the_very_curve(self, rows: Any, net: Any, options: dict[str, Any]) -> None:
         assert curve("process", rows, net(), **options) == curve("local", rows, net(), **options)
 
+    @pytest.mark.slow
     def test_goes_on_with_what_parties_kept(self, rows: Any, net: Any) -> None:
         whole = finished("local", rows, net(), rounds=4, fusion="scaffold")
         run = finished("process:workers=2", rows, net(), rounds=2, fusion="scaffold")

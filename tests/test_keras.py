@@ -771,9 +771,8 @@ class TestWorkers:
         # Workers are made anew for more rounds, and so is their graph: once for whole batches, once for any other.
         assert again <= 6
 
-    @pytest.mark.parametrize(
-        "options", [{"optimizer": "adam"}, pytest.param({"fusion": "feddyn"}, marks=pytest.mark.slow)]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("options", [{"optimizer": "adam"}, {"fusion": "feddyn"}])
     def test_memory_is_flat_over_two_hundred_rounds(self, options: dict[str, Any]) -> None:
         model = sequential(layers.BatchNormalization(), layers.Dropout(0.2), layers.Dense(3))
         spec = RunSpec(data="data", parties=4, batch_size=8, **options)

@@ -22,13 +22,7 @@ def test_the_small_version_of_every_case_runs(mnist: Path, capsys: pytest.Captur
     assert float(re.search(r"fused (\d\.\d+),", printed)[1]) > 0.3
 
 
-#: Groups of figures whose small versions take long too.
-LONG = ("flower", "keras", "notebook")
-
-
-@pytest.mark.parametrize(
-    "group", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in speed.groups(quick=True)]
-)
+@pytest.mark.parametrize("group", speed.groups(quick=True))
 def test_the_small_version_of_every_figure_of_speed_is_measured(mnist: Path, group: str) -> None:
     rows = speed.main(["--quick", group])
     assert rows

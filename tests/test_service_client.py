@@ -137,6 +137,14 @@ class TestClient:
             client.aggregators()
 
 
+#: Options of runs whose curve on the service is compared too, where there is time.
+OTHER_OPTIONS: list[dict[str, Any]] = [
+    {"fusion": "scaffold", "batch_size": 16, "holdout": 0.0},
+    {"fusion": "fedadam", "dropout": 0.3, "seed": 5},
+    {"changes": "2:lr=0.01", "monitor": "loss"},
+]
+
+
 class TestRemoteRun:
     """A cell's federation on the service: the same curve, chart, model and files as in the kernel."""
 
@@ -150,11 +158,8 @@ class TestRemoteRun:
         "options",
         [
             {"split": "dirichlet:alpha=0.5", "parties": 3, "fraction": 0.7},
-            {"fusion": "scaffold", "batch_size": 16, "holdout": 0.0},
-            {"fusion": "fedadam", "dropout": 0.3, "seed": 5},
-            {"personal": "finetune"},
-            {"baseline": "local", "adversary": "label_flip:1", "fusion": "median"},
-            {"changes": "2:lr=0.01", "monitor": "loss"},
+            {"baseline": "local", "adversary": "label_flip:1", "fusion": "median", "personal": "finetune"},
+            *(pytest.param(options, marks=pytest.mark.slow) for options in OTHER_OPTIONS),
         ],
         ids=str,
     )
@@ -189,6 +194,7 @@ class TestRemoteRun:
         assert run.reason == "it was ended at the service"
         assert len(run.history) >= 2
 
+    @pytest.mark.slow
     def test_keras(self, server: Server) -> None:
         keras = pytest.importorskip("keras")
         keras.utils.set_random_seed(0)
@@ -219,6 +225,10 @@ class TestRemoteRun:
         assert run.status == "stopped"
         assert len(run.history) >= 3
         assert run.model is not None
+        end = time.monotonic() + 10
+        while [thread for thread in threading.enumerate() if thread.name == "fusion_nb rounds"]:
+            assert time.monotonic() < end, "who read the rounds is left"
+            time.sleep(0.02)
         with Client(server.url) as client:
             found = client.aggregators()[-1]
         assert (found["state"], found["round"]) == ("stopped", len(run.history))
@@ -411,9 +421,3 @@ class TestInsideJupyter:
             process.terminate()
             process.wait(30)
             log.close()
-
-
-def test_threads_end_with_the_run(server: Server) -> None:
-    RemoteRun(RunSpec(rounds=1), {"model": network()}, url=server.url).start().wait()
-    time.sleep(0.2)
-    assert not [thread for thread in threading.enumerate() if thread.name == "fusion_nb rounds"]

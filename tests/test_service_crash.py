@@ -156,6 +156,7 @@ def test_no_trainer_outlives_the_server(tmp_path: Path, model: Path, rows: Path)
         assert not psutil.wait_procs(left, timeout=10)[1]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_told_to_end_leaves_runs_as_interrupted(tmp_path: Path, model: Path, rows: Path) -> None:
     with serving(tmp_path / "state") as server:
         aggregator_id = server.ready(model, rows, rounds=100_000)

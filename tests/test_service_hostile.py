@@ -472,7 +472,10 @@ class TestTheLog:
         assert str(folder) not in answer.text
 
 
-@pytest.mark.parametrize("is_there", [False, True], ids=["of nothing", "of a trained aggregator"])
+@pytest.mark.parametrize(
+    "is_there",
+    [pytest.param(False, marks=pytest.mark.slow, id="of nothing"), pytest.param(True, id="of a trained aggregator")],
+)
 def test_requests_made_up_at_random_find_no_fault(
     server: Server, model: Path, rows: Path, tmp_path: Path, is_there: bool
 ) -> None:
