@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusion_nb.errors import FusionError, OptionError
+from fusion_nb.errors import FusionError, OptionError, missing_extra
 
 if TYPE_CHECKING:
     from fusion_nb.service.keys import Keys
@@ -37,7 +37,10 @@ _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 def _one_line() -> Iterator[None]:
     """Say what a user can mend in a line, without a traceback, and end with status 2."""
     try:
-        yield
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "this command") from error
     except FusionError as error:
         typer.echo(f"{error.message}\n  {error.hint}" if error.hint else error.message, err=True)
         raise typer.Exit(2) from None

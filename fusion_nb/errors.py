@@ -133,7 +133,10 @@ EXTRAS = {
     "filelock": "service",
     "httpx": "service",
     "orjson": "service",
-    "typer": "service",
+    "pythonjsonlogger": "service",
+    "multipart": "service",
+    "python_multipart": "service",
+    "fastapi_offline": "service",
     "uvicorn": "service",
 }
 

@@ -338,6 +338,15 @@ class TestCommandLine:
         self.run("keys", "revoke", client_id, *state)
         assert self.run("keys", "list", *state).output == ""
 
+    def test_without_the_extra_the_install_line_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("filelock", "fusion_nb.service.keys", "fusion_nb.service.serve"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setitem(sys.modules, "filelock", None)
+        (tmp_path / "state").mkdir()
+        for words in (("serve",), ("keys", "list")):
+            done = self.run(*words, "--state", tmp_path / "state")
+            assert (done.exit_code, "pip install 'fusion_nb[service]'" in done.output) == (2, True), done.output
+
     @pytest.mark.parametrize(
         ("words", "said"),
         [
