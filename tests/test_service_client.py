@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from serving import Server, save_model, save_rows, serving
+from serving import Server, save_model, save_rows, serving, wait_for
 from torch import nn
 from typer.testing import CliRunner
 
@@ -225,10 +225,7 @@ class TestRemoteRun:
         assert run.status == "stopped"
         assert len(run.history) >= 3
         assert run.model is not None
-        end = time.monotonic() + 10
-        while [thread for thread in threading.enumerate() if thread.name == "fusion_nb rounds"]:
-            assert time.monotonic() < end, "who read the rounds is left"
-            time.sleep(0.02)
+        wait_for(lambda: all(thread.name != "fusion_nb rounds" for thread in threading.enumerate()))
         with Client(server.url) as client:
             found = client.aggregators()[-1]
         assert (found["state"], found["round"]) == ("stopped", len(run.history))
