@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from fusion_nb import data, seeds
+from fusion_nb.core import rows, seeds
+from fusion_nb.core.registry import Opt
+from fusion_nb.core.types import Reply, Update, Weights
 from fusion_nb.errors import DataError, OptionError
-from fusion_nb.registry import Opt
-from fusion_nb.types import Reply, Update, Weights
 
 Num = Annotated[int, Opt("hostile parties", ge=1)]
 
@@ -49,7 +49,7 @@ class LabelFlip:
 
         labels: those of all rows there are, which say what the classes are. Raises DataError for measurements.
         """
-        if not data.is_classes(labels):
+        if not rows.is_classes(labels):
             raise DataError("--adversary label_flip, but the labels are measurements", "use another adversary")
         ends = int(labels.min()) + int(labels.max())
         if isinstance(rows, tuple):

@@ -6,14 +6,14 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from fusion_nb import data
-from fusion_nb.answers import weighted_mean
+from fusion_nb.core import rows
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.party import Party
+from fusion_nb.core.replies import weighted_mean
+from fusion_nb.core.types import Engine, Fusion, Metrics, PartyMetrics
 from fusion_nb.errors import OptionError, PartyError, nearest
-from fusion_nb.federation import Federation
 from fusion_nb.fusions.alone import Alone as Separately
 from fusion_nb.fusions.averaging import iter_avg
-from fusion_nb.party import Party
-from fusion_nb.types import Engine, Fusion, Metrics, PartyMetrics
 
 NAMES = ("central", "local")
 
@@ -79,8 +79,8 @@ class Central(_Beside):
         if len({isinstance(rows, tuple) for rows in [*tests, *(party.train for party in main.parties)]}) > 1:
             line = "--baseline central, but some parties hold arrays and others a Dataset"
             raise OptionError(line, "give all the same kind, or leave it out")
-        test = main.test if main.test is not None or not tests else data.concat(tests)
-        pool = Party("central", data.concat([party.train for party in main.parties]))
+        test = main.test if main.test is not None or not tests else rows.concat(tests)
+        pool = Party("central", rows.concat([party.train for party in main.parties]))
         self.federation = _beside(main, engine, parties=[pool], fusion=iter_avg(), test=test)
 
     def __call__(self, round: int, is_last: bool) -> tuple[Metrics, PartyMetrics]:

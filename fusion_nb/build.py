@@ -7,19 +7,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from fusion_nb import adversaries, baselines, changes, checks, registry
-from fusion_nb import weights as arithmetic
+from fusion_nb import adversaries, baselines, changes, checks
+from fusion_nb.core import arithmetic, registry
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.types import Engine, Fusion
 from fusion_nb.division import Division
 from fusion_nb.engines.watched import Watched
 from fusion_nb.errors import DataError, OptionError
-from fusion_nb.federation import Federation
 from fusion_nb.models import base as models
-from fusion_nb.schedule import Schedule
 from fusion_nb.simulate import Attack, Faulty, Stragglers, attack_of, misled
 from fusion_nb.sources import read
 from fusion_nb.spec import OF_MODEL, RunSpec
 from fusion_nb.stopping import Until
-from fusion_nb.types import Engine, Fusion
 
 
 def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> Division:

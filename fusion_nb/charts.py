@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.history import History
+from fusion_nb.core.history import History
 
 #: Colours with a contrast of 3:1 on white and on dark; the first is the fused model's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import documents, registry
+from fusion_nb.core import documents, registry
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.types import Fusion
 from fusion_nb.division import Division
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
-from fusion_nb.federation import Federation
 from fusion_nb.fusions.base import Around
 from fusion_nb.models import base as models
 from fusion_nb.models.optimizers import has_momentum, is_sgd
 from fusion_nb.spec import OF_MODEL, RunSpec
 from fusion_nb.stopping import Until
-from fusion_nb.types import Fusion
 
 #: Methods for personal models that need nothing of the fusion.
 _WITH_ANY_FUSION = ("finetune", "ditto")

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import data, documents, registry, seeds, splits
+from fusion_nb import splits
+from fusion_nb.core import documents, registry, rows, seeds
+from fusion_nb.core.party import Party
 from fusion_nb.errors import DataError, SplitError
-from fusion_nb.party import Party
 from fusion_nb.sources import Source, column, read
 
 _DEFAULT_PARTIES = 4
@@ -92,7 +93,7 @@ class Division:
     def label_counts(self, *, with_test: bool) -> dict[str, dict[int, int]]:
         """Return, per party, how many of its rows each class of any party has; empty for measurements."""
         counted = {
-            party: data.label_counts(np.concatenate([y for y in (train, test)[: 1 + with_test] if len(y)]))
+            party: rows.label_counts(np.concatenate([y for y in (train, test)[: 1 + with_test] if len(y)]))
             for party, (train, test) in self.labels.items()
         }
         classes = sorted({label for counts in counted.values() for label in counts})
@@ -107,7 +108,7 @@ class Division:
     def missing_classes(self) -> list[str]:
         """Return the classes that no party has a training row of: tested somewhere, or skipped in the numbering."""
         everything = self.all_labels()
-        if not data.is_classes(everything) or everything.ndim != 1 or not len(everything):
+        if not rows.is_classes(everything) or everything.ndim != 1 or not len(everything):
             return []
         trained = set(np.unique(np.concatenate([train for train, _ in self.labels.values()])).tolist())
         asked = set(np.unique(everything).tolist())
@@ -122,8 +123,8 @@ class Division:
 
     def _hold_back(self, name: str, pool: Any, y: np.ndarray, rows: np.ndarray, holdout: float, seed: int) -> None:
         train, test = splits.holdout(y, rows, holdout, seeds.stream(seed, "holdout", name))
-        own_test = data.take(pool, test) if len(test) else None
-        self._add(name, data.take(pool, train), own_test, (y[train], y[test]))
+        own_test = rows.take(pool, test) if len(test) else None
+        self._add(name, rows.take(pool, train), own_test, (y[train], y[test]))
 
     def _take_given(
         self,

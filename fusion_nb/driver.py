@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from fusion_nb import cells
+from fusion_nb.core import cell_output
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.history import History
+from fusion_nb.core.pause_clock import Held
+from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import Interrupted, OptionError, RunError, Stopped
-from fusion_nb.federation import Federation
-from fusion_nb.held import Held
-from fusion_nb.history import History
-from fusion_nb.types import RoundRecord
 
 Listener = Callable[[Any], None]
 
@@ -201,7 +201,7 @@ class Driver:
         self._done = threading.Event()
         # A daemon: a kernel that is told to shut down doesn't wait for a run.
         name = f"fusion_nb {self.name}"
-        self._thread = threading.Thread(target=self._drive, args=(self._done, cells.tie()), name=name, daemon=True)
+        self._thread = threading.Thread(target=self._drive, args=(self._done, cell_output.tie()), name=name, daemon=True)
         self._thread.start()
         return self
 

@@ -15,11 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fusion_nb import weights as arithmetic
+from fusion_nb.core import arithmetic
+from fusion_nb.core.types import Weights
 from fusion_nb.errors import ExportError, nearest
 from fusion_nb.reports import KINDS
 from fusion_nb.result import Result, markdown_table
-from fusion_nb.types import Weights
 
 
 def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwrite: bool) -> Path:

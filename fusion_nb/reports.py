@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fusion_nb.core.history import better, is_higher_better
+from fusion_nb.core.types import Metrics
 from fusion_nb.errors import NameNotFoundError, nearest
-from fusion_nb.history import better, is_higher_better
-from fusion_nb.types import Metrics
 
 _MAX_ROWS = 10
 #: Whose metrics a report has.

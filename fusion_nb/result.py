@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb import charts
-from fusion_nb.history import History, better
+from fusion_nb.core.history import History, better
+from fusion_nb.core.types import Weights
 from fusion_nb.reports import Parties, number
-from fusion_nb.types import Weights
 
 
 class Text(str):

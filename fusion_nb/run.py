@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb import changes, charts, export
-from fusion_nb import weights as arithmetic
 from fusion_nb.build import build, divide, settled
 from fusion_nb.checks import absent_options
+from fusion_nb.core import arithmetic
+from fusion_nb.core.history import History
+from fusion_nb.core.party import Party
+from fusion_nb.core.types import Failure, Weights
 from fusion_nb.driver import Driver
 from fusion_nb.engines.watched import Progress
 from fusion_nb.errors import ExportError, OptionError, RunError
-from fusion_nb.history import History
-from fusion_nb.party import Party
 from fusion_nb.reports import Parties, PartyReport, of_kinds
 from fusion_nb.result import Best, Result, Similar, Text
 from fusion_nb.spec import RunSpec
 from fusion_nb.stopping import Patience, Until
-from fusion_nb.types import Failure, Weights
 
 
 class Run(Driver):

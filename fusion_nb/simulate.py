@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import registry, seeds
-from fusion_nb.answers import round_half_up
+from fusion_nb.core import registry, seeds
+from fusion_nb.core.party import Party
+from fusion_nb.core.replies import round_half_up
+from fusion_nb.core.types import Engine, Failure, Reply, Verb
 from fusion_nb.errors import OptionError
-from fusion_nb.party import Party
-from fusion_nb.types import Engine, Failure, Reply, Verb
 
 #: `(replies, orders) -> replies`: what hostile parties make of a round's replies.
 Attack = Callable[[Iterator[Reply], Mapping[str, Any]], Iterator[Reply]]

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from fusion_nb import registry
+from fusion_nb.core import registry
+from fusion_nb.core.registry import Opt
 from fusion_nb.errors import OptionError, SplitError
-from fusion_nb.registry import Opt
 
 Parts = list[np.ndarray]
 

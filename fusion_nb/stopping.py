@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fusion_nb.core.history import History, better
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.history import History, better
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

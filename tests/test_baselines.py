@@ -16,11 +16,11 @@ from torch import nn
 
 from fusion_nb import Run, RunSpec, charts
 from fusion_nb.build import build
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.history import History
+from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import OptionError
-from fusion_nb.federation import Federation
-from fusion_nb.history import History
 from fusion_nb.reports import Parties, PartyReport
-from fusion_nb.types import RoundRecord
 
 BOTH = {"baseline": "central,local"}
 

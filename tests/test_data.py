@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from fusion_nb import data, datasets, registry, sources, splits
+from fusion_nb import datasets, sources, splits
 from fusion_nb.build import divide
+from fusion_nb.core import registry, rows
 from fusion_nb.division import Division
 from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, SplitError
 from fusion_nb.spec import RunSpec
@@ -60,7 +61,7 @@ def test_one_pool_in_every_form(value: Any) -> None:
     "value", [((X, Y), (X[:3], Y[:3])), {"x_train": X, "y_train": Y, "x_test": X[:3], "y_test": Y[:3]}]
 )
 def test_a_central_test_set(value: Any) -> None:
-    assert data.size(read(value).test) == 3
+    assert rows.size(read(value).test) == 3
 
 
 def test_labels_as_words_become_numbers_with_names() -> None:
@@ -79,7 +80,7 @@ def test_words_mean_the_same_at_every_party() -> None:
 
 def test_measurements_stay_measurements() -> None:
     assert read((X, Y + 0.5)).train[1].dtype == np.float64
-    assert not data.is_classes(read((X, Y + 0.5)).train[1])
+    assert not rows.is_classes(read((X, Y + 0.5)).train[1])
 
 
 def test_a_table_finds_its_label_and_hides_its_key() -> None:
@@ -93,16 +94,16 @@ def test_a_table_finds_its_label_and_hides_its_key() -> None:
 
 def test_a_dataset_is_read_row_by_row() -> None:
     source = read(Items())
-    assert data.size(source.train) == 12
-    rows = data.take(source.train, np.array([3, 1]))
-    assert data.stored_labels(rows).tolist() == [1, 1]
-    assert data.stored_labels(data.take(rows, np.array([0]))).tolist() == [1]
+    assert rows.size(source.train) == 12
+    rows = rows.take(source.train, np.array([3, 1]))
+    assert rows.stored_labels(rows).tolist() == [1, 1]
+    assert rows.stored_labels(rows.take(rows, np.array([0]))).tolist() == [1]
     assert rows[0][0].tolist() == X[3].tolist()
 
 
 def test_one_hot_labels_are_counted_as_classes() -> None:
-    assert data.label_counts(data.decode(np.eye(2)[Y])) == {0: 10, 1: 10}
-    assert data.label_counts(data.decode(Y[:, None])) == {0: 10, 1: 10}
+    assert rows.label_counts(rows.decode(np.eye(2)[Y])) == {0: 10, 1: 10}
+    assert rows.label_counts(rows.decode(Y[:, None])) == {0: 10, 1: 10}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_names_that_do_not_exist_get_the_nearest() -> None:
 
 def test_a_variable_wins_over_a_set_of_its_name_and_this_is_said() -> None:
     source = sources.read("digits", {"digits": (X, Y)})
-    assert data.size(source.train) == 20
+    assert rows.size(source.train) == 20
     assert "your variable" in source.notes[0]
 
 
@@ -155,12 +156,12 @@ class TestNpz:
     def test_one_file_is_a_pool_and_several_are_parties(self) -> None:
         for name in ("lyon", "graz"):
             np.savez(f"{name}.npz", x_train=X, y_train=Y, x_test=X[:4], y_test=Y[:4])
-        assert data.size(sources.read("lyon.npz", {}).test) == 4
+        assert rows.size(sources.read("lyon.npz", {}).test) == 4
         for text in ("lyon.npz,graz.npz", "*.npz"):
             parties = sources.read(text, {}).parties
             assert parties is not None
             assert set(parties) == {"lyon", "graz"}
-            assert all(data.size(test) == 4 for _, test in parties.values())
+            assert all(rows.size(test) == 4 for _, test in parties.values())
 
     def test_objects_are_not_unpickled(self) -> None:
         np.savez("bad.npz", x_train=np.array([[1], [1, 2]], dtype=object), y_train=Y)
@@ -221,17 +222,17 @@ class TestHandlers:
     @pytest.mark.parametrize("handler", [Plain, WithPath, OfIbm])
     def test_a_class_of_the_notebook(self, handler: type) -> None:
         source = sources.read("there.npz", {"H": handler}, handler="H")
-        assert (data.size(source.train), data.size(source.test)) == (20, 2)
+        assert (rows.size(source.train), rows.size(source.test)) == (20, 2)
 
     def test_a_registered_one_and_one_from_a_module(self, mnist: Path) -> None:
         path = str(mnist / "mnist.npz")
         assert sources.read(path, {}, handler="mnist_pytorch").train[0].shape == (60000, 1, 28, 28)
-        assert data.size(sources.read("", {}, handler="fusion_nb.datasets:Digits").train) == 1437
+        assert rows.size(sources.read("", {}, handler="fusion_nb.datasets:Digits").train) == 1437
 
     def test_one_from_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.py"
         path.write_text("class Mine:\n    def get_data(self):\n        return ([[0.0], [1.0]], [0, 1]), None\n")
-        assert data.size(sources.read("", {}, handler=f"{path}:Mine").train) == 2
+        assert rows.size(sources.read("", {}, handler=f"{path}:Mine").train) == 2
 
     def test_wrong_ones_are_named(self) -> None:
         with pytest.raises(DataError, match="did not return two pairs"):
@@ -459,12 +460,12 @@ class TestDecidedOverAll:
         class Without(Items):
             targets = None
 
-        assert data.stored_labels(Shifted()).tolist() == Y[:12].tolist()
-        assert data.stored_labels(Without()).tolist() == Y[:12].tolist()
+        assert rows.stored_labels(Shifted()).tolist() == Y[:12].tolist()
+        assert rows.stored_labels(Without()).tolist() == Y[:12].tolist()
 
     def test_training_and_test_datasets(self) -> None:
         source = read((Items(), Items()))
-        assert data.size(source.test) == 12
+        assert rows.size(source.test) == 12
         frames = read((pd.DataFrame({"a": [1, 2], "y": [0, 1]}), pd.DataFrame({"a": [3], "y": [1]})))
         assert frames.test[0].tolist() == [[3]]
 
@@ -531,7 +532,7 @@ class TestDecidedOverAll:
             sources.read("", {}, handler=f"{path}:Mine")
 
     def test_a_handler_is_not_given_the_default_as_its_path(self, mnist: Path) -> None:
-        assert data.size(divide(RunSpec(data_handler="mnist_pytorch", parties=2), {}).test) == 10000
+        assert rows.size(divide(RunSpec(data_handler="mnist_pytorch", parties=2), {}).test) == 10000
 
 
 def test_options_with_brackets_and_optional_numbers() -> None:

@@ -17,17 +17,18 @@ import pandas as pd
 import pytest
 from gensim.models.doc2vec import Doc2Vec, TaggedDocument
 
-from fusion_nb import RunSpec, documents, federate, registry
+from fusion_nb import RunSpec, federate
 from fusion_nb.build import build
+from fusion_nb.core import documents, registry
+from fusion_nb.core.documents import Document
+from fusion_nb.core.types import Update
 from fusion_nb.datasets.corpora import Newsgroups, Wikipedia
 from fusion_nb.division import Division
-from fusion_nb.documents import Document
 from fusion_nb.errors import DataError, ExportError, FusionError, ModelError, OptionError, RunError, SplitError
 from fusion_nb.fusions.summed import Doc2VecFusion
 from fusion_nb.models import base
 from fusion_nb.models.doc2vec import Doc2VecModel, files, measures, vocabulary
 from fusion_nb.models.doc2vec.training import Trainer
-from fusion_nb.types import Update
 
 TOPICS = {
     "sea": ["boat", "wave", "sail", "harbour", "fish", "captain", "tide", "shore", "net", "anchor"],

@@ -20,13 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from fusion_nb import RunSpec, machine
+from fusion_nb import RunSpec
 from fusion_nb.build import build, chosen_engine
+from fusion_nb.core import machine
+from fusion_nb.core.thread_pool import Workers
 from fusion_nb.engines.vectorized import VectorizedEngine
 from fusion_nb.errors import OptionError
 from fusion_nb.models.torch import TorchModel
 from fusion_nb.run import Run
-from fusion_nb.workers import Workers
 
 UNEVEN = "dirichlet:alpha=1"
 
@@ -192,7 +193,7 @@ class TestSideBySide:
             finished("local:workers=2", rows, Breaking(), parties=20, rounds=50)
 
     def test_a_pause_is_timed_once_however_many_are_held(self) -> None:
-        from fusion_nb.held import Held
+        from fusion_nb.core.pause_clock import Held
 
         held = Held()
         before = held.clock()

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fusion_nb import Run, RunSpec
-from fusion_nb import weights as arithmetic
+from fusion_nb.core import arithmetic
 from fusion_nb.errors import ExportError
 
 

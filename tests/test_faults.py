@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from fusion_nb.build import build
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.types import Failure, Reply, RoundRecord, Update
 from fusion_nb.errors import OptionError, PartyError
-from fusion_nb.federation import Federation
 from fusion_nb.models.torch import TorchModel
 from fusion_nb.simulate import Faulty, Stragglers
 from fusion_nb.spec import RunSpec
-from fusion_nb.types import Failure, Reply, RoundRecord, Update
 
 COHORT = [f"party {i}" for i in range(1, 11)]
 

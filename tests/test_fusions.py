@@ -11,17 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from fusion_nb import documents, registry
-from fusion_nb import weights as arithmetic
 from fusion_nb.build import build
+from fusion_nb.core import arithmetic, documents, registry
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.party import Party
+from fusion_nb.core.types import Failure, Reply, Turn, Unchanged, Update, Weights
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import NameNotFoundError, OptionError, PartyError, Stopped
-from fusion_nb.federation import Federation
 from fusion_nb.fusions import monitors
 from fusion_nb.models.torch import TorchModel
-from fusion_nb.party import Party
 from fusion_nb.spec import RunSpec
-from fusion_nb.types import Failure, Reply, Turn, Unchanged, Update, Weights
 
 Rows = tuple[np.ndarray, np.ndarray]
 START = np.array([0.5, -0.25, 0.1])

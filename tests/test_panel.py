@@ -13,7 +13,8 @@ import pytest
 from panels import button, enabled, labelled, page, press, settle, through, until, widgets
 
 import fusion_nb
-from fusion_nb import Panel, RunSpec, registry
+from fusion_nb import Panel, RunSpec
+from fusion_nb.core import registry
 from fusion_nb.engines.watched import Progress
 from fusion_nb.errors import ExportError, NameNotFoundError, OptionError, RunError
 from fusion_nb.notebook.panel import comms

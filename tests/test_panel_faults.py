@@ -255,7 +255,7 @@ def test_any_button_may_fail_and_the_panel_lives(panel: Panel, monkeypatch: pyte
 
 
 def test_the_cell_run_again_goes_on_with_its_run(ip: Any, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fusion_nb import cells
+    from fusion_nb.core import cell_output
 
     executions = iter([("cell 1", "first"), ("cell 1", "second"), ("cell 2", "third"), ("cell 2", "third")])
     monkeypatch.setattr(cells, "running", lambda: next(executions))

@@ -12,13 +12,13 @@ from torch import nn
 
 from fusion_nb import Run, RunSpec, fusion, sharing
 from fusion_nb.build import build
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.types import Reply, Turn, Unchanged, Update
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import FusionError, NameNotFoundError, OptionError, RunError
-from fusion_nb.federation import Federation
 from fusion_nb.fusions.averaging import fedavg
 from fusion_nb.fusions.personal import IFCA
 from fusion_nb.notebook import explain
-from fusion_nb.types import Reply, Turn, Unchanged, Update
 
 #: One way of each kind to give parties models of their own, for the small network of `net`.
 METHODS: dict[str, dict[str, Any]] = {

@@ -15,13 +15,13 @@ import torch
 from benchmarks.speed import ours, peers
 from benchmarks.speed.measure import peak_memory, sides
 from benchmarks.speed.table import Row
+from fusion_nb.core.arithmetic import weighted_mean
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.party import Party
+from fusion_nb.core.types import Update
 from fusion_nb.engines.local import LocalEngine
-from fusion_nb.federation import Federation
 from fusion_nb.fusions.averaging import fedavg
 from fusion_nb.models.torch import TorchModel
-from fusion_nb.party import Party
-from fusion_nb.types import Update
-from fusion_nb.weights import weighted_mean
 
 Arrays = tuple[np.ndarray, np.ndarray]
 _SGD = {"batch_size": 10, "lr": 0.05}

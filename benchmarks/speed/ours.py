@@ -16,7 +16,7 @@ from torch import nn
 
 from benchmarks.speed import peers
 from fusion_nb import Run, federate, split
-from fusion_nb.registry import names
+from fusion_nb.core.registry import names
 
 Arrays = tuple[np.ndarray, np.ndarray]
 #: Rows of a test set that costs next to nothing: peers measure nothing while they train.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion_nb import registry
+from fusion_nb.core import registry
 from fusion_nb.errors import DataError, missing_extra
 
 Arrays = tuple[np.ndarray, np.ndarray]

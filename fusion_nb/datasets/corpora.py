@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from fusion_nb.core.documents import Document, words_of
+from fusion_nb.core.registry import Opt
 from fusion_nb.datasets import in_folder
-from fusion_nb.documents import Document, words_of
 from fusion_nb.errors import DataError, missing_extra
-from fusion_nb.registry import Opt
 
 Texts = tuple[list[Any], list[str] | None]
 

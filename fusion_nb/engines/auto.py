@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from fusion_nb.core.types import Reply, Verb
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.engines.vectorized import VectorizedEngine, trial
-from fusion_nb.types import Reply, Verb
 
 #: How many times as fast a stack must be in the trial, so that it is worth curves that differ in their last digits.
 _WORTH = 1.2

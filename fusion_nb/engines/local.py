@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any
 
-from fusion_nb.machine import kept_memory, num_cores
-from fusion_nb.registry import Opt
-from fusion_nb.types import Reply, Verb
-from fusion_nb.workers import Workers
+from fusion_nb.core.machine import kept_memory, num_cores
+from fusion_nb.core.registry import Opt
+from fusion_nb.core.thread_pool import Workers
+from fusion_nb.core.types import Reply, Verb
 
 
 class LocalEngine:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Annotated, Any
 
+from fusion_nb.core.machine import num_cores
+from fusion_nb.core.registry import Opt
+from fusion_nb.core.thread_pool import Workers
+from fusion_nb.core.types import Failure, Reply, Verb
 from fusion_nb.engines.channel import Arena, pack, receive, send
 from fusion_nb.engines.process_worker import GIVE_UP, GO, HOLD, ORDERS, TURN
 from fusion_nb.errors import OptionError, Stopped
-from fusion_nb.machine import num_cores
-from fusion_nb.registry import Opt
-from fusion_nb.types import Failure, Reply, Verb
-from fusion_nb.workers import Workers
 
 #: Seconds between two looks at whether the run is held or stopped, while a worker trains.
 _LOOK = 0.05

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from fusion_nb.core.types import Failure, Reply
 from fusion_nb.engines.channel import Arena, pack, receive, send
 from fusion_nb.errors import Stopped
-from fusion_nb.types import Failure, Reply
 
 #: What the byte of the control arena says: go on, wait, or give up what is under way.
 GO, HOLD, GIVE_UP = 0, 1, 2

@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
+from fusion_nb.core.arithmetic import num_bytes
+from fusion_nb.core.registry import Opt
+from fusion_nb.core.types import Reply, Training, Verb
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import OptionError, missing_extra
-from fusion_nb.registry import Opt
-from fusion_nb.types import Reply, Training, Verb
-from fusion_nb.weights import num_bytes
 
 #: Bytes of weights in one stack, at most; several stacks are under way or wait to be fused.
 _MOST_BYTES = 32 << 20

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fusion_nb.types import Engine, Failure, Reply, Verb
+from fusion_nb.core.types import Engine, Failure, Reply, Verb
 
 
 @dataclass(frozen=True)

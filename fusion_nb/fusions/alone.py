@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fusion_nb.types import Turn, Unchanged, Update, Weights
+from fusion_nb.core.types import Turn, Unchanged, Update, Weights
 
 
 def go_on(turn: Turn) -> Weights:

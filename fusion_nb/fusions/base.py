@@ -7,10 +7,9 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
-from fusion_nb import registry
-from fusion_nb import weights as arithmetic
+from fusion_nb.core import arithmetic, registry
+from fusion_nb.core.types import Answer, Fusion, Turn, Update, Weights
 from fusion_nb.errors import OptionError, PartyError
-from fusion_nb.types import Answer, Fusion, Turn, Update, Weights
 
 Rule = Callable[[Weights, Iterator[Update]], Weights]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import seeds
+from fusion_nb.core import seeds
+from fusion_nb.core.types import Update, Weights
 from fusion_nb.fusions.averaging import fedavg
 from fusion_nb.joint import TINY
-from fusion_nb.types import Update, Weights
 
 
 class FedDF:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from fusion_nb import seeds
-from fusion_nb import weights as arithmetic
+from fusion_nb.core import arithmetic, seeds
+from fusion_nb.core.arithmetic import RunningMean
+from fusion_nb.core.registry import Opt
+from fusion_nb.core.types import Turn, Unchanged, Update, Weights
 from fusion_nb.fusions import monitors
 from fusion_nb.fusions.alone import go_on
-from fusion_nb.registry import Opt
-from fusion_nb.types import Turn, Unchanged, Update, Weights
-from fusion_nb.weights import RunningMean
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.core.types import Turn, Update, Weights
 from fusion_nb.joint import SHARES, prefix
-from fusion_nb.types import Turn, Update, Weights
 
 
 class Gathered:

@@ -11,10 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fusion_nb import seeds
-from fusion_nb import weights as arithmetic
+from fusion_nb.core import arithmetic, seeds
+from fusion_nb.core.types import Turn, Weights
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.types import Turn, Weights
 
 
 class Monitor(Protocol):

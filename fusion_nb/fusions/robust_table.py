@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from fusion_nb.types import Update, Weights
+from fusion_nb.core.types import Update, Weights
 
 #: Columns that are looked at together.
 _COLUMNS = 2**15

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fusion_nb import weights as arithmetic
+from fusion_nb.core import arithmetic
+from fusion_nb.core.arithmetic import RunningMean
+from fusion_nb.core.types import Trained, Update, Weights
 from fusion_nb.errors import OptionError
-from fusion_nb.types import Trained, Update, Weights
-from fusion_nb.weights import RunningMean
 
 
 class Averaging:

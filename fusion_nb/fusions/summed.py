@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from fusion_nb.registry import Opt
-from fusion_nb.types import Update, Weights
-from fusion_nb.weights import RunningMean
+from fusion_nb.core.arithmetic import RunningMean
+from fusion_nb.core.registry import Opt
+from fusion_nb.core.types import Update, Weights
 
 
 class Doc2VecFusion:

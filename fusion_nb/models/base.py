@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fusion_nb import registry, seeds
+from fusion_nb.core import registry, seeds
+from fusion_nb.core.machine import num_cores
+from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.errors import ModelError, NameNotFoundError, nearest
-from fusion_nb.machine import num_cores
-from fusion_nb.types import Metrics, Weights
 
 #: The base class, as `module.Class`, by which a framework's models are known without importing the framework.
 _BASE_CLASSES = {

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from fusion_nb.core.registry import parse
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.registry import parse
 
 
 @dataclass(frozen=True)

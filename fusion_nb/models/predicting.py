@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fusion_nb.types import Metrics, Weights
+from fusion_nb.core.types import Metrics, Weights
 
 
 class Predicting(ABC):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from fusion_nb.data import is_classes
+from fusion_nb.core.rows import is_classes
 from fusion_nb.errors import ModelError
 
 Task = Literal["classes", "binary", "numbers", "own"]

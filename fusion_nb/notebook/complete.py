@@ -62,7 +62,8 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
 
 def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]:
     """Return what an option could be given, as far as it begins with the fragment."""
-    from fusion_nb import registry, sources
+    from fusion_nb import sources
+    from fusion_nb.core import registry
     from fusion_nb.models import base
     from fusion_nb.notebook import options
     from fusion_nb.spec import RunSpec
@@ -105,7 +106,7 @@ def _is_run(value: Any) -> bool:
 
 
 def _topics(command: str) -> list[str]:
-    from fusion_nb import registry
+    from fusion_nb.core import registry
     from fusion_nb.notebook import options
 
     if command == "list":

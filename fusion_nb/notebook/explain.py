@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from fusion_nb import registry
+from fusion_nb.core import registry
 from fusion_nb.errors import NameNotFoundError, OptionError, nearest
 from fusion_nb.notebook import options
 from fusion_nb.spec import RunSpec

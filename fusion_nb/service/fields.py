@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fusion_nb import registry
 from fusion_nb.build import check_names
+from fusion_nb.core import registry
+from fusion_nb.core.registry import parse
 from fusion_nb.errors import FusionError, nearest
-from fusion_nb.registry import parse
 from fusion_nb.service.errors import FieldError
 from fusion_nb.spec import RunSpec, allowed
 

@@ -17,12 +17,11 @@ from typing import Any
 
 import orjson
 
-from fusion_nb import registry
-from fusion_nb import weights as arithmetic
-from fusion_nb.data import size
+from fusion_nb.core import arithmetic, registry
+from fusion_nb.core.registry import parse
+from fusion_nb.core.rows import size
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.models import base as models
-from fusion_nb.registry import parse
 from fusion_nb.run import Run
 from fusion_nb.service import child, uploads
 from fusion_nb.service.fields import TYPES

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fusion_nb import documents
+from fusion_nb.core import documents
+from fusion_nb.core.history import History
+from fusion_nb.core.party import Party
+from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import DataError, ExportError, ModelError, OptionError, RunError, ServiceError
-from fusion_nb.history import History
 from fusion_nb.models import base as models
-from fusion_nb.party import Party
 from fusion_nb.run import Run
 from fusion_nb.service.client import Client
 from fusion_nb.service.fields import MODELS, NOT_TAKEN, TYPES, WHOLE
 from fusion_nb.spec import RunSpec
-from fusion_nb.types import RoundRecord
 
 #: Seconds between two looks at whether the run is to stop.
 _LOOK = 0.1

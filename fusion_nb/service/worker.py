@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from fusion_nb import history
+from fusion_nb.core import history
 from fusion_nb.run import Run
 from fusion_nb.runs import ENDED
 from fusion_nb.service import atomic, child

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import registry
+from fusion_nb.core import registry
 from fusion_nb.errors import DataError, NameNotFoundError, nearest
 from fusion_nb.sources import arrays, handlers, texts
 

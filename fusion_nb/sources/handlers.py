@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_nb import registry
+from fusion_nb.core import registry
 from fusion_nb.errors import DataError, NameNotFoundError, nearest
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import documents
-from fusion_nb.documents import Document
+from fusion_nb.core import documents
+from fusion_nb.core.documents import Document
 from fusion_nb.errors import DataError
 
 #: Columns of a DataFrame that hold text when there are several that could.

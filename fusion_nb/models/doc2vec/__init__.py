@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 from gensim.models.doc2vec import Doc2Vec
 
-from fusion_nb import data as rows_of
-from fusion_nb import documents as texts
-from fusion_nb.data import is_classes
-from fusion_nb.documents import Document
+from fusion_nb.core import documents as texts
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.documents import Document
+from fusion_nb.core.rows import is_classes
+from fusion_nb.core.types import Metrics, Update, Weights
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.models.doc2vec import files, measures, vocabulary
 from fusion_nb.models.doc2vec.training import Trainer, first_vectors, random_of
-from fusion_nb.types import Metrics, Update, Weights
 
 #: Documents that are measured: for the loss, for the self-rank at each party, and for the classifier.
 _LOSS_SAMPLE, _RANK_SAMPLE, _CLASSIFIED_SAMPLE = 50, 50, 500

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from gensim.models.doc2vec import Doc2Vec
 
-from fusion_nb.documents import Document
+from fusion_nb.core.documents import Document
 from fusion_nb.models.doc2vec.training import random_of, unit
 
 #: Words of a document that its loss is measured on.

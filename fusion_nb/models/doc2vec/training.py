@@ -13,7 +13,7 @@ import numpy as np
 from gensim import matutils
 from gensim.models.doc2vec import Doc2Vec, train_document_dbow, train_document_dm, train_document_dm_concat
 
-from fusion_nb.documents import Document
+from fusion_nb.core.documents import Document
 
 
 class Trainer:

@@ -9,9 +9,9 @@ from typing import Any
 
 from gensim.models.doc2vec import Doc2Vec
 
-from fusion_nb.documents import Document
+from fusion_nb.core.documents import Document
+from fusion_nb.core.types import Update
 from fusion_nb.errors import ModelError
-from fusion_nb.types import Update
 
 
 @dataclass(frozen=True)

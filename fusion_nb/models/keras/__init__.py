@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fusion_nb import data as rows_of
-from fusion_nb import seeds
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core import seeds
+from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.quiet import quiet
-from fusion_nb.types import Metrics, Weights
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says about the machine is of no use here
 logging.getLogger("tensorflow").setLevel(logging.ERROR)

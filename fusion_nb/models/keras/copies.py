@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fusion_nb import seeds
+from fusion_nb.core import seeds
 from fusion_nb.errors import ModelError
 from fusion_nb.models.keras.probe import first_line, layers_of
 

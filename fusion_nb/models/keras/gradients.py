@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from fusion_nb.core.types import Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.keras.optimizers import bare
-from fusion_nb.types import Weights
 
 
 class Correction:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fusion_nb import seeds
+from fusion_nb.core import seeds
 from fusion_nb.errors import DataError
 from fusion_nb.models.keras import probe
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from fusion_nb.data import is_classes
+from fusion_nb.core.rows import is_classes
 from fusion_nb.errors import ModelError, nearest
 from fusion_nb.models import tasks
 

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from fusion_nb import data as rows_of
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.keras import copies, files, joining, optimizers, randomness
 from fusion_nb.models.keras.inputs import Inputs
 from fusion_nb.models.keras.losses import Objective
 from fusion_nb.models.keras.probe import first_line
 from fusion_nb.models.predicting import Predicting
-from fusion_nb.types import Metrics, Weights
 
 _BATCH = 128
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fusion_nb import seeds
+from fusion_nb.core import seeds
 
 #: What the paths of variables end with that belong to random numbers, and not to the model.
 _STATE = "seed_generator_state"

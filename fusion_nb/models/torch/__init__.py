@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fusion_nb import data as rows_of
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.types import Weights
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.models.torch import devices, files, losses, optimizers, threads
@@ -28,7 +29,6 @@ from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_t
 from fusion_nb.models.torch.randomness import OwnRandomness, own_randomness, seeded
 from fusion_nb.models.torch.stacked import TorchTogether
 from fusion_nb.models.torch.stacked.dense import Dense
-from fusion_nb.types import Weights
 
 #: Rows that are tried before training.
 _PROBE = 32

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fusion_nb import data as rows_of
-from fusion_nb import seeds
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core import seeds
 from fusion_nb.errors import ModelError
 
 

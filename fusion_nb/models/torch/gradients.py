@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion_nb.types import Weights
+from fusion_nb.core.types import Weights
 
 
 def correction(

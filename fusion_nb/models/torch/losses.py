@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusion_nb.data import is_classes
+from fusion_nb.core.rows import is_classes
 from fusion_nb.errors import ModelError, nearest
 from fusion_nb.models import tasks
 from fusion_nb.models.tasks import Task

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from fusion_nb import data as rows_of
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.thread_pool import Workers
+from fusion_nb.core.types import Metrics
 from fusion_nb.models.torch import threads
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.losses import Objective
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.randomness import own_randomness
-from fusion_nb.types import Metrics
-from fusion_nb.workers import Workers
 
 #: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit its caches.
 _BATCH = 128

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
+from fusion_nb.core.types import Weights
 from fusion_nb.models.torch.gradients import like
-from fusion_nb.types import Weights
 
 
 class Mixture:

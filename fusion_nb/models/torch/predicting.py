@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusion_nb import data as rows_of
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.joint import TIE, TINY
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.torch import files
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.losses import Objective
-from fusion_nb.types import Metrics, Weights
 
 _BATCH = 128
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from fusion_nb.machine import Shared
+from fusion_nb.core.machine import Shared
 
 
 def _one() -> Callable[[], None]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from fusion_nb import registry
+from fusion_nb.core import registry
+from fusion_nb.core.registry import Option
 from fusion_nb.errors import FusionError
 from fusion_nb.notebook.panel.words import alert
-from fusion_nb.registry import Option
 
 #: So wide that three stand in a row on a page of 900 pixels.
 _WIDE = {"width": "17em"}

@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 import ipywidgets as widgets
 
-from fusion_nb import checks, registry
+from fusion_nb import checks
 from fusion_nb.build import check_names
+from fusion_nb.core import registry
 from fusion_nb.errors import DataError, FusionError, ModelError, SplitError
 from fusion_nb.models import base as models
 from fusion_nb.notebook import complete

@@ -7,7 +7,8 @@ from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion_nb import cells, runs
+from fusion_nb import runs
+from fusion_nb.core import cell_output
 from fusion_nb.errors import Interrupted, OptionError, RunError
 from fusion_nb.notebook.panel import words
 from fusion_nb.notebook.panel.variables import Variables
@@ -169,7 +170,7 @@ class Panel:
         return files
 
     def _ipython_display_(self) -> None:
-        cell, execution = cells.running()
+        cell, execution = cell_output.running()
         before = _of_cells.get(cell)
         if cell and before is not None and before[0] != execution:
             # The cell was run again: what it showed is gone from the page, and its run goes on here.
@@ -177,7 +178,7 @@ class Panel:
             if self.run is None and before[1].run is not None:
                 self._follow(before[1].run)
         _of_cells[cell] = execution, self
-        self._worker.tie = cells.tie()
+        self._worker.tie = cell_output.tie()
         self._view.display()
 
     def __repr__(self) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from fusion_nb import charts, registry, runs
+from fusion_nb import charts, runs
 from fusion_nb.changes import CHANGEABLE
+from fusion_nb.core import registry
 from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.words import of_error, plain

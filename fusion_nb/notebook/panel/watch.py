@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import ipywidgets as widgets
 
 from fusion_nb import charts
+from fusion_nb.core.types import Failure
 from fusion_nb.engines.watched import Progress
 from fusion_nb.notebook.live import Throttle, status_html
 from fusion_nb.notebook.panel.words import disclosed
@@ -16,7 +17,6 @@ from fusion_nb.reports import number
 from fusion_nb.result import Result, html_table
 from fusion_nb.run import Run
 from fusion_nb.runs import ENDED
-from fusion_nb.types import Failure
 
 #: Parties in the table; a federation of thousands is read from `run.parties`.
 _MAX_PARTIES = 20

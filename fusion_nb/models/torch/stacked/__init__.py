@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-from fusion_nb import data as rows_of
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.types import Training, Weights
 from fusion_nb.errors import Stopped
 from fusion_nb.models.torch import optimizers
 from fusion_nb.models.torch.batches import Batches
@@ -21,7 +22,6 @@ from fusion_nb.models.torch.stacked.batches import Plan
 from fusion_nb.models.torch.stacked.dense import Dense
 from fusion_nb.models.torch.stacked.gradients import Vmapped
 from fusion_nb.models.torch.stacked.steps import FusedSteps, OptimizerSteps
-from fusion_nb.types import Training, Weights
 
 Result = tuple[Weights, Mapping[str, Any]] | Exception
 #: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusion_nb.core.types import Training
 from fusion_nb.models.torch.batches import Batches
-from fusion_nb.types import Training
 
 #: Bytes of rows that are laid out at a time.
 _WINDOW = 4 << 20

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn, optim
 
+from fusion_nb.core.types import Training
 from fusion_nb.models.torch.stacked.dense import Dense
-from fusion_nb.types import Training
 
 Gradients = Callable[
     [Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor, Tensor], tuple[Mapping[str, Tensor], Tensor]

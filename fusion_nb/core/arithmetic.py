@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.core.types import Update, Weights
 from fusion_nb.errors import ModelError
-from fusion_nb.types import Update, Weights
 
 
 def tree_map(function: Callable[..., np.ndarray], first: Weights, *rest: Weights) -> Weights:

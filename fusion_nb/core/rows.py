@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import seeds
+from fusion_nb.core import seeds
 from fusion_nb.errors import DataError
 
 #: Whole-numbered floats with at most this many different values are read as classes.

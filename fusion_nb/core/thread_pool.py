@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any
 
-from fusion_nb import cells
+from fusion_nb.core import cell_output
 from fusion_nb.errors import Stopped
 
 #: Answers that a worker may be ahead of whoever reads them; each holds the weights of a model.
@@ -31,7 +31,7 @@ class Workers:
         self._gate, self._given_up = gate, threading.Event()
         self._tasks: queue.SimpleQueue[tuple[Future[Any], Callable[[Any], Any]] | None] = queue.SimpleQueue()
         self._threads = []
-        tie = cells.tie()
+        tie = cell_output.tie()
         for i, model in enumerate(models):
             thread = threading.Thread(
                 target=self._work, args=(model, entering, tie), name=f"fusion_nb worker {i}", daemon=True

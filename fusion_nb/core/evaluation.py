@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fusion_nb import data
-from fusion_nb.answers import Answers
+from fusion_nb.core import rows
+from fusion_nb.core.replies import Answers
+from fusion_nb.core.types import Engine, Failure, Metrics, PartyMetrics, Weights
 from fusion_nb.errors import DivergedError
-from fusion_nb.types import Engine, Failure, Metrics, PartyMetrics, Weights
 
 #: Rounds between two measurements of what is costly to measure.
 _EXAMINE_EVERY = 5
@@ -60,7 +60,7 @@ class Measurer:
         found = {name: answers.mean(name, trained) for name in model.watched}
         if self._test is not None:
             model.set_weights(weights)
-            test = data.some(self._test, rows, self._seed, "")
+            test = rows.some(self._test, rows, self._seed, "")
             found |= model.evaluate(test) | (model.examine(test) if examine else {})
         else:
             # Without any test row, what is watched on training rows is all there is.

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from fusion_nb.core.types import Failure, Metrics, RoundRecord
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.types import Failure, Metrics, RoundRecord
 
 #: Metrics of which more is better; of every other one (losses and errors) less is.
 HIGHER_IS_BETTER = frozenset({"accuracy", "self_rank"})

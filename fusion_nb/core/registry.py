@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, get_args, get_origin
 
-from fusion_nb.builtin import BUILTIN
+from fusion_nb.core.builtin import BUILTIN
 from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, nearest
 
 KINDS = tuple(BUILTIN)

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from fusion_nb import seeds
-from fusion_nb import weights as arithmetic
-from fusion_nb.answers import Answers, merge, round_half_up, weighted_mean
-from fusion_nb.fusions.base import checked
-from fusion_nb.history import History
-from fusion_nb.measuring import Measurer
-from fusion_nb.schedule import Schedule
-from fusion_nb.types import (
+from fusion_nb.core import arithmetic, seeds
+from fusion_nb.core.evaluation import Measurer
+from fusion_nb.core.history import History
+from fusion_nb.core.replies import Answers, merge, round_half_up, weighted_mean
+from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.types import (
     Change,
     Engine,
     Failure,
@@ -33,6 +31,7 @@ from fusion_nb.types import (
     Verb,
     Weights,
 )
+from fusion_nb.fusions.base import checked
 
 
 @dataclass

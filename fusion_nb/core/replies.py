@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fusion_nb import weights as arithmetic
+from fusion_nb.core import arithmetic
+from fusion_nb.core.types import Failure, Metrics, PartyMetrics, Reply, Unchanged, Update, Weights
 from fusion_nb.errors import DivergedError, FusionError, PartyError
-from fusion_nb.types import Failure, Metrics, PartyMetrics, Reply, Unchanged, Update, Weights
 
 
 class Answers:

@@ -1,0 +1,1 @@
+"""The nouns, the contracts and the loop; standard library and numpy alone."""
