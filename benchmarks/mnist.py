@@ -57,7 +57,7 @@ def cnn(train: Arrays, test: Arrays, quick: bool) -> None:
 
 def keras_models(train: Arrays, test: Arrays, quick: bool) -> None:
     """Print the accuracy of the fused CNN in Keras for three seeds, and of a network with BatchNormalization."""
-    from fusion_nb.models.keras import KerasModel, keras
+    from fusion_nb.models.keras.adapter import KerasModel, keras
 
     layers = keras.layers
     rounds, epochs = (1, 1) if quick else (5, 3)

@@ -27,7 +27,8 @@ from fusion_nb.division import Division
 from fusion_nb.errors import DataError, ExportError, FusionError, ModelError, OptionError, RunError, SplitError
 from fusion_nb.fusions.summed import Doc2VecFusion
 from fusion_nb.models import base
-from fusion_nb.models.doc2vec import Doc2VecModel, files, measures, vocabulary
+from fusion_nb.models.doc2vec import files, measures, vocabulary
+from fusion_nb.models.doc2vec.adapter import Doc2VecModel
 from fusion_nb.models.doc2vec.training import Trainer
 
 TOPICS = {

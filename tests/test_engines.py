@@ -26,7 +26,7 @@ from fusion_nb.core import machine
 from fusion_nb.core.thread_pool import Workers
 from fusion_nb.engines.vectorized import VectorizedEngine
 from fusion_nb.errors import OptionError
-from fusion_nb.models.torch import TorchModel
+from fusion_nb.models.torch.adapter import TorchModel
 from fusion_nb.run import Run
 
 UNEVEN = "dirichlet:alpha=1"

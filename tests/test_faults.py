@@ -14,7 +14,7 @@ from fusion_nb.build import build
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.types import Failure, Reply, RoundRecord, Update
 from fusion_nb.errors import OptionError, PartyError
-from fusion_nb.models.torch import TorchModel
+from fusion_nb.models.torch.adapter import TorchModel
 from fusion_nb.simulate import Faulty, Stragglers
 from fusion_nb.spec import RunSpec
 

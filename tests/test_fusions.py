@@ -19,7 +19,7 @@ from fusion_nb.core.types import Failure, Reply, Turn, Unchanged, Update, Weight
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import NameNotFoundError, OptionError, PartyError, Stopped
 from fusion_nb.fusions import monitors
-from fusion_nb.models.torch import TorchModel
+from fusion_nb.models.torch.adapter import TorchModel
 from fusion_nb.spec import RunSpec
 
 Rows = tuple[np.ndarray, np.ndarray]

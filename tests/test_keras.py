@@ -19,7 +19,8 @@ from fusion_nb.core import rows
 from fusion_nb.datasets import Cifar10Keras, MnistKeras
 from fusion_nb.errors import DataError, FusionError, ModelError, OptionError
 from fusion_nb.models import base
-from fusion_nb.models.keras import KerasModel, files, inputs, keras, losses, optimizers
+from fusion_nb.models.keras import files, inputs, losses, optimizers
+from fusion_nb.models.keras.adapter import KerasModel, keras
 
 layers = keras.layers
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")

@@ -10,7 +10,7 @@ import pytest
 
 from fusion_nb import Run, RunSpec
 from fusion_nb.errors import ModelError, OptionError
-from fusion_nb.models.keras import keras
+from fusion_nb.models.keras.adapter import keras
 
 layers = keras.layers
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")

@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from fusion_nb.core import rows
 from fusion_nb.errors import FusionError, ModelError, OptionError
 from fusion_nb.models import base
-from fusion_nb.models.torch import TorchModel, files, losses, optimizers
+from fusion_nb.models.torch import files, losses, optimizers
+from fusion_nb.models.torch.adapter import TorchModel
 
 X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
 CLASSES = np.arange(40) % 3

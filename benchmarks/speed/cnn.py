@@ -13,7 +13,7 @@ from benchmarks.speed import ours, peers
 from benchmarks.speed.measure import hog, sides
 from benchmarks.speed.table import Row
 from fusion_nb.core.machine import kept_memory
-from fusion_nb.models.torch import TorchModel
+from fusion_nb.models.torch.adapter import TorchModel
 
 Arrays = tuple[np.ndarray, np.ndarray]
 #: How the runs are made that are to be fast.

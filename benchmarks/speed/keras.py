@@ -18,7 +18,7 @@ _BATCH = 32
 
 def turns(train: Arrays, *, repetitions: int, rounds: int, num_rows: int = 500) -> list[Row]:
     """Compare the times of a turn: set the weights, train one pass, get the weights; and take what memory grows by."""
-    from fusion_nb.models.keras import KerasModel, keras
+    from fusion_nb.models.keras.adapter import KerasModel, keras
 
     own = train[0][:num_rows].reshape(-1, 28, 28, 1), train[1][:num_rows]
     model = _network(keras)

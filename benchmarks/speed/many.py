@@ -21,7 +21,7 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.types import Update
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.fusions.averaging import fedavg
-from fusion_nb.models.torch import TorchModel
+from fusion_nb.models.torch.adapter import TorchModel
 
 Arrays = tuple[np.ndarray, np.ndarray]
 _SGD = {"batch_size": 10, "lr": 0.05}

@@ -48,9 +48,9 @@ BUILTIN: dict[str, dict[str, str]] = {
         "wikipedia": "fusion_nb.datasets.corpora:Wikipedia",
     },
     "models": {
-        "doc2vec": "fusion_nb.models.doc2vec:Doc2VecModel",
-        "keras": "fusion_nb.models.keras:KerasModel",
-        "torch": "fusion_nb.models.torch:TorchModel",
+        "doc2vec": "fusion_nb.models.doc2vec.adapter:Doc2VecModel",
+        "keras": "fusion_nb.models.keras.adapter:KerasModel",
+        "torch": "fusion_nb.models.torch.adapter:TorchModel",
     },
     "engines": {
         "auto": "fusion_nb.engines.auto:AutoEngine",

@@ -10,7 +10,7 @@ import numpy as np
 from fusion_nb.core import seeds
 from fusion_nb.core.types import Update, Weights
 from fusion_nb.fusions.averaging import fedavg
-from fusion_nb.joint import TINY
+from fusion_nb.models.combining import TINY
 
 
 class FedDF:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core.types import Turn, Update, Weights
-from fusion_nb.joint import SHARES, prefix
+from fusion_nb.models.combining import SHARES, prefix
 
 
 class Gathered:

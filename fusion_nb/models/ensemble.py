@@ -11,8 +11,8 @@ import numpy as np
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
 from fusion_nb.core.types import Metrics, Weights
-from fusion_nb.joint import SHARES, combine, prefix
 from fusion_nb.models.base import Model
+from fusion_nb.models.combining import SHARES, combine, prefix
 
 
 class EnsembleModel(Model):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
-from fusion_nb.quiet import hush, no_hush
+from fusion_nb.models.quiet import hush, no_hush
 
 if TYPE_CHECKING:
     from fusion_nb.notebook.options import Line

@@ -12,7 +12,7 @@ import numpy as np
 
 from fusion_nb.core.rows import is_classes
 from fusion_nb.errors import ModelError, nearest
-from fusion_nb.models import tasks
+from fusion_nb.models import inference
 
 Task = Literal["classes", "one_hot", "binary", "numbers", "own"]
 
@@ -99,7 +99,7 @@ def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
 
     last: name of the model's last activation, or ""
     """
-    decision = tasks.decide(output.shape, labels, class_axis=-1)
+    decision = inference.decide(output.shape, labels, class_axis=-1)
     if decision.task == "binary" and last == "softmax":
         raise ModelError(
             "the model ends in a softmax over one output, which is always 1", "use sigmoid, or two outputs"
@@ -168,7 +168,7 @@ def _given(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: st
         is_sum = config.get("reduction") == "sum"
         return Objective(name, loss, _TASKS[name], logits, why, warning, is_sum=is_sum)
     try:
-        task: Task = tasks.decide(output.shape, labels, class_axis=-1).task
+        task: Task = inference.decide(output.shape, labels, class_axis=-1).task
     except ModelError:
         task = "own"
     logits = _binary_logits(output, last)[0] if task == "binary" else task == "classes" and not _sums_to_one(output)
@@ -192,15 +192,15 @@ def _check(chosen: Objective, output: np.ndarray, labels: np.ndarray) -> None:
         one_hot = chosen.task == "one_hot" and labels.shape[1:] == output.shape[1:]
         if output.ndim < 2 or not (one_hot or (is_classes(labels) and labels.ndim == output.ndim - 1)):
             why = f"the loss {chosen.name} compares class numbers with one output for each class"
-            raise tasks.misfit(output.shape, labels, why, class_axis=-1)
+            raise inference.misfit(output.shape, labels, why, class_axis=-1)
         if not one_hot:
-            tasks.check_classes(output.shape, labels, class_axis=-1)
+            inference.check_classes(output.shape, labels, class_axis=-1)
     elif chosen.task == "binary" and labels.size and not 0 <= labels.min() <= labels.max() <= 1:
         line = f"the loss {chosen.name} wants labels 0 and 1, and they run from {labels.min():g} to {labels.max():g}"
         raise ModelError(line, "give the model one output for each class, and use sparse_categorical_crossentropy")
-    elif chosen.task in ("binary", "numbers") and not tasks.same_size(output.shape, labels):
+    elif chosen.task in ("binary", "numbers") and not inference.same_size(output.shape, labels):
         why = f"the loss {chosen.name} wants as many outputs as numbers in each label"
-        raise tasks.misfit(output.shape, labels, why, class_axis=-1)
+        raise inference.misfit(output.shape, labels, why, class_axis=-1)
 
 
 def _ends(logits: bool, activation: str) -> str:

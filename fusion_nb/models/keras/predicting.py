@@ -13,7 +13,7 @@ import numpy as np
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.errors import ModelError
-from fusion_nb.models.keras import copies, files, joining, optimizers, randomness
+from fusion_nb.models.keras import copies, ensemble, files, optimizers, randomness
 from fusion_nb.models.keras.inputs import Inputs
 from fusion_nb.models.keras.losses import Objective
 from fusion_nb.models.keras.probe import first_line
@@ -64,7 +64,7 @@ class KerasPredicting(Predicting):
             self.gate()
             output = np.asarray(self.model.predict_on_batch(x))
             output = output if output.dtype == np.float64 else output.astype(np.float32)
-            found.append(_array(joining.predictions(output, task, logits)))
+            found.append(_array(ensemble.predictions(output, task, logits)))
         return np.concatenate(found)
 
     def judge(self, predictions: np.ndarray, data: Any) -> Metrics:
@@ -72,7 +72,7 @@ class KerasPredicting(Predicting):
         objective, count = self._ready(), rows_of.size(data)
         chunks, measures, total = rows_of.chunks(np.arange(count), _BATCH), objective.measures(), 0.0
         for (x, y), chunk in zip(self._batches(data, chunks), chunks, strict=True):
-            output = joining.outputs(keras.ops.convert_to_tensor(predictions[chunk]), self.task, objective.logits)
+            output = ensemble.outputs(keras.ops.convert_to_tensor(predictions[chunk]), self.task, objective.logits)
             y = keras.ops.convert_to_tensor(y)
             total += self._per_row(np.mean(_array(objective.loss(y, output))), x) * len(x)
             for measure in measures:
@@ -115,7 +115,7 @@ class KerasPredicting(Predicting):
         x = keras.Input(self._inputs.shape or self._taken, dtype=dtype)
         try:
             found = [self._member(i, weights)(x) for i, weights in enumerate(members)]
-            joined = joining.joined(found, shares, rule, self.task, objective.logits)
+            joined = ensemble.joined(found, shares, rule, self.task, objective.logits)
         except Exception as error:
             line = f"Keras can't join several {type(self.model).__name__}: {first_line(error)}"
             raise ModelError(line, "write call() with operations that Keras can trace, such as keras.ops") from error

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from fusion_nb.core.rows import is_classes
 from fusion_nb.errors import ModelError, nearest
-from fusion_nb.models import tasks
-from fusion_nb.models.tasks import Task
+from fusion_nb.models import inference
+from fusion_nb.models.inference import Task
 
 
 def _nll_of_probabilities(output: Tensor, target: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class Objective:
 
 def infer(output: Tensor, labels: np.ndarray) -> Objective:
     """Return the loss that fits a model's output and the labels. Raises ModelError where none does."""
-    decision = tasks.decide(tuple(output.shape), labels, class_axis=1)
+    decision = inference.decide(tuple(output.shape), labels, class_axis=1)
     last = _last_operation(output)
     if decision.task == "classes":
         return _classifier(output, last)
@@ -119,7 +119,7 @@ def infer(output: Tensor, labels: np.ndarray) -> Objective:
 
 
 def _misfit(output: Tensor, labels: np.ndarray, why: str) -> ModelError:
-    return tasks.misfit(tuple(output.shape), labels, why, class_axis=1)
+    return inference.misfit(tuple(output.shape), labels, why, class_axis=1)
 
 
 def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
@@ -200,8 +200,8 @@ def _check_shape(chosen: Objective, output: Tensor, labels: np.ndarray) -> None:
             raise _misfit(
                 output, labels, f"the loss {chosen.name} compares class numbers with one output for each class"
             )
-        tasks.check_classes(tuple(output.shape), labels, class_axis=1)
-    elif not tasks.same_size(tuple(output.shape), labels):
+        inference.check_classes(tuple(output.shape), labels, class_axis=1)
+    elif not inference.same_size(tuple(output.shape), labels):
         raise _misfit(output, labels, f"the loss {chosen.name} wants as many outputs as numbers in each label")
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import Metrics, Weights
-from fusion_nb.joint import TIE, TINY
+from fusion_nb.models.combining import TIE, TINY
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.torch import files
 from fusion_nb.models.torch.batches import Batches

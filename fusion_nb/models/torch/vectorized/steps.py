@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from fusion_nb.core.types import Training
-from fusion_nb.models.torch.stacked.dense import Dense
+from fusion_nb.models.torch.vectorized.dense import Dense
 
 Gradients = Callable[
     [Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor, Tensor], tuple[Mapping[str, Tensor], Tensor]

@@ -18,10 +18,10 @@ from fusion_nb.models.torch import optimizers
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.losses import LOSSES, Objective
 from fusion_nb.models.torch.precision import Precision
-from fusion_nb.models.torch.stacked.batches import Plan
-from fusion_nb.models.torch.stacked.dense import Dense
-from fusion_nb.models.torch.stacked.gradients import Vmapped
-from fusion_nb.models.torch.stacked.steps import FusedSteps, OptimizerSteps
+from fusion_nb.models.torch.vectorized.batches import Plan
+from fusion_nb.models.torch.vectorized.dense import Dense
+from fusion_nb.models.torch.vectorized.gradients import Vmapped
+from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps
 
 Result = tuple[Weights, Mapping[str, Any]] | Exception
 #: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fusion_nb.joint import TIE, TINY
+from fusion_nb.models.combining import TIE, TINY
 
 
 def predictions(output: Any, task: str, logits: bool) -> Any:
