@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from fusion_nb import federate, split
-from fusion_nb.datasets import Mnist
+from fusion_nb.data.image_datasets import Mnist
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fusion_nb import Run, federate
 from fusion_nb.core.documents import Document, words_of
-from fusion_nb.datasets.corpora import Newsgroups
+from fusion_nb.data.text_datasets import Newsgroups
 from fusion_nb.models.doc2vec.training import Trainer, unit
 
 #: Rules of fusion that are compared.

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fusion_nb.data.splits import split
     from fusion_nb.fusions.base import fusion
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.run import Run
     from fusion_nb.runs import federate
     from fusion_nb.spec import RunSpec
-    from fusion_nb.splits import split
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,7 +34,7 @@ _EXPORTS = {
     "RunSpec": "fusion_nb.spec",
     "federate": "fusion_nb.runs",
     "fusion": "fusion_nb.fusions.base",
-    "split": "fusion_nb.splits",
+    "split": "fusion_nb.data.splits",
 }
 
 

@@ -17,7 +17,7 @@ from fusion_nb.baselines import num_steps
 from fusion_nb.build import build, divide, settled
 from fusion_nb.core import arithmetic, rows
 from fusion_nb.core.federation import Federation
-from fusion_nb.division import Division
+from fusion_nb.data.partition import Division
 from fusion_nb.engines.watched import Watched
 from fusion_nb.result import count_bytes
 from fusion_nb.spec import RunSpec

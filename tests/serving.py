@@ -17,7 +17,7 @@ from typing import IO, Any, Self
 import numpy as np
 import requests
 
-from fusion_nb import datasets
+from fusion_nb.data import image_datasets
 
 #: Seconds that anything may take which is not a training.
 PATIENCE = 60
@@ -134,7 +134,7 @@ def serving(state: Path, *options: str) -> Iterator[Server]:
 
 def save_rows(path: Path, start: int = 0, count: int = 60, **other: Any) -> Path:
     """Write some digits as a party's file: images of 28 x 28 bytes, and labels."""
-    (x, y), _ = datasets.Digits().get_data()
+    (x, y), _ = image_datasets.Digits().get_data()
     images = (x[start : start + count, 0] * 255).astype(np.uint8)
     np.savez(path, **{"x_train": images, "y_train": y[start : start + count], **other})
     return path

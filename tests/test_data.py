@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 import torch
 
-from fusion_nb import datasets, sources, splits
 from fusion_nb.build import divide
 from fusion_nb.core import registry, rows
-from fusion_nb.division import Division
+from fusion_nb.data import image_datasets, loading, splits
+from fusion_nb.data.partition import Division
 from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, SplitError
 from fusion_nb.spec import RunSpec
 
 X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
 
 
-def read(value: Any, **options: str) -> sources.Source:
-    return sources.read("value", {"value": value}, **options)
+def read(value: Any, **options: str) -> loading.Source:
+    return loading.read("value", {"value": value}, **options)
 
 
 class Items:
@@ -135,15 +135,15 @@ def test_unusable_data_is_refused_in_one_line(value: Any, said: str) -> None:
 
 def test_names_that_do_not_exist_get_the_nearest() -> None:
     with pytest.raises(NameNotFoundError, match="did you mean 'digits'"):
-        sources.read("digit", {})
+        loading.read("digit", {})
     with pytest.raises(NameNotFoundError, match="did you mean 'sensors'"):
-        sources.read("sensor", {"sensors": (X, Y)})
+        loading.read("sensor", {"sensors": (X, Y)})
     with pytest.raises(NameNotFoundError, match="did you mean 'site'"):
         read(pd.DataFrame({"site": [1], "y": [0]}), key="sit")
 
 
 def test_a_variable_wins_over_a_set_of_its_name_and_this_is_said() -> None:
-    source = sources.read("digits", {"digits": (X, Y)})
+    source = loading.read("digits", {"digits": (X, Y)})
     assert rows.size(source.train) == 20
     assert "your variable" in source.notes[0]
 
@@ -156,9 +156,9 @@ class TestNpz:
     def test_one_file_is_a_pool_and_several_are_parties(self) -> None:
         for name in ("lyon", "graz"):
             np.savez(f"{name}.npz", x_train=X, y_train=Y, x_test=X[:4], y_test=Y[:4])
-        assert rows.size(sources.read("lyon.npz", {}).test) == 4
+        assert rows.size(loading.read("lyon.npz", {}).test) == 4
         for text in ("lyon.npz,graz.npz", "*.npz"):
-            parties = sources.read(text, {}).parties
+            parties = loading.read(text, {}).parties
             assert parties is not None
             assert set(parties) == {"lyon", "graz"}
             assert all(rows.size(test) == 4 for _, test in parties.values())
@@ -166,39 +166,39 @@ class TestNpz:
     def test_objects_are_not_unpickled(self) -> None:
         np.savez("bad.npz", x_train=np.array([[1], [1, 2]], dtype=object), y_train=Y)
         with pytest.raises(DataError, match="could run code"):
-            sources.read("bad.npz", {})
+            loading.read("bad.npz", {})
 
     def test_a_lacking_array_is_named(self) -> None:
         np.savez("half.npz", x_train=X, labels=Y)
         with pytest.raises(DataError, match="no array 'y_train'; it has x_train, labels"):
-            sources.read("half.npz", {})
+            loading.read("half.npz", {})
 
     @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut off"])
     def test_a_broken_file_is_refused(self, content: bytes) -> None:
         Path("broken.npz").write_bytes(content)
         with pytest.raises(DataError, match=r"broken.npz can't be read"):
-            sources.read("broken.npz", {})
+            loading.read("broken.npz", {})
 
     def test_a_cut_off_file_is_refused(self) -> None:
         np.savez_compressed("whole.npz", x_train=np.random.default_rng(0).normal(size=(50, 50)), y_train=Y)
         Path("cut.npz").write_bytes(Path("whole.npz").read_bytes()[:-200])
         with pytest.raises(DataError, match=r"cut.npz can't be read"):
-            sources.read("cut.npz", {})
+            loading.read("cut.npz", {})
 
     def test_a_single_array_and_a_missing_file(self) -> None:
         np.save("one.npy", X)
         Path("one.npy").rename("one.npz")
         with pytest.raises(DataError, match="single array"):
-            sources.read("one.npz", {})
+            loading.read("one.npz", {})
         with pytest.raises(DataError, match=r"no file gone.npz"):
-            sources.read("gone.npz", {})
+            loading.read("gone.npz", {})
 
     def test_two_files_of_one_name_are_refused(self) -> None:
         for folder in ("a", "b"):
             Path(folder).mkdir()
             np.savez(f"{folder}/same.npz", x_train=X, y_train=Y)
         with pytest.raises(DataError, match="same name"):
-            sources.read("a/same.npz,b/same.npz", {})
+            loading.read("a/same.npz,b/same.npz", {})
 
 
 class TestHandlers:
@@ -221,35 +221,35 @@ class TestHandlers:
 
     @pytest.mark.parametrize("handler", [Plain, WithPath, OfIbm])
     def test_a_class_of_the_notebook(self, handler: type) -> None:
-        source = sources.read("there.npz", {"H": handler}, handler="H")
+        source = loading.read("there.npz", {"H": handler}, handler="H")
         assert (rows.size(source.train), rows.size(source.test)) == (20, 2)
 
     def test_a_registered_one_and_one_from_a_module(self, mnist: Path) -> None:
         path = str(mnist / "mnist.npz")
-        assert sources.read(path, {}, handler="mnist_pytorch").train[0].shape == (60000, 1, 28, 28)
-        assert rows.size(sources.read("", {}, handler="fusion_nb.datasets:Digits").train) == 1437
+        assert loading.read(path, {}, handler="mnist_pytorch").train[0].shape == (60000, 1, 28, 28)
+        assert rows.size(loading.read("", {}, handler="fusion_nb.data.image_datasets:Digits").train) == 1437
 
     def test_one_from_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.py"
         path.write_text("class Mine:\n    def get_data(self):\n        return ([[0.0], [1.0]], [0, 1]), None\n")
-        assert rows.size(sources.read("", {}, handler=f"{path}:Mine").train) == 2
+        assert rows.size(loading.read("", {}, handler=f"{path}:Mine").train) == 2
 
     def test_wrong_ones_are_named(self) -> None:
         with pytest.raises(DataError, match="did not return two pairs"):
-            sources.read("", {"W": self.Wrong}, handler="W")
+            loading.read("", {"W": self.Wrong}, handler="W")
         with pytest.raises(DataError, match="no get_data"):
-            sources.read("", {"W": Items}, handler="W")
+            loading.read("", {"W": Items}, handler="W")
         with pytest.raises(NameNotFoundError, match="has no class 'Nothing'"):
-            sources.read("", {}, handler="fusion_nb.datasets:Nothing")
+            loading.read("", {}, handler="fusion_nb.data.image_datasets:Nothing")
         with pytest.raises(NameNotFoundError, match="there are:"):
-            sources.read("", {}, handler="mnist_pytorhc")
+            loading.read("", {}, handler="mnist_pytorhc")
 
 
 class TestShippedData:
     def test_digits_are_scikit_learns(self) -> None:
         from sklearn.datasets import load_digits
 
-        (x, y), (x_test, y_test) = datasets.Digits().get_data()
+        (x, y), (x_test, y_test) = image_datasets.Digits().get_data()
         assert x.shape == (1437, 1, 28, 28)
         assert x_test.shape == (360, 1, 28, 28)
         assert x.dtype == np.float32
@@ -260,7 +260,7 @@ class TestShippedData:
         assert np.isclose(np.concatenate([x, x_test]).mean(), theirs.images.mean() / 16, atol=0.01)
 
     def test_mnist_is_mnist(self, mnist: Path) -> None:
-        (x, y), test = datasets.Mnist().get_data()
+        (x, y), test = image_datasets.Mnist().get_data()
         assert np.bincount(y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
         assert test is not None
         assert x.max() == 1.0
@@ -271,12 +271,12 @@ class TestShippedData:
         monkeypatch.delenv("FUSION_NB_DATA", raising=False)
         monkeypatch.setattr(pooch, "retrieve", lambda *a, **k: (_ for _ in ()).throw(ConnectionError("no network")))
         with pytest.raises(DataError, match="--data digits, which needs no network"):
-            datasets.Mnist().get_data()
+            image_datasets.Mnist().get_data()
 
     def test_mnist_refuses_other_images(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "a.npz", x_train=np.zeros((2, 32, 32)), y_train=[0, 1])
         with pytest.raises(DataError, match="28 x 28"):
-            datasets.Mnist(str(tmp_path / "a.npz")).get_data()
+            image_datasets.Mnist(str(tmp_path / "a.npz")).get_data()
 
 
 def division(value: Any, **options: Any) -> Division:
@@ -411,7 +411,7 @@ class TestRegistry:
         from importlib.metadata import EntryPoint
 
         assert "theirs" not in registry.names("splits")
-        point = EntryPoint("theirs", "fusion_nb.splits:iid", "fusion_nb.splits")
+        point = EntryPoint("theirs", "fusion_nb.data.splits:iid", "fusion_nb.splits")
         monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
         try:
             assert registry.get("splits", "theirs") is splits.iid, "also where it was installed meanwhile"
@@ -529,7 +529,7 @@ class TestDecidedOverAll:
         path = tmp_path / "broken_handler.py"
         path.write_text("import nothing_of_this_name\n")
         with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
-            sources.read("", {}, handler=f"{path}:Mine")
+            loading.read("", {}, handler=f"{path}:Mine")
 
     def test_a_handler_is_not_given_the_default_as_its_path(self, mnist: Path) -> None:
         assert rows.size(divide(RunSpec(data_handler="mnist_pytorch", parties=2), {}).test) == 10000
@@ -584,7 +584,7 @@ class TestOneFormForAll:
 
     def test_a_handler_that_needs_a_file_says_so(self) -> None:
         with pytest.raises(DataError, match="needs a file"):
-            sources.read("npz", {})
+            loading.read("npz", {})
 
 
 class TestPartiesWithACentralTestSet:

@@ -22,8 +22,8 @@ from fusion_nb.build import build
 from fusion_nb.core import documents, registry
 from fusion_nb.core.documents import Document
 from fusion_nb.core.types import Update
-from fusion_nb.datasets.corpora import Newsgroups, Wikipedia
-from fusion_nb.division import Division
+from fusion_nb.data.partition import Division
+from fusion_nb.data.text_datasets import Newsgroups, Wikipedia
 from fusion_nb.errors import DataError, ExportError, FusionError, ModelError, OptionError, RunError, SplitError
 from fusion_nb.fusions.summed import Doc2VecFusion
 from fusion_nb.models import base

@@ -16,7 +16,7 @@ import pytest
 from fusion_nb import RunSpec, federate
 from fusion_nb.build import build
 from fusion_nb.core import rows
-from fusion_nb.datasets import Cifar10Keras, MnistKeras
+from fusion_nb.data.image_datasets import Cifar10Keras, MnistKeras
 from fusion_nb.errors import DataError, FusionError, ModelError, OptionError
 from fusion_nb.models import base
 from fusion_nb.models.keras import files, inputs, losses, optimizers

@@ -13,7 +13,7 @@ from benchmarks import mnist as cases
 from benchmarks.papers import __main__ as papers
 from benchmarks.speed import __main__ as speed
 from fusion_nb import federate
-from fusion_nb.datasets import Mnist
+from fusion_nb.data.image_datasets import Mnist
 
 
 def test_the_small_version_of_every_case_runs(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,8 @@ import torch
 from serving import Server, save_model, save_rows, serving, wait_for
 from torch import nn
 
-from fusion_nb import datasets, federate
+from fusion_nb import federate
+from fusion_nb.data import image_datasets
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ class TestTheOriginalSequence:
         assert [record["round"] for record in found["history"]] == [1, 2]
         assert found["history"][-1]["metrics"]["accuracy"] > 0.5
         network.load_state_dict({name: torch.tensor(value) for name, value in found["global_model"].items()})
-        (_, _), (x, y) = datasets.Digits().get_data()
+        (_, _), (x, y) = image_datasets.Digits().get_data()
         network.eval()
         assert (network(torch.tensor(x)).argmax(1).numpy() == y).mean() > 0.5
         answer = requests.post(url + "/stop", json={"aggregator_id": aggregator_id}, verify=False, timeout=60)
@@ -153,7 +154,7 @@ class TestTheSameFederation:
         for path in paths:
             server.start_party(aggregator_id, path)
         found = server.train(aggregator_id).json()
-        data = {f"party {i + 1}": datasets.Npz(str(path)).get_data()[0] for i, path in enumerate(paths)}
+        data = {f"party {i + 1}": image_datasets.Npz(str(path)).get_data()[0] for i, path in enumerate(paths)}
         run = federate(str(model), data, rounds=3, lr=0.1, batch_size=16, seed=3)
         assert [record["metrics"] for record in found["history"]] == [dict(record.metrics) for record in run.history]
 

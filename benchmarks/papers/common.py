@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fusion_nb.datasets import Mnist
+from fusion_nb.data.image_datasets import Mnist
 from fusion_nb.run import Run
 
 Arrays = tuple[np.ndarray, np.ndarray]

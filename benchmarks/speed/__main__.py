@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.speed import cnn, cold, keras, many, notebook
 from benchmarks.speed.table import Row, markdown, save
-from fusion_nb.datasets import Mnist
+from fusion_nb.data.image_datasets import Mnist
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

@@ -62,8 +62,8 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
 
 def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]:
     """Return what an option could be given, as far as it begins with the fragment."""
-    from fusion_nb import sources
     from fusion_nb.core import registry
+    from fusion_nb.data import loading
     from fusion_nb.models import base
     from fusion_nb.notebook import options
     from fusion_nb.spec import RunSpec
@@ -85,7 +85,7 @@ def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]
         return [word for adapter in base.loaded() for word in adapter.choices.get(field, ())]
     extra: Any = RunSpec.model_fields[field].json_schema_extra
     kind = extra["choices"]
-    variables = [n for n, v in public.items() if sources.looks_like_data(n, v)] if field == "data" else []
+    variables = [n for n, v in public.items() if loading.looks_like_data(n, v)] if field == "data" else []
     if not kind:
         return variables
     name, colon, rest = fragment.partition(":")

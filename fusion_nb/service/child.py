@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.data import handlers
 from fusion_nb.errors import DataError, FusionError
 from fusion_nb.service.folder import Folder, read_npz
-from fusion_nb.sources import handlers
 from fusion_nb.spec import RunSpec
 
 

@@ -13,12 +13,12 @@ import ipywidgets as widgets
 from fusion_nb import checks
 from fusion_nb.build import check_names
 from fusion_nb.core import registry
+from fusion_nb.data import texts
 from fusion_nb.errors import DataError, FusionError, ModelError, SplitError
 from fusion_nb.models import base as models
 from fusion_nb.notebook import complete
 from fusion_nb.notebook.panel import words
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
-from fusion_nb.sources import texts
 from fusion_nb.spec import RunSpec
 
 #: What most runs decide, in this order; every other option is under More.

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core import registry
+from fusion_nb.data import arrays, handlers, texts
 from fusion_nb.errors import DataError, NameNotFoundError, nearest
-from fusion_nb.sources import arrays, handlers, texts
 
 _LABEL_COLUMNS = ("label", "target", "y", "class")
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 from fusion_nb.core.documents import Document, words_of
 from fusion_nb.core.registry import Opt
-from fusion_nb.datasets import in_folder
+from fusion_nb.data.image_datasets import in_folder
 from fusion_nb.errors import DataError, missing_extra
 
 Texts = tuple[list[Any], list[str] | None]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb import splits
 from fusion_nb.core import documents, registry, rows, seeds
 from fusion_nb.core.party import Party
+from fusion_nb.data import splits
+from fusion_nb.data.loading import Source, column, read
 from fusion_nb.errors import DataError, SplitError
-from fusion_nb.sources import Source, column, read
 
 _DEFAULT_PARTIES = 4
 #: Whole numbers of more kinds than this are hardly classes: they are not counted one by one.
