@@ -14,10 +14,10 @@ from fusion_nb.core.schedule import Schedule
 from fusion_nb.core.types import Engine, Fusion
 from fusion_nb.data.loading import read
 from fusion_nb.data.partition import Division
-from fusion_nb.engines.watched import Watched
+from fusion_nb.engines.faults import Attack, Faulty, Stragglers, attack_of, misled
+from fusion_nb.engines.progress import Watched
 from fusion_nb.errors import DataError, OptionError
 from fusion_nb.models import base as models
-from fusion_nb.simulate import Attack, Faulty, Stragglers, attack_of, misled
 from fusion_nb.spec import OF_MODEL, RunSpec
 from fusion_nb.stopping import Until
 

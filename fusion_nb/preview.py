@@ -18,7 +18,7 @@ from fusion_nb.build import build, divide, settled
 from fusion_nb.core import arithmetic, rows
 from fusion_nb.core.federation import Federation
 from fusion_nb.data.partition import Division
-from fusion_nb.engines.watched import Watched
+from fusion_nb.engines.progress import Watched
 from fusion_nb.result import count_bytes
 from fusion_nb.spec import RunSpec
 

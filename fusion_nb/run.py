@@ -17,7 +17,7 @@ from fusion_nb.core.history import History
 from fusion_nb.core.party import Party
 from fusion_nb.core.types import Failure, Weights
 from fusion_nb.driver import Driver
-from fusion_nb.engines.watched import Progress
+from fusion_nb.engines.progress import Progress
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.reports import Parties, PartyReport, of_kinds
 from fusion_nb.result import Best, Result, Similar, Text

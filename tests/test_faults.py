@@ -13,9 +13,9 @@ import pytest
 from fusion_nb.build import build
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.types import Failure, Reply, RoundRecord, Update
+from fusion_nb.engines.faults import Faulty, Stragglers
 from fusion_nb.errors import OptionError, PartyError
 from fusion_nb.models.torch.adapter import TorchModel
-from fusion_nb.simulate import Faulty, Stragglers
 from fusion_nb.spec import RunSpec
 
 COHORT = [f"party {i}" for i in range(1, 11)]

@@ -15,7 +15,7 @@ from panels import button, enabled, labelled, page, press, settle, through, unti
 import fusion_nb
 from fusion_nb import Panel, RunSpec
 from fusion_nb.core import registry
-from fusion_nb.engines.watched import Progress
+from fusion_nb.engines.progress import Progress
 from fusion_nb.errors import ExportError, NameNotFoundError, OptionError, RunError
 from fusion_nb.notebook.panel import comms
 from fusion_nb.notebook.panel.controls import Choice

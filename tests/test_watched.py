@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fusion_nb import Run, RunSpec
-from fusion_nb.engines.watched import Progress
+from fusion_nb.engines.progress import Progress
 
 
 def run_of(rows: Any, model: Any, **options: Any) -> Run:

@@ -15,8 +15,8 @@ from fusion_nb.core.machine import num_cores
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.thread_pool import Workers
 from fusion_nb.core.types import Failure, Reply, Verb
-from fusion_nb.engines.channel import Arena, pack, receive, send
 from fusion_nb.engines.process_worker import GIVE_UP, GO, HOLD, ORDERS, TURN
+from fusion_nb.engines.shared_memory import Arena, pack, receive, send
 from fusion_nb.errors import OptionError, Stopped
 
 #: Seconds between two looks at whether the run is held or stopped, while a worker trains.

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from fusion_nb.core.types import Failure, Reply
-from fusion_nb.engines.channel import Arena, pack, receive, send
+from fusion_nb.engines.shared_memory import Arena, pack, receive, send
 from fusion_nb.errors import Stopped
 
 #: What the byte of the control arena says: go on, wait, or give up what is under way.

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from fusion_nb import charts
 from fusion_nb.core.types import Failure
-from fusion_nb.engines.watched import Progress
+from fusion_nb.engines.progress import Progress
 from fusion_nb.notebook.live import Throttle, status_html
 from fusion_nb.notebook.panel.words import disclosed
 from fusion_nb.reports import number
