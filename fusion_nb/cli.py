@@ -108,8 +108,8 @@ def run(
 ) -> None:
     """Train what a file says, and tell each round."""
     with _one_line():
-        from fusion_nb.export import check_target
         from fusion_nb.models import base
+        from fusion_nb.reporting.export import check_target
         from fusion_nb.run import Run
         from fusion_nb.spec import RunSpec, from_file
 

@@ -7,8 +7,8 @@ import keyword
 from collections.abc import Mapping
 from typing import Any
 
-from fusion_nb import charts
 from fusion_nb.errors import OptionError, RunError
+from fusion_nb.reporting import charts
 from fusion_nb.run import Run
 from fusion_nb.spec import RunSpec
 

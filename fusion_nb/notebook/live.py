@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fusion_nb import charts
-from fusion_nb.charts import image_tag
 from fusion_nb.preview import duration
-from fusion_nb.result import caption_html
+from fusion_nb.reporting import charts
+from fusion_nb.reporting.charts import image_tag
+from fusion_nb.reporting.result import caption_html
 from fusion_nb.run import Run
 from fusion_nb.runs import ENDED, UNDER_WAY
 

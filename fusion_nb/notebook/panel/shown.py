@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from fusion_nb.notebook.live import draws_widgets
-from fusion_nb.result import Result
+from fusion_nb.reporting.result import Result
 
 _SENTENCE = "A panel of fusion_nb, in which no run has ended. Run the cell to use it."
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from fusion_nb import charts, runs
+from fusion_nb import runs
 from fusion_nb.changes import CHANGEABLE
 from fusion_nb.core import registry
 from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.words import of_error, plain
 from fusion_nb.preview import Preview
-from fusion_nb.reports import number
+from fusion_nb.reporting import charts
+from fusion_nb.reporting.parties import number
 from fusion_nb.run import Run
 from fusion_nb.spec import RunSpec
 

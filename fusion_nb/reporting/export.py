@@ -18,8 +18,8 @@ from typing import Any
 from fusion_nb.core import arithmetic
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import ExportError, nearest
-from fusion_nb.reports import KINDS
-from fusion_nb.result import Result, markdown_table
+from fusion_nb.reporting.parties import KINDS
+from fusion_nb.reporting.result import Result, markdown_table
 
 
 def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwrite: bool) -> Path:

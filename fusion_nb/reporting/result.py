@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusion_nb import charts
 from fusion_nb.core.history import History, better
 from fusion_nb.core.types import Weights
-from fusion_nb.reports import Parties, number
+from fusion_nb.reporting import charts
+from fusion_nb.reporting.parties import Parties, number
 
 
 class Text(str):
