@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fusion_nb.algorithms.fusions.base import fusion
     from fusion_nb.data.splits import split
-    from fusion_nb.fusions.base import fusion
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.run import Run
     from fusion_nb.runs import federate
@@ -33,7 +33,7 @@ _EXPORTS = {
     "Run": "fusion_nb.run",
     "RunSpec": "fusion_nb.spec",
     "federate": "fusion_nb.runs",
-    "fusion": "fusion_nb.fusions.base",
+    "fusion": "fusion_nb.algorithms.fusions.base",
     "split": "fusion_nb.data.splits",
 }
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from fusion_nb import adversaries, baselines, changes, checks
+from fusion_nb import changes, checks
+from fusion_nb.algorithms import attacks, baselines
 from fusion_nb.core import arithmetic, registry
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.schedule import Schedule
@@ -73,7 +74,7 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
         checks.check_own_test_rows(spec, division)
     adversary = registry.create("adversaries", spec.adversary) if spec.adversary else None
     ids = [party.id for party in division.parties]
-    hostile = adversaries.hostile(ids, adversary.num, spec.seed) if adversary else ()
+    hostile = attacks.hostile(ids, adversary.num, spec.seed) if adversary else ()
     federation = Federation(
         parties=division.parties,
         model=model,

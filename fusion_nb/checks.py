@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.algorithms.fusions.base import Around
 from fusion_nb.core import documents, registry
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.types import Fusion
 from fusion_nb.data.partition import Division
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
-from fusion_nb.fusions.base import Around
 from fusion_nb.models import base as models
 from fusion_nb.models.optimizers import has_momentum, is_sgd
 from fusion_nb.spec import OF_MODEL, RunSpec

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from fusion_nb.baselines import num_steps
+from fusion_nb.algorithms.baselines import num_steps
 from fusion_nb.build import build, divide, settled
 from fusion_nb.core import arithmetic, rows
 from fusion_nb.core.federation import Federation

@@ -18,6 +18,7 @@ import pytest
 from gensim.models.doc2vec import Doc2Vec, TaggedDocument
 
 from fusion_nb import RunSpec, federate
+from fusion_nb.algorithms.fusions.doc2vec_sum import Doc2VecFusion
 from fusion_nb.build import build
 from fusion_nb.core import documents, registry
 from fusion_nb.core.documents import Document
@@ -25,7 +26,6 @@ from fusion_nb.core.types import Update
 from fusion_nb.data.partition import Division
 from fusion_nb.data.text_datasets import Newsgroups, Wikipedia
 from fusion_nb.errors import DataError, ExportError, FusionError, ModelError, OptionError, RunError, SplitError
-from fusion_nb.fusions.summed import Doc2VecFusion
 from fusion_nb.models import base
 from fusion_nb.models.doc2vec import files, measures, vocabulary
 from fusion_nb.models.doc2vec.adapter import Doc2VecModel

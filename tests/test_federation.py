@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from fusion_nb import Run, RunSpec, federate, fusion
+from fusion_nb.algorithms.fusions.base import stateless
 from fusion_nb.build import build
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import History, better, plain, record_of
@@ -24,7 +25,6 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.types import Failure, RoundRecord, Update
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import DivergedError, FusionError, Interrupted, OptionError, PartyError, RunError
-from fusion_nb.fusions.base import stateless
 from fusion_nb.models.base import Model
 from fusion_nb.stopping import Patience, Until
 

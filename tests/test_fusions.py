@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from fusion_nb.algorithms.fusions import fda_monitors
 from fusion_nb.build import build
 from fusion_nb.core import arithmetic, documents, registry
 from fusion_nb.core.federation import Federation
@@ -18,7 +19,6 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.types import Failure, Reply, Turn, Unchanged, Update, Weights
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import NameNotFoundError, OptionError, PartyError, Stopped
-from fusion_nb.fusions import monitors
 from fusion_nb.models.torch.adapter import TorchModel
 from fusion_nb.spec import RunSpec
 
@@ -555,7 +555,7 @@ class TestMonitors:
         return iter([a * rng.normal(size=400) + rng.normal(size=(5, 400)) for a in np.linspace(0, 4, 100)])
 
     def test_naive_and_linear_are_bounds(self, drifts: Iterator[np.ndarray]) -> None:
-        naive, linear, rng = monitors.named("naive"), monitors.named("linear"), np.random.default_rng(1)
+        naive, linear, rng = fda_monitors.named("naive"), fda_monitors.named("linear"), np.random.default_rng(1)
         for found in drifts:
             ways = rng.normal(size=400), found.mean(0) + 0.1 * rng.normal(size=400)
             for way in ways:
@@ -568,10 +568,10 @@ class TestMonitors:
 
     def test_naive_is_exact_without_a_common_direction(self) -> None:
         apart = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
-        assert estimated(monitors.named("naive"), apart, [{}] * 4) == pytest.approx(variance(apart))
+        assert estimated(fda_monitors.named("naive"), apart, [{}] * 4) == pytest.approx(variance(apart))
 
     def test_linear_is_exact_where_the_mean_goes_on_as_before(self) -> None:
-        monitor, rng = monitors.named("linear"), np.random.default_rng(2)
+        monitor, rng = fda_monitors.named("linear"), np.random.default_rng(2)
         found = rng.normal(size=(5, 30))
         states: list[dict[str, Any]] = [{} for _ in found]
         for state in states:
@@ -580,13 +580,13 @@ class TestMonitors:
         assert estimated(monitor, found, states) == pytest.approx(variance(found))
 
     def test_linear_keeps_its_direction_while_nothing_is_synchronised(self) -> None:
-        monitor, state = monitors.named("linear"), {}
+        monitor, state = fda_monitors.named("linear"), {}
         for number, common in enumerate([[0.0, 0.0], [0.0, 2.0], [0.0, 2.0]], 1):
             shown(monitor, state, number, common)
         assert monitor.report(state, named([3.0, 4.0])).tolist() == [25.0, 4.0]
 
     def test_linear_is_a_bound_where_a_party_missed_a_synchronisation(self) -> None:
-        monitor = monitors.named("linear")
+        monitor = fda_monitors.named("linear")
         there: dict[str, Any] = {}
         away: dict[str, Any] = {}
         for number, common in enumerate([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], 1):
@@ -601,7 +601,7 @@ class TestMonitors:
         assert estimated(monitor, found, [there, away]) == pytest.approx(1 - found[:, 1].mean() ** 2)
 
     def test_sketch_is_a_bound_but_for_its_epsilon(self, drifts: Iterator[np.ndarray]) -> None:
-        monitor = monitors.named("sketch")
+        monitor = fda_monitors.named("sketch")
         below = []
         for found in drifts:
             estimate, length = estimated(monitor, found, [{}] * len(found)), float((found.mean(0) ** 2).sum())
@@ -611,7 +611,7 @@ class TestMonitors:
         assert np.mean(below) < 0.2
 
     def test_the_mean_of_sketches_is_the_sketch_of_the_mean(self, drifts: Iterator[np.ndarray]) -> None:
-        monitor, found = monitors.named("sketch"), next(drifts)
+        monitor, found = fda_monitors.named("sketch"), next(drifts)
         reports = [monitor.report({}, named(drift)) for drift in found]
         assert np.mean(reports, axis=0)[1:] == close_to(monitor.report({}, named(found.mean(0)))[1:])
 

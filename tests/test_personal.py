@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from fusion_nb import Run, RunSpec, fusion, sharing
+from fusion_nb import Run, RunSpec, fusion
+from fusion_nb.algorithms.fusions.averaging import fedavg
+from fusion_nb.algorithms.personalization import best_of_group
+from fusion_nb.algorithms.personalization.personal import IFCA
 from fusion_nb.build import build
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.types import Reply, Turn, Unchanged, Update
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import FusionError, NameNotFoundError, OptionError, RunError
-from fusion_nb.fusions.averaging import fedavg
-from fusion_nb.fusions.personal import IFCA
 from fusion_nb.notebook import explain
 
 #: One way of each kind to give parties models of their own, for the small network of `net`.
@@ -643,10 +644,10 @@ class TestSharing:
         assert run.history["alone_loss"] == trained(rows, net(), baseline="local", rounds=4).history["alone_loss"]
 
     def test_average_linkage(self) -> None:
-        similarity = sharing.cosines(list(np.random.default_rng(1).normal(size=(14, 3))))
+        similarity = best_of_group.cosines(list(np.random.default_rng(1).normal(size=(14, 3))))
         groups = [[i] for i in range(14)]
         for count in range(14, 1, -1):
-            assert sharing.linkage(similarity, count) == sorted(sorted(group) for group in groups)
+            assert best_of_group.linkage(similarity, count) == sorted(sorted(group) for group in groups)
             pairs = [(a, b) for a in range(count) for b in range(a)]
             a, b = max(pairs, key=lambda pair: similarity[np.ix_(groups[pair[0]], groups[pair[1]])].mean())
             groups[b] += groups.pop(a)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fusion_nb import Run, RunSpec
-from fusion_nb.adversaries import hostile, largest_z
+from fusion_nb.algorithms.attacks import hostile, largest_z
 from fusion_nb.build import build, divide
 from fusion_nb.core import arithmetic, registry, seeds
 from fusion_nb.core.types import Failure, Reply, Unchanged, Update, Weights

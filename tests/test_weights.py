@@ -5,13 +5,13 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from fusion_nb import fusions
+from fusion_nb.algorithms import fusions
+from fusion_nb.algorithms.fusions.averaging import fedavg, iter_avg
+from fusion_nb.algorithms.fusions.base import promote
 from fusion_nb.core import arithmetic as w
 from fusion_nb.core import seeds
 from fusion_nb.core.types import Update
 from fusion_nb.errors import OptionError
-from fusion_nb.fusions.averaging import fedavg, iter_avg
-from fusion_nb.fusions.base import promote
 
 
 def test_fedavg_weighs_by_examples_and_iter_avg_does_not() -> None:

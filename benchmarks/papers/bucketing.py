@@ -22,7 +22,7 @@ from torch import nn
 
 from benchmarks.papers.common import Arrays, Row, Setup, main, seeded
 from fusion_nb import federate, split
-from fusion_nb.adversaries import hostile
+from fusion_nb.algorithms.attacks import hostile
 
 PARTIES, HOSTILE, ROUNDS, EVERY, LAST = 25, 5, 600, 30, 5
 #: case -> (fusion, adversary, accuracy as published, least and most that is accepted; all in %)

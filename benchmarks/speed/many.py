@@ -15,12 +15,12 @@ import torch
 from benchmarks.speed import ours, peers
 from benchmarks.speed.measure import peak_memory, sides
 from benchmarks.speed.table import Row
+from fusion_nb.algorithms.fusions.averaging import fedavg
 from fusion_nb.core.arithmetic import weighted_mean
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.types import Update
 from fusion_nb.engines.local import LocalEngine
-from fusion_nb.fusions.averaging import fedavg
 from fusion_nb.models.torch.adapter import TorchModel
 
 Arrays = tuple[np.ndarray, np.ndarray]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from fusion_nb.algorithms.fusions.base import checked
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.evaluation import Measurer
 from fusion_nb.core.history import History
@@ -31,7 +32,6 @@ from fusion_nb.core.types import (
     Verb,
     Weights,
 )
-from fusion_nb.fusions.base import checked
 
 
 @dataclass

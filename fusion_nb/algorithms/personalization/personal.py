@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from fusion_nb.algorithms.fusions.base import Around, take_turn
 from fusion_nb.core import seeds
 from fusion_nb.core.arithmetic import RunningMean
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Answer, Fusion, Metrics, Trained, Turn, Unchanged, Update, Weights
-from fusion_nb.fusions.base import Around, take_turn
 
 #: Values of a fusion's options with which training is plain.
 _PLAIN = {"mu": 0.0, "anchor": None, "shift": None}

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.algorithms.fusions.averaging import fedavg
 from fusion_nb.core import seeds
 from fusion_nb.core.types import Update, Weights
-from fusion_nb.fusions.averaging import fedavg
 from fusion_nb.models.combining import TINY
 
 

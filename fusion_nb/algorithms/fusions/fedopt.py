@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from fusion_nb.algorithms.fusions.server_update import Stepping, each
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Weights
-from fusion_nb.fusions.stepping import Stepping, each
 
 
 class FedAvgM(Stepping):

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from fusion_nb.algorithms.fusions import update_matrix as table
+from fusion_nb.algorithms.fusions.robust_means import Robust
 from fusion_nb.core.arithmetic import weighted_mean
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Update, Weights
-from fusion_nb.fusions import robust_table as table
-from fusion_nb.fusions.robust import Robust
 
 
 class MultiKrum(Robust):

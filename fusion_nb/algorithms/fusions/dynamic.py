@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+from fusion_nb.algorithms.fusions import fda_monitors
+from fusion_nb.algorithms.fusions.local_only import go_on
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.arithmetic import RunningMean
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Turn, Unchanged, Update, Weights
-from fusion_nb.fusions import monitors
-from fusion_nb.fusions.alone import go_on
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class FDA:
         theta: Annotated[float, Opt("variance that is no reason to synchronise", ge=0)] = 1.0,
         monitor: Annotated[str, Opt("naive, linear or sketch")] = "linear",
     ) -> None:
-        self._theta, self._monitor = theta, monitors.named(monitor)
+        self._theta, self._monitor = theta, fda_monitors.named(monitor)
 
     def init(self, weights: Weights) -> Any:
         """Return the state, of which there is none."""

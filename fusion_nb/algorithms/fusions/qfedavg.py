@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+from fusion_nb.algorithms.fusions.server_update import Stepping, each, travel
 from fusion_nb.core import arithmetic
 from fusion_nb.core.arithmetic import RunningMean
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Turn, Update, Weights
-from fusion_nb.fusions.stepping import Stepping, each, travel
 
 
 class QFedAvg(Stepping):

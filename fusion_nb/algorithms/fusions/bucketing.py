@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+from fusion_nb.algorithms.fusions.base import Around
 from fusion_nb.core import seeds
 from fusion_nb.core.arithmetic import weighted_mean
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Fusion, Update, Weights
 from fusion_nb.errors import OptionError
-from fusion_nb.fusions.base import Around
 
 
 class Bucketing(Around):

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from fusion_nb.algorithms.fusions import update_matrix as table
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Update, Weights
 from fusion_nb.errors import DivergedError, PartyError
-from fusion_nb.fusions import robust_table as table
 
 #: How far beta times the parties may fall short of a whole number because 0.1 is none in binary.
 _ROUNDING = 1e-9

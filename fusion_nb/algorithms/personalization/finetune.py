@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
+from fusion_nb.algorithms.personalization.personal import personal, plain
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Metrics, Turn, Update
-from fusion_nb.fusions.personal import personal, plain
 
 
 class Finetune:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
+from fusion_nb.algorithms.fusions.base import Around, take_turn
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Answer, Fusion, Metrics, Trained, Turn, Update, Weights
 from fusion_nb.errors import OptionError
-from fusion_nb.fusions.base import Around, take_turn
 
 
 class _Layers(Around, ABC):

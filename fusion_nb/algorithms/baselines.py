@@ -6,14 +6,14 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from fusion_nb.algorithms.fusions.averaging import iter_avg
+from fusion_nb.algorithms.fusions.local_only import Alone as Separately
 from fusion_nb.core import rows
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.replies import weighted_mean
 from fusion_nb.core.types import Engine, Fusion, Metrics, PartyMetrics
 from fusion_nb.errors import OptionError, PartyError, nearest
-from fusion_nb.fusions.alone import Alone as Separately
-from fusion_nb.fusions.averaging import iter_avg
 
 NAMES = ("central", "local")
 

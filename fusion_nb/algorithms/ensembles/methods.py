@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from fusion_nb.algorithms.ensembles.distilled import FedDF
+from fusion_nb.algorithms.ensembles.gathered import Gathered
+from fusion_nb.algorithms.ensembles.model import EnsembleModel, kept_back
 from fusion_nb.core import rows
 from fusion_nb.core.party import Party
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Fusion
 from fusion_nb.errors import DataError, OptionError
-from fusion_nb.fusions.distilled import FedDF
-from fusion_nb.fusions.gathered import Gathered
-from fusion_nb.models.ensemble import EnsembleModel, kept_back
 from fusion_nb.models.predicting import Predicting
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fusion_nb.algorithms.fusions.base import stateless
 from fusion_nb.core.arithmetic import weighted_mean
 from fusion_nb.core.types import Update, Weights
-from fusion_nb.fusions.base import stateless
 
 
 @stateless

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from fusion_nb.algorithms.fusions.server_update import Averaging, Stepping, each
 from fusion_nb.core import arithmetic
 from fusion_nb.core.arithmetic import RunningMean
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Turn, Unchanged, Update, Weights
-from fusion_nb.fusions.stepping import Averaging, Stepping, each
 
 
 class LAG(Stepping):

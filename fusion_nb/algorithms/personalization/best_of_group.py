@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from fusion_nb.algorithms.personalization.personal import personal
 from fusion_nb.core import arithmetic
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import better
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Metrics, Turn, Update, Weights
 from fusion_nb.errors import OptionError
-from fusion_nb.fusions.personal import personal
 
 #: The two halves of a party's test rows: what one chose is measured on the other, so that choosing flatters nobody.
 _HALVES = (slice(0, None, 2), slice(1, None, 2))

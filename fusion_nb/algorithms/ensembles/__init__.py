@@ -1,0 +1,1 @@
+"""Ensembles of the parties' models, and what is distilled from them."""

@@ -1,0 +1,1 @@
+"""Methods that leave each party with a model of its own."""
