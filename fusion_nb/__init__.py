@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from fusion_nb.algorithms.fusions.base import fusion
     from fusion_nb.data.splits import split
     from fusion_nb.notebook.panel import Panel
-    from fusion_nb.run import Run
-    from fusion_nb.runs import federate
-    from fusion_nb.spec import RunSpec
+    from fusion_nb.runs.run import Run
+    from fusion_nb.runs.session import federate
+    from fusion_nb.runs.spec import RunSpec
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,9 +30,9 @@ __all__ = [
 #: Where each public name lives. Imported on first use (PEP 562), so that `%load_ext fusion_nb` stays quick.
 _EXPORTS = {
     "Panel": "fusion_nb.notebook.panel",
-    "Run": "fusion_nb.run",
-    "RunSpec": "fusion_nb.spec",
-    "federate": "fusion_nb.runs",
+    "Run": "fusion_nb.runs.run",
+    "RunSpec": "fusion_nb.runs.spec",
+    "federate": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
     "split": "fusion_nb.data.splits",
 }

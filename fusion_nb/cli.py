@@ -110,8 +110,8 @@ def run(
     with _one_line():
         from fusion_nb.models import base
         from fusion_nb.reporting.export import check_target
-        from fusion_nb.run import Run
-        from fusion_nb.spec import RunSpec, from_file
+        from fusion_nb.runs.run import Run
+        from fusion_nb.runs.spec import RunSpec, from_file
 
         chosen = RunSpec(**from_file(str(spec)))
         namespace: dict[str, object] = {"__name__": "__main__"}

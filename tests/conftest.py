@@ -74,7 +74,7 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """An IPython shell with the extension loaded, in an empty folder. `ip.run(cell)` returns what was seen."""
     from IPython.utils.capture import capture_output
 
-    from fusion_nb.runs import RUNS
+    from fusion_nb.runs.session import RUNS
 
     monkeypatch.chdir(tmp_path)
     _shell.reset()

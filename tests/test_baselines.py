@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from fusion_nb import Run, RunSpec
-from fusion_nb.build import build
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import History
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import OptionError
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.parties import Parties, PartyReport
+from fusion_nb.runs.build import build
 
 BOTH = {"baseline": "central,local"}
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from fusion_nb import Run, RunSpec
-from fusion_nb.changes import parse, written
 from fusion_nb.core.types import Change
 from fusion_nb.errors import OptionError
+from fusion_nb.runs.changes import parse, written
 
 
 def run_of(rows: Any, model: Any, **options: Any) -> Run:

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fusion_nb.build import build
 from fusion_nb.core import arithmetic, documents, registry
 from fusion_nb.core.types import Engine, Fusion, Reply, Trained, Turn, Update, Weights
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import OptionError, SplitError
 from fusion_nb.models import base
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs.build import build
+from fusion_nb.runs.spec import RunSpec
 
 
 def some_weights(seed: int) -> Weights:

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
-from fusion_nb.build import divide
 from fusion_nb.core import registry, rows
 from fusion_nb.data import image_datasets, loading, splits
 from fusion_nb.data.partition import Division
 from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, SplitError
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs.build import divide
+from fusion_nb.runs.spec import RunSpec
 
 X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
 
@@ -482,7 +482,7 @@ class TestDecidedOverAll:
     )
     def test_more_of_what_is_refused(self, value: Any, said: str) -> None:
         if not said:
-            from fusion_nb.build import build
+            from fusion_nb.runs.build import build
 
             with pytest.raises(DataError, match=r"rows of the central test set have shape \(1,\)"):
                 build(RunSpec(data="value"), {"value": value, "model": torch.nn.Linear(2, 2)})
@@ -518,8 +518,8 @@ class TestDecidedOverAll:
             splits.split(lambda labels: labels)
 
     def test_batch_norm_needs_two_training_rows_at_every_party(self) -> None:
-        from fusion_nb.build import build
         from fusion_nb.errors import ModelError
+        from fusion_nb.runs.build import build
 
         model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
         with pytest.raises(ModelError, match="fewer than the 2 training rows"):

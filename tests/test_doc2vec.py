@@ -19,7 +19,6 @@ from gensim.models.doc2vec import Doc2Vec, TaggedDocument
 
 from fusion_nb import RunSpec, federate
 from fusion_nb.algorithms.fusions.doc2vec_sum import Doc2VecFusion
-from fusion_nb.build import build
 from fusion_nb.core import documents, registry
 from fusion_nb.core.documents import Document
 from fusion_nb.core.types import Update
@@ -30,6 +29,7 @@ from fusion_nb.models import base
 from fusion_nb.models.doc2vec import files, measures, vocabulary
 from fusion_nb.models.doc2vec.adapter import Doc2VecModel
 from fusion_nb.models.doc2vec.training import Trainer
+from fusion_nb.runs.build import build
 
 TOPICS = {
     "sea": ["boat", "wave", "sail", "harbour", "fish", "captain", "tide", "shore", "net", "anchor"],

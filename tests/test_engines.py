@@ -21,13 +21,13 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from fusion_nb import RunSpec
-from fusion_nb.build import build, chosen_engine
 from fusion_nb.core import machine
 from fusion_nb.core.thread_pool import Workers
 from fusion_nb.engines.vectorized import VectorizedEngine
 from fusion_nb.errors import OptionError
 from fusion_nb.models.torch.adapter import TorchModel
-from fusion_nb.run import Run
+from fusion_nb.runs.build import build, chosen_engine
+from fusion_nb.runs.run import Run
 
 UNEVEN = "dirichlet:alpha=1"
 

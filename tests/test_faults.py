@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusion_nb.build import build
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.types import Failure, Reply, RoundRecord, Update
 from fusion_nb.engines.faults import Faulty, Stragglers
 from fusion_nb.errors import OptionError, PartyError
 from fusion_nb.models.torch.adapter import TorchModel
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs.build import build
+from fusion_nb.runs.spec import RunSpec
 
 COHORT = [f"party {i}" for i in range(1, 11)]
 

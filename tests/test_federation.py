@@ -17,7 +17,6 @@ from torch import nn
 
 from fusion_nb import Run, RunSpec, federate, fusion
 from fusion_nb.algorithms.fusions.base import stateless
-from fusion_nb.build import build
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import History, better, plain, record_of
 from fusion_nb.core.machine import num_cores
@@ -26,7 +25,8 @@ from fusion_nb.core.types import Failure, RoundRecord, Update
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import DivergedError, FusionError, Interrupted, OptionError, PartyError, RunError
 from fusion_nb.models.base import Model
-from fusion_nb.stopping import Patience, Until
+from fusion_nb.runs.build import build
+from fusion_nb.runs.early_stopping import Patience, Until
 
 
 def run_of(rows: Any, model: Any, **options: Any) -> Run:
@@ -746,7 +746,7 @@ class TestMoreUnderWay:
         run.stop()
 
     def test_a_run_under_way_is_not_forgotten(self, held: Any, rows: Any, net: Any) -> None:
-        from fusion_nb.runs import remember
+        from fusion_nb.runs.session import remember
 
         run, gate = held
         remember(run)

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from fusion_nb.algorithms.fusions import fda_monitors
-from fusion_nb.build import build
 from fusion_nb.core import arithmetic, documents, registry
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
@@ -20,7 +19,8 @@ from fusion_nb.core.types import Failure, Reply, Turn, Unchanged, Update, Weight
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import NameNotFoundError, OptionError, PartyError, Stopped
 from fusion_nb.models.torch.adapter import TorchModel
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs.build import build
+from fusion_nb.runs.spec import RunSpec
 
 Rows = tuple[np.ndarray, np.ndarray]
 START = np.array([0.5, -0.25, 0.1])

@@ -14,13 +14,13 @@ import psutil
 import pytest
 
 from fusion_nb import RunSpec, federate
-from fusion_nb.build import build
 from fusion_nb.core import rows
 from fusion_nb.data.image_datasets import Cifar10Keras, MnistKeras
 from fusion_nb.errors import DataError, FusionError, ModelError, OptionError
 from fusion_nb.models import base
 from fusion_nb.models.keras import files, inputs, losses, optimizers
 from fusion_nb.models.keras.adapter import KerasModel, keras
+from fusion_nb.runs.build import build
 
 layers = keras.layers
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")

@@ -13,7 +13,7 @@ from fusion_nb import RunSpec
 from fusion_nb.errors import FusionError
 from fusion_nb.notebook import options
 from fusion_nb.notebook.live import LiveView, Throttle, status_html
-from fusion_nb.run import Run
+from fusion_nb.runs.run import Run
 
 
 def fuse(ip: Any, line: str = "--rounds 1", body: str = CELL) -> Any:

@@ -21,7 +21,7 @@ from fusion_nb.notebook.panel import comms
 from fusion_nb.notebook.panel.controls import Choice
 from fusion_nb.notebook.panel.watch import Watch
 from fusion_nb.notebook.panel.work import Worker
-from fusion_nb.runs import RUNS
+from fusion_nb.runs.session import RUNS
 
 FIELDS = [name for name in RunSpec.model_fields if name != "code"]
 #: A value for each option that is not its default.

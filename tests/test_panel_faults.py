@@ -16,7 +16,7 @@ from fusion_nb import Panel
 from fusion_nb.errors import Interrupted, RunError
 from fusion_nb.notebook.panel import panel as module
 from fusion_nb.notebook.panel.variables import Variables
-from fusion_nb.runs import RUNS
+from fusion_nb.runs.session import RUNS
 
 
 @pytest.fixture(autouse=True)

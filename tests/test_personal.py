@@ -14,12 +14,12 @@ from fusion_nb import Run, RunSpec, fusion
 from fusion_nb.algorithms.fusions.averaging import fedavg
 from fusion_nb.algorithms.personalization import best_of_group
 from fusion_nb.algorithms.personalization.personal import IFCA
-from fusion_nb.build import build
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.types import Reply, Turn, Unchanged, Update
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import FusionError, NameNotFoundError, OptionError, RunError
 from fusion_nb.notebook import explain
+from fusion_nb.runs.build import build
 
 #: One way of each kind to give parties models of their own, for the small network of `net`.
 METHODS: dict[str, dict[str, Any]] = {

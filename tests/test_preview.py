@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fusion_nb import Run, RunSpec
-from fusion_nb.build import check_names
 from fusion_nb.errors import OptionError, SplitError
-from fusion_nb.preview import duration, look
+from fusion_nb.runs.build import check_names
+from fusion_nb.runs.preview import duration, look
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from torch import nn
 
 from fusion_nb import Run, RunSpec
 from fusion_nb.algorithms.attacks import hostile, largest_z
-from fusion_nb.build import build, divide
 from fusion_nb.core import arithmetic, registry, seeds
 from fusion_nb.core.types import Failure, Reply, Unchanged, Update, Weights
 from fusion_nb.engines.faults import Faulty, Stragglers
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import DataError, DivergedError, FusionError, OptionError, PartyError
+from fusion_nb.runs.build import build, divide
 
 START: Weights = {"a": np.full((2, 3), 0.5), "b": np.linspace(-1, 1, 4)}
 

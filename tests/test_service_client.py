@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from fusion_nb import Run, RunSpec, cli
 from fusion_nb.errors import DataError, ModelError, OptionError, RunError, ServiceError
-from fusion_nb.runs import RUNS
+from fusion_nb.runs.session import RUNS
 from fusion_nb.service import proxy
 from fusion_nb.service.client import Client
 from fusion_nb.service.remote import RemoteRun

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from fusion_nb.data.image_datasets import Mnist
-from fusion_nb.run import Run
+from fusion_nb.runs.run import Run
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

@@ -66,7 +66,7 @@ def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]
     from fusion_nb.data import loading
     from fusion_nb.models import base
     from fusion_nb.notebook import options
-    from fusion_nb.spec import RunSpec
+    from fusion_nb.runs.spec import RunSpec
 
     public = {name: value for name, value in namespace.items() if not name.startswith("_")}
     if field == "format":
@@ -100,7 +100,7 @@ def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]
 
 
 def _is_run(value: Any) -> bool:
-    from fusion_nb.run import Run
+    from fusion_nb.runs.run import Run
 
     return isinstance(value, Run)
 

@@ -8,7 +8,7 @@ from typing import Any
 from fusion_nb.core import registry
 from fusion_nb.errors import NameNotFoundError, OptionError, nearest
 from fusion_nb.notebook import options
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs.spec import RunSpec
 
 #: Kinds whose implementations bring a heavy framework, and so are listed without being imported.
 _HEAVY = ("models",)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fusion_nb.preview import duration
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.charts import image_tag
 from fusion_nb.reporting.result import caption_html
-from fusion_nb.run import Run
-from fusion_nb.runs import ENDED, UNDER_WAY
+from fusion_nb.runs.preview import duration
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.session import ENDED, UNDER_WAY
 
 #: Redrawing may take this share of the time; with the first and the last picture it stays under 5 % of a run of 20 s.
 _SHARE = 0.025

@@ -11,8 +11,8 @@ from fusion_nb.models.quiet import hush, no_hush
 
 if TYPE_CHECKING:
     from fusion_nb.notebook.options import Line
-    from fusion_nb.run import Run
-    from fusion_nb.spec import RunSpec
+    from fusion_nb.runs.run import Run
+    from fusion_nb.runs.spec import RunSpec
 
 
 @magics_class
@@ -46,7 +46,7 @@ class FusionMagics(Magics):
     def _train(self, line: Line, spec: RunSpec) -> None:
         from fusion_nb.errors import OptionError
         from fusion_nb.models import base
-        from fusion_nb.runs import new_name, remember
+        from fusion_nb.runs.session import new_name, remember
 
         new_name(line.own.get("name", ""), self.shell.user_ns)
         if spec.code:
@@ -70,7 +70,7 @@ class FusionMagics(Magics):
         self.shell.displayhook.update_user_ns(run)
 
     def _made(self, line: Line, spec: RunSpec, name: str) -> Run:
-        from fusion_nb.run import Run
+        from fusion_nb.runs.run import Run
 
         if "service" not in line.own:
             return Run(spec, self.shell.user_ns, name=name)
@@ -111,7 +111,7 @@ class FusionMagics(Magics):
         print(_status(self._chosen(line)))
 
     def _more(self, line: Line) -> None:
-        from fusion_nb.spec import RunSpec
+        from fusion_nb.runs.spec import RunSpec
 
         run = self._chosen(line)
         rounds = RunSpec(rounds=line.options.get("rounds", 5)).rounds
@@ -129,9 +129,9 @@ class FusionMagics(Magics):
         return Panel(namespace=self.shell.user_ns, **options.to_spec(line).model_dump(exclude_unset=True))
 
     def _split(self, line: Line) -> Any:
-        from fusion_nb.build import divide
         from fusion_nb.notebook import options
-        from fusion_nb.preview import split_chart
+        from fusion_nb.runs.build import divide
+        from fusion_nb.runs.preview import split_chart
 
         division = divide(options.to_spec(line), self.shell.user_ns)
         for note in division.notes:
@@ -141,13 +141,13 @@ class FusionMagics(Magics):
         return split_chart(division)
 
     def _runs(self, line: Line) -> None:
-        from fusion_nb.runs import RUNS
+        from fusion_nb.runs.session import RUNS
 
         print("\n".join(_status(run) for run in RUNS.values()) or "no run yet: %%fusion makes one")
 
     def _compare(self, line: Line) -> Any:
         from fusion_nb.errors import RunError
-        from fusion_nb.runs import RUNS, compare
+        from fusion_nb.runs.session import RUNS, compare
 
         chosen = {name: self._named(name) for name in line.words} or RUNS
         if not chosen:
@@ -182,7 +182,7 @@ class FusionMagics(Magics):
 
     def _latest(self) -> Run:
         from fusion_nb.errors import RunError
-        from fusion_nb.runs import RUNS
+        from fusion_nb.runs.session import RUNS
 
         if not RUNS:
             raise RunError("there is no run yet", "%%fusion makes one")
@@ -190,8 +190,8 @@ class FusionMagics(Magics):
 
     def _named(self, name: str) -> Run:
         from fusion_nb.errors import NameNotFoundError, nearest
-        from fusion_nb.run import Run
-        from fusion_nb.runs import RUNS
+        from fusion_nb.runs.run import Run
+        from fusion_nb.runs.session import RUNS
 
         there = self.shell.user_ns.get(name)
         found = there if isinstance(there, Run) else RUNS.get(name)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn
 
-from fusion_nb import spec
 from fusion_nb.errors import OptionError, nearest
+from fusion_nb.runs import spec
 
 #: sub-command -> (what it does, words after it, options of its own)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {

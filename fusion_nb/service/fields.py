@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fusion_nb.build import check_names
 from fusion_nb.core import registry
 from fusion_nb.core.registry import parse
 from fusion_nb.errors import FusionError, nearest
+from fusion_nb.runs.build import check_names
+from fusion_nb.runs.spec import RunSpec, allowed
 from fusion_nb.service.errors import FieldError
-from fusion_nb.spec import RunSpec, allowed
 
 #: What the original service calls some options of a RunSpec.
 ORIGINAL = {

@@ -23,11 +23,11 @@ from fusion_nb.core.rows import size
 from fusion_nb.data import arrays
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.models import base as models
-from fusion_nb.run import Run
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.spec import OF_MODEL, RunSpec
 from fusion_nb.service import child, uploads
 from fusion_nb.service.fields import TYPES
 from fusion_nb.service.folder import Folder, read_npz
-from fusion_nb.spec import OF_MODEL, RunSpec
 
 
 def look_at_model(path: str, limit: int) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import DataError, ExportError, ModelError, OptionError, RunError, ServiceError
 from fusion_nb.models import base as models
-from fusion_nb.run import Run
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.spec import RunSpec
 from fusion_nb.service.client import Client
 from fusion_nb.service.fields import MODELS, NOT_TAKEN, TYPES, WHOLE
-from fusion_nb.spec import RunSpec
 
 #: Seconds between two looks at whether the run is to stop.
 _LOOK = 0.1

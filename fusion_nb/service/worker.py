@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core import history
-from fusion_nb.run import Run
-from fusion_nb.runs import ENDED
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.session import ENDED
 from fusion_nb.service import atomic, child
 from fusion_nb.service.fields import WHOLE
 from fusion_nb.service.folder import Folder

@@ -10,8 +10,6 @@ from typing import Any, get_args
 
 import ipywidgets as widgets
 
-from fusion_nb import checks
-from fusion_nb.build import check_names
 from fusion_nb.core import registry
 from fusion_nb.data import texts
 from fusion_nb.errors import DataError, FusionError, ModelError, SplitError
@@ -19,7 +17,9 @@ from fusion_nb.models import base as models
 from fusion_nb.notebook import complete
 from fusion_nb.notebook.panel import words
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs import checks
+from fusion_nb.runs.build import check_names
+from fusion_nb.runs.spec import RunSpec
 
 #: What most runs decide, in this order; every other option is under More.
 _FIRST = (

@@ -7,16 +7,16 @@ from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion_nb import runs
 from fusion_nb.core import cell_output
 from fusion_nb.errors import Interrupted, OptionError, RunError
 from fusion_nb.notebook.panel import words
 from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.notebook.panel.view import View
 from fusion_nb.notebook.panel.work import Worker
-from fusion_nb.preview import Preview, look
-from fusion_nb.run import Run
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs import session
+from fusion_nb.runs.preview import Preview, look
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.spec import RunSpec
 
 #: Panels that are about to let a run go on, and what is held while one decides to: two clicks never begin two runs.
 _launching: list[Panel] = []
@@ -55,7 +55,7 @@ class Panel:
         self._view = View(self, self._variables.names)
         self._form = self._view.form
         self._form.load(options)
-        if under_way := [run for run in runs.RUNS.values() if run.status in runs.UNDER_WAY]:
+        if under_way := [run for run in session.RUNS.values() if run.status in runs.UNDER_WAY]:
             self._follow(under_way[-1])
         self._refresh()
 
@@ -209,7 +209,7 @@ class Panel:
 
     def _check_alone(self, but: Run | None = None) -> None:
         """Raise RunError while a run is going, other than the given one, or about to."""
-        if going := [run.name for run in runs.RUNS.values() if run.status == "running" and run is not but]:
+        if going := [run.name for run in session.RUNS.values() if run.status == "running" and run is not but]:
             raise RunError(f"{going[-1]} is running", "wait for its end, or stop it first")
         if _launching:
             raise RunError("a run is about to begin", "wait a moment")
@@ -234,13 +234,13 @@ class Panel:
     def _make_and_start(self, spec: RunSpec, names: dict[str, Any]) -> None:
         """Make a run and start it; in the panel's own thread."""
         self._view.say(words.plain("preparing: reading the data, and trying the model on a few rows"))
-        name = runs.new_name("", self._variables.namespace)
+        name = session.new_name("", self._variables.namespace)
         with self._form.marking():
             run = Run(spec, names, name=name)
         if self._is_called_off:
             self._view.say(words.plain("called off before it began"))
             return
-        runs.remember(run)
+        session.remember(run)
         self._variables.namespace[name] = run
         self._follow(run)
         self._view.say(words.plain(f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."))

@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from fusion_nb.notebook.panel.tabs import Maker
-from fusion_nb.runs import ENDED
+from fusion_nb.runs.session import ENDED
 
 
 class Steering:

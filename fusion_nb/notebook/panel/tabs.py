@@ -10,17 +10,17 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from fusion_nb import runs
-from fusion_nb.changes import CHANGEABLE
 from fusion_nb.core import registry
 from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.words import of_error, plain
-from fusion_nb.preview import Preview
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.parties import number
-from fusion_nb.run import Run
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs import session
+from fusion_nb.runs.changes import CHANGEABLE
+from fusion_nb.runs.preview import Preview
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.spec import RunSpec
 
 #: Makes a button: its text, what it does in words, and what it does.
 Maker = Callable[[str, str, Callable[[], Any]], widgets.Button]
@@ -81,7 +81,7 @@ class Comparing:
 
     def refresh(self) -> None:
         """List the runs that there are now; ticks stay."""
-        names = list(runs.RUNS)
+        names = list(session.RUNS)
         for name in [name for name in self._ticks if name not in names]:
             del self._ticks[name]
         for name in [name for name in names if name not in self._ticks]:
@@ -89,7 +89,7 @@ class Comparing:
             tick.observe(lambda _: self.draw(), "value")
             self._ticks[name] = tick
         for name, tick in self._ticks.items():
-            tick.description = _line(runs.RUNS[name])
+            tick.description = _line(session.RUNS[name])
         if list(self._list.children) != list(self._ticks.values()):
             self._list.children = list(self._ticks.values())
         if names != list(self.chosen.options):
@@ -103,17 +103,17 @@ class Comparing:
     def draw(self) -> None:
         """Draw the curves of the ticked runs."""
         ticked: Mapping[str, Run] = {
-            n: runs.RUNS[n] for n, tick in self._ticks.items() if tick.value and n in runs.RUNS
+            n: session.RUNS[n] for n, tick in self._ticks.items() if tick.value and n in session.RUNS
         }
         try:
-            self._chart.value = charts.image_tag(runs.compare(ticked)) if ticked else ""
+            self._chart.value = charts.image_tag(session.compare(ticked)) if ticked else ""
         except FusionError as error:  # they are measured in other metrics
             self._chart.value = of_error(error)
 
     def _chosen(self) -> Run:
-        if self.chosen.value not in runs.RUNS:
+        if self.chosen.value not in session.RUNS:
             raise RunError("there is no run in this kernel yet", "Start makes one")
-        return runs.RUNS[self.chosen.value]
+        return session.RUNS[self.chosen.value]
 
 
 def _line(run: Run) -> str:

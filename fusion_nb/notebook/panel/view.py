@@ -15,8 +15,8 @@ from fusion_nb.notebook.panel.shown import Shown
 from fusion_nb.notebook.panel.steering import Steering
 from fusion_nb.notebook.panel.tabs import Changing, Comparing, Looking, Taking
 from fusion_nb.notebook.panel.watch import Watch
-from fusion_nb.run import Run
-from fusion_nb.runs import ENDED
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.session import ENDED
 
 if TYPE_CHECKING:
     from fusion_nb.notebook.panel.panel import Panel

@@ -15,8 +15,8 @@ from fusion_nb.notebook.panel.words import disclosed
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.parties import number
 from fusion_nb.reporting.result import Result, html_table
-from fusion_nb.run import Run
-from fusion_nb.runs import ENDED
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.session import ENDED
 
 #: Parties in the table; a federation of thousands is read from `run.parties`.
 _MAX_PARTIES = 20

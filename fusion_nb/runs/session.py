@@ -9,8 +9,8 @@ from typing import Any
 
 from fusion_nb.errors import OptionError, RunError
 from fusion_nb.reporting import charts
-from fusion_nb.run import Run
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.spec import RunSpec
 
 #: What the status of a run is while it may add rounds by itself, and once it does not.
 UNDER_WAY, ENDED = ("running", "paused"), ("finished", "stopped", "failed")

@@ -13,14 +13,14 @@ from typing import Any, cast
 import numpy as np
 
 from fusion_nb.algorithms.baselines import num_steps
-from fusion_nb.build import build, divide, settled
 from fusion_nb.core import arithmetic, rows
 from fusion_nb.core.federation import Federation
 from fusion_nb.data.partition import Division
 from fusion_nb.engines.progress import Watched
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.result import count_bytes
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs.build import build, divide, settled
+from fusion_nb.runs.spec import RunSpec
 
 #: Batches of the probe beyond its first one.
 _PROBED = 4

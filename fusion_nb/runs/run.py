@@ -9,21 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fusion_nb import changes
-from fusion_nb.build import build, divide, settled
-from fusion_nb.checks import absent_options
 from fusion_nb.core import arithmetic
 from fusion_nb.core.history import History
 from fusion_nb.core.party import Party
 from fusion_nb.core.types import Failure, Weights
-from fusion_nb.driver import Driver
 from fusion_nb.engines.progress import Progress
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.reporting import charts, export
 from fusion_nb.reporting.parties import Parties, PartyReport, of_kinds
 from fusion_nb.reporting.result import Best, Result, Similar, Text
-from fusion_nb.spec import RunSpec
-from fusion_nb.stopping import Patience, Until
+from fusion_nb.runs import changes
+from fusion_nb.runs.build import build, divide, settled
+from fusion_nb.runs.checks import absent_options
+from fusion_nb.runs.driver import Driver
+from fusion_nb.runs.early_stopping import Patience, Until
+from fusion_nb.runs.spec import RunSpec
 
 
 class Run(Driver):

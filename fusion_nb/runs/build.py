@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from fusion_nb import changes, checks
 from fusion_nb.algorithms import attacks, baselines
 from fusion_nb.core import arithmetic, registry
 from fusion_nb.core.federation import Federation
@@ -19,8 +18,9 @@ from fusion_nb.engines.faults import Attack, Faulty, Stragglers, attack_of, misl
 from fusion_nb.engines.progress import Watched
 from fusion_nb.errors import DataError, OptionError
 from fusion_nb.models import base as models
-from fusion_nb.spec import OF_MODEL, RunSpec
-from fusion_nb.stopping import Until
+from fusion_nb.runs import changes, checks
+from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.spec import OF_MODEL, RunSpec
 
 
 def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> Division:

@@ -14,8 +14,8 @@ from fusion_nb.data.partition import Division
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.models import base as models
 from fusion_nb.models.optimizers import has_momentum, is_sgd
-from fusion_nb.spec import OF_MODEL, RunSpec
-from fusion_nb.stopping import Until
+from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.spec import OF_MODEL, RunSpec
 
 #: Methods for personal models that need nothing of the fusion.
 _WITH_ANY_FUSION = ("finetune", "ditto")

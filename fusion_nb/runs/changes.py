@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fusion_nb import checks
 from fusion_nb.core import registry
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.types import Change
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.spec import RunSpec
+from fusion_nb.runs import checks
+from fusion_nb.runs.spec import RunSpec
 
 #: The options of a run that may be other from a round on.
 CHANGEABLE = ("lr", "epochs", "fraction", "fusion")
