@@ -15,7 +15,7 @@ import typer
 from fusion_nb.errors import FusionError, OptionError, missing_extra
 
 if TYPE_CHECKING:
-    from fusion_nb.service.keys import Keys
+    from fusion_nb.service.storage.keys import Keys
 
 # No locals in tracebacks: one of them may be a secret.
 app = typer.Typer(
@@ -76,8 +76,8 @@ def serve(
 ) -> None:
     """Serve federations over HTTP, as the Model Fusion API did."""
     with _one_line():
-        from fusion_nb.service.job import Limits
-        from fusion_nb.service.serve import serve as run_server
+        from fusion_nb.service.processes.training_supervisor import Limits
+        from fusion_nb.service.server import serve as run_server
         from fusion_nb.service.settings import Settings
 
         settings = Settings(
@@ -195,8 +195,8 @@ def revoke_key(client_id: str, state: State = _STATE) -> None:
 
 
 def _keys(state: Path, make: bool = False) -> Keys:
-    from fusion_nb.service.keys import Keys
-    from fusion_nb.service.serve import own_folder
+    from fusion_nb.service.server import own_folder
+    from fusion_nb.service.storage.keys import Keys
 
     if make:
         is_new = not state.exists()

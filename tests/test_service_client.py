@@ -23,7 +23,7 @@ from fusion_nb.errors import DataError, ModelError, OptionError, RunError, Servi
 from fusion_nb.runs.session import RUNS
 from fusion_nb.service import proxy
 from fusion_nb.service.client import Client
-from fusion_nb.service.remote import RemoteRun
+from fusion_nb.service.remote_run import RemoteRun
 
 
 @pytest.fixture(scope="module")
@@ -336,7 +336,7 @@ class TestCommandLine:
         assert self.run("keys", "list", *state).output == ""
 
     def test_without_the_extra_the_install_line_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("filelock", "fusion_nb.service.keys", "fusion_nb.service.serve"):
+        for name in ("filelock", "fusion_nb.service.storage.keys", "fusion_nb.service.server"):
             monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.setitem(sys.modules, "filelock", None)
         (tmp_path / "state").mkdir()

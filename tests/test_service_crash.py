@@ -17,8 +17,8 @@ import pytest
 import requests
 from serving import Server, save_model, save_rows, serving, wait_for
 
-from fusion_nb.service import atomic
-from fusion_nb.service.folder import Folder
+from fusion_nb.service.storage import atomic
+from fusion_nb.service.storage.run_folder import Folder
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trainers(server: Server) -> list[psutil.Process]:
     """Return the training processes of a server."""
     children = psutil.Process(server.process.pid).children(recursive=True)
-    return [child for child in children if "fusion_nb.service.worker" in child.cmdline()]
+    return [child for child in children if "fusion_nb.service.processes.training" in child.cmdline()]
 
 
 class _Answered:
@@ -192,7 +192,7 @@ def test_a_slow_upload_holds_nobody_up(tmp_path: Path, model: Path, rows: Path) 
         other = server.start_aggregator(model).json()["aggregator_id"]
         server.start_party(other, rows)
         children = psutil.Process(server.process.pid).children()
-        next(child for child in children if "fusion_nb.service.inspector" in child.cmdline()).suspend()
+        next(child for child in children if "fusion_nb.service.processes.inspection" in child.cmdline()).suspend()
         slow = pool.submit(server.start_party, other, rows)
         time.sleep(0.5)
         began = time.monotonic()

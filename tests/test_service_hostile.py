@@ -25,7 +25,7 @@ import torch
 from serving import Server, save_model, save_rows, serving
 from torch import nn
 
-from fusion_nb.service.keys import Key, Keys
+from fusion_nb.service.storage.keys import Key, Keys
 
 MARK = Path("/tmp/fusion_nb_was_here")
 

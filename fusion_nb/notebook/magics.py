@@ -74,7 +74,7 @@ class FusionMagics(Magics):
 
         if "service" not in line.own:
             return Run(spec, self.shell.user_ns, name=name)
-        from fusion_nb.service.remote import RemoteRun
+        from fusion_nb.service.remote_run import RemoteRun
 
         return RemoteRun(spec, self.shell.user_ns, url=line.own["service"], name=name)
 

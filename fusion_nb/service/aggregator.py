@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from fusion_nb.service import atomic
-from fusion_nb.service.folder import Folder
+from fusion_nb.service.storage import atomic
+from fusion_nb.service.storage.run_folder import Folder
 
 REGISTERING, QUEUED, TRAINING = "registering", "queued", "training"
 FINISHED, STOPPED, FAILED, INTERRUPTED = "finished", "stopped", "failed", "interrupted"

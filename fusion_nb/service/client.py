@@ -19,8 +19,8 @@ from fusion_nb.core.history import record_of
 from fusion_nb.core.types import RoundRecord, Weights
 from fusion_nb.errors import DataError, ModelError, OptionError, ServiceError, missing_extra
 from fusion_nb.models import base as models
-from fusion_nb.service.fields import MODELS, TYPES, WHOLE
-from fusion_nb.service.folder import write_npz
+from fusion_nb.service.request_fields import MODELS, TYPES, WHOLE
+from fusion_nb.service.storage.run_folder import write_npz
 
 #: Seconds to wait for a connection, and for an answer that is not that of a training.
 _CONNECT, _ANSWER = 10, 300

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.service.keys import Key
+from fusion_nb.service.storage.keys import Key
 
 #: The variable by which the server learns the one key that only the proxy knows.
 KEY = "FUSION_NB_SERVICE_KEY"
@@ -42,7 +42,7 @@ def main(port: str) -> None:
     """Serve for the proxy alone: on loopback, with the key that it was told, in the user's own data folder."""
     from jupyter_core.paths import jupyter_data_dir
 
-    from fusion_nb.service.serve import serve
+    from fusion_nb.service.server import serve
     from fusion_nb.service.settings import Settings
 
     client_id, _, client_secret = os.environ.pop(KEY, "").partition(":")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from fusion_nb.service import atomic, fields, job, parties, uploads
+from fusion_nb.service import registration, request_fields
 from fusion_nb.service.aggregator import (
     FINISHED,
     QUEUED,
@@ -20,11 +20,13 @@ from fusion_nb.service.aggregator import (
     UNDER_WAY,
     Aggregator,
 )
-from fusion_nb.service.asking import Inspectors
+from fusion_nb.service.error_log import log_fault
 from fusion_nb.service.errors import EndingError, FieldError, OrderError, RefusedError, UnknownError
-from fusion_nb.service.faults import log_fault
-from fusion_nb.service.folder import Folder, aggregators, remove, round_of
+from fusion_nb.service.processes import training_supervisor
+from fusion_nb.service.processes.inspection_pool import Inspectors
 from fusion_nb.service.settings import Settings
+from fusion_nb.service.storage import atomic, uploads
+from fusion_nb.service.storage.run_folder import Folder, aggregators, remove, round_of
 
 _log = logging.getLogger(__name__)
 #: Processes that look at uploads.
@@ -79,13 +81,13 @@ class Service:
         self, client_id: str, given: Mapping[str, str], files: Mapping[str, BinaryIO]
     ) -> Aggregator:
         """Register an aggregator with its model, from the fields and file parts of a request."""
-        model_type, options = fields.to_options(given)
+        model_type, options = request_fields.to_options(given)
         if "model_file" not in files:
             raise FieldError("model_file", "model_file is missing", "send the model as a file part of that name")
         name = secrets.token_urlsafe(16)
         with atomic.draft(self._home) as made:
             (made / "parties").mkdir()
-            await asyncio.to_thread(uploads.keep, files["model_file"], made / fields.MODELS[model_type])
+            await asyncio.to_thread(uploads.keep, files["model_file"], made / request_fields.MODELS[model_type])
             if "test" in files:
                 await asyncio.to_thread(uploads.keep, files["test"], made / "test.npz")
             about = {"client_id": client_id, "model_type": model_type, "options": options, "created": time.time()}
@@ -109,7 +111,7 @@ class Service:
         if is_custom and not self.settings.allow_custom_code:
             hint = "use a built-in data handler, or ask the operator to start the server with --allow-custom-code"
             raise RefusedError("custom_data_handler is code, and this server takes none", hint)
-        handler = fields.to_handler(handler, is_custom)
+        handler = request_fields.to_handler(handler, is_custom)
         if "data" not in files:
             raise FieldError("data", "data is missing", "send the party's rows as a file part of that name")
         self._check_open(aggregator)
@@ -120,8 +122,8 @@ class Service:
             # Not before: what takes time must not hold up other parties, nor /stop.
             async with aggregator.lock:
                 self._check_open(aggregator)
-                about["party"] = fields.to_party(name, [party["party"] for party in aggregator.parties])
-                parties.check_form(about, aggregator)
+                about["party"] = request_fields.to_party(name, [party["party"] for party in aggregator.parties])
+                registration.check_form(about, aggregator)
                 atomic.write_json(made / "party.json", about)
                 target = aggregator.folder.parties / f"{len(aggregator.parties) + 1:04}"
                 await asyncio.to_thread(atomic.place, made, target)

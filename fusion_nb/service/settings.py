@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fusion_nb.service import job
+from fusion_nb.service.processes import training_supervisor
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Settings:
 
     state: Path
     workers: int = 1
-    limits: job.Limits = field(default_factory=job.Limits)
+    limits: training_supervisor.Limits = field(default_factory=training_supervisor.Limits)
     max_upload: int = 1 << 30
     max_unpacked: int = 4 << 30
     inspect_seconds: float = 120

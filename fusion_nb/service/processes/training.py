@@ -16,9 +16,10 @@ from typing import Any
 from fusion_nb.core import history
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
-from fusion_nb.service import atomic, child
-from fusion_nb.service.fields import WHOLE
-from fusion_nb.service.folder import Folder
+from fusion_nb.service.processes import sandbox
+from fusion_nb.service.request_fields import WHOLE
+from fusion_nb.service.storage import atomic
+from fusion_nb.service.storage.run_folder import Folder
 
 
 class Pulse(Run):
@@ -99,13 +100,13 @@ class Orders:
 
 def main(path: str, max_memory: str = "0") -> None:
     """Train what a folder holds, and write there how it ended."""
-    child.be_expendable(int(max_memory))
-    Pulse.answers = child.own_channel()
+    sandbox.be_expendable(int(max_memory))
+    Pulse.answers = sandbox.own_channel()
     folder = Folder(Path(path))
     outcome: dict[str, Any]
     orders = Orders()
     try:
-        spec, namespace = child.spec_and_namespace(folder)
+        spec, namespace = sandbox.spec_and_namespace(folder)
         run = Pulse(spec, namespace, name="run")
         keeper = Keeper(folder)
         run.subscribe(keeper)
@@ -118,7 +119,7 @@ def main(path: str, max_memory: str = "0") -> None:
         outcome = {"state": run.status, "reason": run.reason}
     except BaseException as error:
         traceback.print_exc()
-        outcome = {"state": "failed", **child.told_of_run(error, folder)}
+        outcome = {"state": "failed", **sandbox.told_of_run(error, folder)}
     atomic.write_json(folder.path / "outcome.json", outcome)
     sys.stderr.flush()
     os._exit(0)  # frameworks take seconds to say goodbye, and all that matters is on the disk

@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fusion_nb.service.error_log import log_fault
 from fusion_nb.service.errors import TooLargeError, as_json
-from fusion_nb.service.faults import log_fault
-from fusion_nb.service.keys import Keys
+from fusion_nb.service.storage.keys import Keys
 
 _log = logging.getLogger(__name__)
 #: Calls that need no key.

@@ -13,8 +13,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fusion_nb.errors import OptionError, RunError, missing_extra
-from fusion_nb.service.keys import Key, Keys
 from fusion_nb.service.settings import Settings
+from fusion_nb.service.storage.keys import Key, Keys
 
 #: The log's size before another begins, and how many are kept.
 _LOG_BYTES, _LOGS = 10 << 20, 3
@@ -42,7 +42,7 @@ def serve(
     try:
         import uvicorn
 
-        from fusion_nb.service.app import create_app
+        from fusion_nb.service.api import create_app
     except ModuleNotFoundError as error:
         raise missing_extra(error, "fusion-nb serve") from error
     _check_address(host, certfile, keyfile, insecure)

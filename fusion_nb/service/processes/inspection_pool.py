@@ -100,7 +100,7 @@ class Inspector:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "fusion_nb.service.inspector",
+            "fusion_nb.service.processes.inspection",
             str(self._max_memory),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -19,7 +19,7 @@ from fusion_nb.models import base as models
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 from fusion_nb.service.client import Client
-from fusion_nb.service.fields import MODELS, NOT_TAKEN, TYPES, WHOLE
+from fusion_nb.service.request_fields import MODELS, NOT_TAKEN, TYPES, WHOLE
 
 #: Seconds between two looks at whether the run is to stop.
 _LOOK = 0.1

@@ -25,9 +25,10 @@ from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.models import base as models
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import OF_MODEL, RunSpec
-from fusion_nb.service import child, uploads
-from fusion_nb.service.fields import TYPES
-from fusion_nb.service.folder import Folder, read_npz
+from fusion_nb.service.processes import sandbox
+from fusion_nb.service.request_fields import TYPES
+from fusion_nb.service.storage import uploads
+from fusion_nb.service.storage.run_folder import Folder, read_npz
 
 
 def look_at_model(path: str, limit: int) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
     if (draft / "handler.py").exists():
         uploads.check_module(draft / "handler.py", about["handler"])
         return {}
-    train, test = child.rows_of(about)
+    train, test = sandbox.rows_of(about)
     wanted = {name: value for name, value in folder.about["options"].items() if name in (*OF_MODEL, "lr")}
     spec = RunSpec(**wanted, model=str(folder.model), data="data")
     name = about["party"]
@@ -125,8 +126,8 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {"model": look_at_model, "part
 
 def main(max_memory: str = "0") -> None:
     """Answer until there is nobody to ask any more."""
-    child.be_expendable(int(max_memory))
-    answers = child.own_channel()
+    sandbox.be_expendable(int(max_memory))
+    answers = sandbox.own_channel()
     questions: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -141,7 +142,7 @@ def main(max_memory: str = "0") -> None:
         try:
             answer = {"ok": TASKS[asked.pop("task")](**asked)}
         except BaseException as error:
-            answer = {"failed": child.told(error, *folders)}
+            answer = {"failed": sandbox.told(error, *folders)}
         os.write(answers, json.dumps(answer).encode() + b"\n")
 
 

@@ -26,9 +26,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fusion_nb.core.types import Weights
-from fusion_nb.service import atomic
 from fusion_nb.service.errors import UnknownError
-from fusion_nb.service.fields import MODELS
+from fusion_nb.service.request_fields import MODELS
+from fusion_nb.service.storage import atomic
 
 _NUMBERED = re.compile(r"-(\d+)\.npz$")
 

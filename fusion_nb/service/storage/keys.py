@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.service import atomic
+from fusion_nb.service.storage import atomic
 
 
 @dataclass(frozen=True)

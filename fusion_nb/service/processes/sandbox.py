@@ -12,7 +12,7 @@ from typing import Any
 from fusion_nb.data import handlers
 from fusion_nb.errors import DataError, FusionError
 from fusion_nb.runs.spec import RunSpec
-from fusion_nb.service.folder import Folder, read_npz
+from fusion_nb.service.storage.run_folder import Folder, read_npz
 
 
 def be_expendable(max_memory: int) -> None:

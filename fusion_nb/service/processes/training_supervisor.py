@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.service import atomic
-from fusion_nb.service.asking import environment
-from fusion_nb.service.folder import Folder
+from fusion_nb.service.processes.inspection_pool import environment
+from fusion_nb.service.storage import atomic
+from fusion_nb.service.storage.run_folder import Folder
 
 #: Bytes that are kept of what a training process says.
 _MAX_LOG = 1 << 20
@@ -43,7 +43,7 @@ async def train(folder: Folder, limits: Limits, stop: asyncio.Event) -> dict[str
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "fusion_nb.service.worker",
+        "fusion_nb.service.processes.training",
         str(folder.path),
         str(limits.memory),
         stdin=asyncio.subprocess.PIPE,

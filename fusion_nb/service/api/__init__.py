@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import fusion_nb
-from fusion_nb.service.app import answers, page, routes
-from fusion_nb.service.app.gate import Gate
-from fusion_nb.service.keys import Keys
+from fusion_nb.service.api import page, routes, schemas
+from fusion_nb.service.api.middleware import Gate
 from fusion_nb.service.service import Service
 from fusion_nb.service.settings import Settings
+from fusion_nb.service.storage.keys import Keys
 
 _ABOUT = """Federated learning over HTTP: start an aggregator with a model, register parties with their data, train,
 fetch the fused weights, stop. Parties' rows are used for training alone: no call returns them, and `/stop` deletes
@@ -48,6 +48,6 @@ def create_app(settings: Settings, keys: Keys) -> FastAPI:
     )
     app.include_router(routes.router)
     app.include_router(page.router)
-    answers.install(app)
+    schemas.install(app)
     app.add_middleware(Gate, keys=keys, max_upload=settings.max_upload)
     return app

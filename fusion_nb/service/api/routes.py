@@ -12,9 +12,9 @@ from fastapi import Path as InPath
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 import fusion_nb
-from fusion_nb.service import fields
+from fusion_nb.service import request_fields
 from fusion_nb.service.aggregator import FAILED, Aggregator
-from fusion_nb.service.app import answers, forms
+from fusion_nb.service.api import forms, schemas
 from fusion_nb.service.errors import OrderError, RefusedError
 from fusion_nb.service.service import Service
 
@@ -45,8 +45,8 @@ _MODEL_FILE = (
 _TEST = "an `.npz` with x_test and y_test, on which the fused model is measured"
 _AGGREGATOR = forms.described(
     {
-        "model_type": {"type": "string", "enum": list(fields.MODELS), "description": "the model's framework"},
-        **fields.option_schemas(),
+        "model_type": {"type": "string", "enum": list(request_fields.MODELS), "description": "the model's framework"},
+        **request_fields.option_schemas(),
     },
     {"model_file": _MODEL_FILE, "test": _TEST},
     ["model_type", "num_parties", "model_file"],
@@ -56,7 +56,7 @@ _PARTY = forms.described(
         "aggregator_id": {"type": "string", "description": "as /start-aggregator answered it"},
         "data_handler_class_name": {
             "type": "string",
-            "description": f"what reads the data: {', '.join(fields.handlers())}, or the class in custom_data_handler",
+            "description": f"what reads the data: {', '.join(request_fields.handlers())}, or the class in custom_data_handler",
         },
         "party": {"type": "string", "description": "the party's name (default: party 1, party 2, ...)"},
     },
@@ -69,8 +69,8 @@ _PARTY = forms.described(
 )
 
 
-@router.post("/start-aggregator", tags=STEPS, openapi_extra=_AGGREGATOR, responses=answers.refusals(400, 413, 422))
-async def start_aggregator(request: Request, service: Ours, client: Client) -> answers.Message:
+@router.post("/start-aggregator", tags=STEPS, openapi_extra=_AGGREGATOR, responses=schemas.refusals(400, 413, 422))
+async def start_aggregator(request: Request, service: Ours, client: Client) -> schemas.Message:
     """Start an aggregator with a model, and say how it is to be trained.
 
     Fields left out or empty have their defaults. `optimizer` is the library's own name, with its module or without
@@ -79,27 +79,27 @@ async def start_aggregator(request: Request, service: Ours, client: Client) -> a
     async with forms.reading(request, ("model_file", "test")) as (given, files):
         made = await service.start_aggregator(client, given, files)
     line = f"the aggregator waits for {_parties(made.remaining)}: POST /start-party"
-    return answers.Message(aggregator_id=made.id, message=line)
+    return schemas.Message(aggregator_id=made.id, message=line)
 
 
-@router.post("/start-party", tags=STEPS, openapi_extra=_PARTY, responses=answers.refusals(400, 404, 409, 413, 422))
-async def start_party(request: Request, service: Ours, client: Client) -> answers.Registered:
+@router.post("/start-party", tags=STEPS, openapi_extra=_PARTY, responses=schemas.refusals(400, 404, 409, 413, 422))
+async def start_party(request: Request, service: Ours, client: Client) -> schemas.Registered:
     """Register a party with its data. It is read once, and checked against the model, before this answers."""
     async with forms.reading(request, ("data", "custom_data_handler")) as (given, files):
         aggregator, party, remaining = await service.start_party(client, given, files)
     line = f"{_parties(remaining)} still to register" if remaining else "all parties are there: POST /train"
-    return answers.Registered(aggregator_id=aggregator.id, message=line, party=party, remaining=remaining)
+    return schemas.Registered(aggregator_id=aggregator.id, message=line, party=party, remaining=remaining)
 
 
 @router.post(
     "/train",
     tags=STEPS,
-    response_model=answers.Trained,
-    responses=answers.refusals(400, 404, 409, 413, 422, 503)
-    | {202: {"model": answers.Standing, "description": "begun"}},
+    response_model=schemas.Trained,
+    responses=schemas.refusals(400, 404, 409, 413, 422, 503)
+    | {202: {"model": schemas.Standing, "description": "begun"}},
 )
 async def train(
-    body: answers.Which,
+    body: schemas.Which,
     service: Ours,
     wait: Annotated[bool, Query(description="false answers 202 at once; GET /rounds follows it then")] = True,
 ) -> Response:
@@ -120,8 +120,8 @@ async def train(
     return Response(await asyncio.to_thread(_trained, aggregator, model), media_type="application/json")
 
 
-@router.post("/stop", tags=STEPS, responses=answers.refusals(400, 404, 413))
-async def stop(body: answers.Which, service: Ours) -> answers.Standing:
+@router.post("/stop", tags=STEPS, responses=schemas.refusals(400, 404, 413))
+async def stop(body: schemas.Which, service: Ours) -> schemas.Standing:
     """Stop a run at its last whole round, end the federation, and delete all data that its parties sent.
 
     Weights and history stay. Stopping what has ended does nothing.
@@ -135,7 +135,7 @@ async def stop(body: answers.Which, service: Ours) -> answers.Standing:
     tags=LOOKS,
     response_class=Response,
     responses={
-        **answers.refusals(400, 404, 413, 422),
+        **schemas.refusals(400, 404, 413, 422),
         200: {
             "description": "the weights; the header X-Fusion-Round says of which round",
             "content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": {}},
@@ -152,7 +152,7 @@ async def weights(
 ) -> Response:
     """Return the fused weights of the last or the best whole round, while it trains too."""
     aggregator = service.find(aggregator_id)
-    fields.check_format(format, aggregator.model_type)
+    request_fields.check_format(format, aggregator.model_type)
     if format == "npz":
         content, number = await asyncio.to_thread(aggregator.folder.read, which)
     else:
@@ -165,10 +165,10 @@ async def weights(
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-@router.get("/status/{aggregator_id}", tags=LOOKS, responses=answers.refusals(400, 404, 413))
-async def status(aggregator_id: Id, service: Ours) -> answers.Status:
+@router.get("/status/{aggregator_id}", tags=LOOKS, responses=schemas.refusals(400, 404, 413))
+async def status(aggregator_id: Id, service: Ours) -> schemas.Status:
     """Say where an aggregator and its run stand."""
-    return answers.Status(**service.status(aggregator_id))
+    return schemas.Status(**service.status(aggregator_id))
 
 
 @router.get(
@@ -176,7 +176,7 @@ async def status(aggregator_id: Id, service: Ours) -> answers.Status:
     tags=LOOKS,
     response_class=StreamingResponse,
     responses={
-        **answers.refusals(400, 404, 413),
+        **schemas.refusals(400, 404, 413),
         200: {
             "description": "one JSON record per line: round, metrics, party_metrics, cohort, seconds, bytes_up, ...",
             "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
@@ -196,32 +196,32 @@ async def rounds(
     return StreamingResponse(found, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
 
-@router.get("/aggregators", tags=LOOKS, responses=answers.refusals(413))
-async def aggregators(service: Ours, client: Client) -> answers.Aggregators:
+@router.get("/aggregators", tags=LOOKS, responses=schemas.refusals(413))
+async def aggregators(service: Ours, client: Client) -> schemas.Aggregators:
     """List the aggregators that this client started, the oldest first."""
-    return answers.Aggregators(aggregators=[answers.Brief(**found.brief()) for found in service.of(client)])
+    return schemas.Aggregators(aggregators=[schemas.Brief(**found.brief()) for found in service.of(client)])
 
 
-@router.delete("/aggregators/{aggregator_id}", tags=STEPS, responses=answers.refusals(400, 404, 409, 413))
-async def remove(aggregator_id: Id, service: Ours, client: Client) -> answers.Message:
+@router.delete("/aggregators/{aggregator_id}", tags=STEPS, responses=schemas.refusals(400, 404, 409, 413))
+async def remove(aggregator_id: Id, service: Ours, client: Client) -> schemas.Message:
     """Remove all that is kept of an aggregator that has ended: its model, weights and history. Its own client may."""
     await service.remove(client, aggregator_id)
-    return answers.Message(aggregator_id=aggregator_id, message="it is removed")
+    return schemas.Message(aggregator_id=aggregator_id, message="it is removed")
 
 
-@router.get("/health", tags=LOOKS, openapi_extra={"security": []}, responses=answers.refusals(413))
-async def health() -> answers.Health:
+@router.get("/health", tags=LOOKS, openapi_extra={"security": []}, responses=schemas.refusals(413))
+async def health() -> schemas.Health:
     """Say that the service is there. Needs no key."""
-    return answers.Health(status="ok", version=fusion_nb.__version__)
+    return schemas.Health(status="ok", version=fusion_nb.__version__)
 
 
 def _parties(count: int) -> str:
     return f"{count} {'party' if count == 1 else 'parties'}"
 
 
-def _standing(aggregator: Aggregator, line: str) -> answers.Standing:
+def _standing(aggregator: Aggregator, line: str) -> schemas.Standing:
     state, number = aggregator.state, aggregator.num_rounds
-    return answers.Standing(aggregator_id=aggregator.id, message=line, state=state, round=number)
+    return schemas.Standing(aggregator_id=aggregator.id, message=line, state=state, round=number)
 
 
 def _trained(aggregator: Aggregator, model: bytes) -> bytes:

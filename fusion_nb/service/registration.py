@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fusion_nb.service import atomic, uploads
 from fusion_nb.service.aggregator import Aggregator
-from fusion_nb.service.asking import Inspectors
 from fusion_nb.service.errors import RefusedError, TooLargeError
+from fusion_nb.service.processes.inspection_pool import Inspectors
+from fusion_nb.service.storage import atomic, uploads
 
 #: Bytes that a data handler of a client's own may have.
 _MAX_CODE = 1 << 20

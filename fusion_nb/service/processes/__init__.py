@@ -1,0 +1,1 @@
+"""The child processes in which the service reads files and trains."""
