@@ -17,10 +17,10 @@ from fusion_nb import Panel, RunSpec
 from fusion_nb.core import registry
 from fusion_nb.engines.progress import Progress
 from fusion_nb.errors import ExportError, NameNotFoundError, OptionError, RunError
-from fusion_nb.notebook.panel import comms
+from fusion_nb.notebook.panel import subshells
+from fusion_nb.notebook.panel.background import Worker
 from fusion_nb.notebook.panel.controls import Choice
-from fusion_nb.notebook.panel.watch import Watch
-from fusion_nb.notebook.panel.work import Worker
+from fusion_nb.notebook.panel.run_view import Watch
 from fusion_nb.runs.session import RUNS
 
 FIELDS = [name for name in RunSpec.model_fields if name != "code"]
@@ -643,8 +643,8 @@ def test_a_worker_does_one_thing_at_a_time() -> None:
 
 def test_clicks_are_answered_beside_a_running_cell_where_a_kernel_can() -> None:
     comm = SimpleNamespace(_reply_subshell_for=lambda data, default: "the thread that made it")
-    comms.answer_beside(SimpleNamespace(comm=comm))
+    subshells.answer_beside(SimpleNamespace(comm=comm))
     assert comm._reply_subshell_for({}, "where it came from") == "where it came from"
     for other in (SimpleNamespace(comm=None), SimpleNamespace(), SimpleNamespace(comm=SimpleNamespace())):
-        comms.answer_beside(other)
+        subshells.answer_beside(other)
         assert not hasattr(getattr(other, "comm", None), "_reply_subshell_for")

@@ -15,7 +15,7 @@ import ipywidgets as widgets
 from fusion_nb.core import registry
 from fusion_nb.core.registry import Option
 from fusion_nb.errors import FusionError
-from fusion_nb.notebook.panel.words import alert
+from fusion_nb.notebook.panel.messages import alert
 
 #: So wide that three stand in a row on a page of 900 pixels.
 _WIDE = {"width": "17em"}

@@ -15,7 +15,7 @@ from fusion_nb.data import texts
 from fusion_nb.errors import DataError, FusionError, ModelError, SplitError
 from fusion_nb.models import base as models
 from fusion_nb.notebook import complete
-from fusion_nb.notebook.panel import words
+from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.runs import checks
 from fusion_nb.runs.build import check_names
@@ -110,7 +110,7 @@ class Form:
             yield
         except FusionError as error:
             if name := self._place(error):
-                self.controls[name].mark(words.one_line(error))
+                self.controls[name].mark(messages.one_line(error))
                 if name not in _FIRST:
                     self._unfold(True)
             raise
@@ -181,7 +181,7 @@ class Form:
         try:
             check_names(RunSpec(**{name: control.text}))
         except FusionError as error:
-            control.mark(words.one_line(error))
+            control.mark(messages.one_line(error))
 
     def _fit_to_model(self) -> None:
         """Leave out what this kind of model does not have, and say why."""
@@ -203,7 +203,7 @@ class Form:
             parts += [
                 f"without the fusion{'s' * (len(refused) > 1)} {', '.join(refused)}, since it can't do {why}"
             ] * bool(refused)
-            self._left_out.value = words.aside(f"Offered: {'; '.join(parts)}.")
+            self._left_out.value = messages.aside(f"Offered: {'; '.join(parts)}.")
 
     def _place(self, error: FusionError) -> str:
         """Return the option that an error is about: the first that it names, or else by its kind."""

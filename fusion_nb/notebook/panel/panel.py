@@ -9,10 +9,10 @@ from typing import Any
 
 from fusion_nb.core import cell_output
 from fusion_nb.errors import Interrupted, OptionError, RunError
-from fusion_nb.notebook.panel import words
+from fusion_nb.notebook.panel import messages
+from fusion_nb.notebook.panel.background import Worker
 from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.notebook.panel.view import View
-from fusion_nb.notebook.panel.work import Worker
 from fusion_nb.runs import session
 from fusion_nb.runs.preview import Preview, look
 from fusion_nb.runs.run import Run
@@ -79,7 +79,7 @@ class Panel:
     def load(self, run: Run) -> None:
         """Put a run's options into the controls; model and data are the variables that have these names now."""
         self._form.load(run.spec.model_dump(exclude_defaults=True, exclude={"code"}))
-        self._view.say(words.plain(f"the options of {run.name} are in the controls"))
+        self._view.say(messages.plain(f"the options of {run.name} are in the controls"))
 
     def preview(self) -> Preview:
         """Return, and show, the split, warnings and the cost of the run that the controls describe."""
@@ -152,7 +152,7 @@ class Panel:
             )
         self._its_run().change(**options)
         self._view.say(
-            words.plain(f"from the next round on: {', '.join(f'{n} {value}' for n, value in options.items())}")
+            messages.plain(f"from the next round on: {', '.join(f'{n} {value}' for n, value in options.items())}")
         )
 
     def export(
@@ -233,17 +233,17 @@ class Panel:
 
     def _make_and_start(self, spec: RunSpec, names: dict[str, Any]) -> None:
         """Make a run and start it; in the panel's own thread."""
-        self._view.say(words.plain("preparing: reading the data, and trying the model on a few rows"))
+        self._view.say(messages.plain("preparing: reading the data, and trying the model on a few rows"))
         name = session.new_name("", self._variables.namespace)
         with self._form.marking():
             run = Run(spec, names, name=name)
         if self._is_called_off:
-            self._view.say(words.plain("called off before it began"))
+            self._view.say(messages.plain("called off before it began"))
             return
         session.remember(run)
         self._variables.namespace[name] = run
         self._follow(run)
-        self._view.say(words.plain(f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."))
+        self._view.say(messages.plain(f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."))
         run.start()
 
     def _leave(self) -> None:
@@ -266,7 +266,7 @@ class Panel:
 
     def _worked(self, error: BaseException | None) -> None:
         if error is not None:
-            self._view.say(words.of_error(error))
+            self._view.say(messages.of_error(error))
         self._refresh()
 
     def _refresh(self) -> None:

@@ -13,7 +13,7 @@ import ipywidgets as widgets
 from fusion_nb.core import registry
 from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
-from fusion_nb.notebook.panel.words import of_error, plain
+from fusion_nb.notebook.panel.messages import of_error, plain
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.parties import number
 from fusion_nb.runs import session

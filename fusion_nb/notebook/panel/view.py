@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import ipywidgets as widgets
 
-from fusion_nb.notebook.panel import words
-from fusion_nb.notebook.panel.comms import answer_beside
+from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.form import Form
-from fusion_nb.notebook.panel.shown import Shown
-from fusion_nb.notebook.panel.steering import Steering
+from fusion_nb.notebook.panel.output import Shown
+from fusion_nb.notebook.panel.run_buttons import Steering
+from fusion_nb.notebook.panel.run_view import Watch
+from fusion_nb.notebook.panel.subshells import answer_beside
 from fusion_nb.notebook.panel.tabs import Changing, Comparing, Looking, Taking
-from fusion_nb.notebook.panel.watch import Watch
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
 
@@ -90,7 +90,7 @@ class View:
                 self.say("")
                 action()
             except Exception as error:  # whatever it is, the panel stays usable and the kernel's log stays empty
-                self.say(words.of_error(error))
+                self.say(messages.of_error(error))
 
         made = widgets.Button(description=text, tooltip=tooltip, layout={"width": "auto", "align_self": "flex-start"})
         made.on_click(press)

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from fusion_nb.core.types import Failure
 from fusion_nb.engines.progress import Progress
 from fusion_nb.notebook.live import Throttle, status_html
-from fusion_nb.notebook.panel.words import disclosed
+from fusion_nb.notebook.panel.messages import disclosed
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.parties import number
 from fusion_nb.reporting.result import Result, html_table
