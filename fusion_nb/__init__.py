@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fusion_nb.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from fusion_nb.algorithms.fusions.base import fusion
     from fusion_nb.data.splits import split
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from fusion_nb.runs.session import federate
     from fusion_nb.runs.spec import RunSpec
 
-__version__ = "0.1.0"
 __all__ = [
     "Panel",
     "Run",

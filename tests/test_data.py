@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fusion_nb.core import registry, rows
+from fusion_nb.core import registry
+from fusion_nb.core import rows as rows_of
 from fusion_nb.data import image_datasets, loading, splits
 from fusion_nb.data.partition import Division
 from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, SplitError
@@ -61,7 +62,7 @@ def test_one_pool_in_every_form(value: Any) -> None:
     "value", [((X, Y), (X[:3], Y[:3])), {"x_train": X, "y_train": Y, "x_test": X[:3], "y_test": Y[:3]}]
 )
 def test_a_central_test_set(value: Any) -> None:
-    assert rows.size(read(value).test) == 3
+    assert rows_of.size(read(value).test) == 3
 
 
 def test_labels_as_words_become_numbers_with_names() -> None:
@@ -80,7 +81,7 @@ def test_words_mean_the_same_at_every_party() -> None:
 
 def test_measurements_stay_measurements() -> None:
     assert read((X, Y + 0.5)).train[1].dtype == np.float64
-    assert not rows.is_classes(read((X, Y + 0.5)).train[1])
+    assert not rows_of.is_classes(read((X, Y + 0.5)).train[1])
 
 
 def test_a_table_finds_its_label_and_hides_its_key() -> None:
@@ -94,16 +95,16 @@ def test_a_table_finds_its_label_and_hides_its_key() -> None:
 
 def test_a_dataset_is_read_row_by_row() -> None:
     source = read(Items())
-    assert rows.size(source.train) == 12
-    rows = rows.take(source.train, np.array([3, 1]))
-    assert rows.stored_labels(rows).tolist() == [1, 1]
-    assert rows.stored_labels(rows.take(rows, np.array([0]))).tolist() == [1]
+    assert rows_of.size(source.train) == 12
+    rows = rows_of.take(source.train, np.array([3, 1]))
+    assert rows_of.stored_labels(rows).tolist() == [1, 1]
+    assert rows_of.stored_labels(rows_of.take(rows, np.array([0]))).tolist() == [1]
     assert rows[0][0].tolist() == X[3].tolist()
 
 
 def test_one_hot_labels_are_counted_as_classes() -> None:
-    assert rows.label_counts(rows.decode(np.eye(2)[Y])) == {0: 10, 1: 10}
-    assert rows.label_counts(rows.decode(Y[:, None])) == {0: 10, 1: 10}
+    assert rows_of.label_counts(rows_of.decode(np.eye(2)[Y])) == {0: 10, 1: 10}
+    assert rows_of.label_counts(rows_of.decode(Y[:, None])) == {0: 10, 1: 10}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_names_that_do_not_exist_get_the_nearest() -> None:
 
 def test_a_variable_wins_over_a_set_of_its_name_and_this_is_said() -> None:
     source = loading.read("digits", {"digits": (X, Y)})
-    assert rows.size(source.train) == 20
+    assert rows_of.size(source.train) == 20
     assert "your variable" in source.notes[0]
 
 
@@ -156,12 +157,12 @@ class TestNpz:
     def test_one_file_is_a_pool_and_several_are_parties(self) -> None:
         for name in ("lyon", "graz"):
             np.savez(f"{name}.npz", x_train=X, y_train=Y, x_test=X[:4], y_test=Y[:4])
-        assert rows.size(loading.read("lyon.npz", {}).test) == 4
+        assert rows_of.size(loading.read("lyon.npz", {}).test) == 4
         for text in ("lyon.npz,graz.npz", "*.npz"):
             parties = loading.read(text, {}).parties
             assert parties is not None
             assert set(parties) == {"lyon", "graz"}
-            assert all(rows.size(test) == 4 for _, test in parties.values())
+            assert all(rows_of.size(test) == 4 for _, test in parties.values())
 
     def test_objects_are_not_unpickled(self) -> None:
         np.savez("bad.npz", x_train=np.array([[1], [1, 2]], dtype=object), y_train=Y)
@@ -222,17 +223,17 @@ class TestHandlers:
     @pytest.mark.parametrize("handler", [Plain, WithPath, OfIbm])
     def test_a_class_of_the_notebook(self, handler: type) -> None:
         source = loading.read("there.npz", {"H": handler}, handler="H")
-        assert (rows.size(source.train), rows.size(source.test)) == (20, 2)
+        assert (rows_of.size(source.train), rows_of.size(source.test)) == (20, 2)
 
     def test_a_registered_one_and_one_from_a_module(self, mnist: Path) -> None:
         path = str(mnist / "mnist.npz")
         assert loading.read(path, {}, handler="mnist_pytorch").train[0].shape == (60000, 1, 28, 28)
-        assert rows.size(loading.read("", {}, handler="fusion_nb.data.image_datasets:Digits").train) == 1437
+        assert rows_of.size(loading.read("", {}, handler="fusion_nb.data.image_datasets:Digits").train) == 1437
 
     def test_one_from_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.py"
         path.write_text("class Mine:\n    def get_data(self):\n        return ([[0.0], [1.0]], [0, 1]), None\n")
-        assert rows.size(loading.read("", {}, handler=f"{path}:Mine").train) == 2
+        assert rows_of.size(loading.read("", {}, handler=f"{path}:Mine").train) == 2
 
     def test_wrong_ones_are_named(self) -> None:
         with pytest.raises(DataError, match="did not return two pairs"):
@@ -460,12 +461,12 @@ class TestDecidedOverAll:
         class Without(Items):
             targets = None
 
-        assert rows.stored_labels(Shifted()).tolist() == Y[:12].tolist()
-        assert rows.stored_labels(Without()).tolist() == Y[:12].tolist()
+        assert rows_of.stored_labels(Shifted()).tolist() == Y[:12].tolist()
+        assert rows_of.stored_labels(Without()).tolist() == Y[:12].tolist()
 
     def test_training_and_test_datasets(self) -> None:
         source = read((Items(), Items()))
-        assert rows.size(source.test) == 12
+        assert rows_of.size(source.test) == 12
         frames = read((pd.DataFrame({"a": [1, 2], "y": [0, 1]}), pd.DataFrame({"a": [3], "y": [1]})))
         assert frames.test[0].tolist() == [[3]]
 
@@ -532,7 +533,7 @@ class TestDecidedOverAll:
             loading.read("", {}, handler=f"{path}:Mine")
 
     def test_a_handler_is_not_given_the_default_as_its_path(self, mnist: Path) -> None:
-        assert rows.size(divide(RunSpec(data_handler="mnist_pytorch", parties=2), {}).test) == 10000
+        assert rows_of.size(divide(RunSpec(data_handler="mnist_pytorch", parties=2), {}).test) == 10000
 
 
 def test_options_with_brackets_and_optional_numbers() -> None:

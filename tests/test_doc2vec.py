@@ -24,7 +24,15 @@ from fusion_nb.core.documents import Document
 from fusion_nb.core.types import Update
 from fusion_nb.data.partition import Division
 from fusion_nb.data.text_datasets import Newsgroups, Wikipedia
-from fusion_nb.errors import DataError, ExportError, FusionError, ModelError, OptionError, RunError, SplitError
+from fusion_nb.errors import (
+    DataError,
+    ExportError,
+    FusionError,
+    ModelError,
+    OptionError,
+    RunError,
+    SplitError,
+)
 from fusion_nb.models import base
 from fusion_nb.models.doc2vec import files, measures, vocabulary
 from fusion_nb.models.doc2vec.adapter import Doc2VecModel

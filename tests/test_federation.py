@@ -23,7 +23,14 @@ from fusion_nb.core.machine import num_cores
 from fusion_nb.core.party import Party
 from fusion_nb.core.types import Failure, RoundRecord, Update
 from fusion_nb.engines.local import LocalEngine
-from fusion_nb.errors import DivergedError, FusionError, Interrupted, OptionError, PartyError, RunError
+from fusion_nb.errors import (
+    DivergedError,
+    FusionError,
+    Interrupted,
+    OptionError,
+    PartyError,
+    RunError,
+)
 from fusion_nb.models.base import Model
 from fusion_nb.runs.build import build
 from fusion_nb.runs.early_stopping import Patience, Until

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from fusion_nb import RunSpec, federate
-from fusion_nb.core import rows
+from fusion_nb.core import rows as rows_of
 from fusion_nb.data.image_datasets import Cifar10Keras, MnistKeras
 from fusion_nb.errors import DataError, FusionError, ModelError, OptionError
 from fusion_nb.models import base
@@ -39,7 +39,7 @@ def sequential(*more: Any, inputs: int = 4) -> Any:
 def checked(model: Any, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any) -> KerasModel:
     adapter = KerasModel(model, **options)
     optimizer = adapter.defaults["optimizer"]
-    adapter.check((x, y), rows.decode(y), lr=adapter.default_lr(optimizer), optimizer=optimizer)
+    adapter.check((x, y), rows_of.decode(y), lr=adapter.default_lr(optimizer), optimizer=optimizer)
     return adapter
 
 

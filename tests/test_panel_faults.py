@@ -258,7 +258,7 @@ def test_the_cell_run_again_goes_on_with_its_run(ip: Any, net: Any, rows: Any, m
     from fusion_nb.core import cell_output
 
     executions = iter([("cell 1", "first"), ("cell 1", "second"), ("cell 2", "third"), ("cell 2", "third")])
-    monkeypatch.setattr(cells, "running", lambda: next(executions))
+    monkeypatch.setattr(cell_output, "running", lambda: next(executions))
     ip.ns |= {"model": net(), "rows": rows}
     before = ip.run("%fusion panel --data rows --rounds 2").result
     through(before)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from fusion_nb.core import rows
+from fusion_nb.core import rows as rows_of
 from fusion_nb.errors import FusionError, ModelError, OptionError
 from fusion_nb.models import base
 from fusion_nb.models.torch import files, losses, optimizers
@@ -26,7 +26,7 @@ CLASSES = np.arange(40) % 3
 
 def checked(module: nn.Module, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any) -> TorchModel:
     model = TorchModel(module, device="cpu", **options)
-    model.check((x, y), rows.decode(y), lr=0.1, optimizer="sgd")
+    model.check((x, y), rows_of.decode(y), lr=0.1, optimizer="sgd")
     return model
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from fusion_nb.core import rows, seeds
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core import seeds
 from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Reply, Update, Weights
 from fusion_nb.errors import DataError, OptionError
@@ -49,7 +50,7 @@ class LabelFlip:
 
         labels: those of all rows there are, which say what the classes are. Raises DataError for measurements.
         """
-        if not rows.is_classes(labels):
+        if not rows_of.is_classes(labels):
             raise DataError("--adversary label_flip, but the labels are measurements", "use another adversary")
         ends = int(labels.min()) + int(labels.max())
         if isinstance(rows, tuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 from fusion_nb.algorithms.fusions.averaging import iter_avg
 from fusion_nb.algorithms.fusions.local_only import Alone as Separately
-from fusion_nb.core import rows
+from fusion_nb.core import rows as rows_of
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.replies import weighted_mean
@@ -79,8 +79,8 @@ class Central(_Beside):
         if len({isinstance(rows, tuple) for rows in [*tests, *(party.train for party in main.parties)]}) > 1:
             line = "--baseline central, but some parties hold arrays and others a Dataset"
             raise OptionError(line, "give all the same kind, or leave it out")
-        test = main.test if main.test is not None or not tests else rows.concat(tests)
-        pool = Party("central", rows.concat([party.train for party in main.parties]))
+        test = main.test if main.test is not None or not tests else rows_of.concat(tests)
+        pool = Party("central", rows_of.concat([party.train for party in main.parties]))
         self.federation = _beside(main, engine, parties=[pool], fusion=iter_avg(), test=test)
 
     def __call__(self, round: int, is_last: bool) -> tuple[Metrics, PartyMetrics]:

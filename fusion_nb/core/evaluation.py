@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fusion_nb.core import rows
+from fusion_nb.core import rows as rows_of
 from fusion_nb.core.replies import Answers
 from fusion_nb.core.types import Engine, Failure, Metrics, PartyMetrics, Weights
 from fusion_nb.errors import DivergedError
@@ -60,7 +60,7 @@ class Measurer:
         found = {name: answers.mean(name, trained) for name in model.watched}
         if self._test is not None:
             model.set_weights(weights)
-            test = rows.some(self._test, rows, self._seed, "")
+            test = rows_of.some(self._test, rows, self._seed, "")
             found |= model.evaluate(test) | (model.examine(test) if examine else {})
         else:
             # Without any test row, what is watched on training rows is all there is.

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from fusion_nb.algorithms.fusions.base import checked
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.evaluation import Measurer
 from fusion_nb.core.history import History
@@ -32,6 +31,7 @@ from fusion_nb.core.types import (
     Verb,
     Weights,
 )
+from fusion_nb.errors import PartyError
 
 
 @dataclass
@@ -263,7 +263,7 @@ class Federation:
         # A copy: a rule that writes into what it is given must not change the last whole round.
         own = arithmetic.copy(self.weights)
         if not hasattr(self.fusion, "asks"):
-            weights, state = checked(self.fusion.fuse(own, iter(answers), state), self.weights, number)
+            weights, state = _checked(self.fusion.fuse(own, iter(answers), state), self.weights, number)
             answers.drain()
             return self._unless_same(weights, own), state, bytes_down
         rule = cast(Synchronising, self.fusion)
@@ -272,7 +272,7 @@ class Federation:
         answers.drain()
         asked, state = rule.asks(list(answers.silent.values()), state)
         updates = answers.then(self.engine.run("send", asked)) if asked else iter(())
-        weights, state = checked(rule.fuse(own, updates, state), self.weights, number)
+        weights, state = _checked(rule.fuse(own, updates, state), self.weights, number)
         sent = [party for party in asked if party not in answers.silent]
         if sent:
             adopting = self.engine.run("adopt", sent, weights=rule.adopt(weights, state))
@@ -297,3 +297,13 @@ class Federation:
             metrics |= found
             merge(per_party, of_parties)
         return metrics | self._of_own_models(per_party)
+
+
+def _checked(fused: Any, like: Weights, number: int) -> tuple[Weights, Any]:
+    """Return what a fusion's `fuse` returned in a round; raise PartyError where it is no (weights, state)."""
+    if not (isinstance(fused, tuple) and len(fused) == 2):
+        raise PartyError(f"the fusion's fuse() returned {type(fused).__name__}", "it returns (weights, state)")
+    if problem := arithmetic.misfit(fused[0], like):
+        hint = "a fusion returns new weights: a dictionary with the names, shapes and dtypes of those it got"
+        raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", hint)
+    return fused

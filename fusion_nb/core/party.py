@@ -11,8 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import arithmetic, rows, seeds
-from fusion_nb.core.types import Failure, Metrics, Reply, Trained, Turn, Unchanged, Update, Verb, Weights
+from fusion_nb.core import arithmetic, seeds
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.types import (
+    Failure,
+    Metrics,
+    Reply,
+    Trained,
+    Turn,
+    Unchanged,
+    Update,
+    Verb,
+    Weights,
+)
 from fusion_nb.errors import DivergedError, Stopped
 
 
@@ -35,12 +46,12 @@ class Party:
     @property
     def num_examples(self) -> int:
         """The number of training rows."""
-        return rows.size(self.train)
+        return rows_of.size(self.train)
 
     @property
     def num_test(self) -> int:
         """The number of test rows that are its own."""
-        return 0 if self.test is None else rows.size(self.test)
+        return 0 if self.test is None else rows_of.size(self.test)
 
     @property
     def memory(self) -> Any:
@@ -104,7 +115,7 @@ class Party:
         if round != self._round:
             self._round, self._before = round, self.state
         self.state, state = self._before, dict(self._before)
-        test = rows.some(self.test, rows, seed, self.id) if self.num_test and is_measured else None
+        test = rows_of.some(self.test, rows, seed, self.id) if self.num_test and is_measured else None
         trainings = _Trainings(self, model, state, {**local, **each.get(self.id, {})}, seed, round, test)
         kept = dict(state.get("fusion", {})) if state.get("since", 0) == since else {}
         turn = Turn(
@@ -151,7 +162,7 @@ class Party:
         if model.watched:
             metrics |= model.watch(self.train, self.state)
         if self.num_test:
-            test = rows.some(self.test, rows, seed, self.id)
+            test = rows_of.some(self.test, rows, seed, self.id)
             metrics |= model.evaluate(test) | (model.examine(test) if examine else {})
         if layers:
             metrics |= {f"personal_{name}": value for name, value in metrics.items()}
@@ -231,9 +242,9 @@ class _Trainings:
     def score(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
         """Return the metrics of any weights on the party's own test rows, or on some of them; nothing without any."""
         test = self._test
-        positions = np.arange(0 if test is None else rows.size(test))[rows]
+        positions = np.arange(0 if test is None else rows_of.size(test))[rows]
         if not len(positions):
             return {}
         self._model.set_weights(weights)
-        found: Metrics = self._model.evaluate(test if rows == slice(None) else rows.take(test, positions))
+        found: Metrics = self._model.evaluate(test if rows == slice(None) else rows_of.take(test, positions))
         return found

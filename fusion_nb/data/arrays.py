@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import documents, rows
+from fusion_nb.core import documents
+from fusion_nb.core import rows as rows_of
 from fusion_nb.errors import DataError
 
 
@@ -18,7 +19,7 @@ def label_all(given: Sequence[tuple[str, Any, bool]]) -> tuple[list[tuple[Any, n
     is decided over all of it: a part may lack a class, or have rows that look one-hot by chance.
     """
     rows = [to_arrays(rows, where) for where, rows, _ in given]
-    raw = [rows.stored_labels(part) for part in rows]
+    raw = [rows_of.stored_labels(part) for part in rows]
     is_text = [_is_text(y, where) for y, (where, _, _) in zip(raw, given, strict=True)]
     for (where, _, _), y, text in zip(given, raw, is_text, strict=True):
         if text != is_text[0] or y.shape[1:] != raw[0].shape[1:]:
@@ -37,7 +38,7 @@ def label_all(given: Sequence[tuple[str, Any, bool]]) -> tuple[list[tuple[Any, n
             if unknown := set(part) - number.keys():
                 raise DataError(f"{where}: the label {min(unknown)!r} is in no training row", "check the labels")
         raw = [np.array([number[word] for word in part], dtype=np.int64) for part in words]
-    together = rows.decode(np.concatenate(raw))
+    together = rows_of.decode(np.concatenate(raw))
     labels = np.split(together, np.cumsum([len(y) for y in raw])[:-1])
     found = [((part[0], y), y) if isinstance(part, tuple) else (part, y) for part, y in zip(rows, labels, strict=True)]
     return found, names
@@ -49,7 +50,7 @@ def to_arrays(rows: Any, where: str) -> Any:
         rows = tuple(rows.tensors)
     if isinstance(rows, tuple) and any(hasattr(column, "toarray") for column in rows):
         raise DataError(f"{where}: x is a sparse matrix", "use its toarray(), or fewer columns")
-    if not rows.size(rows):
+    if not rows_of.size(rows):
         raise DataError(f"{where}: there are no rows", "give at least two")
     if not isinstance(rows, tuple):
         return rows

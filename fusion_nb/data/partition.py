@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import documents, registry, rows, seeds
+from fusion_nb.core import documents, registry, seeds
+from fusion_nb.core import rows as rows_of
 from fusion_nb.core.party import Party
 from fusion_nb.data import splits
 from fusion_nb.data.loading import Source, column, read
@@ -93,7 +94,7 @@ class Division:
     def label_counts(self, *, with_test: bool) -> dict[str, dict[int, int]]:
         """Return, per party, how many of its rows each class of any party has; empty for measurements."""
         counted = {
-            party: rows.label_counts(np.concatenate([y for y in (train, test)[: 1 + with_test] if len(y)]))
+            party: rows_of.label_counts(np.concatenate([y for y in (train, test)[: 1 + with_test] if len(y)]))
             for party, (train, test) in self.labels.items()
         }
         classes = sorted({label for counts in counted.values() for label in counts})
@@ -108,7 +109,7 @@ class Division:
     def missing_classes(self) -> list[str]:
         """Return the classes that no party has a training row of: tested somewhere, or skipped in the numbering."""
         everything = self.all_labels()
-        if not rows.is_classes(everything) or everything.ndim != 1 or not len(everything):
+        if not rows_of.is_classes(everything) or everything.ndim != 1 or not len(everything):
             return []
         trained = set(np.unique(np.concatenate([train for train, _ in self.labels.values()])).tolist())
         asked = set(np.unique(everything).tolist())
@@ -123,8 +124,8 @@ class Division:
 
     def _hold_back(self, name: str, pool: Any, y: np.ndarray, rows: np.ndarray, holdout: float, seed: int) -> None:
         train, test = splits.holdout(y, rows, holdout, seeds.stream(seed, "holdout", name))
-        own_test = rows.take(pool, test) if len(test) else None
-        self._add(name, rows.take(pool, train), own_test, (y[train], y[test]))
+        own_test = rows_of.take(pool, test) if len(test) else None
+        self._add(name, rows_of.take(pool, train), own_test, (y[train], y[test]))
 
     def _take_given(
         self,

@@ -13,7 +13,8 @@ from typing import Any, cast
 import numpy as np
 
 from fusion_nb.algorithms.baselines import num_steps
-from fusion_nb.core import arithmetic, rows
+from fusion_nb.core import arithmetic
+from fusion_nb.core import rows as rows_of
 from fusion_nb.core.federation import Federation
 from fusion_nb.data.partition import Division
 from fusion_nb.engines.progress import Watched
@@ -115,15 +116,15 @@ def _seconds(federation: Federation, rounds: int, steps: int, num_turns: int) ->
         one, several = (min(fit(count) for _ in range(3)) for count in (1, 1 + _PROBED))
     step = max(several - one, 0.0) / _PROBED
     tests = [p.test for p in federation.parties if p.num_test] or [federation.test]
-    few = rows.take(tests[0], np.arange(min(_MEASURED, rows.size(tests[0]))))
+    few = rows_of.take(tests[0], np.arange(min(_MEASURED, rows_of.size(tests[0]))))
     model.evaluate(few)
     started = time.perf_counter()
     model.evaluate(few)
-    row = (time.perf_counter() - started) / rows.size(few)
+    row = (time.perf_counter() - started) / rows_of.size(few)
     # A round measures each party's model before fusion, and the fused one, on its own rows; and on the central ones.
     most = federation.evaluate_rows or math.inf
     own = sum(min(p.num_test, most) for p in federation.parties)
-    central = 0 if federation.test is None else min(rows.size(federation.test), most)
+    central = 0 if federation.test is None else min(rows_of.size(federation.test), most)
     training = (step * steps + max(one - step, 0.0) * num_turns) * (1 + len(federation.beside)) / width
     return training + row * (2 * own / width + central) * rounds / federation.evaluate_every
 

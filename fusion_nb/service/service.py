@@ -118,7 +118,7 @@ class Service:
         with atomic.draft(self._home) as made:
             about: dict[str, Any] = {"party": name or "the party", "handler": handler, "client_id": client_id}
             about["created"] = time.time()
-            about |= await parties.look(aggregator, made, about, files, self.inspectors, self.settings.max_unpacked)
+            about |= await registration.look(aggregator, made, about, files, self.inspectors, self.settings.max_unpacked)
             # Not before: what takes time must not hold up other parties, nor /stop.
             async with aggregator.lock:
                 self._check_open(aggregator)
@@ -270,7 +270,7 @@ class Service:
         try:
             aggregator.set(TRAINING)
             _log.info("training begins", extra={"aggregator": aggregator.id[:6]})
-            outcome = await job.train(aggregator.folder, self.settings.limits, aggregator.stop)
+            outcome = await training_supervisor.train(aggregator.folder, self.settings.limits, aggregator.stop)
             await asyncio.to_thread(aggregator.folder.mend)
             aggregator.set(**outcome)
             _log.info("training ended", extra={"aggregator": aggregator.id[:6], "state": outcome["state"]})

@@ -10,9 +10,9 @@ import numpy as np
 from fusion_nb.algorithms.ensembles.distilled import FedDF
 from fusion_nb.algorithms.ensembles.gathered import Gathered
 from fusion_nb.algorithms.ensembles.model import EnsembleModel, kept_back
-from fusion_nb.core import rows
 from fusion_nb.core.party import Party
 from fusion_nb.core.registry import Opt
+from fusion_nb.core.rows import take
 from fusion_nb.core.types import Fusion
 from fusion_nb.errors import DataError, OptionError
 from fusion_nb.models.predicting import Predicting
@@ -93,7 +93,7 @@ class Stack(Mean):
                 raise DataError(f"{line} kept back, and too few are left", "use fewer parties, or mean")
         names, num_classes = [party.id for party in parties], 0
         if model.task == "classes":
-            num_classes = model.predict(rows.take(parties[0].train, np.arange(1))).shape[model.class_axis]
+            num_classes = model.predict(take(parties[0].train, np.arange(1))).shape[model.class_axis]
         joined = EnsembleModel(model, names, self._rule, self._holdout, num_classes)
         return joined, Gathered(names, stacks=True)
 

@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
-from fusion_nb.core import arithmetic, registry
+from fusion_nb.core import registry
 from fusion_nb.core.types import Answer, Fusion, Turn, Update, Weights
-from fusion_nb.errors import OptionError, PartyError
+from fusion_nb.errors import OptionError
 
 Rule = Callable[[Weights, Iterator[Update]], Weights]
 
@@ -64,16 +64,6 @@ def take_turn(fusion: Fusion, turn: Turn) -> Answer:
     if hasattr(fusion, "train"):
         return cast(Answer, fusion.train(turn))
     return turn.update(turn.train(turn.weights).weights)
-
-
-def checked(fused: Any, like: Weights, number: int) -> tuple[Weights, Any]:
-    """Return what a fusion's `fuse` returned in a round; raise PartyError where it is no (weights, state)."""
-    if not (isinstance(fused, tuple) and len(fused) == 2):
-        raise PartyError(f"the fusion's fuse() returned {type(fused).__name__}", "it returns (weights, state)")
-    if problem := arithmetic.misfit(fused[0], like):
-        hint = "a fusion returns new weights: a dictionary with the names, shapes and dtypes of those it got"
-        raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", hint)
-    return fused
 
 
 def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:

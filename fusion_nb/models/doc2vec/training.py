@@ -11,7 +11,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from gensim import matutils
-from gensim.models.doc2vec import Doc2Vec, train_document_dbow, train_document_dm, train_document_dm_concat
+from gensim.models.doc2vec import (
+    Doc2Vec,
+    train_document_dbow,
+    train_document_dm,
+    train_document_dm_concat,
+)
 
 from fusion_nb.core.documents import Document
 

@@ -23,7 +23,15 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with quiet():
     import keras
 
-    from fusion_nb.models.keras import copies, files, gradients, losses, optimizers, probe, randomness
+    from fusion_nb.models.keras import (
+        copies,
+        files,
+        gradients,
+        losses,
+        optimizers,
+        probe,
+        randomness,
+    )
     from fusion_nb.models.keras.inputs import Inputs
     from fusion_nb.models.keras.predicting import KerasPredicting
 

@@ -55,7 +55,7 @@ class Panel:
         self._view = View(self, self._variables.names)
         self._form = self._view.form
         self._form.load(options)
-        if under_way := [run for run in session.RUNS.values() if run.status in runs.UNDER_WAY]:
+        if under_way := [run for run in session.RUNS.values() if run.status in session.UNDER_WAY]:
             self._follow(under_way[-1])
         self._refresh()
 
@@ -68,7 +68,7 @@ class Panel:
     def status(self) -> str:
         """idle, preparing, or that of its run: running, paused, finished, stopped or failed."""
         run = self.run
-        if self in _launching and (run is None or run.status not in runs.UNDER_WAY):
+        if self in _launching and (run is None or run.status not in session.UNDER_WAY):
             return "preparing"
         return "idle" if run is None else run.status
 

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-import fusion_nb
 from fusion_nb.service.api import page, routes, schemas
 from fusion_nb.service.api.middleware import Gate
 from fusion_nb.service.service import Service
 from fusion_nb.service.settings import Settings
 from fusion_nb.service.storage.keys import Keys
+from fusion_nb.version import __version__
 
 _ABOUT = """Federated learning over HTTP: start an aggregator with a model, register parties with their data, train,
 fetch the fused weights, stop. Parties' rows are used for training alone: no call returns them, and `/stop` deletes
@@ -38,7 +38,7 @@ def create_app(settings: Settings, keys: Keys) -> FastAPI:
 
     app = FastAPI(
         title="Model Fusion",
-        version=fusion_nb.__version__,
+        version=__version__,
         description=_ABOUT,
         lifespan=lifespan,
         docs_url=None,

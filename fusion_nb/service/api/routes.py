@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-import fusion_nb
 from fusion_nb.service import request_fields
 from fusion_nb.service.aggregator import FAILED, Aggregator
 from fusion_nb.service.api import forms, schemas
 from fusion_nb.service.errors import OrderError, RefusedError
 from fusion_nb.service.service import Service
+from fusion_nb.version import __version__
 
 router = APIRouter()
 #: Headings of the page.
@@ -212,7 +212,7 @@ async def remove(aggregator_id: Id, service: Ours, client: Client) -> schemas.Me
 @router.get("/health", tags=LOOKS, openapi_extra={"security": []}, responses=schemas.refusals(413))
 async def health() -> schemas.Health:
     """Say that the service is there. Needs no key."""
-    return schemas.Health(status="ok", version=fusion_nb.__version__)
+    return schemas.Health(status="ok", version=__version__)
 
 
 def _parties(count: int) -> str:
