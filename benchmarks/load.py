@@ -32,7 +32,10 @@ def added(pairs: int) -> tuple[float, float, float]:
 def main(pairs: int = 15) -> None:
     """Print the medians and the median difference."""
     bare, loaded, more = added(pairs)
-    print(f"bare IPython {bare * 1000:.0f} ms, with fusion_nb {loaded * 1000:.0f} ms, added {more * 1000:.0f} ms")
+    print(
+        f"bare IPython {bare * 1000:.0f} ms, with fusion_nb {loaded * 1000:.0f} ms, added "
+        f"{more * 1000:.0f} ms"
+    )
 
 
 if __name__ == "__main__":

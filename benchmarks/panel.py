@@ -1,7 +1,9 @@
-"""What looking on costs: the same run with a panel and without, in one kernel: `python -m benchmarks.panel`.
+"""What looking on costs: the same run with a panel and without, in one kernel: `python -m
+benchmarks.panel`.
 
-A real kernel that talks to a client, as in JupyterLab. Pairs of runs in turn; and, by its own clock, the share of a
-run's time that goes into drawing, which is what `live.Throttle` keeps under 5 %.
+A real kernel that talks to a client, as in JupyterLab. Pairs of runs in turn; and, by its own
+clock, the share of a run's time that goes into drawing, which is what `live.Throttle` keeps under 5
+%.
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ for parties, rounds, epochs in {cases}:
     pairs = [(bare(spec), *watched(spec)) for _ in range({pairs})]
     without, beside, share = (statistics.median(column) for column in zip(*pairs))
     ratio = statistics.median(w / b for b, w, _ in pairs)
-    print(f"{{parties}} parties, {{rounds}} rounds: {{without:.1f}} s without a panel, {{beside:.1f}} s with one, "
-          f"ratio {{ratio:.3f}}; drawing {{share:.1%}} of the time")
+    print(f"{{parties}} parties, {{rounds}} rounds: {{without:.1f}} s without a panel, "
+          f"{{beside:.1f}} s with one, ratio {{ratio:.3f}}; drawing {{share:.1%}} of the time")
 """
 
 
@@ -84,7 +86,10 @@ def lines(cases: tuple[tuple[int, int, int], ...], pairs: int) -> list[str]:
     manager, client = start_new_kernel()
     try:
         client.execute_interactive(
-            SCRIPT.format(cases=cases, pairs=pairs), allow_stdin=True, timeout=1200, output_hook=hear
+            SCRIPT.format(cases=cases, pairs=pairs),
+            allow_stdin=True,
+            timeout=1200,
+            output_hook=hear,
         )
     finally:
         client.stop_channels()

@@ -1,8 +1,11 @@
-"""Federated Doc2Vec beside a central one and each party alone: `python -m benchmarks.text [lee] [news]`.
+"""Federated Doc2Vec beside a central one and each party alone: `python -m benchmarks.text [lee]
+[news]`.
 
-lee:  the Lee news corpus (300 background and 50 rated documents) over 5 parties, 40 rounds of one epoch, 50 dimensions
-news: 20 newsgroups over 5 parties, IID and split by topic (4 groups each), 20 rounds of one epoch, 100 dimensions
-Data from `$FUSION_NB_DATA`: lee_background.cor, lee.cor, 20newsgroups.jsonl.gz. `--quick` runs a small version.
+lee:  the Lee news corpus (300 background and 50 rated documents) over 5 parties, 40 rounds of one
+      epoch, 50 dimensions
+news: 20 newsgroups over 5 parties, IID and split by topic (4 groups each), 20 rounds of one epoch,
+100 dimensions Data from `$FUSION_NB_DATA`: lee_background.cor, lee.cor, 20newsgroups.jsonl.gz.
+`--quick` runs a small version.
 """
 
 from __future__ import annotations
@@ -24,7 +27,11 @@ from fusion_nb.data.text_datasets import Newsgroups
 from fusion_nb.models.doc2vec.training import Trainer, unit
 
 #: Rules of fusion that are compared.
-RULES = {"added": "doc2vec", "added, no limit": "doc2vec:limit=0", "averaged": "doc2vec:eta=1,limit=0"}
+RULES = {
+    "added": "doc2vec",
+    "added, no limit": "doc2vec:limit=0",
+    "averaged": "doc2vec:eta=1,limit=0",
+}
 Rows = list[tuple[list[Document], list[Any] | None]]
 
 
@@ -39,15 +46,22 @@ def inferred(run: Run, documents: Any) -> np.ndarray:
 
 
 def self_rank(run: Run) -> float:
-    """Return the share of documents whose own vector is the nearest of all parties' to the one inferred for them."""
+    """Return the share of documents whose own vector is the nearest of all parties' to the one
+    inferred for them.
+    """
     documents = [document for party in run._federation.parties for document in party.train[0]]
     return float(
-        ((unit(inferred(run, documents)) @ unit(own_vectors(run)).T).argmax(1) == np.arange(len(documents))).mean()
+        (
+            (unit(inferred(run, documents)) @ unit(own_vectors(run)).T).argmax(1)
+            == np.arange(len(documents))
+        ).mean()
     )
 
 
 def lee(folder: Path, quick: bool) -> None:
-    """Print self-rank, correlation with human ratings, and loss on documents left out, for dm=0 and dm=1."""
+    """Print self-rank, correlation with human ratings, and loss on documents left out, for dm=0 and
+    dm=1.
+    """
     texts = [
         words_of(line)
         for name in ("lee_background.cor", "lee.cor")
@@ -56,7 +70,10 @@ def lee(folder: Path, quick: bool) -> None:
     documents = [Document(words, (str(number),)) for number, words in enumerate(texts)]
     ratings = _ratings()
     rounds, seeds = (2, 1) if quick else (40, 3)
-    print(f"lee: {len(documents)} documents, 5 parties, {rounds} rounds of one epoch, means of {seeds} seeds")
+    print(
+        f"lee: {len(documents)} documents, 5 parties, {rounds} rounds of one epoch, means of "
+        f"{seeds} seeds"
+    )
     print("  dm  rule              self-rank  correlation  loss on 50 documents left out")
     for dm in (0, 1):
         for rule, parties in [("central", 1), *((rule, 5) for rule in RULES), ("alone", 5)]:
@@ -81,12 +98,17 @@ def lee(folder: Path, quick: bool) -> None:
                 found.append(
                     (
                         np.mean([self_rank(run) for run in runs]),
-                        np.mean([_correlation(inferred(run, documents[300:]), ratings) for run in runs]),
+                        np.mean(
+                            [_correlation(inferred(run, documents[300:]), ratings) for run in runs]
+                        ),
                         np.mean([run.history["loss"][-1] for run in left]),
                     )
                 )
             rank, correlation, loss = np.mean(found, axis=0)
-            print(f"  {dm}   {rule:<16}  {rank:.3f}      {correlation:.3f}        {loss:.3f}", flush=True)
+            print(
+                f"  {dm}   {rule:<16}  {rank:.3f}      {correlation:.3f}        {loss:.3f}",
+                flush=True,
+            )
 
 
 def _without_rated(parts: list[list[Document]]) -> list[list[Document]]:
@@ -94,7 +116,9 @@ def _without_rated(parts: list[list[Document]]) -> list[list[Document]]:
 
 
 def _ratings() -> np.ndarray:
-    """Return how alike people find each two of the 50 documents, from 0 to 1; comes with gensim's test data."""
+    """Return how alike people find each two of the 50 documents, from 0 to 1; comes with gensim's
+    test data.
+    """
     path = Path(datapath("similarities0-1.txt"))
     return np.loadtxt(path) if path.is_file() else np.full((50, 50), np.nan)
 
@@ -106,10 +130,14 @@ def _correlation(vectors: np.ndarray, ratings: np.ndarray) -> float:
 
 def news(folder: Path, quick: bool) -> None:
     """Print the accuracy of a linear classifier on the inferred vectors of the test messages."""
-    (texts, labels), (test, test_labels) = Newsgroups(str(folder / "20newsgroups.jsonl.gz")).get_data()
+    (texts, labels), (test, test_labels) = Newsgroups(
+        str(folder / "20newsgroups.jsonl.gz")
+    ).get_data()
     step, rounds, size = (40, 2, 20) if quick else (1, 20, 100)
     train = [Document(words_of(text), (str(number),)) for number, text in enumerate(texts)][::step]
-    held = [Document(words_of(text), (f"test {number}",)) for number, text in enumerate(test)][::step]
+    held = [Document(words_of(text), (f"test {number}",)) for number, text in enumerate(test)][
+        ::step
+    ]
     labels, test_labels = labels[::step], test_labels[::step]
     groups = sorted(set(labels))
     topic = np.array([groups.index(label) // 4 for label in labels])
@@ -118,12 +146,15 @@ def news(folder: Path, quick: bool) -> None:
         "by topic": [np.flatnonzero(topic == number) for number in range(5)],
     }
     print(
-        f"news: {len(train)} and {len(held)} messages, 5 parties, {rounds} rounds of one epoch, dm=0, {size} dimensions"
+        f"news: {len(train)} and {len(held)} messages, 5 parties, {rounds} rounds of one epoch, "
+        f"dm=0, {size} dimensions"
     )
     print("  split     rule              trained on the parties' vectors  on inferred vectors")
 
     def measured(pieces: list[np.ndarray], fusion: str) -> np.ndarray:
-        given = {f"party {number + 1}": [train[i] for i in piece] for number, piece in enumerate(pieces)}
+        given = {
+            f"party {number + 1}": [train[i] for i in piece] for number, piece in enumerate(pieces)
+        }
         run = federate(
             Doc2Vec(vector_size=size, min_count=5, dm=0, epochs=20),
             given,
@@ -140,19 +171,27 @@ def news(folder: Path, quick: bool) -> None:
 
     def tell(split: str, rule: str, accuracies: np.ndarray) -> None:
         print(
-            f"  {split:<8}  {rule:<16}  {accuracies[0]:.3f}                            {accuracies[1]:.3f}", flush=True
+            f"  {split:<8}  {rule:<16}  {accuracies[0]:.3f}                            "
+            f"{accuracies[1]:.3f}",
+            flush=True,
         )
 
     tell("-", "central", measured([np.arange(len(train))], "doc2vec"))
     for split, pieces in parts.items():
         for rule, fusion in RULES.items():
             tell(split, rule, measured(pieces, fusion))
-        tell(split, "alone (mean)", np.mean([measured([piece], "doc2vec") for piece in pieces], axis=0))
+        tell(
+            split,
+            "alone (mean)",
+            np.mean([measured([piece], "doc2vec") for piece in pieces], axis=0),
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the cases that are named, or both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     cases = {"lee": lee, "news": news}
     parser.add_argument("cases", nargs="*", metavar="case", help=", ".join(cases))
     parser.add_argument("--quick", action="store_true")

@@ -28,7 +28,8 @@ __all__ = [
     "unload_ipython_extension",
 ]
 
-#: Where each public name lives. Imported on first use (PEP 562), so that `%load_ext fusion_nb` stays quick.
+#: Where each public name lives. Imported on first use (PEP 562), so that `%load_ext fusion_nb`
+#: stays quick.
 _EXPORTS = {
     "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.runs.run",

@@ -24,7 +24,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Federated learning: as a service, from a file.",
 )
-keys_app = typer.Typer(no_args_is_help=True, help="Who may call the service: list, make, rotate and revoke keys.")
+keys_app = typer.Typer(
+    no_args_is_help=True, help="Who may call the service: list, make, rotate and revoke keys."
+)
 app.add_typer(keys_app, name="keys")
 
 State = Annotated[Path, typer.Option("--state", help="folder of all that the service keeps")]
@@ -57,21 +59,42 @@ def _bytes(text: str) -> int:
 @app.command()
 def serve(
     port: Annotated[int, typer.Option(help="0 takes one that is free", min=0, max=65535)] = 8765,
-    host: Annotated[str, typer.Option(help="address to listen on; others than loopback need TLS")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="address to listen on; others than loopback need TLS")
+    ] = "127.0.0.1",
     state: State = _STATE,
-    workers: Annotated[int, typer.Option(help="aggregators that train at once; each uses all cores", min=1)] = 1,
-    max_upload: Annotated[str, typer.Option(help="what one request may have, as 500M or 4G")] = "1G",
-    max_unpacked: Annotated[str, typer.Option(help="what an archive may have once unpacked")] = "4G",
-    max_memory: Annotated[str, typer.Option(help="what each process that trains may have (0: any)")] = "0",
-    silence: Annotated[float, typer.Option(help="seconds without a batch that end a run as hung", min=1)] = 600,
-    inspect_seconds: Annotated[float, typer.Option(help="seconds that reading an upload may take", min=1)] = 120,
+    workers: Annotated[
+        int, typer.Option(help="aggregators that train at once; each uses all cores", min=1)
+    ] = 1,
+    max_upload: Annotated[
+        str, typer.Option(help="what one request may have, as 500M or 4G")
+    ] = "1G",
+    max_unpacked: Annotated[
+        str, typer.Option(help="what an archive may have once unpacked")
+    ] = "4G",
+    max_memory: Annotated[
+        str, typer.Option(help="what each process that trains may have (0: any)")
+    ] = "0",
+    silence: Annotated[
+        float, typer.Option(help="seconds without a batch that end a run as hung", min=1)
+    ] = 600,
+    inspect_seconds: Annotated[
+        float, typer.Option(help="seconds that reading an upload may take", min=1)
+    ] = 120,
     allow_custom_code: Annotated[
-        bool, typer.Option("--allow-custom-code", help="take data handlers from clients: Python, run where it trains")
+        bool,
+        typer.Option(
+            "--allow-custom-code",
+            help="take data handlers from clients: Python, run where it trains",
+        ),
     ] = False,
     certfile: Annotated[str, typer.Option(help="certificate for TLS, as PEM")] = "",
     keyfile: Annotated[str, typer.Option(help="its key, as PEM")] = "",
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="listen for other machines without TLS, behind a proxy that has it")
+        bool,
+        typer.Option(
+            "--insecure", help="listen for other machines without TLS, behind a proxy that has it"
+        ),
     ] = False,
 ) -> None:
     """Serve federations over HTTP, as the Model Fusion API did."""
@@ -102,9 +125,15 @@ def serve(
 
 @app.command()
 def run(
-    spec: Annotated[Path, typer.Argument(help="YAML file, as run.spec.to_yaml() writes it; its `code` is run")],
-    export: Annotated[str, typer.Option(help="folder for the fused model, its card and its history")] = "",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an earlier export")] = False,
+    spec: Annotated[
+        Path, typer.Argument(help="YAML file, as run.spec.to_yaml() writes it; its `code` is run")
+    ],
+    export: Annotated[
+        str, typer.Option(help="folder for the fused model, its card and its history")
+    ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace an earlier export")
+    ] = False,
 ) -> None:
     """Train what a file says, and tell each round."""
     with _one_line():
@@ -125,7 +154,9 @@ def run(
         training.start().wait()
         typer.echo(training.summary())
         if export:
-            typer.echo("\n".join(str(path) for path in training.export(export, overwrite=overwrite)))
+            typer.echo(
+                "\n".join(str(path) for path in training.export(export, overwrite=overwrite))
+            )
 
 
 class _Teller:
@@ -149,13 +180,18 @@ def tutorials(
     """Copy the tutorials into a folder: `jupyter lab FOLDER` opens them."""
     with _one_line():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OptionError(f"{folder} is not an empty folder", "give a new one: no notebook of yours is replaced")
+            raise OptionError(
+                f"{folder} is not an empty folder",
+                "give a new one: no notebook of yours is replaced",
+            )
         with as_file(files("fusion_nb") / "tutorials") as packaged:
             # In a clone the notebooks are where they are written; a wheel has a copy of them.
             source = packaged if packaged.is_dir() else Path(__file__).parents[1] / "notebooks"
             found = sorted(source.glob("*.ipynb"))
             if not found:
-                raise OptionError("the tutorials did not come with this installation", "install fusion_nb again")
+                raise OptionError(
+                    "the tutorials did not come with this installation", "install fusion_nb again"
+                )
             folder.mkdir(parents=True, exist_ok=True)
             for notebook in found:
                 shutil.copyfile(notebook, folder / notebook.name)
@@ -167,7 +203,9 @@ def list_keys(state: State = _STATE) -> None:
     """List the ids of all keys; their secrets are kept as hashes alone."""
     with _one_line():
         for client_id, created in _keys(state).table().items():
-            typer.echo(f"{client_id}  made {time.strftime('%Y-%m-%d %H:%M', time.localtime(created))}")
+            typer.echo(
+                f"{client_id}  made {time.strftime('%Y-%m-%d %H:%M', time.localtime(created))}"
+            )
 
 
 @keys_app.command("new")
@@ -201,7 +239,9 @@ def _keys(state: Path, make: bool = False) -> Keys:
     if make:
         is_new = not state.exists()
         folder = own_folder(state)
-        typer.echo(f"{folder}{' (made just now: start the service with this --state)' if is_new else ''}")
+        typer.echo(
+            f"{folder}{' (made just now: start the service with this --state)' if is_new else ''}"
+        )
         return Keys(folder)
     if not state.is_dir():
         hint = "give the service's --state, or start one: fusion-nb serve"

@@ -3,4 +3,13 @@
 from fusion_nb.data.image_datasets import Cifar10Keras, Digits, Mnist, MnistKeras, Npz
 from fusion_nb.data.text_datasets import Documents, Newsgroups, Wikipedia
 
-__all__ = ["Cifar10Keras", "Digits", "Documents", "Mnist", "MnistKeras", "Newsgroups", "Npz", "Wikipedia"]
+__all__ = [
+    "Cifar10Keras",
+    "Digits",
+    "Documents",
+    "Mnist",
+    "MnistKeras",
+    "Newsgroups",
+    "Npz",
+    "Wikipedia",
+]

@@ -1,6 +1,7 @@
 """Every error a user meets, each saying what is wrong, what is allowed and what to do next.
 
-    FusionError                 one red line and a hint; raised before any training where it can be known
+    FusionError                 one red line and a hint; raised before any training where it can be
+                                known
     ├── OptionError             an option, or the value given to it, is not one that exists
     ├── NameNotFoundError       a name is neither registered nor a variable of the notebook
     ├── MissingExtraError       a package is not installed; the hint is the install line
@@ -15,7 +16,8 @@
     └── ServiceError            a Model Fusion service refused a call, or can't be reached
 
 `Stopped` is not an error: it is how a stop reaches the training loop between two batches.
-An exception from the user's own model, data or fusion is never wrapped: it keeps its type and traceback.
+An exception from the user's own model, data or fusion is never wrapped: it keeps its type and
+traceback.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ from collections.abc import Iterable
 
 
 class FusionError(Exception):
-    """A mistake that a user can mend: one line that says what is wrong, and a hint that says what to do.
+    """A mistake that a user can mend: one line that says what is wrong, and a hint that says what
+    to do.
 
-    IPython and every notebook runner show `_render_traceback_` in place of the stack, which is of no use here.
+    IPython and every notebook runner show `_render_traceback_` in place of the stack, which is of
+    no use here.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -84,7 +88,9 @@ class RunError(FusionError):
 
 
 class Interrupted(RunError):
-    """■ or Ctrl-C stopped the cell; an error, so that Run All does not go on with half a training."""
+    """■ or Ctrl-C stopped the cell; an error, so that Run All does not go on with half a
+    training.
+    """
 
 
 class ExportError(FusionError):
@@ -94,7 +100,8 @@ class ExportError(FusionError):
 class ServiceError(FusionError):
     """A Model Fusion service refused a call, or can't be reached.
 
-    status: of HTTP, or 0 where there was no answer;  field: the field of the request that it is about, or ""
+    status: of HTTP, or 0 where there was no answer;  field: the field of the request that it is
+    about, or ""
     """
 
     def __init__(self, message: str, hint: str = "", status: int = 0, field: str = "") -> None:
@@ -142,7 +149,9 @@ EXTRAS = {
 
 
 def missing_extra(error: ModuleNotFoundError, purpose: str) -> Exception:
-    """Return a MissingExtraError with the install line for a module that an extra brings; else the error itself."""
+    """Return a MissingExtraError with the install line for a module that an extra brings; else the
+    error itself.
+    """
     module = (error.name or "").partition(".")[0]
     if module not in EXTRAS:
         return error

@@ -20,7 +20,10 @@ def main() -> None:
     started = time.perf_counter()
     notebook = nbformat.read(HERE / "01_quickstart.ipynb", as_version=4)
     # The kernel's own log would only say that it listens on this machine.
-    quiet = {"extra_arguments": ["--log-level=ERROR"], "resources": {"metadata": {"path": str(OUT)}}}
+    quiet = {
+        "extra_arguments": ["--log-level=ERROR"],
+        "resources": {"metadata": {"path": str(OUT)}},
+    }
     NotebookClient(notebook, timeout=300, **quiet).execute()
     executed = OUT / "01_quickstart.ipynb"
     nbformat.write(notebook, executed)
@@ -28,7 +31,10 @@ def main() -> None:
     print(f"The quickstart ran in {time.perf_counter() - started:.0f} s.")
     print(f"  executed notebook  {shown / executed.name}")
     print(f"  chart              {shown / 'fused' / 'chart.png'}")
-    print(f"  fused model        {shown / 'fused' / 'model.pt'}  (its card: {shown / 'fused' / 'CARD.md'})")
+    print(
+        f"  fused model        {shown / 'fused' / 'model.pt'}  (its card: "
+        f"{shown / 'fused' / 'CARD.md'})"
+    )
     print("To go on in JupyterLab:  make lab")
 
 

@@ -1,4 +1,5 @@
-"""What tests in a real browser share: how a notebook is made, opened and run, and how pictures are kept."""
+"""What tests in a real browser share: how a notebook is made, opened and run, and how pictures are
+kept."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ from typing import Any
 import nbformat
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
@@ -21,7 +24,8 @@ IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 def open_notebook(page: Any, lab: tuple[str, Path], name: str) -> None:
     page.goto(f"{lab[0]}/lab/tree/{name}?token=t&reset")
     page.wait_for_selector(IDLE, timeout=60_000)
-    # The indicator is idle before there is a kernel, too, and what is run then is lost without a word.
+    # The indicator is idle before there is a kernel, too, and what is run then is lost without a
+    # word.
     page.get_by_text("| Idle", exact=False).first.wait_for(timeout=60_000)
     page.wait_for_timeout(500)
 

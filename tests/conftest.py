@@ -1,4 +1,5 @@
-"""What tests share: a small model, small data, an IPython shell, and the real data where it is there."""
+"""What tests share: a small model, small data, an IPython shell, and the real data where it is
+there."""
 
 from __future__ import annotations
 
@@ -19,7 +20,10 @@ import pytest
 from browsing import CHROMIUM
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-CELL = "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU(), nn.Linear(16, 10))\n"
+CELL = (
+    "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU(), "
+    "nn.Linear(16, 10))\n"
+)
 DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -71,7 +75,8 @@ def _shell() -> Any:
 
 @pytest.fixture
 def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An IPython shell with the extension loaded, in an empty folder. `ip.run(cell)` returns what was seen."""
+    """An IPython shell with the extension loaded, in an empty folder. `ip.run(cell)` returns what
+    was seen."""
     from IPython.utils.capture import capture_output
 
     from fusion_nb.runs.session import RUNS
@@ -98,7 +103,12 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
     return {"executable_path": CHROMIUM, "args": flags}
 
 
@@ -116,7 +126,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     for path in NOTEBOOKS.glob("*.ipynb"):
         notebook = nbformat.read(path, 4)
         for cell in notebook.cells:  # or what was saved would be taken for what this run draws
-            cell.update({"outputs": [], "execution_count": None} if cell.cell_type == "code" else {})
+            cell.update(
+                {"outputs": [], "execution_count": None} if cell.cell_type == "code" else {}
+            )
         nbformat.write(notebook, work / path.name)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -130,10 +142,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     # Or a question about news lies over the notebook.
     settings = folder / "CONFIG" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    (settings / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    )
     log = (folder / "log").open("w")
     server = subprocess.Popen(
-        [sys.executable, "-m", "jupyter", "lab", *options], env=os.environ | homes, stdout=log, stderr=log
+        [sys.executable, "-m", "jupyter", "lab", *options],
+        env=os.environ | homes,
+        stdout=log,
+        stderr=log,
     )
     url = f"http://127.0.0.1:{port}"
     try:

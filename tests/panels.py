@@ -21,12 +21,16 @@ def widgets(panel: Panel) -> Iterator[Any]:
 
 
 def button(panel: Panel, text: str) -> Any:
-    return next(w for w in widgets(panel) if isinstance(w, ipywidgets.Button) and w.description == text)
+    return next(
+        w for w in widgets(panel) if isinstance(w, ipywidgets.Button) and w.description == text
+    )
 
 
 def labelled(panel: Panel, label: str) -> Any:
     """Return the first input with a label, in the order of the keyboard."""
-    return next(w for w in widgets(panel) if hasattr(w, "value") and getattr(w, "description", "") == label)
+    return next(
+        w for w in widgets(panel) if hasattr(w, "value") and getattr(w, "description", "") == label
+    )
 
 
 def press(panel: Panel, text: str) -> None:
@@ -39,12 +43,20 @@ def press(panel: Panel, text: str) -> None:
 def enabled(panel: Panel) -> set[str]:
     """Return the texts of the steering buttons that can be pressed."""
     steering = panel._view.steering
-    return {w.description for w in steering.box.children if isinstance(w, ipywidgets.Button) and not w.disabled}
+    return {
+        w.description
+        for w in steering.box.children
+        if isinstance(w, ipywidgets.Button) and not w.disabled
+    }
 
 
 def page(panel: Panel) -> str:
     """Return all HTML that is in sight."""
-    return "\n".join(w.value for w in widgets(panel) if isinstance(w, ipywidgets.HTML) and w.layout.display != "none")
+    return "\n".join(
+        w.value
+        for w in widgets(panel)
+        if isinstance(w, ipywidgets.HTML) and w.layout.display != "none"
+    )
 
 
 def through(panel: Panel) -> Panel:

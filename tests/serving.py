@@ -1,4 +1,5 @@
-"""A real server for the service's tests: started as a user starts it, on loopback, and killed as machines do."""
+"""A real server for the service's tests: started as a user starts it, on loopback, and killed as
+machines do."""
 
 from __future__ import annotations
 
@@ -31,10 +32,23 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "fusion_nb.cli", "serve", "--port", "0", "--state", str(self.state)]
+        command = [
+            sys.executable,
+            "-m",
+            "fusion_nb.cli",
+            "serve",
+            "--port",
+            "0",
+            "--state",
+            str(self.state),
+        ]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": ""}
         self.process = subprocess.Popen(
-            [*command, *self.options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            [*command, *self.options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
         )
         self.said = ""
         wanted = 1 if self.key[0] else 2
@@ -47,7 +61,9 @@ class Server:
         else:
             raise AssertionError(self.said)
         # Nobody reads on, and a full pipe would hold the server.
-        self._reader = threading.Thread(target=self._drain, args=(self.process.stdout,), daemon=True)
+        self._reader = threading.Thread(
+            target=self._drain, args=(self.process.stdout,), daemon=True
+        )
         self._reader.start()
         self.address = re.search(r"Model Fusion at (\S+),", self.said)[1]  # type: ignore[index]
         if not self.key[0]:
@@ -90,7 +106,9 @@ class Server:
     def start_aggregator(self, model: Path | bytes, **fields: Any) -> requests.Response:
         fields = {"fusion_algorithm": "fedavg", "model_type": "pytorch", "num_parties": 2, **fields}
         content = model.read_bytes() if isinstance(model, Path) else model
-        return self.call("POST", "/start-aggregator", data=fields, files={"model_file": ("model", content)})
+        return self.call(
+            "POST", "/start-aggregator", data=fields, files={"model_file": ("model", content)}
+        )
 
     def start_party(
         self, aggregator_id: str, data: Path | bytes, handler: str = "npz", **more: Any
@@ -111,7 +129,12 @@ class Server:
         return aggregator_id
 
     def train(self, aggregator_id: str, wait: bool = True) -> requests.Response:
-        return self.call("POST", "/train", params={"wait": str(wait).lower()}, json={"aggregator_id": aggregator_id})
+        return self.call(
+            "POST",
+            "/train",
+            params={"wait": str(wait).lower()},
+            json={"aggregator_id": aggregator_id},
+        )
 
     def status(self, aggregator_id: str) -> dict[str, Any]:
         answer = self.call("GET", f"/status/{aggregator_id}")

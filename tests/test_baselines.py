@@ -1,4 +1,5 @@
-"""What a federation is compared with, and how the comparison is told: baselines, reports, charts."""
+"""What a federation is compared with, and how the comparison is told: baselines, reports,
+charts."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def federation_of(rows: Any, model: Any, **options: Any) -> Federation:
 
 
 class Counting(nn.Module):
-    """A network that counts the batches it is trained on, in whichever copy, and does something at one of them."""
+    """A network that counts the batches it is trained on, in whichever copy, and does something at
+    one of them."""
 
     seen, at = 0, 0
     act: Callable[[], Any] = staticmethod(lambda: None)
@@ -91,14 +93,29 @@ class TestCentral:
     @pytest.mark.parametrize(
         "options",
         [
-            *({}, {"epochs": 3}, {"local_steps": 5}, {"fraction": 0.5}, {"fraction": 0.5, "local_steps": 3}),
-            *({"split": "quantity:alpha=0.5"}, {"fraction": 0.5, "split": "quantity:alpha=0.5", "epochs": 2}),
+            *(
+                {},
+                {"epochs": 3},
+                {"local_steps": 5},
+                {"fraction": 0.5},
+                {"fraction": 0.5, "local_steps": 3},
+            ),
+            *(
+                {"split": "quantity:alpha=0.5"},
+                {"fraction": 0.5, "split": "quantity:alpha=0.5", "epochs": 2},
+            ),
         ],
         ids=str,
     )
-    def test_takes_as_many_steps_as_the_cohorts_parties_together(self, rows: Any, options: Any) -> None:
+    def test_takes_as_many_steps_as_the_cohorts_parties_together(
+        self, rows: Any, options: Any
+    ) -> None:
         parties = batches(rows, Counting(), batch_size=16, **options)
-        assert batches(rows, Counting(), batch_size=16, baseline="central", **options) == 2 * parties > 0
+        assert (
+            batches(rows, Counting(), batch_size=16, baseline="central", **options)
+            == 2 * parties
+            > 0
+        )
 
     def test_and_as_few_where_a_last_row_joins_the_batch_before(self, rows: Any) -> None:
         x, y = rows
@@ -110,15 +127,22 @@ class TestCentral:
 
     def test_is_one_model_trained_on_all_rows(self, rows: Any, net: Any) -> None:
         x, y = rows
-        data = {"a": ((x[:80], y[:80]), (x[160:], y[160:])), "b": ((x[80:160], y[80:160]), (x[160:], y[160:]))}
+        data = {
+            "a": ((x[:80], y[:80]), (x[160:], y[160:])),
+            "b": ((x[80:160], y[80:160]), (x[160:], y[160:])),
+        }
         together = {"all": ((x[:160], y[:160]), (x[160:], y[160:]))}
         options = {"batch_size": 1000, "epochs": 1}
         central = trained(data, net(), baseline="central", **options).history["central_loss"]
         # In its rounds it takes a step for each of the two parties.
-        assert central == pytest.approx(trained(together, net(), **options | {"epochs": 2}).history["loss"], abs=1e-5)
+        assert central == pytest.approx(
+            trained(together, net(), **options | {"epochs": 2}).history["loss"], abs=1e-5
+        )
 
     @pytest.mark.parametrize("held", ["own", "central"])
-    def test_is_measured_on_the_rows_that_the_fused_model_is(self, rows: Any, net: Any, held: str) -> None:
+    def test_is_measured_on_the_rows_that_the_fused_model_is(
+        self, rows: Any, net: Any, held: str
+    ) -> None:
         x, y = rows
         data = rows if held == "own" else ((x[:200], y[:200]), (x[200:], y[200:]))
         federation = federation_of(data, net(), baseline="central", split="quantity:alpha=1")
@@ -136,10 +160,14 @@ class TestCentral:
 
     def test_may_stop_the_run_and_be_monitored(self, rows: Any, net: Any) -> None:
         until = "central_accuracy >= 0.1"
-        run = trained(rows, net(), baseline="central", until=until, monitor="central_accuracy", rounds=9)
+        run = trained(
+            rows, net(), baseline="central", until=until, monitor="central_accuracy", rounds=9
+        )
         assert (len(run.history), run.reason) == (1, f"{until} after round 1")
         assert run.parties.table(run.monitor)[0][3:] == ["local accuracy", "fused accuracy"]
-        with pytest.raises(OptionError, match="names the metric 'central_loss', which this run does not have"):
+        with pytest.raises(
+            OptionError, match="names the metric 'central_loss', which this run does not have"
+        ):
             made(rows, net(), until="central_loss < 1")
 
     def test_datasets_are_pooled_too(self, rows: Any, net: Any) -> None:
@@ -159,15 +187,23 @@ class TestCentral:
 
 class TestLocal:
     def test_one_party_is_alone_anyway(self, rows: Any, net: Any) -> None:
-        for options in ({}, {"optimizer": "sgd:momentum=0.9", "keep_optimizer": True}, {"local_steps": 3}):
+        for options in (
+            {},
+            {"optimizer": "sgd:momentum=0.9", "keep_optimizer": True},
+            {"local_steps": 3},
+        ):
             for record in trained(rows, net(), parties=1, baseline="local", **options).history:
                 (found,) = record.party_metrics.values()
                 assert found["alone_loss"] == found["local_loss"]
-                assert found["alone_accuracy"] == found["accuracy"] == record.metrics["alone_accuracy"]
+                assert (
+                    found["alone_accuracy"] == found["accuracy"] == record.metrics["alone_accuracy"]
+                )
 
     def test_a_party_reaches_what_it_would_in_a_run_of_its_own(self, rows: Any, net: Any) -> None:
         x, y = rows
-        data = {f"p{i}": ((x[i:150:3], y[i:150:3] * (i + 1) % 3), (x[150:], y[150:])) for i in range(3)}
+        data = {
+            f"p{i}": ((x[i:150:3], y[i:150:3] * (i + 1) % 3), (x[150:], y[150:])) for i in range(3)
+        }
         together = trained(data, net(), baseline="local", fusion="scaffold", epochs=2).history
         for name, own in data.items():
             alone = trained({name: own}, net(), epochs=2).history
@@ -202,7 +238,11 @@ class TestLocal:
         x, y = rows
 
         def data() -> Any:
-            return {"good": (x[:100], y[:100]), "fine": (x[100:], y[100:]), "broken": Items(x[:30], y[:30], 5)}
+            return {
+                "good": (x[:100], y[:100]),
+                "fine": (x[100:], y[100:]),
+                "broken": Items(x[:30], y[:30], 5),
+            }
 
         plain = trained(data(), net(), quorum=0.6)
         for options in ({"baseline": "local"}, {"personal": "finetune"}, {"share": "best"}):
@@ -225,7 +265,9 @@ class TestBoth:
         assert {"central_loss", "alone_loss"} <= {*run.history.metrics()}
 
     def test_measured_every_few_rounds_and_in_the_last(self, rows: Any, net: Any) -> None:
-        often, seldom = (trained(rows, net(), rounds=5, evaluate_every=n, fraction=0.5, **BOTH) for n in (1, 2))
+        often, seldom = (
+            trained(rows, net(), rounds=5, evaluate_every=n, fraction=0.5, **BOTH) for n in (1, 2)
+        )
         for metric in ("loss", "central_loss", "central_accuracy"):
             found = seldom.history[metric]
             assert np.isnan(found).tolist() == [True, False, True, False, False]
@@ -234,7 +276,13 @@ class TestBoth:
         assert len(central.federation.history) == len(local.federation.history) == 5
 
     def test_rounds_that_are_added_go_on(self, rows: Any, net: Any) -> None:
-        options = {"evaluate_every": 2, "fraction": 0.5, "optimizer": "adam", "keep_optimizer": True, **BOTH}
+        options = {
+            "evaluate_every": 2,
+            "fraction": 0.5,
+            "optimizer": "adam",
+            "keep_optimizer": True,
+            **BOTH,
+        }
         run = trained(rows, net(), rounds=3, **options).more(3).wait()
         whole = trained(rows, net(), rounds=6, **options)
         assert run.history[-1].metrics == whole.history[-1].metrics
@@ -247,7 +295,8 @@ class TestBoth:
         run = made(rows, Counting(), **options)
         kept: list[Any] = []
         run.subscribe(lambda run: kept.append(run._weights()))
-        # 16 batches in a round, of which the parties train on the first 8, and what is tried before is one.
+        # 16 batches in a round, of which the parties train on the first 8, and what is tried before
+        # is one.
         Counting.seen, Counting.at, Counting.act = 0, 16 + 12, lambda: run.stop(wait=False)
         run.start().wait()
         assert (run.status, len(run.history)) == ("stopped", 1)
@@ -277,7 +326,10 @@ class TestBoth:
 
 
 def report(name: str, **kinds: float | None) -> PartyReport:
-    given = {kind: {} if value is None else {"accuracy": value, "loss": 1 - value} for kind, value in kinds.items()}
+    given = {
+        kind: {} if value is None else {"accuracy": value, "loss": 1 - value}
+        for kind, value in kinds.items()
+    }
     return PartyReport(name, 10, 5, {}, **given)
 
 
@@ -298,16 +350,28 @@ class TestReports:
         self, rows: Any, net: Any, options: Any, kinds: list[str]
     ) -> None:
         run = trained(rows, net(), rounds=1, **options)
-        assert run.parties.table("accuracy")[0] == ["party", "rows", "test rows", *(f"{k} accuracy" for k in kinds)]
+        assert run.parties.table("accuracy")[0] == [
+            "party",
+            "rows",
+            "test rows",
+            *(f"{k} accuracy" for k in kinds),
+        ]
         assert not any("–" in row for row in run.parties.table("accuracy"))
         columns = run.parties.to_frame().columns
-        assert {name.partition("_")[0] for name in columns if name.endswith("_accuracy")} == {*kinds}
+        assert {name.partition("_")[0] for name in columns if name.endswith("_accuracy")} == {
+            *kinds
+        }
 
     @pytest.mark.parametrize("monitor", ["accuracy", "loss"])
     def test_gains_by_hand(self, rows: Any, net: Any, monitor: str) -> None:
-        run = trained(rows, net(), personal="ditto", split="dirichlet:alpha=0.3", monitor=monitor, rounds=4)
+        run = trained(
+            rows, net(), personal="ditto", split="dirichlet:alpha=0.3", monitor=monitor, rounds=4
+        )
         worst, beats = (min, np.greater) if monitor == "accuracy" else (max, np.less)
-        found = {k: [getattr(party, k)[monitor] for party in run.parties] for k in ("alone", "fused", "personal")}
+        found = {
+            k: [getattr(party, k)[monitor] for party in run.parties]
+            for k in ("alone", "fused", "personal")
+        }
         first, second = run.parties.gains(monitor)
         for kind, values in found.items():
             mean, spread = statistics.fmean(values), statistics.pstdev(values)
@@ -331,12 +395,15 @@ class TestReports:
         assert parties.gains("accuracy") == [
             "accuracy over parties: alone 0.700 (worst 0.500, spread 0.200), "
             "fused 0.700 (worst 0.700, spread 0.000), personal 0.725 (worst 0.500, spread 0.225)",
-            "better than alone: 1 of 2 parties with the fused model, 1 of 2 parties with one of their own",
+            "better than alone: 1 of 2 parties with the fused model, 1 of 2 parties with one of "
+            "their own",
         ]
         assert "alone 0.300 (worst 0.500, spread 0.200)" in parties.gains("loss")[0]
         assert Parties([report("c", fused=0.7)]).gains("accuracy") == []
 
-    @pytest.mark.parametrize("monitor", ["personal_accuracy", "alone_accuracy", "central_accuracy", "local_accuracy"])
+    @pytest.mark.parametrize(
+        "monitor", ["personal_accuracy", "alone_accuracy", "central_accuracy", "local_accuracy"]
+    )
     def test_of_a_metric_of_other_models_the_table_shows_all(self, monitor: str) -> None:
         parties = Parties([report("a", alone=0.5, local=0.6, fused=0.7, personal=0.8)])
         assert parties.table(monitor) == parties.table("accuracy")
@@ -351,7 +418,9 @@ def record(number: int, metrics: Mapping[str, float], **fields: Any) -> RoundRec
 def ticks(chart: charts.Chart) -> list[list[float]]:
     """Return where each panel marks rounds below the curves."""
     marks = [axis.collections for axis in chart.figure.axes]
-    return [[float(line[0][0]) for mark in found for line in mark.get_segments()] for found in marks]
+    return [
+        [float(line[0][0]) for mark in found for line in mark.get_segments()] for found in marks
+    ]
 
 
 class TestCharts:
@@ -364,7 +433,10 @@ class TestCharts:
             ("alone_", "parties alone, on average"),
             ("personal_", "parties' own models, on average"),
         ):
-            told = f"{label}: loss {last[start + 'loss']:.3g} and accuracy {last[start + 'accuracy']:.3g}"
+            told = (
+                f"{label}: loss {last[start + 'loss']:.3g} and accuracy "
+                f"{last[start + 'accuracy']:.3g}"
+            )
             assert told in alt
             for axis, metric in zip(run.plot().figure.axes, ("loss", "accuracy"), strict=True):
                 (line,) = [line for line in axis.lines if line.get_label() == label]
@@ -373,13 +445,17 @@ class TestCharts:
     def test_what_was_not_asked_for_is_neither(self, rows: Any, net: Any) -> None:
         chart = trained(rows, net()).plot()
         assert ";" not in chart.alt
-        assert {line.get_label() for line in chart.figure.axes[0].lines if line.get_label()[0] != "_"} == {"fused"}
+        assert {
+            line.get_label() for line in chart.figure.axes[0].lines if line.get_label()[0] != "_"
+        } == {"fused"}
         assert not chart.figure.legends
 
     def test_models_given_after_the_last_round_are_one_point(self, rows: Any, net: Any) -> None:
         run = trained(rows, net(), personal="finetune")
         chart = run.plot()
-        (line,) = [line for line in chart.figure.axes[0].lines if "own models" in str(line.get_label())]
+        (line,) = [
+            line for line in chart.figure.axes[0].lines if "own models" in str(line.get_label())
+        ]
         assert list(line.get_xdata()) == [3]
         assert f"own models, on average: loss {run.history['personal_loss'][-1]:.3g}" in chart.alt
         assert len(chart.png) > 10_000
@@ -387,7 +463,9 @@ class TestCharts:
     def test_rounds_are_marked_where_weights_travelled_only_if_parties_were_silent(self) -> None:
         both = ("party 1", "party 2")
         silent = [both, (), both, ("party 2",)]
-        history = History([record(i + 1, {"loss": 1.0}, silent=who) for i, who in enumerate(silent)])
+        history = History(
+            [record(i + 1, {"loss": 1.0}, silent=who) for i, who in enumerate(silent)]
+        )
         chart = charts.curves(history, ["loss", "accuracy"])
         assert ticks(chart) == [[2, 4], [2, 4]]
         assert "ticks: rounds in which weights travelled" in chart.figure.get_supxlabel()
@@ -402,23 +480,36 @@ class TestCharts:
         assert ticks(run.plot()) == [expected, expected]
 
     def test_runs_are_compared_by_what_they_sent_too(self, rows: Any, net: Any) -> None:
-        runs = {"plain": trained(rows, net()), "sparing": trained(rows, net(), fusion="fda:theta=1", rounds=5)}
+        runs = {
+            "plain": trained(rows, net()),
+            "sparing": trained(rows, net(), fusion="fda:theta=1", rounds=5),
+        }
         histories = {name: run.history for name, run in runs.items()}
         chart = charts.compare(histories, ["loss", "accuracy"])
-        assert [axis.get_title(loc="left") for axis in chart.figure.axes] == ["loss", "accuracy", "accuracy"]
+        assert [axis.get_title(loc="left") for axis in chart.figure.axes] == [
+            "loss",
+            "accuracy",
+            "accuracy",
+        ]
         by_bytes = chart.figure.axes[2]
         assert by_bytes.get_xlabel() == "MB sent, up and down"
         for line in by_bytes.lines:
             history = histories[line.get_label()]
-            assert list(line.get_xdata()) == pytest.approx([sent / 1e6 for sent in history.bytes_sent()])
+            assert list(line.get_xdata()) == pytest.approx(
+                [sent / 1e6 for sent in history.bytes_sent()]
+            )
             assert list(line.get_ydata()) == history["accuracy"]
         assert len(by_bytes.lines) == 2
         assert len(chart.png) > 10_000
 
     def test_a_run_that_sent_nothing_can_be_compared(self) -> None:
-        nothing = History([replace(record(i, {"loss": 1.0 / i}), bytes_up=0, bytes_down=0) for i in (1, 2, 3)])
+        nothing = History(
+            [replace(record(i, {"loss": 1.0 / i}), bytes_up=0, bytes_down=0) for i in (1, 2, 3)]
+        )
         much = History([record(i, {"loss": 1.0 / i}) for i in (1, 2, 3)])
-        chart = charts.compare({"nothing": nothing, "much": much, "none": History()}, ["train_loss", "loss"])
+        chart = charts.compare(
+            {"nothing": nothing, "much": much, "none": History()}, ["train_loss", "loss"]
+        )
         assert len(chart.png) > 10_000
 
     def test_bytes_sent_add_up_both_ways(self, rows: Any, net: Any) -> None:

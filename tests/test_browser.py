@@ -1,6 +1,7 @@
 """JupyterLab in a real browser: what a person types, sees, stops, saves and opens again.
 
-With FUSION_NB_IMAGES=notebooks/images the pictures of README and tutorials are taken anew (`make screenshots`).
+With FUSION_NB_IMAGES=notebooks/images the pictures of README and tutorials are taken anew (`make
+screenshots`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells
 pytestmark = MARKS
 
 
-def test_the_quickstart_draws_and_leaves_a_result_that_survives(page: Any, lab: tuple[str, Path]) -> None:
+def test_the_quickstart_draws_and_leaves_a_result_that_survives(
+    page: Any, lab: tuple[str, Path]
+) -> None:
     open_notebook(page, lab, "01_quickstart.ipynb")
     page.keyboard.press("Control+b")  # the file list takes room
     run_cells(page, 4)
@@ -27,7 +30,9 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(page: Any, lab: 
     saved = lab[1] / "01_quickstart.ipynb"
     page.wait_for_timeout(2000)
     cell = next(c for c in nbformat.read(saved, 4).cells if c.source.startswith("%%fusion"))
-    assert [sorted(output.data) for output in cell.outputs] == [["image/png", "text/html", "text/plain"]]
+    assert [sorted(output.data) for output in cell.outputs] == [
+        ["image/png", "text/html", "text/plain"]
+    ]
 
     name = "reopened.ipynb"  # elsewhere, untrusted, and with no kernel behind it
     notebook = nbformat.read(saved, 4)
@@ -45,7 +50,9 @@ def test_the_chart_moves_and_the_toolbar_stops_it(page: Any, lab: tuple[str, Pat
         "%%fusion --rounds 100000 --lr 0.05 --name run\nfrom torch import nn\n"
         "model = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))"
     )
-    name = new_notebook(lab, "stop.ipynb", "%load_ext fusion_nb", cell, "print('alive', len(run.history) > 0)")
+    name = new_notebook(
+        lab, "stop.ipynb", "%load_ext fusion_nb", cell, "print('alive', len(run.history) > 0)"
+    )
     open_notebook(page, lab, name)
     run_cells(page, 2)
     status = page.get_by_role("status").filter(has_text="left")
@@ -70,7 +77,9 @@ def test_the_chart_moves_and_the_toolbar_stops_it(page: Any, lab: tuple[str, Pat
 
 
 def test_tab_completes_and_a_typo_is_one_line(page: Any, lab: tuple[str, Path]) -> None:
-    name = new_notebook(lab, "typo.ipynb", "%load_ext fusion_nb", "%fusion --rouns 3", "%fusion --split diri")
+    name = new_notebook(
+        lab, "typo.ipynb", "%load_ext fusion_nb", "%fusion --rouns 3", "%fusion --split diri"
+    )
     open_notebook(page, lab, name)
     run_cells(page, 2)
     page.get_by_text("did you mean '--rounds'?").wait_for(timeout=30_000)

@@ -1,4 +1,5 @@
-"""The panel in JupyterLab: configured by keyboard and mouse, watched, steered, reloaded, saved and opened again."""
+"""The panel in JupyterLab: configured by keyboard and mouse, watched, steered, reloaded, saved and
+opened again."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells
 pytestmark = MARKS
 
 MODEL = (
-    "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))\n"
+    "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), "
+    "nn.Linear(64, 10))\n"
     "%load_ext fusion_nb"
 )
 
@@ -43,7 +45,9 @@ def tab(page: Any, text: str) -> None:
 
 
 def use_theme(page: Any, theme: str) -> None:
-    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+    page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
+    )
     page.wait_for_timeout(1500)
 
 
@@ -68,7 +72,9 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     field(page, "mu").fill("0.2")
     field(page, "learning rate").fill("fast")
     page.keyboard.press("Tab")
-    page.get_by_role("alert").filter(has_text="--lr fast is not allowed: give a number > 0").wait_for(timeout=10_000)
+    page.get_by_role("alert").filter(
+        has_text="--lr fast is not allowed: give a number > 0"
+    ).wait_for(timeout=10_000)
     field(page, "learning rate").fill("0.05")
     page.keyboard.press("Tab")
     page.get_by_role("alert").wait_for(state="detached", timeout=10_000)
@@ -111,7 +117,9 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     page.get_by_text("taken/model.pt").wait_for(timeout=30_000)
     assert (lab[1] / "taken" / "CARD.md").is_file()
     cell = field(page, "as a cell").input_value()
-    assert cell.startswith("%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.2 --rounds ")
+    assert cell.startswith(
+        "%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.2 --rounds "
+    )
     keep(page, "panel_take_away.png")
     page.locator(".jp-Notebook .jp-Cell").nth(2).click()
     page.keyboard.press("Control+Enter")
@@ -125,7 +133,9 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
         ["image/png", "text/html", "text/plain"],
     ]
     saved.metadata.kernelspec = {"name": "gone", "display_name": "Gone"}
-    nbformat.write(saved, lab[1] / "panel_reopened.ipynb")  # elsewhere, untrusted, and with no kernel behind it
+    nbformat.write(
+        saved, lab[1] / "panel_reopened.ipynb"
+    )  # elsewhere, untrusted, and with no kernel behind it
     page.goto(f"{lab[0]}/lab/tree/panel_reopened.ipynb?token=t&reset")
     again = page.locator("figure img[alt^='Loss from']").first
     again.wait_for(timeout=60_000)
@@ -164,7 +174,8 @@ def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
     page.wait_for_timeout(1000)
     button(page, "Stop").click()
     status(page).filter(has_text="stopped").wait_for(timeout=10_000)
-    # The page has lost the cell's outputs to the reload; the cell, run again, has its run and keeps the result.
+    # The page has lost the cell's outputs to the reload; the cell, run again, has its run and keeps
+    # the result.
     page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
     status(page).filter(has_text="stopped").wait_for(timeout=30_000)
@@ -176,18 +187,34 @@ def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theme", "word"), [("JupyterLab Light", "light"), pytest.param("JupyterLab Dark", "dark", marks=pytest.mark.slow)]
+    ("theme", "word"),
+    [
+        ("JupyterLab Light", "light"),
+        pytest.param("JupyterLab Dark", "dark", marks=pytest.mark.slow),
+    ],
 )
-def test_it_looks_well_in_both_themes(page: Any, lab: tuple[str, Path], theme: str, word: str) -> None:
+def test_it_looks_well_in_both_themes(
+    page: Any, lab: tuple[str, Path], theme: str, word: str
+) -> None:
     page.set_viewport_size({"width": 900, "height": 1060})
-    show_panel(page, lab, f"looks_{word}.ipynb", "--rounds 10000 --lr 0.05 --split dirichlet:alpha=0.3 --parties 6")
+    show_panel(
+        page,
+        lab,
+        f"looks_{word}.ipynb",
+        "--rounds 10000 --lr 0.05 --split dirichlet:alpha=0.3 --parties 6",
+    )
     use_theme(page, theme)
     keep(page, f"panel_idle_{word}.png")
     button(page, "More options").click()
     page.wait_for_timeout(500)
-    for control in page.locator(".jp-OutputArea button, .jp-OutputArea input, .jp-OutputArea select").all():
+    for control in page.locator(
+        ".jp-OutputArea button, .jp-OutputArea input, .jp-OutputArea select"
+    ).all():
         if place := control.bounding_box():
-            assert place["x"] + place["width"] <= page.locator(".jp-OutputArea").first.bounding_box()["x"] + 760, place
+            assert (
+                place["x"] + place["width"]
+                <= page.locator(".jp-OutputArea").first.bounding_box()["x"] + 760
+            ), place
             cut = "e => e.tagName == 'BUTTON' && e.scrollWidth > e.clientWidth + 1"
             assert not control.evaluate(cut), control.inner_text()
     button(page, "Fewer options").click()

@@ -1,4 +1,5 @@
-"""What every registered fusion, split, engine and model promises. A new one is held to it without a new test."""
+"""What every registered fusion, split, engine and model promises. A new one is held to it without a
+new test."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def updates(count: int) -> list[Update]:
 
 
 def answer(fusion: Any, update: Update, received: Any) -> Any:
-    """Return what a party sends whose training, in 5 steps of 0.1, leads to the weights of an update."""
+    """Return what a party sends whose training, in 5 steps of 0.1, leads to the weights of an
+    update."""
 
     def train(weights: Weights, name: str = "", **options: Any) -> Trained:
         return Trained(update.weights, {"loss": 1.0}, 5, 0.5)
@@ -57,7 +59,18 @@ def answer(fusion: Any, update: Update, received: Any) -> Any:
     def measure(weights: Weights, rows: Any = None) -> dict[str, float]:
         return {"loss": 1.0}
 
-    turn = Turn(update.party, 1, some_weights(0), received, {}, update.num_examples, 0, train, measure, measure)
+    turn = Turn(
+        update.party,
+        1,
+        some_weights(0),
+        received,
+        {},
+        update.num_examples,
+        0,
+        train,
+        measure,
+        measure,
+    )
     return fusion.train(turn) if hasattr(fusion, "train") else update
 
 
@@ -67,7 +80,10 @@ def fuse(name: str, given: list[Update]) -> Weights:
     if hasattr(fusion, "meet"):
         fusion.meet(num_parties=len(given), trained=frozenset(start) - {"norm.mean"}, model=None)
     state = fusion.init(start)
-    replies = [answer(fusion, update, fusion.send(state) if hasattr(fusion, "send") else {}) for update in given]
+    replies = [
+        answer(fusion, update, fusion.send(state) if hasattr(fusion, "send") else {})
+        for update in given
+    ]
     if hasattr(fusion, "asks"):
         asked, state = fusion.asks(replies, state)
         replies = [next(update for update in given if update.party == party) for party in asked]
@@ -75,7 +91,9 @@ def fuse(name: str, given: list[Update]) -> Weights:
 
 
 def same(a: Weights, b: Weights, tolerance: float = 0.0) -> bool:
-    return a.keys() == b.keys() and all(np.allclose(a[n], b[n], rtol=tolerance, atol=tolerance) for n in a)
+    return a.keys() == b.keys() and all(
+        np.allclose(a[n], b[n], rtol=tolerance, atol=tolerance) for n in a
+    )
 
 
 class Poisoned(LocalEngine):
@@ -84,7 +102,9 @@ class Poisoned(LocalEngine):
     def run(self, verb: Any, cohort: Any, **orders: Any) -> Iterator[Reply]:
         for reply in super().run(verb, cohort, **orders):
             if isinstance(reply, Update) and reply.party == "party 2":
-                floating = {n: a for n, a in reply.weights.items() if np.issubdtype(a.dtype, np.floating)}
+                floating = {
+                    n: a for n, a in reply.weights.items() if np.issubdtype(a.dtype, np.floating)
+                }
                 lost = arithmetic.tree_map(lambda a: a * a.dtype.type(np.nan), floating)
                 reply = replace(reply, weights=reply.weights | lost)
             yield reply
@@ -110,13 +130,19 @@ class TestEveryFusion:
         given = updates(enough(name))
         fuse(name, given)
         fresh = updates(enough(name))
-        assert all(same(update.weights, other.weights) for update, other in zip(given, fresh, strict=True))
+        assert all(
+            same(update.weights, other.weights) for update, other in zip(given, fresh, strict=True)
+        )
 
     def test_a_nan_is_refused_by_name_and_the_round_goes_on(self, name: str) -> None:
         options = {"dynamic": ":threshold=0", "fda": ":theta=0"}.get(name, "")
         native, x, y = MAKERS["doc2vec" if name == "doc2vec" else "torch"]()
         spec = RunSpec(
-            data="data", fusion=AROUND.get(name, name) + options, parties=enough(name) + 1, quorum=0.5, holdout=0
+            data="data",
+            fusion=AROUND.get(name, name) + options,
+            parties=enough(name) + 1,
+            quorum=0.5,
+            holdout=0,
         )
         federation = build(spec, {"model": native, "data": ((x, y), (x, y))})
         federation.engine = Poisoned()
@@ -140,7 +166,10 @@ def test_what_all_agree_on_is_where_it_goes(name: str) -> None:
     start, agreed = some_weights(0), some_weights(7)
     fused = fuse(name, [Update(f"party {i}", agreed, 3 * i + 1) for i in range(enough(name))])
     if name in STEPS:
-        assert all(np.vdot(fused[n] - start[n], agreed[n] - start[n]) > 0 for n in ("layer.weight", "layer.bias"))
+        assert all(
+            np.vdot(fused[n] - start[n], agreed[n] - start[n]) > 0
+            for n in ("layer.weight", "layer.bias")
+        )
     else:
         assert same(fused, agreed, 1e-6)
 
@@ -164,7 +193,9 @@ class TestEverySplit:
         assert sorted(np.concatenate(parts)) == list(range(500))
 
     def test_same_seed_same_split(self, name: str) -> None:
-        assert all(np.array_equal(a, b) for a, b in zip(divide(name, 3), divide(name, 3), strict=True))
+        assert all(
+            np.array_equal(a, b) for a, b in zip(divide(name, 3), divide(name, 3), strict=True)
+        )
 
     def test_one_party_gets_everything(self, name: str) -> None:
         assert [len(part) for part in divide(name, 0, num_parties=1)] == [500]
@@ -179,7 +210,14 @@ class TestEveryEngine:
         namespace = {"model": net(), "data": rows}
 
         def curve(engine: str) -> list[dict[str, float]]:
-            spec = RunSpec(data="data", engine=engine, parties=6, fraction=0.5, lr=0.1, split="dirichlet:alpha=1")
+            spec = RunSpec(
+                data="data",
+                engine=engine,
+                parties=6,
+                fraction=0.5,
+                lr=0.1,
+                split="dirichlet:alpha=1",
+            )
             return [dict(record.metrics) for record in build(spec, namespace).rounds(3)]
 
         exact = curve("local")
@@ -207,7 +245,11 @@ def torch_model() -> tuple[Any, np.ndarray, np.ndarray]:
     from torch import nn
 
     module = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
-    return module, np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
+    return (
+        module,
+        np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32),
+        np.arange(30) % 3,
+    )
 
 
 @small("doc2vec")
@@ -216,7 +258,9 @@ def doc2vec_model() -> tuple[Any, np.ndarray, np.ndarray]:
 
     rng = np.random.default_rng(0)
     words = [tuple(f"w{number}" for number in rng.integers(0, 20, 15)) for _ in range(30)]
-    rows = documents.array([documents.Document(text, (f"tag {i}",)) for i, text in enumerate(words)])
+    rows = documents.array(
+        [documents.Document(text, (f"tag {i}",)) for i, text in enumerate(words)]
+    )
     return Doc2Vec(vector_size=6, min_count=1, epochs=3), rows, np.arange(30) % 3
 
 
@@ -227,9 +271,19 @@ def keras_model() -> tuple[Any, np.ndarray, np.ndarray]:
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [layers.Input((4,)), layers.Dense(6), layers.BatchNormalization(), layers.Dropout(0.1), layers.Dense(3)]
+        [
+            layers.Input((4,)),
+            layers.Dense(6),
+            layers.BatchNormalization(),
+            layers.Dropout(0.1),
+            layers.Dense(3),
+        ]
     )
-    return model, np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
+    return (
+        model,
+        np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32),
+        np.arange(30) % 3,
+    )
 
 
 @pytest.mark.parametrize("name", registry.names("models"))
@@ -264,7 +318,10 @@ class TestEveryModel:
 
     def test_metrics_of_parts_average_to_those_of_the_whole(self, model: Any, name: str) -> None:
         _, x, y = MAKERS[name]()
-        whole, a, b = (model.evaluate((x[part], y[part])) for part in (slice(None), slice(0, 10), slice(10, None)))
+        whole, a, b = (
+            model.evaluate((x[part], y[part]))
+            for part in (slice(None), slice(0, 10), slice(10, None))
+        )
         assert set(whole) == set(model.metrics) - {*model.watched, *model.examined}
         assert all(whole[m] == pytest.approx((10 * a[m] + 20 * b[m]) / 30, rel=1e-5) for m in whole)
 
@@ -283,9 +340,12 @@ class TestEveryModel:
 
 
 @pytest.mark.parametrize(
-    "name", sorted({"digits", "mnist", "mnist_keras", "mnist_pytorch"} & set(registry.names("datasets")))
+    "name",
+    sorted({"digits", "mnist", "mnist_keras", "mnist_pytorch"} & set(registry.names("datasets"))),
 )
-def test_every_shipped_or_cached_set_is_two_pairs(name: str, request: pytest.FixtureRequest) -> None:
+def test_every_shipped_or_cached_set_is_two_pairs(
+    name: str, request: pytest.FixtureRequest
+) -> None:
     if name != "digits":
         request.getfixturevalue("mnist")
     for x, y in registry.get("datasets", name)().get_data():

@@ -1,4 +1,5 @@
-"""Reading and dividing: every form of data that a notebook holds, and every way in which it can be wrong."""
+"""Reading and dividing: every form of data that a notebook holds, and every way in which it can be
+wrong."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import torch
 
 from fusion_nb.core import registry
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.options import signature_options
 from fusion_nb.data import image_datasets, loading, splits
 from fusion_nb.data.partition import Division
 from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, SplitError
@@ -48,7 +50,17 @@ class Items:
         (X, Y.astype(float)),
         (X, Y.astype(bool)),
     ],
-    ids=["arrays", "lists", "tensors", "four keys", "bunch", "pandas", "TensorDataset", "whole floats", "booleans"],
+    ids=[
+        "arrays",
+        "lists",
+        "tensors",
+        "four keys",
+        "bunch",
+        "pandas",
+        "TensorDataset",
+        "whole floats",
+        "booleans",
+    ],
 )
 def test_one_pool_in_every_form(value: Any) -> None:
     source = read(value)
@@ -59,7 +71,8 @@ def test_one_pool_in_every_form(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [((X, Y), (X[:3], Y[:3])), {"x_train": X, "y_train": Y, "x_test": X[:3], "y_test": Y[:3]}]
+    "value",
+    [((X, Y), (X[:3], Y[:3])), {"x_train": X, "y_train": Y, "x_test": X[:3], "y_test": Y[:3]}],
 )
 def test_a_central_test_set(value: Any) -> None:
     assert rows_of.size(read(value).test) == 3
@@ -85,7 +98,9 @@ def test_measurements_stay_measurements() -> None:
 
 
 def test_a_table_finds_its_label_and_hides_its_key() -> None:
-    table = pd.DataFrame({"a": [1, 2, 3], "b": [4.0, 5, 6], "site": ["n", "s", "n"], "target": [0, 1, 0]})
+    table = pd.DataFrame(
+        {"a": [1, 2, 3], "b": [4.0, 5, 6], "site": ["n", "s", "n"], "target": [0, 1, 0]}
+    )
     source = read(table, key="site")
     assert source.train[0].tolist() == [[1, 4], [2, 5], [3, 6]]
     assert source.columns["site"].tolist() == ["n", "s", "n"]
@@ -181,7 +196,9 @@ class TestNpz:
             loading.read("broken.npz", {})
 
     def test_a_cut_off_file_is_refused(self) -> None:
-        np.savez_compressed("whole.npz", x_train=np.random.default_rng(0).normal(size=(50, 50)), y_train=Y)
+        np.savez_compressed(
+            "whole.npz", x_train=np.random.default_rng(0).normal(size=(50, 50)), y_train=Y
+        )
         Path("cut.npz").write_bytes(Path("whole.npz").read_bytes()[:-200])
         with pytest.raises(DataError, match=r"cut.npz can't be read"):
             loading.read("cut.npz", {})
@@ -228,11 +245,16 @@ class TestHandlers:
     def test_a_registered_one_and_one_from_a_module(self, mnist: Path) -> None:
         path = str(mnist / "mnist.npz")
         assert loading.read(path, {}, handler="mnist_pytorch").train[0].shape == (60000, 1, 28, 28)
-        assert rows_of.size(loading.read("", {}, handler="fusion_nb.data.image_datasets:Digits").train) == 1437
+        assert (
+            rows_of.size(loading.read("", {}, handler="fusion_nb.data.image_datasets:Digits").train)
+            == 1437
+        )
 
     def test_one_from_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.py"
-        path.write_text("class Mine:\n    def get_data(self):\n        return ([[0.0], [1.0]], [0, 1]), None\n")
+        path.write_text(
+            "class Mine:\n    def get_data(self):\n        return ([[0.0], [1.0]], [0, 1]), None\n"
+        )
         assert rows_of.size(loading.read("", {}, handler=f"{path}:Mine").train) == 2
 
     def test_wrong_ones_are_named(self) -> None:
@@ -256,13 +278,26 @@ class TestShippedData:
         assert x.dtype == np.float32
         assert 0 <= x.min() < x.max() <= 1
         theirs = load_digits()
-        assert np.bincount(np.concatenate([y, y_test])).tolist() == np.bincount(theirs.target).tolist()
+        assert (
+            np.bincount(np.concatenate([y, y_test])).tolist() == np.bincount(theirs.target).tolist()
+        )
         # Enlarging keeps the mean, but for the rounding of edges.
         assert np.isclose(np.concatenate([x, x_test]).mean(), theirs.images.mean() / 16, atol=0.01)
 
     def test_mnist_is_mnist(self, mnist: Path) -> None:
         (x, y), test = image_datasets.Mnist().get_data()
-        assert np.bincount(y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+        assert np.bincount(y).tolist() == [
+            5923,
+            6742,
+            5958,
+            6131,
+            5842,
+            5421,
+            5918,
+            6265,
+            5851,
+            5949,
+        ]
         assert test is not None
         assert x.max() == 1.0
 
@@ -270,7 +305,9 @@ class TestShippedData:
         import pooch
 
         monkeypatch.delenv("FUSION_NB_DATA", raising=False)
-        monkeypatch.setattr(pooch, "retrieve", lambda *a, **k: (_ for _ in ()).throw(ConnectionError("no network")))
+        monkeypatch.setattr(
+            pooch, "retrieve", lambda *a, **k: (_ for _ in ()).throw(ConnectionError("no network"))
+        )
         with pytest.raises(DataError, match="--data digits, which needs no network"):
             image_datasets.Mnist().get_data()
 
@@ -300,7 +337,9 @@ class TestDivision:
 
     @pytest.mark.parametrize(("num_rows", "num_test"), [(1, 0), (2, 1), (3, 1), (10, 2)])
     def test_small_parties_keep_a_training_row(self, num_rows: int, num_test: int) -> None:
-        train, test = splits.holdout(np.zeros(num_rows, int), np.arange(num_rows), 0.2, np.random.default_rng(0))
+        train, test = splits.holdout(
+            np.zeros(num_rows, int), np.arange(num_rows), 0.2, np.random.default_rng(0)
+        )
         assert (len(train), len(test)) == (num_rows - num_test, num_test)
 
     def test_keys_name_parties(self) -> None:
@@ -315,18 +354,27 @@ class TestDivision:
         made = divide(RunSpec(data="value", split="by_key:key=writer"), namespace)
         assert [p.num_examples + p.num_test for p in made.parties] == [5, 5, 5, 5]
         with pytest.raises(SplitError, match="3 values for 20 rows"):
-            divide(RunSpec(data="value", split="by_key:key=short"), {**namespace, "short": [1, 2, 3]})
+            divide(
+                RunSpec(data="value", split="by_key:key=short"), {**namespace, "short": [1, 2, 3]}
+            )
 
     def test_shards_give_few_classes(self) -> None:
         y = np.repeat(np.arange(10), 20)
-        made = division((np.zeros((200, 1)), y), parties=10, split="shards:per_party=2", holdout=0.1)
-        assert all(sum(count > 0 for count in row.values()) <= 2 for row in made.label_counts(with_test=True).values())
+        made = division(
+            (np.zeros((200, 1)), y), parties=10, split="shards:per_party=2", holdout=0.1
+        )
+        assert all(
+            sum(count > 0 for count in row.values()) <= 2
+            for row in made.label_counts(with_test=True).values()
+        )
 
     def test_small_alpha_is_uneven_and_large_alpha_is_even(self) -> None:
         y = np.repeat(np.arange(4), 100)
 
         def spread(alpha: float) -> float:
-            counts = division((np.zeros((400, 1)), y), split=f"dirichlet:alpha={alpha}").label_counts(with_test=True)
+            counts = division(
+                (np.zeros((400, 1)), y), split=f"dirichlet:alpha={alpha}"
+            ).label_counts(with_test=True)
             return float(np.std([list(row.values()) for row in counts.values()]))
 
         assert spread(0.1) > 1.5 * spread(1) > 3 * spread(100)
@@ -349,7 +397,10 @@ class TestDivision:
     def test_already_split_data_is_not_split_again(self) -> None:
         parties = [(X[:8], Y[:8]), ((X[8:], Y[8:]), (X[:2], Y[:2]))]
         made = division(parties)
-        assert [(p.id, p.num_examples, p.num_test) for p in made.parties] == [("party 1", 6, 2), ("party 2", 12, 2)]
+        assert [(p.id, p.num_examples, p.num_test) for p in made.parties] == [
+            ("party 1", 6, 2),
+            ("party 2", 12, 2),
+        ]
         with pytest.raises(SplitError, match="already split"):
             division(parties, split="shards")
         with pytest.raises(SplitError, match="the data has 2"):
@@ -366,7 +417,9 @@ class TestDivision:
 
     def test_a_split_of_ones_own_is_checked(self) -> None:
         @splits.split
-        def overlapping(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> list[np.ndarray]:
+        def overlapping(
+            labels: np.ndarray, num_parties: int, rng: np.random.Generator
+        ) -> list[np.ndarray]:
             return [np.arange(len(labels))] * num_parties
 
         with pytest.raises(SplitError, match="exactly one of 2 parties"):
@@ -413,29 +466,38 @@ class TestRegistry:
 
         assert "theirs" not in registry.names("splits")
         point = EntryPoint("theirs", "fusion_nb.data.splits:iid", "fusion_nb.splits")
-        monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
+        monkeypatch.setattr(
+            registry, "entry_points", lambda group: [point] if group == point.group else []
+        )
         try:
-            assert registry.get("splits", "theirs") is splits.iid, "also where it was installed meanwhile"
+            assert registry.get("splits", "theirs") is splits.iid, (
+                "also where it was installed meanwhile"
+            )
             assert "theirs" in registry.names("splits")
         finally:
             registry._points.cache_clear()
 
 
 class TestDecidedOverAll:
-    """What labels are is decided once, over all rows, and not by what a party's rows happen to look like."""
+    """What labels are is decided once, over all rows, and not by what a party's rows happen to look
+    like."""
 
     def test_several_labels_a_row_over_many_small_parties(self) -> None:
         rng = np.random.default_rng(0)
         y = (rng.random((60, 4)) < 0.3).astype(int)
         made = division((rng.normal(size=(60, 3)), y), parties=20)
         assert all(train.ndim == 2 for train, _ in made.labels.values())
-        given = division([(X[:3], np.eye(2, dtype=int)[[0, 1, 0]]), (X[:3], np.array([[1, 1], [0, 0], [1, 0]]))])
+        given = division(
+            [(X[:3], np.eye(2, dtype=int)[[0, 1, 0]]), (X[:3], np.array([[1, 1], [0, 0], [1, 0]]))]
+        )
         assert {train.shape[1:] for train, _ in given.labels.values()} == {(2,)}
         with pytest.raises(SplitError, match="several labels each"):
             division((rng.normal(size=(60, 3)), y), split="dirichlet")
 
     def test_measurements_that_are_whole_at_one_party_stay_measurements(self) -> None:
-        made = division([(X[:4], np.array([1.0, 2.0, 1.0, 2.0])), (X[:4], np.array([1.5, 2.0, 1.0, 2.5]))])
+        made = division(
+            [(X[:4], np.array([1.0, 2.0, 1.0, 2.0])), (X[:4], np.array([1.5, 2.0, 1.0, 2.5]))]
+        )
         assert made.label_counts(with_test=True) == {"party 1": {}, "party 2": {}}
 
     def test_a_class_that_nobody_has(self) -> None:
@@ -467,7 +529,9 @@ class TestDecidedOverAll:
     def test_training_and_test_datasets(self) -> None:
         source = read((Items(), Items()))
         assert rows_of.size(source.test) == 12
-        frames = read((pd.DataFrame({"a": [1, 2], "y": [0, 1]}), pd.DataFrame({"a": [3], "y": [1]})))
+        frames = read(
+            (pd.DataFrame({"a": [1, 2], "y": [0, 1]}), pd.DataFrame({"a": [3], "y": [1]}))
+        )
         assert frames.test[0].tolist() == [[3]]
 
     @pytest.mark.parametrize(
@@ -533,15 +597,20 @@ class TestDecidedOverAll:
             loading.read("", {}, handler=f"{path}:Mine")
 
     def test_a_handler_is_not_given_the_default_as_its_path(self, mnist: Path) -> None:
-        assert rows_of.size(divide(RunSpec(data_handler="mnist_pytorch", parties=2), {}).test) == 10000
+        assert (
+            rows_of.size(divide(RunSpec(data_handler="mnist_pytorch", parties=2), {}).test) == 10000
+        )
 
 
 def test_options_with_brackets_and_optional_numbers() -> None:
-    assert registry.parse("adam:betas=(0.9,0.99),eps=1e-8") == ("adam", {"betas": "(0.9,0.99)", "eps": "1e-8"})
+    assert registry.parse("adam:betas=(0.9,0.99),eps=1e-8") == (
+        "adam",
+        {"betas": "(0.9,0.99)", "eps": "1e-8"},
+    )
 
     def rule(weights: Any, updates: Any, *, keep: int | None = None) -> Any: ...
 
-    assert registry.signature_options(rule)[0].type is int
+    assert signature_options(rule)[0].type is int
 
 
 class TestOneFormForAll:

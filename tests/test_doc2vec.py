@@ -1,4 +1,5 @@
-"""Doc2Vec: the vocabulary that parties agree on, what travels, the rule that adds, and the text that is read."""
+"""Doc2Vec: the vocabulary that parties agree on, what travels, the rule that adds, and the text
+that is read."""
 
 from __future__ import annotations
 
@@ -41,8 +42,30 @@ from fusion_nb.runs.build import build
 
 TOPICS = {
     "sea": ["boat", "wave", "sail", "harbour", "fish", "captain", "tide", "shore", "net", "anchor"],
-    "farm": ["cow", "field", "barn", "wheat", "plough", "tractor", "horse", "farmer", "seed", "hay"],
-    "city": ["tram", "street", "shop", "crowd", "tower", "office", "market", "bridge", "lamp", "square"],
+    "farm": [
+        "cow",
+        "field",
+        "barn",
+        "wheat",
+        "plough",
+        "tractor",
+        "horse",
+        "farmer",
+        "seed",
+        "hay",
+    ],
+    "city": [
+        "tram",
+        "street",
+        "shop",
+        "crowd",
+        "tower",
+        "office",
+        "market",
+        "bridge",
+        "lamp",
+        "square",
+    ],
 }
 COMMON = ["the", "and", "with", "over", "near", "under", "old", "new", "big", "small"]
 
@@ -51,7 +74,9 @@ def corpus(count: int = 60, seed: int = 0) -> tuple[list[str], list[str]]:
     """Return texts of three topics, and their topics."""
     rng = np.random.default_rng(seed)
     labels = [list(TOPICS)[i % 3] for i in range(count)]
-    texts = [" ".join([*rng.choice(TOPICS[label], 18), *rng.choice(COMMON, 12)]) for label in labels]
+    texts = [
+        " ".join([*rng.choice(TOPICS[label], 18), *rng.choice(COMMON, 12)]) for label in labels
+    ]
     return texts, labels
 
 
@@ -67,10 +92,14 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 def model(**options: Any) -> Doc2Vec:
-    return Doc2Vec(**{"vector_size": 10, "min_count": 1, "epochs": 10, "sample": 0, "dm": 0, **options})
+    return Doc2Vec(
+        **{"vector_size": 10, "min_count": 1, "epochs": 10, "sample": 0, "dm": 0, **options}
+    )
 
 
-def agreed(parts: list[list[Document]], min_parties: int = 1, **options: Any) -> tuple[Doc2VecModel, Any]:
+def agreed(
+    parts: list[list[Document]], min_parties: int = 1, **options: Any
+) -> tuple[Doc2VecModel, Any]:
     adapter = Doc2VecModel(model(**options), min_parties=min_parties)
     updates = [
         Update(f"party {i}", {}, len(part), extras=adapter.collect((documents.array(part), None)))
@@ -88,8 +117,12 @@ class TestVocabulary:
         adapter, agreement = agreed([docs("b b a zoo", "a c"), docs("b c c d", prefix="x")])
         assert agreement.counts == {"b": 3, "c": 3, "a": 2, "d": 1, "zoo": 1}
         _, frequent = agreed([docs("b b a zoo")], min_count=2)
-        assert frequent.counts == {"b": 2}, "no party learns of words that are not in the vocabulary"
-        assert list(agreement.counts) == ["b", "c", "a", "d", "zoo"] == adapter.model.wv.index_to_key
+        assert frequent.counts == {"b": 2}, (
+            "no party learns of words that are not in the vocabulary"
+        )
+        assert (
+            list(agreement.counts) == ["b", "c", "a", "d", "zoo"] == adapter.model.wv.index_to_key
+        )
         assert adapter.model.corpus_total_words == 10
         assert adapter.model.corpus_count == 3
 
@@ -98,16 +131,23 @@ class TestVocabulary:
         assert adapter.model.wv.index_to_key == ["once"]
 
     def test_subsampling_applies_to_the_sum(self) -> None:
-        parts = [docs(*(text for text in TEXTS[:30])), docs(*(text for text in TEXTS[30:]), prefix="x")]
+        parts = [
+            docs(*(text for text in TEXTS[:30])),
+            docs(*(text for text in TEXTS[30:]), prefix="x"),
+        ]
         adapter, _ = agreed(parts, sample=0.01)
         central = model(sample=0.01)
         central.build_vocab([TaggedDocument(d.words, d.tags) for part in parts for d in part])
         for word in central.wv.index_to_key:
-            assert adapter.model.wv.get_vecattr(word, "sample_int") == central.wv.get_vecattr(word, "sample_int")
+            assert adapter.model.wv.get_vecattr(word, "sample_int") == central.wv.get_vecattr(
+                word, "sample_int"
+            )
 
     @pytest.mark.parametrize("mode", MODES)
     def test_every_party_builds_the_same(self, mode: str) -> None:
-        adapter, agreement = agreed([docs(*TEXTS[:30]), docs(*TEXTS[30:], prefix="x")], **MODES[mode])
+        adapter, agreement = agreed(
+            [docs(*TEXTS[:30]), docs(*TEXTS[30:], prefix="x")], **MODES[mode]
+        )
         other = Doc2VecModel(model(**MODES[mode]))
         other.prepare((documents.array(docs(*TEXTS[:3])), None), state := {}, agreement)
         mine, theirs = adapter.model, other.model
@@ -119,7 +159,9 @@ class TestVocabulary:
             assert all(map(np.array_equal, mine.wv.expandos["point"], theirs.wv.expandos["point"]))
         assert all(
             np.array_equal(a, theirs_)
-            for a, theirs_ in zip(adapter.get_weights().values(), other.get_weights().values(), strict=True)
+            for a, theirs_ in zip(
+                adapter.get_weights().values(), other.get_weights().values(), strict=True
+            )
         )
         assert state["vectors"].shape == (3, 10)
 
@@ -144,7 +186,9 @@ class TestVocabulary:
 
     def test_only_counts_are_sent(self) -> None:
         adapter = Doc2VecModel(model())
-        assert adapter.collect((documents.array(docs("a b a")), None)) == {"counts": {"a": 2, "b": 1}}
+        assert adapter.collect((documents.array(docs("a b a")), None)) == {
+            "counts": {"a": 2, "b": 1}
+        }
 
 
 class TestWhatTravels:
@@ -187,7 +231,9 @@ class TestWhatTravels:
         list(federation.rounds(2))
         assert {tuple(update.weights) for update in seen} == {("syn1neg",)}
         assert not any(update.extras for update in seen)
-        assert all(party.state["vectors"].shape == (party.num_examples, 10) for party in federation.parties)
+        assert all(
+            party.state["vectors"].shape == (party.num_examples, 10) for party in federation.parties
+        )
 
 
 class TestTheRule:
@@ -200,7 +246,10 @@ class TestTheRule:
     def test_changes_are_added(self) -> None:
         old = {"w": np.array([[1.0, 0], [0, 0]], np.float32)}
         parts = [np.array([[1.0, 1], [0, 0]]), np.array([[3.0, 0], [0, 0]])]
-        updates = [Update(f"p{i}", {"w": part.astype(np.float32)}, 10 * (i + 1)) for i, part in enumerate(parts)]
+        updates = [
+            Update(f"p{i}", {"w": part.astype(np.float32)}, 10 * (i + 1))
+            for i, part in enumerate(parts)
+        ]
 
         def fuse(**options: Any) -> Any:
             return Doc2VecFusion(**options).fuse(old, iter(updates), None)[0]["w"].tolist()
@@ -212,7 +261,10 @@ class TestTheRule:
     def test_changes_that_agree_are_not_made_twice(self) -> None:
         old = {"w": np.zeros((2, 2), np.float32)}
         same, apart = np.array([3.0, 4]), np.eye(2)
-        updates = [Update(f"p{i}", {"w": np.stack([same, apart[i]]).astype(np.float32)}, 1) for i in range(2)]
+        updates = [
+            Update(f"p{i}", {"w": np.stack([same, apart[i]]).astype(np.float32)}, 1)
+            for i in range(2)
+        ]
         moved = Doc2VecFusion(limit=1.5).fuse(old, iter(updates), None)[0]["w"]
         assert moved[0].tolist() == pytest.approx(1.5 * same)
         assert moved[1].tolist() == [1, 1]
@@ -232,8 +284,14 @@ class TestTheRule:
     def test_the_rate_falls_over_the_whole_run(self) -> None:
         federation = build(RunSpec(data="docs", parties=2), {"model": model(), "docs": TEXTS})
         federation.schedule.extend(4, after=0)
-        assert [federation.schedule.progress(t) for t in (1, 2, 4)] == [(0, 0.25), (0.25, 0.5), (0.75, 1)]
-        planned = build(RunSpec(data="docs", parties=2, schedule="0+10"), {"model": model(), "docs": TEXTS})
+        assert [federation.schedule.progress(t) for t in (1, 2, 4)] == [
+            (0, 0.25),
+            (0.25, 0.5),
+            (0.75, 1),
+        ]
+        planned = build(
+            RunSpec(data="docs", parties=2, schedule="0+10"), {"model": model(), "docs": TEXTS}
+        )
         planned.schedule.extend(20)
         assert planned.schedule.falls == [(0, 10), (10, 10)]
         federation.schedule.extend(6, after=4)
@@ -272,7 +330,8 @@ class TestTraining:
         run = federate(model(dm=0, epochs=20), TEXTS, parties=1, rounds=30, lr=0.1, holdout=0.0)
         held_out = [Document(tuple(text.split()), ("t",)) for text in corpus(30, seed=5)[0]]
         theirs, mine = (
-            np.mean([measures.loss(m, d, Trainer(m).infer(d)) for d in held_out]) for m in (central, run.model)
+            np.mean([measures.loss(m, d, Trainer(m).infer(d)) for d in held_out])
+            for m in (central, run.model)
         )
         assert mine == pytest.approx(theirs, rel=0.1)
 
@@ -298,8 +357,12 @@ class TestTraining:
     def test_the_loss_is_that_of_negative_sampling(self) -> None:
         adapter, _ = agreed([docs(*TEXTS)], sample=0)
         document = docs(TEXTS[0])[0]
-        assert measures.loss(adapter.model, document, np.ones(10)) == pytest.approx(6 * np.log(2), rel=0.05)
-        assert measures.loss(adapter.model, Document(("unknown",), ("t",)), np.ones(10)) == pytest.approx(6 * np.log(2))
+        assert measures.loss(adapter.model, document, np.ones(10)) == pytest.approx(
+            6 * np.log(2), rel=0.05
+        )
+        assert measures.loss(
+            adapter.model, Document(("unknown",), ("t",)), np.ones(10)
+        ) == pytest.approx(6 * np.log(2))
 
     def test_labels_are_told_from_vectors(self) -> None:
         run = federate(model(), ((TEXTS, LABELS), corpus(60, seed=1)), parties=3, rounds=10, lr=0.1)
@@ -320,7 +383,8 @@ class TestTraining:
 
     def test_several_tags_and_shared_tags(self) -> None:
         tagged = [
-            TaggedDocument(text.split(), [i, label]) for i, (text, label) in enumerate(zip(*corpus(), strict=True))
+            TaggedDocument(text.split(), [i, label])
+            for i, (text, label) in enumerate(zip(*corpus(), strict=True))
         ]
         parties = {label: [doc for doc in tagged if doc.tags[1] == label] for label in TOPICS}
         run = federate(model(), parties, rounds=2)
@@ -390,7 +454,9 @@ class Hostile:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("content", [Hostile(), {"a": 1}, np.ones(3), TaggedDocument(["a"], ["b"])])
+    @pytest.mark.parametrize(
+        "content", [Hostile(), {"a": 1}, np.ones(3), TaggedDocument(["a"], ["b"])]
+    )
     def test_anything_but_a_doc2vec_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Any
     ) -> None:
@@ -401,7 +467,9 @@ class TestFiles:
         assert "\n" not in caught.value.message
         assert not Path("ran").exists()
 
-    def test_gensims_own_loader_is_not_let_near_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_gensims_own_loader_is_not_let_near_a_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.chdir(tmp_path)
         trained = model()
         trained.build_vocab([TaggedDocument(["a", "b"], ["t"])])
@@ -438,7 +506,9 @@ class TestFiles:
         content, lines = path.read_bytes(), set()
         rng = np.random.default_rng(0)
         for _ in range(60):
-            cut = bytearray(content[: rng.integers(1, len(content))] if rng.random() < 0.5 else content)
+            cut = bytearray(
+                content[: rng.integers(1, len(content))] if rng.random() < 0.5 else content
+            )
             for position in rng.integers(0, len(cut), 5):
                 cut[position] = rng.integers(0, 256)
             path.write_bytes(cut)
@@ -450,7 +520,14 @@ class TestFiles:
 
 
 def division(value: Any, **options: Any) -> Division:
-    chosen = {"data_handler": "", "label": "", "split": "iid", "parties": 2, "holdout": 0.2, "seed": 0} | options
+    chosen = {
+        "data_handler": "",
+        "label": "",
+        "split": "iid",
+        "parties": 2,
+        "holdout": 0.2,
+        "seed": 0,
+    } | options
     return Division.of({"value": value}, data="value", **chosen)
 
 
@@ -486,7 +563,10 @@ class TestReading:
             {"a": TEXTS[:30], "b": TEXTS[30:]},
             [TEXTS[:30], TEXTS[30:]],
             [(TEXTS[:30], LABELS[:30]), (TEXTS[30:], LABELS[30:])],
-            {"a": ((TEXTS[:30], LABELS[:30]), (TEXTS[30:40], LABELS[30:40])), "b": (TEXTS[40:], LABELS[40:])},
+            {
+                "a": ((TEXTS[:30], LABELS[:30]), (TEXTS[30:40], LABELS[30:40])),
+                "b": (TEXTS[40:], LABELS[40:]),
+            },
         ],
     )
     def test_parties_that_have_their_texts(self, value: Any) -> None:
@@ -506,7 +586,10 @@ class TestReading:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            (["some text", "  ", "more text"], "1 documents have no word (the first is number 1, '  ')"),
+            (
+                ["some text", "  ", "more text"],
+                "1 documents have no word (the first is number 1, '  ')",
+            ),
             ([["a", "b"], [], ["c"]], "1 documents have no word (the first is number 1, [])"),
             (["some text", 7, "more text"], "document 1 is int, not text"),
             (["some text", None], "document 1 is NoneType, not text"),
@@ -523,7 +606,10 @@ class TestReading:
         assert caught.value.hint
 
     def test_a_tag_at_two_parties(self) -> None:
-        parts = [[TaggedDocument(["a", "b"], ["same"])] * 2, [TaggedDocument(["a", "c"], ["same"])] * 2]
+        parts = [
+            [TaggedDocument(["a", "b"], ["same"])] * 2,
+            [TaggedDocument(["a", "c"], ["same"])] * 2,
+        ]
         with pytest.raises(DataError, match="tag 'same' is at party 1 and at party 2"):
             federate(model(), parts)
 
@@ -571,7 +657,11 @@ class TestRefusals:
                 "b: none of the words",
             ),
             ({"negative": 0}, TEXTS, "negative=0 and hs=0"),
-            ({"dm": 1, "dm_concat": 1}, [TaggedDocument(["a", "b"], [i, "x"]) for i in range(9)], "has 1 tags"),
+            (
+                {"dm": 1, "dm_concat": 1},
+                [TaggedDocument(["a", "b"], [i, "x"]) for i in range(9)],
+                "has 1 tags",
+            ),
         ],
     )
     def test_what_can_not_be_trained_is_told_before_the_first_round(
@@ -591,7 +681,10 @@ class TestRefusals:
         assert theirs.wv.index_to_key == ["a", "b"] or theirs.wv.index_to_key == ["b", "a"]
 
 
-MESSAGE = "From: me\nNewsgroups: a.b\n\nYou wrote:\n> quoted words\nMy own words.\n\n--\nMe, of Somewhere\n"
+MESSAGE = (
+    "From: me\nNewsgroups: a.b\n\nYou wrote:\n> quoted words\nMy own words.\n\n--\nMe, of "
+    "Somewhere\n"
+)
 
 
 class TestCorpora:
@@ -623,7 +716,9 @@ class TestCorpora:
             for text, label in zip(TEXTS, LABELS, strict=True)
         ]
         Path(groups).write_bytes(gzip.compress("\n".join(map(json.dumps, lines)).encode()))
-        run = federate(model(), groups, data_handler="20_newsgroup:quotes=no,headers=yes", parties=2, rounds=1)
+        run = federate(
+            model(), groups, data_handler="20_newsgroup:quotes=no,headers=yes", parties=2, rounds=1
+        )
         assert run.model.wv.key_to_index.keys() >= {"boat"}
         with pytest.raises(OptionError, match="did you mean 'quotes'"):
             federate(model(), groups, data_handler="20_newsgroup:quote=no")
@@ -646,9 +741,14 @@ class TestCorpora:
         assert [article.tags for article in articles] == [("A",), ("A (2)",)]
         assert labels == ["s", "t"]
         assert test is None
-        page = "<page><title>{}</title><ns>{}</ns><id>1</id><revision><id>1</id><text>{}</text></revision></page>"
+        page = (
+            "<page><title>{}</title><ns>{}</ns><id>1</id>"
+            "<revision><id>1</id><text>{}</text></revision></page>"
+        )
         pages = page.format("Boats", 0, "A '''boat''' is [[thing|a thing]] that floats {{ref}}")
-        pages += page.format("Talk:Boats", 1, "chatter") + page.format("Boat", 0, "#REDIRECT [[Boats]]")
+        pages += page.format("Talk:Boats", 1, "chatter") + page.format(
+            "Boat", 0, "#REDIRECT [[Boats]]"
+        )
         dump = f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">{pages}</mediawiki>'
         (tmp_path / "wiki.xml.bz2").write_bytes(bz2.compress(dump.encode()))
         (articles, labels), _ = Wikipedia(str(tmp_path / "wiki.xml.bz2"), limit=5).get_data()
@@ -667,7 +767,9 @@ class TestCorpora:
             ("bad.jsonl.gz", b"no gzip"),
         ],
     )
-    def test_another_kind_of_file_is_refused(self, tmp_path: Path, handler: Any, name: str, content: Any) -> None:
+    def test_another_kind_of_file_is_refused(
+        self, tmp_path: Path, handler: Any, name: str, content: Any
+    ) -> None:
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=name) as caught:

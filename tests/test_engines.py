@@ -1,4 +1,5 @@
-"""Where parties run: side by side, as one, in other processes; the curve is the same, and nothing is left behind."""
+"""Where parties run: side by side, as one, in other processes; the curve is the same, and nothing
+is left behind."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ from fusion_nb.runs.run import Run
 UNEVEN = "dirichlet:alpha=1"
 
 
-def curve(engine: str, rows: Any, model: Any, rounds: int = 3, **options: Any) -> list[dict[str, Any]]:
+def curve(
+    engine: str, rows: Any, model: Any, rounds: int = 3, **options: Any
+) -> list[dict[str, Any]]:
     """Return all that is measured, of parties too."""
     run = finished(engine, rows, model, rounds=rounds, **options)
     return [{**r.metrics, **{p: dict(m) for p, m in r.party_metrics.items()}} for r in run.records]
@@ -40,14 +43,20 @@ def curve(engine: str, rows: Any, model: Any, rounds: int = 3, **options: Any) -
 
 def finished(engine: str, rows: Any, model: Any, **options: Any) -> Run:
     given = {"parties": 5, "lr": 0.1, "batch_size": 8, "split": UNEVEN, "rounds": 3, **options}
-    return Run(RunSpec(data="data", engine=engine, **given), {"model": model, "data": rows}).start().wait()
+    return (
+        Run(RunSpec(data="data", engine=engine, **given), {"model": model, "data": rows})
+        .start()
+        .wait()
+    )
 
 
 def flat(found: Any) -> list[float]:
     """Return all numbers of a curve."""
     if isinstance(found, dict):
         return [number for name in sorted(found) for number in flat(found[name])]
-    return [number for each in found for number in flat(each)] if isinstance(found, list) else [found]
+    return (
+        [number for each in found for number in flat(each)] if isinstance(found, list) else [found]
+    )
 
 
 class Drops(nn.Module):
@@ -107,8 +116,14 @@ def seeded(make: Callable[[], nn.Module]) -> nn.Module:
 
 class TestSideBySide:
     @pytest.mark.parametrize("make", [Drops, Normed, Viewing])
-    def test_the_number_of_workers_changes_nothing(self, rows: Any, make: Callable[[], nn.Module]) -> None:
-        options = {"optimizer": "adam", "baseline": "local", "fusion": "scaffold" if make is Viewing else "fedavg"}
+    def test_the_number_of_workers_changes_nothing(
+        self, rows: Any, make: Callable[[], nn.Module]
+    ) -> None:
+        options = {
+            "optimizer": "adam",
+            "baseline": "local",
+            "fusion": "scaffold" if make is Viewing else "fedavg",
+        }
         options |= {"optimizer": "sgd"} if make is Viewing else {}
         alone = curve("local:workers=1", rows, seeded(make), **options)
         for workers in (2, 3):
@@ -132,7 +147,8 @@ class TestSideBySide:
         assert torch.equal(torch.rand(3), expected)
 
     def test_thread_settings_are_given_back(self) -> None:
-        # In a process of its own: a run that another test has left held would rightly keep the setting.
+        # In a process of its own: a run that another test has left held would rightly keep the
+        # setting.
         script = "import test_engines; test_engines.look_at_thread_settings()"
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
         subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)
@@ -146,7 +162,9 @@ class TestSideBySide:
     def test_nor_by_an_engine_that_is_dropped_unclosed(self, rows: Any) -> None:
         gc.collect()
         before = set(threading.enumerate())
-        federation = build(RunSpec(data="data", parties=4, lr=0.1), {"model": Viewing(), "data": rows})
+        federation = build(
+            RunSpec(data="data", parties=4, lr=0.1), {"model": Viewing(), "data": rows}
+        )
         next(federation.rounds(1))
         assert set(threading.enumerate()) > before
         del federation
@@ -176,7 +194,9 @@ class TestSideBySide:
         (tmp_path / "mine.py").write_text(held)
         (tmp_path / "slow").touch()
         line = [sys.executable, "mine.py", "local:workers=2", "1000"]
-        assert subprocess.run(line, cwd=tmp_path, timeout=60, check=True, capture_output=True).stdout
+        assert subprocess.run(
+            line, cwd=tmp_path, timeout=60, check=True, capture_output=True
+        ).stdout
 
     def test_a_failure_gives_the_rest_of_a_round_up(self, rows: Any) -> None:
         started: list[int] = []
@@ -246,7 +266,9 @@ class TestSharedSettings:
         assert told == ["made", "undone"]
 
     def test_memory_can_be_kept(self, rows: Any) -> None:
-        assert curve("local:keep_memory=true", rows, seeded(Viewing)) == curve("local", rows, seeded(Viewing))
+        assert curve("local:keep_memory=true", rows, seeded(Viewing)) == curve(
+            "local", rows, seeded(Viewing)
+        )
         run = finished("local:keep_memory=true", rows, seeded(Viewing))
         assert "memory: what is freed stays with the process" in run.summary()
         assert "keep_memory" in run.spec.to_yaml()
@@ -308,7 +330,9 @@ def images(count: int = 90) -> Any:
 
 
 def convolutional() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.GELU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.GELU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)
+    )
 
 
 class TestVectorized:
@@ -335,7 +359,9 @@ class TestVectorized:
         ],
         ids=str,
     )
-    def test_gives_the_curve_but_for_rounding(self, rows: Any, net: Any, options: dict[str, Any]) -> None:
+    def test_gives_the_curve_but_for_rounding(
+        self, rows: Any, net: Any, options: dict[str, Any]
+    ) -> None:
         apart = flat(curve("local", rows, net(), **options))
         together = flat(curve("vectorized:stack=3", rows, net(), **options))
         assert together == pytest.approx(apart, rel=2e-3, abs=1e-4, nan_ok=True)
@@ -344,10 +370,21 @@ class TestVectorized:
         ("make", "data"),
         [
             (Viewing, None),
-            (lambda: nn.Sequential(nn.Linear(5, 8, bias=False), nn.Tanh(), nn.Linear(8, 3), nn.LogSoftmax(1)), None),
+            (
+                lambda: nn.Sequential(
+                    nn.Linear(5, 8, bias=False), nn.Tanh(), nn.Linear(8, 3), nn.LogSoftmax(1)
+                ),
+                None,
+            ),
             (lambda: nn.Sequential(nn.Linear(5, 3)), None),
-            (lambda: nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.ELU(), nn.Linear(8, 3)), None),
-            (lambda: nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1)), None),
+            (
+                lambda: nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.ELU(), nn.Linear(8, 3)),
+                None,
+            ),
+            (
+                lambda: nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1)),
+                None,
+            ),
             (convolutional, images()),
             (lambda: nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 1)), "numbers"),
             (lambda: nn.Sequential(nn.Linear(5, 8), nn.Sigmoid(), nn.Linear(8, 1)), "binary"),
@@ -372,7 +409,9 @@ class TestVectorized:
         run = finished("vectorized", rows, model)
         assert torch.equal(run.model.state_dict()["0.weight"], model[0].weight)
         apart = finished("local", rows, model)
-        assert torch.allclose(run.model.state_dict()["2.weight"], apart.model.state_dict()["2.weight"], atol=1e-5)
+        assert torch.allclose(
+            run.model.state_dict()["2.weight"], apart.model.state_dict()["2.weight"], atol=1e-5
+        )
 
     def test_the_last_of_a_cohort_is_not_left_alone(self, rows: Any, net: Any) -> None:
         sizes: list[int] = []
@@ -404,7 +443,10 @@ class TestVectorized:
         self, rows: Any, make: Callable[[], nn.Module], options: dict[str, Any], reason: str
     ) -> None:
         with pytest.raises(OptionError, match=reason) as caught:
-            build(RunSpec(data="data", engine="vectorized", lr=0.1, **options), {"model": make(), "data": rows})
+            build(
+                RunSpec(data="data", engine="vectorized", lr=0.1, **options),
+                {"model": make(), "data": rows},
+            )
         assert "--engine local" in caught.value.hint
 
     def test_a_module_that_mixes_its_rows_is_found_out_by_its_numbers(self, rows: Any) -> None:
@@ -413,12 +455,17 @@ class TestVectorized:
                 return super().forward(x - x.mean(0))
 
         with pytest.raises(OptionError, match="other numbers"):
-            build(RunSpec(data="data", engine="vectorized", batch_size=100), {"model": Mixing(), "data": rows})
+            build(
+                RunSpec(data="data", engine="vectorized", batch_size=100),
+                {"model": Mixing(), "data": rows},
+            )
 
     def test_a_party_that_diverges_fails_alone(self, rows: Any, net: Any) -> None:
         x = rows[0].copy()
         x[:3] = 1e30
-        spec = RunSpec(data="data", parties=4, lr=0.1, engine="vectorized", quorum=0.5, split="shards")
+        spec = RunSpec(
+            data="data", parties=4, lr=0.1, engine="vectorized", quorum=0.5, split="shards"
+        )
         run = Run(spec, {"model": net(), "data": (x, rows[1])}).start().wait()
         assert run.failures
         assert all(len(record.failures) < 4 for record in run.records)
@@ -431,10 +478,14 @@ class TestAuto:
         run = finished("auto", rows, seeded(Drops))
         assert "engine: local (it draws random numbers, as dropout does)" in run.notes
 
-    def test_takes_turns_where_that_is_not_slower(self, rows: Any, net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_takes_turns_where_that_is_not_slower(
+        self, rows: Any, net: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for gain, name in ((1.1, "local"), (3.0, "vectorized")):
             monkeypatch.setattr("fusion_nb.engines.auto.trial", lambda *_, gain=gain: gain)
-            federation = build(RunSpec(data="data", engine="auto", parties=3), {"model": net(), "data": rows})
+            federation = build(
+                RunSpec(data="data", engine="auto", parties=3), {"model": net(), "data": rows}
+            )
             chosen = federation.engine.innermost._chosen
             assert type(chosen).__name__.lower().startswith(name)
 
@@ -511,7 +562,11 @@ class TestProcesses:
         (tmp_path / "mine.py").write_text(SCRIPT)
         printed = [
             subprocess.run(
-                [sys.executable, "mine.py", engine, "3"], cwd=tmp_path, capture_output=True, text=True, check=True
+                [sys.executable, "mine.py", engine, "3"],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout
             for engine in ("process", "local")
         ]
@@ -523,7 +578,10 @@ class TestProcesses:
         (tmp_path / "mine.py").write_text(SCRIPT)
         (tmp_path / "slow").touch()
         kernel = subprocess.Popen(
-            [sys.executable, "mine.py", "process", "1000"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+            [sys.executable, "mine.py", "process", "1000"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert kernel.stdout is not None
         kernel.stdout.readline()
@@ -532,7 +590,9 @@ class TestProcesses:
         workers = psutil.Process(kernel.pid).children()
         os.kill(kernel.pid, signal.SIGKILL)
         kernel.wait()
-        wait_until(lambda: not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers))
+        wait_until(
+            lambda: not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers)
+        )
         kernel.stdout.close()
 
     def test_a_worker_that_dies_is_a_failure_of_its_party(self, rows: Any, tmp_path: Path) -> None:

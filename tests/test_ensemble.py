@@ -21,7 +21,13 @@ def run_of(rows: Any, model: Any, **options: Any) -> Run:
         "public": x[:60],
         "wide": np.zeros((9, 7), "float32"),
     }
-    defaults: dict[str, Any] = {"data": "data", "lr": 0.1, "parties": 3, "epochs": 3, "split": "dirichlet:alpha=1"}
+    defaults: dict[str, Any] = {
+        "data": "data",
+        "lr": 0.1,
+        "parties": 3,
+        "epochs": 3,
+        "split": "dirichlet:alpha=1",
+    }
     return Run(RunSpec(**defaults | options), names)
 
 
@@ -39,7 +45,9 @@ def test_one_exchange_of_models_and_what_is_exported_predicts_the_same(
     assert len(run.history) == rounds
     assert (run.history[0].bytes_up, run.history[0].bytes_down) == (3 * size, 3 * size)
     x, y = rows[0][180:], rows[1][180:]
-    assert (probabilities(run.model, x).argmax(1) == y).mean() == pytest.approx(run.history["accuracy"][-1])
+    assert (probabilities(run.model, x).argmax(1) == y).mean() == pytest.approx(
+        run.history["accuracy"][-1]
+    )
     run.export(str(tmp_path / "out"), ["pt"])
     state = torch.load(tmp_path / "out" / "model.pt")
     assert "members.0.0.weight" in state
@@ -77,7 +85,9 @@ def test_stacking_gives_no_negative_share_and_keeps_rows_back(rows: Any, net: An
     whole = run_of(rows, net(), ensemble="mean").start().wait()
     assert run.parties[0].local != whole.parties[0].local, "members are trained on fewer rows"
     assert run.history[1].bytes_up == 3 * 8 * (3 * 3 * 3 + 3 * 3), "sums are sent, and no models"
-    assert run.history[0].bytes_fedavg == 2 * run.history[0].bytes_up, "which sends one model each way"
+    assert run.history[0].bytes_fedavg == 2 * run.history[0].bytes_up, (
+        "which sends one model each way"
+    )
 
 
 def test_distilling_does_not_look_at_labels_and_leaves_one_model(rows: Any, net: Any) -> None:

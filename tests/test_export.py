@@ -35,7 +35,9 @@ def test_the_folder_holds_everything(run: Run) -> None:
     card = json.loads(Path("fused/card.json").read_text())
     assert card["weights"]["sha256"] == arithmetic.digest(run._weights())
     assert card["metrics"]["accuracy"] == run.history["accuracy"][-1]
-    assert [party["num_examples"] for party in card["parties"]] == [party.num_examples for party in run.parties]
+    assert [party["num_examples"] for party in card["parties"]] == [
+        party.num_examples for party in run.parties
+    ]
     assert len(card["history"]) == 5
     assert card["versions"]["torch"] == torch.__version__
     assert RunSpec(**card["spec"]) == run.spec
@@ -63,7 +65,9 @@ def test_a_fresh_process_measures_the_same(run: Run, rows: Any) -> None:
         "with torch.no_grad(): out = model(x)\n"
         "print((out.argmax(1) == y).double().mean().item(), cross_entropy(out, y).item())\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     accuracy, loss = map(float, done.stdout.split())
     assert accuracy == run.history["accuracy"][-1]
     assert loss == pytest.approx(run.history["loss"][-1], rel=1e-6)
@@ -108,7 +112,9 @@ def test_wrong_targets_are_refused(run: Run, arguments: tuple[str, ...], said: s
     assert [path.name for path in Path().iterdir()] == ["file"]
 
 
-def test_a_failure_half_way_leaves_nothing_and_keeps_the_old(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_half_way_leaves_nothing_and_keeps_the_old(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run.export("fused")
     before = {path.name: path.read_bytes() for path in Path("fused").iterdir()}
 
@@ -131,7 +137,9 @@ def test_a_folder_that_cannot_be_written_is_said(run: Run, monkeypatch: pytest.M
         run.export("elsewhere/fused")
 
 
-def test_before_the_first_round_the_first_weights_are_exported(rows: Any, net: Any, tmp_path: Path) -> None:
+def test_before_the_first_round_the_first_weights_are_exported(
+    rows: Any, net: Any, tmp_path: Path
+) -> None:
     run = Run(RunSpec(data="data"), {"model": net(), "data": rows})
     run.export(str(tmp_path / "start"))
     state = torch.load(tmp_path / "start" / "model.pt")
@@ -146,19 +154,25 @@ def test_files_of_the_users_in_an_export_are_not_deleted(run: Run) -> None:
     assert Path("fused/notes.txt").read_text() == "mine"
 
 
-def test_the_card_of_the_best_round_tells_of_that_round(rows: Any, net: Any, tmp_path: Path) -> None:
+def test_the_card_of_the_best_round_tells_of_that_round(
+    rows: Any, net: Any, tmp_path: Path
+) -> None:
     spec = RunSpec(data="data", lr=1.5, rounds=8)
     run = Run(spec, {"model": net(), "data": rows}).start().wait()
     best = run.best.round
     run.export(str(tmp_path / "best"), which="best")
     card = json.loads((tmp_path / "best" / "card.json").read_text())
     told = {party["party"]: party["fused"]["accuracy"] for party in card["parties"]}
-    assert told == {party: found["accuracy"] for party, found in run.history[best - 1].party_metrics.items()}
+    assert told == {
+        party: found["accuracy"] for party, found in run.history[best - 1].party_metrics.items()
+    }
     text = (tmp_path / "best" / "CARD.md").read_text()
     assert all(f"| {name} |" in text for name in ("seed", "split", "epochs", "holdout"))
 
 
-def test_a_failure_while_old_and_new_are_swapped_loses_neither(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_old_and_new_are_swapped_loses_neither(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run.export("fused")
     before = Path("fused/model.pt").read_bytes()
     original, calls = Path.rename, []

@@ -1,4 +1,5 @@
-"""Simulated faults: who drops out, who is slow, what becomes of their work, and that all of it repeats."""
+"""Simulated faults: who drops out, who is slow, what becomes of their work, and that all of it
+repeats."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ class Willing:
         """Do nothing."""
 
 
-def one_round(number: int, *, epochs: int = 5, steps: int = 0, **faults: Any) -> tuple[list[Reply], Willing]:
+def one_round(
+    number: int, *, epochs: int = 5, steps: int = 0, **faults: Any
+) -> tuple[list[Reply], Willing]:
     """The replies of a round, and the engine behind."""
     local = {"epochs": epochs} | ({"steps": steps} if steps else {})
     engine = Willing()
@@ -48,17 +51,25 @@ def one_round(number: int, *, epochs: int = 5, steps: int = 0, **faults: Any) ->
 
 
 def lost(number: int, **faults: Any) -> dict[str, str]:
-    return {reply.party: reply.error for reply in one_round(number, **faults)[0] if isinstance(reply, Failure)}
+    return {
+        reply.party: reply.error
+        for reply in one_round(number, **faults)[0]
+        if isinstance(reply, Failure)
+    }
 
 
 def slow(number: int, text: str = "0.3", **options: Any) -> dict[str, Any]:
     """What the stragglers of a round are told, by party."""
-    return dict(one_round(number, stragglers=Stragglers.parse(text), keeps_partial=True, **options)[1].each)
+    return dict(
+        one_round(number, stragglers=Stragglers.parse(text), keeps_partial=True, **options)[1].each
+    )
 
 
 class TestDropout:
     def test_it_is_a_function_of_seed_and_round(self) -> None:
-        assert [lost(t, dropout=0.5) for t in range(1, 6)] == [lost(t, dropout=0.5) for t in range(1, 6)]
+        assert [lost(t, dropout=0.5) for t in range(1, 6)] == [
+            lost(t, dropout=0.5) for t in range(1, 6)
+        ]
         assert len({tuple(lost(t, dropout=0.5)) for t in range(1, 11)}) > 5
         assert lost(1, dropout=0.5, seed=0) != lost(1, dropout=0.5, seed=1)
 
@@ -119,7 +130,9 @@ class TestStragglers:
 
     def test_someone_answers_where_all_are_slow_or_lost(self) -> None:
         assert {len(lost(t, stragglers=Stragglers.parse("1"))) for t in range(1, 9)} == {9}
-        assert {len(lost(t, stragglers=Stragglers.parse("0.5"), dropout=0.999)) for t in range(1, 9)} == {9}
+        assert {
+            len(lost(t, stragglers=Stragglers.parse("0.5"), dropout=0.999)) for t in range(1, 9)
+        } == {9}
 
     @pytest.mark.parametrize("text", ["0.2", "0.2:uniform", "0.2:epochs=uniform"])
     def test_uniform_is_the_default(self, text: str) -> None:
@@ -172,7 +185,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 class TestARun:
-    def test_goes_on_without_those_who_dropped_out_and_names_them(self, rows: Any, net: Any) -> None:
+    def test_goes_on_without_those_who_dropped_out_and_names_them(
+        self, rows: Any, net: Any
+    ) -> None:
         records = [*built(rows, net, dropout=0.4).rounds(6)]
         assert len(records) == 6
         failures = [failure for record in records for failure in record.failures]
@@ -186,15 +201,21 @@ class TestARun:
         assert records[-1].metrics["accuracy"] > 0.8
 
     def test_goes_on_where_only_one_answers(self, rows: Any, net: Any) -> None:
-        assert [len(record.failures) for record in built(rows, net, dropout=0.99).rounds(4)] == [4] * 4
+        assert [len(record.failures) for record in built(rows, net, dropout=0.99).rounds(4)] == [
+            4
+        ] * 4
 
     def test_honours_a_quorum_that_is_asked_for(self, rows: Any, net: Any) -> None:
         free = [*built(rows, net, dropout=0.4).rounds(6)]
         enough = next(i for i, record in enumerate(free) if len(record.failures) > 1)
         bound = built(rows, net, dropout=0.4, quorum=0.8)
-        with pytest.raises(PartyError, match=f"2 of 5 parties failed in round {enough + 1}; .*dropped out"):
+        with pytest.raises(
+            PartyError, match=f"2 of 5 parties failed in round {enough + 1}; .*dropped out"
+        ):
             list(bound.rounds(6))
-        assert [record.metrics for record in bound.history] == [record.metrics for record in free[:enough]]
+        assert [record.metrics for record in bound.history] == [
+            record.metrics for record in free[:enough]
+        ]
 
     def test_averages_those_who_answered_alone(self, rows: Any, net: Any) -> None:
         made = built(rows, net, dropout=0.6)
@@ -202,11 +223,17 @@ class TestARun:
         there = [party for party in record.cohort if party not in lost_in(record)]
         assert 1 < len(there) < 5
         everyone = built(rows, net)
-        other = replace(everyone, parties=[party for party in everyone.parties if party.id in there])
+        other = replace(
+            everyone, parties=[party for party in everyone.parties if party.id in there]
+        )
         list(other.rounds(1))
-        assert all(np.array_equal(array, other.weights[name]) for name, array in made.weights.items())
+        assert all(
+            np.array_equal(array, other.weights[name]) for name, array in made.weights.items()
+        )
 
-    @pytest.mark.parametrize("options", [{"dropout": 0.4}, {"straggler": "0.4"}, {"dropout": 0.2, "straggler": "0.4"}])
+    @pytest.mark.parametrize(
+        "options", [{"dropout": 0.4}, {"straggler": "0.4"}, {"dropout": 0.2, "straggler": "0.4"}]
+    )
     @pytest.mark.parametrize("fusion", ["fedavg", "fedprox", "scaffold"])
     def test_same_seed_same_curve(self, options: Any, fusion: str, rows: Any, net: Any) -> None:
         def curve(seed: int) -> list[Any]:
@@ -219,7 +246,9 @@ class TestARun:
     def test_stragglers_are_left_out(self, fusion: str, rows: Any, net: Any, work: Any) -> None:
         records = [*built(rows, net, fusion=fusion, straggler="0.4").rounds(3)]
         assert [len(record.failures) for record in records] == [2] * 3
-        assert {failure.error for record in records for failure in record.failures} == {"was too slow (simulated)"}
+        assert {failure.error for record in records for failure in record.failures} == {
+            "was too slow (simulated)"
+        }
         assert work == [(4, 0)] * 3 * 3
 
     @pytest.mark.parametrize("fusion", ["fedprox", "fednova", "feddyn"])
@@ -228,7 +257,9 @@ class TestARun:
         assert not any(record.failures for record in records)
         assert Counter(work) == {(1, 0): 2 * 3, (4, 0): 3 * 3}
 
-    def test_partial_work_is_counted_in_steps_where_epochs_are_not(self, rows: Any, net: Any, work: Any) -> None:
+    def test_partial_work_is_counted_in_steps_where_epochs_are_not(
+        self, rows: Any, net: Any, work: Any
+    ) -> None:
         list(built(rows, net, fusion="fednova", local_steps=6, straggler="0.4:epochs=2").rounds(2))
         assert Counter(work) == {(4, 2): 2 * 2, (4, 6): 3 * 2}
 
@@ -246,7 +277,9 @@ class TestARun:
                 before[party.id] = kept
 
     @pytest.mark.parametrize("fusion", ["dynamic:threshold=0.2", "fda:theta=0.2", "lag", "cmfl"])
-    def test_rules_that_are_silent_at_times_stand_it(self, fusion: str, rows: Any, net: Any) -> None:
+    def test_rules_that_are_silent_at_times_stand_it(
+        self, fusion: str, rows: Any, net: Any
+    ) -> None:
         records = [*built(rows, net, fusion=fusion, dropout=0.3).rounds(8)]
         assert sum(len(record.failures) for record in records) > 4
         assert all(not set(lost_in(record)) & set(record.silent) for record in records)
@@ -260,7 +293,9 @@ class TestARun:
             ({"local_steps": 1, "epochs": 5}, "--local-steps 1"),
         ],
     )
-    def test_less_work_than_there_is_is_refused(self, options: Any, named: str, rows: Any, net: Any) -> None:
+    def test_less_work_than_there_is_is_refused(
+        self, options: Any, named: str, rows: Any, net: Any
+    ) -> None:
         with pytest.raises(OptionError, match=f"--straggler asks for less work than {named}"):
             built(rows, net, **{"fusion": "fedprox", "straggler": "0.4", **options})
 

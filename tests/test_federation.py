@@ -1,4 +1,5 @@
-"""The loop and its thread: cohorts, quorum, whole rounds, and every way to start, hold, stop and continue."""
+"""The loop and its thread: cohorts, quorum, whole rounds, and every way to start, hold, stop and
+continue."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def run_of(rows: Any, model: Any, **options: Any) -> Run:
 
 
 class Faulty(nn.Module):
-    """A network that does something once it has seen a number of batches, in whichever copy it lives."""
+    """A network that does something once it has seen a number of batches, in whichever copy it
+    lives."""
 
     seen = 0
 
@@ -84,7 +86,10 @@ class TestRounds:
 
     def test_same_seed_same_curve_and_another_seed_another(self, rows: Any, net: Any) -> None:
         dropout = nn.Sequential(*net(), nn.Dropout(0.3))
-        curves = [run_of(rows, dropout, seed=s, fraction=0.5).start().wait().history["loss"] for s in (3, 3, 4)]
+        curves = [
+            run_of(rows, dropout, seed=s, fraction=0.5).start().wait().history["loss"]
+            for s in (3, 3, 4)
+        ]
         assert curves[0] == curves[1] != curves[2]
 
     def test_the_fused_model_is_the_weighted_mean_of_the_parties(self, rows: Any, net: Any) -> None:
@@ -95,9 +100,9 @@ class TestRounds:
             seen.extend(updates)
             total = sum(update.num_examples for update in seen)
             return {
-                name: sum(u.weights[name].astype(np.float64) * (u.num_examples / total) for u in seen).astype(
-                    np.float32
-                )
+                name: sum(
+                    u.weights[name].astype(np.float64) * (u.num_examples / total) for u in seen
+                ).astype(np.float32)
                 for name in weights
             }
 
@@ -110,7 +115,10 @@ class TestRounds:
 
     def test_a_cohort_is_a_function_of_seed_and_round(self, rows: Any, net: Any) -> None:
         namespace = {"model": net(), "data": rows}
-        first, again = (build(RunSpec(data="data", parties=20, fraction=0.25, seed=9), namespace) for _ in range(2))
+        first, again = (
+            build(RunSpec(data="data", parties=20, fraction=0.25, seed=9), namespace)
+            for _ in range(2)
+        )
         cohorts = [first.cohort(round) for round in range(1, 9)]
         assert cohorts == [again.cohort(round) for round in range(1, 9)]
         assert {len(cohort) for cohort in cohorts} == {5}
@@ -142,10 +150,14 @@ class TestRounds:
         assert np.isnan(history["accuracy"]).tolist() == [True, True, False, True, False]
 
     @pytest.mark.parametrize("test", [False, True])
-    def test_evaluation_on_some_rows_and_on_all_at_the_end(self, rows: Any, net: Any, test: bool) -> None:
+    def test_evaluation_on_some_rows_and_on_all_at_the_end(
+        self, rows: Any, net: Any, test: bool
+    ) -> None:
         x, y = rows
         data = ({"a": (x[:40], y[:40]), "b": (x[40:], y[40:])}, (x[::3], y[::3])) if test else rows
-        every, some = (run_of(data, net(), rounds=4, seed=1, evaluate_rows=n).start().wait() for n in (0, 5))
+        every, some = (
+            run_of(data, net(), rounds=4, seed=1, evaluate_rows=n).start().wait() for n in (0, 5)
+        )
         assert every.history["train_loss"] == some.history["train_loss"]
         assert every.history["loss"][:-1] != some.history["loss"][:-1]
         assert every.history["loss"][-1] == some.history["loss"][-1]
@@ -183,7 +195,9 @@ class TestRounds:
         original = worker.get_weights
         worker.get_weights = lambda: Counted(original())
         next(federation.rounds(1))
-        assert most <= 3 + 2 * num_cores()  # those on their way from each core, however many parties there are
+        assert (
+            most <= 3 + 2 * num_cores()
+        )  # those on their way from each core, however many parties there are
 
     def test_a_fusion_may_ask_what_the_model_cannot_honour(self, rows: Any, net: Any) -> None:
         @fusion
@@ -194,12 +208,15 @@ class TestRounds:
 
             def fuse(self, weights: Any, updates: Any, state: Any) -> Any: ...
 
-        with pytest.raises(OptionError, match="asks every party for warmth, which a PyTorch model can't do"):
+        with pytest.raises(
+            OptionError, match="asks every party for warmth, which a PyTorch model can't do"
+        ):
             run_of(rows, net(), fusion="Proximal")
 
 
 class Means(Model):
-    """A model without a framework: it predicts each class's mean, after the parties agreed on a common scale."""
+    """A model without a framework: it predicts each class's mean, after the parties agreed on a
+    common scale."""
 
     metrics = ("loss",)
 
@@ -221,7 +238,11 @@ class Means(Model):
 
     def fit(self, data: Any, **orders: Any) -> Any:
         x, y = data
-        self.weights = {"means": np.stack([x[y == label].mean(0) / self.scale for label in range(3)], dtype=float)}
+        self.weights = {
+            "means": np.stack(
+                [x[y == label].mean(0) / self.scale for label in range(3)], dtype=float
+            )
+        }
         return self.evaluate(data)
 
     def evaluate(self, data: Any) -> Any:
@@ -246,8 +267,12 @@ class Means(Model):
 
 def test_parties_agree_before_the_first_round(rows: Any) -> None:
     thirds = [slice(80 * i, 80 * (i + 1)) for i in range(3)]
-    parties = [Party(f"p{i}", (rows[0][third], rows[1][third]), rows) for i, third in enumerate(thirds)]
-    federation = Federation(parties, Means(), stateless(mean_of_parties)(), LocalEngine(), orders={})
+    parties = [
+        Party(f"p{i}", (rows[0][third], rows[1][third]), rows) for i, third in enumerate(thirds)
+    ]
+    federation = Federation(
+        parties, Means(), stateless(mean_of_parties)(), LocalEngine(), orders={}
+    )
     record = next(federation.rounds(1))
     largest = float(np.abs(rows[0]).max())
     assert [party.state["scale"] for party in parties] == [largest] * 3
@@ -313,7 +338,10 @@ class TestFailures:
         with pytest.raises(DivergedError, match=r"party 1 became (nan|inf) in round 1") as caught:
             run.start().wait()
         assert "--lr" in caught.value.hint
-        assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), net().parameters(), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(run.model.parameters(), net().parameters(), strict=True)
+        )
 
     def test_a_failure_without_its_exception_is_told_by_its_line(self, rows: Any, net: Any) -> None:
         federation = build(RunSpec(data="data"), {"model": net(), "data": rows})
@@ -334,7 +362,8 @@ class TestFailures:
 
 @pytest.fixture
 def held(rows: Any) -> Iterator[tuple[Run, threading.Event]]:
-    """A run of 6 rounds that waits at its first batch until the event is set (the batch before that is the check's)."""
+    """A run of 6 rounds that waits at its first batch until the event is set (the batch before that
+    is the check's)."""
     gate = threading.Event()
     run = run_of(rows, Faulty(1, lambda: gate.wait(20)), rounds=6)
     yield run, gate
@@ -439,7 +468,9 @@ class TestDriving:
         with pytest.raises(RunError, match="no whole round"):
             _ = run_of(rows, net()).best
 
-    def test_an_interrupt_stops_cleanly_and_is_an_error(self, held: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interrupt_stops_cleanly_and_is_an_error(
+        self, held: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         run, gate = held
         run.start()
         original, calls = run._join, []
@@ -464,7 +495,9 @@ class TestDriving:
         threading.Timer(0.2, gate.set).start()
         assert len(run.history) == 6
 
-    def test_a_listener_that_fails_does_not_end_the_training(self, rows: Any, net: Any, capsys: Any) -> None:
+    def test_a_listener_that_fails_does_not_end_the_training(
+        self, rows: Any, net: Any, capsys: Any
+    ) -> None:
         run = run_of(rows, net())
         run.subscribe(lambda run: 1 / 0)
         assert run.start().wait().status == "finished"
@@ -494,7 +527,8 @@ class TestEarlyStopping:
         assert len(run.more(2).wait().history) > len(run.records) - 1
 
     @pytest.mark.parametrize(
-        "text", ["accuracy", "accuracy = 1", "accuracy >= high", "__import__('os')", "a > 1 or b > 2"]
+        "text",
+        ["accuracy", "accuracy = 1", "accuracy >= high", "__import__('os')", "a > 1 or b > 2"],
     )
     def test_other_text_is_refused(self, text: str) -> None:
         with pytest.raises(OptionError, match="can't read"):
@@ -502,7 +536,9 @@ class TestEarlyStopping:
 
     def test_patience(self) -> None:
         def history(*losses: float) -> History:
-            return History(RoundRecord(i + 1, {"loss": v}, {}, (), 0, 0, 0) for i, v in enumerate(losses))
+            return History(
+                RoundRecord(i + 1, {"loss": v}, {}, (), 0, 0, 0) for i, v in enumerate(losses)
+            )
 
         assert not Patience(2, "loss")(history(3, 2, 2.5))
         assert Patience(2, "loss")(history(3, 2, 2.5, 2.5)) == "no better loss for 2 rounds"
@@ -513,7 +549,9 @@ class TestEarlyStopping:
         best = run.best
         assert best.value == min(run.history["train_loss"])
         again = run_of(rows, best.model, rounds=1, lr=1e-12, seed=0).start().wait()
-        assert again.history["loss"][0] == pytest.approx(run.history["loss"][best.round - 1], rel=1e-4)
+        assert again.history["loss"][0] == pytest.approx(
+            run.history["loss"][best.round - 1], rel=1e-4
+        )
 
 
 class TestHistory:
@@ -523,7 +561,9 @@ class TestHistory:
         assert frame.index.tolist() == [1, 2, 3]
         assert frame["loss"].tolist() == run.history["loss"]
         assert '"party_metrics"' in run.history.to_json()
-        assert [record_of(json.loads(json.dumps(plain(record)))) for record in run.records] == run.records
+        assert [
+            record_of(json.loads(json.dumps(plain(record)))) for record in run.records
+        ] == run.records
         assert isinstance(run.history[1:], History)
         assert run.history.party("party 2", "accuracy")[-1] == run.parties[1].fused["accuracy"]
         with pytest.raises(OptionError, match="did you mean 'accuracy'"):
@@ -539,7 +579,11 @@ class TestHistory:
 def test_federate_takes_objects_and_names(rows: Any, net: Any) -> None:
     assert federate(net(), rows, rounds=1).status == "finished"
     background = federate(
-        nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "digits", background=True, rounds=2, name="b"
+        nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
+        "digits",
+        background=True,
+        rounds=2,
+        name="b",
     )
     assert len(background.history) == 2
     with pytest.raises(FusionError, match="there is no option 'round'"):
@@ -619,7 +663,9 @@ class TestUnderWay:
         run.history.clear()
         assert len(run.history) == 2
 
-    def test_a_fusion_that_writes_into_what_it_gets_changes_no_earlier_round(self, rows: Any, net: Any) -> None:
+    def test_a_fusion_that_writes_into_what_it_gets_changes_no_earlier_round(
+        self, rows: Any, net: Any
+    ) -> None:
         @fusion
         def scribbling(weights: Any, updates: Any) -> Any:
             first = next(iter(updates)).weights
@@ -633,7 +679,11 @@ class TestUnderWay:
         held = []
         run.subscribe(lambda run: held.append(run._weights()))
         run.start().wait()
-        assert all(np.array_equal(kept[n], copied[n]) for kept, copied in zip(held, seen, strict=True) for n in kept)
+        assert all(
+            np.array_equal(kept[n], copied[n])
+            for kept, copied in zip(held, seen, strict=True)
+            for n in kept
+        )
 
     def test_failures_of_a_round_that_was_given_up_are_kept(self, rows: Any, net: Any) -> None:
         run = run_of(rows, net(), lr=1e25)
@@ -691,7 +741,9 @@ class TestOwnRandomness:
                 noise = torch.randn(5).numpy() + np.random.randn(5).astype(np.float32)
                 return rows[0][i] + 0.1 * noise, rows[1][i]
 
-        curves = [run_of(Augmented(), net(), rounds=2).start().wait().history["loss"] for _ in range(2)]
+        curves = [
+            run_of(Augmented(), net(), rounds=2).start().wait().history["loss"] for _ in range(2)
+        ]
         assert curves[0] == curves[1]
         run = run_of(Augmented(), net(), rounds=1)
         state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
@@ -703,7 +755,10 @@ class TestOwnRandomness:
         def lazy() -> nn.Module:
             return nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
 
-        curves = [run_of(rows, lazy(), rounds=2, seed=seed).start().wait().history["loss"] for seed in (0, 0, 1)]
+        curves = [
+            run_of(rows, lazy(), rounds=2, seed=seed).start().wait().history["loss"]
+            for seed in (0, 0, 1)
+        ]
         assert curves[0] == curves[1]
         first = [run_of(rows, lazy(), seed=seed)._federation.initial["0.weight"] for seed in (0, 1)]
         assert not np.array_equal(*first)
@@ -736,7 +791,9 @@ class TestMoreUnderWay:
         run.subscribe(lambda run: run.more(2) if run.reason and len(run.records) == 1 else None)
         assert len(run.start().wait().history) == 5
 
-    def test_the_spec_drops_early_stopping_once_it_was_overridden(self, rows: Any, net: Any) -> None:
+    def test_the_spec_drops_early_stopping_once_it_was_overridden(
+        self, rows: Any, net: Any
+    ) -> None:
         run = run_of(rows, net(), rounds=10, until="loss < 100").start().wait()
         assert (len(run.history), run.spec.until) == (1, "loss < 100")
         run.more(9).wait()
@@ -747,7 +804,9 @@ class TestMoreUnderWay:
 
     def test_a_run_that_is_held_while_it_is_waited_for_says_so(self, rows: Any, net: Any) -> None:
         run = run_of(rows, net(), rounds=50)
-        run.subscribe(lambda run: run.pause() if len(run.records) == 2 and run.status == "running" else None)
+        run.subscribe(
+            lambda run: run.pause() if len(run.records) == 2 and run.status == "running" else None
+        )
         with pytest.raises(RunError, match="is paused"):
             run.start().wait()
         run.stop()
@@ -771,13 +830,29 @@ class TestRandomOperations:
 
         draws: list[Callable[[], torch.Tensor]] = [
             *(lambda: torch.rand(3), lambda: torch.randn(3), lambda: torch.randint(9, (3,))),
-            *(lambda: torch.randint(2, 9, (3,)), lambda: torch.randperm(9), lambda: torch.rand_like(torch.ones(3))),
-            *(lambda: torch.randn_like(torch.ones(3)), lambda: torch.randint_like(torch.ones(3), 9)),
-            *(lambda: torch.randint_like(torch.ones(3), 2, 9), lambda: torch.normal(0.0, 1.0, (3,))),
-            *(lambda: torch.normal(torch.zeros(3), 1.0), lambda: torch.bernoulli(torch.full((9,), 0.5))),
+            *(
+                lambda: torch.randint(2, 9, (3,)),
+                lambda: torch.randperm(9),
+                lambda: torch.rand_like(torch.ones(3)),
+            ),
+            *(
+                lambda: torch.randn_like(torch.ones(3)),
+                lambda: torch.randint_like(torch.ones(3), 9),
+            ),
+            *(
+                lambda: torch.randint_like(torch.ones(3), 2, 9),
+                lambda: torch.normal(0.0, 1.0, (3,)),
+            ),
+            *(
+                lambda: torch.normal(torch.zeros(3), 1.0),
+                lambda: torch.bernoulli(torch.full((9,), 0.5)),
+            ),
             *(lambda: torch.multinomial(torch.ones(9), 4), lambda: torch.empty(3).uniform_()),
             *(lambda: torch.empty(3).exponential_(), lambda: torch.poisson(torch.full((9,), 5.0))),
-            *(lambda: torch.distributions.Gamma(2.0, 1.0).sample((3,)), lambda: nn.functional.dropout(torch.ones(64))),
+            *(
+                lambda: torch.distributions.Gamma(2.0, 1.0).sample((3,)),
+                lambda: nn.functional.dropout(torch.ones(64)),
+            ),
         ]
         state = torch.random.get_rng_state()
         for draw in draws:
@@ -823,14 +898,18 @@ class TestWhatPartiesKeep:
         party = Party("one", rows, rows)
         model = Means()
         sent = {"weights": model.get_weights(), "seed": 0, "local": {}}
-        model.fit = lambda data, state, **orders: state.update(tries=state.get("tries", 0) + 1) or {"loss": 1.0}  # type: ignore[method-assign]
+        model.fit = lambda data, state, **orders: (
+            state.update(tries=state.get("tries", 0) + 1) or {"loss": 1.0}
+        )  # type: ignore[method-assign]
         party.fit(model, round=1, **sent)
         model.evaluate = lambda data: {"loss": float("nan")}  # type: ignore[method-assign]
         with pytest.raises(DivergedError):
             party.fit(model, round=2, **sent)
         assert party.state == {"tries": 1}
 
-    def test_a_round_that_is_given_up_starts_again_from_the_same_state(self, rows: Any, net: Any) -> None:
+    def test_a_round_that_is_given_up_starts_again_from_the_same_state(
+        self, rows: Any, net: Any
+    ) -> None:
         options = {"optimizer": "sgd:momentum=0.9", "keep_optimizer": True, "parties": 3}
         whole = build(RunSpec(data="data", **options), {"model": net(), "data": rows})
         broken = build(RunSpec(data="data", **options), {"model": net(), "data": rows})

@@ -1,4 +1,5 @@
-"""Each aggregation rule against a few lines of numpy that follow its paper, and against what it promises."""
+"""Each aggregation rule against a few lines of numpy that follow its paper, and against what it
+promises."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ START = np.array([0.5, -0.25, 0.1])
 
 
 def some_rows(seed: int, count: int, optimum: list[float], scale: list[float]) -> Rows:
-    """Rows of a linear regression whose loss has its minimum near an optimum, and is steep along a scale."""
+    """Rows of a linear regression whose loss has its minimum near an optimum, and is steep along a
+    scale."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(count, 2)) * scale
     return x, x @ optimum + 0.1 * rng.normal(size=count)
@@ -58,11 +60,20 @@ def federation(
     orders = {"epochs": 3, "batch_size": 10_000, "lr": 0.1, "optimizer": "sgd"}
     orders |= {name: options.pop(name) for name in [*orders, "steps"] if name in options}
     objective = mean_output if isinstance(module, Sum) else ""
-    model = TorchModel(module or linear(), loss=objective, keep_optimizer=options.pop("keep_optimizer", False))
-    model.check(rows[0], np.concatenate([y for _, y in rows]), lr=orders["lr"], optimizer=orders["optimizer"])
+    model = TorchModel(
+        module or linear(), loss=objective, keep_optimizer=options.pop("keep_optimizer", False)
+    )
+    model.check(
+        rows[0],
+        np.concatenate([y for _, y in rows]),
+        lr=orders["lr"],
+        optimizer=orders["optimizer"],
+    )
     parties = [Party(f"p{i}", own, own) for i, own in enumerate(rows)]
     rule = registry.create("fusions", fusion)
-    return Federation(parties, model, rule, engine or LocalEngine(), orders, evaluate_every=1000, **options)
+    return Federation(
+        parties, model, rule, engine or LocalEngine(), orders, evaluate_every=1000, **options
+    )
 
 
 def mean_output(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -92,7 +103,11 @@ def loss(w: np.ndarray, rows: Rows) -> float:
 
 
 def descend(
-    w: np.ndarray, rows: Rows, steps: int = 3, momentum: float = 0.0, extra: Callable[..., Any] = lambda w: 0.0
+    w: np.ndarray,
+    rows: Rows,
+    steps: int = 3,
+    momentum: float = 0.0,
+    extra: Callable[..., Any] = lambda w: 0.0,
 ) -> np.ndarray:
     """SGD with lr 0.1 on all rows; `extra` is added to the gradient."""
     velocity = np.zeros_like(w)
@@ -106,14 +121,17 @@ def close_to(expected: np.ndarray) -> Any:
     return pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-def fused(name: str, rounds: list[list[np.ndarray]], sizes: list[int], extras: Any = None) -> np.ndarray:
+def fused(
+    name: str, rounds: list[list[np.ndarray]], sizes: list[int], extras: Any = None
+) -> np.ndarray:
     """The weights after rounds of given changes: those of each party, by round."""
     rule = registry.create("fusions", name)
     weights = named([1.0, -1.0])
     state = rule.init(weights)
     for changes in rounds:
         updates = [
-            Update(f"p{i}", named(weights["w"] + c), sizes[i], extras=extras or {}) for i, c in enumerate(changes)
+            Update(f"p{i}", named(weights["w"] + c), sizes[i], extras=extras or {})
+            for i, c in enumerate(changes)
         ]
         weights, state = rule.fuse(weights, iter(updates), state)
     return weights["w"]
@@ -158,7 +176,9 @@ class TestSteppingAtTheAggregator:
 
     @pytest.mark.parametrize("fusion", ["fedadagrad:lr=0.3", "fedadam:lr=0.2", "fedyogi:lr=0.2"])
     def test_adaptive_rules_learn(self, fusion: str, rows: Any, net: Any) -> None:
-        accuracy = [record.metrics["accuracy"] for record in built(rows, net(), fusion=fusion).rounds(10)]
+        accuracy = [
+            record.metrics["accuracy"] for record in built(rows, net(), fusion=fusion).rounds(10)
+        ]
         assert accuracy[-1] > 0.9 > accuracy[0]
 
 
@@ -186,7 +206,10 @@ class TestLocalObjectives:
         travel = 0.1 * (3 - momentum * (1 - momentum**3) / (1 - momentum)) / (1 - momentum)
         for number in (1, 2, 3):
             cohort = [int(party[1]) for party in made.cohort(number)]
-            y = {i: descend(x, UNLIKE[i], 3, momentum, lambda _, i=i, c=c: c - own[i]) for i in cohort}
+            y = {
+                i: descend(x, UNLIKE[i], 3, momentum, lambda _, i=i, c=c: c - own[i])
+                for i in cohort
+            }
             renewed = {i: own[i] - c + (x - y[i]) / travel for i in cohort}
             x = x + 0.7 * np.mean([y[i] - x for i in cohort], axis=0)
             c = c + 2 / 3 * np.mean([renewed[i] - own[i] for i in cohort], axis=0)
@@ -211,7 +234,8 @@ class TestLocalObjectives:
         for number in (1, 2, 3):
             cohort = [int(party[1]) for party in made.cohort(number)]
             trained = {
-                i: descend(w, UNLIKE[i], extra=lambda now, i=i, w=w: -own[i] + alpha * (now - w)) for i in cohort
+                i: descend(w, UNLIKE[i], extra=lambda now, i=i, w=w: -own[i] + alpha * (now - w))
+                for i in cohort
             }
             for i in cohort:
                 own[i] -= alpha * (trained[i] - w)
@@ -227,15 +251,27 @@ class TestLocalObjectives:
         steps = [1, 4, 7]
         p = SIZES / SIZES.sum()
         # the coefficients a_i of Wang et al. 2020: 1 - momentum ** k over 1 - momentum
-        a = np.array([sum((1 - momentum**k) / (1 - momentum) for k in range(1, count + 1)) for count in steps])
+        a = np.array(
+            [
+                sum((1 - momentum**k) / (1 - momentum) for k in range(1, count + 1))
+                for count in steps
+            ]
+        )
         w = START
         for _ in range(2):
-            d = np.array([(w - descend(w, *pair, momentum)) / n for *pair, n in zip(UNLIKE, steps, a, strict=True)])
+            d = np.array(
+                [
+                    (w - descend(w, *pair, momentum)) / n
+                    for *pair, n in zip(UNLIKE, steps, a, strict=True)
+                ]
+            )
             w = w - (p @ a) * (p @ d)
         optimizer = f"sgd:momentum={momentum}" if momentum else "sgd"
         made = federation("fednova", engine=Uneven(steps), optimizer=optimizer)
         assert after(2, made) == close_to(w)
-        assert after(2, federation("fedavg", engine=Uneven(steps), optimizer=optimizer)) != pytest.approx(w, abs=1e-3)
+        assert after(
+            2, federation("fedavg", engine=Uneven(steps), optimizer=optimizer)
+        ) != pytest.approx(w, abs=1e-3)
 
     @pytest.mark.parametrize("q", [0.0, 0.5, 2.0])
     def test_qfedavg(self, q: float) -> None:
@@ -292,7 +328,9 @@ def curve(records: Any) -> list[Any]:
     return [(record.metrics, record.party_metrics, record.silent) for record in records]
 
 
-def run(rows: Any, net: Any, fusion: str, **options: Any) -> tuple[list[Mapping[str, float]], Weights]:
+def run(
+    rows: Any, net: Any, fusion: str, **options: Any
+) -> tuple[list[Mapping[str, float]], Weights]:
     """The metrics of three rounds on a skewed split, and the weights they end with."""
     made = built(rows, net(), fusion=fusion, **{"split": "dirichlet:alpha=0.5", **options})
     return [record.metrics for record in made.rounds(3)], made.weights
@@ -325,7 +363,9 @@ class TestNothingAsked:
             ("fednova", "fedavg", {"local_steps": 3, "optimizer": "sgd:momentum=0.9"}),
         ],
     )
-    def test_but_for_rounding(self, fusion: str, plain: str, options: Any, rows: Any, net: Any) -> None:
+    def test_but_for_rounding(
+        self, fusion: str, plain: str, options: Any, rows: Any, net: Any
+    ) -> None:
         found, expected = run(rows, net, fusion, **options)[1], run(rows, net, plain, **options)[1]
         assert flat(found) == pytest.approx(flat(expected), abs=1e-6)
 
@@ -344,7 +384,14 @@ def normed(count: int = 2) -> list[Rows]:
     rows = []
     for i in range(count):
         y = np.arange(16) % 3
-        rows.append(((rng.normal(size=(16, 5)) * 5.0 ** (1 - 2 * i) + np.eye(3, 5)[y]).astype(np.float32), y))
+        rows.append(
+            (
+                (rng.normal(size=(16, 5)) * 5.0 ** (1 - 2 * i) + np.eye(3, 5)[y]).astype(
+                    np.float32
+                ),
+                y,
+            )
+        )
     return rows
 
 
@@ -361,7 +408,14 @@ class Recording(LocalEngine):
 @pytest.mark.parametrize(
     "fusion",
     [
-        *("fedavgm:beta=0.9,lr=5", "fedadam:lr=3", "fedyogi:lr=3", "fedadagrad:lr=3", "fednova", "feddyn:alpha=0.01"),
+        *(
+            "fedavgm:beta=0.9,lr=5",
+            "fedadam:lr=3",
+            "fedyogi:lr=3",
+            "fedadagrad:lr=3",
+            "fednova",
+            "feddyn:alpha=0.01",
+        ),
         *("scaffold:lr=4", "qfedavg:q=3", "lag:xi=0", "fedprox", "cmfl:threshold=0"),
     ],
 )
@@ -379,14 +433,16 @@ def test_statistics_are_averaged_and_never_stepped(fusion: str) -> None:
         assert made.weights["0.num_batches_tracked"] == 3 * number
 
 
-#: Two parties that want opposite things in unlike ways: the mean of where each would go is not the best for both.
+#: Two parties that want opposite things in unlike ways: the mean of where each would go is not the
+#: best for both.
 OPPOSED = [some_rows(5, 20, [2.0, 0.0], [1.5, 0.3]), some_rows(6, 20, [-1.0, 1.0], [0.3, 1.0])]
 
 
 def best_for_all(rows: list[Rows]) -> np.ndarray:
     """Where the mean of the parties' losses is smallest."""
     hessian = sum(
-        2 / len(y) * np.column_stack([x, np.ones(len(y))]).T @ np.column_stack([x, np.ones(len(y))]) for x, y in rows
+        2 / len(y) * np.column_stack([x, np.ones(len(y))]).T @ np.column_stack([x, np.ones(len(y))])
+        for x, y in rows
     )
     return np.linalg.solve(hessian, -sum(gradient(np.zeros(3), own) for own in rows))
 
@@ -395,7 +451,9 @@ class TestUnlikeParties:
     @pytest.mark.parametrize(("fusion", "epochs"), [("scaffold", 10), ("feddyn:alpha=1", 12)])
     def test_corrected_parties_find_what_fedavg_misses(self, fusion: str, epochs: int) -> None:
         best = best_for_all(OPPOSED)
-        assert after(25, federation(fusion, OPPOSED, epochs=epochs, lr=0.2)) == pytest.approx(best, abs=1e-4)
+        assert after(25, federation(fusion, OPPOSED, epochs=epochs, lr=0.2)) == pytest.approx(
+            best, abs=1e-4
+        )
         astray = federation("fedavg", OPPOSED, epochs=epochs, lr=0.2)
         fixed = after(25, astray)
         assert np.linalg.norm(fixed - best) > 0.3
@@ -422,14 +480,17 @@ def kept(party: str, place: float) -> Update:
     return Update(party, named([place]), 10)
 
 
-#: Parties of `Sum`, whose loss has the mean row for its gradient: two pull against each other, two stand still.
+#: Parties of `Sum`, whose loss has the mean row for its gradient: two pull against each other, two
+#: stand still.
 STANDING: list[Rows] = [(np.array([[g, 0.0]] * 4), np.zeros(4)) for g in (1.0, -1.0, 0.0, 0.0)]
 
 
 class TestDynamic:
     """Algorithm 1 of Kamp et al. 2018, with parties on a line and the common weights at 0."""
 
-    def settle(self, rule: Any, state: Any, places: list[float]) -> tuple[float, float, list[str], Any]:
+    def settle(
+        self, rule: Any, state: Any, places: list[float]
+    ) -> tuple[float, float, list[str], Any]:
         """Return the common weights, where the asked go on from, who was asked, and the state."""
         asked, state = rule.asks([report(i, place) for i, place in enumerate(places)], state)
         read: list[str] = []
@@ -490,7 +551,8 @@ class TestDynamic:
         assert found == [3, 3, 0, 3, 3, 0]
 
     def test_a_mean_of_some_leaves_the_reference_and_the_others(self) -> None:
-        """A party that stands still is never asked while two others, in opposite places, balance each other."""
+        """A party that stands still is never asked while two others, in opposite places, balance
+        each other."""
         made = federation("dynamic:threshold=1e-4", STANDING, Sum(), epochs=1)
         first, second = made.rounds(2)
         assert first.silent == ("p2", "p3")
@@ -509,11 +571,17 @@ class TestDynamic:
         assert arithmetic.equal(made.weights, made.initial)
 
     def test_steps_of_lone_parties_are_one_long_training(self) -> None:
-        options: dict[str, Any] = {"keep_optimizer": True, "optimizer": "sgd:momentum=0.9", "steps": 1}
+        options: dict[str, Any] = {
+            "keep_optimizer": True,
+            "optimizer": "sgd:momentum=0.9",
+            "steps": 1,
+        }
         made = federation("dynamic:threshold=1e9", **options)
         list(made.rounds(6))
         for party, own in zip(made.parties, UNLIKE, strict=True):
-            assert flat(party.state["fusion"]["weights"]) == close_to(descend(START, own, 6, momentum=0.9))
+            assert flat(party.state["fusion"]["weights"]) == close_to(
+                descend(START, own, 6, momentum=0.9)
+            )
 
 
 def turn_of(
@@ -536,7 +604,9 @@ def variance(drifts: np.ndarray) -> float:
 
 
 def estimated(monitor: Any, drifts: np.ndarray, states: list[dict[str, Any]]) -> float:
-    reports = [monitor.report(state, named(drift)) for state, drift in zip(states, drifts, strict=True)]
+    reports = [
+        monitor.report(state, named(drift)) for state, drift in zip(states, drifts, strict=True)
+    ]
     return monitor.estimate(sum(reports) / len(reports))
 
 
@@ -552,10 +622,16 @@ class TestMonitors:
     def drifts(self) -> Iterator[np.ndarray]:
         """Drifts of five parties, from all alike to all unlike."""
         rng = np.random.default_rng(0)
-        return iter([a * rng.normal(size=400) + rng.normal(size=(5, 400)) for a in np.linspace(0, 4, 100)])
+        return iter(
+            [a * rng.normal(size=400) + rng.normal(size=(5, 400)) for a in np.linspace(0, 4, 100)]
+        )
 
     def test_naive_and_linear_are_bounds(self, drifts: Iterator[np.ndarray]) -> None:
-        naive, linear, rng = fda_monitors.named("naive"), fda_monitors.named("linear"), np.random.default_rng(1)
+        naive, linear, rng = (
+            fda_monitors.named("naive"),
+            fda_monitors.named("linear"),
+            np.random.default_rng(1),
+        )
         for found in drifts:
             ways = rng.normal(size=400), found.mean(0) + 0.1 * rng.normal(size=400)
             for way in ways:
@@ -568,7 +644,9 @@ class TestMonitors:
 
     def test_naive_is_exact_without_a_common_direction(self) -> None:
         apart = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
-        assert estimated(fda_monitors.named("naive"), apart, [{}] * 4) == pytest.approx(variance(apart))
+        assert estimated(fda_monitors.named("naive"), apart, [{}] * 4) == pytest.approx(
+            variance(apart)
+        )
 
     def test_linear_is_exact_where_the_mean_goes_on_as_before(self) -> None:
         monitor, rng = fda_monitors.named("linear"), np.random.default_rng(2)
@@ -593,27 +671,38 @@ class TestMonitors:
             shown(monitor, there, number, common)
             if number != 2:
                 shown(monitor, away, number, common)
-        # Each along what would be its own direction: from the two the mean would seem to go as far as they do.
+        # Each along what would be its own direction: from the two the mean would seem to go as far
+        # as they do.
         found = np.array([[0.0, 1.0], [0.5**0.5, 0.5**0.5]])
         assert estimated(monitor, found, [there, away]) >= variance(found) > 0.1
         for state in (there, away):
             shown(monitor, state, 4, [1.0, 2.0])
-        assert estimated(monitor, found, [there, away]) == pytest.approx(1 - found[:, 1].mean() ** 2)
+        assert estimated(monitor, found, [there, away]) == pytest.approx(
+            1 - found[:, 1].mean() ** 2
+        )
 
     def test_sketch_is_a_bound_but_for_its_epsilon(self, drifts: Iterator[np.ndarray]) -> None:
         monitor = fda_monitors.named("sketch")
         below = []
         for found in drifts:
-            estimate, length = estimated(monitor, found, [{}] * len(found)), float((found.mean(0) ** 2).sum())
-            # By far less than with no picture of the mean: within epsilon twice, and what a sketch errs by.
+            estimate, length = (
+                estimated(monitor, found, [{}] * len(found)),
+                float((found.mean(0) ** 2).sum()),
+            )
+            # By far less than with no picture of the mean: within epsilon twice, and what a sketch
+            # errs by.
             assert abs(estimate - variance(found)) <= 0.3 * length
             below.append(estimate < variance(found))
         assert np.mean(below) < 0.2
 
-    def test_the_mean_of_sketches_is_the_sketch_of_the_mean(self, drifts: Iterator[np.ndarray]) -> None:
+    def test_the_mean_of_sketches_is_the_sketch_of_the_mean(
+        self, drifts: Iterator[np.ndarray]
+    ) -> None:
         monitor, found = fda_monitors.named("sketch"), next(drifts)
         reports = [monitor.report({}, named(drift)) for drift in found]
-        assert np.mean(reports, axis=0)[1:] == close_to(monitor.report({}, named(found.mean(0)))[1:])
+        assert np.mean(reports, axis=0)[1:] == close_to(
+            monitor.report({}, named(found.mean(0)))[1:]
+        )
 
 
 class TestFDA:
@@ -682,13 +771,16 @@ class TestLAG:
 class TestCMFL:
     @pytest.mark.parametrize("decay", [False, True])
     def test_as_in_the_paper(self, decay: bool) -> None:
-        """Wang et al. 2019: at least a share of the signs must be those of the fused model's last change."""
+        """Wang et al. 2019: at least a share of the signs must be those of the fused model's last
+        change."""
         made = federation(f"cmfl:threshold=0.9,decay={str(decay).lower()}", epochs=1)
         w, way = START, None
         for record in made.rounds(12):
             trained = [descend(w, own, 1) for own in UNLIKE]
             least = 0.9 / (record.round**0.5 if decay else 1)
-            sends = [way is None or np.mean(np.sign(y - w) == np.sign(way)) >= least for y in trained]
+            sends = [
+                way is None or np.mean(np.sign(y - w) == np.sign(way)) >= least for y in trained
+            ]
             assert record.silent == tuple(f"p{i}" for i in range(3) if not sends[i])
             if any(sends):
                 n = SIZES * sends
@@ -721,10 +813,15 @@ class TestBytes:
         records = [*built(rows, net(), fusion=fusion).rounds(3)]
         return [(len(r.silent), r.bytes_up, r.bytes_down, r.bytes_fedavg) for r in records]
 
-    @pytest.mark.parametrize("fusion", ["dynamic:threshold=0", "lag:xi=0", "cmfl:threshold=0", "fedprox", "fedadam"])
-    def test_what_sends_always_sends_as_much_as_fedavg(self, fusion: str, rows: Any, net: Any) -> None:
+    @pytest.mark.parametrize(
+        "fusion", ["dynamic:threshold=0", "lag:xi=0", "cmfl:threshold=0", "fedprox", "fedadam"]
+    )
+    def test_what_sends_always_sends_as_much_as_fedavg(
+        self, fusion: str, rows: Any, net: Any
+    ) -> None:
         first, *rest = self.travelled(rows, net, fusion)
-        # Parties that train on their own are given the first weights once more, beside the new common ones.
+        # Parties that train on their own are given the first weights once more, beside the new
+        # common ones.
         twice = 2 if fusion.startswith("dynamic") else 1
         assert first == (0, 4 * NET, twice * 4 * NET, 8 * NET)
         assert rest == [(0, 4 * NET, 4 * NET, 8 * NET)] * 2
@@ -734,8 +831,12 @@ class TestBytes:
         assert first == (4, 0, 4 * NET, 8 * NET)
         assert rest == [(4, 0, 0, 8 * NET)] * 2
 
-    @pytest.mark.parametrize(("monitor", "numbers"), [("naive", 1), ("linear", 2), ("sketch", 1 + 5 * 250)])
-    def test_a_monitor_costs_a_few_numbers(self, monitor: str, numbers: int, rows: Any, net: Any) -> None:
+    @pytest.mark.parametrize(
+        ("monitor", "numbers"), [("naive", 1), ("linear", 2), ("sketch", 1 + 5 * 250)]
+    )
+    def test_a_monitor_costs_a_few_numbers(
+        self, monitor: str, numbers: int, rows: Any, net: Any
+    ) -> None:
         first, *rest = self.travelled(rows, net, f"fda:theta=1e9,monitor={monitor}")
         assert first == (4, 4 * numbers * 8, 4 * NET, 8 * NET)
         assert rest == [(4, 4 * numbers * 8, 0, 8 * NET)] * 2
@@ -761,7 +862,8 @@ class TestBytes:
             assert record.bytes_down == 3 * 3 * 8
 
 
-#: Rules that keep something between rounds, so that some rounds of each synchronise and others do not.
+#: Rules that keep something between rounds, so that some rounds of each synchronise and others do
+#: not.
 REMEMBERING = [
     *(
         "scaffold",
@@ -856,16 +958,22 @@ class TestRefusedBeforeTraining:
     def texts(self) -> Any:
         rng = np.random.default_rng(0)
         words = [tuple(f"w{number}" for number in rng.integers(0, 20, 15)) for _ in range(30)]
-        rows = documents.array([documents.Document(text, (f"tag {i}",)) for i, text in enumerate(words)])
+        rows = documents.array(
+            [documents.Document(text, (f"tag {i}",)) for i, text in enumerate(words)]
+        )
         return rows, np.arange(30) % 3
 
     def doc2vec(self, texts: Any, fusion: str) -> Federation:
         from gensim.models.doc2vec import Doc2Vec
 
         spec = RunSpec(data="data", fusion=fusion, parties=3)
-        return build(spec, {"model": Doc2Vec(vector_size=6, min_count=1, epochs=3), "data": (texts, texts)})
+        return build(
+            spec, {"model": Doc2Vec(vector_size=6, min_count=1, epochs=3), "data": (texts, texts)}
+        )
 
-    @pytest.mark.parametrize(("fusion", "asked"), [("fedprox", "mu"), ("scaffold", "shift"), ("feddyn", "mu, shift")])
+    @pytest.mark.parametrize(
+        ("fusion", "asked"), [("fedprox", "mu"), ("scaffold", "shift"), ("feddyn", "mu, shift")]
+    )
     def test_a_model_that_can_not_be_corrected(self, fusion: str, asked: str, texts: Any) -> None:
         with pytest.raises(OptionError, match=f"asks every party for {asked}, which a"):
             self.doc2vec(texts, fusion)

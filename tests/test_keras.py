@@ -1,4 +1,5 @@
-"""The Keras adapter, on TensorFlow; `KERAS_BACKEND=torch pytest tests/test_keras.py` is the same on another backend."""
+"""The Keras adapter, on TensorFlow; `KERAS_BACKEND=torch pytest tests/test_keras.py` is the same on
+another backend."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ from fusion_nb.models.keras.adapter import KerasModel, keras
 from fusion_nb.runs.build import build
 
 layers = keras.layers
-on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs"
+)
 X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
 CLASSES = np.arange(40) % 3
 
@@ -32,7 +35,9 @@ def sequential(*more: Any, inputs: int = 4) -> Any:
     """Return a small network whose first weights are always the same."""
     model = keras.Sequential([layers.Input((inputs,)), layers.Dense(8, activation="relu"), *more])
     rng = np.random.default_rng(0)
-    model.set_weights([rng.normal(size=w.shape) / 2 if w.ndim > 1 else w for w in model.get_weights()])
+    model.set_weights(
+        [rng.normal(size=w.shape) / 2 if w.ndim > 1 else w for w in model.get_weights()]
+    )
     return model
 
 
@@ -44,12 +49,19 @@ def checked(model: Any, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: A
 
 
 def fit(model: KerasModel, rows: Any, **options: Any) -> Any:
-    orders: dict[str, Any] = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd", "seed": 1}
+    orders: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": 8,
+        "lr": 0.1,
+        "optimizer": "sgd",
+        "seed": 1,
+    }
     return model.fit(rows, **orders | options)
 
 
 class Forgetful(keras.Model):
-    """A subclass that neither Keras nor anybody can make again: it keeps nothing of what it was made with."""
+    """A subclass that neither Keras nor anybody can make again: it keeps nothing of what it was
+    made with."""
 
     def __init__(self, outputs_wanted: int) -> None:
         super().__init__()
@@ -73,14 +85,19 @@ class Holder(keras.Model):
 class Plain(keras.Model):
     def __init__(self) -> None:
         super().__init__()
-        self.normal, self.drop, self.last = layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(3)
+        self.normal, self.drop, self.last = (
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dense(3),
+        )
 
     def call(self, x: Any, training: bool = False) -> Any:
         return self.last(self.drop(self.normal(x, training=training), training=training))
 
 
 class Stepping(keras.Model):
-    """A subclass that trains by a step of its own, which hands the optimizer its gradients alone."""
+    """A subclass that trains by a step of its own, which hands the optimizer its gradients
+    alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +151,12 @@ class TestInference:
     @pytest.mark.parametrize(
         ("last", "y", "name", "metrics"),
         [
-            (layers.Dense(3), CLASSES, "sparse_categorical_crossentropy (the model ends in logits", "accuracy"),
+            (
+                layers.Dense(3),
+                CLASSES,
+                "sparse_categorical_crossentropy (the model ends in logits",
+                "accuracy",
+            ),
             (
                 layers.Dense(3, activation="softmax"),
                 CLASSES,
@@ -147,12 +169,19 @@ class TestInference:
                 "binary_crossentropy (one output and labels 0 and 1; the model ends in log",
                 "",
             ),
-            (layers.Dense(1, activation="sigmoid"), CLASSES % 2, "binary_crossentropy (one output and", "accuracy"),
+            (
+                layers.Dense(1, activation="sigmoid"),
+                CLASSES % 2,
+                "binary_crossentropy (one output and",
+                "accuracy",
+            ),
             (layers.Dense(1), X[:, 0], "mean_squared_error", "mae"),
             (layers.Dense(2), X[:, :2], "mean_squared_error", "mae"),
         ],
     )
-    def test_the_loss_fits_output_and_labels(self, last: Any, y: np.ndarray, name: str, metrics: str) -> None:
+    def test_the_loss_fits_output_and_labels(
+        self, last: Any, y: np.ndarray, name: str, metrics: str
+    ) -> None:
         model = KerasModel(sequential(last))
         notes = model.check((X, y), y, lr=0.1, optimizer="sgd")
         assert notes[0].startswith(f"loss: {name}")
@@ -164,12 +193,15 @@ class TestInference:
     @pytest.mark.parametrize("logits", [True, False])
     def test_binary_accuracy_counts_what_is_right(self, logits: bool) -> None:
         y = (X[:, 0] > 0).astype(np.int64)
-        last = keras.Sequential([layers.Input((4,)), layers.Dense(1, activation=None if logits else "sigmoid")])
+        last = keras.Sequential(
+            [layers.Input((4,)), layers.Dense(1, activation=None if logits else "sigmoid")]
+        )
         last.set_weights([np.array([[5.0], [0], [0], [0]]), np.array([0.0])])
         assert checked(last, y).evaluate((X, y))["accuracy"] == 1
 
     @pytest.mark.parametrize(
-        "loss", ["categorical_crossentropy", "CategoricalCrossentropy", "mse", "mean_absolute_error"]
+        "loss",
+        ["categorical_crossentropy", "CategoricalCrossentropy", "mse", "mean_absolute_error"],
     )
     def test_a_loss_can_be_named(self, loss: str) -> None:
         y = CLASSES if loss.lower().startswith("cat") else X[:, :3]
@@ -178,39 +210,62 @@ class TestInference:
 
     def test_a_function_of_the_users_is_a_loss(self) -> None:
         model = checked(
-            sequential(layers.Dense(1)), X[:, 0], loss=lambda y, out: keras.ops.mean((y - out) ** 4, axis=-1)
+            sequential(layers.Dense(1)),
+            X[:, 0],
+            loss=lambda y, out: keras.ops.mean((y - out) ** 4, axis=-1),
         )
         assert model.metrics == ("loss", "mse", "mae")
         y = X[:, :1]
-        expected = np.mean((y - keras.ops.convert_to_numpy(model.native(model.get_weights())(X))) ** 4)
+        expected = np.mean(
+            (y - keras.ops.convert_to_numpy(model.native(model.get_weights())(X))) ** 4
+        )
         assert model.evaluate((X, X[:, 0]))["loss"] == pytest.approx(float(expected), rel=1e-5)
 
     def test_what_the_model_was_compiled_with_is_used(self) -> None:
         theirs = sequential(layers.Dense(3, activation="softmax"))
-        theirs.compile(keras.optimizers.Adam(0.002), "categorical_crossentropy", metrics=["accuracy"])
+        theirs.compile(
+            keras.optimizers.Adam(0.002), "categorical_crossentropy", metrics=["accuracy"]
+        )
         run = federate(theirs, (X, np.eye(3)[CLASSES]), parties=2, rounds=1)
         assert any("adam, lr 0.002 (as the model was compiled)" in note for note in run.notes)
-        assert any(note.startswith("loss: categorical_crossentropy (as the model was compiled") for note in run.notes)
-        assert run.result().chosen == {"fusion": "fedavg", "lr": pytest.approx(0.002), "optimizer": "adam"}
-        assert run.model.evaluate(X, np.eye(3)[CLASSES], verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
+        assert any(
+            note.startswith("loss: categorical_crossentropy (as the model was compiled")
+            for note in run.notes
+        )
+        assert run.result().chosen == {
+            "fusion": "fedavg",
+            "lr": pytest.approx(0.002),
+            "optimizer": "adam",
+        }
+        assert run.model.evaluate(X, np.eye(3)[CLASSES], verbose=0, return_dict=True).keys() == {
+            "loss",
+            "accuracy",
+        }
 
     def test_a_compiled_loss_keeps_its_meaning(self) -> None:
         theirs = sequential(layers.Dense(1))
         theirs.compile("sgd", "binary_crossentropy")
         run = federate(theirs, ((X, CLASSES % 2), (X, CLASSES % 2)), parties=2, rounds=1)
         assert any("wants probabilities" in note for note in run.notes)
-        assert run.model.evaluate(X, CLASSES % 2, verbose=0) == pytest.approx(run.history["loss"][-1], rel=1e-4)
+        assert run.model.evaluate(X, CLASSES % 2, verbose=0) == pytest.approx(
+            run.history["loss"][-1], rel=1e-4
+        )
 
     def test_what_was_compiled_before_is_forgotten(self) -> None:
         theirs = sequential(layers.Dense(3))
         theirs.compile("sgd", "mse")
         theirs.compile("adam")
         notes = KerasModel(theirs).check((X, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
-        assert notes[0].startswith("loss: sparse_categorical_crossentropy (the model ends in logits")
+        assert notes[0].startswith(
+            "loss: sparse_categorical_crossentropy (the model ends in logits"
+        )
 
     def test_a_file_brings_what_it_was_compiled_with(self, tmp_path: Path) -> None:
         theirs = sequential(layers.Dense(3))
-        theirs.compile(keras.optimizers.Adam(0.003), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        theirs.compile(
+            keras.optimizers.Adam(0.003),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
         theirs.save(tmp_path / "mine.keras")
         run = federate(str(tmp_path / "mine.keras"), (X, CLASSES), parties=2, rounds=1)
         assert run.result().chosen["optimizer"] == "adam"
@@ -226,11 +281,15 @@ class TestInference:
 
 class TestWeights:
     def test_they_are_named_by_path_without_the_models_name(self) -> None:
-        model = checked(keras.Sequential([layers.Input((4,)), layers.Dense(3, name="out")], name="anything_17"))
+        model = checked(
+            keras.Sequential([layers.Input((4,)), layers.Dense(3, name="out")], name="anything_17")
+        )
         assert list(model.get_weights()) == ["out/kernel", "out/bias"]
 
     def test_statistics_are_fused_and_random_states_and_metrics_are_not(self) -> None:
-        model = checked(sequential(layers.BatchNormalization(name="norm"), layers.Dropout(0.5), layers.Dense(3)))
+        model = checked(
+            sequential(layers.BatchNormalization(name="norm"), layers.Dropout(0.5), layers.Dense(3))
+        )
         names = set(model.get_weights())
         assert {"norm/moving_mean", "norm/moving_variance"} < names
         assert not [name for name in names if "seed" in name or "accuracy" in name]
@@ -259,13 +318,19 @@ class TestWeights:
     def test_a_sequential_model_is_built_from_the_rows(self) -> None:
         def first(seed: int) -> Any:
             model = keras.Sequential([layers.Dense(8), layers.Dense(3)])
-            return build(RunSpec(data="data", seed=seed), {"model": model, "data": (X, CLASSES)}).initial
+            return build(
+                RunSpec(data="data", seed=seed), {"model": model, "data": (X, CLASSES)}
+            ).initial
 
         a, b, c = first(0), first(0), first(1)
         kernel = next(name for name in a if name.endswith("kernel"))
         assert a[kernel].shape == (4, 8)
-        assert [array.tobytes() for array in a.values()] == [array.tobytes() for array in b.values()]
-        assert [array.tobytes() for array in a.values()] != [array.tobytes() for array in c.values()]
+        assert [array.tobytes() for array in a.values()] == [
+            array.tobytes() for array in b.values()
+        ]
+        assert [array.tobytes() for array in a.values()] != [
+            array.tobytes() for array in c.values()
+        ]
 
 
 class TestTraining:
@@ -274,7 +339,8 @@ class TestTraining:
         model = checked(theirs)
         fit(model, (X, CLASSES), epochs=3, batch_size=40, lr=0.05, optimizer="sgd:momentum=0.9")
         theirs.compile(
-            keras.optimizers.SGD(0.05, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            keras.optimizers.SGD(0.05, momentum=0.9),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
         theirs.fit(X, CLASSES, epochs=3, batch_size=40, verbose=0)
         assert all(
@@ -283,7 +349,8 @@ class TestTraining:
         )
 
     @pytest.mark.parametrize(
-        "optimizer", ["adam", "Adadelta", "keras.optimizers.RMSprop", "sgd:momentum=0.9,nesterov=true"]
+        "optimizer",
+        ["adam", "Adadelta", "keras.optimizers.RMSprop", "sgd:momentum=0.9,nesterov=true"],
     )
     def test_optimizer_and_rate_reach_training(self, optimizer: str) -> None:
         model = checked(sequential(layers.Dense(3)))
@@ -292,7 +359,9 @@ class TestTraining:
         def moved(**options: Any) -> float:
             model.set_weights(start)
             fit(model, (X, CLASSES), **options)
-            return float(sum(np.abs(model.get_weights()[name] - start[name]).sum() for name in start))
+            return float(
+                sum(np.abs(model.get_weights()[name] - start[name]).sum() for name in start)
+            )
 
         assert moved(optimizer=optimizer, lr=0.1) > 5 * moved(optimizer=optimizer, lr=0.001) > 0
         assert moved(optimizer=optimizer, lr=0.1) != moved(optimizer="sgd", lr=0.1)
@@ -300,14 +369,22 @@ class TestTraining:
     def test_an_optimizer_can_be_an_object(self) -> None:
         optimizer = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.1))
         assert optimizers.own_lr(optimizer) is None
-        run = federate(sequential(layers.Dense(3)), (X, CLASSES), parties=2, rounds=2, optimizer=optimizer)
+        run = federate(
+            sequential(layers.Dense(3)), (X, CLASSES), parties=2, rounds=2, optimizer=optimizer
+        )
         assert run.status == "finished"
         assert run.result().chosen["lr"] is None
 
     def test_each_round_has_a_fresh_optimizer_unless_it_is_kept(self) -> None:
         def loss(**options: Any) -> float:
             model = sequential(layers.Dense(3))
-            options = {"rounds": 1, "epochs": 1, "batch_size": 32, "parties": 1, "optimizer": "adam"} | options
+            options = {
+                "rounds": 1,
+                "epochs": 1,
+                "batch_size": 32,
+                "parties": 1,
+                "optimizer": "adam",
+            } | options
             return federate(model, (X, CLASSES), lr=0.01, **options).history["loss"][-1]
 
         whole = loss(epochs=4)
@@ -319,7 +396,9 @@ class TestTraining:
             model = sequential(layers.Dropout(0.5), layers.Dense(3))
             np.random.random(seed)  # what else draws is of no matter
             keras.random.uniform((3,))
-            return federate(model, (X, CLASSES), parties=3, rounds=3, lr=0.1, seed=seed).history["train_loss"]
+            return federate(model, (X, CLASSES), parties=3, rounds=3, lr=0.1, seed=seed).history[
+                "train_loss"
+            ]
 
         assert curve(1) == curve(1) != curve(2)
 
@@ -328,12 +407,18 @@ class TestTraining:
             keras.utils.set_random_seed(0)
             return keras.Sequential(
                 [
-                    *(layers.Input((28, 28, 1)), layers.Conv2D(8, 3, strides=2), layers.BatchNormalization()),
+                    *(
+                        layers.Input((28, 28, 1)),
+                        layers.Conv2D(8, 3, strides=2),
+                        layers.BatchNormalization(),
+                    ),
                     *(layers.ReLU(), layers.Flatten(), layers.Dense(10)),
                 ]
             )
 
-        run = federate(model(), "digits", parties=5, split="dirichlet:alpha=0.5", rounds=6, lr=0.05, epochs=2)
+        run = federate(
+            model(), "digits", parties=5, split="dirichlet:alpha=0.5", rounds=6, lr=0.05, epochs=2
+        )
         assert run.history["accuracy"][-1] > 0.8
 
     def test_rows_of_a_dataset_are_read_one_by_one(self) -> None:
@@ -352,9 +437,10 @@ class TestTraining:
     def test_bytes_are_scaled_once(self, rescales: str) -> None:
         images = np.random.default_rng(0).integers(0, 256, (40, 4), dtype=np.uint8)
         given = layers.Input((4,))
-        scaled = {"by a layer": layers.Rescaling(1 / 255), "by arithmetic": lambda x: x / 255.0}.get(
-            rescales, lambda x: x
-        )
+        scaled = {
+            "by a layer": layers.Rescaling(1 / 255),
+            "by arithmetic": lambda x: x / 255.0,
+        }.get(rescales, lambda x: x)
         model = keras.Model(given, layers.Dense(3)(scaled(given)))
         adapter = KerasModel(model)
         notes = adapter.check((images, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
@@ -373,7 +459,8 @@ class TestTraining:
             run = federate(theirs, (X, CLASSES), parties=2, rounds=2, lr=0.1)
             assert len(run.model.trainable_variables) == len(theirs.trainable_variables)
             changed = [
-                not np.array_equal(a, b) for a, b in zip(run.model.get_weights(), theirs.get_weights(), strict=True)
+                not np.array_equal(a, b)
+                for a, b in zip(run.model.get_weights(), theirs.get_weights(), strict=True)
             ]
             assert changed[0] != frozen
             assert changed[-1]
@@ -392,11 +479,19 @@ class TestTraining:
     def test_a_sum_over_the_batch_is_told_as_a_mean(self) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
         mean = checked(sequential(layers.Dense(3))).evaluate((X, CLASSES))
-        assert checked(sequential(layers.Dense(3)), loss=loss).evaluate((X, CLASSES)) == pytest.approx(mean, rel=1e-5)
+        assert checked(sequential(layers.Dense(3)), loss=loss).evaluate(
+            (X, CLASSES)
+        ) == pytest.approx(mean, rel=1e-5)
 
     def test_nobody_elses_numbers_matter_or_change(self) -> None:
         def curve(*draws: Any) -> list[float]:
-            run = federate(sequential(layers.Dropout(0.5), layers.Dense(3)), (X, CLASSES), parties=2, rounds=2, lr=0.1)
+            run = federate(
+                sequential(layers.Dropout(0.5), layers.Dense(3)),
+                (X, CLASSES),
+                parties=2,
+                rounds=2,
+                lr=0.1,
+            )
             for draw in draws:
                 draw((3,))
             return run.more(2).wait().history["train_loss"]
@@ -410,7 +505,9 @@ class TestTraining:
             return np.random.random_sample(3).tolist()
 
         model = sequential(layers.Dropout(0.5), layers.Dense(3))
-        assert drawn(lambda: None) == drawn(lambda: federate(model, (X, CLASSES), parties=2, rounds=1))
+        assert drawn(lambda: None) == drawn(
+            lambda: federate(model, (X, CLASSES), parties=2, rounds=1)
+        )
 
     def test_mixed_precision_and_schedules_of_ones_own(self) -> None:
         class Falling(keras.optimizers.schedules.LearningRateSchedule):
@@ -431,8 +528,14 @@ def linear() -> Any:
     return model
 
 
-ANCHOR = {"out/kernel": np.full((4, 3), 0.5, np.float32), "out/bias": np.array([1, -1, 0], np.float32)}
-SHIFT = {"out/kernel": np.linspace(1, -1, 12, dtype=np.float32).reshape(4, 3), "out/bias": np.full(3, 0.2, np.float32)}
+ANCHOR = {
+    "out/kernel": np.full((4, 3), 0.5, np.float32),
+    "out/bias": np.array([1, -1, 0], np.float32),
+}
+SHIFT = {
+    "out/kernel": np.linspace(1, -1, 12, dtype=np.float32).reshape(4, 3),
+    "out/bias": np.full(3, 0.2, np.float32),
+}
 #: What a fusion may ask for, and what that is when it is written down.
 TERMS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"mu": 0.7}, {"mu": 0.7, "anchor": "start"}),
@@ -443,14 +546,20 @@ TERMS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-def gradients(weights: Any, start: Any, *, mu: float = 0.0, anchor: Any = None, shift: Any = None) -> Any:
-    """Return the gradients of a linear model's cross-entropy over all rows, with what a fusion adds, in float64."""
+def gradients(
+    weights: Any, start: Any, *, mu: float = 0.0, anchor: Any = None, shift: Any = None
+) -> Any:
+    """Return the gradients of a linear model's cross-entropy over all rows, with what a fusion
+    adds, in float64."""
     output = X @ weights["out/kernel"] + weights["out/bias"]
     likely = np.exp(output - output.max(1, keepdims=True))
     error = (likely / likely.sum(1, keepdims=True) - np.eye(3)[CLASSES]) / len(X)
     found = {"out/kernel": X.T @ error, "out/bias": error.sum(0)}
     anchor = start if isinstance(anchor, str) else anchor or weights
-    return {name: g + mu * (weights[name] - anchor[name]) + (shift or {}).get(name, 0) for name, g in found.items()}
+    return {
+        name: g + mu * (weights[name] - anchor[name]) + (shift or {}).get(name, 0)
+        for name, g in found.items()
+    }
 
 
 class TestCorrections:
@@ -487,19 +596,36 @@ class TestCorrections:
     def test_every_optimizer_is_given_the_sum_as_its_gradient(self, make: Any) -> None:
         model, own = checked(linear()), make()
         start = model.get_weights()
-        held = {name: keras.Variable(array, name=name.replace("/", "_")) for name, array in start.items()}
+        held = {
+            name: keras.Variable(array, name=name.replace("/", "_"))
+            for name, array in start.items()
+        }
         for _ in range(4):
             now = {name: keras.ops.convert_to_numpy(variable) for name, variable in held.items()}
             given = gradients(now, start, mu=0.7, anchor=ANCHOR, shift=SHIFT)
-            scaled = [keras.ops.convert_to_tensor(g * (own.loss_scale_factor or 1), "float32") for g in given.values()]
+            scaled = [
+                keras.ops.convert_to_tensor(g * (own.loss_scale_factor or 1), "float32")
+                for g in given.values()
+            ]
             own.apply(scaled, [held[name] for name in given])
-        fit(model, (X, CLASSES), epochs=4, batch_size=40, optimizer=make(), mu=0.7, anchor=ANCHOR, shift=SHIFT)
+        fit(
+            model,
+            (X, CLASSES),
+            epochs=4,
+            batch_size=40,
+            optimizer=make(),
+            mu=0.7,
+            anchor=ANCHOR,
+            shift=SHIFT,
+        )
         for name, array in model.get_weights().items():
             assert array == pytest.approx(keras.ops.convert_to_numpy(held[name]), abs=1e-5)
 
     def test_without_a_value_nothing_differs_to_the_last_digit(self) -> None:
         def trained(*rounds: dict[str, Any]) -> list[bytes]:
-            model = checked(sequential(layers.Dropout(0.3), layers.BatchNormalization(), layers.Dense(3)))
+            model = checked(
+                sequential(layers.Dropout(0.3), layers.BatchNormalization(), layers.Dense(3))
+            )
             start = model.get_weights()
             for options in rounds:
                 model.set_weights(start)
@@ -522,7 +648,12 @@ class TestCorrections:
                 return x
 
         model = checked(keras.Sequential([layers.Input((4,)), Spy(), layers.Dense(3, name="out")]))
-        asked: list[dict[str, Any]] = [{}, {"mu": 0.1}, {"mu": 0.2, "anchor": ANCHOR}, {"shift": SHIFT}]
+        asked: list[dict[str, Any]] = [
+            {},
+            {"mu": 0.1},
+            {"mu": 0.2, "anchor": ANCHOR},
+            {"shift": SHIFT},
+        ]
         asked += [{"mu": 0.3, "shift": SHIFT}, {"shift": ANCHOR}]
         for options in asked:
             fit(model, (X, CLASSES), **options)
@@ -536,7 +667,9 @@ class TestCorrections:
         model, state = checked(linear(), keep_optimizer=True), {}
         fit(model, (X, CLASSES), optimizer="adam", state=state)
         count = len(state["optimizer"])
-        assert len(model.model.optimizer.variables) == count, "none are made before they are asked for"
+        assert len(model.model.optimizer.variables) == count, (
+            "none are made before they are asked for"
+        )
         fit(model, (X, CLASSES), optimizer="adam", state=state, mu=1.0, shift=SHIFT)
         assert len(state["optimizer"]) == count
         fit(model, (X, CLASSES), optimizer="adam", state=state, mu=1.0)
@@ -556,22 +689,35 @@ class TestCorrections:
 
         def moved(**options: Any) -> Any:
             model.set_weights(start)
-            assert fit(model, (X, CLASSES), batch_size=40, optimizer="sgd", lr=0.1, **options)["steps"] == 1
+            assert (
+                fit(model, (X, CLASSES), batch_size=40, optimizer="sgd", lr=0.1, **options)["steps"]
+                == 1
+            )
             return model.get_weights()
 
         plain, shifted, held = moved(), moved(shift=SHIFT), moved(mu=0.7, anchor=ANCHOR)
         tolerance = 2e-2 if policy == "bfloat16" else 1e-4
         for name in start:
             assert shifted[name] - plain[name] == pytest.approx(-0.1 * SHIFT[name], abs=tolerance)
-            assert held[name] - plain[name] == pytest.approx(-0.07 * (start[name] - ANCHOR[name]), abs=tolerance)
+            assert held[name] - plain[name] == pytest.approx(
+                -0.07 * (start[name] - ANCHOR[name]), abs=tolerance
+            )
 
     def test_gradients_of_few_words_are_corrected_for_all_words(self) -> None:
-        model = keras.Sequential([layers.Input((5,)), layers.Embedding(9, 4, name="words"), layers.Flatten()])
+        model = keras.Sequential(
+            [layers.Input((5,)), layers.Embedding(9, 4, name="words"), layers.Flatten()]
+        )
         model.add(layers.Dense(3))
         x = np.random.default_rng(0).integers(0, 5, (40, 5))
         adapter = checked(model, x=x)
         start = adapter.get_weights()
-        fit(adapter, (x, CLASSES), batch_size=40, mu=0.5, anchor={n: np.zeros_like(w) for n, w in start.items()})
+        fit(
+            adapter,
+            (x, CLASSES),
+            batch_size=40,
+            mu=0.5,
+            anchor={n: np.zeros_like(w) for n, w in start.items()},
+        )
         unused = adapter.get_weights()["words/embeddings"][5:]
         assert unused == pytest.approx(start["words/embeddings"][5:] * 0.95, abs=1e-6)
 
@@ -590,19 +736,30 @@ class TestCorrections:
         model = checked(built(Aloof()))
         assert fit(model, (X, CLASSES))["steps"] == 5
         for _ in range(2):
-            with pytest.raises(ModelError, match="own train_step changes weights without its optimizer's apply"):
+            with pytest.raises(
+                ModelError, match="own train_step changes weights without its optimizer's apply"
+            ):
                 fit(model, (X, CLASSES), mu=1.0)
 
     @pytest.mark.parametrize("fusion", ["fedprox:mu=1", "scaffold", "feddyn:alpha=0.5"])
     def test_fusions_that_ask_for_them_run(self, fusion: str, rows: Any) -> None:
         def run(fusion: str) -> Any:
-            options: dict[str, Any] = {"parties": 3, "split": "shards:per_party=1", "epochs": 3, "batch_size": 8}
-            return federate(linear(), (rows[0][:, :4], rows[1]), fusion=fusion, rounds=6, lr=0.05, **options)
+            options: dict[str, Any] = {
+                "parties": 3,
+                "split": "shards:per_party=1",
+                "epochs": 3,
+                "batch_size": 8,
+            }
+            return federate(
+                linear(), (rows[0][:, :4], rows[1]), fusion=fusion, rounds=6, lr=0.05, **options
+            )
 
         found, plain = run(fusion), run("fedavg")
         assert found.status == "finished"
         assert found.history["loss"][-1] < found.history["loss"][0] / 2
-        if fusion.startswith("fedprox"):  # parties that are held near the fused model learn their own rows less
+        if fusion.startswith(
+            "fedprox"
+        ):  # parties that are held near the fused model learn their own rows less
             held, free = found.history["train_loss"], plain.history["train_loss"]
             assert all(a > b for a, b in zip(held, free, strict=True))
         else:  # parties with one class each go astray less
@@ -628,7 +785,9 @@ class TestSteps:
     def test_as_many_as_there_are_batches_are_one_epoch(self) -> None:
         def trained(**options: Any) -> Any:
             model = checked(sequential(layers.Dropout(0.3), layers.Dense(3)))
-            return fit(model, (X, CLASSES), **options), [array.tobytes() for array in model.get_weights().values()]
+            return fit(model, (X, CLASSES), **options), [
+                array.tobytes() for array in model.get_weights().values()
+            ]
 
         assert trained(steps=5) == trained(epochs=1)
         assert trained(steps=10) == trained(epochs=2)
@@ -671,7 +830,9 @@ class TestSteps:
             ("sgd:momentum=0.5,nesterov=true", 0.1 * (1.5 + 1.75 + 1.875)),
         ],
     )
-    def test_travel_is_how_far_a_gradient_of_one_would_lead(self, optimizer: str, travel: float) -> None:
+    def test_travel_is_how_far_a_gradient_of_one_would_lead(
+        self, optimizer: str, travel: float
+    ) -> None:
         model = checked(linear())
         found = fit(model, (X, CLASSES), steps=3, optimizer=optimizer)
         assert found["travel"] == pytest.approx(travel, rel=1e-6)
@@ -690,7 +851,9 @@ class TestSteps:
             return float(fit(model, (X, CLASSES), steps=2, lr=None, **options)["travel"])
 
         optimizer = keras.optimizers.SGD(schedule)
-        assert travel(optimizer=optimizer) == travel(optimizer=optimizer) == pytest.approx(0.4 + 0.2)
+        assert (
+            travel(optimizer=optimizer) == travel(optimizer=optimizer) == pytest.approx(0.4 + 0.2)
+        )
         assert travel(optimizer=optimizer, state=state) == pytest.approx(0.4 + 0.2)
         assert travel(optimizer=optimizer, state=state) == pytest.approx(0.1 + 0.05)
 
@@ -715,7 +878,10 @@ class TestPredictions:
             def __getitem__(self, i: int) -> Any:
                 return x[i], y[i]
 
-        model, gates = checked(sequential(layers.Dropout(0.5), layers.BatchNormalization(), layers.Dense(3))), []
+        model, gates = (
+            checked(sequential(layers.Dropout(0.5), layers.BatchNormalization(), layers.Dense(3))),
+            [],
+        )
         fit(model, (X, CLASSES))
         model.gate = lambda: gates.append(1)
         found = model.predict({"array": x, "pair": (x, y), "dataset": Rows()}[kind])
@@ -727,7 +893,9 @@ class TestPredictions:
     def test_rows_are_brought_to_the_model(self) -> None:
         images = np.random.default_rng(0).integers(0, 256, (40, 1, 2, 2), dtype=np.uint8)
         model = checked(linear(), x=images)
-        logits = model.native(model.get_weights()).predict(images.reshape(40, 4) / np.float32(255), verbose=0)
+        logits = model.native(model.get_weights()).predict(
+            images.reshape(40, 4) / np.float32(255), verbose=0
+        )
         assert model.predict(images) == pytest.approx(np.array(keras.ops.softmax(logits)), abs=1e-5)
 
     def test_half_precision_becomes_single(self) -> None:
@@ -741,7 +909,9 @@ class TestPredictions:
 
 
 def test_batch_normalization_is_known_by_name() -> None:
-    inner = keras.Sequential([layers.Input((8,)), layers.BatchNormalization(name="deep")], name="inner")
+    inner = keras.Sequential(
+        [layers.Input((8,)), layers.BatchNormalization(name="deep")], name="inner"
+    )
     model = checked(sequential(layers.BatchNormalization(name="norm"), inner, layers.Dense(3)))
     kinds = ("gamma", "beta", "moving_mean", "moving_variance")
     found = model.norm_names()
@@ -770,7 +940,8 @@ class TestWorkers:
         run.more(3).wait()
         again = len(traced) - before
         assert before <= 16
-        # Workers are made anew for more rounds, and so is their graph: once for whole batches, once for any other.
+        # Workers are made anew for more rounds, and so is their graph: once for whole batches, once
+        # for any other.
         assert again <= 6
 
     @pytest.mark.slow
@@ -780,14 +951,20 @@ class TestWorkers:
         spec = RunSpec(data="data", parties=4, batch_size=8, **options)
         federation = build(spec, {"model": model, "data": (X, CLASSES)})
         process = psutil.Process()
-        seen = [process.memory_info().rss / 2**20 for record in federation.rounds(240) if record.round % 20 == 0]
+        seen = [
+            process.memory_info().rss / 2**20
+            for record in federation.rounds(240)
+            if record.round % 20 == 0
+        ]
         warm = seen[2:]
         assert max(warm) - warm[0] < 8, f"MiB every 20 rounds: {[round(size) for size in seen]}"
 
 
 class TestShapes:
     @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (1, 28, 28)])
-    @pytest.mark.parametrize("wanted", [(28, 28), (28, 28, 1), (1, 28, 28), (784,), (None, None, 1)])
+    @pytest.mark.parametrize(
+        "wanted", [(28, 28), (28, 28, 1), (1, 28, 28), (784,), (None, None, 1)]
+    )
     def test_images_are_brought_to_what_the_model_takes(self, shape: Any, wanted: Any) -> None:
         pixels = np.arange(2 * 784).reshape(2, 784)
         found = inputs.bring(pixels.reshape(2, *shape), wanted)
@@ -806,17 +983,23 @@ class TestShapes:
     @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (1, 28, 28)])
     @pytest.mark.parametrize("kind", [np.uint8, np.float64])
     @pytest.mark.parametrize("one_hot", [True, False])
-    def test_a_file_like_mnist_is_read(self, tmp_path: Path, shape: Any, kind: Any, one_hot: bool) -> None:
+    def test_a_file_like_mnist_is_read(
+        self, tmp_path: Path, shape: Any, kind: Any, one_hot: bool
+    ) -> None:
         pixels = np.random.default_rng(0).integers(0, 256, (20, 784))
         x = (pixels if kind == np.uint8 else pixels / 255).astype(kind).reshape(20, *shape)
         y = np.arange(20) % 10
         stored = np.eye(10)[y] if one_hot else y
-        np.savez(tmp_path / "some.npz", x_train=x, y_train=stored, x_test=x[:10], y_test=stored[:10])
+        np.savez(
+            tmp_path / "some.npz", x_train=x, y_train=stored, x_test=x[:10], y_test=stored[:10]
+        )
         (found, _), _ = MnistKeras(str(tmp_path / "some.npz")).get_data()
         assert found.shape == (20, 28, 28, 1)
         assert found.max() <= 1
         model = keras.Sequential([layers.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)])
-        run = federate(model, str(tmp_path / "some.npz"), data_handler="mnist_keras", parties=2, rounds=1)
+        run = federate(
+            model, str(tmp_path / "some.npz"), data_handler="mnist_keras", parties=2, rounds=1
+        )
         assert run.result().chosen["fusion"] == "fedavg"
 
     @pytest.mark.parametrize("shape", [(32, 32, 3), (3, 32, 32)])
@@ -827,9 +1010,9 @@ class TestShapes:
         (found, _), _ = Cifar10Keras(str(tmp_path / "some.npz")).get_data()
         assert found.shape == (20, 32, 32, 3)
         model = keras.Sequential([layers.Input((32, 32, 3)), layers.Flatten(), layers.Dense(10)])
-        assert federate(model, str(tmp_path / "some.npz"), data_handler="cifar10_keras", parties=2, rounds=1).history[
-            "accuracy"
-        ]
+        assert federate(
+            model, str(tmp_path / "some.npz"), data_handler="cifar10_keras", parties=2, rounds=1
+        ).history["accuracy"]
 
     def test_other_images_are_refused(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "some.npz", x_train=np.zeros((4, 8, 8)), y_train=np.arange(4))
@@ -856,12 +1039,15 @@ model.set_weights([0 * w for w in model.get_weights()])
 model.load_weights({str(tmp_path / "fused/model.weights.h5")!r})
 found.append(model.evaluate(rows["x"], rows["y"], verbose=0, return_dict=True))
 if {"savedmodel" in run.formats}:
-    saved = keras.layers.TFSMLayer({str(tmp_path / "fused/model_savedmodel")!r}, call_endpoint="serve")
+    folder = {str(tmp_path / "fused/model_savedmodel")!r}
+    saved = keras.layers.TFSMLayer(folder, call_endpoint="serve")
     output = keras.ops.convert_to_numpy(saved(rows["x"]))
     found.append({{"accuracy": float((output.argmax(1) == rows["y"]).mean())}})
 print(json.dumps(found))
 """
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        )
         found = json.loads(done.stdout)
         assert len(found) == len(run.formats)
         for metrics in found:
@@ -912,10 +1098,19 @@ class TestRefusals:
         ("make", "message"),
         [
             (lambda: Plain(), "is not built yet"),
-            (lambda: built(Holder(layers.Dense(3))), "was given layers, which its copy would share"),
-            (lambda: built(Forgetful(3)), "parties train copies: it does not keep its argument 'outputs_wanted'"),
+            (
+                lambda: built(Holder(layers.Dense(3))),
+                "was given layers, which its copy would share",
+            ),
+            (
+                lambda: built(Forgetful(3)),
+                "parties train copies: it does not keep its argument 'outputs_wanted'",
+            ),
             (lambda: two_inputs(), "has 2 inputs"),
-            (lambda: keras.Sequential([layers.Input((4,)), layers.Dense(3, trainable=False)]), "no weight that"),
+            (
+                lambda: keras.Sequential([layers.Input((4,)), layers.Dense(3, trainable=False)]),
+                "no weight that",
+            ),
             (lambda: sequential(layers.Dense(2)), "2 outputs, but labels run from 0 to 2"),
             (lambda: sequential(layers.Dense(3), inputs=9), "the model takes"),
         ],
@@ -928,20 +1123,31 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("last", "y", "loss", "message"),
         [
-            (layers.Dense(1, activation="sigmoid"), CLASSES, "binary_crossentropy", "they run from 0 to 2"),
+            (
+                layers.Dense(1, activation="sigmoid"),
+                CLASSES,
+                "binary_crossentropy",
+                "they run from 0 to 2",
+            ),
             (layers.Dense(1, activation="softmax"), CLASSES % 2, "", "always 1"),
         ],
     )
     @pytest.mark.filterwarnings("ignore:You are using a softmax")
-    def test_losses_that_would_train_nothing(self, last: Any, y: np.ndarray, loss: str, message: str) -> None:
+    def test_losses_that_would_train_nothing(
+        self, last: Any, y: np.ndarray, loss: str, message: str
+    ) -> None:
         with pytest.raises(ModelError, match=message):
             checked(sequential(last), y, loss=loss)
 
     def test_a_number_that_the_embedding_does_not_know(self) -> None:
-        model = keras.Sequential([layers.Input((5,)), layers.Embedding(10, 4), layers.Flatten(), layers.Dense(3)])
+        model = keras.Sequential(
+            [layers.Input((5,)), layers.Embedding(10, 4), layers.Flatten(), layers.Dense(3)]
+        )
         x = np.random.default_rng(0).integers(0, 10, (40, 5))
         x[-1, 0] = 17
-        with pytest.raises(DataError, match="numbers from 0 to 17, and the model's Embedding knows 0 to 9"):
+        with pytest.raises(
+            DataError, match="numbers from 0 to 17, and the model's Embedding knows 0 to 9"
+        ):
             federate(model, (x, CLASSES), parties=1, rounds=1)
 
     def test_a_layer_of_the_users_is_not_blamed_on_the_loss(self) -> None:
@@ -978,7 +1184,10 @@ class TestRefusals:
         ],
     )
     def test_options_that_a_keras_model_does_not_have(self, options: Any, message: str) -> None:
-        namespace = {"model": sequential(layers.Dense(3)), "rows": options.pop("data", (X, CLASSES))}
+        namespace = {
+            "model": sequential(layers.Dense(3)),
+            "rows": options.pop("data", (X, CLASSES)),
+        }
         with pytest.raises(FusionError) as caught:
             build(RunSpec(data="rows", **options), namespace)
         assert message in str(caught.value)
@@ -990,7 +1199,10 @@ class TestRefusals:
 
 def test_losses_know_every_name_that_they_list() -> None:
     for name in losses.NAMES:
-        assert losses.named(name, np.full((4, 3), 1 / 3, np.float32), _labels(name), "softmax").loss is not None
+        assert (
+            losses.named(name, np.full((4, 3), 1 / 3, np.float32), _labels(name), "softmax").loss
+            is not None
+        )
 
 
 def _labels(name: str) -> np.ndarray:
@@ -999,7 +1211,9 @@ def _labels(name: str) -> np.ndarray:
 
 def test_the_frameworks_chatter_stays_out_of_the_output() -> None:
     script = "import fusion_nb.models.keras as k; k.keras.ops.ones(2); print('loaded')"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "loaded\n"
     assert done.stderr == ""
 
@@ -1011,15 +1225,20 @@ def test_nor_is_it_seen_when_a_cell_imports_keras_by_itself() -> None:
         "ip = InteractiveShell.instance()\nip.run_line_magic('load_ext', 'fusion_nb')\n"
         "ip.run_cell('import keras; keras.ops.ones(2)')"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stderr == ""
 
 
 def test_what_is_no_chatter_is_passed_on() -> None:
     script = (
         "import os\nfrom fusion_nb.quiet import quiet\n"
-        "with quiet():\n    os.write(2, b'I0000 00:00:1.1 1 port.cc:1] chatter\\nsomething is wrong\\n')\n"
+        "with quiet():\n    os.write(2, b'I0000 00:00:1.1 1 port.cc:1] chatter\\nsomething is "
+        "wrong\\n')\n"
         "os.write(2, b'after\\n')"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stderr == "something is wrong\nafter\n"

@@ -1,4 +1,5 @@
-"""Ensembles of Keras models: they predict as their members do, and so does the file that is taken away."""
+"""Ensembles of Keras models: they predict as their members do, and so does the file that is taken
+away."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.keras.adapter import keras
 
 layers = keras.layers
-on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs"
+)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(240, 4)).astype(np.float32)
 CLASSES = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)
@@ -21,7 +24,9 @@ TRUTHS = {"classes": CLASSES, "yes": X[:, 0] > 0, "numbers": X[:, 0] * 2 - X[:, 
 
 
 def network(outputs: int = 3, last: str | None = None) -> Any:
-    model = keras.Sequential([layers.Input((4,)), layers.Dense(8, activation="tanh"), layers.Dense(outputs, last)])
+    model = keras.Sequential(
+        [layers.Input((4,)), layers.Dense(8, activation="tanh"), layers.Dense(outputs, last)]
+    )
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(size=w.shape) / 2 for w in model.get_weights()])
     return model
@@ -30,8 +35,18 @@ def network(outputs: int = 3, last: str | None = None) -> Any:
 def finished(ensemble: str, model: Any, truth: str = "classes", **options: Any) -> Run:
     y = TRUTHS[truth]
     names = {"model": model, "data": ((X[:180], y[:180]), (X[180:], y[180:])), "public": X[:60]}
-    defaults: dict[str, Any] = {"data": "data", "lr": 0.1, "parties": 3, "epochs": 3, "optimizer": "sgd"}
-    return Run(RunSpec(**defaults | {"ensemble": ensemble, "split": "iid"} | options), names).start().wait()
+    defaults: dict[str, Any] = {
+        "data": "data",
+        "lr": 0.1,
+        "parties": 3,
+        "epochs": 3,
+        "optimizer": "sgd",
+    }
+    return (
+        Run(RunSpec(**defaults | {"ensemble": ensemble, "split": "iid"} | options), names)
+        .start()
+        .wait()
+    )
 
 
 def members(run: Run) -> list[Any]:
@@ -57,7 +72,9 @@ def sigmoid(outputs: np.ndarray) -> np.ndarray:
         ("numbers", 1, None, np.asarray),
     ],
 )
-def test_the_mean_is_that_of_what_members_predict(truth: str, outputs: int, last: str | None, predicted: Any) -> None:
+def test_the_mean_is_that_of_what_members_predict(
+    truth: str, outputs: int, last: str | None, predicted: Any
+) -> None:
     options = {"loss": "binary_crossentropy"} if truth == "yes" else {}
     run = finished("mean", network(outputs, last), truth, **options, lr=0.05)
     found = members(run)
@@ -103,7 +120,9 @@ def test_accuracy_on_the_chart_is_that_of_the_model_taken_away(rule: str) -> Non
 
 
 @pytest.mark.parametrize("rule", ["mean", "vote", "stack"])
-def test_a_keras_file_is_read_in_safe_mode_where_fusion_nb_is_not(rule: str, tmp_path: Path) -> None:
+def test_a_keras_file_is_read_in_safe_mode_where_fusion_nb_is_not(
+    rule: str, tmp_path: Path
+) -> None:
     run = finished(rule, network(), epochs=1)
     run.export(str(tmp_path / "out"), ["keras", "weights"])
     again = keras.models.load_model(tmp_path / "out" / "model.keras", safe_mode=True)
@@ -137,7 +156,11 @@ def test_distilling_teaches_one_model_and_leaves_its_optimizer_alone() -> None:
 
 
 def test_a_dense_model_in_half_precision_votes_too() -> None:
-    body = [layers.Input((4,)), layers.Dense(8, activation="tanh", dtype="mixed_float16"), layers.Dense(3)]
+    body = [
+        layers.Input((4,)),
+        layers.Dense(8, activation="tanh", dtype="mixed_float16"),
+        layers.Dense(3),
+    ]
     run = finished("vote", keras.Sequential(body), epochs=1)
     assert np.isfinite(run.history["loss"]).all()
 

@@ -1,4 +1,5 @@
-"""A real kernel, spoken to as a front end does: start, see progress, interrupt, and use what is left."""
+"""A real kernel, spoken to as a front end does: start, see progress, interrupt, and use what is
+left."""
 
 from __future__ import annotations
 
@@ -21,9 +22,12 @@ def kernel(tmp_path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def execute(client: Any, code: str, *, stdin: bool = False) -> list[dict[str, Any]]:
-    """Run a cell to its end, and return every message that came meanwhile, those of earlier cells too."""
+    """Run a cell to its end, and return every message that came meanwhile, those of earlier cells
+    too."""
     sent = client.execute(code, allow_stdin=stdin)
-    return collect(client, lambda message: is_idle(message) and message["parent_header"].get("msg_id") == sent)
+    return collect(
+        client, lambda message: is_idle(message) and message["parent_header"].get("msg_id") == sent
+    )
 
 
 def text(messages: list[dict[str, Any]]) -> str:
@@ -31,7 +35,9 @@ def text(messages: list[dict[str, Any]]) -> str:
     for message in messages:
         content = message["content"]
         parts += [content.get("text", ""), content.get("data", {}).get("text/plain", "")]
-        parts += [f"{content['ename']}: {content['evalue']}"] if message["msg_type"] == "error" else []
+        parts += (
+            [f"{content['ename']}: {content['evalue']}"] if message["msg_type"] == "error" else []
+        )
     return "\n".join(parts)
 
 
@@ -48,7 +54,11 @@ def collect(client: Any, until: Any, timeout: float = 60) -> list[dict[str, Any]
 
 def is_progress(message: dict[str, Any]) -> bool:
     """Whether this is the live status line of a run with two whole rounds."""
-    state = message["content"].get("data", {}).get("state", {}) if message["msg_type"] == "comm_msg" else {}
+    state = (
+        message["content"].get("data", {}).get("state", {})
+        if message["msg_type"] == "comm_msg"
+        else {}
+    )
     return "round" in state.get("value", "") and "left" in state.get("value", "")
 
 
@@ -75,7 +85,8 @@ def test_interrupt_stops_a_run_and_the_kernel_lives(kernel: Any) -> None:
         "assert run.status == 'stopped' and 1 <= len(run.history) < 100000\n"
         "assert all(r.metrics['accuracy'] >= 0 for r in run.history)\n"
         "print('usable', tuple(run.model(torch.zeros(2, 1, 28, 28)).shape))\n"
-        "before = len(run.history); run.more(1).wait(); print('goes on', len(run.history) - before)",
+        "before = len(run.history); run.more(1).wait(); print('goes on', len(run.history) - "
+        "before)",
     )
     assert "usable (2, 10)" in text(after)
     assert "goes on 1" in text(after)
@@ -84,7 +95,9 @@ def test_interrupt_stops_a_run_and_the_kernel_lives(kernel: Any) -> None:
 def test_a_background_run_leaves_other_cells_their_output(kernel: Any) -> None:
     _, client = kernel
     execute(client, "%load_ext fusion_nb")
-    launched = execute(client, f"%%fusion --rounds 40 --background --name later\n{CELL}", stdin=True)
+    launched = execute(
+        client, f"%%fusion --rounds 40 --background --name later\n{CELL}", stdin=True
+    )
     parent = launched[0]["parent_header"]["msg_id"]
     shown = next(m for m in launched if m["msg_type"] == "display_data")
     messages = execute(client, "print('mine')\nprint(len(later.history))")
@@ -93,14 +106,20 @@ def test_a_background_run_leaves_other_cells_their_output(kernel: Any) -> None:
     handle = shown["content"]["transient"]["display_id"]
     updates = [m for m in messages if m["msg_type"] == "update_display_data"]
     assert updates[-1]["content"]["transient"]["display_id"] == handle
-    assert updates[-1]["content"]["data"]["text/plain"].startswith("later: finished, 40 of 40 rounds")
+    assert updates[-1]["content"]["data"]["text/plain"].startswith(
+        "later: finished, 40 of 40 rounds"
+    )
 
 
 def test_without_a_person_there_is_one_static_result(kernel: Any) -> None:
     _, client = kernel
     execute(client, "%load_ext fusion_nb")
     messages = execute(client, f"%%fusion --rounds 2\n{CELL}")
-    displays = [m for m in messages if m["msg_type"] in ("display_data", "update_display_data", "execute_result")]
+    displays = [
+        m
+        for m in messages
+        if m["msg_type"] in ("display_data", "update_display_data", "execute_result")
+    ]
     assert len(displays) == 1
     assert "text/html" in displays[0]["content"]["data"]
     assert not [m for m in messages if m["msg_type"] == "comm_open"]
@@ -109,7 +128,9 @@ def test_without_a_person_there_is_one_static_result(kernel: Any) -> None:
 def test_errors_fail_the_cell_for_whoever_runs_the_notebook(kernel: Any) -> None:
     _, client = kernel
     execute(client, "%load_ext fusion_nb")
-    reply = client.execute_interactive("%fusion --rouns 3", timeout=60, output_hook=lambda message: None)
+    reply = client.execute_interactive(
+        "%fusion --rouns 3", timeout=60, output_hook=lambda message: None
+    )
     assert reply["content"]["status"] == "error"
     assert reply["content"]["ename"] == "OptionError"
     assert len(reply["content"]["traceback"]) == 2

@@ -24,7 +24,8 @@ class TestTraining:
     def test_the_story_of_the_readme(self, ip: Any) -> None:
         seen = fuse(
             ip,
-            "--algorithm fedavg --data digits --parties 4 --split dirichlet:alpha=0.5 --rounds 2 --lr 0.05 --name run",
+            "--algorithm fedavg --data digits --parties 4 --split dirichlet:alpha=0.5 --rounds 2 "
+            "--lr 0.05 --name run",
         )
         assert seen.error is None
         run = ip.ns["run"]
@@ -32,7 +33,9 @@ class TestTraining:
         assert ip.ns["_"] is run
         assert len(seen.outputs) == 1, "shown once"
         bundle = seen.outputs[0]
-        assert bundle["text/plain"].startswith("run: finished, 2 of 2 rounds, fedavg over 4 parties, loss ")
+        assert bundle["text/plain"].startswith(
+            "run: finished, 2 of 2 rounds, fedavg over 4 parties, loss "
+        )
         page = bundle["text/html"]
         assert '<img alt="Loss from' in page
         assert "<style" not in page
@@ -49,9 +52,15 @@ class TestTraining:
         assert ip.ns["third"].history["loss"] != ip.ns["first"].history["loss"]
 
     def test_a_run_repeats_from_its_cell_and_from_its_file(self, ip: Any) -> None:
-        fuse(ip, "--rounds 2 --fraction 0.5 --optimizer sgd:momentum=0.9 --until 'accuracy >= 0.99' --name first")
+        fuse(
+            ip,
+            "--rounds 2 --fraction 0.5 --optimizer sgd:momentum=0.9 --until 'accuracy >= 0.99' "
+            "--name first",
+        )
         first = ip.ns["first"]
-        assert ip.run(first.spec.to_cell().replace("%%fusion", "%%fusion --name again")).error is None
+        assert (
+            ip.run(first.spec.to_cell().replace("%%fusion", "%%fusion --name again")).error is None
+        )
         Path("run.yaml").write_text(first.spec.to_yaml())
         assert ip.run("%fusion --config run.yaml --name from_file").error is None
         for name in ("again", "from_file"):
@@ -100,7 +109,8 @@ class TestTraining:
             "@fusion_nb.fusion\n"
             "def last_one(weights, updates, *, scale: float = 1.0):\n"
             "    *_, last = updates\n"
-            "    return {name: (scale * array).astype(array.dtype) for name, array in last.weights.items()}\n"
+            "    return {name: (scale * array).astype(array.dtype) for name, array in "
+            "last.weights.items()}\n"
             "@fusion_nb.split\n"
             "def in_order(labels, num_parties, rng):\n"
             "    return np.array_split(np.arange(len(labels)), num_parties)\n"
@@ -109,7 +119,10 @@ class TestTraining:
         assert "last_one" in ip.run("%fusion list fusions").text
 
     def test_a_users_variable_can_be_loss_and_optimizer(self, ip: Any) -> None:
-        body = CELL + "import torch\nmy_loss = nn.CrossEntropyLoss(label_smoothing=0.1)\nMine = torch.optim.Adam\n"
+        body = (
+            CELL + "import torch\nmy_loss = nn.CrossEntropyLoss(label_smoothing=0.1)\nMine = "
+            "torch.optim.Adam\n"
+        )
         assert fuse(ip, "--loss my_loss --optimizer Mine --lr 0.001 --rounds 1", body).error is None
         assert "CrossEntropyLoss (as given)" in ip.ns["run"].summary()
 
@@ -148,7 +161,10 @@ class TestCommands:
         )
 
     def test_export(self, ip: Any) -> None:
-        assert "model.safetensors" in ip.run("%fusion export first fused --format pt,safetensors --which best").text
+        assert (
+            "model.safetensors"
+            in ip.run("%fusion export first fused --format pt,safetensors --which best").text
+        )
         assert "already exists" in ip.run("%fusion export fused").text
         assert ip.run("%fusion export fused --overwrite").error is None
 
@@ -159,7 +175,11 @@ class TestCommands:
         assert "--rounds" in ip.run("%fusion help more").text
         for line in ("%fusion", "%fusion help"):
             text = ip.run(line).text
-            assert all(f"--{name.replace('_', '-')}" in text for name in RunSpec.model_fields if name != "code")
+            assert all(
+                f"--{name.replace('_', '-')}" in text
+                for name in RunSpec.model_fields
+                if name != "code"
+            )
 
 
 def test_names_that_the_body_takes_are_left_alone(ip: Any) -> None:
@@ -189,7 +209,10 @@ def test_a_body_may_wait_for_a_run_on_a_dataset(ip: Any) -> None:
         "items = Items()\n" + CELL
     )
     assert ip.run("%fusion --data items --rounds 8 --background --name first").error is None
-    assert fuse(ip, "--rounds 1 --name second", CELL + "rounds_before = len(first.history)\n").error is None
+    assert (
+        fuse(ip, "--rounds 1 --name second", CELL + "rounds_before = len(first.history)\n").error
+        is None
+    )
     assert ip.ns["rounds_before"] == 8
 
 
@@ -215,7 +238,9 @@ def test_a_model_of_another_name_is_not_passed_over(ip: Any) -> None:
     assert ip.run(f"%%fusion --rounds 1\n{CELL}").error is None
     seen = ip.run(f"%%fusion --rounds 1\n{CELL.replace('model =', 'net =')}")
     assert "the cell's body makes net" in str(seen.error)
-    assert ip.run(f"%%fusion --rounds 1 --model net\n{CELL.replace('model =', 'net =')}").error is None
+    assert (
+        ip.run(f"%%fusion --rounds 1 --model net\n{CELL.replace('model =', 'net =')}").error is None
+    )
 
 
 BAD = {
@@ -353,14 +378,19 @@ class TestCompletion:
         with provisionalcompleter():
             found = list(ip.shell.Completer.completions(text, len(text)))
         assert [completion.text for completion in found] == offered
-        assert all(text[completion.start :] == text[completion.start : completion.end] for completion in found)
+        assert all(
+            text[completion.start :] == text[completion.start : completion.end]
+            for completion in found
+        )
 
     def test_the_body_is_left_to_python(self, ip: Any) -> None:
         from IPython.core.completer import provisionalcompleter
 
         text = "%%fusion --rounds 1\nimport os; os.getc"
         with provisionalcompleter():
-            found = [completion.text for completion in ip.shell.Completer.completions(text, len(text))]
+            found = [
+                completion.text for completion in ip.shell.Completer.completions(text, len(text))
+            ]
         assert any("getcwd" in completion for completion in found)
 
     def test_it_goes_with_the_extension(self, ip: Any) -> None:
@@ -430,7 +460,12 @@ def test_a_thousand_parties_fit_a_chart_and_a_table(net: Any) -> None:
     rng = np.random.default_rng(0)
     data = (rng.normal(size=(3000, 5)).astype(np.float32), rng.integers(0, 3, 3000))
     run = (
-        Run(RunSpec(data="data", parties=1000, fraction=0.02, rounds=2), {"model": net(), "data": data}).start().wait()
+        Run(
+            RunSpec(data="data", parties=1000, fraction=0.02, rounds=2),
+            {"model": net(), "data": data},
+        )
+        .start()
+        .wait()
     )
     bundle = run._repr_mimebundle_()
     assert "and 990 more" in bundle["text/html"]
@@ -438,9 +473,12 @@ def test_a_thousand_parties_fit_a_chart_and_a_table(net: Any) -> None:
     assert len(run.parties.to_frame()) == 1000
 
 
-def test_what_the_body_draws_comes_from_the_seed_and_the_users_state_stays(ip: Any, tmp_path: Path) -> None:
+def test_what_the_body_draws_comes_from_the_seed_and_the_users_state_stays(
+    ip: Any, tmp_path: Path
+) -> None:
     body = (
-        CELL + "import numpy as np, random\ndrawn = (np.random.rand(), random.random(), model[1].weight[0, 0].item())\n"
+        CELL + "import numpy as np, random\ndrawn = (np.random.rand(), random.random(), "
+        "model[1].weight[0, 0].item())\n"
     )
     ip.run("import numpy as np, random; np.random.seed(5); random.seed(5)")
     seen = fuse(ip, "--rounds 1 --seed 3", body)

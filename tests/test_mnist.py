@@ -16,7 +16,9 @@ from fusion_nb import federate
 from fusion_nb.data.image_datasets import Mnist
 
 
-def test_the_small_version_of_every_case_runs(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_small_version_of_every_case_runs(
+    mnist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cases.main(["--quick"])
     printed = capsys.readouterr().out
     assert float(re.search(r"fused (\d\.\d+),", printed)[1]) > 0.3
@@ -30,7 +32,9 @@ def test_the_small_version_of_every_figure_of_speed_is_measured(mnist: Path, gro
 
 
 @pytest.mark.slow
-def test_the_small_version_of_every_paper_runs(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_small_version_of_every_paper_runs(
+    mnist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     papers.main(papers.__doc__, papers.CASES, ["--quick"])
     table = capsys.readouterr().out.partition("| case |")[2].splitlines()[2:]
     assert len(table) == len(papers.CASES)
@@ -42,11 +46,17 @@ def test_two_parties_beat_either_alone_and_the_curve_repeats(mnist: Path) -> Non
     assert test is not None
     rows = np.random.default_rng(0).choice(60000, 1000, replace=False)
     halves = {
-        name: ((train[0][part], train[1][part]), test) for name, part in zip("ab", np.split(rows, 2), strict=True)
+        name: ((train[0][part], train[1][part]), test)
+        for name, part in zip("ab", np.split(rows, 2), strict=True)
     }
     options = {"optimizer": "optim.Adadelta", "lr": 1.0}
-    fused, again = (federate(cases.cnn_model(0), halves, rounds=5, epochs=3, **options) for _ in range(2))
+    fused, again = (
+        federate(cases.cnn_model(0), halves, rounds=5, epochs=3, **options) for _ in range(2)
+    )
     assert fused.history["accuracy"] == again.history["accuracy"]
-    alone = [federate(cases.cnn_model(0), {"one": half}, rounds=1, epochs=15, **options) for half in halves.values()]
+    alone = [
+        federate(cases.cnn_model(0), {"one": half}, rounds=1, epochs=15, **options)
+        for half in halves.values()
+    ]
     assert fused.history["accuracy"][-1] > max(run.history["accuracy"][-1] for run in alone)
     assert fused.history["accuracy"][-1] > 0.93

@@ -1,4 +1,5 @@
-"""The panel without a browser: its controls, what they come to, what it shows, and what its buttons do."""
+"""The panel without a browser: its controls, what they come to, what it shows, and what its buttons
+do."""
 
 from __future__ import annotations
 
@@ -100,10 +101,14 @@ class TestControls:
         panel.set(**{name: RunSpec.model_fields[name].default})
         assert panel.spec == RunSpec()
 
-    @pytest.mark.parametrize("kind", ["fusions", "splits", "adversaries", "personal", "sharing", "ensembles"])
+    @pytest.mark.parametrize(
+        "kind", ["fusions", "splits", "adversaries", "personal", "sharing", "ensembles"]
+    )
     def test_each_component_brings_its_options(self, kind: str) -> None:
         for name in registry.names(kind):
-            choice = Choice(kind, "", lambda kind=kind: registry.names(kind), kind=kind, blank="none")
+            choice = Choice(
+                kind, "", lambda kind=kind: registry.names(kind), kind=kind, blank="none"
+            )
             choice.head.value = name
             options = registry.options(kind, name)
             shown = [w.children[0].description for w in choice._parts.children]
@@ -111,13 +116,16 @@ class TestControls:
             assert shown[len(options) :] == (["with"] if registry.is_open(kind, name) else [])
             for option, control in choice._options:
                 if option.type in (int, float):
-                    least = option.opt.ge if option.opt.ge is not None else option.opt.gt
-                    value = option.type(1 if least is None else least + 1)
-                    if option.opt.admits(value):
+                    least = option.bounds.get("ge", option.bounds.get("gt", 0))
+                    value = option.type(least + 1)
+                    most = option.bounds.get("le", option.bounds.get("lt"))
+                    if most is None or value < most:
                         control.set(str(value))
                 elif option.type is str and option.required:
                     control.set("mine")
-            again = Choice(kind, "", lambda kind=kind: registry.names(kind), kind=kind, blank="none")
+            again = Choice(
+                kind, "", lambda kind=kind: registry.names(kind), kind=kind, blank="none"
+            )
             again.set(choice.text)
             assert again.text == choice.text
             first = registry.chain(choice.text)[0] if kind == "fusions" else choice.text
@@ -159,7 +167,9 @@ class TestControls:
             ("baseline", "nobody", "give central,local"),
         ],
     )
-    def test_a_wrong_value_is_marked_where_it_stands(self, label: str, value: Any, sentence: str) -> None:
+    def test_a_wrong_value_is_marked_where_it_stands(
+        self, label: str, value: Any, sentence: str
+    ) -> None:
         panel = Panel(namespace={})
         labelled(panel, label).value = value
         marked = [control for control in panel._form.controls.values() if control.is_marked]
@@ -235,7 +245,11 @@ class TestWhatGoesTogether:
             "clinics": [there["rows"], there["rows"]],
         }
         panel = Panel("model", namespace=there)
-        assert [v for _, v in labelled(panel, "data").options if v in there] == ["rows", "iris", "clinics"]
+        assert [v for _, v in labelled(panel, "data").options if v in there] == [
+            "rows",
+            "iris",
+            "clinics",
+        ]
         labelled(panel, "model").value = "d2v"
         offered = [value for _, value in labelled(panel, "data").options]
         assert "iris" in offered
@@ -257,7 +271,10 @@ class TestWhatGoesTogether:
 
     def test_what_a_model_cannot_do_is_left_out_and_said(self, there: dict[str, Any]) -> None:
         gensim = pytest.importorskip("gensim")
-        there |= {"d2v": gensim.models.Doc2Vec(vector_size=5), "texts": ["one text", "another text"] * 9}
+        there |= {
+            "d2v": gensim.models.Doc2Vec(vector_size=5),
+            "texts": ["one text", "another text"] * 9,
+        }
         panel = Panel("model", namespace=there)
         fusion = panel._form.controls["fusion"]
         assert isinstance(fusion, Choice)
@@ -266,7 +283,9 @@ class TestWhatGoesTogether:
         assert "without the fusion doc2vec, since it can&#x27;t do summed_loss" in left_out.value
         assert "data are numbers, which is what a PyTorch model takes" in left_out.value
         assert labelled(panel, "fusion").options[0] == ("fedavg (default)", "")
-        shown = {n for n, control in panel._form.controls.items() if control.box.layout.display != "none"}
+        shown = {
+            n for n, control in panel._form.controls.items() if control.box.layout.display != "none"
+        }
         assert {"batch_size", "optimizer"} <= shown
         assert "min_parties" not in shown
         labelled(panel, "model").value = "d2v"
@@ -275,16 +294,22 @@ class TestWhatGoesTogether:
         assert not {"fedprox", "scaffold"} & set(offered)
         assert "fedprox" in left_out.value
         assert labelled(panel, "fusion").options[0] == ("doc2vec (default)", "")
-        shown = {n for n, control in panel._form.controls.items() if control.box.layout.display != "none"}
+        shown = {
+            n for n, control in panel._form.controls.items() if control.box.layout.display != "none"
+        }
         assert not {"batch_size", "optimizer", "loss"} & shown
         assert "min_parties" in shown
         data = [value for _, value in labelled(panel, "data").options]
         assert {"texts", "20_newsgroup", "wikipedia"} <= set(data)
         assert "rows" not in data
         panel.set(model="d2v", data="texts", batch_size=8)
-        assert panel.spec.batch_size == RunSpec().batch_size, "an option that it does not have is not sent"
+        assert panel.spec.batch_size == RunSpec().batch_size, (
+            "an option that it does not have is not sent"
+        )
 
-    def test_one_that_is_not_offered_can_be_loaded_and_is_refused_in_words(self, panel: Panel) -> None:
+    def test_one_that_is_not_offered_can_be_loaded_and_is_refused_in_words(
+        self, panel: Panel
+    ) -> None:
         panel.set(fusion="doc2vec")
         with pytest.raises(OptionError, match="summed_loss"):
             through(panel)
@@ -305,7 +330,9 @@ class TestWhatGoesTogether:
             ({"split": "by_key:key=nobody"}, "split"),
         ],
     )
-    def test_start_marks_what_is_missing(self, panel: Panel, options: dict[str, Any], marked: str) -> None:
+    def test_start_marks_what_is_missing(
+        self, panel: Panel, options: dict[str, Any], marked: str
+    ) -> None:
         panel.set(**options)
         press(panel, "Start")
         settle(panel)
@@ -337,7 +364,9 @@ class TestLookingFirst:
 
 
 class TestLaunching:
-    def test_start_returns_at_once_and_binds_the_run(self, panel: Panel, there: dict[str, Any]) -> None:
+    def test_start_returns_at_once_and_binds_the_run(
+        self, panel: Panel, there: dict[str, Any]
+    ) -> None:
         press(panel, "Start")
         assert panel.status in ("preparing", "running", "finished")
         panel.wait()
@@ -365,7 +394,9 @@ class TestLaunching:
         panel.wait()
         assert panel.status == "stopped"
 
-    def test_the_place_of_chart_and_table_is_taken_from_the_start(self, there: dict[str, Any]) -> None:
+    def test_the_place_of_chart_and_table_is_taken_from_the_start(
+        self, there: dict[str, Any]
+    ) -> None:
         watch = Watch()
         watch.follow(fusion_nb.Run(RunSpec(data="rows"), there))
         assert '<img alt="No round is whole yet"' in watch._chart.value
@@ -437,8 +468,12 @@ class TestSteering:
         assert panel.run.history[-1].changes == {"lr": 0.05, "fusion": "fedprox"}
         assert "--changes" in panel.run.spec.to_cell()
 
-    @pytest.mark.parametrize(("given", "says"), [({}, "nothing was given"), ({"lr": -1}, "give a number &gt; 0")])
-    def test_a_change_that_is_none_is_refused(self, panel: Panel, given: dict[str, Any], says: str) -> None:
+    @pytest.mark.parametrize(
+        ("given", "says"), [({}, "nothing was given"), ({"lr": -1}, "give a number &gt; 0")]
+    )
+    def test_a_change_that_is_none_is_refused(
+        self, panel: Panel, given: dict[str, Any], says: str
+    ) -> None:
         through(panel)
         for name, value in given.items():
             panel._view.changing.controls[name]._widget.value = str(value)
@@ -462,7 +497,10 @@ class TestComparing:
         through(panel)
         comparing = panel._view.comparing
         comparing.refresh()
-        assert [tick.description.partition(":")[0] for tick in comparing._list.children] == ["run", "run_2"]
+        assert [tick.description.partition(":")[0] for tick in comparing._list.children] == [
+            "run",
+            "run_2",
+        ]
         for tick in comparing._list.children:
             tick.value = True
         assert "run: Loss from" in comparing._chart.value
@@ -471,8 +509,15 @@ class TestComparing:
             tick.value = False
         assert comparing._chart.value == ""
 
-    def test_runs_of_cells_are_there_too_and_load_back(self, panel: Panel, there: dict[str, Any]) -> None:
-        options = {"rounds": 2, "split": "shards:per_party=1", "fusion": "fedprox:mu=0.5", "keep_optimizer": True}
+    def test_runs_of_cells_are_there_too_and_load_back(
+        self, panel: Panel, there: dict[str, Any]
+    ) -> None:
+        options = {
+            "rounds": 2,
+            "split": "shards:per_party=1",
+            "fusion": "fedprox:mu=0.5",
+            "keep_optimizer": True,
+        }
         fusion_nb.federate(there["model"], there["rows"], name="mine", **options)
         panel._view.comparing.refresh()
         there |= {"given_model": there["model"], "given_data": there["rows"]}
@@ -480,7 +525,9 @@ class TestComparing:
         assert panel.spec == RUNS["mine"].spec
         assert "the options of mine are in the controls" in page(panel)
 
-    def test_runs_of_other_metrics_are_not_drawn_together(self, panel: Panel, there: dict[str, Any], net: Any) -> None:
+    def test_runs_of_other_metrics_are_not_drawn_together(
+        self, panel: Panel, there: dict[str, Any], net: Any
+    ) -> None:
         through(panel)
         x, y = there["rows"]
         fusion_nb.federate(net(5, 1), (x, y.astype(np.float32) + 0.5), rounds=1, name="measured")
@@ -501,7 +548,11 @@ class TestTakingAway:
         assert list(labelled(panel, "format").options) == panel.run.formats
         press(panel, "Export")
         panel.wait()
-        assert {path.name for path in (tmp_path / "model").iterdir()} >= {"model.pt", "card.json", "CARD.md"}
+        assert {path.name for path in (tmp_path / "model").iterdir()} >= {
+            "model.pt",
+            "card.json",
+            "CARD.md",
+        }
         assert "model.pt" in panel._view.taking._files.value
         press(panel, "Export")
         with pytest.raises(ExportError):
@@ -534,7 +585,9 @@ class TestTakingAway:
         until(lambda: len(panel.run.records) > 11)
         panel.stop()
         panel.wait()
-        cell, python, yaml = (labelled(panel, f"as {kind}").value for kind in ("a cell", "Python", "YAML"))
+        cell, python, yaml = (
+            labelled(panel, f"as {kind}").value for kind in ("a cell", "Python", "YAML")
+        )
         assert f"--rounds {len(panel.run.records)} " in cell
         assert cell == panel.run.so_far.to_cell() == panel.run.result().cell
         assert RunSpec.from_yaml(yaml) == panel.run.so_far
@@ -554,26 +607,34 @@ class TestInANotebook:
         assert seen.error is None
         panel = seen.result
         assert panel.spec == RunSpec(data="rows", rounds=2, lr=0.1)
-        assert [sorted(output) for output in seen.outputs] == [["text/html", "text/plain"]], "nobody draws widgets here"
+        assert [sorted(output) for output in seen.outputs] == [["text/html", "text/plain"]], (
+            "nobody draws widgets here"
+        )
         assert "no run has ended" in seen.outputs[0]["text/plain"]
         assert ip.run("panel = _\npanel.start(); panel.wait()").error is None
         assert ip.ns["run"].status == "finished"
 
     def test_what_stays(self, ip: Any, net: Any, rows: Any) -> None:
         ip.ns |= {"model": net(), "rows": rows}
-        shown = ip.run("import fusion_nb\npanel = fusion_nb.Panel(data='rows', rounds=2)\npanel").outputs
+        shown = ip.run(
+            "import fusion_nb\npanel = fusion_nb.Panel(data='rows', rounds=2)\npanel"
+        ).outputs
         assert [output["text/plain"] for output in shown] == [
             "A panel of fusion_nb, in which no run has ended. Run the cell to use it."
         ]
         kept = ip.run("panel.start()\npanel.wait()").outputs
-        assert {output["text/plain"] for output in kept} == {panel_line(ip)}, "the panel is not shown a second time"
+        assert {output["text/plain"] for output in kept} == {panel_line(ip)}, (
+            "the panel is not shown a second time"
+        )
         assert sorted(kept[-1]) == ["image/png", "text/html", "text/plain"]
         assert '<img alt="Loss from' in kept[-1]["text/html"]
         assert "%fusion run --data rows --rounds 2" in kept[-1]["text/html"]
         assert ">party 4</th>" in kept[-1]["text/html"]
         assert "<style" not in kept[-1]["text/html"]
 
-    @pytest.mark.parametrize("line", ["--rounds 0", "--speed 3", "--split dirichlet:beta=3", "--name mine"])
+    @pytest.mark.parametrize(
+        "line", ["--rounds 0", "--speed 3", "--split dirichlet:beta=3", "--name mine"]
+    )
     def test_the_magic_refuses_in_one_line(self, ip: Any, line: str) -> None:
         assert isinstance(ip.run(f"%fusion panel {line}").error, OptionError)
 
@@ -598,7 +659,9 @@ class TestWatching:
         assert "and 10 more: run.parties" in panel._view.watch._table.value
 
     def test_another_run_takes_the_place(self, there: dict[str, Any]) -> None:
-        first, second = (fusion_nb.Run(RunSpec(data="rows", rounds=1), there, name=name) for name in ("a", "b"))
+        first, second = (
+            fusion_nb.Run(RunSpec(data="rows", rounds=1), there, name=name) for name in ("a", "b")
+        )
         watch = Watch()
         watch.follow(first)
         watch.follow(second)
@@ -607,7 +670,9 @@ class TestWatching:
         second.start().wait()
         assert "b: finished" in watch._status.value
 
-    def test_a_run_that_ends_while_it_is_taken_over_is_shown_as_ended(self, there: dict[str, Any]) -> None:
+    def test_a_run_that_ends_while_it_is_taken_over_is_shown_as_ended(
+        self, there: dict[str, Any]
+    ) -> None:
         watch, run = Watch(), fusion_nb.Run(RunSpec(data="rows", rounds=2), there)
         draw = watch._draw
         watch._draw = lambda run: (draw(run), run.start().wait() if run.status == "ready" else None)
@@ -645,6 +710,10 @@ def test_clicks_are_answered_beside_a_running_cell_where_a_kernel_can() -> None:
     comm = SimpleNamespace(_reply_subshell_for=lambda data, default: "the thread that made it")
     subshells.answer_beside(SimpleNamespace(comm=comm))
     assert comm._reply_subshell_for({}, "where it came from") == "where it came from"
-    for other in (SimpleNamespace(comm=None), SimpleNamespace(), SimpleNamespace(comm=SimpleNamespace())):
+    for other in (
+        SimpleNamespace(comm=None),
+        SimpleNamespace(),
+        SimpleNamespace(comm=SimpleNamespace()),
+    ):
         subshells.answer_beside(other)
         assert not hasattr(getattr(other, "comm", None), "_reply_subshell_for")

@@ -1,4 +1,5 @@
-"""What a panel must survive: impatience, cells that pull the rug, errors in a model, and any sequence of clicks."""
+"""What a panel must survive: impatience, cells that pull the rug, errors in a model, and any
+sequence of clicks."""
 
 from __future__ import annotations
 
@@ -76,7 +77,10 @@ def broken(net: Callable[..., Any], calls: int) -> Any:
 def test_start_pressed_twice_begins_one_run(panel: Panel) -> None:
     panel._view.steering.start.click()
     panel._view.steering.start.click()  # before the button had time to turn grey
-    assert "a run is about to begin" in panel._view._said.value or "run is running" in panel._view._said.value
+    assert (
+        "a run is about to begin" in panel._view._said.value
+        or "run is running" in panel._view._said.value
+    )
     until(lambda: panel.status == "running")
     assert list(RUNS) == ["run"]
     assert len(trainers()) == 1
@@ -102,8 +106,12 @@ def test_start_in_two_panels_at_once_begins_one_run(panel: Panel, there: dict[st
     assert len(trainers()) == 1
 
 
-def test_start_while_a_cell_trains_is_refused_with_a_sentence(panel: Panel, there: dict[str, Any]) -> None:
-    mine = fusion_nb.federate(there["model"], there["rows"], rounds=10**6, background=True, name="mine")
+def test_start_while_a_cell_trains_is_refused_with_a_sentence(
+    panel: Panel, there: dict[str, Any]
+) -> None:
+    mine = fusion_nb.federate(
+        there["model"], there["rows"], rounds=10**6, background=True, name="mine"
+    )
     press(panel, "Start")
     assert "mine is running: wait for its end, or stop it first" in panel._view._said.value
     assert panel.run is None
@@ -130,7 +138,9 @@ def test_a_new_panel_takes_the_run_that_is_going(panel: Panel, there: dict[str, 
 def test_a_paused_run_does_not_go_on_beside_another(panel: Panel, there: dict[str, Any]) -> None:
     going(panel)
     panel.pause()
-    mine = fusion_nb.federate(there["model"], there["rows"], rounds=10**6, background=True, name="mine")
+    mine = fusion_nb.federate(
+        there["model"], there["rows"], rounds=10**6, background=True, name="mine"
+    )
     for action in ("Resume", "Step one round", "More rounds"):
         press(panel, action)
         assert "mine is running" in panel._view._said.value
@@ -141,7 +151,9 @@ def test_a_paused_run_does_not_go_on_beside_another(panel: Panel, there: dict[st
 
 
 @pytest.mark.parametrize("pull", ["delete", "rebind", "train it meanwhile"])
-def test_the_variables_may_go_during_a_run(panel: Panel, there: dict[str, Any], net: Any, pull: str) -> None:
+def test_the_variables_may_go_during_a_run(
+    panel: Panel, there: dict[str, Any], net: Any, pull: str
+) -> None:
     import torch
 
     panel.set(rounds=40)
@@ -180,7 +192,9 @@ def test_cells_may_change_variables_while_they_are_looked_at() -> None:
         thread.join()
 
 
-def test_stop_calls_off_what_is_being_prepared(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_calls_off_what_is_being_prepared(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, go = threading.Event(), threading.Event()
 
     class Slow(fusion_nb.Run):
@@ -204,7 +218,9 @@ def test_stop_calls_off_what_is_being_prepared(panel: Panel, monkeypatch: pytest
 
 
 def test_an_error_in_the_model_in_round_3(there: dict[str, Any], net: Any) -> None:
-    there["model"] = broken(net, 4 * 2 * 2 + 1)  # 4 parties of 48 rows in 2 batches, two rounds, and one batch more
+    there["model"] = broken(
+        net, 4 * 2 * 2 + 1
+    )  # 4 parties of 48 rows in 2 batches, two rounds, and one batch more
     # One worker: each has a copy of the model, which counts for itself.
     panel = Panel("model", "rows", namespace=there, rounds=5, engine="local:workers=1")
     press(panel, "Start")
@@ -225,7 +241,9 @@ def test_an_error_in_the_model_in_round_3(there: dict[str, Any], net: Any) -> No
     assert panel.status == "finished"
 
 
-def test_an_error_in_a_widget_ends_no_training(panel: Panel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_in_a_widget_ends_no_training(
+    panel: Panel, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = going(panel)
     panel._view.watch._picture = panel._view.watch._text = lambda draw: 1 / 0
     rounds = len(run.records)
@@ -245,7 +263,9 @@ def test_an_interrupt_of_the_cell_that_waits_stops_the_run(panel: Panel) -> None
     assert enabled(panel) == {"Start", "Step one round", "More rounds"}
 
 
-def test_any_button_may_fail_and_the_panel_lives(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_button_may_fail_and_the_panel_lives(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "look", lambda spec, names: {}["nothing"])
     press(panel, "Preview")
     settle(panel)
@@ -254,32 +274,52 @@ def test_any_button_may_fail_and_the_panel_lives(panel: Panel, monkeypatch: pyte
     assert enabled(panel) == {"Start"}
 
 
-def test_the_cell_run_again_goes_on_with_its_run(ip: Any, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cell_run_again_goes_on_with_its_run(
+    ip: Any, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from fusion_nb.core import cell_output
 
-    executions = iter([("cell 1", "first"), ("cell 1", "second"), ("cell 2", "third"), ("cell 2", "third")])
+    executions = iter(
+        [("cell 1", "first"), ("cell 1", "second"), ("cell 2", "third"), ("cell 2", "third")]
+    )
     monkeypatch.setattr(cell_output, "running", lambda: next(executions))
     ip.ns |= {"model": net(), "rows": rows}
     before = ip.run("%fusion panel --data rows --rounds 2").result
     through(before)
     seen = ip.run("%fusion panel --data rows --rounds 4")
     assert seen.result.run is before.run
-    assert "run: finished, 2 of 2 rounds" in seen.outputs[-1]["text/plain"], "what stays is there again"
+    assert "run: finished, 2 of 2 rounds" in seen.outputs[-1]["text/plain"], (
+        "what stays is there again"
+    )
     assert seen.result.spec.rounds == 4
     before.run.more(1).wait()
-    assert "round 2 of 2" in before._view.watch._status.value, "nobody sees it any more, and it costs nothing"
+    assert "round 2 of 2" in before._view.watch._status.value, (
+        "nobody sees it any more, and it costs nothing"
+    )
     assert "round 3 of 3" in seen.result._view.watch._status.value
     assert ip.run("%fusion panel").result.run is None
-    assert ip.run("%fusion panel").result.run is None, "two panels in one cell leave each other alone"
+    assert ip.run("%fusion panel").result.run is None, (
+        "two panels in one cell leave each other alone"
+    )
 
 
 #: What a person can press, and what must be true of the panel that comes to rest after any of it.
-_CLICKS = ("Start", "Pause", "Resume", "Step one round", "Stop", "More rounds", "Preview", "Load its options")
+_CLICKS = (
+    "Start",
+    "Pause",
+    "Resume",
+    "Step one round",
+    "Stop",
+    "More rounds",
+    "Preview",
+    "Load its options",
+)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_sequence_of_clicks_leaves_the_panel_stuck(there: dict[str, Any], seed: int) -> None:
-    """Random clicks in two panels, some of them on buttons that turn grey this moment; then both must be usable."""
+    """Random clicks in two panels, some of them on buttons that turn grey this moment; then both
+    must be usable."""
     draw = random.Random(seed)
     panels = [Panel("model", "rows", namespace=there, rounds=3) for _ in range(2)]
     allowed = {
@@ -287,7 +327,10 @@ def test_no_sequence_of_clicks_leaves_the_panel_stuck(there: dict[str, Any], see
         "preparing": {"Stop"},
         "running": {"Pause", "Stop", "More rounds"},
         "paused": {"Resume", "Step one round", "Stop", "More rounds"},
-        **{status: {"Start", "Step one round", "More rounds"} for status in ("finished", "stopped", "failed")},
+        **{
+            status: {"Start", "Step one round", "More rounds"}
+            for status in ("finished", "stopped", "failed")
+        },
     }
     for _ in range(60):
         panel, text = draw.choice(panels), draw.choice(_CLICKS)

@@ -1,4 +1,5 @@
-"""A model for each party: what each method promises, recomputed by hand; and that the fused model never notices."""
+"""A model for each party: what each method promises, recomputed by hand; and that the fused model
+never notices."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def made(rows: Any, model: Any, variables: Mapping[str, Any] | None = None, **op
     return Run(spec, {"model": model, "data": rows, **(variables or {})})
 
 
-def trained(rows: Any, model: Any, variables: Mapping[str, Any] | None = None, **options: Any) -> Run:
+def trained(
+    rows: Any, model: Any, variables: Mapping[str, Any] | None = None, **options: Any
+) -> Run:
     return made(rows, model, variables, **options).start().wait()
 
 
@@ -58,7 +61,10 @@ def normalizing() -> nn.Module:
 
 
 def arrays(model: nn.Module) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().numpy().astype(np.float64) for name, tensor in model.state_dict().items()}
+    return {
+        name: tensor.detach().numpy().astype(np.float64)
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], tolerance: float = 0.0) -> bool:
@@ -79,7 +85,9 @@ def accuracy(w: Mapping[str, np.ndarray], rows: Any) -> float:
     return float(((rows[0] @ w["weight"].T + w["bias"]).argmax(1) == rows[1]).mean())
 
 
-def mixed(alpha: float, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def mixed(
+    alpha: float, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     return {name: alpha * a[name] + (1 - alpha) * b[name] for name in a}
 
 
@@ -102,7 +110,8 @@ def two_groups(rows: Any) -> dict[str, Any]:
     x, y = rows
     parts = [slice(40 * i, 40 * i + 40) for i in range(6)]
     return {
-        f"{'ab'[i // 3]}{i % 3 + 1}": (x[part], y[part] if i < 3 else (y[part] + 1) % 3) for i, part in enumerate(parts)
+        f"{'ab'[i // 3]}{i % 3 + 1}": (x[part], y[part] if i < 3 else (y[part] + 1) % 3)
+        for i, part in enumerate(parts)
     }
 
 
@@ -126,7 +135,8 @@ def listened(federation: Federation) -> Seen:
 
 
 class Interrupting(nn.Module):
-    """A linear layer that does something at one of the batches that it is trained on, in whichever copy it lives."""
+    """A linear layer that does something at one of the batches that it is trained on, in whichever
+    copy it lives."""
 
     seen, at = 0, 0
     act: Callable[[], Any] = staticmethod(lambda: None)
@@ -162,21 +172,32 @@ class TestTheFusedModel:
     @pytest.mark.parametrize(
         "beside",
         [
-            *({"personal": name} for name in ("finetune:epochs=2", "ditto:lambda=1", "apfl:alpha=0.3", "ifca")),
+            *(
+                {"personal": name}
+                for name in ("finetune:epochs=2", "ditto:lambda=1", "apfl:alpha=0.3", "ifca")
+            ),
             *({"share": name} for name in ("best", "best:epochs=1")),
             *({"baseline": name} for name in ("central", "local", "central,local")),
         ],
         ids=lambda beside: next(iter(beside.values())),
     )
-    @pytest.mark.parametrize("fused", [{}, {"fusion": "scaffold", "optimizer": "sgd:momentum=0.9", "fraction": 0.5}])
-    def test_is_bit_for_bit_the_same_beside_anything(self, rows: Any, net: Any, beside: Any, fused: Any) -> None:
+    @pytest.mark.parametrize(
+        "fused", [{}, {"fusion": "scaffold", "optimizer": "sgd:momentum=0.9", "fraction": 0.5}]
+    )
+    def test_is_bit_for_bit_the_same_beside_anything(
+        self, rows: Any, net: Any, beside: Any, fused: Any
+    ) -> None:
         plain, other = trained(rows, net(), **fused), trained(rows, net(), **fused, **beside)
         for metric in ("loss", "accuracy", "train_loss"):
             assert other.history[metric] == plain.history[metric]
         assert same(arrays(other.model), arrays(plain.model))
-        assert [record.cohort for record in other.history] == [record.cohort for record in plain.history]
+        assert [record.cohort for record in other.history] == [
+            record.cohort for record in plain.history
+        ]
 
-    def test_a_method_around_a_rule_sends_what_the_rule_alone_sends(self, rows: Any, net: Any) -> None:
+    def test_a_method_around_a_rule_sends_what_the_rule_alone_sends(
+        self, rows: Any, net: Any
+    ) -> None:
         plain = trained(rows, net()).history[-1]
         for name in ("ditto", "apfl", "finetune"):
             last = trained(rows, net(), personal=name).history[-1]
@@ -186,33 +207,51 @@ class TestTheFusedModel:
 class TestDitto:
     def test_every_step_is_held_by_the_fused_model(self, rows: Any) -> None:
         lr, held = 0.1, 2.0
-        federation = federation_of(rows, linear(), parties=2, personal=f"ditto:lambda={held}", epochs=3, lr=lr, **WHOLE)
+        federation = federation_of(
+            rows, linear(), parties=2, personal=f"ditto:lambda={held}", epochs=3, lr=lr, **WHOLE
+        )
         own = [arrays(federation.model.module)] * 2
         for _ in range(2):
-            anchor = {name: array.astype(np.float64) for name, array in (federation.weights or own[0]).items()}
+            anchor = {
+                name: array.astype(np.float64)
+                for name, array in (federation.weights or own[0]).items()
+            }
             next(federation.rounds(1))
             for i, party in enumerate(federation.parties):
                 for _ in range(3):
                     steep = gradient(own[i], party.train)
-                    own[i] = {n: own[i][n] - lr * (steep[n] + held * (own[i][n] - anchor[n])) for n in anchor}
+                    own[i] = {
+                        n: own[i][n] - lr * (steep[n] + held * (own[i][n] - anchor[n]))
+                        for n in anchor
+                    }
                 assert same(kept(party), own[i], 1e-5)
 
     def test_the_more_it_is_held_the_nearer_it_stays(self, rows: Any, net: Any) -> None:
         def distance(held: float) -> float:
-            federation = federation_of(two_groups(rows), net(), personal=f"ditto:lambda={held}", lr=0.01)
+            federation = federation_of(
+                two_groups(rows), net(), personal=f"ditto:lambda={held}", lr=0.01
+            )
             *_, before, _ = [federation.weights for _ in federation.rounds(12)]
             own = [kept(party) for party in federation.parties]
-            return sum(float(np.abs(weights[n] - before[n]).sum()) for weights in own for n in before)
+            return sum(
+                float(np.abs(weights[n] - before[n]).sum()) for weights in own for n in before
+            )
 
         far, near, nearest = (distance(held) for held in (0, 5, 90))
         assert far > 1.2 * near > 2 * nearest > 0
 
-    @pytest.mark.parametrize("rule", ["fedavg", "fedprox:mu=1", "scaffold", "feddyn:alpha=1", "fda"])
-    def test_held_by_nothing_it_is_training_alone_whatever_the_rule_asks(self, rows: Any, net: Any, rule: str) -> None:
+    @pytest.mark.parametrize(
+        "rule", ["fedavg", "fedprox:mu=1", "scaffold", "feddyn:alpha=1", "fda"]
+    )
+    def test_held_by_nothing_it_is_training_alone_whatever_the_rule_asks(
+        self, rows: Any, net: Any, rule: str
+    ) -> None:
         run = trained(rows, net(), fusion=rule, personal="ditto:lambda=0", **WHOLE)
         for party in run.parties:
             assert party.personal["loss"] == pytest.approx(party.alone["loss"], abs=1e-5)
-        assert run.parties[0].personal["loss"] != pytest.approx(run.parties[0].fused["loss"], abs=1e-3)
+        assert run.parties[0].personal["loss"] != pytest.approx(
+            run.parties[0].fused["loss"], abs=1e-3
+        )
 
 
 class TestAPFL:
@@ -225,7 +264,9 @@ class TestAPFL:
 
     def test_alpha_1_is_training_alone_on_the_same_batches(self, rows: Any, net: Any) -> None:
         for optimizer in ("sgd", "sgd:momentum=0.9", "adam"):
-            run = trained(rows, net(), personal="apfl:alpha=1", optimizer=optimizer, fusion="fedprox:mu=1")
+            run = trained(
+                rows, net(), personal="apfl:alpha=1", optimizer=optimizer, fusion="fedprox:mu=1"
+            )
             for record in run.history:
                 for found in record.party_metrics.values():
                     assert found["personal_loss"] == found["alone_loss"] != found["local_loss"]
@@ -233,14 +274,26 @@ class TestAPFL:
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_every_step_by_hand(self, rows: Any, momentum: float) -> None:
         lr, alpha, optimizer = 0.1, 0.3, f"sgd:momentum={momentum}"
-        options = {"personal": f"apfl:alpha={alpha}", "optimizer": optimizer, "epochs": 3, "parties": 2, **WHOLE}
+        options = {
+            "personal": f"apfl:alpha={alpha}",
+            "optimizer": optimizer,
+            "epochs": 3,
+            "parties": 2,
+            **WHOLE,
+        }
         federation = federation_of(rows, linear(), lr=lr, **options)
         own = [arrays(federation.model.module)] * 2
         for _ in range(2):
-            start = {name: array.astype(np.float64) for name, array in (federation.weights or own[0]).items()}
+            start = {
+                name: array.astype(np.float64)
+                for name, array in (federation.weights or own[0]).items()
+            }
             next(federation.rounds(1))
             for i, party in enumerate(federation.parties):
-                shared, speed = start, [{name: 0.0 * array for name, array in start.items()} for _ in range(2)]
+                shared, speed = (
+                    start,
+                    [{name: 0.0 * array for name, array in start.items()} for _ in range(2)],
+                )
                 for _ in range(3):
                     of_mixture = gradient(mixed(alpha, own[i], shared), party.train)
                     of_shared = gradient(shared, party.train)
@@ -257,7 +310,9 @@ class TestAPFL:
         own = run.parties[0].model
         assert torch.equal(own[0].weight, model[0].weight)
         assert int(own[1].num_batches_tracked) > 0
-        assert measured(own, run._federation.parties[0].test) == pytest.approx(run.parties[0].personal, abs=1e-6)
+        assert measured(own, run._federation.parties[0].test) == pytest.approx(
+            run.parties[0].personal, abs=1e-6
+        )
 
     def test_bfloat16(self, rows: Any, net: Any) -> None:
         run = trained(rows, net().bfloat16(), personal="apfl:alpha=1")
@@ -283,7 +338,9 @@ class TestFedPer:
             assert record.bytes_fedavg == 2 * 4 * whole
 
     def test_shared_entries_are_the_parties_weighted_mean(self, rows: Any, net: Any) -> None:
-        federation = federation_of(rows, net(), personal="fedper:layers=2.*", split="quantity:alpha=1")
+        federation = federation_of(
+            rows, net(), personal="fedper:layers=2.*", split="quantity:alpha=1"
+        )
         seen = listened(federation)
         list(federation.rounds(2))
         last = [reply for reply in seen.replies[-4:] if isinstance(reply, Update)]
@@ -323,7 +380,8 @@ class TestFedPer:
         assert all({*party.state["fusion"]["layers"]} == own for party in federation.parties)
 
     @pytest.mark.parametrize(
-        ("pattern", "says"), [("2.*|7.*", "7.* is the name of no weights"), ("*", "leaves nothing to be fused")]
+        ("pattern", "says"),
+        [("2.*|7.*", "7.* is the name of no weights"), ("*", "leaves nothing to be fused")],
     )
     def test_patterns_that_make_no_sense_are_refused_with_the_names(
         self, rows: Any, net: Any, pattern: str, says: str
@@ -374,7 +432,9 @@ class TestFedBN:
         first = normalizing().state_dict()
         for party in federation.parties:
             assert {*party.state["fusion"]["layers"]} == {f"1.{name}" for name in names}
-        assert all(np.array_equal(federation.weights[f"1.{name}"], first[f"1.{name}"]) for name in names)
+        assert all(
+            np.array_equal(federation.weights[f"1.{name}"], first[f"1.{name}"]) for name in names
+        )
         for name in ("0.weight", "3.weight", "3.bias"):
             assert not np.array_equal(federation.weights[name], first[name])
         means = [party.state["fusion"]["layers"]["1.running_mean"] for party in federation.parties]
@@ -388,8 +448,13 @@ class TestFedBN:
         x, y = rows
         scales = {f"scanner {i}": 1.0 + 4.0 * i for i in range(3)}
         parts = [slice(80 * i, 80 * i + 80) for i in range(3)]
-        data = {name: (x[p] * s + 10 * s, y[p]) for (name, s), p in zip(scales.items(), parts, strict=True)}
-        run, plain = (trained(data, normalizing(), rounds=6, **o) for o in ({"personal": "fedbn"}, {}))
+        data = {
+            name: (x[p] * s + 10 * s, y[p])
+            for (name, s), p in zip(scales.items(), parts, strict=True)
+        }
+        run, plain = (
+            trained(data, normalizing(), rounds=6, **o) for o in ({"personal": "fedbn"}, {})
+        )
         assert run.history["personal_accuracy"][-1] > plain.history["accuracy"][-1] + 0.1
 
     @pytest.mark.parametrize("rule", ["scaffold", "fedprox:mu=0.1", "fedadam", "cmfl", "median"])
@@ -397,8 +462,14 @@ class TestFedBN:
         federation = federation_of(rows, normalizing(), personal="fedbn", fusion=rule)
         records = list(federation.rounds(5))
         assert records[-1].metrics["personal_loss"] < records[0].metrics["personal_loss"]
-        first = {name: tensor for name, tensor in normalizing().state_dict().items() if name.startswith("1.")}
-        assert all(np.array_equal(federation.weights[name], tensor) for name, tensor in first.items())
+        first = {
+            name: tensor
+            for name, tensor in normalizing().state_dict().items()
+            if name.startswith("1.")
+        }
+        assert all(
+            np.array_equal(federation.weights[name], tensor) for name, tensor in first.items()
+        )
 
 
 class TestIFCA:
@@ -415,8 +486,12 @@ class TestIFCA:
         for party in run.parties:
             assert party.personal["loss"] == pytest.approx(party.fused["loss"], abs=1e-5)
 
-    def test_each_clusters_model_is_the_mean_of_those_who_joined_it(self, rows: Any, net: Any) -> None:
-        federation = federation_of(rows, net(), personal="ifca:clusters=3", split="quantity:alpha=1", parties=5)
+    def test_each_clusters_model_is_the_mean_of_those_who_joined_it(
+        self, rows: Any, net: Any
+    ) -> None:
+        federation = federation_of(
+            rows, net(), personal="ifca:clusters=3", split="quantity:alpha=1", parties=5
+        )
         seen = listened(federation)
         first = federation.fusion.init(federation.initial)[1]
         next(federation.rounds(1))
@@ -429,13 +504,17 @@ class TestIFCA:
                 mean = np.average(models, axis=0, weights=sizes) if joined else expected[name]
                 assert np.allclose(array, mean, atol=1e-7)
 
-    def test_a_party_joins_the_model_with_the_lowest_loss_on_its_training_rows(self, rows: Any) -> None:
+    def test_a_party_joins_the_model_with_the_lowest_loss_on_its_training_rows(
+        self, rows: Any
+    ) -> None:
         federation = federation_of(two_groups(rows), linear(), personal="ifca:clusters=3")
         seen = listened(federation)
         models = federation.fusion.init(federation.initial)[1]
         next(federation.rounds(1))
         for party, reply in zip(federation.parties, seen.replies, strict=True):
-            losses = [measured(federation.model.native(model), party.train)["loss"] for model in models]
+            losses = [
+                measured(federation.model.native(model), party.train)["loss"] for model in models
+            ]
             assert reply.extras["cluster"] == int(np.argmin(losses))
 
     def test_the_first_models_hold_the_same_numbers_in_another_order(self, net: Any) -> None:
@@ -454,7 +533,9 @@ class TestIFCA:
             assert record.bytes_down == 4 * size * (1 + 3)
             assert record.bytes_up == 4 * (2 * size + 8)
 
-    def test_a_party_that_stays_silent_sends_no_clusters_model_either(self, rows: Any, net: Any) -> None:
+    def test_a_party_that_stays_silent_sends_no_clusters_model_either(
+        self, rows: Any, net: Any
+    ) -> None:
         @fusion(name="mute")
         class Mute:
             local: Mapping[str, Any] = {}
@@ -474,12 +555,16 @@ class TestIFCA:
     def test_there_are_personal_metrics_once_it_is_over(self, rows: Any, net: Any) -> None:
         history = trained(rows, net(), personal="ifca").history
         assert np.isfinite(history["personal_loss"]).tolist() == [False, False, True]
-        with pytest.raises(OptionError, match="names the metric 'personal_loss', which this run does not have"):
+        with pytest.raises(
+            OptionError, match="names the metric 'personal_loss', which this run does not have"
+        ):
             made(rows, net(), personal="ifca", until="personal_loss < 1")
 
 
 class TestFinetune:
-    @pytest.mark.parametrize("extra", [{}, {"fusion": "fedprox:mu=5"}, {"fusion": "scaffold"}, {"local_steps": 2}])
+    @pytest.mark.parametrize(
+        "extra", [{}, {"fusion": "fedprox:mu=5"}, {"fusion": "scaffold"}, {"local_steps": 2}]
+    )
     def test_is_plain_training_from_the_fused_model(self, rows: Any, extra: Any) -> None:
         run = trained(rows, linear(), personal="finetune:epochs=3,lr=0.7", **WHOLE, **extra)
         for party, holder in zip(run.parties, run._federation.parties, strict=True):
@@ -492,7 +577,8 @@ class TestFinetune:
 
     def test_without_a_rate_it_has_that_of_the_run(self, rows: Any) -> None:
         one, other = (
-            trained(rows, linear(), lr=0.3, personal=f"finetune{lr}").history["personal_loss"] for lr in ("", ":lr=0.3")
+            trained(rows, linear(), lr=0.3, personal=f"finetune{lr}").history["personal_loss"]
+            for lr in ("", ":lr=0.3")
         )
         assert one[-1] == other[-1]
 
@@ -505,18 +591,27 @@ class TestFinetune:
         assert run.result().history.last()["personal_loss"] == run.history["personal_loss"][-1]
         assert '"personal_loss"' in run.history.to_json()
 
-    def test_more_rounds_tune_anew_and_as_if_they_had_been_planned(self, rows: Any, net: Any) -> None:
+    def test_more_rounds_tune_anew_and_as_if_they_had_been_planned(
+        self, rows: Any, net: Any
+    ) -> None:
         run = trained(rows, net(), personal="finetune", rounds=2)
         before = run.history["personal_loss"][-1]
         run.more(rounds=2).wait()
         assert run.history["personal_loss"][-1] != before == run.history["personal_loss"][1]
-        assert run.history[-1].metrics == trained(rows, net(), personal="finetune", rounds=4).history[-1].metrics
+        assert (
+            run.history[-1].metrics
+            == trained(rows, net(), personal="finetune", rounds=4).history[-1].metrics
+        )
 
     @pytest.mark.parametrize("method", [{"personal": "finetune"}, {"share": "best:epochs=1"}])
-    def test_nor_does_an_optimizer_that_is_kept_remember_the_tuning(self, rows: Any, net: Any, method: Any) -> None:
+    def test_nor_does_an_optimizer_that_is_kept_remember_the_tuning(
+        self, rows: Any, net: Any, method: Any
+    ) -> None:
         options = {"optimizer": "sgd:momentum=0.9", "keep_optimizer": True, **method}
         run = trained(rows, net(), rounds=2, **options).more(rounds=2).wait()
-        assert run.history[-1].metrics == trained(rows, net(), rounds=4, **options).history[-1].metrics
+        assert (
+            run.history[-1].metrics == trained(rows, net(), rounds=4, **options).history[-1].metrics
+        )
 
     def test_early_stopping_ends_with_it_too(self, rows: Any, net: Any) -> None:
         run = trained(rows, net(), personal="finetune", rounds=50, until="train_loss < 0.9")
@@ -558,11 +653,16 @@ class TestSharing:
         assert all(same(own[3], other) for other in own[4:])
         assert not same(own[0], own[3])
 
-    @pytest.mark.parametrize("key", [dict.fromkeys(("p1", "p3"), "x") | {"p2": 1, "p4": 1}, ["x", 1, "x", 1]])
+    @pytest.mark.parametrize(
+        "key", [dict.fromkeys(("p1", "p3"), "x") | {"p2": 1, "p4": 1}, ["x", 1, "x", 1]]
+    )
     def test_groups_by_a_variable(self, rows: Any, net: Any, key: Any) -> None:
         x, y = rows
         data = {f"p{i + 1}": (x[i::4], y[i::4]) for i in range(4)}
-        own = [arrays(p.model) for p in trained(data, net(), {"clinic": key}, share="best:key=clinic").parties]
+        own = [
+            arrays(p.model)
+            for p in trained(data, net(), {"clinic": key}, share="best:key=clinic").parties
+        ]
         assert same(own[0], own[2])
         assert same(own[1], own[3])
         assert not same(own[0], own[1])
@@ -601,17 +701,23 @@ class TestSharing:
         assert all(same(arrays(party.model), alone[best]) for party in run.parties)
 
     @pytest.mark.parametrize("task", ["classes", "numbers"])
-    def test_what_one_half_of_the_rows_chose_is_measured_on_the_other(self, rows: Any, task: str) -> None:
+    def test_what_one_half_of_the_rows_chose_is_measured_on_the_other(
+        self, rows: Any, task: str
+    ) -> None:
         x, y = rows
         metric, names = "accuracy", ("accuracy", "loss")
         data: Any = (x, y)
         if task == "numbers":
             metric, names, data = "loss", ("loss", "mae"), (x, x @ np.arange(5.0, dtype=np.float32))
         model = linear(1 if task == "numbers" else 3)
-        run = trained(data, model, share="best:groups=1", split="quantity:alpha=0.5", lr=0.01, rounds=2)
+        run = trained(
+            data, model, share="best:groups=1", split="quantity:alpha=0.5", lr=0.01, rounds=2
+        )
         alone = {party.id: party.state["fusion"]["weights"] for party in run._federation.owners}
         adapter, holders = run._federation.model, run._federation.parties
-        halves = [{p.id: tuple(column[i::2] for column in p.test) for p in holders} for i in range(2)]
+        halves = [
+            {p.id: tuple(column[i::2] for column in p.test) for p in holders} for i in range(2)
+        ]
 
         def score(name: str, half: Any) -> dict[str, float]:
             adapter.set_weights(alone[name])
@@ -626,38 +732,57 @@ class TestSharing:
             first, second = (half[party.id] for half in halves)
             on = [(chosen[0], second), (chosen[1], first)]
             for name in names:
-                found = np.average([score(who, h)[name] for who, h in on], weights=[len(h[0]) for _, h in on])
+                found = np.average(
+                    [score(who, h)[name] for who, h in on], weights=[len(h[0]) for _, h in on]
+                )
                 assert party.personal[name] == pytest.approx(found)
 
     def test_epochs_train_the_adopted_model_on(self, rows: Any) -> None:
         options = {"rounds": 2, "split": "quantity:alpha=0.5", **WHOLE}
-        plain, tuned = (trained(rows, linear(), share=f"best:groups=1,epochs={n}", **options) for n in (0, 2))
-        for party, adopted, holder in zip(tuned.parties, plain.parties, tuned._federation.parties, strict=True):
+        plain, tuned = (
+            trained(rows, linear(), share=f"best:groups=1,epochs={n}", **options) for n in (0, 2)
+        )
+        for party, adopted, holder in zip(
+            tuned.parties, plain.parties, tuned._federation.parties, strict=True
+        ):
             own = arrays(adopted.model)
             for _ in range(2):
                 steep = gradient(own, holder.train)
                 own = {name: array - 0.1 * steep[name] for name, array in own.items()}
             assert same(arrays(party.model), own, 1e-5)
 
-    def test_training_alone_goes_on_as_if_nothing_had_been_shared(self, rows: Any, net: Any) -> None:
+    def test_training_alone_goes_on_as_if_nothing_had_been_shared(
+        self, rows: Any, net: Any
+    ) -> None:
         run = trained(rows, net(), share="best", rounds=2).more(2).wait()
-        assert run.history["alone_loss"] == trained(rows, net(), baseline="local", rounds=4).history["alone_loss"]
+        assert (
+            run.history["alone_loss"]
+            == trained(rows, net(), baseline="local", rounds=4).history["alone_loss"]
+        )
 
     def test_average_linkage(self) -> None:
         similarity = best_of_group.cosines(list(np.random.default_rng(1).normal(size=(14, 3))))
         groups = [[i] for i in range(14)]
         for count in range(14, 1, -1):
-            assert best_of_group.linkage(similarity, count) == sorted(sorted(group) for group in groups)
+            assert best_of_group.linkage(similarity, count) == sorted(
+                sorted(group) for group in groups
+            )
             pairs = [(a, b) for a in range(count) for b in range(a)]
-            a, b = max(pairs, key=lambda pair: similarity[np.ix_(groups[pair[0]], groups[pair[1]])].mean())
+            a, b = max(
+                pairs, key=lambda pair: similarity[np.ix_(groups[pair[0]], groups[pair[1]])].mean()
+            )
             groups[b] += groups.pop(a)
 
 
 @pytest.mark.parametrize("name", METHODS)
 class TestEveryMethod:
-    def test_same_seed_same_models_and_another_seed_others(self, rows: Any, net: Any, name: str) -> None:
+    def test_same_seed_same_models_and_another_seed_others(
+        self, rows: Any, net: Any, name: str
+    ) -> None:
         runs = [trained(rows, net(), seed=seed, **METHODS[name]) for seed in (3, 3, 4)]
-        one, again, other = [[*run.history["personal_loss"], run.parties[0].personal["loss"]] for run in runs]
+        one, again, other = [
+            [*run.history["personal_loss"], run.parties[0].personal["loss"]] for run in runs
+        ]
         assert str(one) == str(again)
         assert one[-1] != other[-1]
         assert all(np.isfinite(value) for value in runs[0].parties[0].personal.values())
@@ -678,17 +803,26 @@ class TestEveryMethod:
         for party in run.parties:
             holder = next(p for p in run._federation.parties if p.id == party.id)
             assert np.isfinite(party.personal["loss"])
-            if name in ("finetune", "ifca"):  # given after the last round, and not in that of the party's last turn
+            if name in (
+                "finetune",
+                "ifca",
+            ):  # given after the last round, and not in that of the party's last turn
                 assert measured(party.model, holder.test) == pytest.approx(party.personal, abs=1e-6)
 
     def test_the_table_tells_them_apart(self, rows: Any, net: Any, name: str) -> None:
         run = trained(rows, net(), **METHODS[name])
-        kinds = ("alone", "local", "personal") if name == "fedper" else ("alone", "local", "fused", "personal")
+        kinds = (
+            ("alone", "local", "personal")
+            if name == "fedper"
+            else ("alone", "local", "fused", "personal")
+        )
         assert run.parties.table("accuracy")[0][3:] == [f"{kind} accuracy" for kind in kinds]
         assert f"{METHODS[name].get('personal', 'best')} for each party" in repr(run)
 
     def test_measured_every_few_rounds(self, rows: Any, net: Any, name: str) -> None:
-        often, seldom = (trained(rows, net(), rounds=5, evaluate_every=n, **METHODS[name]) for n in (1, 2))
+        often, seldom = (
+            trained(rows, net(), rounds=5, evaluate_every=n, **METHODS[name]) for n in (1, 2)
+        )
         assert often.history[-1].metrics == seldom.history[-1].metrics
         assert np.isnan(seldom.history["alone_loss"]).tolist() == [True, False, True, False, False]
 
@@ -722,7 +856,9 @@ class TestEveryMethod:
 
 class TestWholeRounds:
     @pytest.mark.parametrize("personal", ["ditto", "apfl", "fedper:layers=*.bias"])
-    def test_after_a_stop_models_are_those_of_the_last_whole_round(self, rows: Any, personal: str) -> None:
+    def test_after_a_stop_models_are_those_of_the_last_whole_round(
+        self, rows: Any, personal: str
+    ) -> None:
         run = interrupted(rows, 0.75, personal=personal)
         assert run.status == "stopped"
         for party, holder in zip(run.parties, run._federation.parties, strict=True):
@@ -736,7 +872,9 @@ class TestWholeRounds:
         assert [record.metrics for record in run.history] == [record.metrics for record in whole]
         assert run.history[-1].party_metrics == whole[-1].party_metrics
 
-    def test_what_parties_agreed_on_before_round_1_outlives_the_tuning(self, rows: Any, net: Any) -> None:
+    def test_what_parties_agreed_on_before_round_1_outlives_the_tuning(
+        self, rows: Any, net: Any
+    ) -> None:
         federation = federation_of(rows, net(), personal="finetune", fraction=0.25)
         for party in federation.parties:
             party.state["agreed"] = 1
@@ -745,7 +883,9 @@ class TestWholeRounds:
         assert all(party.state.get("agreed") for party in federation.parties)
 
     @pytest.mark.parametrize("personal", ["finetune", "ifca"])
-    def test_who_drops_out_of_rounds_is_given_a_model_all_the_same(self, rows: Any, net: Any, personal: str) -> None:
+    def test_who_drops_out_of_rounds_is_given_a_model_all_the_same(
+        self, rows: Any, net: Any, personal: str
+    ) -> None:
         run = trained(rows, net(), personal=personal, dropout=0.6)
         assert run.failures
         assert all(party.personal for party in run.parties)
@@ -754,8 +894,13 @@ class TestWholeRounds:
 class TestWhatDoesNotGoTogether:
     @pytest.mark.parametrize("rule", ["dynamic", "fda"])
     @pytest.mark.parametrize("name", ["apfl", "fedper", "ifca"])
-    def test_parties_that_keep_weights_already(self, rows: Any, net: Any, rule: str, name: str) -> None:
-        with pytest.raises(OptionError, match=rf"--personal {name}.* with --fusion {rule}, whose parties keep weights"):
+    def test_parties_that_keep_weights_already(
+        self, rows: Any, net: Any, rule: str, name: str
+    ) -> None:
+        with pytest.raises(
+            OptionError,
+            match=rf"--personal {name}.* with --fusion {rule}, whose parties keep weights",
+        ):
             made(rows, net(), fusion=rule, **METHODS[name])
 
     def test_two_ways_to_give_parties_models(self, rows: Any, net: Any) -> None:
@@ -767,7 +912,10 @@ class TestWhatDoesNotGoTogether:
         doc2vec = pytest.importorskip("gensim.models.doc2vec")
         model = doc2vec.Doc2Vec(vector_size=4, min_count=1, epochs=1)
         texts = ["some words about cats", "other words about dogs"] * 10
-        with pytest.raises(OptionError, match=f"--personal {name} asks every party for {asks}, which a Doc2Vec can't"):
+        with pytest.raises(
+            OptionError,
+            match=f"--personal {name} asks every party for {asks}, which a Doc2Vec can't",
+        ):
             made((texts, ["a", "b"] * 10), model, personal=name, lr=None)
 
     @pytest.mark.parametrize(
@@ -793,13 +941,18 @@ class TestWhatDoesNotGoTogether:
             Run,
         ],
     )
-    def test_typos_are_told_before_data_is_read(self, net: Any, options: Any, error: Any, says: str, how: Any) -> None:
+    def test_typos_are_told_before_data_is_read(
+        self, net: Any, options: Any, error: Any, says: str, how: Any
+    ) -> None:
         class Handler:
             def get_data(self) -> Any:
                 raise AssertionError("data was read")
 
         with pytest.raises(error) as caught:
-            how(RunSpec(data="data", data_handler="Handler", **options), {"model": net(), "Handler": Handler})
+            how(
+                RunSpec(data="data", data_handler="Handler", **options),
+                {"model": net(), "Handler": Handler},
+            )
         assert says in str(caught.value)
 
 
@@ -824,7 +977,15 @@ class TestHelp:
     def test_on_all_of_a_kind(self) -> None:
         text = explain.listing(["personal", "sharing"])
         lines = [line.split(maxsplit=1) for line in text.splitlines() if line.startswith("  ")]
-        assert [name for name, _ in lines] == ["apfl", "ditto", "fedbn", "fedper", "finetune", "ifca", "best"]
+        assert [name for name, _ in lines] == [
+            "apfl",
+            "ditto",
+            "fedbn",
+            "fedper",
+            "finetune",
+            "ifca",
+            "best",
+        ]
         assert all(promise.endswith(".") for _, promise in lines)
 
     def test_a_failure_is_a_fusion_error(self) -> None:

@@ -15,9 +15,16 @@ from fusion_nb.runs.preview import duration, look
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"parties": 5, "fraction": 0.4, "epochs": 3}, {"local_steps": 7}, {"split": "quantity:alpha=0.5", "seed": 3}],
+    [
+        {},
+        {"parties": 5, "fraction": 0.4, "epochs": 3},
+        {"local_steps": 7},
+        {"split": "quantity:alpha=0.5", "seed": 3},
+    ],
 )
-def test_rows_steps_and_bytes_are_those_of_the_run(net: Any, rows: Any, options: dict[str, Any]) -> None:
+def test_rows_steps_and_bytes_are_those_of_the_run(
+    net: Any, rows: Any, options: dict[str, Any]
+) -> None:
     namespace = {"model": net(), "rows": rows}
     spec = RunSpec(data="rows", rounds=4, batch_size=16, **options)
     found = look(spec, namespace)
@@ -92,7 +99,9 @@ def test_what_is_wrong_by_itself_needs_no_data(option: dict[str, str]) -> None:
 
 def test_python_repeats_a_run(net: Any, rows: Any) -> None:
     model, data = net(), rows
-    spec = RunSpec(data="data", rounds=3, split="dirichlet:alpha=0.4", seed=4, until="accuracy >= 2")
+    spec = RunSpec(
+        data="data", rounds=3, split="dirichlet:alpha=0.4", seed=4, until="accuracy >= 2"
+    )
     run = Run(spec, locals() | {"model": model}).start().wait()
     there: dict[str, Any] = {"model": model, "data": data}
     exec(run.spec.to_python(), there)
@@ -109,6 +118,8 @@ def test_python_repeats_a_cell_with_a_body(ip: Any) -> None:
     assert ip.ns["run"].history["loss"] == first.history["loss"]
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.1, "1 s"), (80, "80 s"), (600, "10 min"), (9000, "2.5 h")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.1, "1 s"), (80, "80 s"), (600, "10 min"), (9000, "2.5 h")]
+)
 def test_durations_are_as_exact_as_anybody_needs(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -38,5 +38,9 @@ def test_its_links_and_pictures_are_there() -> None:
 def test_its_architecture_lists_every_file() -> None:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     drawing = next(block for language, block in fenced if not language and "types" in block)
-    rooms = {path.name.removesuffix(".py") for path in (ROOT / "fusion_nb").iterdir() if path.name[0] not in "._"}
+    rooms = {
+        path.name.removesuffix(".py")
+        for path in (ROOT / "fusion_nb").iterdir()
+        if path.name[0] not in "._"
+    }
     assert all(re.search(rf"\b{room}\b", drawing) for room in rooms - {"assets"})

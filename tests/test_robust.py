@@ -1,4 +1,5 @@
-"""Rules that stand hostile parties, and the hostile parties: each against a few lines of numpy, and both together."""
+"""Rules that stand hostile parties, and the hostile parties: each against a few lines of numpy, and
+both together."""
 
 from __future__ import annotations
 
@@ -45,8 +46,11 @@ def some(count: int, seed: int = 0) -> np.ndarray:
     return ORIGIN + np.random.default_rng(seed).normal(0.3, 1.0, (count, 10))
 
 
-def fused(name: str, given: np.ndarray | Sequence[Update], start: Weights = START, rounds: int = 1) -> Any:
-    """Return what a rule makes of a table, as a vector, or of updates; of the same in some rounds, in the last."""
+def fused(
+    name: str, given: np.ndarray | Sequence[Update], start: Weights = START, rounds: int = 1
+) -> Any:
+    """Return what a rule makes of a table, as a vector, or of updates; of the same in some rounds,
+    in the last."""
     rule = registry.create("fusions", name)
     state, sent = rule.init(start), updates(given) if isinstance(given, np.ndarray) else given
     for _ in range(rounds):
@@ -69,14 +73,18 @@ def bulyan(table: np.ndarray, f: int) -> np.ndarray:
     columns = []
     for column in table[chosen].T:
         middle = np.median(column)
-        columns.append(np.mean(sorted(column, key=lambda value: abs(value - middle))[: len(chosen) - 2 * f]))
+        columns.append(
+            np.mean(sorted(column, key=lambda value: abs(value - middle))[: len(chosen) - 2 * f])
+        )
     return np.array(columns)
 
 
 def clipped(table: np.ndarray, tau: float, iterations: int, rounds: int) -> np.ndarray:
     v = np.zeros(10)
     for _ in range(rounds * iterations):
-        v = v + np.mean([(d - v) * min(1, tau / np.linalg.norm(d - v)) for d in table - ORIGIN], axis=0)
+        v = v + np.mean(
+            [(d - v) * min(1, tau / np.linalg.norm(d - v)) for d in table - ORIGIN], axis=0
+        )
     return ORIGIN + v
 
 
@@ -133,7 +141,9 @@ class TestRules:
 
     def test_clipping_starts_from_the_last_centre(self) -> None:
         table = some(8) + 4
-        assert np.allclose(fused("centered_clip:tau=1.5", table, rounds=3), clipped(table, 1.5, 1, 3))
+        assert np.allclose(
+            fused("centered_clip:tau=1.5", table, rounds=3), clipped(table, 1.5, 1, 3)
+        )
 
     def test_clipping_without_a_tau_clips_at_the_median_distance(self) -> None:
         table = some(9)
@@ -147,7 +157,8 @@ class TestRules:
         assert set(state) == {"a"}
         centre = np.concatenate([vector_of({**state, "b": np.zeros(4)})])
         again, _ = rule.fuse(START, iter(updates(np.tile(ORIGIN, (4, 1)))), state)
-        # Of the centre a part is left; statistics, which nobody moved now, are where the weights are.
+        # Of the centre a part is left; statistics, which nobody moved now, are where the weights
+        # are.
         assert np.linalg.norm(centre) <= 1 + 1e-12
         assert np.array_equal(again["b"], START["b"])
         assert not np.array_equal(result["b"], START["b"])
@@ -166,7 +177,8 @@ class TestRules:
         given = updates(some(8))
         orders = [given[i:] + given[:i] for i in range(8)]
         assert all(
-            arithmetic.equal(fused("bucketing+krum:f=0", order), fused("bucketing+krum:f=0", given)) for order in orders
+            arithmetic.equal(fused("bucketing+krum:f=0", order), fused("bucketing+krum:f=0", given))
+            for order in orders
         )
 
     def test_bucketing_keeps_the_state_of_the_inner_rule(self) -> None:
@@ -204,8 +216,20 @@ class TestRules:
 
 #: Rules that are to stand two hostile parties of eleven.
 STANDING = [
-    *("median", "trimmed_mean:beta=0.2", "krum:f=2", "multikrum:f=2", "bulyan:f=2", "geometric_median"),
-    *("centered_clip", "centered_clip:tau=2", "bucketing:s=2+median", "bucketing:s=2+geometric_median"),
+    *(
+        "median",
+        "trimmed_mean:beta=0.2",
+        "krum:f=2",
+        "multikrum:f=2",
+        "bulyan:f=2",
+        "geometric_median",
+    ),
+    *(
+        "centered_clip",
+        "centered_clip:tau=2",
+        "bucketing:s=2+median",
+        "bucketing:s=2+geometric_median",
+    ),
 ]
 #: What hostile parties send, in place of numbers around 0.8.
 OUTLIERS = [1e3, -1e9, 1e120, 1e200]
@@ -216,13 +240,17 @@ class TestHostileNumbers:
     @pytest.mark.parametrize("outlier", OUTLIERS)
     def test_two_of_eleven_are_stood(self, name: str, outlier: float) -> None:
         honest = some(9)
-        table = np.vstack([honest[:4], np.full(10, outlier), honest[4:], outlier * np.arange(1, 11)])
+        table = np.vstack(
+            [honest[:4], np.full(10, outlier), honest[4:], outlier * np.arange(1, 11)]
+        )
         found = fused(name, table)
         reach = np.linalg.norm(honest - honest.mean(axis=0), axis=1).max()
         assert np.linalg.norm(found - honest.mean(axis=0)) < 1.5 * reach
         assert np.abs(fused("iter_avg", table) - honest.mean(axis=0)).max() > 10 * reach
 
-    @pytest.mark.parametrize("name", ["median", "trimmed_mean:0.2", "krum:f=2", "multikrum:f=2", "bulyan:f=2"])
+    @pytest.mark.parametrize(
+        "name", ["median", "trimmed_mean:0.2", "krum:f=2", "multikrum:f=2", "bulyan:f=2"]
+    )
     def test_no_number_leaves_the_range_of_the_honest(self, name: str) -> None:
         for seed, outlier in itertools.product(range(5), (5.0, -1e6)):
             honest = some(9, seed)
@@ -281,7 +309,10 @@ class TestEntriesOfAllKinds:
         assert fused("krum", given, start)["count"] == 2**60  # of equals, the first by name
 
     def test_krum_takes_one_party_as_a_whole(self) -> None:
-        given = [Update(f"party {i}", full(i, value), 1) for i, value in enumerate((9.0, 1.0, 1.5, 2.0, -9.0))]
+        given = [
+            Update(f"party {i}", full(i, value), 1)
+            for i, value in enumerate((9.0, 1.0, 1.5, 2.0, -9.0))
+        ]
         found = fused("krum", given, full(0, 0.0))
         assert any(arithmetic.equal(found, update.weights) for update in given[1:4])
 
@@ -305,7 +336,9 @@ class TestEntriesOfAllKinds:
     @pytest.mark.parametrize("name", EVERY)
     def test_rows_are_a_claim_that_counts_for_nothing(self, name: str) -> None:
         given = updates(some(8))
-        claimed = [replace(update, num_examples=10**9 if i == 3 else 1) for i, update in enumerate(given)]
+        claimed = [
+            replace(update, num_examples=10**9 if i == 3 else 1) for i, update in enumerate(given)
+        ]
         assert arithmetic.equal(fused(name, given), fused(name, claimed))
 
 
@@ -326,27 +359,43 @@ class TestTooFew:
         assert registry.create("fusions", name).min_updates == LEAST[name]
         fused(name, some(LEAST[name]))
         if LEAST[name] > 1:
-            with pytest.raises(PartyError, match=r"needs the updates of \d+ parties in a round, and got \d+"):
+            with pytest.raises(
+                PartyError, match=r"needs the updates of \d+ parties in a round, and got \d+"
+            ):
                 fused(name, some(LEAST[name] - 1))
 
-    def test_a_cohort_that_is_too_small_is_refused_before_training(self, rows: Any, net: Any) -> None:
-        with pytest.raises(OptionError, match=r"--fusion krum:f=2 needs 7 parties in a round, and there are 6"):
+    def test_a_cohort_that_is_too_small_is_refused_before_training(
+        self, rows: Any, net: Any
+    ) -> None:
+        with pytest.raises(
+            OptionError, match=r"--fusion krum:f=2 needs 7 parties in a round, and there are 6"
+        ):
             run_of(rows, net, fusion="krum:f=2", parties=6)
         with pytest.raises(OptionError, match=r"needs 5 parties in a round, and there are 4"):
             run_of(rows, net, fusion="krum", parties=8, fraction=0.5)
         with pytest.raises(OptionError, match=r"needs 5 parties"):
             run_of(rows, net, fusion="krum", personal="ditto", parties=4)
 
-    def test_a_round_with_too_few_answers_fails_and_the_last_whole_one_is_kept(self, rows: Any, net: Any) -> None:
+    def test_a_round_with_too_few_answers_fails_and_the_last_whole_one_is_kept(
+        self, rows: Any, net: Any
+    ) -> None:
         class Losing(LocalEngine):
             def run(self, verb: Any, cohort: Any, **orders: Any) -> Any:
                 for reply in super().run(verb, cohort, **orders):
-                    lost = verb == "fit" and orders["round"] == 2 and reply.party in ("party 1", "party 5")
+                    lost = (
+                        verb == "fit"
+                        and orders["round"] == 2
+                        and reply.party in ("party 1", "party 5")
+                    )
                     yield Failure(reply.party, "gone") if lost else reply
 
-        federation = build(spec_of(fusion="krum", parties=6, quorum=0.5), {"model": net(), "data": rows})
+        federation = build(
+            spec_of(fusion="krum", parties=6, quorum=0.5), {"model": net(), "data": rows}
+        )
         federation.engine = Losing()
-        with pytest.raises(PartyError, match="krum needs the updates of 5 parties in a round, and got 4"):
+        with pytest.raises(
+            PartyError, match="krum needs the updates of 5 parties in a round, and got 4"
+        ):
             list(federation.rounds(3))
         assert len(federation.history) == 1
         assert [failure.party for failure in federation.failed] == ["party 1", "party 5"]
@@ -384,7 +433,13 @@ def run_of(rows: Any, net: Any, **options: Any) -> Run:
 
 
 #: A party's changes, by name, as they are sent in a round that starts from zero.
-CHANGES = {"one": [1.0, 2.0], "bad": [9.0, -9.0], "two": [3.0, 2.0], "evil": [0.5, 0.0], "three": [5.0, -1.0]}
+CHANGES = {
+    "one": [1.0, 2.0],
+    "bad": [9.0, -9.0],
+    "two": [3.0, 2.0],
+    "evil": [0.5, 0.0],
+    "three": [5.0, -1.0],
+}
 BEGIN: Weights = {
     "w": np.array([10.0, 20.0], np.float32),
     "norm.mean": np.array([1.0], np.float32),
@@ -442,7 +497,10 @@ class TestForgers:
             assert after.weights["norm.count"] == 6
             assert after.weights["norm.mean"] == 2.0
             assert not np.array_equal(after.weights["w"], before.weights["w"])
-            assert before.weights["w"].tolist() == (BEGIN["w"] + np.float32(CHANGES[before.party])).tolist()
+            assert (
+                before.weights["w"].tolist()
+                == (BEGIN["w"] + np.float32(CHANGES[before.party])).tolist()
+            )
 
     @pytest.mark.parametrize("name", FORGERS)
     def test_failures_and_silence_pass_in_their_place(self, name: str) -> None:
@@ -467,7 +525,9 @@ class TestForgers:
         assert change_of(sent("sign_flip:2,scale=2", replies())[1]) == [-18.0, 18.0]
 
     def test_noise_is_of_a_round_and_a_party(self) -> None:
-        first, again, next_round = (sent("noise:2,sigma=3", replies(), number) for number in (1, 1, 2))
+        first, again, next_round = (
+            sent("noise:2,sigma=3", replies(), number) for number in (1, 1, 2)
+        )
         assert change_of(first[1]) == change_of(again[1])
         draws = [np.subtract(change_of(found[1]), CHANGES["bad"]) for found in (first, next_round)]
         draws += [np.subtract(change_of(first[3]), CHANGES["evil"])]
@@ -477,7 +537,9 @@ class TestForgers:
         start = {"w": np.zeros(20_000)}
         adversary = registry.create("adversaries", "noise:1,sigma=3")
         given = iter([Update("bad", {"w": np.ones(20_000)}, 1)])
-        (found,) = adversary(given, {"weights": start, "round": 1, "seed": 0}, ("bad",), frozenset({"w"}))
+        (found,) = adversary(
+            given, {"weights": start, "round": 1, "seed": 0}, ("bad",), frozenset({"w"})
+        )
         assert found.weights["w"].mean() == pytest.approx(1, abs=0.1)
         assert found.weights["w"].std() == pytest.approx(3, rel=0.03)
 
@@ -487,10 +549,16 @@ class TestForgers:
 
     def test_a_little_is_enough(self) -> None:
         found = sent("alie:2,z=1.5", replies())
-        assert change_of(found[1]) == pytest.approx(list(HONEST.mean(axis=0) - 1.5 * HONEST.std(axis=0)), abs=1e-5)
+        assert change_of(found[1]) == pytest.approx(
+            list(HONEST.mean(axis=0) - 1.5 * HONEST.std(axis=0)), abs=1e-5
+        )
         computed = sent("alie:2", replies())
         expected = HONEST.mean(axis=0) - NormalDist().inv_cdf(2 / 3) * HONEST.std(axis=0)
-        assert change_of(computed[1]) == change_of(computed[3]) == pytest.approx(list(expected), abs=1e-5)
+        assert (
+            change_of(computed[1])
+            == change_of(computed[3])
+            == pytest.approx(list(expected), abs=1e-5)
+        )
 
     def test_how_far_a_little_may_be(self) -> None:
         # n = 50, f = 12: 26 - 12 = 14 supporters of 38 honest parties
@@ -506,12 +574,17 @@ class TestForgers:
     def test_what_all_have_in_common_makes_nobody_worth_mimicking(self) -> None:
         changes = {"one": [100.0, 1.0], "two": [100.0, -2.0], "three": [101.0, 0.5]}
         given = [
-            replace(reply, weights=reply.weights | {"w": BEGIN["w"] + np.float32(changes[reply.party])})
+            replace(
+                reply, weights=reply.weights | {"w": BEGIN["w"] + np.float32(changes[reply.party])}
+            )
             if isinstance(reply, Update) and reply.party in changes
             else reply
             for reply in replies()
         ]
-        assert change_of(sent("mimic:2", given)[1]) == unlikest(np.array(list(changes.values()))).tolist()
+        assert (
+            change_of(sent("mimic:2", given)[1])
+            == unlikest(np.array(list(changes.values()))).tolist()
+        )
 
     def test_the_one_that_is_mimicked_stays_the_same(self) -> None:
         adversary = registry.create("adversaries", "mimic:2")
@@ -520,7 +593,10 @@ class TestForgers:
         without = change_of(sent("", replies(name), 2, adversary)[1])
         assert without != target
         moved = [
-            replace(reply, weights=reply.weights | {"w": BEGIN["w"] + (0.01 if reply.party == name else 50)})
+            replace(
+                reply,
+                weights=reply.weights | {"w": BEGIN["w"] + (0.01 if reply.party == name else 50)},
+            )
             for reply in replies()
             if isinstance(reply, Update)
         ]
@@ -530,7 +606,9 @@ class TestForgers:
         start = {"w": np.zeros(2, np.float16)}
         given = iter([Update("bad", {"w": np.full(2, 1000, np.float16)}, 1)])
         adversary = registry.create("adversaries", "sign_flip:1,scale=1e6")
-        (found,) = adversary(given, {"weights": start, "round": 1, "seed": 0}, ("bad",), frozenset({"w"}))
+        (found,) = adversary(
+            given, {"weights": start, "round": 1, "seed": 0}, ("bad",), frozenset({"w"})
+        )
         assert "not finite" in arithmetic.misfit(found.weights, start)
 
 
@@ -578,7 +656,9 @@ class TestLabelFlip:
             ([np.array([0, 2, 1])], [[0, 2, 1]], [[2, 0, 1]]),
         ],
     )
-    def test_rows_of_a_dataset_in_every_form(self, labels: list[Any], all_labels: Any, expected: list[Any]) -> None:
+    def test_rows_of_a_dataset_in_every_form(
+        self, labels: list[Any], all_labels: Any, expected: list[Any]
+    ) -> None:
         found = self.flip(Pictures(labels), all_labels)
         assert len(found) == len(labels)
         assert [np.asarray(found[i][1]).tolist() for i in range(len(found))] == expected
@@ -589,12 +669,17 @@ class TestLabelFlip:
             self.flip((np.zeros(2), np.array([0.5, 1.0])), [0.5, 1.0])
         x, _ = rows
         with pytest.raises(DataError, match="label_flip:2, but the labels are measurements"):
-            build(spec_of(adversary="label_flip:2"), {"model": nn.Linear(5, 1), "data": (x, x.sum(axis=1))})
+            build(
+                spec_of(adversary="label_flip:2"),
+                {"model": nn.Linear(5, 1), "data": (x, x.sum(axis=1))},
+            )
 
     def test_documents_are_refused(self) -> None:
         from gensim.models.doc2vec import Doc2Vec
 
-        texts = [f"some words about number {['one', 'two', 'three', 'four'][i % 4]}" for i in range(40)]
+        texts = [
+            f"some words about number {['one', 'two', 'three', 'four'][i % 4]}" for i in range(40)
+        ]
         model = Doc2Vec(vector_size=4, min_count=1, epochs=1)
         with pytest.raises(OptionError, match="learns from words alone"):
             build(RunSpec(data="data", adversary="label_flip"), {"model": model, "data": texts})
@@ -615,14 +700,19 @@ class TestLabelFlip:
         assert division.notes[-1] == f"simulated: {bad[0]} and {bad[1]} are hostile (label_flip)"
         central: Any = federation.beside[0]
         pooled = central.federation.parties[0].train[1]
-        assert np.array_equal(pooled, np.concatenate(list(clean.values()))), "what stands beside is honest"
+        assert np.array_equal(pooled, np.concatenate(list(clean.values()))), (
+            "what stands beside is honest"
+        )
 
     def test_the_arrays_of_the_user_stay_as_they_are(self, rows: Any, net: Any) -> None:
         x, y = rows
         mine = [(x[i::4].copy(), y[i::4].copy()) for i in range(4)]
         kept = [(a.copy(), b.copy()) for a, b in mine]
         run = run_of(mine, net, parties=4, adversary="label_flip:3").start().wait()
-        assert all(np.array_equal(a, c) and np.array_equal(b, d) for (a, b), (c, d) in zip(mine, kept, strict=True))
+        assert all(
+            np.array_equal(a, c) and np.array_equal(b, d)
+            for (a, b), (c, d) in zip(mine, kept, strict=True)
+        )
         assert run.history["accuracy"][-1] < 0.5
 
     def test_a_dataset_is_flipped_as_its_arrays_are(self, rows: Any, net: Any) -> None:
@@ -634,7 +724,8 @@ class TestLabelFlip:
                 return rows[0][i], int(rows[1][i])
 
         curves = [
-            run_of(given, net, adversary="label_flip:2").start().wait().history["loss"] for given in (rows, Mine())
+            run_of(given, net, adversary="label_flip:2").start().wait().history["loss"]
+            for given in (rows, Mine())
         ]
         assert curves[0] == pytest.approx(curves[1], rel=1e-5)
         assert curves[0] != run_of(rows, net).start().wait().history["loss"]
@@ -654,7 +745,10 @@ class TestHostile:
         [
             ({"adversary": "bit_flip:6"}, r"6 hostile parties of 6.*\n  use 5 at most"),
             ({"adversary": "bit_flip", "parties": 1}, "1 hostile parties of 1"),
-            ({"adversary": "bit_flip:0"}, r"bit_flip:num=0 is not allowed\n  give a whole number >= 1"),
+            (
+                {"adversary": "bit_flip:0"},
+                r"bit_flip:num=0 is not allowed\n  give a whole number >= 1",
+            ),
             ({"adversary": "ipm:2,epsilon=-1"}, "not allowed"),
             ({"adversary": "alie:2,z=-1"}, "not allowed"),
             ({"adversary": "bit_flip:2", "fusion": "dynamic"}, "keep their weights"),
@@ -662,7 +756,9 @@ class TestHostile:
             ({"adversary": "ipm:2", "ensemble": "mean"}, "keeps the parties' models apart"),
         ],
     )
-    def test_what_makes_no_sense_is_refused(self, rows: Any, net: Any, options: Any, message: str) -> None:
+    def test_what_makes_no_sense_is_refused(
+        self, rows: Any, net: Any, options: Any, message: str
+    ) -> None:
         with pytest.raises(OptionError, match=message):
             run_of(rows, net, **options)
 
@@ -672,7 +768,10 @@ class TestHostile:
 
     def test_who_they_are_is_said(self, rows: Any, net: Any) -> None:
         one, three = (run_of(rows, net, adversary=f"ipm:{num},epsilon=2") for num in (1, 3))
-        assert one.notes[-1] == f"simulated: {hostile([p.id for p in one.parties], 1, 0)[0]} is hostile (ipm)"
+        assert (
+            one.notes[-1]
+            == f"simulated: {hostile([p.id for p in one.parties], 1, 0)[0]} is hostile (ipm)"
+        )
         a, b, c = hostile([p.id for p in three.parties], 3, 0)
         assert three.notes[-1] == f"simulated: {a}, {b} and {c} are hostile (ipm)"
         assert three.notes[-1] in str(three.summary())
@@ -681,9 +780,13 @@ class TestHostile:
         for options in ({"fusion": "dynamic"}, {"ensemble": "mean", "rounds": 1}):
             run_of(rows, net, adversary="label_flip:2", **options).start().wait()
 
-    @pytest.mark.parametrize("options", [{"fusion": "scaffold"}, {"personal": "fedper:layers=2.*"}, {"fusion": "cmfl"}])
+    @pytest.mark.parametrize(
+        "options", [{"fusion": "scaffold"}, {"personal": "fedper:layers=2.*"}, {"fusion": "cmfl"}]
+    )
     @pytest.mark.parametrize("adversary", ["sign_flip:1", "alie:2,z=1", "mimic:2"])
-    def test_forging_goes_with_what_else_is_sent(self, rows: Any, net: Any, options: Any, adversary: str) -> None:
+    def test_forging_goes_with_what_else_is_sent(
+        self, rows: Any, net: Any, options: Any, adversary: str
+    ) -> None:
         run = run_of(rows, net, adversary=adversary, **options).start().wait()
         assert len(run.history) == 3
         assert run.history["loss"] != run_of(rows, net, **options).start().wait().history["loss"]
@@ -692,16 +795,25 @@ class TestHostile:
         def norm() -> nn.Module:
             return nn.Sequential(nn.BatchNorm1d(5), *net())
 
-        run = run_of(rows, norm, adversary="noise:2,sigma=0.1", fusion="median", rounds=2).start().wait()
+        run = (
+            run_of(rows, norm, adversary="noise:2,sigma=0.1", fusion="median", rounds=2)
+            .start()
+            .wait()
+        )
         honest = run_of(rows, norm, fusion="median", rounds=1).start().wait()
         state = run.model.state_dict()
         assert (state["0.running_var"] > 0).all()
-        assert state["0.num_batches_tracked"] == 2 * honest.model.state_dict()["0.num_batches_tracked"]
+        assert (
+            state["0.num_batches_tracked"] == 2 * honest.model.state_dict()["0.num_batches_tracked"]
+        )
 
     def test_gensims_weights_can_be_forged(self) -> None:
         from gensim.models.doc2vec import Doc2Vec
 
-        texts = [f"some words about number {['one', 'two', 'three', 'four'][i % 4]} and {i}" for i in range(40)]
+        texts = [
+            f"some words about number {['one', 'two', 'three', 'four'][i % 4]} and {i}"
+            for i in range(40)
+        ]
         model = Doc2Vec(vector_size=4, min_count=1, epochs=1, seed=1)
         curves = []
         for adversary in ("", "sign_flip:2"):
@@ -713,16 +825,30 @@ class TestHostile:
 
 class TestTogether:
     @pytest.mark.parametrize("adversary", ["sign_flip:4", "ipm:4,epsilon=5"])
-    def test_the_mean_fails_where_robust_rules_learn(self, rows: Any, net: Any, adversary: str) -> None:
+    def test_the_mean_fails_where_robust_rules_learn(
+        self, rows: Any, net: Any, adversary: str
+    ) -> None:
         options: dict[str, Any] = {"adversary": adversary, "parties": 12, "rounds": 15}
         reached = {
-            fusion: run_of(rows, net, fusion=fusion, **options).start().wait().history["accuracy"][-1]
-            for fusion in ("iter_avg", "median", "krum:f=4", "geometric_median", "centered_clip", "trimmed_mean:0.4")
+            fusion: run_of(rows, net, fusion=fusion, **options)
+            .start()
+            .wait()
+            .history["accuracy"][-1]
+            for fusion in (
+                "iter_avg",
+                "median",
+                "krum:f=4",
+                "geometric_median",
+                "centered_clip",
+                "trimmed_mean:0.4",
+            )
         }
         assert reached.pop("iter_avg") < 0.4
         assert all(accuracy > 0.6 for accuracy in reached.values()), reached
 
-    def test_krum_believes_those_who_lie_near_where_the_round_started(self, rows: Any, net: Any) -> None:
+    def test_krum_believes_those_who_lie_near_where_the_round_started(
+        self, rows: Any, net: Any
+    ) -> None:
         options: dict[str, Any] = {"adversary": "ipm:4,epsilon=0.1", "parties": 12, "rounds": 15}
         krum, median = (
             run_of(rows, net, fusion=fusion, **options).start().wait().history["accuracy"][-1]
@@ -736,17 +862,29 @@ class TestTogether:
         self, rows: Any, net: Any, adversary: str, fusion: str
     ) -> None:
         options: dict[str, Any] = {
-            **{"adversary": adversary, "fusion": fusion, "dropout": 0.3, "straggler": "0.3:epochs=1"},
+            **{
+                "adversary": adversary,
+                "fusion": fusion,
+                "dropout": 0.3,
+                "straggler": "0.3:epochs=1",
+            },
             **{"epochs": 2, "parties": 8, "rounds": 4},
         }
         runs = [run_of(rows, net, **options).start().wait() for _ in range(2)]
         assert runs[0].history["loss"] == runs[1].history["loss"]
-        assert runs[0].history["loss"] != run_of(rows, net, **options, seed=1).start().wait().history["loss"]
+        assert (
+            runs[0].history["loss"]
+            != run_of(rows, net, **options, seed=1).start().wait().history["loss"]
+        )
         errors = {failure.error for failure in runs[0].failures}
         assert "dropped out (simulated)" in errors
         assert ("was too slow (simulated)" in errors) == (fusion != "fedprox")
         for record in runs[0].history:
-            trained = [party for party in record.cohort if "train_loss" in record.party_metrics.get(party, {})]
+            trained = [
+                party
+                for party in record.cohort
+                if "train_loss" in record.party_metrics.get(party, {})
+            ]
             lost = {failure.party for failure in record.failures}
             assert trained == [party for party in record.cohort if party not in lost]
 
@@ -759,7 +897,9 @@ class TestTogether:
         engine = Faulty(
             Canned(),
             **{"seed": 3, "dropout": 0.4, "stragglers": Stragglers(0.2)},
-            attack=lambda given, orders: adversary(given, orders, ("bad", "evil"), frozenset({"w"})),
+            attack=lambda given, orders: adversary(
+                given, orders, ("bad", "evil"), frozenset({"w"})
+            ),
         )
         seen = set()
         for number in range(1, 20):
@@ -770,7 +910,9 @@ class TestTogether:
             honest = [CHANGES[reply.party] for reply in there if reply.party not in ("bad", "evil")]
             for reply in there:
                 if reply.party in ("bad", "evil") and honest:
-                    assert change_of(reply) == pytest.approx(list(-np.mean(honest, axis=0)), abs=1e-5)
+                    assert change_of(reply) == pytest.approx(
+                        list(-np.mean(honest, axis=0)), abs=1e-5
+                    )
             seen.add(len(there))
         assert len(seen) > 2
 
@@ -786,13 +928,21 @@ class TestTogether:
     def test_spared_are_those_who_would_have_dropped_out_last(self, rows: Any, net: Any) -> None:
         run = run_of(rows, net, fusion="krum:f=0", dropout=0.99, rounds=5).start().wait()
         for record in run.history:
-            chance = {p: seeds.stream(0, "dropout", record.round, p).random() for p in record.cohort}
+            chance = {
+                p: seeds.stream(0, "dropout", record.round, p).random() for p in record.cohort
+            }
             lost = {failure.party for failure in record.failures}
-            assert set(sorted(record.cohort, key=chance.__getitem__)[-3:]) == set(record.cohort) - lost
+            assert (
+                set(sorted(record.cohort, key=chance.__getitem__)[-3:]) == set(record.cohort) - lost
+            )
 
-    def test_hostile_parties_that_are_not_in_the_cohort_do_nothing(self, rows: Any, net: Any) -> None:
+    def test_hostile_parties_that_are_not_in_the_cohort_do_nothing(
+        self, rows: Any, net: Any
+    ) -> None:
         options: dict[str, Any] = {"fraction": 0.5, "rounds": 6, "quorum": 1.0}
-        attacked, honest = (run_of(rows, net, adversary=a, **options).start().wait() for a in ("sign_flip:1", ""))
+        attacked, honest = (
+            run_of(rows, net, adversary=a, **options).start().wait() for a in ("sign_flip:1", "")
+        )
         (bad,) = hostile([party.id for party in honest.parties], 1, 0)
         first = next(i for i, record in enumerate(honest.history) if bad in record.cohort)
         assert attacked.history["loss"][:first] == honest.history["loss"][:first]

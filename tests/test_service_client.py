@@ -52,7 +52,9 @@ class TestClient:
         path = save_rows(tmp_path / "rows.npz")
         with np.load(path) as stored:
             x, y = stored["x_train"].astype(np.float32) / 255, stored["y_train"]
-        aggregator_id = client.start_aggregator(network(), parties=2, rounds=2, lr=0.1, test=(x[:9], y[:9]))
+        aggregator_id = client.start_aggregator(
+            network(), parties=2, rounds=2, lr=0.1, test=(x[:9], y[:9])
+        )
         assert client.start_party(aggregator_id, (x, y), party="a") == 1
         assert client.start_party(aggregator_id, ((x, y), (x[:5], y[:5])), party="b") == 0
         found = client.train(aggregator_id)
@@ -118,7 +120,10 @@ class TestClient:
             Client(url)
 
     def test_nobody_is_there_and_no_secret_is_told(self) -> None:
-        with Client("http://me:secret@127.0.0.1:9") as client, pytest.raises(ServiceError) as caught:
+        with (
+            Client("http://me:secret@127.0.0.1:9") as client,
+            pytest.raises(ServiceError) as caught,
+        ):
             client.health()
         assert "fusion-nb serve" in str(caught.value)
         assert "secret" not in str(caught.value)
@@ -128,7 +133,10 @@ class TestClient:
     ) -> None:
         with Client(server.address, *server.key) as client:
             client.aggregators()
-        with Client(server.address) as client, pytest.raises(ServiceError, match="id and its secret are needed"):
+        with (
+            Client(server.address) as client,
+            pytest.raises(ServiceError, match="id and its secret are needed"),
+        ):
             client.aggregators()
         path = tmp_path / "netrc"
         path.write_text(f"machine 127.0.0.1\nlogin {server.key[0]}\npassword {server.key[1]}\n")
@@ -146,7 +154,8 @@ OTHER_OPTIONS: list[dict[str, Any]] = [
 
 
 class TestRemoteRun:
-    """A cell's federation on the service: the same curve, chart, model and files as in the kernel."""
+    """A cell's federation on the service: the same curve, chart, model and files as in the
+    kernel."""
 
     def both(self, server: Server, namespace: dict[str, Any], **options: Any) -> tuple[Run, Run]:
         spec = RunSpec(**options)
@@ -158,15 +167,24 @@ class TestRemoteRun:
         "options",
         [
             {"split": "dirichlet:alpha=0.5", "parties": 3, "fraction": 0.7},
-            {"baseline": "local", "adversary": "label_flip:1", "fusion": "median", "personal": "finetune"},
+            {
+                "baseline": "local",
+                "adversary": "label_flip:1",
+                "fusion": "median",
+                "personal": "finetune",
+            },
             *(pytest.param(options, marks=pytest.mark.slow) for options in OTHER_OPTIONS),
         ],
         ids=str,
     )
     def test_the_curve_is_the_same(self, server: Server, options: dict[str, Any]) -> None:
-        here, there = self.both(server, {"model": network()}, **({"rounds": 3, "lr": 0.1} | options))
+        here, there = self.both(
+            server, {"model": network()}, **({"rounds": 3, "lr": 0.1} | options)
+        )
         assert there.status == "finished"
-        assert [record.metrics for record in there.history] == [record.metrics for record in here.history]
+        assert [record.metrics for record in there.history] == [
+            record.metrics for record in here.history
+        ]
         for ours, theirs in zip(here.model.parameters(), there.model.parameters(), strict=True):
             assert torch.equal(ours, theirs)
         assert there.best.round == here.best.round
@@ -199,7 +217,9 @@ class TestRemoteRun:
         keras = pytest.importorskip("keras")
         keras.utils.set_random_seed(0)
         layers = [keras.layers.Input((1, 28, 28)), keras.layers.Flatten(), keras.layers.Dense(10)]
-        here, there = self.both(server, {"model": keras.Sequential(layers)}, rounds=2, optimizer="adam")
+        here, there = self.both(
+            server, {"model": keras.Sequential(layers)}, rounds=2, optimizer="adam"
+        )
         assert there.history["accuracy"] == pytest.approx(here.history["accuracy"])
         for ours, theirs in zip(here.model.get_weights(), there.model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -209,11 +229,16 @@ class TestRemoteRun:
         words = ["one", "two", "three", "four", "five", "six", "seven", "eight"] * 3
         texts = [f"number {word} likes {word} and apples" for word in words]
         tagged = [gensim.TaggedDocument(text.split(), [f"t{i}"]) for i, text in enumerate(texts)]
-        made = {"model": gensim.Doc2Vec(vector_size=8, min_count=1, epochs=5, workers=1, seed=1), "docs": tagged}
+        made = {
+            "model": gensim.Doc2Vec(vector_size=8, min_count=1, epochs=5, workers=1, seed=1),
+            "docs": tagged,
+        }
         here, there = self.both(server, made, data="docs", rounds=2, parties=2)
         assert there.history["loss"] == here.history["loss"]
         np.testing.assert_array_equal(there.model.wv["apples"], here.model.wv["apples"])
-        assert [tag for tag, *_ in there.similar("apples")] == [tag for tag, *_ in here.similar("apples")]
+        assert [tag for tag, *_ in there.similar("apples")] == [
+            tag for tag, *_ in here.similar("apples")
+        ]
 
     def test_stop_keeps_the_last_whole_round(self, server: Server) -> None:
         run = RemoteRun(RunSpec(rounds=100_000), {"model": network()}, url=server.url).start()
@@ -252,7 +277,9 @@ class TestRemoteRun:
         for refused in (run.pause, run.step, run.more, run.change):
             with pytest.raises(RunError, match="is not for a run that a service trains"):
                 refused()
-        personal = RemoteRun(RunSpec(rounds=1, personal="finetune"), {"model": network()}, url=server.url)
+        personal = RemoteRun(
+            RunSpec(rounds=1, personal="finetune"), {"model": network()}, url=server.url
+        )
         personal.start().wait()
         with pytest.raises(RunError, match="gives out no party's model"):
             _ = personal.parties[0].model
@@ -267,7 +294,12 @@ class TestRemoteRun:
                 return self.layer(x.flatten(1))
 
         def made(**options: Any) -> RemoteRun:
-            names = {"model": network(), "own": Net(), "other": Elsewhere(*network()), "my_loss": nn.CrossEntropyLoss()}
+            names = {
+                "model": network(),
+                "own": Net(),
+                "other": Elsewhere(*network()),
+                "my_loss": nn.CrossEntropyLoss(),
+            }
             return RemoteRun(RunSpec(rounds=1, **options), names, url=server.url)
 
         with pytest.raises(OptionError, match="--loss my_loss is an object of this notebook"):
@@ -335,14 +367,19 @@ class TestCommandLine:
         self.run("keys", "revoke", client_id, *state)
         assert self.run("keys", "list", *state).output == ""
 
-    def test_without_the_extra_the_install_line_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_the_extra_the_install_line_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name in ("filelock", "fusion_nb.service.storage.keys", "fusion_nb.service.server"):
             monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.setitem(sys.modules, "filelock", None)
         (tmp_path / "state").mkdir()
         for words in (("serve",), ("keys", "list")):
             done = self.run(*words, "--state", tmp_path / "state")
-            assert (done.exit_code, "pip install 'fusion_nb[service]'" in done.output) == (2, True), done.output
+            assert (done.exit_code, "pip install 'fusion_nb[service]'" in done.output) == (
+                2,
+                True,
+            ), done.output
 
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -355,7 +392,9 @@ class TestCommandLine:
             (("--state", "/proc/nothing"), "can't be used"),
         ],
     )
-    def test_serve_says_what_is_wrong_in_a_line(self, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    def test_serve_says_what_is_wrong_in_a_line(
+        self, tmp_path: Path, words: tuple[str, ...], said: str
+    ) -> None:
         given = words if "--state" in words else (*words, "--state", tmp_path / "state")
         done = self.run("serve", "--port", "0", *given)
         assert (done.exit_code, said in done.output) == (2, True), done.output
@@ -374,7 +413,9 @@ def test_tls(tmp_path: Path) -> None:
         subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("openssl is not installed")
-    with serving(tmp_path / "state", "--certfile", str(cert), "--keyfile", str(key), "--host", "0.0.0.0") as server:
+    with serving(
+        tmp_path / "state", "--certfile", str(cert), "--keyfile", str(key), "--host", "0.0.0.0"
+    ) as server:
         address = server.url.replace("0.0.0.0", "127.0.0.1")
         assert address.startswith("https://")
         with Client(address, verify=str(cert)) as client:
@@ -396,9 +437,24 @@ class TestInsideJupyter:
 
         import requests
 
-        command = [sys.executable, "-m", "jupyter", "server", "--allow-root", "--no-browser", "--port", "0"]
-        environment = os.environ | {"JUPYTER_DATA_DIR": str(tmp_path / "data"), "HOME": str(tmp_path)}
-        environment |= {"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"), "JUPYTER_TOKEN": "letmein"}
+        command = [
+            sys.executable,
+            "-m",
+            "jupyter",
+            "server",
+            "--allow-root",
+            "--no-browser",
+            "--port",
+            "0",
+        ]
+        environment = os.environ | {
+            "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+            "HOME": str(tmp_path),
+        }
+        environment |= {
+            "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+            "JUPYTER_TOKEN": "letmein",
+        }
         log = (tmp_path / "log").open("w")
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
         try:
@@ -409,18 +465,29 @@ class TestInsideJupyter:
                 found = list((tmp_path / "runtime").glob("jpserver-*.json"))
                 time.sleep(0.1)
             url = json.loads(found[0].read_text())["url"] + "fusion/"
-            assert requests.get(url + "docs", timeout=60, allow_redirects=False).status_code in (302, 403)
+            assert requests.get(url + "docs", timeout=60, allow_redirects=False).status_code in (
+                302,
+                403,
+            )
             headers = {"Authorization": "token letmein"}
             page = requests.get(url + "docs", headers=headers, timeout=60)
             assert page.status_code == 200, page.text
             assert "cdn" not in page.text
-            for part in ("openapi.json", "docs-files/swagger-ui-bundle.js", "docs-files/swagger-ui.css"):
+            for part in (
+                "openapi.json",
+                "docs-files/swagger-ui-bundle.js",
+                "docs-files/swagger-ui.css",
+            ):
                 assert part in page.text
                 assert requests.get(url + part, headers=headers, timeout=60).ok
-            assert requests.get(url + "aggregators", headers=headers, timeout=60).json() == {"aggregators": []}
+            assert requests.get(url + "aggregators", headers=headers, timeout=60).json() == {
+                "aggregators": []
+            }
             sent = {"model_file": ("m", save_model(tmp_path / "m.pt").read_bytes())}
             fields = {"model_type": "pytorch", "num_parties": "1", "rounds": "1"}
-            answer = requests.post(url + "start-aggregator", headers=headers, data=fields, files=sent, timeout=60)
+            answer = requests.post(
+                url + "start-aggregator", headers=headers, data=fields, files=sent, timeout=60
+            )
             assert answer.ok, answer.text
             assert (tmp_path / "data" / "fusion_nb" / "aggregators").is_dir()
         finally:

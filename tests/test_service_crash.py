@@ -1,4 +1,5 @@
-"""Processes that die: the server at random points, a training process, one that hangs, one that takes all memory."""
+"""Processes that die: the server at random points, a training process, one that hangs, one that
+takes all memory."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trainers(server: Server) -> list[psutil.Process]:
     """Return the training processes of a server."""
     children = psutil.Process(server.process.pid).children(recursive=True)
-    return [child for child in children if "fusion_nb.service.processes.training" in child.cmdline()]
+    return [
+        child for child in children if "fusion_nb.service.processes.training" in child.cmdline()
+    ]
 
 
 class _Answered:
@@ -46,7 +49,9 @@ class _Answered:
         self.trained: dict[str, int] = {}
         self.begun: set[str] = set()
 
-    def work(self, server: Server, model: Path, rows: Path, name: str, ended: threading.Event) -> None:
+    def work(
+        self, server: Server, model: Path, rows: Path, name: str, ended: threading.Event
+    ) -> None:
         """Register, train and fetch without end, and keep what is answered."""
         number = 0
         while not ended.is_set():
@@ -55,7 +60,9 @@ class _Answered:
                 aggregator_id = server.start_aggregator(model, rounds=2).json()["aggregator_id"]
                 self.aggregators.add(aggregator_id)
                 for party in range(2):
-                    registered = server.start_party(aggregator_id, rows, party=f"{name} {number} {party}").json()
+                    registered = server.start_party(
+                        aggregator_id, rows, party=f"{name} {number} {party}"
+                    ).json()
                     self.parties.setdefault(aggregator_id, set()).add(registered["party"])
                 if number % 2:
                     self.begun.add(aggregator_id)
@@ -64,7 +71,9 @@ class _Answered:
                 return
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
+)
 def test_a_server_that_is_killed_comes_back_with_all_that_it_answered(
     tmp_path: Path, model: Path, rows: Path, seed: int
 ) -> None:
@@ -76,7 +85,9 @@ def test_a_server_that_is_killed_comes_back_with_all_that_it_answered(
             server.train(long, wait=False)
             ended = threading.Event()
             work = [
-                threading.Thread(target=answered.work, args=(server, model, rows, f"{attempt} {client}", ended))
+                threading.Thread(
+                    target=answered.work, args=(server, model, rows, f"{attempt} {client}", ended)
+                )
                 for client in range(3)
             ]
             for thread in work:
@@ -97,15 +108,24 @@ def test_a_server_that_is_killed_comes_back_with_all_that_it_answered(
             if status["round"]:
                 weights = server.call("GET", f"/weights/{long}").json()
                 assert weights["round"] == status["round"]
-                best = server.call("GET", f"/weights/{long}", params={"which": "best", "format": "pt"})
+                best = server.call(
+                    "GET", f"/weights/{long}", params={"which": "best", "format": "pt"}
+                )
                 assert best.ok, best.text
             records = server.call("GET", f"/rounds/{long}").text.splitlines()
-            assert [json.loads(line)["round"] for line in records] == list(range(1, status["round"] + 1))
+            assert [json.loads(line)["round"] for line in records] == list(
+                range(1, status["round"] + 1)
+            )
             for aggregator_id in answered.aggregators:
                 found = server.status(aggregator_id)
-                assert answered.parties.get(aggregator_id, set()) <= {party["party"] for party in found["parties"]}
+                assert answered.parties.get(aggregator_id, set()) <= {
+                    party["party"] for party in found["parties"]
+                }
                 if aggregator_id in answered.trained:
-                    assert (found["state"], found["round"]) == ("finished", answered.trained[aggregator_id])
+                    assert (found["state"], found["round"]) == (
+                        "finished",
+                        answered.trained[aggregator_id],
+                    )
                     assert server.call("GET", f"/weights/{aggregator_id}").ok
             assert not list((server.state / "aggregators").rglob(f"{atomic.DRAFT}*"))
             assert server.stop(long).ok
@@ -127,7 +147,9 @@ def test_an_interrupted_run_can_be_trained_anew(tmp_path: Path, model: Path, row
         assert len(server.train(aggregator_id).json()["history"]) == 150
 
 
-def test_a_folder_that_was_damaged_keeps_no_other_away(tmp_path: Path, model: Path, rows: Path) -> None:
+def test_a_folder_that_was_damaged_keeps_no_other_away(
+    tmp_path: Path, model: Path, rows: Path
+) -> None:
     with serving(tmp_path / "state") as server:
         ids = [server.ready(model, rows, rounds=1) for _ in range(3)]
         server.kill()
@@ -149,7 +171,9 @@ def test_no_trainer_outlives_the_server(tmp_path: Path, model: Path, rows: Path)
 
 
 @pytest.mark.slow
-def test_a_server_that_is_told_to_end_leaves_runs_as_interrupted(tmp_path: Path, model: Path, rows: Path) -> None:
+def test_a_server_that_is_told_to_end_leaves_runs_as_interrupted(
+    tmp_path: Path, model: Path, rows: Path
+) -> None:
     with serving(tmp_path / "state") as server:
         aggregator_id = server.ready(model, rows, rounds=100_000)
         server.train(aggregator_id, wait=False)
@@ -168,7 +192,10 @@ def test_who_waits_is_told_when_the_server_ends(tmp_path: Path, model: Path, row
         wait_for(lambda: server.status(aggregator_id)["round"])
         server.process.terminate()
         answer = waiting.result()
-        assert (answer.status_code, answer.json()["error"]) == (503, "the server ends, and interrupts the run")
+        assert (answer.status_code, answer.json()["error"]) == (
+            503,
+            "the server ends, and interrupts the run",
+        )
         server.close()
         server.start()
 
@@ -187,12 +214,19 @@ def test_who_follows_a_run_is_not_shown_another(tmp_path: Path, model: Path, row
 
 
 def test_a_slow_upload_holds_nobody_up(tmp_path: Path, model: Path, rows: Path) -> None:
-    with serving(tmp_path / "state", "--inspect-seconds", "12") as server, ThreadPoolExecutor() as pool:
+    with (
+        serving(tmp_path / "state", "--inspect-seconds", "12") as server,
+        ThreadPoolExecutor() as pool,
+    ):
         aggregator_id = server.ready(model, rows, num_parties=2)
         other = server.start_aggregator(model).json()["aggregator_id"]
         server.start_party(other, rows)
         children = psutil.Process(server.process.pid).children()
-        next(child for child in children if "fusion_nb.service.processes.inspection" in child.cmdline()).suspend()
+        next(
+            child
+            for child in children
+            if "fusion_nb.service.processes.inspection" in child.cmdline()
+        ).suspend()
         slow = pool.submit(server.start_party, other, rows)
         time.sleep(0.5)
         began = time.monotonic()
@@ -205,18 +239,23 @@ def test_a_slow_upload_holds_nobody_up(tmp_path: Path, model: Path, rows: Path) 
         assert server.ready(model, rows)
 
 
-def test_a_trainer_that_dies_ends_its_own_run_alone(tmp_path: Path, model: Path, rows: Path) -> None:
+def test_a_trainer_that_dies_ends_its_own_run_alone(
+    tmp_path: Path, model: Path, rows: Path
+) -> None:
     with serving(tmp_path / "state", "--workers", "2") as server:
         first, second = (server.ready(model, rows, rounds=100_000) for _ in range(2))
         for aggregator_id in (first, second):
             server.train(aggregator_id, wait=False)
         wait_for(lambda: server.status(first)["round"] and server.status(second)["round"])
-        next(process for process in trainers(server) if first in " ".join(process.cmdline())).send_signal(
-            signal.SIGKILL
-        )
+        next(
+            process for process in trainers(server) if first in " ".join(process.cmdline())
+        ).send_signal(signal.SIGKILL)
         wait_for(lambda: server.status(first)["state"] == "failed")
         found = server.status(first)
-        assert found["error"] == "the training process was lost: it was killed; most likely memory ran out"
+        assert (
+            found["error"]
+            == "the training process was lost: it was killed; most likely memory ran out"
+        )
         assert server.call("GET", f"/weights/{first}").json()["round"] == found["round"]
         assert server.status(second)["state"] == "training"
         assert server.train(first, wait=False).status_code == 202
@@ -274,8 +313,12 @@ class TestCustomCode:
             yield server
 
     def ready(self, server: Server, model: Path, rows: Path, name: str) -> str:
-        aggregator_id: str = server.start_aggregator(model, num_parties=1, rounds=1).json()["aggregator_id"]
-        answer = server.start_party(aggregator_id, rows, name, files={"custom_data_handler": ("h.py", _HANDLERS)})
+        aggregator_id: str = server.start_aggregator(model, num_parties=1, rounds=1).json()[
+            "aggregator_id"
+        ]
+        answer = server.start_party(
+            aggregator_id, rows, name, files={"custom_data_handler": ("h.py", _HANDLERS)}
+        )
         assert answer.ok, answer.text
         return aggregator_id
 
@@ -310,11 +353,17 @@ class TestCustomCode:
         answer = server.start_party(aggregator_id, rows, "Mine", files=files)
         assert (answer.status_code, answer.json()["hint"]) == (422, "it has: Other")
 
-    def test_what_it_starts_ends_with_the_run(self, server: Server, model: Path, rows: Path) -> None:
+    def test_what_it_starts_ends_with_the_run(
+        self, server: Server, model: Path, rows: Path
+    ) -> None:
         assert server.train(self.ready(server, model, rows, "Starts")).ok
-        assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "7654"]]
+        assert not [
+            p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "7654"]
+        ]
 
-    def test_what_it_prints_is_kept_in_part_and_not_for_long(self, server: Server, model: Path, rows: Path) -> None:
+    def test_what_it_prints_is_kept_in_part_and_not_for_long(
+        self, server: Server, model: Path, rows: Path
+    ) -> None:
         aggregator_id = self.ready(server, model, rows, "Talks")
         assert server.train(aggregator_id).ok
         path = server.state / "aggregators" / aggregator_id / "log.txt"
@@ -334,13 +383,24 @@ class TestCustomCode:
 
     def test_a_module_that_is_none(self, server: Server, model: Path, rows: Path) -> None:
         aggregator_id = server.start_aggregator(model).json()["aggregator_id"]
-        answer = server.start_party(aggregator_id, rows, "Mine", files={"custom_data_handler": ("h.py", "class {")})
+        answer = server.start_party(
+            aggregator_id, rows, "Mine", files={"custom_data_handler": ("h.py", "class {")}
+        )
         assert answer.status_code == 422
 
 
 def test_one_server_for_a_folder(tmp_path: Path) -> None:
     with serving(tmp_path / "state"):
-        command = [sys.executable, "-m", "fusion_nb.cli", "serve", "--port", "0", "--state", str(tmp_path / "state")]
+        command = [
+            sys.executable,
+            "-m",
+            "fusion_nb.cli",
+            "serve",
+            "--port",
+            "0",
+            "--state",
+            str(tmp_path / "state"),
+        ]
         second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 2
     assert "another server has the folder" in second.stderr
@@ -361,7 +421,10 @@ class TestFolder:
 
         folder = Folder(tmp_path)
         folder.keep_round(1, '{"round": 1}', {"file": np.zeros(2)}, best=True)
-        atomic.write(tmp_path / "weights-2.npz", lambda file: file.write(b"of a round that was not recorded any more"))
+        atomic.write(
+            tmp_path / "weights-2.npz",
+            lambda file: file.write(b"of a round that was not recorded any more"),
+        )
         assert folder.weights("last")[1] == 1
         assert folder.weights("best")[1] == 1
 

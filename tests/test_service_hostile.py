@@ -1,4 +1,5 @@
-"""What must not get in: uploads that would run code, burst or don't fit, calls without a key, random requests."""
+"""What must not get in: uploads that would run code, burst or don't fit, calls without a key,
+random requests."""
 
 from __future__ import annotations
 
@@ -84,7 +85,8 @@ def archive(**entries: bytes) -> bytes:
 
 
 def lying(content: bytes) -> bytes:
-    """Return an archive whose entries say that they are small, in both of the places that say so."""
+    """Return an archive whose entries say that they are small, in both of the places that say
+    so."""
     found = bytearray(archive(**{"x_train.npy": content}))
     for start, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         at = found.find(start) + offset
@@ -113,9 +115,19 @@ def keras_with_lambda() -> bytes:
     config = {
         "module": "keras",
         "class_name": "Sequential",
-        "config": {"layers": [{"module": "keras.layers", "class_name": "Lambda", "config": {"function": "x"}}]},
+        "config": {
+            "layers": [
+                {"module": "keras.layers", "class_name": "Lambda", "config": {"function": "x"}}
+            ]
+        },
     }
-    return archive(**{"config.json": json.dumps(config).encode(), "metadata.json": b"{}", "model.weights.h5": b""})
+    return archive(
+        **{
+            "config.json": json.dumps(config).encode(),
+            "metadata.json": b"{}",
+            "model.weights.h5": b"",
+        }
+    )
 
 
 X = np.zeros((6, 28, 28), np.uint8)
@@ -125,7 +137,10 @@ Y = np.arange(6)
 MODELS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a pickle that runs a program": ("pytorch", lambda: pickle.dumps(Bomb())),
     "a saved object that runs a program": ("pytorch", lambda: saved(Bomb())),
-    "the same in the old format": ("pytorch", lambda: saved(Bomb(), _use_new_zipfile_serialization=False)),
+    "the same in the old format": (
+        "pytorch",
+        lambda: saved(Bomb(), _use_new_zipfile_serialization=False),
+    ),
     "a module with a hook that runs a program": ("pytorch", lambda: saved(hooked())),
     "a module of another class": ("pytorch", lambda: saved(Net())),
     "a state dict": ("pytorch", lambda: saved(nn.Linear(2, 2).state_dict())),
@@ -136,44 +151,80 @@ MODELS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "weights that are not finite": ("pytorch", lambda: saved(not_finite())),
     "a PyTorch model as Keras's": ("keras", lambda: saved(nn.Linear(2, 2))),
     "a Lambda layer": ("keras", keras_with_lambda),
-    "an archive with a path outside": ("keras", lambda: archive(**{"../../evil": b"x", "config.json": b"{}"})),
+    "an archive with a path outside": (
+        "keras",
+        lambda: archive(**{"../../evil": b"x", "config.json": b"{}"}),
+    ),
     "a model that bursts": ("keras", lambda: archive(**{"model.weights.h5": bytes(30 << 20)})),
     "HDF5 that is none": ("keras", lambda: b"\x89HDF\r\n\x1a\n" + bytes(100)),
     "gensim with a program": ("doc2vec", lambda: pickle.dumps(Bomb())),
     "gensim with a program inside": ("doc2vec", lambda: pickle.dumps({"wv": Bomb()})),
     "gensim that is a list": ("doc2vec", lambda: pickle.dumps([1, 2, 3])),
     "gensim cut short": ("doc2vec", lambda: pickle.dumps(list(range(1000)))[:500]),
-    "a module name that would be imported": ("doc2vec", lambda: b"cos\nsystem\n(S'touch " + bytes(MARK) + b"'\ntR."),
+    "a module name that would be imported": (
+        "doc2vec",
+        lambda: b"cos\nsystem\n(S'touch " + bytes(MARK) + b"'\ntR.",
+    ),
 }
 
 #: Files that are sent as a party's rows: name -> (handler, content).
 ROWS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "an array of objects": ("npz", lambda: npz(x_train=np.array([Bomb()] * 6, dtype=object), y_train=Y)),
-    "labels that are objects": ("npz", lambda: npz(x_train=X, y_train=np.array([Bomb()] * 6, dtype=object))),
+    "an array of objects": (
+        "npz",
+        lambda: npz(x_train=np.array([Bomb()] * 6, dtype=object), y_train=Y),
+    ),
+    "labels that are objects": (
+        "npz",
+        lambda: npz(x_train=X, y_train=np.array([Bomb()] * 6, dtype=object)),
+    ),
     "a pickle": ("npz", lambda: pickle.dumps(Bomb())),
     "an archive that bursts": ("npz", lambda: archive(**{"x_train.npy": bytes(40 << 20)})),
-    "an archive that lies about its size": ("npz", lambda: lying(npy((3, 28, 28), body=bytes(30 << 20)))),
+    "an archive that lies about its size": (
+        "npz",
+        lambda: lying(npy((3, 28, 28), body=bytes(30 << 20))),
+    ),
     "an array that says it is huge": ("npz", lambda: archive(**{"x_train.npy": npy((1 << 40,))})),
     "an array of negative size": ("npz", lambda: archive(**{"x_train.npy": npy((-5, 3))})),
     "an archive cut short": ("npz", lambda: npz(x_train=X, y_train=Y)[:-300]),
-    "an archive with a path outside": ("npz", lambda: archive(**{"../../x_train.npy": npy((1,), body=b"1")})),
+    "an archive with a path outside": (
+        "npz",
+        lambda: archive(**{"../../x_train.npy": npy((1,), body=b"1")}),
+    ),
     "a gzip that bursts": ("wikipedia", lambda: gzip.compress(bytes(40 << 20))),
-    "a gzip cut short": ("wikipedia", lambda: gzip.compress(np.random.default_rng(0).bytes(9000))[:4000]),
+    "a gzip cut short": (
+        "wikipedia",
+        lambda: gzip.compress(np.random.default_rng(0).bytes(9000))[:4000],
+    ),
     "rows of another form": ("npz", lambda: npz(x_train=np.zeros((6, 3)), y_train=Y)),
-    "test rows of another form": ("npz", lambda: npz(x_train=X, y_train=Y, x_test=np.zeros((2, 3)), y_test=Y[:2])),
+    "test rows of another form": (
+        "npz",
+        lambda: npz(x_train=X, y_train=Y, x_test=np.zeros((2, 3)), y_test=Y[:2]),
+    ),
     "more labels than rows": ("npz", lambda: npz(x_train=X, y_train=np.arange(9))),
     "no rows": ("npz", lambda: npz(x_train=X[:0], y_train=Y[:0])),
     "no labels": ("npz", lambda: npz(x_train=X)),
     "labels that the model has no output for": ("npz", lambda: npz(x_train=X, y_train=Y + 90)),
     "negative labels": ("npz", lambda: npz(x_train=X, y_train=Y - 3)),
-    "rows that are not finite": ("npz", lambda: npz(x_train=np.full((6, 28, 28), np.nan), y_train=Y)),
+    "rows that are not finite": (
+        "npz",
+        lambda: npz(x_train=np.full((6, 28, 28), np.nan), y_train=Y),
+    ),
     "labels that are not finite": ("npz", lambda: npz(x_train=X, y_train=np.full(6, np.inf))),
     "numbers that are complex": ("npz", lambda: npz(x_train=X.astype(complex), y_train=Y)),
     "images that are none": ("mnist_pytorch", lambda: npz(x_train=np.zeros((6, 5, 5)), y_train=Y)),
-    "text for a model of images": ("wikipedia", lambda: b'{"title": "a", "text": "some words here"}\n'),
+    "text for a model of images": (
+        "wikipedia",
+        lambda: b'{"title": "a", "text": "some words here"}\n',
+    ),
     "XML that expands": (
         "wikipedia",
-        lambda: b'<!DOCTYPE a [<!ENTITY b "' + b"b" * 9999 + b'"><!ENTITY c "' + b"&b;" * 9999 + b'">]><a>&c;</a>',
+        lambda: (
+            b'<!DOCTYPE a [<!ENTITY b "'
+            + b"b" * 9999
+            + b'"><!ENTITY c "'
+            + b"&b;" * 9999
+            + b'">]><a>&c;</a>'
+        ),
     ),
     "noise": ("npz", lambda: np.random.default_rng(1).bytes(3000)),
     "nothing": ("npz", lambda: b""),
@@ -187,7 +238,8 @@ def not_finite() -> nn.Module:
 
 
 def check_refused(answer: requests.Response, server: Server) -> None:
-    """The answer is one clear line, tells nothing of where the server keeps its files, and the server lives."""
+    """The answer is one clear line, tells nothing of where the server keeps its files, and the
+    server lives."""
     assert answer.status_code in (400, 413, 422), answer.text
     told = answer.json()
     assert told["error"]
@@ -202,7 +254,9 @@ class TestModels:
     def test_is_refused(self, server: Server, name: str) -> None:
         kind, content = MODELS[name]
         before = sorted(path.name for path in (server.state / "aggregators").iterdir())
-        check_refused(server.start_aggregator(content(), model_type=kind, fusion_algorithm=""), server)
+        check_refused(
+            server.start_aggregator(content(), model_type=kind, fusion_algorithm=""), server
+        )
         assert sorted(path.name for path in (server.state / "aggregators").iterdir()) == before
 
     def test_the_culprit_is_named(self, server: Server) -> None:
@@ -230,24 +284,43 @@ class TestRows:
 
     @pytest.mark.parametrize(
         "name",
-        ["../../../../tmp/evil.npz", "/etc/passwd", "a\x00b", "名前 🙂.npz", "x" * 5000, "", 'a";b.npz', "con\r\nx"],
+        [
+            "../../../../tmp/evil.npz",
+            "/etc/passwd",
+            "a\x00b",
+            "名前 🙂.npz",
+            "x" * 5000,
+            "",
+            'a";b.npz',
+            "con\r\nx",
+        ],
     )
-    def test_what_the_file_is_called_means_nothing(self, server: Server, model: Path, rows: Path, name: str) -> None:
+    def test_what_the_file_is_called_means_nothing(
+        self, server: Server, model: Path, rows: Path, name: str
+    ) -> None:
         aggregator_id = server.start_aggregator(model).json()["aggregator_id"]
         fields = {"aggregator_id": aggregator_id, "data_handler_class_name": "npz"}
-        answer = server.call("POST", "/start-party", data=fields, files={"data": (name, rows.read_bytes())})
+        answer = server.call(
+            "POST", "/start-party", data=fields, files={"data": (name, rows.read_bytes())}
+        )
         assert answer.status_code in (200, 400)
         kept = {path.name for path in (server.state / "aggregators" / aggregator_id).rglob("*")}
         assert kept <= {"aggregator.json", "model.pt", "parties", "0001", "party.json", "data.npz"}
 
-    def test_code_is_refused_unless_it_is_allowed(self, server: Server, model: Path, rows: Path) -> None:
+    def test_code_is_refused_unless_it_is_allowed(
+        self, server: Server, model: Path, rows: Path
+    ) -> None:
         aggregator_id = server.start_aggregator(model).json()["aggregator_id"]
         code = f"open({str(MARK)!r}, 'w')\nclass Mine: ...\n"
-        answer = server.start_party(aggregator_id, rows, "Mine", files={"custom_data_handler": ("h.py", code)})
+        answer = server.start_party(
+            aggregator_id, rows, "Mine", files={"custom_data_handler": ("h.py", code)}
+        )
         assert answer.status_code == 422
         assert "--allow-custom-code" in answer.json()["hint"]
 
-    def test_a_handler_that_reads_no_file_is_none(self, server: Server, model: Path, rows: Path) -> None:
+    def test_a_handler_that_reads_no_file_is_none(
+        self, server: Server, model: Path, rows: Path
+    ) -> None:
         aggregator_id = server.start_aggregator(model).json()["aggregator_id"]
         assert server.start_party(aggregator_id, rows, "digits").status_code == 400
         assert server.start_party(aggregator_id, rows, "os:system").status_code == 400
@@ -257,7 +330,10 @@ class TestRows:
 class TestSizes:
     def test_a_request_that_is_too_large(self, server: Server, model: Path) -> None:
         answer = server.start_aggregator(bytes(5 << 20))
-        assert (answer.status_code, answer.json()["error"]) == (413, "a request may have 4,194,304 bytes")
+        assert (answer.status_code, answer.json()["error"]) == (
+            413,
+            "a request may have 4,194,304 bytes",
+        )
 
     def test_one_that_does_not_say_how_large_it_is(self, server: Server) -> None:
         def parts() -> Iterator[bytes]:
@@ -267,7 +343,10 @@ class TestSizes:
             yield b"\r\n--x--\r\n"
 
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
-        assert server.call("POST", "/start-aggregator", data=parts(), headers=headers).status_code == 413
+        assert (
+            server.call("POST", "/start-aggregator", data=parts(), headers=headers).status_code
+            == 413
+        )
 
     @pytest.mark.parametrize("path", ["/train", "/stop"])
     @pytest.mark.parametrize("is_told", [True, False])
@@ -275,12 +354,17 @@ class TestSizes:
         body = b'{"aggregator_id": [' + b"[]," * 100_000 + b"[]]}"
         sent: Any = body if is_told else iter([body[:1000], body[1000:]])
         answer = server.call("POST", path, data=sent, headers={"Content-Type": "application/json"})
-        assert (answer.status_code, answer.json()["error"]) == (413, "a request may have 65,536 bytes")
+        assert (answer.status_code, answer.json()["error"]) == (
+            413,
+            "a request may have 65,536 bytes",
+        )
 
     def test_a_table_of_contents_that_is_huge(self, server: Server) -> None:
         content = archive(**{f"{number:06}": b"" for number in range(30_000)})
         assert len(content) < 4 << 20
-        check_refused(server.start_aggregator(content, model_type="keras", fusion_algorithm=""), server)
+        check_refused(
+            server.start_aggregator(content, model_type="keras", fusion_algorithm=""), server
+        )
 
     def test_nothing_of_it_is_kept(self, server: Server) -> None:
         assert not list((server.state / "aggregators").glob(".draft*"))
@@ -340,9 +424,13 @@ class TestFields:
         assert (answer.status_code, answer.json()["field"]) == (400, field), answer.text
 
     def test_a_file_that_is_text_and_text_that_is_a_file(self, server: Server) -> None:
-        answer = server.call("POST", "/start-aggregator", data={"model_file": "x"}, files={"rounds": ("r", b"1")})
+        answer = server.call(
+            "POST", "/start-aggregator", data={"model_file": "x"}, files={"rounds": ("r", b"1")}
+        )
         assert answer.status_code == 400
-        assert server.call("POST", "/start-aggregator", json={"rounds": 1}).json()["field"] == "body"
+        assert (
+            server.call("POST", "/start-aggregator", json={"rounds": 1}).json()["field"] == "body"
+        )
 
     @pytest.mark.parametrize("charset", ["undefined", "punycode", "no-such"])
     def test_a_charset_that_is_none(self, server: Server, charset: str) -> None:
@@ -355,8 +443,13 @@ class TestFields:
         host, port = server.address.removeprefix("http://").split(":")
         token = base64.b64encode(":".join(server.key).encode()).decode()
         with socket.create_connection((host, int(port))) as connection:
-            head = "POST /start-aggregator HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-            connection.sendall(f"{head}Authorization: Basic {token}\r\nContent-Length: 9999\r\n\r\n--x".encode())
+            head = (
+                "POST /start-aggregator HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                "multipart/form-data; boundary=x\r\n"
+            )
+            connection.sendall(
+                f"{head}Authorization: Basic {token}\r\nContent-Length: 9999\r\n\r\n--x".encode()
+            )
             time.sleep(0.3)
         path = server.state / "server.log"
         end = time.monotonic() + 10
@@ -366,7 +459,9 @@ class TestFields:
 
     def test_a_field_that_is_given_twice(self, server: Server, model: Path) -> None:
         fields = [("rounds", "1"), ("rounds", "2"), ("model_type", "pytorch")]
-        answer = server.call("POST", "/start-aggregator", data=fields, files={"model_file": ("m", b"")})
+        answer = server.call(
+            "POST", "/start-aggregator", data=fields, files={"model_file": ("m", b"")}
+        )
         assert (answer.status_code, answer.json()["error"]) == (400, "rounds is given twice")
 
 
@@ -387,13 +482,22 @@ class TestKeys:
     )
     def test_calls_without_one_are_refused(self, server: Server, authorization: str) -> None:
         headers = {"Authorization": authorization.encode("latin-1")} if authorization else {}
-        for path in ("/aggregators", "/docs", "/openapi.json", "/docs-files/swagger-ui.css", "/nowhere", "/"):
+        for path in (
+            "/aggregators",
+            "/docs",
+            "/openapi.json",
+            "/docs-files/swagger-ui.css",
+            "/nowhere",
+            "/",
+        ):
             answer = requests.get(server.address + path, headers=headers, timeout=30)
             assert answer.status_code == 401
         assert "Basic" in answer.headers["WWW-Authenticate"]
 
     def test_a_wrong_secret(self, server: Server) -> None:
-        answer = requests.get(server.address + "/aggregators", auth=(server.key[0], "x"), timeout=30)
+        answer = requests.get(
+            server.address + "/aggregators", auth=(server.key[0], "x"), timeout=30
+        )
         assert answer.status_code == 401
         assert answer.json()["error"] == "this client id and secret are not known here"
 
@@ -403,13 +507,25 @@ class TestKeys:
         assert requests.get(server.address + "/health", timeout=30).json()["status"] == "ok"
 
     def test_netrc(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / "netrc").write_text(f"machine 127.0.0.1\nlogin {server.key[0]}\npassword {server.key[1]}\n")
+        (tmp_path / "netrc").write_text(
+            f"machine 127.0.0.1\nlogin {server.key[0]}\npassword {server.key[1]}\n"
+        )
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
         assert requests.get(server.address + "/aggregators", timeout=30).ok
 
-    def test_they_are_listed_rotated_and_revoked_while_it_serves(self, server: Server, model: Path) -> None:
+    def test_they_are_listed_rotated_and_revoked_while_it_serves(
+        self, server: Server, model: Path
+    ) -> None:
         def run(*words: str) -> str:
-            command = [sys.executable, "-m", "fusion_nb.cli", "keys", *words, "--state", str(server.state)]
+            command = [
+                sys.executable,
+                "-m",
+                "fusion_nb.cli",
+                "keys",
+                *words,
+                "--state",
+                str(server.state),
+            ]
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
         def ask(auth: tuple[str, str]) -> requests.Response:
@@ -440,13 +556,17 @@ class TestKeys:
         assert Keys(tmp_path, Key("other", "secret")).admits("other", "secret")
 
     def test_a_page_of_another_site_is_refused(self, server: Server) -> None:
-        answer = server.call("POST", "/stop", json={"aggregator_id": "x"}, headers={"Sec-Fetch-Site": "cross-site"})
+        answer = server.call(
+            "POST", "/stop", json={"aggregator_id": "x"}, headers={"Sec-Fetch-Site": "cross-site"}
+        )
         assert answer.status_code == 403
         assert "access-control-allow-origin" not in {name.lower() for name in answer.headers}
 
 
 class TestTheLog:
-    def test_it_is_json_and_holds_no_secret_no_id_and_no_data(self, server: Server, model: Path, rows: Path) -> None:
+    def test_it_is_json_and_holds_no_secret_no_id_and_no_data(
+        self, server: Server, model: Path, rows: Path
+    ) -> None:
         aggregator_id = server.ready(model, rows, rounds=1)
         server.train(aggregator_id)
         server.start_party(aggregator_id, rows, party="a name")
@@ -460,7 +580,9 @@ class TestTheLog:
     def test_a_fault_of_ours_has_an_id_that_is_in_it(self, server: Server, model: Path) -> None:
         aggregator_id = server.start_aggregator(model).json()["aggregator_id"]
         folder = server.state / "aggregators" / aggregator_id
-        folder.joinpath("parties").rename(folder / "elsewhere")  # as a disk that fails would have it
+        folder.joinpath("parties").rename(
+            folder / "elsewhere"
+        )  # as a disk that fails would have it
         answer = server.stop(aggregator_id)
         assert answer.status_code == 500
         fault = next(
@@ -474,7 +596,10 @@ class TestTheLog:
 
 @pytest.mark.parametrize(
     "is_there",
-    [pytest.param(False, marks=pytest.mark.slow, id="of nothing"), pytest.param(True, id="of a trained aggregator")],
+    [
+        pytest.param(False, marks=pytest.mark.slow, id="of nothing"),
+        pytest.param(True, id="of a trained aggregator"),
+    ],
 )
 def test_requests_made_up_at_random_find_no_fault(
     server: Server, model: Path, rows: Path, tmp_path: Path, is_there: bool
@@ -483,14 +608,34 @@ def test_requests_made_up_at_random_find_no_fault(
     if is_there:
         aggregator_id = server.ready(model, rows, rounds=2)
         assert server.train(aggregator_id).ok
-        (tmp_path / "config.toml").write_text(f'parameters = {{ aggregator_id = "{aggregator_id}" }}\n')
+        (tmp_path / "config.toml").write_text(
+            f'parameters = {{ aggregator_id = "{aggregator_id}" }}\n'
+        )
     else:
         (tmp_path / "config.toml").touch()
     program = Path(sys.executable).parent / "schemathesis"
-    command = [str(program), "--config-file", str(tmp_path / "config.toml"), "run", f"{server.address}/openapi.json"]
-    command += ["--url", server.address, "--auth", ":".join(server.key), "--max-examples", "25", "--seed", "1"]
-    # Not asked: that all that the document allows is taken, since it can't say what a model file is.
+    command = [
+        str(program),
+        "--config-file",
+        str(tmp_path / "config.toml"),
+        "run",
+        f"{server.address}/openapi.json",
+    ]
+    command += [
+        "--url",
+        server.address,
+        "--auth",
+        ":".join(server.key),
+        "--max-examples",
+        "25",
+        "--seed",
+        "1",
+    ]
+    # Not asked: that all that the document allows is taken, since it can't say what a model file
+    # is.
     command += ["--exclude-checks", "positive_data_acceptance", "--no-color"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert "Tested: 10" in done.stdout

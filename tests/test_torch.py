@@ -1,4 +1,5 @@
-"""The PyTorch adapter: what it infers, what it refuses, and that training does what plain PyTorch would do."""
+"""The PyTorch adapter: what it infers, what it refuses, and that training does what plain PyTorch
+would do."""
 
 from __future__ import annotations
 
@@ -24,19 +25,30 @@ X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
 CLASSES = np.arange(40) % 3
 
 
-def checked(module: nn.Module, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any) -> TorchModel:
+def checked(
+    module: nn.Module, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any
+) -> TorchModel:
     model = TorchModel(module, device="cpu", **options)
     model.check((x, y), rows_of.decode(y), lr=0.1, optimizer="sgd")
     return model
 
 
 def fit(model: TorchModel, rows: Any, **options: Any) -> dict[str, float]:
-    orders: dict[str, Any] = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd", "seed": 1}
+    orders: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": 8,
+        "lr": 0.1,
+        "optimizer": "sgd",
+        "seed": 1,
+    }
     return model.fit(rows, **orders | options)
 
 
-def plain_loop(module: nn.Module, steps: torch.optim.Optimizer, *, epochs: int, order: int, dropped: int) -> None:
-    """Train as anybody would without this package, with the seeds of the order of rows and of what is dropped."""
+def plain_loop(
+    module: nn.Module, steps: torch.optim.Optimizer, *, epochs: int, order: int, dropped: int
+) -> None:
+    """Train as anybody would without this package, with the seeds of the order of rows and of what
+    is dropped."""
     torch.manual_seed(dropped)
     generator = torch.Generator().manual_seed(order)
     for _ in range(epochs):
@@ -73,7 +85,9 @@ class TestInference:
             (nn.Linear(4, 2), (X[:, :2] > 0).astype(int), "bce_logits"),
         ],
     )
-    def test_the_loss_fits_output_and_labels(self, module: nn.Module, y: np.ndarray, name: str) -> None:
+    def test_the_loss_fits_output_and_labels(
+        self, module: nn.Module, y: np.ndarray, name: str
+    ) -> None:
         model = TorchModel(module, device="cpu")
         notes = model.check((X, y), y, lr=0.1, optimizer="sgd")
         assert notes[0].startswith(f"loss: {name} (")
@@ -84,7 +98,13 @@ class TestInference:
         def mine(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             return F.cross_entropy(output, target, label_smoothing=0.1)
 
-        for loss in ("cross_entropy", "nn.CrossEntropyLoss", mine, nn.CrossEntropyLoss(), nn.MultiMarginLoss()):
+        for loss in (
+            "cross_entropy",
+            "nn.CrossEntropyLoss",
+            mine,
+            nn.CrossEntropyLoss(),
+            nn.MultiMarginLoss(),
+        ):
             assert checked(nn.Linear(4, 3), loss=loss).metrics == ("accuracy", "loss")
         assert checked(nn.Linear(4, 1), X[:, 0], loss="huber").metrics == ("loss", "mse", "mae")
         with pytest.raises(ModelError, match="did you mean 'cross_entropy'"):
@@ -108,7 +128,9 @@ class TestInference:
             (nn.Flatten(), CLASSES, "no parameter that training may change"),
         ],
     )
-    def test_what_does_not_fit_is_said_before_training(self, module: nn.Module, y: np.ndarray, said: str) -> None:
+    def test_what_does_not_fit_is_said_before_training(
+        self, module: nn.Module, y: np.ndarray, said: str
+    ) -> None:
         with pytest.raises((ModelError, RuntimeError), match=said):
             checked(module, y)
 
@@ -119,9 +141,14 @@ class TestInference:
     def test_bytes_are_scaled_and_this_is_said(self) -> None:
         x = (np.abs(X) * 50).astype(np.uint8)
         model = TorchModel(nn.Linear(4, 3), device="cpu")
-        assert any("scaled to [0, 1]" in note for note in model.check((x, CLASSES), CLASSES, lr=1, optimizer="sgd"))
+        assert any(
+            "scaled to [0, 1]" in note
+            for note in model.check((x, CLASSES), CLASSES, lr=1, optimizer="sgd")
+        )
         with torch.no_grad():
-            expected = F.cross_entropy(model.module(torch.tensor(x).float() / 255), torch.tensor(CLASSES))
+            expected = F.cross_entropy(
+                model.module(torch.tensor(x).float() / 255), torch.tensor(CLASSES)
+            )
         assert model.evaluate((x, CLASSES))["loss"] == pytest.approx(float(expected), rel=1e-5)
 
     def test_numbers_for_embeddings_stay_numbers(self) -> None:
@@ -144,14 +171,20 @@ class TestInference:
 
 
 class TestTraining:
-    @pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9", "optim.Adadelta", "torch.optim.Adam", "AdamW"])
+    @pytest.mark.parametrize(
+        "optimizer", ["sgd:momentum=0.9", "optim.Adadelta", "torch.optim.Adam", "AdamW"]
+    )
     def test_it_is_the_plain_loop(self, optimizer: str) -> None:
         module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 3))
         model = checked(module)
         fit(model, (X, CLASSES), epochs=2, batch_size=16, optimizer=optimizer, seed=5)
 
-        kind = getattr(torch.optim, {"sgd:momentum=0.9": "SGD"}.get(optimizer, optimizer.rpartition(".")[2]))
-        steps = kind(module.parameters(), lr=0.1, **({"momentum": 0.9} if "sgd" in optimizer else {}))
+        kind = getattr(
+            torch.optim, {"sgd:momentum=0.9": "SGD"}.get(optimizer, optimizer.rpartition(".")[2])
+        )
+        steps = kind(
+            module.parameters(), lr=0.1, **({"momentum": 0.9} if "sgd" in optimizer else {})
+        )
         # What is dropped has another seed than the order of rows.
         plain_loop(module, steps, epochs=2, order=5, dropped=6)
         for mine, theirs in zip(model.module.parameters(), module.parameters(), strict=True):
@@ -169,7 +202,9 @@ class TestTraining:
     def test_the_reported_loss_is_the_mean_over_rows(self) -> None:
         model = checked(nn.Linear(4, 3))
         before = model.evaluate((X, CLASSES))["loss"]
-        assert fit(model, (X, CLASSES), lr=1e-12, batch_size=16)["loss"] == pytest.approx(before, rel=1e-6)
+        assert fit(model, (X, CLASSES), lr=1e-12, batch_size=16)["loss"] == pytest.approx(
+            before, rel=1e-6
+        )
 
     def test_a_dataset_gives_the_same_as_its_arrays(self) -> None:
         class Items(torch.utils.data.Dataset[Any]):
@@ -209,7 +244,9 @@ class TestTraining:
 
 class TestWeights:
     def test_every_entry_goes_round_bit_by_bit(self) -> None:
-        module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3).double())
+        module = nn.Sequential(
+            nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3).double()
+        )
         model = TorchModel(module, device="cpu")
         weights = {name: array + 1 for name, array in model.get_weights().items()}
         other = TorchModel(module, device="cpu")
@@ -265,9 +302,16 @@ class TestOptimizers:
         assert type(optimizers.make(Mine, nn.Linear(1, 1).parameters(), 0.1)) is Mine
 
     def test_options_reach_the_optimizer(self) -> None:
-        made = optimizers.make("sgd:momentum=0.9,weight_decay=1e-4,nesterov=true", nn.Linear(1, 1).parameters(), 0.2)
+        made = optimizers.make(
+            "sgd:momentum=0.9,weight_decay=1e-4,nesterov=true", nn.Linear(1, 1).parameters(), 0.2
+        )
         group = made.param_groups[0]
-        assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.2, 0.9, 1e-4, True)
+        assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (
+            0.2,
+            0.9,
+            1e-4,
+            True,
+        )
 
 
 class Hostile:
@@ -282,9 +326,15 @@ class TestFiles:
 
     def cnn(self) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout2d(0.2), nn.BatchNorm2d(4), nn.Flatten(),
-            nn.Linear(16, 3), nn.LogSoftmax(dim=1),
-        )  # fmt: skip
+            nn.Conv2d(1, 4, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Dropout2d(0.2),
+            nn.BatchNorm2d(4),
+            nn.Flatten(),
+            nn.Linear(16, 3),
+            nn.LogSoftmax(dim=1),
+        )
 
     @pytest.mark.parametrize(
         "module",
@@ -298,7 +348,9 @@ class TestFiles:
         torch.save(module, "whole.pt")
         again = files.load(Path("whole.pt"))
         assert repr(again) == repr(module)
-        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), module.parameters(), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(again.parameters(), module.parameters(), strict=True)
+        )
 
     @pytest.mark.parametrize("found", [Hostile(), [nn.Linear(1, 1), Hostile()], {"a": print}])
     def test_code_is_refused_and_not_run(self, found: Any) -> None:
@@ -379,7 +431,9 @@ def test_losses_have_a_task_each() -> None:
 
 
 class TestGivenLosses:
-    @pytest.mark.parametrize("loss", [nn.BCELoss(), F.binary_cross_entropy, "bce", "nn.BCELoss", ""])
+    @pytest.mark.parametrize(
+        "loss", [nn.BCELoss(), F.binary_cross_entropy, "bce", "nn.BCELoss", ""]
+    )
     def test_probabilities_are_cut_at_one_half(self, loss: Any) -> None:
         y = (X[:, 0] > 0).astype(int)
         module = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
@@ -414,7 +468,9 @@ class TestGivenLosses:
         model = TorchModel(Functional(lambda z: 1 / (1 + torch.exp(-z[:, :1]))))
         notes = model.check((X, CLASSES % 2), CLASSES % 2, lr=1, optimizer="sgd")
         assert any("say --loss bce" in note for note in notes)
-        notes = TorchModel(nn.Linear(4, 3), loss="nll").check((X, CLASSES), CLASSES, lr=1, optimizer="sgd")
+        notes = TorchModel(nn.Linear(4, 3), loss="nll").check(
+            (X, CLASSES), CLASSES, lr=1, optimizer="sgd"
+        )
         assert any("wants log-probabilities" in note for note in notes)
         notes = TorchModel(nn.Linear(4, 1)).check((X, CLASSES), CLASSES, lr=1, optimizer="sgd")
         assert any("if they are classes" in note for note in notes)
@@ -455,7 +511,9 @@ class TestGivenLosses:
                 return self.layer(x)
 
         x, y = np.zeros((6, 5, 4), dtype=np.float32), np.arange(30).reshape(6, 5) % 7
-        with pytest.raises(ModelError, match=r"(?s)not one label for each place.*transpose\(1, 2\)"):
+        with pytest.raises(
+            ModelError, match=r"(?s)not one label for each place.*transpose\(1, 2\)"
+        ):
             checked(Tagger(), y, x)
 
 
@@ -477,7 +535,9 @@ def test_a_model_that_keeps_a_tensor_from_evaluation_still_trains() -> None:
 
 def test_damaged_files_are_refused_whatever_they_raise(tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
-    torch.save(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), path, _use_new_zipfile_serialization=False)
+    torch.save(
+        nn.Sequential(nn.Linear(2, 2), nn.ReLU()), path, _use_new_zipfile_serialization=False
+    )
     whole = bytearray(path.read_bytes())
     rng = np.random.default_rng(0)
     for _ in range(150):

@@ -31,7 +31,9 @@ def test_who_failed_is_told_by_name(rows: Any, net: Any) -> None:
     assert set(last.failed) == {failure.party for failure in run.history[0].failures}
 
 
-def test_a_listener_that_fails_ends_no_training(rows: Any, net: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_listener_that_fails_ends_no_training(
+    rows: Any, net: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, heard = run_of(rows, net()), []
 
     def fails(progress: Progress) -> None:

@@ -15,7 +15,10 @@ from fusion_nb.errors import OptionError
 
 
 def test_fedavg_weighs_by_examples_and_iter_avg_does_not() -> None:
-    given = [Update("a", {"x": np.array([0.0, 2.0])}, 1), Update("b", {"x": np.array([4.0, 6.0])}, 3)]
+    given = [
+        Update("a", {"x": np.array([0.0, 2.0])}, 1),
+        Update("b", {"x": np.array([4.0, 6.0])}, 3),
+    ]
     assert fedavg().fuse({}, iter(given), None)[0]["x"].tolist() == [3.0, 5.0]
     assert iter_avg().fuse({}, iter(given), None)[0]["x"].tolist() == [2.0, 4.0]
 
@@ -26,7 +29,9 @@ def test_the_mean_matches_numpy_in_float64() -> None:
     mean = w.RunningMean()
     for i, array in enumerate(arrays):
         mean.add({"x": array}, i + 1)
-    expected = np.average(np.stack(arrays).astype(np.float64), axis=0, weights=range(1, 6)).astype(np.float32)
+    expected = np.average(np.stack(arrays).astype(np.float64), axis=0, weights=range(1, 6)).astype(
+        np.float32
+    )
     assert np.array_equal(mean.mean()["x"], expected)
 
 
@@ -70,7 +75,10 @@ def test_the_mean_of_nothing_is_an_error() -> None:
 
 
 def test_distance_norm_and_digest() -> None:
-    a, b = {"x": np.array([3.0, 0.0]), "n": np.array(5)}, {"x": np.array([0.0, 4.0]), "n": np.array(9)}
+    a, b = (
+        {"x": np.array([3.0, 0.0]), "n": np.array(5)},
+        {"x": np.array([0.0, 4.0]), "n": np.array(9)},
+    )
     assert w.distance(a, b) == 5.0
     assert w.norm(a) == 3.0
     assert w.digest(a) == w.digest(w.copy(a)) != w.digest(b)
@@ -95,7 +103,9 @@ def test_misfit_says_what_is_wrong(changed: w.Weights, said: str) -> None:
 
 def test_streams_depend_on_their_key_alone() -> None:
     assert seeds.stream(0, "a", 1).integers(1 << 30) == seeds.stream(0, "a", 1).integers(1 << 30)
-    numbers = {seeds.number(seed, *key) for seed in (0, 1) for key in (("a", 1), ("a", 2), ("b", 1))}
+    numbers = {
+        seeds.number(seed, *key) for seed in (0, 1) for key in (("a", 1), ("a", 2), ("b", 1))
+    }
     assert len(numbers) == 6
     assert all(0 <= number < 2**63 for number in numbers)
 

@@ -1,1 +1,3 @@
-"""Published results on MNIST, repeated with the package's own algorithms: `python -m benchmarks.papers`."""
+"""Published results on MNIST, repeated with the package's own algorithms: `python -m
+benchmarks.papers`.
+"""

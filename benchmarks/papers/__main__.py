@@ -7,7 +7,9 @@ from benchmarks.papers.common import Case, main
 
 SCRIPTS = (mcmahan, mcmahan_cnn, fda, niid_bench, fedprox, bucketing)
 CASES: dict[str, Case] = {
-    f"{script.__name__.rpartition('.')[2]}.{name}": case for script in SCRIPTS for name, case in script.CASES.items()
+    f"{script.__name__.rpartition('.')[2]}.{name}": case
+    for script in SCRIPTS
+    for name, case in script.CASES.items()
 }
 
 if __name__ == "__main__":

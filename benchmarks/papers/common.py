@@ -22,7 +22,8 @@ _QUICK_TRAIN, _QUICK_TEST = 1000, 500
 
 @dataclass(frozen=True)
 class Setup:
-    """MNIST, whether a small version is wanted, the seed of everything random, and rounds (0: as published).
+    """MNIST, whether a small version is wanted, the seed of everything random, and rounds (0: as
+    published).
 
     Only cases that end after a fixed number of rounds, and take long, look at `rounds`.
     """
@@ -54,7 +55,10 @@ def mnist(quick: bool = False, seed: int = 0) -> Setup:
     train, test = Mnist().get_data()
     assert test is not None
     if quick:
-        train, test = (train[0][:_QUICK_TRAIN], train[1][:_QUICK_TRAIN]), (test[0][:_QUICK_TEST], test[1][:_QUICK_TEST])
+        train, test = (
+            (train[0][:_QUICK_TRAIN], train[1][:_QUICK_TRAIN]),
+            (test[0][:_QUICK_TEST], test[1][:_QUICK_TEST]),
+        )
     return Setup(train, test, quick, seed)
 
 
@@ -67,7 +71,10 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def reached(run: Run, goal: float) -> int | None:
     """Return the first round after which the test accuracy was the goal or more, or None."""
-    return next((record.round for record in run.history if record.metrics.get("accuracy", 0.0) >= goal), None)
+    return next(
+        (record.round for record in run.history if record.metrics.get("accuracy", 0.0) >= goal),
+        None,
+    )
 
 
 def rows(setup: Setup, cases: Mapping[str, Case], names: list[str] | None = None) -> list[Row]:
@@ -77,7 +84,8 @@ def rows(setup: Setup, cases: Mapping[str, Case], names: list[str] | None = None
         started = time.perf_counter()
         row = replace(cases[name](setup), seconds=time.perf_counter() - started)
         found.append(replace(row, ok=None) if setup.quick else row)
-        print(f"{row.case}: {row.here} (published {row.published}; accepted {row.accepted}), {row.seconds:.0f} s",
+        print(f"{row.case}: {row.here} (published {row.published}; accepted {row.accepted}), "
+              f"{row.seconds:.0f} s",
               flush=True)  # fmt: skip
     return found
 
@@ -87,19 +95,40 @@ def table(rows: list[Row]) -> str:
     words = {True: "yes", False: "**no**", None: ""}
     lines = ["| case | published | here | accepted | ok? | seconds |", "|---|---|---|---|---|---|"]
     for row in rows:
-        cells = (row.case, row.published, row.here, row.accepted, words[row.ok], f"{row.seconds:.0f}")
+        cells = (
+            row.case,
+            row.published,
+            row.here,
+            row.accepted,
+            words[row.ok],
+            f"{row.seconds:.0f}",
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def main(doc: str | None, cases: Mapping[str, Case], arguments: list[str] | None = None) -> list[Row]:
-    """Run the cases that were named on the command line, or all; print the table and return its rows."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", choices=[*cases, []], metavar="ALGORITHM", help=", ".join(cases))
-    parser.add_argument("--quick", action="store_true", help="a small version in seconds; its figures say nothing")
+def main(
+    doc: str | None, cases: Mapping[str, Case], arguments: list[str] | None = None
+) -> list[Row]:
+    """Run the cases that were named on the command line, or all; print the table and return its
+    rows.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "cases", nargs="*", choices=[*cases, []], metavar="ALGORITHM", help=", ".join(cases)
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a small version in seconds; its figures say nothing"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=0, help="fewer than published, for niid_bench")
-    parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch (default: its own choice)")
+    parser.add_argument(
+        "--rounds", type=int, default=0, help="fewer than published, for niid_bench"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads of PyTorch (default: its own choice)"
+    )
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)

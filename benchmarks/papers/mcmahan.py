@@ -1,14 +1,17 @@
-"""Rounds until a test accuracy of 97 %: parties with like rows and with two digits each, small batches and full ones.
+"""Rounds until a test accuracy of 97 %: parties with like rows and with two digits each, small
+batches and full ones.
 
-McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep Networks from Decentralized
-Data", AISTATS 2017, table 1, 2NN, C 0.1: IID, B 10: 87; two shards a party, B 10: 664; IID, B infinite (a party's
-rows are one batch): 1,474.
+McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep Networks
+from Decentralized Data", AISTATS 2017, table 1, 2NN, C 0.1: IID, B 10: 87; two shards a party, B
+10: 664; IID, B infinite (a party's rows are one batch): 1,474.
 
-100 parties of 600 rows, of which 10 train in a round, for one epoch; 784-200-200-10 with ReLU; plain SGD. The non-IID
-parties have 2 of the 200 shards of 300 rows that the rows sorted by label are cut into.
-Where we differ: the paper took the best learning rate of a grid for each case and made the curves monotonous; we name
-one for each (0.1, 0.05 and 0.5), and take the first round at the goal, which is the same. Of full batches it is asked
-that they need several times the rounds of small ones, as there; with a rate this high they need far fewer than theirs.
+100 parties of 600 rows, of which 10 train in a round, for one epoch; 784-200-200-10 with ReLU;
+plain SGD. The non-IID parties have 2 of the 200 shards of 300 rows that the rows sorted by label
+are cut into.
+Where we differ: the paper took the best learning rate of a grid for each case and made the curves
+monotonous; we name one for each (0.1, 0.05 and 0.5), and take the first round at the goal, which is
+the same. Of full batches it is asked that they need several times the rounds of small ones, as
+there; with a rate this high they need far fewer than theirs.
 """
 
 from __future__ import annotations
@@ -31,7 +34,14 @@ RUNS = {
 
 def two_layers() -> nn.Module:
     """Return the network that the paper calls 2NN, of 199,210 weights."""
-    layers = (nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10))
+    layers = (
+        nn.Flatten(),
+        nn.Linear(784, 200),
+        nn.ReLU(),
+        nn.Linear(200, 200),
+        nn.ReLU(),
+        nn.Linear(200, 10),
+    )
     return nn.Sequential(*layers)
 
 
@@ -41,7 +51,14 @@ def case(name: str, setup: Setup) -> Row:
     rounds, goal = (3, 0.2) if setup.quick else (high, GOAL)
     run = federate(
         *(seeded(two_layers, setup.seed), (setup.train, setup.test)),
-        **{"split": split, "parties": PARTIES, "holdout": 0.0, "fraction": 0.1, "rounds": rounds, "seed": setup.seed},
+        **{
+            "split": split,
+            "parties": PARTIES,
+            "holdout": 0.0,
+            "fraction": 0.1,
+            "rounds": rounds,
+            "seed": setup.seed,
+        },
         **{"batch_size": batch_size, "lr": lr, "until": f"accuracy >= {goal}"},
     )
     found = reached(run, goal)

@@ -1,7 +1,8 @@
-"""How fast the many-party simulation is, beside its peers: `python -m benchmarks.speed [GROUP ...]`.
+"""How fast the many-party simulation is, beside its peers: `python -m benchmarks.speed [GROUP
+...]`.
 
-Prints one table, and writes `benchmarks/results.json` and `benchmarks/results.png`, where groups that were not named
-keep what they had. Needs $FUSION_NB_DATA/mnist.npz, and half an hour for all.
+Prints one table, and writes `benchmarks/results.json` and `benchmarks/results.png`, where groups
+that were not named keep what they had. Needs $FUSION_NB_DATA/mnist.npz, and half an hour for all.
 `--quick` runs a tiny version of each, and writes nothing.
 """
 
@@ -28,16 +29,22 @@ def groups(quick: bool) -> dict[str, Callable[[Arrays, Arrays], list[Row]]]:
         "cnn": lambda train, test: cnn.training(
             _some(train, 64 if quick else 1000), test, repetitions=times, rounds=1 if quick else 5
         ),
-        "evaluation": lambda train, test: cnn.evaluation(_some(train, 64 if quick else 1000), test, repetitions=times),
+        "evaluation": lambda train, test: cnn.evaluation(
+            _some(train, 64 if quick else 1000), test, repetitions=times
+        ),
         "mlp": lambda train, test: many.perceptrons(
             train, test, repetitions=times, cases={(20, 20): (None, None)} if quick else goals
         ),
         "flower": lambda train, test: cold.beside_flower(
             train, test, repetitions=times, cases=cold.QUICK if quick else cold.CASES
         ),
-        "mean": lambda train, test: many.mean(repetitions=times, size=10_000 if quick else 10_000_000),
+        "mean": lambda train, test: many.mean(
+            repetitions=times, size=10_000 if quick else 10_000_000
+        ),
         "overhead": lambda train, test: many.overhead(train, parties=4 if quick else 100),
-        "keras": lambda train, test: keras.turns(train, repetitions=times, rounds=3 if quick else 200),
+        "keras": lambda train, test: keras.turns(
+            train, repetitions=times, rounds=3 if quick else 200
+        ),
         "growth": lambda train, test: many.growth(
             *((60, (2, 10)) if quick else (30_000, (10, 100, 1_000, 10_000))), repetitions=times
         ),
@@ -55,7 +62,9 @@ def _some(rows: Arrays, count: int) -> Arrays:
 
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the groups that were named, or all; return what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("groups", nargs="*", choices=[*groups(False), []])
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args(arguments)

@@ -1,4 +1,6 @@
-"""From starting Python to the result, and each steady round after that: Flower's simulation beside ours."""
+"""From starting Python to the result, and each steady round after that: Flower's simulation beside
+ours.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """What both are given, and what the cold start and a steady round should come to, as (reach, stretch)."""
+    """What both are given, and what the cold start and a steady round should come to, as (reach,
+    stretch).
+    """
 
     name: str
     model: str
@@ -34,7 +38,18 @@ class Case:
     steady: tuple[float, float] | tuple[None, None] = (None, None)
 
 
-_CNN = ("--rounds", "5", "--epochs", "3", "--batch-size", "32", "--lr", "1.0", "--optimizer", "adadelta")
+_CNN = (
+    "--rounds",
+    "5",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "32",
+    "--lr",
+    "1.0",
+    "--optimizer",
+    "adadelta",
+)
 _MLP = ("--rounds", "6", "--batch-size", "10", "--lr", "0.05", "--fraction", "0.1")
 CASES = (
     Case("CNN 2 x 500", "cnn", 2, 500, _CNN, "local:keep_memory=true", cold=(3.5, 5)),
@@ -44,16 +59,28 @@ CASES = (
 QUICK = (Case("MLP 4 x 20", "mlp", 4, 20, ("--rounds", "3", "--batch-size", "10"), "vectorized"),)
 
 
-def beside_flower(train: Arrays, test: Arrays, *, repetitions: int, cases: Sequence[Case] = CASES) -> list[Row]:
+def beside_flower(
+    train: Arrays, test: Arrays, *, repetitions: int, cases: Sequence[Case] = CASES
+) -> list[Row]:
     """Compare fresh processes that do the same."""
     rows = []
     for case in cases:
         answers: dict[str, list[dict[str, Any]]] = {"flower": [], "ours": []}
         with tempfile.TemporaryDirectory() as folder:
             path = _write(Path(folder, "rows.npz"), train, test, case)
-            options = ["--model", case.model, "--rows", str(path), "--parties", str(case.parties), *case.options]
+            options = [
+                "--model",
+                case.model,
+                "--rows",
+                str(path),
+                "--parties",
+                str(case.parties),
+                *case.options,
+            ]
 
-            def simulate(module: str, *more: str, options: list[str] = options, answers: Any = answers) -> float:
+            def simulate(
+                module: str, *more: str, options: list[str] = options, answers: Any = answers
+            ) -> float:
                 line = [sys.executable, "-m", f"benchmarks.speed.{module}", *options, *more]
                 done = subprocess.run(line, capture_output=True, text=True, check=False)
                 if done.returncode:
@@ -68,9 +95,14 @@ def beside_flower(train: Arrays, test: Arrays, *, repetitions: int, cases: Seque
                 },
                 repetitions=repetitions,
             )
-        accuracy = {name: statistics.median(each["accuracy"] for each in got) for name, got in answers.items()}
+        accuracy = {
+            name: statistics.median(each["accuracy"] for each in got)
+            for name, got in answers.items()
+        }
         steady = {
-            name: [statistics.median(each["rounds"][1:-1]) for each in got if len(each["rounds"]) > 2]
+            name: [
+                statistics.median(each["rounds"][1:-1]) for each in got if len(each["rounds"]) > 2
+            ]
             for name, got in answers.items()
         }
         common = {"at_most": False, "discarded": found.discarded, "is_noisy": found.is_noisy}
@@ -92,6 +124,12 @@ def _write(path: Path, train: Arrays, test: Arrays, case: Case) -> Path:
     count = case.parties * case.rows
     chosen = np.random.default_rng(0).permutation(len(train[0]))[:count]
     bounds = np.arange(0, count + 1, case.rows)
-    arrays = {"x": train[0][chosen], "y": train[1][chosen], "bounds": bounds, "x_test": test[0], "y_test": test[1]}
+    arrays = {
+        "x": train[0][chosen],
+        "y": train[1][chosen],
+        "bounds": bounds,
+        "x_test": test[0],
+        "y_test": test[1],
+    }
     np.savez(path, **arrays)
     return path

@@ -1,8 +1,10 @@
-"""FedAvg in Flower's simulation engine, as its tutorial writes it: `python -m benchmarks.speed.flower --rows FILE.npz`.
+"""FedAvg in Flower's simulation engine, as its tutorial writes it: `python -m
+benchmarks.speed.flower --rows FILE.npz`.
 
-FILE.npz holds x, y and bounds, party i having the rows bounds[i]:bounds[i+1]; and x_test, y_test if the result is to be
-tested. The last line is JSON: the seconds of each round on the server, from choosing the cohort to the average; the
-seconds from the start of the process to the last average; and the accuracy.
+FILE.npz holds x, y and bounds, party i having the rows bounds[i]:bounds[i+1]; and x_test, y_test if
+the result is to be tested. The last line is JSON: the seconds of each round on the server, from
+choosing the cohort to the average; the seconds from the start of the process to the last average;
+and the accuracy.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ def get_parameters(model: nn.Module) -> list[np.ndarray]:
 def set_parameters(model: nn.Module, parameters: list[np.ndarray]) -> None:
     """Put arrays into a model as its weights."""
     names = model.state_dict().keys()
-    model.load_state_dict({name: torch.tensor(value) for name, value in zip(names, parameters, strict=True)})
+    model.load_state_dict(
+        {name: torch.tensor(value) for name, value in zip(names, parameters, strict=True)}
+    )
 
 
 class Party(NumPyClient):
@@ -66,7 +70,9 @@ class Party(NumPyClient):
         mine = slice(*arrays["bounds"][partition : partition + 2])
         self.data = arrays["x"][mine], arrays["y"][mine]
 
-    def fit(self, parameters: list[np.ndarray], config: dict[str, Any]) -> tuple[list[np.ndarray], int, dict[str, Any]]:
+    def fit(
+        self, parameters: list[np.ndarray], config: dict[str, Any]
+    ) -> tuple[list[np.ndarray], int, dict[str, Any]]:
         """Train on the rows from the server's weights."""
         set_parameters(self.model, parameters)
         peers.plain_loop(
@@ -74,7 +80,9 @@ class Party(NumPyClient):
             self.data,
             epochs=self.given.epochs,
             batch_size=self.given.batch_size,
-            make_optimizer=lambda weights: OPTIMIZERS[self.given.optimizer](weights, lr=self.given.lr),
+            make_optimizer=lambda weights: OPTIMIZERS[self.given.optimizer](
+                weights, lr=self.given.lr
+            ),
             loss=self.loss,
         )
         return get_parameters(self.model), len(self.data[0]), {}
@@ -110,16 +118,21 @@ def process_age() -> float:
     """Return for how many seconds this process has existed."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return time.time() - psutil.Process().create_time()
-    # On Linux psutil's creation time is up to a second off: it starts from a boot time in whole seconds.
+    # On Linux psutil's creation time is up to a second off: it starts from a boot time in whole
+    # seconds.
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def no_tensorflow() -> Iterator[None]:
-    """Hide TensorFlow from this process and Flower's actors, which import it if it is there and do not use it."""
+    """Hide TensorFlow from this process and Flower's actors, which import it if it is there and do
+    not use it.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "tensorflow.py").write_text("raise ModuleNotFoundError('hidden', name='tensorflow')\n")
+        Path(folder, "tensorflow.py").write_text(
+            "raise ModuleNotFoundError('hidden', name='tensorflow')\n"
+        )
         # Flower hands its actors the path that it has itself.
         sys.path.insert(0, folder)
         try:
@@ -129,7 +142,9 @@ def no_tensorflow() -> Iterator[None]:
 
 
 def simulate(given: argparse.Namespace) -> dict[str, Any]:
-    """Return the seconds of each round, those to the result, and its accuracy where there are rows to test it on."""
+    """Return the seconds of each round, those to the result, and its accuracy where there are rows
+    to test it on.
+    """
     build, _ = peers.NETWORKS[given.model]
     model = build(0)
     few = min(2, given.parties)
@@ -160,8 +175,14 @@ def simulate(given: argparse.Namespace) -> dict[str, Any]:
             },
         )
     if strategy.failures or strategy.average is None or len(strategy.spans) < given.rounds:
-        sys.exit(f"{len(strategy.failures)} failures in {len(strategy.spans)} rounds: {strategy.failures[:1]}")
-    answer: dict[str, Any] = {"rounds": [end - start for start, end in strategy.spans], "total": strategy.age}
+        sys.exit(
+            f"{len(strategy.failures)} failures in {len(strategy.spans)} rounds: "
+            f"{strategy.failures[:1]}"
+        )
+    answer: dict[str, Any] = {
+        "rounds": [end - start for start, end in strategy.spans],
+        "total": strategy.age,
+    }
     with np.load(given.rows) as file:
         if "x_test" in file:
             set_parameters(model, parameters_to_ndarrays(strategy.average))
@@ -171,11 +192,19 @@ def simulate(given: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the answer as one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", choices=list(peers.NETWORKS), default="mlp")
     parser.add_argument("--rows", required=True, metavar="FILE.npz", type=os.path.abspath)
     parser.add_argument("--optimizer", choices=list(OPTIMIZERS), default="sgd")
-    for name, default in (("parties", 2), ("rounds", 1), ("epochs", 1), ("batch-size", 32), ("cores", 2)):
+    for name, default in (
+        ("parties", 2),
+        ("rounds", 1),
+        ("epochs", 1),
+        ("batch-size", 32),
+        ("cores", 2),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, share in (("lr", 0.05), ("fraction", 1.0)):
         parser.add_argument(f"--{name}", type=float, default=share)
@@ -183,7 +212,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Under its own name the module is pickled by reference, so that what an actor has read stays read.
+    # Under its own name the module is pickled by reference, so that what an actor has read stays
+    # read.
     from benchmarks.speed import flower
 
     flower.main()

@@ -1,4 +1,6 @@
-"""A Keras party's turn, through one model that is used again, beside a fresh model for each party; and what stays."""
+"""A Keras party's turn, through one model that is used again, beside a fresh model for each party;
+and what stays.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _BATCH = 32
 
 
 def turns(train: Arrays, *, repetitions: int, rounds: int, num_rows: int = 500) -> list[Row]:
-    """Compare the times of a turn: set the weights, train one pass, get the weights; and take what memory grows by."""
+    """Compare the times of a turn: set the weights, train one pass, get the weights; and take what
+    memory grows by.
+    """
     from fusion_nb.models.keras.adapter import KerasModel, keras
 
     own = train[0][:num_rows].reshape(-1, 28, 28, 1), train[1][:num_rows]
@@ -34,7 +38,9 @@ def turns(train: Arrays, *, repetitions: int, rounds: int, num_rows: int = 500) 
     def fresh() -> None:
         other = keras.models.clone_model(model)
         optimizer = keras.optimizers.Adadelta(learning_rate=1.0)
-        other.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        other.compile(
+            optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
         other.set_weights(arrays)
         other.fit(*own, batch_size=_BATCH, epochs=1, verbose=0)
         other.get_weights()
@@ -70,7 +76,11 @@ def _network(keras: Any) -> Any:
     return keras.Sequential(
         [
             *(layers.Input((28, 28, 1)), layers.Conv2D(32, 3, activation="relu")),
-            *(layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2), layers.SpatialDropout2D(0.25)),
+            *(
+                layers.Conv2D(64, 3, activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.SpatialDropout2D(0.25),
+            ),
             *(layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dropout(0.5)),
             layers.Dense(10, activation="softmax"),
         ]

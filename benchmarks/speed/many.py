@@ -1,4 +1,6 @@
-"""Many parties: small networks beside the naive loop, what a turn costs besides training, and how cost grows."""
+"""Many parties: small networks beside the naive loop, what a turn costs besides training, and how
+cost grows.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ Arrays = tuple[np.ndarray, np.ndarray]
 _SGD = {"batch_size": 10, "lr": 0.05}
 
 
-def perceptrons(train: Arrays, test: Arrays, *, repetitions: int, cases: Mapping[tuple[int, int], Any]) -> list[Row]:
+def perceptrons(
+    train: Arrays, test: Arrays, *, repetitions: int, cases: Mapping[tuple[int, int], Any]
+) -> list[Row]:
     """Compare the steady round of each engine with that of the naive loop.
 
     cases: (parties, rows of each) -> (reach, stretch) for the speed-up
@@ -35,7 +39,10 @@ def perceptrons(train: Arrays, test: Arrays, *, repetitions: int, cases: Mapping
     rows: list[Row] = []
     for (parties, each), (reach, stretch) in cases.items():
         own = _rows(train, parties * each)
-        split = [(own[0][part], own[1][part]) for part in np.array_split(np.arange(parties * each), parties)]
+        split = [
+            (own[0][part], own[1][part])
+            for part in np.array_split(np.arange(parties * each), parties)
+        ]
 
         def naive(split: list[Arrays] = split) -> float:
             seconds: list[float] = []
@@ -53,7 +60,16 @@ def perceptrons(train: Arrays, test: Arrays, *, repetitions: int, cases: Mapping
             return statistics.median(seconds[1:])
 
         def of(engine: str, own: Arrays = own, parties: int = parties) -> float:
-            done = ours.run(peers.mlp(0), own, test, parties=parties, rounds=6, fraction=0.1, engine=engine, **_SGD)
+            done = ours.run(
+                peers.mlp(0),
+                own,
+                test,
+                parties=parties,
+                rounds=6,
+                fraction=0.1,
+                engine=engine,
+                **_SGD,
+            )
             # Without the first round, which sets up, and the last, which is measured.
             return statistics.median(record.seconds for record in done.records[1:-1])
 
@@ -68,7 +84,8 @@ def perceptrons(train: Arrays, test: Arrays, *, repetitions: int, cases: Mapping
                     found.ratio("naive", engine),
                     *goals,
                     at_most=False,
-                    detail=f"{1e3 * found.median('naive'):.0f} ms against {1e3 * found.median(engine):.0f} ms a round",
+                    detail=f"{1e3 * found.median('naive'):.0f} ms against "
+                    f"{1e3 * found.median(engine):.0f} ms a round",
                     discarded=found.discarded,
                     is_noisy=found.is_noisy,
                 )
@@ -79,7 +96,9 @@ def perceptrons(train: Arrays, test: Arrays, *, repetitions: int, cases: Mapping
 def mean(*, repetitions: int, models: int = 10, size: int = 10_000_000) -> list[Row]:
     """Compare the weighted mean of models with how fast memory is, and with two ways of numpy's."""
     rng = np.random.default_rng(0)
-    updates = [Update(str(i), {"w": rng.random(size, dtype=np.float32)}, i + 1) for i in range(models)]
+    updates = [
+        Update(str(i), {"w": rng.random(size, dtype=np.float32)}, i + 1) for i in range(models)
+    ]
     shares = np.arange(1, models + 1) / sum(range(1, models + 1))
     moved = 4 * size * (models + 1)
 
@@ -90,18 +109,34 @@ def mean(*, repetitions: int, models: int = 10, size: int = 10_000_000) -> list[
         {
             "triad": lambda: moved / peers.triad(size),
             "mean": lambda: _none(of()),
-            "stack": lambda: _none(np.tensordot(shares, np.stack([u.weights["w"] for u in updates]), 1)),
-            "average": lambda: _none(np.average([u.weights["w"] for u in updates], axis=0, weights=shares)),
+            "stack": lambda: _none(
+                np.tensordot(shares, np.stack([u.weights["w"] for u in updates]), 1)
+            ),
+            "average": lambda: _none(
+                np.average([u.weights["w"] for u in updates], axis=0, weights=shares)
+            ),
         },
         repetitions=repetitions,
     )
     _, grown = peak_memory(of)
     common = {"discarded": found.discarded, "is_noisy": found.is_noisy}
     name = f"weighted mean of {models} x {size / 1e6:g} M float32"
-    beside = ", ".join(f"{way} {1e3 * found.median(way):.0f} ms" for way in ("mean", "stack", "average"))
+    beside = ", ".join(
+        f"{way} {1e3 * found.median(way):.0f} ms" for way in ("mean", "stack", "average")
+    )
     return [
-        Row(f"{name}, share of triad", found.ratio("triad", "mean"), 0.55, 0.75, False, detail=beside, **common),
-        Row(f"{name}, extra memory in models", grown / (4 * size), 1, detail=f"{grown / 1e6:.0f} MB"),
+        Row(
+            f"{name}, share of triad",
+            found.ratio("triad", "mean"),
+            0.55,
+            0.75,
+            False,
+            detail=beside,
+            **common,
+        ),
+        Row(
+            f"{name}, extra memory in models", grown / (4 * size), 1, detail=f"{grown / 1e6:.0f} MB"
+        ),
     ]
 
 
@@ -123,16 +158,28 @@ def overhead(train: Arrays, *, parties: int = 100, rounds: int = 12) -> list[Row
     everyone = [Party(f"party {i}", (train[0][:8], train[1][:8])) for i in range(parties)]
     orders = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
     few = (train[0][:8], train[1][:8])
-    federation = Federation(everyone, model, fedavg(), LocalEngine(), orders, test=few, evaluate_every=10**6)
+    federation = Federation(
+        everyone, model, fedavg(), LocalEngine(), orders, test=few, evaluate_every=10**6
+    )
     records = list(federation.rounds(rounds))
     federation.close()
     turn = 1e3 * statistics.median(record.seconds for record in records[1:-1]) / parties
     size = sum(array.size for array in model.get_weights().values())
-    return [Row(f"a party's turn without training, {size / 1e6:.1f} M parameters", turn, 1.0, 0.3, unit=" ms")]
+    return [
+        Row(
+            f"a party's turn without training, {size / 1e6:.1f} M parameters",
+            turn,
+            1.0,
+            0.3,
+            unit=" ms",
+        )
+    ]
 
 
 def growth(num_rows: int, counts: tuple[int, ...], *, repetitions: int) -> list[Row]:
-    """Compare the cost of a round, and the peak of memory, for few and for many parties with the same rows in all."""
+    """Compare the cost of a round, and the peak of memory, for few and for many parties with the
+    same rows in all.
+    """
     measured: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
 
     def case(count: int) -> float:
@@ -142,10 +189,15 @@ def growth(num_rows: int, counts: tuple[int, ...], *, repetitions: int) -> list[
         return measured[count][-1]["seconds"]
 
     few, many = counts[0], counts[-1]
-    found = sides({str(count): lambda count=count: case(count) for count in (few, many)}, repetitions=repetitions)
+    found = sides(
+        {str(count): lambda count=count: case(count) for count in (few, many)},
+        repetitions=repetitions,
+    )
     for count in counts[1:-1]:  # for the plot
         case(count)
-    seconds = {count: statistics.median(each["seconds"] for each in got) for count, got in measured.items()}
+    seconds = {
+        count: statistics.median(each["seconds"] for each in got) for count, got in measured.items()
+    }
     points = [
         {
             "parties": count,
@@ -156,14 +208,21 @@ def growth(num_rows: int, counts: tuple[int, ...], *, repetitions: int) -> list[
         for count in counts
     ]
     memory = points[-1]["peak_mb"] / points[0]["peak_mb"]
-    detail = ", ".join(f"{p['parties']:,}: {1e3 * p['row_ms']:.0f} µs a row, {p['peak_mb']:.0f} MB" for p in points)
+    detail = ", ".join(
+        f"{p['parties']:,}: {1e3 * p['row_ms']:.0f} µs a row, {p['peak_mb']:.0f} MB" for p in points
+    )
     common = {"discarded": found.discarded, "is_noisy": found.is_noisy}
     return [
         Row(
             f"{many:,} parties over {few}: time for each row",
-            found.ratio(str(many), str(few)), 1.15, detail=detail, data={"growth": points}, **common,
+            found.ratio(str(many), str(few)),
+            1.15,
+            detail=detail,
+            data={"growth": points},
+            **common,
         ),
-        Row(f"{many:,} parties over {few}: peak memory", memory, 1.2, detail="of the whole process"),
+        Row(f"{many:,} parties over {few}: peak memory", memory, 1.2, detail="of the whole "
+                                                                             "process"),
     ]  # fmt: skip
 
 
@@ -173,13 +232,17 @@ def _rows(train: Arrays, count: int) -> Arrays:
 
 
 def main() -> None:
-    """Print the seconds of a round in which all parties train, and the peak of this process's memory, as JSON."""
+    """Print the seconds of a round in which all parties train, and the peak of this process's
+    memory, as JSON.
+    """
     import resource
 
     num_rows, parties = map(int, sys.argv[1:])
     rng = np.random.default_rng(0)
     train = rng.random((num_rows, 1, 28, 28), dtype=np.float32), rng.integers(0, 10, num_rows)
-    done = ours.run(peers.cnn(0), train, train, parties=parties, rounds=1, batch_size=3, engine="local", lr=0.01)
+    done = ours.run(
+        peers.cnn(0), train, train, parties=parties, rounds=1, batch_size=3, engine="local", lr=0.01
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": done.records[0].seconds, "peak_mb": peak}))
 

@@ -1,4 +1,6 @@
-"""How times are taken on a machine that others use too: in turn, and again where somebody else was at work."""
+"""How times are taken on a machine that others use too: in turn, and again where somebody else was
+at work.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,16 @@ import psutil
 T = TypeVar("T")
 
 _STAT = Path("/proc/stat")
-#: The columns of /proc/stat in which a core works, or was taken away by the host: all but idle, iowait and guests.
+#: The columns of /proc/stat in which a core works, or was taken away by the host: all but idle,
+#: iowait and guests.
 _BUSY = (0, 1, 2, 5, 6, 7)
 #: Seconds between two looks at the processes below this one.
 _LOOK = 0.25
 #: What a foreign busy process runs; it ends by itself if the one that started it was killed.
-_BUSY_LOOP = "import os\nparent = os.getppid()\nprint(flush=True)\nwhile os.getppid() == parent: sum(range(10**6))"
+_BUSY_LOOP = (
+    "import os\nparent = os.getppid()\nprint(flush=True)\nwhile os.getppid() == parent: "
+    "sum(range(10**6))"
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,12 @@ class Measured:
         return statistics.median(self.seconds[name])
 
     def ratio(self, a: str, b: str) -> float:
-        """Return how many times as long a takes as b: the median over pairs from the same repetition."""
-        return statistics.median(x / y for x, y in zip(self.seconds[a], self.seconds[b], strict=True))
+        """Return how many times as long a takes as b: the median over pairs from the same
+        repetition.
+        """
+        return statistics.median(
+            x / y for x, y in zip(self.seconds[a], self.seconds[b], strict=True)
+        )
 
 
 def sides(
@@ -55,10 +65,12 @@ def sides(
     limit: float | None = 0.15,
     most: int = 15,
 ) -> Measured:
-    """Run the cases in turn until enough repetitions had no more than a share `limit` of foreign CPU.
+    """Run the cases in turn until enough repetitions had no more than a share `limit` of foreign
+    CPU.
 
-    A case that returns a number has taken its own time. The order turns round from one repetition to the next. After
-    `most` repetitions the ones with the least foreign CPU are taken. limit=None, or no /proc/stat: all are taken.
+    A case that returns a number has taken its own time. The order turns round from one repetition
+    to the next. After `most` repetitions the ones with the least foreign CPU are taken. limit=None,
+    or no /proc/stat: all are taken.
     """
     limit = None if repetitions == 1 else limit  # a single one shows that it runs, and no more
     tried: list[tuple[float, dict[str, float]]] = []
@@ -78,9 +90,11 @@ def sides(
 
 
 def peak_memory(function: Callable[[], T]) -> tuple[T, int]:
-    """Return what the function returns, and the most bytes that Python and numpy had allocated for it at a time.
+    """Return what the function returns, and the most bytes that Python and numpy had allocated for
+    it at a time.
 
-    Not the resident memory: what earlier cases freed stays with the process, and would hide what this one takes.
+    Not the resident memory: what earlier cases freed stays with the process, and would hide what
+    this one takes.
     """
     tracemalloc.start()
     try:
@@ -114,7 +128,9 @@ def _seconds(case: Callable[[], float | None]) -> float:
 
 
 class _Foreign:
-    """The share of all cores' time that others used while a block ran; 0 where there is no /proc/stat."""
+    """The share of all cores' time that others used while a block ran; 0 where there is no
+    /proc/stat.
+    """
 
     share = 0.0
 
@@ -134,7 +150,8 @@ class _Foreign:
         kin, (busy, cores) = self._look() - self._kin, _busy()
         seen = sum(seconds - self._first.get(key, 0.0) for key, seconds in self._seen.items())
         took = (time.perf_counter() - self._started) * cores
-        # Neither way sees all: what nobody waited for is missing in the first, what was brief in the second.
+        # Neither way sees all: what nobody waited for is missing in the first, what was brief in
+        # the second.
         self.share = max(0.0, busy - self._busy[0] - max(kin, seen)) / took if cores else 0.0
 
     def _watch(self) -> None:
@@ -142,7 +159,9 @@ class _Foreign:
             self._look()
 
     def _look(self) -> float:
-        """Return the CPU seconds of this process and all below it, with those that they have waited for."""
+        """Return the CPU seconds of this process and all below it, with those that they have waited
+        for.
+        """
         if not _STAT.exists():
             return 0.0
         total, own = 0.0, psutil.Process()
@@ -157,7 +176,9 @@ class _Foreign:
 
 
 def _busy() -> tuple[float, int]:
-    """Return the CPU seconds that all cores have worked since the machine started, and how many cores there are."""
+    """Return the CPU seconds that all cores have worked since the machine started, and how many
+    cores there are.
+    """
     if not _STAT.exists():
         return 0.0, 0
     lines = _STAT.read_text().splitlines()

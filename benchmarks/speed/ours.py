@@ -1,6 +1,8 @@
-"""FedAvg in fusion_nb, on the files and options that `flower` takes: `python -m benchmarks.speed.ours --rows FILE.npz`.
+"""FedAvg in fusion_nb, on the files and options that `flower` takes: `python -m
+benchmarks.speed.ours --rows FILE.npz`.
 
-The last line is JSON: the seconds of each round, those from the start of the process to the result, and its accuracy.
+The last line is JSON: the seconds of each round, those from the start of the process to the result,
+and its accuracy.
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ Arrays = tuple[np.ndarray, np.ndarray]
 _FEW = 32
 
 
-def run(model: nn.Module, train: Arrays, test: Arrays, *, parties: int, rounds: int, **options: Any) -> Run:
-    """Return the ended run of parties that have equal shares of the rows, in the order in which they come."""
+def run(
+    model: nn.Module, train: Arrays, test: Arrays, *, parties: int, rounds: int, **options: Any
+) -> Run:
+    """Return the ended run of parties that have equal shares of the rows, in the order in which
+    they come.
+    """
     if "as_they_come" not in names("splits"):
         split(as_they_come)
     few = (test[0][:_FEW], test[1][:_FEW])
@@ -32,7 +38,9 @@ def run(model: nn.Module, train: Arrays, test: Arrays, *, parties: int, rounds: 
     return federate(model, (train, few), parties=parties, rounds=rounds, **given)
 
 
-def as_they_come(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> list[np.ndarray]:
+def as_they_come(
+    labels: np.ndarray, num_parties: int, rng: np.random.Generator
+) -> list[np.ndarray]:
     """Give each party the next rows."""
     return np.array_split(np.arange(len(labels)), num_parties)
 
@@ -57,12 +65,18 @@ def simulate(given: argparse.Namespace) -> dict[str, Any]:
     model = done.model
     total = time.time() - psutil.Process().create_time()
     accuracy = peers.accuracy(model, (rows["x_test"], rows["y_test"]))
-    return {"rounds": [record.seconds for record in done.records], "total": total, "accuracy": accuracy}
+    return {
+        "rounds": [record.seconds for record in done.records],
+        "total": total,
+        "accuracy": accuracy,
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the answer as one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", choices=list(peers.NETWORKS), default="mlp")
     parser.add_argument("--rows", required=True, metavar="FILE.npz")
     parser.add_argument("--optimizer", default="sgd")

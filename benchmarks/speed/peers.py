@@ -29,11 +29,20 @@ def cnn(seed: int) -> nn.Module:
 
 
 def mlp(seed: int) -> nn.Module:
-    """Return the perceptron of the FedAvg paper, two layers of 200, with weights that depend on the seed alone."""
+    """Return the perceptron of the FedAvg paper, two layers of 200, with weights that depend on the
+    seed alone.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(
-            *(nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, 10))
+            *(
+                nn.Flatten(),
+                nn.Linear(784, 200),
+                nn.ReLU(),
+                nn.Linear(200, 200),
+                nn.ReLU(),
+                nn.Linear(200, 10),
+            )
         )
 
 
@@ -45,7 +54,13 @@ NETWORKS: dict[str, tuple[Callable[[int], nn.Module], Loss]] = {
 
 
 def plain_loop(
-    model: nn.Module, data: Arrays, *, epochs: int, batch_size: int, make_optimizer: MakeOptimizer, loss: Loss
+    model: nn.Module,
+    data: Arrays,
+    *,
+    epochs: int,
+    batch_size: int,
+    make_optimizer: MakeOptimizer,
+    loss: Loss,
 ) -> nn.Module:
     """Train the model on all rows in an ordinary loop, and return it."""
     rows = TensorDataset(torch.from_numpy(data[0]), torch.from_numpy(data[1]))
@@ -75,7 +90,8 @@ def naive_fedavg(
 ) -> nn.Module:
     """Train the model by FedAvg with a copy of it per party, one after the other, and return it.
 
-    The seed decides the cohorts alone. on_round is told the number of each round, from 1, and its wall time in seconds.
+    The seed decides the cohorts alone. on_round is told the number of each round, from 1, and its
+    wall time in seconds.
     """
     rng = random.Random(seed)
     for number in range(1, rounds + 1):
@@ -95,7 +111,9 @@ def naive_fedavg(
             sizes.append(len(party[0]))
         total = sum(sizes)
         average = {
-            name: sum(state[name] * (size / total) for state, size in zip(states, sizes, strict=True))
+            name: sum(
+                state[name] * (size / total) for state, size in zip(states, sizes, strict=True)
+            )
             for name in states[0]
         }
         model.load_state_dict(average)
@@ -106,15 +124,21 @@ def naive_fedavg(
 
 @torch.no_grad()
 def accuracy(model: nn.Module, test: Arrays) -> float:
-    """Return the share of the rows that the model puts into the right class; the model is left in eval mode."""
+    """Return the share of the rows that the model puts into the right class; the model is left in
+    eval mode.
+    """
     model.eval()
-    batches = DataLoader(TensorDataset(torch.from_numpy(test[0]), torch.from_numpy(test[1])), batch_size=100)
+    batches = DataLoader(
+        TensorDataset(torch.from_numpy(test[0]), torch.from_numpy(test[1])), batch_size=100
+    )
     hits = sum(int((model(inputs).argmax(1) == labels).sum()) for inputs, labels in batches)
     return hits / len(test[1])
 
 
 def triad(num_floats: int, repetitions: int = 10) -> float:
-    """Return the bytes per second that a = b + s * c moves with all threads, at best; two reads and a write count."""
+    """Return the bytes per second that a = b + s * c moves with all threads, at best; two reads and
+    a write count.
+    """
     a, b, c = (torch.full((num_floats,), value) for value in (0.0, 1.0, 2.0))
     best = float("inf")
     for _ in range(repetitions + 1):

@@ -16,9 +16,12 @@ from fusion_nb.core.machine import num_cores
 class Row:
     """One figure.
 
-    name:      what is compared with what;  value: the figure;  unit: what stands behind it, such as "x"
-    reach:     where it should be, and `stretch` where we would like it;  at_most: whether less is better
-    detail:    the times that the figure comes from;  discarded, is_noisy: as `measure.Measured` has them
+    name:      what is compared with what;  value: the figure;  unit: what stands behind it, such as
+               "x"
+    reach:     where it should be, and `stretch` where we would like it;  at_most: whether less is
+               better
+    detail:    the times that the figure comes from;  discarded, is_noisy: as `measure.Measured` has
+               them
     """
 
     name: str
@@ -45,10 +48,15 @@ class Row:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as a table."""
-    lines = ["| figure | found | reach | stretch | | thrown away | detail |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| figure | found | reach | stretch | | thrown away | detail |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         sign = "≤" if row.at_most else "≥"
-        bounds = [f"{sign} {bound:g}" if bound is not None else "" for bound in (row.reach, row.stretch)]
+        bounds = [
+            f"{sign} {bound:g}" if bound is not None else "" for bound in (row.reach, row.stretch)
+        ]
         thrown = f"{row.discarded}{', noisy' if row.is_noisy else ''}"
         cells = (row.name, f"{row.value:.3g}{row.unit}", *bounds, row.verdict, thrown, row.detail)
         lines.append(f"| {' | '.join(cells)} |")
@@ -56,7 +64,9 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def save(group: str, rows: Sequence[Row], folder: Path) -> list[Row]:
-    """Put a group's rows into `results.json` and draw `results.png` anew; return all rows that are there now."""
+    """Put a group's rows into `results.json` and draw `results.png` anew; return all rows that are
+    there now.
+    """
     path = folder / "results.json"
     groups = json.loads(path.read_text(encoding="utf-8"))["groups"] if path.exists() else {}
     groups[group] = [asdict(row) | {"verdict": row.verdict} for row in rows]
@@ -79,17 +89,36 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(14, 0.32 * len(rows) + 2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[2, 1])
     goals = [row for row in rows if row.reach]
-    shares = [(row.reach or 1) / max(row.value, 1e-9) if row.at_most else row.value / (row.reach or 1) for row in goals]
-    left.barh([row.name for row in goals], shares, color=["C0" if share >= 1 else "C3" for share in shares])
+    shares = [
+        (row.reach or 1) / max(row.value, 1e-9) if row.at_most else row.value / (row.reach or 1)
+        for row in goals
+    ]
+    left.barh(
+        [row.name for row in goals],
+        shares,
+        color=["C0" if share >= 1 else "C3" for share in shares],
+    )
     left.axvline(1, color="black", linewidth=0.8)
     left.set(xscale="log", xlabel="times as good as the goal (1: just reached)")
     left.invert_yaxis()
     for row in rows:
         if growth := row.data.get("growth"):
             parties = [point["parties"] for point in growth]
-            right.plot(parties, [point["row_ms"] for point in growth], "o-", label="ms for each row")
-            right.plot(parties, [point["turn_ms"] for point in growth], "s-", label="ms for each party's turn")
-            right.plot(parties, [point["peak_mb"] / 1000 for point in growth], "^-", label="peak memory, GB")
+            right.plot(
+                parties, [point["row_ms"] for point in growth], "o-", label="ms for each row"
+            )
+            right.plot(
+                parties,
+                [point["turn_ms"] for point in growth],
+                "s-",
+                label="ms for each party's turn",
+            )
+            right.plot(
+                parties,
+                [point["peak_mb"] / 1000 for point in growth],
+                "^-",
+                label="peak memory, GB",
+            )
             right.set(xscale="log", yscale="log", xlabel="parties, with the same rows in all")
             right.legend(loc="upper right")
     figure.savefig(path, dpi=110)

@@ -1,1 +1,3 @@
-"""Federated learning algorithms, one file each: fusions, personal models, ensembles, attacks, baselines."""
+"""Federated learning algorithms, one file each: fusions, personal models, ensembles, attacks,
+baselines.
+"""

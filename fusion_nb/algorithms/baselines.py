@@ -1,4 +1,6 @@
-"""What federation is compared with, round by round: one model that has all rows, and each party alone."""
+"""What federation is compared with, round by round: one model that has all rows, and each party
+alone.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,22 @@ NAMES = ("central", "local")
 
 
 def parse(text: str) -> list[str]:
-    """Return the names in text such as `central,local`. Raises OptionError for one that there is not."""
+    """Return the names in text such as `central,local`. Raises OptionError for one that there is
+    not.
+    """
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in NAMES:
-            raise OptionError(f"--baseline {text} is not allowed", f"{nearest(name, NAMES)}give {','.join(NAMES)}")
+            raise OptionError(
+                f"--baseline {text} is not allowed", f"{nearest(name, NAMES)}give {','.join(NAMES)}"
+            )
     return names
 
 
 class _Beside:
-    """A federation beside the main one, which keeps up with its rounds, and whose failure ends nothing else."""
+    """A federation beside the main one, which keeps up with its rounds, and whose failure ends
+    nothing else.
+    """
 
     #: What messages call it.
     name = ""
@@ -51,8 +59,12 @@ class _Beside:
         """Train the rounds up to this one that are not yet; return whether it is sound so far."""
         try:
             # More than one where nobody measured, and so asked for, those before.
-            for number in range(len(self.federation.history) + 1, round + 1) if self._is_sound else ():
-                self.federation.changes = {i: replace(c, fusion=None) for i, c in self._main.changes.items()}
+            for number in (
+                range(len(self.federation.history) + 1, round + 1) if self._is_sound else ()
+            ):
+                self.federation.changes = {
+                    i: replace(c, fusion=None) for i, c in self._main.changes.items()
+                }
                 self.prepare(number)
                 self.federation.keep_up(number, is_last and number == round)
         except PartyError as error:
@@ -62,10 +74,11 @@ class _Beside:
 
 
 class Central(_Beside):
-    """One model trained on all parties' rows together, with as many steps in a round as the cohort's parties take.
+    """One model trained on all parties' rows together, with as many steps in a round as the
+    cohort's parties take.
 
-    Measured on the same rows as the fused model, as `central_loss` and so on. For comparison alone: in a federation
-    nobody has all rows.
+    Measured on the same rows as the fused model, as `central_loss` and so on. For comparison alone:
+    in a federation nobody has all rows.
     """
 
     name = "the baseline central"
@@ -73,10 +86,21 @@ class Central(_Beside):
     def __init__(self, main: Federation, engine: Engine) -> None:
         super().__init__(main)
         if "local_steps" not in main.model.orders and main.fraction < 1:
-            line = f"--baseline central with --fraction {main.fraction:g}: a {main.model.kind} trains whole epochs only"
+            line = (
+                f"--baseline central with --fraction {main.fraction:g}: a {main.model.kind} "
+                "trains whole epochs only"
+            )
             raise OptionError(line, "leave one of them out")
         tests = [party.test for party in main.parties if party.num_test]
-        if len({isinstance(rows, tuple) for rows in [*tests, *(party.train for party in main.parties)]}) > 1:
+        if (
+            len(
+                {
+                    isinstance(rows, tuple)
+                    for rows in [*tests, *(party.train for party in main.parties)]
+                }
+            )
+            > 1
+        ):
             line = "--baseline central, but some parties hold arrays and others a Dataset"
             raise OptionError(line, "give all the same kind, or leave it out")
         test = main.test if main.test is not None or not tests else rows_of.concat(tests)
@@ -88,7 +112,11 @@ class Central(_Beside):
         if not self.train_up_to(round, is_last):
             return {}, {}
         found = self.federation.history[round - 1].metrics
-        return {f"central_{name}": value for name, value in found.items() if name in self._main.model.metrics}, {}
+        return {
+            f"central_{name}": value
+            for name, value in found.items()
+            if name in self._main.model.metrics
+        }, {}
 
     def prepare(self, round: int) -> None:
         """Take as many steps as the cohort's parties do together."""
@@ -102,8 +130,9 @@ class Central(_Beside):
 class Local(_Beside):
     """Each party alone, trained in the rounds and as long as it is in the federation.
 
-    Measured on its own test rows as `alone_loss` and so on, and as their mean over all parties' test rows. Where a
-    party has none, the aggregator's count. A party that fails alone is left out from then on.
+    Measured on its own test rows as `alone_loss` and so on, and as their mean over all parties'
+    test rows. Where a party has none, the aggregator's count. A party that fails alone is left out
+    from then on.
     """
 
     name = "the baseline local"
@@ -111,16 +140,29 @@ class Local(_Beside):
     def __init__(self, main: Federation, engine: Engine) -> None:
         super().__init__(main)
         parties = [Party(p.id, p.train, p.test if p.num_test else main.test) for p in main.parties]
-        self.federation = _beside(main, engine, parties=parties, fusion=Separately(), test=None, quorum=0.0)
+        self.federation = _beside(
+            main, engine, parties=parties, fusion=Separately(), test=None, quorum=0.0
+        )
 
     def __call__(self, round: int, is_last: bool) -> tuple[Metrics, PartyMetrics]:
         """Return the metrics of a round's models, trained first where they are not yet."""
         if not self.train_up_to(round, is_last):
             return {}, {}
-        failed = {failure.party: failure.error for record in self.federation.history for failure in record.failures}
-        self.notes = [f"warning: {self.name} goes on without {party}: {error}" for party, error in failed.items()]
+        failed = {
+            failure.party: failure.error
+            for record in self.federation.history
+            for failure in record.failures
+        }
+        self.notes = [
+            f"warning: {self.name} goes on without {party}: {error}"
+            for party, error in failed.items()
+        ]
         latest = self.federation.history.latest()
-        found = {p.id: _alone(latest.get(p.id, {})) for p in self.federation.parties if p.id not in failed}
+        found = {
+            p.id: _alone(latest.get(p.id, {}))
+            for p in self.federation.parties
+            if p.id not in failed
+        }
         sizes = {party.id: party.num_test for party in self.federation.parties}
         names = {name for metrics in found.values() for name in metrics}
         return {name: weighted_mean(found, sizes, name) for name in sorted(names)}, found
@@ -133,23 +175,36 @@ def num_steps(federation: Federation, cohort: Collection[str]) -> int:
         return int(orders["steps"]) * len(cohort)
     sizes = [party.num_examples for party in federation.parties if party.id in cohort]
     least = federation.model.min_rows
-    return sum(_num_batches(size, orders["batch_size"], least) for size in sizes) * int(orders["epochs"])
+    return sum(_num_batches(size, orders["batch_size"], least) for size in sizes) * int(
+        orders["epochs"]
+    )
 
 
 def _num_batches(size: int, batch_size: int, least: int) -> int:
-    """Return the batches of an epoch; a last one that is smaller than the model can take is part of the one before."""
+    """Return the batches of an epoch; a last one that is smaller than the model can take is part of
+    the one before.
+    """
     full, rest = divmod(size, batch_size)
     return full + (rest >= least or not full)
 
 
 def _alone(metrics: Metrics) -> Metrics:
-    return {f"alone_{name[6:]}": value for name, value in metrics.items() if name.startswith("local_")}
+    return {
+        f"alone_{name[6:]}": value for name, value in metrics.items() if name.startswith("local_")
+    }
 
 
 def _beside(
-    main: Federation, engine: Engine, parties: list[Party], fusion: Fusion, test: Any, quorum: float = 1.0
+    main: Federation,
+    engine: Engine,
+    parties: list[Party],
+    fusion: Fusion,
+    test: Any,
+    quorum: float = 1.0,
 ) -> Federation:
-    """Return a federation like the main one, with a model and a history of its own, held and stopped with it."""
+    """Return a federation like the main one, with a model and a history of its own, held and
+    stopped with it.
+    """
     return Federation(
         parties=parties,
         model=main.model.single.clone(),

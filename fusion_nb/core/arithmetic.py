@@ -15,7 +15,9 @@ from fusion_nb.errors import ModelError
 
 def tree_map(function: Callable[..., np.ndarray], first: Weights, *rest: Weights) -> Weights:
     """Return `function` applied to the entries of one or more weights, name by name."""
-    return {name: function(array, *(other[name] for other in rest)) for name, array in first.items()}
+    return {
+        name: function(array, *(other[name] for other in rest)) for name, array in first.items()
+    }
 
 
 def zeros_like(weights: Weights) -> Weights:
@@ -29,14 +31,19 @@ def copy(weights: Weights) -> Weights:
 
 
 def num_bytes(entries: Mapping[str, Any]) -> int:
-    """Return the size of all entries in bytes, as they travel: arrays, plain numbers, and mappings of these."""
+    """Return the size of all entries in bytes, as they travel: arrays, plain numbers, and mappings
+    of these.
+    """
     return sum(
-        num_bytes(entry) if isinstance(entry, Mapping) else getattr(entry, "nbytes", 8) for entry in entries.values()
+        num_bytes(entry) if isinstance(entry, Mapping) else getattr(entry, "nbytes", 8)
+        for entry in entries.values()
     )
 
 
 def not_finite(extras: Mapping[str, Any]) -> str:
-    """Return which entry of an update's extras holds a number that is not finite, or an empty string."""
+    """Return which entry of an update's extras holds a number that is not finite, or an empty
+    string.
+    """
     for name, entry in extras.items():
         problem = ""
         if isinstance(entry, Mapping):
@@ -51,7 +58,9 @@ def not_finite(extras: Mapping[str, Any]) -> str:
 def norm(weights: Weights) -> float:
     """Return the Euclidean norm over all floating entries, in float64."""
     floating = (array for array in weights.values() if np.issubdtype(array.dtype, np.inexact))
-    return float(np.sqrt(sum(float(np.sum(np.abs(array.astype(np.float64)) ** 2)) for array in floating)))
+    return float(
+        np.sqrt(sum(float(np.sum(np.abs(array.astype(np.float64)) ** 2)) for array in floating))
+    )
 
 
 def distance(a: Weights, b: Weights) -> float:
@@ -61,13 +70,19 @@ def distance(a: Weights, b: Weights) -> float:
 
 
 def change(new: Weights, old: Weights) -> Weights:
-    """Return, in float64, what `new` adds to the floating entries of `old`; other entries are left out."""
-    floating = {name: array for name, array in old.items() if np.issubdtype(array.dtype, np.floating)}
+    """Return, in float64, what `new` adds to the floating entries of `old`; other entries are left
+    out.
+    """
+    floating = {
+        name: array for name, array in old.items() if np.issubdtype(array.dtype, np.floating)
+    }
     return tree_map(lambda a, b: b.astype(np.float64) - a, floating, new)
 
 
 def moved(old: Weights, step: Weights) -> Weights:
-    """Return the entries of `old` that have a step, moved by it, in their own dtypes; other entries are left out."""
+    """Return the entries of `old` that have a step, moved by it, in their own dtypes; other entries
+    are left out.
+    """
     return {name: (old[name] + array).astype(old[name].dtype) for name, array in step.items()}
 
 
@@ -95,7 +110,10 @@ def misfit(weights: Weights, like: Weights, *, part: bool = False) -> str:
     if not isinstance(weights, dict):
         return f"it is {type(weights).__name__}, not a dictionary of arrays by name"
     if not (weights.keys() <= like.keys() if part else weights.keys() == like.keys()):
-        return f"its entries are named differently: {', '.join(sorted(weights.keys() ^ like.keys())[:3])}"
+        return (
+            "its entries are named differently: "
+            f"{', '.join(sorted(weights.keys() ^ like.keys())[:3])}"
+        )
     for name, array in weights.items():
         if not isinstance(array, np.ndarray | np.generic):
             return f"{name!r} is {type(array).__name__}, not a numpy array"
@@ -109,7 +127,8 @@ def misfit(weights: Weights, like: Weights, *, part: bool = False) -> str:
 
 
 def _is_finite(array: np.ndarray) -> bool:
-    # One product instead of a mask: it is finite where all numbers are, unless they are so large that it overflows.
+    # One product instead of a mask: it is finite where all numbers are, unless they are so large
+    # that it overflows.
     if array.dtype in (np.float32, np.float64) and array.flags.c_contiguous:
         flat = array.reshape(-1)
         if math.isfinite(np.dot(flat, flat)):  # BLAS doesn't warn where it overflows
@@ -122,18 +141,22 @@ def squared_norm(weights: Weights) -> float:
     return norm(weights) ** 2
 
 
-#: Numbers that are added up at a time: as many as stay in a core's own cache while their weights come by.
+#: Numbers that are added up at a time: as many as stay in a core's own cache while their weights
+#: come by.
 _BLOCK = 32_768
-#: Weights that wait until they are added together, so that the sums travel between memory and core once for all.
+#: Weights that wait until they are added together, so that the sums travel between memory and core
+#: once for all.
 _WAITING = 4
 
 
 class RunningMean:
-    """A weighted mean that keeps one accumulator and a few weights on their way, however many are added.
+    """A weighted mean that keeps one accumulator and a few weights on their way, however many are
+    added.
 
-    Floating entries are summed in float64 (complex128 for complex ones) and cast back. Integer and boolean entries,
-    such as BatchNorm's `num_batches_tracked`, are averaged and rounded to the nearest; integers are summed as
-    differences from the first value, so that counters beyond 2**53 keep their last digit when all agree.
+    Floating entries are summed in float64 (complex128 for complex ones) and cast back. Integer and
+    boolean entries, such as BatchNorm's `num_batches_tracked`, are averaged and rounded to the
+    nearest; integers are summed as differences from the first value, so that counters beyond 2**53
+    keep their last digit when all agree.
     """
 
     def __init__(self) -> None:
@@ -150,7 +173,9 @@ class RunningMean:
         """
         if not self._sums:
             self._dtypes = {name: array.dtype for name, array in weights.items()}
-            self._anchors = {n: a.copy() for n, a in weights.items() if np.issubdtype(a.dtype, np.integer)}
+            self._anchors = {
+                n: a.copy() for n, a in weights.items() if np.issubdtype(a.dtype, np.integer)
+            }
             self._sums = tree_map(lambda a: np.zeros(a.shape, _wide(a.dtype)), weights)
         self._waiting.append((weights, share))
         if len(self._waiting) == _WAITING:
@@ -170,7 +195,9 @@ class RunningMean:
     def _add_up(self) -> None:
         """Add the weights that wait, one after the other, block by block."""
         for name, total in self._sums.items():
-            arrays = [(self._difference(name, weights[name]), share) for weights, share in self._waiting]
+            arrays = [
+                (self._difference(name, weights[name]), share) for weights, share in self._waiting
+            ]
             flat, scratch = total.reshape(-1), np.empty(min(_BLOCK, total.size), total.dtype)
             columns = [(array.reshape(-1), share) for array, share in arrays]
             for start in range(0, total.size, _BLOCK):
@@ -191,10 +218,14 @@ class RunningMean:
     def _finish(self, name: str, total: np.ndarray) -> np.ndarray:
         dtype = self._dtypes[name]
         if np.issubdtype(dtype, np.inexact):  # without an array of the wide type in between
-            return np.divide(total, self.total, out=np.empty(total.shape, dtype), casting="same_kind")
+            return np.divide(
+                total, self.total, out=np.empty(total.shape, dtype), casting="same_kind"
+            )
         mean = np.asarray(total / self.total)
         if name in self._anchors:
-            return np.asarray(self._anchors[name].astype(np.int64) + np.rint(mean).astype(np.int64)).astype(dtype)
+            return np.asarray(
+                self._anchors[name].astype(np.int64) + np.rint(mean).astype(np.int64)
+            ).astype(dtype)
         return mean >= 0.5
 
 
@@ -203,7 +234,9 @@ def _wide(dtype: np.dtype) -> type:
 
 
 def weighted_mean(updates: Iterable[Update], share: Callable[[Update], float]) -> Weights:
-    """Return the mean of the updates' weights, reading the updates once and keeping one accumulator."""
+    """Return the mean of the updates' weights, reading the updates once and keeping one
+    accumulator.
+    """
     mean = RunningMean()
     for update in updates:
         mean.add(update.weights, share(update))

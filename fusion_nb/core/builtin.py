@@ -1,4 +1,6 @@
-"""Where each thing lives that the package brings: kind -> name -> module and attribute, imported on first use."""
+"""Where each thing lives that the package brings: kind -> name -> module and attribute, imported on
+first use.
+"""
 
 from __future__ import annotations
 

@@ -8,16 +8,20 @@ from typing import Any
 
 
 def running() -> tuple[str, str]:
-    """Return the id of the cell that is running now, and that of this execution of it; empty where there is none."""
+    """Return the id of the cell that is running now, and that of this execution of it; empty where
+    there is none.
+    """
     shell = _shell()
     parent = shell.get_parent() if shell is not None else {}
     return parent.get("metadata", {}).get("cellId", ""), parent.get("header", {}).get("msg_id", "")
 
 
 def tie() -> Callable[[], None]:
-    """Return what a new thread calls first, so that its output lands in the cell that is running now.
+    """Return what a new thread calls first, so that its output lands in the cell that is running
+    now.
 
-    Untied, a thread prints into whichever cell runs at that moment. Outside a notebook it does nothing.
+    Untied, a thread prints into whichever cell runs at that moment. Outside a notebook it does
+    nothing.
     """
     shell = _shell()
     if shell is None:

@@ -1,7 +1,7 @@
 """Rows that are text: a document is its words and the tags that its vector goes by.
 
-A data set of documents is a pair `(x, y)` like any other: x is an array of Documents, y their labels, or NaN for every
-row where there are none.
+A data set of documents is a pair `(x, y)` like any other: x is an array of Documents, y their
+labels, or NaN for every row where there are none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Document:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a text, as gensim's `simple_preprocess` finds them: lower case, 2 to 15 letters each.
+    """Return the words of a text, as gensim's `simple_preprocess` finds them: lower case, 2 to 15
+    letters each.
 
     Raises MissingExtraError where gensim is not installed.
     """
@@ -63,12 +64,15 @@ def tags(documents: Iterable[Document]) -> list[str]:
 
 
 def check_tags(parties: Mapping[str, Iterable[Document]]) -> None:
-    """Raise DataError where two parties have the same tag: a document's vector belongs to one party alone."""
+    """Raise DataError where two parties have the same tag: a document's vector belongs to one party
+    alone.
+    """
     owner: dict[str, str] = {}
     for party, documents in parties.items():
         for tag in tags(documents):
             if owner.setdefault(tag, party) != party:
                 raise DataError(
-                    f"the tag {tag!r} is at {owner[tag]} and at {party}, and a document's vector belongs to one party",
+                    f"the tag {tag!r} is at {owner[tag]} and at {party}, and a document's vector "
+                    "belongs to one party",
                     "give every document a tag of its own; a topic is a label: (documents, labels)",
                 )

@@ -1,4 +1,6 @@
-"""What weights are worth: measured by the parties on their own test rows, and by the aggregator on its own."""
+"""What weights are worth: measured by the parties on their own test rows, and by the aggregator on
+its own.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _EXAMINE_EVERY = 5
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of weights on the central test set, or else over all parties' test rows; each party's; who failed."""
+    """The metrics of weights on the central test set, or else over all parties' test rows; each
+    party's; who failed.
+    """
 
     metrics: Metrics
     of_parties: PartyMetrics
@@ -26,18 +30,25 @@ class Measured:
 
 
 class Measurer:
-    """Measures the fused weights of a federation; those that it has just measured are not measured again.
+    """Measures the fused weights of a federation; those that it has just measured are not measured
+    again.
 
-    rows: how many rows of each test set are enough before the last round, or 0 for all;  seed: which ones
+    rows: how many rows of each test set are enough before the last round, or 0 for all;  seed:
+    which ones
     """
 
-    def __init__(self, parties: Sequence[Any], model: Any, test: Any, rows: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, parties: Sequence[Any], model: Any, test: Any, rows: int = 0, seed: int = 0
+    ) -> None:
         self._parties, self._model, self._test = parties, model, test
         self._rows, self._seed = rows, seed
         self._last: tuple[Weights | None, int, Measured] = (None, 0, Measured({}, {}, ()))
 
-    def __call__(self, engine: Engine, weights: Weights, round: int, quorum: float, is_last: bool) -> Measured:
-        """Return what is measured of the weights after a round; `quorum` is the share of parties that must answer.
+    def __call__(
+        self, engine: Engine, weights: Weights, round: int, quorum: float, is_last: bool
+    ) -> Measured:
+        """Return what is measured of the weights after a round; `quorum` is the share of parties
+        that must answer.
 
         Raises DivergedError for a loss that is no finite number.
         """
@@ -53,7 +64,12 @@ class Measurer:
     ) -> Measured:
         model = self._model
         tested = [party.id for party in self._parties if party.num_test or model.watched]
-        orders = {"weights": weights, "examine": examine and self._test is None, "rows": rows, "seed": self._seed}
+        orders = {
+            "weights": weights,
+            "examine": examine and self._test is None,
+            "rows": rows,
+            "seed": self._seed,
+        }
         answers = Answers(engine.run("evaluate", tested, **orders), quorum, tested, round)
         answers.drain()
         trained = {party.id: party.num_examples for party in self._parties}
@@ -65,7 +81,9 @@ class Measurer:
         else:
             # Without any test row, what is watched on training rows is all there is.
             sizes = None if any(party.num_test for party in self._parties) else trained
-            found = {name: answers.mean(name, sizes) for name in model.metrics if name not in found} | found
+            found = {
+                name: answers.mean(name, sizes) for name in model.metrics if name not in found
+            } | found
         unmeasured = {name for name in model.examined if math.isnan(found.get(name, math.nan))}
         metrics = {name: value for name, value in found.items() if name not in unmeasured}
         if not math.isfinite(metrics.get("loss", 0.0)):

@@ -44,13 +44,18 @@ class Federation:
     fraction:       share of the parties that train in a round, at least one
     quorum:         share of a round's cohort that must answer for the round to count
     test:           the aggregator's own test set, or None
-    evaluate_every: rounds between two measurements of the fused model; the last round is always measured
-    evaluate_rows:  test rows that a measurement takes of a test set at the most, or 0; in the last round it takes all
+    evaluate_every: rounds between two measurements of the fused model; the last round is always
+    measured
+    evaluate_rows:  test rows that a measurement takes of a test set at the most, or 0; in the last
+                    round it takes all
     schedule:       how the learning rate falls, for models whose rate does
-    beside:         what is trained round by round for comparison: `(round, is_last) -> metrics, party metrics`
+    beside:         what is trained round by round for comparison: `(round, is_last) -> metrics,
+                    party metrics`
     closing:        what follows the last round, and adds to each party's metrics of it
-    owners:         the parties that then hold models of their own, where they are others than `parties`
-    changes:        round -> what is other from that round on;  pending: what will be from the next that begins
+    owners:         the parties that then hold models of their own, where they are others than
+                    `parties`
+    changes:        round -> what is other from that round on;  pending: what will be from the next
+                    that begins
     """
 
     parties: Sequence[Any]
@@ -120,10 +125,14 @@ class Federation:
 
     def _meet(self) -> None:
         if hasattr(self.fusion, "meet"):
-            self.fusion.meet(num_parties=len(self.parties), trained=self.model.trained_names(), model=self.model)
+            self.fusion.meet(
+                num_parties=len(self.parties), trained=self.model.trained_names(), model=self.model
+            )
 
     def _ask(self, verb: Verb, everyone: Sequence[str], **orders: Any) -> list[Update]:
-        """Return all parties' answers in round 0. Raises what the first that fails raised, and keeps it in `failed`."""
+        """Return all parties' answers in round 0. Raises what the first that fails raised, and
+        keeps it in `failed`.
+        """
         answers = Answers(self.engine.run(verb, everyone, **orders), 1.0, everyone, 0)
         try:
             return list(answers)
@@ -131,7 +140,9 @@ class Federation:
             self.failed = tuple(answers.failures)
 
     def cohort(self, round: int) -> tuple[str, ...]:
-        """Return the parties that train in a round, in party order: a function of seed and round alone."""
+        """Return the parties that train in a round, in party order: a function of seed and round
+        alone.
+        """
         count = max(1, round_half_up(self.fraction * len(self.parties)))
         chosen = seeds.some(self.seed, len(self.parties), count, "cohort", round)
         return tuple(self.parties[i].id for i in chosen)
@@ -139,8 +150,8 @@ class Federation:
     def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
         """Run that many more rounds, and yield a record as soon as each is whole.
 
-        Raises PartyError, or a party's own exception, when too few parties answer; Stopped when `gate` does.
-        In either case weights, state and history are those of the last whole round.
+        Raises PartyError, or a party's own exception, when too few parties answer; Stopped when
+        `gate` does. In either case weights, state and history are those of the last whole round.
         """
         self._start()
         last = len(self.history) + num_rounds
@@ -163,7 +174,10 @@ class Federation:
         found = self.closing(self)
         last = self.history[-1]
         per_party = {party: dict(metrics) for party, metrics in last.party_metrics.items()}
-        for party, metrics in found.items():  # what else a turn measures is of a training that no round had
+        for (
+            party,
+            metrics,
+        ) in found.items():  # what else a turn measures is of a training that no round had
             own = {name: value for name, value in metrics.items() if name.startswith("personal_")}
             per_party.setdefault(party, {}).update(own)
         metrics = {**last.metrics, **self._of_own_models(per_party)}
@@ -171,12 +185,14 @@ class Federation:
         self._closed = len(self.history)
 
     def ask(self, turn: Callable[[Turn], Reply], **received: Any) -> list[Update]:
-        """Give every party one more turn, outside of any round, and return the answers of those that did not fail.
+        """Give every party one more turn, outside of any round, and return the answers of those
+        that did not fail.
 
         received: what the aggregator sends along with the weights
         """
         everyone = [party.id for party in self.parties]
-        # Round 0 never trains, so its random streams are free, and a party takes it for no round that it had before.
+        # Round 0 never trains, so its random streams are free, and a party takes it for no round
+        # that it had before.
         orders = self._orders(0, received)
         answers = Answers(self.engine.run("fit", everyone, **orders, train=turn), 0.0, everyone, 0)
         found = list(answers)
@@ -184,7 +200,9 @@ class Federation:
         return found
 
     def _begin(self, number: int) -> Change:
-        """Make what is other from this round on so; a round that is tried again finds it so already."""
+        """Make what is other from this round on so; a round that is tried again finds it so
+        already.
+        """
         self.gate()  # what is changed while a run is held between two rounds belongs to the next
         while self.pending:
             self.changes[number] = self.changes.get(number, Change()).then(self.pending.pop(0))
@@ -234,24 +252,40 @@ class Federation:
         return record
 
     def _of_own_models(self, per_party: PartyMetrics) -> Metrics:
-        """Return the means of what parties' own models reach, each as measured last, over all parties' test rows."""
+        """Return the means of what parties' own models reach, each as measured last, over all
+        parties' test rows.
+        """
         latest = self.history.latest()
         merge(latest, per_party)
         names = [f"personal_{name}" for name in self.model.metrics]
         sizes = {party.id: party.num_test for party in self.parties}
-        return {name: mean for name in names if math.isfinite(mean := weighted_mean(latest, sizes, name))}
+        return {
+            name: mean
+            for name in names
+            if math.isfinite(mean := weighted_mean(latest, sizes, name))
+        }
 
-    def _train(self, number: int, cohort: Sequence[str], received: Mapping[str, Any], **measuring: Any) -> Answers:
+    def _train(
+        self, number: int, cohort: Sequence[str], received: Mapping[str, Any], **measuring: Any
+    ) -> Answers:
         train, part = getattr(self.fusion, "train", None), getattr(self.fusion, "sends_part", False)
         orders = self._orders(number, received)
-        replies = self.engine.run("fit", cohort, **orders, **measuring, train=train, since=self._since)
+        replies = self.engine.run(
+            "fit", cohort, **orders, **measuring, train=train, since=self._since
+        )
         return Answers(replies, self.quorum, cohort, number, like=self.weights, part=part)
 
     def _orders(self, number: int, received: Mapping[str, Any]) -> dict[str, Any]:
         local = self.orders | dict(self.fusion.local)
         if self.model.is_scheduled:
             local["progress"] = self.schedule.progress(number or len(self.history))
-        return {"weights": self.weights, "received": received, "seed": self.seed, "round": number, "local": local}
+        return {
+            "weights": self.weights,
+            "received": received,
+            "seed": self.seed,
+            "round": number,
+            "local": local,
+        }
 
     def _fuse(
         self, answers: Answers, number: int, cohort: Sequence[str], received: Mapping[str, Any]
@@ -263,11 +297,14 @@ class Federation:
         # A copy: a rule that writes into what it is given must not change the last whole round.
         own = arithmetic.copy(self.weights)
         if not hasattr(self.fusion, "asks"):
-            weights, state = _checked(self.fusion.fuse(own, iter(answers), state), self.weights, number)
+            weights, state = _checked(
+                self.fusion.fuse(own, iter(answers), state), self.weights, number
+            )
             answers.drain()
             return self._unless_same(weights, own), state, bytes_down
         rule = cast(Synchronising, self.fusion)
-        # Parties hold the weights of the last synchronisation already; only at first they are given some.
+        # Parties hold the weights of the last synchronisation already; only at first they are given
+        # some.
         bytes_down = bytes_down if number == 1 else arithmetic.num_bytes(received) * len(cohort)
         answers.drain()
         asked, state = rule.asks(list(answers.silent.values()), state)
@@ -280,13 +317,21 @@ class Federation:
         return self._unless_same(weights, own), state, bytes_down + size * len(sent)
 
     def _unless_same(self, weights: Weights, own: Weights) -> Weights:
-        # What is returned as it was given was not changed: nothing was fused, and nothing needs to be measured again.
+        # What is returned as it was given was not changed: nothing was fused, and nothing needs to
+        # be measured again.
         return self.weights if weights is own else weights
 
     def _evaluate(
-        self, weights: Weights, number: int, is_last: bool, per_party: dict[str, Metrics], failed: dict[str, Failure]
+        self,
+        weights: Weights,
+        number: int,
+        is_last: bool,
+        per_party: dict[str, Metrics],
+        failed: dict[str, Failure],
     ) -> Metrics:
-        """Return the metrics of a round; add each party's to `per_party`, and who could not measure to `failed`."""
+        """Return the metrics of a round; add each party's to `per_party`, and who could not measure
+        to `failed`.
+        """
         answers = self._measure(self.engine, weights, number, self.quorum, is_last)
         metrics = dict(answers.metrics)
         merge(per_party, answers.of_parties)
@@ -300,10 +345,17 @@ class Federation:
 
 
 def _checked(fused: Any, like: Weights, number: int) -> tuple[Weights, Any]:
-    """Return what a fusion's `fuse` returned in a round; raise PartyError where it is no (weights, state)."""
+    """Return what a fusion's `fuse` returned in a round; raise PartyError where it is no (weights,
+    state).
+    """
     if not (isinstance(fused, tuple) and len(fused) == 2):
-        raise PartyError(f"the fusion's fuse() returned {type(fused).__name__}", "it returns (weights, state)")
+        raise PartyError(
+            f"the fusion's fuse() returned {type(fused).__name__}", "it returns (weights, state)"
+        )
     if problem := arithmetic.misfit(fused[0], like):
-        hint = "a fusion returns new weights: a dictionary with the names, shapes and dtypes of those it got"
+        hint = (
+            "a fusion returns new weights: a dictionary with the names, shapes and dtypes of "
+            "those it got"
+        )
         raise PartyError(f"the fusion returned unusable weights in round {number}: {problem}", hint)
     return fused

@@ -17,7 +17,9 @@ HIGHER_IS_BETTER = frozenset({"accuracy", "self_rank"})
 
 
 def is_higher_better(metric: str) -> bool:
-    """Return whether more of a metric is better: `accuracy`, and so `central_accuracy` and the like."""
+    """Return whether more of a metric is better: `accuracy`, and so `central_accuracy` and the
+    like.
+    """
     return metric in HIGHER_IS_BETTER or metric.partition("_")[2] in HIGHER_IS_BETTER
 
 
@@ -29,7 +31,8 @@ def better(metric: str, a: float, b: float) -> bool:
 
 
 class History(list[RoundRecord]):
-    """A list of RoundRecords with columns: `history["accuracy"]` is one value for each round, NaN where not measured.
+    """A list of RoundRecords with columns: `history["accuracy"]` is one value for each round, NaN
+    where not measured.
 
     >>> record = RoundRecord(1, {"loss": 0.5}, {}, ("party 1",), 0.1, 400, 400)
     >>> History([record])["loss"]
@@ -48,7 +51,9 @@ class History(list[RoundRecord]):
         return History(found) if isinstance(key, slice) else found
 
     def metrics(self) -> list[str]:
-        """Return the names of the fused model's metrics, in the order in which they first appeared."""
+        """Return the names of the fused model's metrics, in the order in which they first
+        appeared.
+        """
         return list(dict.fromkeys(name for record in self for name in record.metrics))
 
     def party(self, party: str, metric: str) -> list[float]:
@@ -71,7 +76,9 @@ class History(list[RoundRecord]):
         return found
 
     def best(self, metric: str) -> RoundRecord | None:
-        """Return the first round with the best value of a metric, or None when it was never measured."""
+        """Return the first round with the best value of a metric, or None when it was never
+        measured.
+        """
         best: RoundRecord | None = None
         for record in self:
             if metric in record.metrics and (
@@ -102,7 +109,15 @@ class History(list[RoundRecord]):
         """Return a pandas DataFrame with one row for each round, indexed by round."""
         import pandas as pd
 
-        columns = ["round", *self.metrics(), "parties", "failures", "seconds", "bytes_up", "bytes_down"]
+        columns = [
+            "round",
+            *self.metrics(),
+            "parties",
+            "failures",
+            "seconds",
+            "bytes_up",
+            "bytes_down",
+        ]
         columns += ["bytes_fedavg", "silent", "changes"]
         return pd.DataFrame(self.rows(), columns=columns).set_index("round")
 
@@ -111,15 +126,21 @@ class History(list[RoundRecord]):
         return list(itertools.accumulate(record.bytes_up + record.bytes_down for record in self))
 
     def to_json(self) -> str:
-        """Return all rounds, parties' metrics included, as a JSON list; numbers that are not finite become null."""
+        """Return all rounds, parties' metrics included, as a JSON list; numbers that are not finite
+        become null.
+        """
         return json.dumps([plain(record) for record in self], allow_nan=False)
 
 
 def plain(record: RoundRecord) -> dict[str, Any]:
     """Return a round as what JSON can hold; numbers that are not finite become null."""
-    fields = asdict(record) | {"failures": [{"party": f.party, "error": f.error} for f in record.failures]}
+    fields = asdict(record) | {
+        "failures": [{"party": f.party, "error": f.error} for f in record.failures]
+    }
     fields["metrics"] = _finite(fields["metrics"])
-    fields["party_metrics"] = {party: _finite(metrics) for party, metrics in fields["party_metrics"].items()}
+    fields["party_metrics"] = {
+        party: _finite(metrics) for party, metrics in fields["party_metrics"].items()
+    }
     return fields
 
 
@@ -129,7 +150,9 @@ def record_of(found: Mapping[str, Any]) -> RoundRecord:
         **{
             **found,
             "metrics": _numbers(found["metrics"]),
-            "party_metrics": {party: _numbers(metrics) for party, metrics in found["party_metrics"].items()},
+            "party_metrics": {
+                party: _numbers(metrics) for party, metrics in found["party_metrics"].items()
+            },
             "cohort": tuple(found["cohort"]),
             "failures": tuple(Failure(**failure) for failure in found["failures"]),
             "silent": tuple(found["silent"]),

@@ -12,9 +12,18 @@ from typing import Any
 _MEGABYTE = 1 << 20
 #: Parameters of glibc's mallopt.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-#: Values that keep what is freed; and those at which glibc itself arrives in a process that frees large arrays.
-_KEEPING = {_MMAP_THRESHOLD: 1024 * _MEGABYTE, _TRIM_THRESHOLD: 1024 * _MEGABYTE, _TOP_PAD: 64 * _MEGABYTE}
-_USUAL = {_MMAP_THRESHOLD: 32 * _MEGABYTE, _TRIM_THRESHOLD: 64 * _MEGABYTE, _TOP_PAD: _MEGABYTE // 8}
+#: Values that keep what is freed; and those at which glibc itself arrives in a process that frees
+#: large arrays.
+_KEEPING = {
+    _MMAP_THRESHOLD: 1024 * _MEGABYTE,
+    _TRIM_THRESHOLD: 1024 * _MEGABYTE,
+    _TOP_PAD: 64 * _MEGABYTE,
+}
+_USUAL = {
+    _MMAP_THRESHOLD: 32 * _MEGABYTE,
+    _TRIM_THRESHOLD: 64 * _MEGABYTE,
+    _TOP_PAD: _MEGABYTE // 8,
+}
 
 
 def num_cores() -> int:
@@ -23,7 +32,8 @@ def num_cores() -> int:
 
 
 class Shared:
-    """A setting of the whole process, made for as long as anybody is within it: the first makes it, the last undoes it.
+    """A setting of the whole process, made for as long as anybody is within it: the first makes it,
+    the last undoes it.
 
     make: sets it, and returns what undoes that
     """
@@ -65,6 +75,7 @@ def _keep_memory() -> Callable[[], None]:
     return give_back
 
 
-#: A context in which freed memory stays with the process, where the C library is glibc: a training step frees and asks
-#: for the same large arrays again and again, and each time the system would have to hand out every page anew.
+#: A context in which freed memory stays with the process, where the C library is glibc: a training
+#: step frees and asks for the same large arrays again and again, and each time the system would
+#: have to hand out every page anew.
 kept_memory = Shared(_keep_memory)

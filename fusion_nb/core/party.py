@@ -31,8 +31,9 @@ from fusion_nb.errors import DivergedError, Stopped
 class Party:
     """One holder of data. `test` is None when it has no test rows of its own.
 
-    The model is lent for the length of one verb and belongs to the worker, so a thousand parties need one model.
-    What a party must remember between rounds, it keeps in `state`, which never leaves it.
+    The model is lent for the length of one verb and belongs to the worker, so a thousand parties
+    need one model. What a party must remember between rounds, it keeps in `state`, which never
+    leaves it.
     """
 
     id: str
@@ -63,7 +64,9 @@ class Party:
         self.state, self._round, self._before = found or ({}, self._round, {})
 
     def answer(self, verb: Verb, model: Any, **orders: Any) -> Reply:
-        """Return the answer to a verb; an exception becomes a Failure with its traceback, a stop passes through."""
+        """Return the answer to a verb; an exception becomes a Failure with its traceback, a stop
+        passes through.
+        """
         verbs: dict[str, Callable[..., Reply]] = {
             "collect": self.collect,
             "prepare": self.prepare,
@@ -81,7 +84,9 @@ class Party:
             return Failure(self.id, line, traceback.format_exc(), error)
 
     def collect(self, model: Any, **orders: Any) -> Update:
-        """Tell the aggregator what it needs to agree on the model before round 1 (word counts, never documents)."""
+        """Tell the aggregator what it needs to agree on the model before round 1 (word counts,
+        never documents).
+        """
         return Update(self.id, {}, self.num_examples, extras=model.collect(self.train, **orders))
 
     def prepare(self, model: Any, **orders: Any) -> Update:
@@ -104,19 +109,25 @@ class Party:
         rows: int = 0,
         since: int = 0,
     ) -> Reply:
-        """Train from the given weights on its own rows; report the loss, and the trained model on its own test rows.
+        """Train from the given weights on its own rows; report the loss, and the trained model on
+        its own test rows.
 
         local: options of the model's training;  each: those in which some parties, by id, differ
         train: the party's side of the fusion, if it has one
-        is_measured, rows: whether to measure on its own test rows, and on how many at most, or 0 for all
+        is_measured, rows: whether to measure on its own test rows, and on how many at most, or 0
+        for all
         since: the first round of this fusion; what the party kept for one before it is dropped
         A round that is asked for again, since it did not become whole, starts from the same state.
         """
         if round != self._round:
             self._round, self._before = round, self.state
         self.state, state = self._before, dict(self._before)
-        test = rows_of.some(self.test, rows, seed, self.id) if self.num_test and is_measured else None
-        trainings = _Trainings(self, model, state, {**local, **each.get(self.id, {})}, seed, round, test)
+        test = (
+            rows_of.some(self.test, rows, seed, self.id) if self.num_test and is_measured else None
+        )
+        trainings = _Trainings(
+            self, model, state, {**local, **each.get(self.id, {})}, seed, round, test
+        )
         kept = dict(state.get("fusion", {})) if state.get("since", 0) == since else {}
         turn = Turn(
             *(self.id, round, weights, received, kept, self.num_examples, self.num_test),
@@ -134,10 +145,16 @@ class Party:
         is_kept = bool(state) or isinstance(reply, Unchanged)
         if is_kept and (problem := arithmetic.misfit(sent, weights, part=True)):
             if isinstance(reply, Unchanged):
-                raise DivergedError(f"the weights of {self.id} in round {round}: {problem}", "use a smaller --lr")
+                raise DivergedError(
+                    f"the weights of {self.id} in round {round}: {problem}", "use a smaller --lr"
+                )
         elif state:
             self.state = state
-        return reply if isinstance(reply, Failure) else replace(reply, metrics={**trainings.metrics, **reply.metrics})
+        return (
+            reply
+            if isinstance(reply, Failure)
+            else replace(reply, metrics={**trainings.metrics, **reply.metrics})
+        )
 
     def send(self, model: Any) -> Update:
         """Send the weights that it kept while it trained on its own."""
@@ -148,11 +165,15 @@ class Party:
         self.state = self.state | {"fusion": self.state["fusion"] | {"weights": weights}}
         return Unchanged(self.id, self.num_examples)
 
-    def evaluate(self, model: Any, *, weights: Weights, examine: bool = False, rows: int = 0, seed: int = 0) -> Update:
-        """Measure the given weights on its own test rows, and watch what they make of its own training rows.
+    def evaluate(
+        self, model: Any, *, weights: Weights, examine: bool = False, rows: int = 0, seed: int = 0
+    ) -> Update:
+        """Measure the given weights on its own test rows, and watch what they make of its own
+        training rows.
 
         Layers that the party keeps to itself stand in for those of the weights.
-        examine: measure what is costly too;  rows: at most so many of its test rows, always the same ones, or 0 for all
+        examine: measure what is costly too;  rows: at most so many of its test rows, always the
+                                              same ones, or 0 for all
         `num_examples` is how many test rows there are.
         """
         metrics: Metrics = {}
@@ -169,7 +190,9 @@ class Party:
         return Update(self.id, {}, self.num_test, metrics)
 
     def personal(self, fused: Weights, round: int) -> Weights | None:
-        """Return the weights of the party's own model as of a whole round, or None where it has none."""
+        """Return the weights of the party's own model as of a whole round, or None where it has
+        none.
+        """
         kept = (self._before if self._round > round else self.state).get("fusion", {})
         if "layers" in kept:
             return fused | dict(kept["layers"])
@@ -216,10 +239,15 @@ class _Trainings:
         self._model.set_weights(weights)
         fitted = dict(
             self._model.fit(
-                party.train, seed=seeds.number(self._seed, *stream), state=state, **{**self._local, **options}
+                party.train,
+                seed=seeds.number(self._seed, *stream),
+                state=state,
+                **{**self._local, **options},
             )
         )
-        if name and state and self._round:  # nothing goes on from what is trained after the last round
+        if (
+            name and state and self._round
+        ):  # nothing goes on from what is trained after the last round
             self._state[name] = state
         party.check("training", fitted["loss"], self._round)
         num_steps, travel = int(fitted.pop("steps", 0)), fitted.pop("travel", math.nan)
@@ -240,11 +268,15 @@ class _Trainings:
         return found
 
     def score(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
-        """Return the metrics of any weights on the party's own test rows, or on some of them; nothing without any."""
+        """Return the metrics of any weights on the party's own test rows, or on some of them;
+        nothing without any.
+        """
         test = self._test
         positions = np.arange(0 if test is None else rows_of.size(test))[rows]
         if not len(positions):
             return {}
         self._model.set_weights(weights)
-        found: Metrics = self._model.evaluate(test if rows == slice(None) else rows_of.take(test, positions))
+        found: Metrics = self._model.evaluate(
+            test if rows == slice(None) else rows_of.take(test, positions)
+        )
         return found

@@ -8,7 +8,9 @@ from typing import Self
 
 
 class Held:
-    """A stopwatch that runs while any thread is inside `with`; what several are held at once counts once."""
+    """A stopwatch that runs while any thread is inside `with`; what several are held at once counts
+    once.
+    """
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0

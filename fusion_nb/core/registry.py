@@ -1,7 +1,8 @@
-"""Names of implementations, and how text such as `dirichlet:alpha=0.3`, or `dirichlet:0.3`, becomes one of them.
+"""Names of implementations, and how text such as `dirichlet:alpha=0.3`, or `dirichlet:0.3`, becomes
+one of them.
 
-A name stands for a built-in (a string here, imported on first use), for what a decorator registered in this
-process, or for an entry point of an installed package in the group `fusion_nb.<kind>`.
+A name stands for a built-in (a string here, imported on first use), for what a decorator registered
+in this process, or for an entry point of an installed package in the group `fusion_nb.<kind>`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import keyword
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 from fusion_nb.core.builtin import BUILTIN
+from fusion_nb.core.options import Option, as_keywords, signature_options
 from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, nearest
 
 KINDS = tuple(BUILTIN)
@@ -30,50 +30,6 @@ _SINGULAR = {
 _LINK = re.compile(r"\+(?=[A-Za-z_])")
 
 _registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
-
-
-@dataclass(frozen=True)
-class Opt:
-    """What an option means and which values it takes: `alpha: Annotated[float, Opt("concentration", gt=0)] = 0.5`.
-
-    With `per_row` its text names a column or variable, and the component is given the values, one for each row.
-    """
-
-    doc: str
-    gt: float | None = None
-    ge: float | None = None
-    le: float | None = None
-    lt: float | None = None
-    per_row: bool = False
-
-    def allowed(self) -> str:
-        """Return the bounds in words, such as `> 0`."""
-        bounds = {">": self.gt, ">=": self.ge, "<": self.lt, "<=": self.le}
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
-
-    def admits(self, value: Any) -> bool:
-        """Return whether a number lies within the bounds."""
-        return (
-            (self.gt is None or value > self.gt)
-            and (self.ge is None or value >= self.ge)
-            and (self.le is None or value <= self.le)
-            and (self.lt is None or value < self.lt)
-        )
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a component, as help, completion and panel show it."""
-
-    name: str
-    type: type
-    default: Any
-    opt: Opt
-
-    @property
-    def required(self) -> bool:
-        """Whether the component can't be made without it."""
-        return self.default is inspect.Parameter.empty
 
 
 def names(kind: str) -> list[str]:
@@ -108,12 +64,15 @@ def get(kind: str, name: str) -> Any:
 def register(kind: str, name: str, implementation: Any) -> None:
     """Give an implementation a name in this process; a second registration replaces the first.
 
-    Raises OptionError for a name that a built-in has, or that can't be written as an option's value.
+    Raises OptionError for a name that a built-in has, or that can't be written as an option's
+    value.
     """
     if name in BUILTIN[kind]:
         raise OptionError(f"{name!r} is a built-in {kind_word(kind)}", "give yours another name")
     if not name.isidentifier():
-        raise OptionError(f"{name!r} can't name a {kind_word(kind)}", "use letters, digits and underscores")
+        raise OptionError(
+            f"{name!r} can't name a {kind_word(kind)}", "use letters, digits and underscores"
+        )
     _registered[kind][name] = implementation
 
 
@@ -131,63 +90,56 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
             option, value = "", option
         elif not sign:
             raise OptionError(
-                f"{text!r}: {pair!r} is not option=value", f"write it as {name}:option=value,option=value"
+                f"{text!r}: {pair!r} is not option=value",
+                f"write it as {name}:option=value,option=value",
             )
         options[option.strip()] = value.strip()
     return name.strip(), options
 
 
 def options(kind: str, name: str) -> list[Option]:
-    """Return the options of a component: the keyword-only parameters of its function or constructor."""
+    """Return the options of a component: the keyword-only parameters of its function or
+    constructor.
+    """
     return signature_options(get(kind, name))
 
 
-def signature_options(implementation: Any) -> list[Option]:
-    """Return the keyword-only parameters of a function or class as options."""
-    found = []
-    for parameter in inspect.signature(implementation, eval_str=True).parameters.values():
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            annotation, opt = parameter.annotation, Opt("")
-            if get_origin(annotation) is Annotated:
-                annotation, *notes = get_args(annotation)
-                opt = next((note for note in notes if isinstance(note, Opt)), opt)
-            written = (annotation, *get_args(annotation))  # `int | None` is written as an int
-            kind: type = next((t for t in (bool, int, float, str) if t in written), _type_of(parameter.default))
-            name = parameter.name[:-1] if keyword.iskeyword(parameter.name[:-1]) else parameter.name
-            found.append(Option(name, kind, parameter.default, opt))  # `lambda_` for the option `lambda`
-    return found
-
-
 def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
-    """Return the implementation that text such as `dirichlet:alpha=0.3` names, and its options as typed values.
+    """Return the implementation that text such as `dirichlet:alpha=0.3` names, and its options as
+    typed values.
 
-    Raises OptionError for an option it doesn't have, a value of the wrong type or out of range, or one missing.
+    Raises OptionError for an option it doesn't have, a value of the wrong type or out of range, or
+    one missing.
     """
     name, given = parse(text)
     implementation = get(kind, name)
     known = {option.name: option for option in signature_options(implementation)}
     if "" in given and known:
-        given = {next(iter(known)): given[""]} | {word: value for word, value in given.items() if word}
+        given = {next(iter(known)): given[""]} | {
+            word: value for word, value in given.items() if word
+        }
     for word in given:
         if word not in known:
             has = f"it has: {', '.join(known)}" if known else "it has no options"
             raise OptionError(
-                f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}", f"{nearest(word, known)}{has}"
+                f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}",
+                f"{nearest(word, known)}{has}",
             )
     for option in known.values():
         if option.required and option.name not in given:
             raise OptionError(
                 f"{kind_word(kind)} {name!r} needs the option {option.name!r}",
-                f"write it as {name}:{option.name}=...  ({option.opt.doc})",
+                f"write it as {name}:{option.name}=...  ({option.description})",
             )
-    values = {option: convert(f"{name}:{option}", value, known[option]) for option, value in given.items()}
-    return implementation, {f"{word}_" if keyword.iskeyword(word) else word: value for word, value in values.items()}
+    values = {word: known[word].read(value, f"{name}:{word}") for word, value in given.items()}
+    return implementation, as_keywords(values)
 
 
 def create(kind: str, text: str) -> Any:
     """Return what the class or maker that `text` names returns for its options.
 
-    In `bucketing:s=2+krum:f=1` the first takes the second: it is made with it as its one positional argument.
+    In `bucketing:s=2+krum:f=1` the first takes the second: it is made with it as its one positional
+    argument.
     Raises OptionError for what `bind` refuses, or for names in an order that makes no sense.
     """
     *outer, last = chain(text)
@@ -195,29 +147,19 @@ def create(kind: str, text: str) -> Any:
     if takes_another(implementation):
         name = parse(last)[0]
         raise OptionError(
-            f"{kind_word(kind)} {name!r} needs another one after it", f"write it after a +, as {last}+name"
+            f"{kind_word(kind)} {name!r} needs another one after it",
+            f"write it after a +, as {last}+name",
         )
     made = implementation(**chosen)
     for part in reversed(outer):
         implementation, chosen = bind(kind, part)
         if not takes_another(implementation):
             name = parse(part)[0]
-            raise OptionError(f"{kind_word(kind)} {name!r} takes no other one after it", f"use {name} alone")
+            raise OptionError(
+                f"{kind_word(kind)} {name!r} takes no other one after it", f"use {name} alone"
+            )
         made = implementation(made, **chosen)
     return made
-
-
-def convert(where: str, text: str, option: Option) -> Any:
-    """Return an option's text as a value of its type. Raises OptionError naming the option and what is allowed."""
-    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[option.type]
-    allowed = f"{wanted} {option.opt.allowed()}".strip()
-    try:
-        value = _truth(text) if option.type is bool else option.type(text)
-    except ValueError:
-        value = None
-    if value is None or (option.type in (int, float) and not option.opt.admits(value)):
-        raise OptionError(f"{where}={text} is not allowed", f"give {allowed}")
-    return value
 
 
 def chain(text: str) -> list[str]:
@@ -231,7 +173,9 @@ def kind_word(kind: str) -> str:
 
 
 def is_open(kind: str, name: str) -> bool:
-    """Return whether a name of this kind is half a chain: a fusion that is made around another one."""
+    """Return whether a name of this kind is half a chain: a fusion that is made around another
+    one.
+    """
     return kind == "fusions" and takes_another(get(kind, name))
 
 
@@ -241,8 +185,12 @@ def takes_another(implementation: Any) -> bool:
     return any(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty for p in parameters)
 
 
-def decorator(kind: str, promote: Callable[[Any], Any] = lambda implementation: implementation) -> Callable[[Any], Any]:
-    """Return a decorator that registers a function or class under its own name, or under `name=`."""
+def decorator(
+    kind: str, promote: Callable[[Any], Any] = lambda implementation: implementation
+) -> Callable[[Any], Any]:
+    """Return a decorator that registers a function or class under its own name, or under
+    `name=`.
+    """
 
     def register_as(implementation: Any = None, *, name: str | None = None) -> Any:
         if implementation is None or isinstance(implementation, str):
@@ -255,16 +203,7 @@ def decorator(kind: str, promote: Callable[[Any], Any] = lambda implementation: 
 
 @functools.cache
 def _points(kind: str) -> tuple[EntryPoint, ...]:
-    """Return what installed packages bring; kept, since looking through all of them takes its time."""
+    """Return what installed packages bring; kept, since looking through all of them takes its
+    time.
+    """
     return tuple(entry_points(group=f"fusion_nb.{kind}"))
-
-
-def _type_of(default: Any) -> type:
-    return type(default) if type(default) in (int, float, bool) else str
-
-
-def _truth(text: str) -> bool:
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.lower() not in words:
-        raise ValueError(text)
-    return words[text.lower()]

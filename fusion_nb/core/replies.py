@@ -1,4 +1,6 @@
-"""A round's replies on their way to the fusion: what is sound passes, and count is kept of everything else."""
+"""A round's replies on their way to the fusion: what is sound passes, and count is kept of
+everything else.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ from fusion_nb.errors import DivergedError, FusionError, PartyError
 
 
 class Answers:
-    """Replies, read once: passes updates on, and keeps the metrics, the failures and the silent parties.
+    """Replies, read once: passes updates on, and keeps the metrics, the failures and the silent
+    parties.
 
-    An update that doesn't look like the weights that were sent, or holds NaN, is refused by name and becomes a failure.
+    An update that doesn't look like the weights that were sent, or holds NaN, is refused by name
+    and becomes a failure.
 
     quorum: share of the cohort that must not fail
-    like:   what weights must look like, or None where none are asked for;  part: some of the entries are enough
+    like:   what weights must look like, or None where none are asked for;  part: some of the
+            entries are enough
     """
 
     def __init__(
@@ -44,12 +49,15 @@ class Answers:
     def __iter__(self) -> Iterator[Update]:
         for reply in self._replies:
             if isinstance(reply, Update) and self._like is not None:
-                self.bytes_up += arithmetic.num_bytes(reply.weights) + arithmetic.num_bytes(reply.extras)
+                self.bytes_up += arithmetic.num_bytes(reply.weights) + arithmetic.num_bytes(
+                    reply.extras
+                )
                 problem = arithmetic.misfit(reply.weights, self._like, part=self._part)
                 problem = problem or arithmetic.not_finite(reply.extras)
                 reply = self._refuse(reply.party, problem) if problem else reply
             if isinstance(reply, Failure):
-                # Kept without the exception, whose traceback would keep every array of the round alive.
+                # Kept without the exception, whose traceback would keep every array of the round
+                # alive.
                 self.failures.append(replace(reply, exception=None))
                 self._raise_if_too_many(reply)
                 continue
@@ -63,7 +71,9 @@ class Answers:
                 yield reply
 
     def then(self, replies: Iterator[Reply]) -> Iterator[Update]:
-        """Return the updates in further replies of the same round; they are asked for one by one, as they are read."""
+        """Return the updates in further replies of the same round; they are asked for one by one,
+        as they are read.
+        """
         self.drain()
         self._replies = replies
         return iter(self)
@@ -74,26 +84,37 @@ class Answers:
             pass
 
     def mean(self, metric: str, sizes: Mapping[str, int] | None = None) -> float:
-        """Return a metric's mean over the parties that have it, weighted by their rows, or by other sizes."""
+        """Return a metric's mean over the parties that have it, weighted by their rows, or by other
+        sizes.
+        """
         return weighted_mean(self.metrics, sizes or self._sizes, metric)
 
     def _refuse(self, party: str, problem: str) -> Failure:
         line = f"the update of {party} in round {self._round} is refused: {problem}"
         if "finite" in problem:
             error: PartyError = DivergedError(
-                line, "use a smaller --lr; --quorum 0.8 lets rounds go on without a fifth of the parties"
+                line,
+                "use a smaller --lr; --quorum 0.8 lets rounds go on without a fifth of the parties",
             )
         else:
-            error = PartyError(line, "a party must send back weights of the form in which it got them")
+            error = PartyError(
+                line, "a party must send back weights of the form in which it got them"
+            )
         return Failure(party, error.message, "", error)
 
     def _raise_if_too_many(self, last: Failure) -> None:
         if len(self.failures) <= self._allowed_failures:
             return
         if last.exception is not None:
-            what = f"in round {self._round}; the last whole round is kept" if self._round else "before round 1"
+            what = (
+                f"in round {self._round}; the last whole round is kept"
+                if self._round
+                else "before round 1"
+            )
             note = f"(raised by {last.party} {what})"
-            if isinstance(last.exception, FusionError) and not isinstance(last.exception, PartyError):
+            if isinstance(last.exception, FusionError) and not isinstance(
+                last.exception, PartyError
+            ):
                 error = last.exception
                 raise type(error)(f"{last.party}: {error.message}", error.hint) from error
             if not isinstance(last.exception, PartyError):
@@ -102,19 +123,24 @@ class Answers:
         raise PartyError(
             f"{len(self.failures)} of {self._cohort_size} parties failed in round {self._round}; "
             f"{last.party}: {last.error}",
-            "see run.failures for their tracebacks; --quorum 0.5 lets a round go on with half of its parties",
+            "see run.failures for their tracebacks; --quorum 0.5 lets a round go on with half of "
+            "its parties",
         )
 
 
 def weighted_mean(metrics: PartyMetrics, sizes: Mapping[str, int], name: str) -> float:
-    """Return the mean of a metric over the parties that have it, weighted by sizes; NaN where there is none."""
+    """Return the mean of a metric over the parties that have it, weighted by sizes; NaN where there
+    is none.
+    """
     having = [(sizes[party], found[name]) for party, found in metrics.items() if name in found]
     total = sum(size for size, _ in having)
     return sum(size * value for size, value in having) / total if total else float("nan")
 
 
 def round_half_up(value: float) -> int:
-    """Return the nearest whole number; a half goes up, where Python's round() would go to the even one."""
+    """Return the nearest whole number; a half goes up, where Python's round() would go to the even
+    one.
+    """
     return int(value + 0.5)
 
 

@@ -1,7 +1,8 @@
-"""The three questions asked of any data set: how many rows, which labels, and the rows at these positions.
+"""The three questions asked of any data set: how many rows, which labels, and the rows at these
+positions.
 
-A data set is either a pair `(x, y)` of arrays of equal length, or any object with `__len__` and `__getitem__` that
-gives one `(x, y)` at a time, such as a torch `Dataset`.
+A data set is either a pair `(x, y)` of arrays of equal length, or any object with `__len__` and
+`__getitem__` that gives one `(x, y)` at a time, such as a torch `Dataset`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def take(data: Any, indices: np.ndarray) -> Any:
 
 
 def some(data: Any, count: int, seed: int, owner: str) -> Any:
-    """Return `count` of the rows, always the same for a seed and an owner, or all where that is 0 or no fewer."""
+    """Return `count` of the rows, always the same for a seed and an owner, or all where that is 0
+    or no fewer.
+    """
     if not count or count >= size(data):
         return data
     return take(data, np.array(seeds.some(seed, size(data), count, "evaluate", owner)))
@@ -53,15 +56,18 @@ def chunks(order: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def stored_labels(data: Any) -> np.ndarray:
-    """Return the labels as they are stored. Costs one pass over a data set that has no `targets`."""
+    """Return the labels as they are stored. Costs one pass over a data set that has no
+    `targets`.
+    """
     return np.asarray(data[1]) if isinstance(data, tuple) else _read_labels(data)
 
 
 def decode(y: np.ndarray) -> np.ndarray:
     """Return labels as class numbers (int64) where they name classes, else as they are.
 
-    Booleans, whole-numbered floats of few values and one-hot rows name classes; a column of its own is flattened.
-    What rows look like together decides, so this is to be asked of a whole data set and not of a party's part of it.
+    Booleans, whole-numbered floats of few values and one-hot rows name classes; a column of its own
+    is flattened. What rows look like together decides, so this is to be asked of a whole data set
+    and not of a party's part of it.
     """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -80,7 +86,9 @@ def is_classes(y: np.ndarray) -> bool:
 
 
 def label_counts(y: np.ndarray) -> dict[int, int]:
-    """Return how often each class occurs; empty for measurements, and for several labels for each row."""
+    """Return how often each class occurs; empty for measurements, and for several labels for each
+    row.
+    """
     if not is_classes(y) or y.ndim != 1:
         return {}
     classes, counts = np.unique(y, return_counts=True)
@@ -121,9 +129,15 @@ class Chain:
 def _read_labels(data: Any) -> np.ndarray:
     items = [data[i] for i in range(min(_PROBED, len(data)))]
     if not all(isinstance(item, list | tuple) and len(item) == 2 for item in items):
-        raise DataError(f"a row of {type(data).__name__} is no pair (x, y)", "return (x, y) from its __getitem__")
+        raise DataError(
+            f"a row of {type(data).__name__} is no pair (x, y)",
+            "return (x, y) from its __getitem__",
+        )
     probed = [np.asarray(y) for _, y in items]
-    for attribute in ("targets", "labels"):  # torchvision's two spellings; believing them spares decoding every image
+    for attribute in (
+        "targets",
+        "labels",
+    ):  # torchvision's two spellings; believing them spares decoding every image
         found = getattr(data, attribute, None)
         if found is not None and len(found) == len(data):
             y = np.asarray(found)

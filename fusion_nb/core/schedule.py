@@ -9,7 +9,8 @@ from fusion_nb.errors import OptionError
 
 @dataclass
 class Schedule:
-    """The falls of a learning rate in order, each as (after which round it begins, over how many rounds it falls).
+    """The falls of a learning rate in order, each as (after which round it begins, over how many
+    rounds it falls).
 
     >>> str(Schedule.parse("0+10,10+5"))
     '0+10,10+5'
@@ -21,16 +22,26 @@ class Schedule:
     def parse(cls, text: str) -> Schedule:
         """Return the schedule that text such as `0+10,10+5` stands for. Raises OptionError."""
         parts = [part.partition("+") for part in filter(None, text.split(","))]
-        if not all(after.isdecimal() and length.isdecimal() and int(length) for after, _, length in parts):
-            raise OptionError(f"--schedule {text} is not allowed", "write after+rounds, several with commas: 0+10,10+5")
+        if not all(
+            after.isdecimal() and length.isdecimal() and int(length) for after, _, length in parts
+        ):
+            raise OptionError(
+                f"--schedule {text} is not allowed",
+                "write after+rounds, several with commas: 0+10,10+5",
+            )
         falls = [(int(after), int(length)) for after, _, length in parts]
         starts = [after for after, _ in falls]
         if falls and (starts[0] != 0 or starts != sorted(set(starts))):
-            raise OptionError(f"--schedule {text} is not allowed", "the first fall begins after round 0, others later")
+            raise OptionError(
+                f"--schedule {text} is not allowed",
+                "the first fall begins after round 0, others later",
+            )
         return cls(falls)
 
     def extend(self, last: int, after: int | None = None) -> None:
-        """Plan rounds up to `last`: those beyond the schedule get a fall of their own, by default after its end."""
+        """Plan rounds up to `last`: those beyond the schedule get a fall of their own, by default
+        after its end.
+        """
         end = sum(self.falls[-1]) if self.falls else 0
         if last > end:
             begin = end if after is None else after

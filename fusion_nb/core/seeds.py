@@ -1,6 +1,8 @@
-"""One random stream for each purpose, so that no draw depends on which other draws were made before it.
+"""One random stream for each purpose, so that no draw depends on which other draws were made before
+it.
 
-`stream(seed, "fit", 3, "party 2")` is the same on every engine, however many parties answered first.
+`stream(seed, "fit", 3, "party 2")` is the same on every engine, however many parties answered
+first.
 """
 
 from __future__ import annotations
@@ -25,22 +27,28 @@ def stream(seed: int, *key: str | int) -> np.random.Generator:
 
 
 def number(seed: int, *key: str | int) -> int:
-    """Return a 63-bit whole number that belongs to `key` under `seed`, for frameworks that seed by number."""
+    """Return a 63-bit whole number that belongs to `key` under `seed`, for frameworks that seed by
+    number.
+    """
     return int(_sequence(seed, key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def some(seed: int, total: int, count: int, *key: str | int) -> list[int]:
-    """Return `count` of the numbers below `total` in order, chosen by the stream that belongs to `key`."""
+    """Return `count` of the numbers below `total` in order, chosen by the stream that belongs to
+    `key`.
+    """
     if count == total:
         return list(range(total))
     return sorted(stream(seed, *key).choice(total, count, replace=False).tolist())
 
 
 class Shared:
-    """Python's and numpy's own random state, fixed by a seed for whoever draws inside `with`, and given back after.
+    """Python's and numpy's own random state, fixed by a seed for whoever draws inside `with`, and
+    given back after.
 
-    For code of the user's that draws from it: a cell's body, or a data set that varies its rows. Entered again, it goes
-    on where it left. The state is everyone's: with `alone`, one thread at a time holds it, and should hold it shortly.
+    For code of the user's that draws from it: a cell's body, or a data set that varies its rows.
+    Entered again, it goes on where it left. The state is everyone's: with `alone`, one thread at a
+    time holds it, and should hold it shortly.
     """
 
     _lock = threading.RLock()

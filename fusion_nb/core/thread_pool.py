@@ -1,4 +1,6 @@
-"""Threads that answer for parties: each with a model of its own, and replies in the order in which they were asked."""
+"""Threads that answer for parties: each with a model of its own, and replies in the order in which
+they were asked.
+"""
 
 from __future__ import annotations
 
@@ -19,28 +21,39 @@ _AHEAD = 2
 
 
 class Workers:
-    """Daemon threads, one for each model. `concurrent.futures` would make a kernel's shutdown wait for their work.
+    """Daemon threads, one for each model. `concurrent.futures` would make a kernel's shutdown wait
+    for their work.
 
     gate:     called before each task, and to be called within it; it may block or raise Stopped
     entering: makes what each thread stays in for its whole life
     """
 
     def __init__(
-        self, models: Sequence[Any], gate: Callable[[], None], entering: Callable[[], AbstractContextManager[Any]]
+        self,
+        models: Sequence[Any],
+        gate: Callable[[], None],
+        entering: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self._gate, self._given_up = gate, threading.Event()
-        self._tasks: queue.SimpleQueue[tuple[Future[Any], Callable[[Any], Any]] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[Future[Any], Callable[[Any], Any]] | None] = (
+            queue.SimpleQueue()
+        )
         self._threads = []
         tie = cell_output.tie()
         for i, model in enumerate(models):
             thread = threading.Thread(
-                target=self._work, args=(model, entering, tie), name=f"fusion_nb worker {i}", daemon=True
+                target=self._work,
+                args=(model, entering, tie),
+                name=f"fusion_nb worker {i}",
+                daemon=True,
             )
             thread.start()
             self._threads.append(thread)
 
     def map(self, task: Callable[[Any, Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """Yield `task(model, item)` for each item in order. What it raises is raised here, and the rest is given up."""
+        """Yield `task(model, item)` for each item in order. What it raises is raised here, and the
+        rest is given up.
+        """
         rest, under_way = iter(items), deque[Future[Any]]()
         try:
             for item in itertools.islice(rest, _AHEAD * len(self._threads)):
@@ -76,7 +89,12 @@ class Workers:
         self._tasks.put((future, lambda model: task(model, item)))
         return future
 
-    def _work(self, model: Any, entering: Callable[[], AbstractContextManager[Any]], tie: Callable[[], None]) -> None:
+    def _work(
+        self,
+        model: Any,
+        entering: Callable[[], AbstractContextManager[Any]],
+        tie: Callable[[], None],
+    ) -> None:
         tie()
         with entering():
             while (asked := self._tasks.get()) is not None:

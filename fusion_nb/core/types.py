@@ -1,6 +1,8 @@
-"""The nouns of a federation: what travels between parties and aggregator, and what an implementation promises.
+"""The nouns of a federation: what travels between parties and aggregator, and what an
+implementation promises.
 
-Dataclasses that travel are frozen. Arrays inside them are not to be written to by whoever receives them.
+Dataclasses that travel are frozen. Arrays inside them are not to be written to by whoever receives
+them.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ Verb = Literal["collect", "prepare", "fit", "send", "adopt", "evaluate"]
 class Update:
     """A party's answer: the weights after local training, and the `num_examples` rows they rest on.
 
-    `weights` is empty where nothing but metrics is asked for (`evaluate`). `extras` carries what one
-    fusion needs beyond weights, such as control variates or word counts.
+    `weights` is empty where nothing but metrics is asked for (`evaluate`). `extras` carries what
+    one fusion needs beyond weights, such as control variates or word counts.
     """
 
     party: str
@@ -54,8 +56,8 @@ class Unchanged:
 class Failure:
     """A party's failure is an answer, not an exception of the loop.
 
-    `error` is one line, `traceback` the text a person debugs with. `exception` is the object itself where
-    the party lives in this process, and None where it came over a wire.
+    `error` is one line, `traceback` the text a person debugs with. `exception` is the object itself
+    where the party lives in this process, and None where it came over a wire.
     """
 
     party: str
@@ -75,8 +77,8 @@ class Trained:
 
     metrics:   the model's own, such as the mean `loss` over the rows of the last pass
     num_steps: steps of the optimizer
-    travel:    how far these steps carry a weight whose gradient is 1 all along: lr * num_steps for plain SGD, further
-               with momentum. NaN for a model that does not tell.
+    travel:    how far these steps carry a weight whose gradient is 1 all along: lr * num_steps for
+               plain SGD, further with momentum. NaN for a model that does not tell.
     extras:    what else the model was asked for, such as weights that were trained beside these
     """
 
@@ -89,7 +91,9 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """One party's local training, as a model's `fit_together` gets it: from which weights, on which rows, and how."""
+    """One party's local training, as a model's `fit_together` gets it: from which weights, on which
+    rows, and how.
+    """
 
     weights: Weights
     data: Any
@@ -98,17 +102,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Turn:
-    """A party's turn in a round, as the party's side of a fusion sees it: what came, what it keeps, what it can do.
+    """A party's turn in a round, as the party's side of a fusion sees it: what came, what it keeps,
+    what it can do.
 
     weights:  the aggregator's;  received: what else came with them (a fusion's `send`)
-    state:    what this party keeps for the fusion from one round to the next. Entries are replaced and never changed in
-              place, since a round that is given up is trained again from the old ones.
-    train:    `train(weights, name="", **options)` trains on the party's own rows, from any weights, with the options of
-              the run and those given. A second training of a turn has a name, and so a random stream and an optimizer
-              of its own.
+    state:    what this party keeps for the fusion from one round to the next. Entries are replaced
+              and never changed in place, since a round that is given up is trained again from the
+              old ones.
+    train:    `train(weights, name="", **options)` trains on the party's own rows, from any weights,
+              with the options of the run and those given. A second training of a turn has a name,
+              and so a random stream and an optimizer of its own.
     measure:  `measure(weights)` returns the metrics of any weights on the party's own training rows
-    score:    `score(weights, rows=slice(None))` returns them on its own test rows, or on some of them; nothing where
-              there are none, or where this round is not measured
+    score:    `score(weights, rows=slice(None))` returns them on its own test rows, or on some of
+              them; nothing where there are none, or where this round is not measured
     """
 
     party: str
@@ -152,13 +158,16 @@ class RoundRecord:
     """One whole round, as plot, panel, checkpoint, stream, early stopping and test all see it.
 
     round:          1 for the first round
-    metrics:        the fused model's `loss`, `accuracy` (or `mse`, `mae`) on the central test set, or else over all
-                    parties' own test rows; and `train_loss`, the cohort's mean over its training rows
-    party_metrics:  per party `train_loss`, `local_loss`, `local_accuracy` (its own model after local training, before
-                    fusion, for parties in the cohort) and `loss`, `accuracy` (the fused model), on its own test rows
+    metrics:        the fused model's `loss`, `accuracy` (or `mse`, `mae`) on the central test set,
+                    or else over all parties' own test rows; and `train_loss`, the cohort's mean
+                    over its training rows
+    party_metrics:  per party `train_loss`, `local_loss`, `local_accuracy` (its own model after
+                    local training, before fusion, for parties in the cohort) and `loss`, `accuracy`
+                    (the fused model), on its own test rows
     cohort:         the parties that were asked to train, in party order
     seconds:        wall time of the round, evaluation and baselines included
-    bytes_up/down:  weights, and what else a fusion needs, that parties sent and that were sent to them
+    bytes_up/down:  weights, and what else a fusion needs, that parties sent and that were sent to
+                    them
     failures:       the parties that did not answer
     silent:         the parties that trained and sent no weights
     bytes_fedavg:   what fedavg would have moved, both ways, with the same cohort
@@ -185,18 +194,22 @@ class RoundRecord:
 
 @runtime_checkable
 class Fusion(Protocol):
-    """An aggregation rule: state in, state out, so that a run can be stopped and continued at any round.
+    """An aggregation rule: state in, state out, so that a run can be stopped and continued at any
+    round.
 
     It may have more, each of which the loop looks for:
 
-    meet(num_parties, trained, model)   told before `init`: how many parties there are; the names of the entries that
-                             gradients train (the others are statistics, for which no step but a mean makes sense);
-                             and the aggregator's own model, for rules that look at what weights predict
+    meet(num_parties, trained, model)   told before `init`: how many parties there are; the names of
+                             the entries that gradients train (the others are statistics, for which
+                             no step but a mean makes sense); and the aggregator's own model, for
+                             rules that look at what weights predict
     send(state) -> mapping   what the aggregator sends along with the weights
     down(weights) -> weights what of the weights goes to each party, where that is not all
-    train(turn) -> reply     the party's side: what it does in its turn, in place of one training from the weights
+    train(turn) -> reply     the party's side: what it does in its turn, in place of one training
+                             from the weights
     sends_part = True        updates hold some of the entries alone
-    keeps_layers = True      parties keep some entries to themselves, so that only they have a whole model
+    keeps_layers = True      parties keep some entries to themselves, so that only they have a whole
+                             model
     everyone = True          all parties must take part in every round
     may_be_silent = True     a party may train and send nothing
     keeps_partial = True     a straggler's partial work is of use
@@ -216,10 +229,14 @@ class Fusion(Protocol):
 
 
 class Synchronising(Fusion, Protocol):
-    """A fusion whose parties keep their weights (`turn.state["weights"]`), and send them only when asked to."""
+    """A fusion whose parties keep their weights (`turn.state["weights"]`), and send them only when
+    asked to.
+    """
 
     def asks(self, reports: Sequence[Unchanged], state: Any) -> tuple[Sequence[str], Any]:
-        """Return, once all have trained, who is to send its weights; they are asked one by one as `fuse` reads."""
+        """Return, once all have trained, who is to send its weights; they are asked one by one as
+        `fuse` reads.
+        """
 
     def adopt(self, weights: Weights, state: Any) -> Weights:
         """Return what those who sent their weights go on from, once `fuse` has returned these."""
@@ -227,10 +244,14 @@ class Synchronising(Fusion, Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """A transport: carries a verb to parties and yields their replies in the order of the cohort."""
+    """A transport: carries a verb to parties and yields their replies in the order of the
+    cohort.
+    """
 
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
-        """Take charge of the parties. `gate` is called between batches: it may block (pause) or raise Stopped."""
+        """Take charge of the parties. `gate` is called between batches: it may block (pause) or
+        raise Stopped.
+        """
 
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield one reply for each."""
@@ -240,7 +261,11 @@ class Engine(Protocol):
 
 
 class Split(Protocol):
-    """Divides rows among parties: returns one array of row indices for each; every row exactly once."""
+    """Divides rows among parties: returns one array of row indices for each; every row exactly
+    once.
+    """
 
-    def __call__(self, labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> list[np.ndarray]:
+    def __call__(
+        self, labels: np.ndarray, num_parties: int, rng: np.random.Generator
+    ) -> list[np.ndarray]:
         """Return the row indices of each party."""

@@ -1,4 +1,6 @@
-"""Data handlers: found by name, class or module path, made in the way their constructor asks for, and read."""
+"""Data handlers: found by name, class or module path, made in the way their constructor asks for,
+and read.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from fusion_nb.errors import DataError, NameNotFoundError, nearest
 
 
 def find(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Return the class that a handler's name stands for: in the notebook, registered, or `module:Class`.
+    """Return the class that a handler's name stands for: in the notebook, registered, or
+    `module:Class`.
 
     A registered one may have options: `20_newsgroup:quotes=no`.
     """
@@ -32,13 +35,16 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
     if not hasattr(loaded, attribute):
         known = [key for key, value in vars(loaded).items() if inspect.isclass(value)]
         raise NameNotFoundError(
-            f"{module} has no class {attribute!r}", f"{nearest(attribute, known)}it has: {', '.join(known)}"
+            f"{module} has no class {attribute!r}",
+            f"{nearest(attribute, known)}it has: {', '.join(known)}",
         )
     return getattr(loaded, attribute)
 
 
 def read(handler: Any, path: str) -> tuple[Any, Any]:
-    """Return the (train, test or None) that a handler reads, each a pair (x, y). `path` may be empty."""
+    """Return the (train, test or None) that a handler reads, each a pair (x, y). `path` may be
+    empty.
+    """
     name = getattr(handler, "__name__", "") or handler.func.__name__
     parameters = [
         p
@@ -53,7 +59,9 @@ def read(handler: Any, path: str) -> tuple[Any, Any]:
     else:
         made = handler(path) if parameters and path else handler()
     if not callable(getattr(made, "get_data", None)):
-        raise DataError(f"the data handler {name} has no get_data()", "it returns ((x, y), (x_test, y_test))")
+        raise DataError(
+            f"the data handler {name} has no get_data()", "it returns ((x, y), (x_test, y_test))"
+        )
     found = made.get_data()
     pairs = found if isinstance(found, tuple) else ()
     if len(pairs) != 2 or not all(

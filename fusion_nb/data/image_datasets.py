@@ -1,6 +1,7 @@
 """Data handlers: classes whose `get_data()` returns `((x_train, y_train), (x_test, y_test))`.
 
-One that gives texts for x says so by `gives = "documents"`, and is offered for models of documents alone.
+One that gives texts for x says so by `gives = "documents"`, and is offered for models of documents
+alone.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ _MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d
 
 
 class Digits:
-    """1,797 handwritten digits that come with the package, as (N, 1, 28, 28) float32 in [0, 1]; 360 are test rows.
+    """1,797 handwritten digits that come with the package, as (N, 1, 28, 28) float32 in [0, 1]; 360
+    are test rows.
 
-    Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998
-    (8 x 8 pixels there, enlarged here so that models written for MNIST fit).
+    Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+    Repository, 1998 (8 x 8 pixels there, enlarged here so that models written for MNIST fit).
     """
 
     def get_data(self) -> tuple[Arrays, Arrays]:
         """Return the training and the test rows; which is which never changes."""
-        with (files("fusion_nb") / "assets" / "digits.npz").open("rb") as file, np.load(file) as stored:
+        with (
+            (files("fusion_nb") / "assets" / "digits.npz").open("rb") as file,
+            np.load(file) as stored,
+        ):
             small, y = stored["images"].astype(np.float64) / 16, stored["labels"].astype(np.int64)
         enlarge = _bilinear(small.shape[1], 28)
         x = np.ascontiguousarray((enlarge @ small @ enlarge.T)[:, None], dtype=np.float32)
@@ -39,13 +44,17 @@ class Digits:
 
 
 class Npz:
-    """A `.npz` file with the arrays x_train, y_train and, if there is a central test set, x_test, y_test."""
+    """A `.npz` file with the arrays x_train, y_train and, if there is a central test set, x_test,
+    y_test.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def get_data(self) -> tuple[Arrays, Arrays | None]:
-        """Return the arrays as they are stored. Raises DataError for a file that can't be read or lacks an array."""
+        """Return the arrays as they are stored. Raises DataError for a file that can't be read or
+        lacks an array.
+        """
         arrays = _load(Path(self.path))
         for needed in ("x_train", "y_train"):
             if needed not in arrays:
@@ -53,17 +62,21 @@ class Npz:
                     f"{self.path} has no array {needed!r}; it has {', '.join(arrays) or 'none'}",
                     "save it with np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)",
                 )
-        test = (arrays["x_test"], arrays["y_test"]) if {"x_test", "y_test"} <= arrays.keys() else None
+        test = (
+            (arrays["x_test"], arrays["y_test"]) if {"x_test", "y_test"} <= arrays.keys() else None
+        )
         return (arrays["x_train"], arrays["y_train"]), test
 
 
 class Mnist:
-    """MNIST as (N, 1, 28, 28) float32 in [0, 1]: 60,000 training and 10,000 test rows, or those of a file like it.
+    """MNIST as (N, 1, 28, 28) float32 in [0, 1]: 60,000 training and 10,000 test rows, or those of
+    a file like it.
 
-    The file holds x_train, y_train, x_test, y_test; images of (N, 28, 28), (N, 28, 28, 1) or (N, 1, 28, 28), as bytes
-    or as numbers in [0, 1]; labels as numbers or one-hot. Read from `path`, or `$FUSION_NB_DATA/mnist.npz`, or
-    downloaded once into a cache.
-    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
+    The file holds x_train, y_train, x_test, y_test; images of (N, 28, 28), (N, 28, 28, 1) or (N, 1,
+    28, 28), as bytes or as numbers in [0, 1]; labels as numbers or one-hot. Read from `path`, or
+    `$FUSION_NB_DATA/mnist.npz`, or downloaded once into a cache.
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document
+    Recognition", 1998.
     """
 
     _shape = (1, 28, 28)
@@ -72,7 +85,9 @@ class Mnist:
         self.path = path
 
     def get_data(self) -> tuple[Arrays, Arrays | None]:
-        """Return images with a channel axis. Raises DataError for a file that holds no 28 x 28 images."""
+        """Return images with a channel axis. Raises DataError for a file that holds no 28 x 28
+        images.
+        """
         train, test = Npz(self.path or self._find()).get_data()
         return self._images(train), None if test is None else self._images(test)
 
@@ -80,7 +95,8 @@ class Mnist:
         x, y = rows
         if x.shape[1:] not in ((28, 28), (28, 28, 1), (1, 28, 28)):
             raise DataError(
-                f"MNIST images are 28 x 28, and these rows have shape {x.shape[1:]}", "use --data-handler npz"
+                f"MNIST images are 28 x 28, and these rows have shape {x.shape[1:]}",
+                "use --data-handler npz",
             )
         return _scaled(x).reshape(-1, *self._shape), y.astype(np.int64)
 
@@ -90,29 +106,37 @@ class Mnist:
         import pooch
 
         try:
-            return str(pooch.retrieve(_MNIST_URL, _MNIST_SHA256, fname="mnist.npz", path=pooch.os_cache("fusion_nb")))
+            return str(
+                pooch.retrieve(
+                    _MNIST_URL, _MNIST_SHA256, fname="mnist.npz", path=pooch.os_cache("fusion_nb")
+                )
+            )
         except (OSError, ValueError) as error:
             raise DataError(
                 f"MNIST could not be downloaded ({type(error).__name__})",
-                "set FUSION_NB_DATA to a folder that holds mnist.npz, or use --data digits, which needs no network",
+                "set FUSION_NB_DATA to a folder that holds mnist.npz, or use --data digits, "
+                "which needs no network",
             ) from error
 
 
 class MnistKeras(Mnist):
-    """MNIST as (N, 28, 28, 1) float32 in [0, 1], as Keras's layers take images; the same files as `mnist`.
+    """MNIST as (N, 28, 28, 1) float32 in [0, 1], as Keras's layers take images; the same files as
+    `mnist`.
 
-    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document
+    Recognition", 1998.
     """
 
     _shape = (28, 28, 1)
 
 
 class Cifar10Keras:
-    """CIFAR-10 as (N, 32, 32, 3) float32 in [0, 1]: 50,000 training and 10,000 test rows, or those of a file like it.
+    """CIFAR-10 as (N, 32, 32, 3) float32 in [0, 1]: 50,000 training and 10,000 test rows, or those
+    of a file like it.
 
-    The file holds x_train, y_train, x_test, y_test; images of (N, 32, 32, 3) or (N, 3, 32, 32), as bytes or as numbers
-    in [0, 1]; labels as numbers, also of (N, 1), or one-hot. Read from `path`, or `$FUSION_NB_DATA/cifar10.npz`, or by
-    Keras's loader, which downloads it once.
+    The file holds x_train, y_train, x_test, y_test; images of (N, 32, 32, 3) or (N, 3, 32, 32), as
+    bytes or as numbers in [0, 1]; labels as numbers, also of (N, 1), or one-hot. Read from `path`,
+    or `$FUSION_NB_DATA/cifar10.npz`, or by Keras's loader, which downloads it once.
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
 
@@ -120,7 +144,9 @@ class Cifar10Keras:
         self.path = path
 
     def get_data(self) -> tuple[Arrays, Arrays | None]:
-        """Return images with channels last. Raises DataError for a file that holds no 32 x 32 images of 3 channels."""
+        """Return images with channels last. Raises DataError for a file that holds no 32 x 32
+        images of 3 channels.
+        """
         path = self.path or in_folder("cifar10.npz")
         train, test = Npz(path).get_data() if path else self._download()
         return self._images(train), None if test is None else self._images(test)
@@ -130,7 +156,10 @@ class Cifar10Keras:
         if x.shape[1:] == (3, 32, 32):
             x = np.moveaxis(x, 1, -1)
         if x.shape[1:] != (32, 32, 3):
-            line = f"CIFAR-10 images are 32 x 32 with 3 channels, and these rows have shape {x.shape[1:]}"
+            line = (
+                "CIFAR-10 images are 32 x 32 with 3 channels, and these rows have shape "
+                f"{x.shape[1:]}"
+            )
             raise DataError(line, "use --data-handler npz")
         return np.ascontiguousarray(_scaled(x)), y.astype(np.int64)
 
@@ -145,7 +174,8 @@ class Cifar10Keras:
         except Exception as error:  # what Keras's loader raises without a network
             raise DataError(
                 f"CIFAR-10 could not be downloaded ({type(error).__name__})",
-                "set FUSION_NB_DATA to a folder that holds cifar10.npz, or use --data digits, which needs no network",
+                "set FUSION_NB_DATA to a folder that holds cifar10.npz, or use --data digits, "
+                "which needs no network",
             ) from error
 
 
@@ -163,10 +193,14 @@ def in_folder(name: str) -> str:
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file:
-            # allow_pickle=False: an array of Python objects is a program, and reading data must not run one.
+            # allow_pickle=False: an array of Python objects is a program, and reading data must not
+            # run one.
             stored = np.load(file, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} holds a single array", "save several with np.savez(path, x_train=..., ...)")
+                raise DataError(
+                    f"{path} holds a single array",
+                    "save several with np.savez(path, x_train=..., ...)",
+                )
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
@@ -175,8 +209,10 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # whatever a damaged or hostile file makes zip and numpy raise
         if "Object arrays" in str(error):
             raise DataError(
-                f"{path} holds an array of Python objects, which is not read because it could run code",
-                "save it as numbers: np.stack(rows) gives one array where all rows have the same shape",
+                f"{path} holds an array of Python objects, which is not read because it could "
+                "run code",
+                "save it as numbers: np.stack(rows) gives one array where all rows have the same "
+                "shape",
             ) from None
         raise DataError(
             f"{path} can't be read as .npz ({error})", "is it complete? save it again with np.savez"
@@ -194,4 +230,6 @@ def _bilinear(small: int, large: int) -> np.ndarray:
 
 
 dataset = registry.decorator("datasets")
-dataset.__doc__ = """Register a data handler under its own name, for `--data name` or `--data-handler name`."""
+dataset.__doc__ = (
+    """Register a data handler under its own name, for `--data name` or `--data-handler name`."""
+)

@@ -1,4 +1,6 @@
-"""From one pool of rows to parties: read, divide, hold test rows back, and say what a user should know about it."""
+"""From one pool of rows to parties: read, divide, hold test rows back, and say what a user should
+know about it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from fusion_nb.core import documents, registry, seeds
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.options import signature_options
 from fusion_nb.core.party import Party
 from fusion_nb.data import splits
 from fusion_nb.data.loading import Source, column, read
@@ -56,9 +59,11 @@ class Division:
         Raises DataError, SplitError or NameNotFoundError for what can't be read or divided.
         """
         function, options = registry.bind("splits", split)
-        # An option of this kind names a column or variable; the split is given the values themselves.
+        # An option of this kind names a column or variable; the split is given the values
+        # themselves.
         per_row = next(
-            (o.name for o in registry.signature_options(function) if o.opt.per_row and o.name in options), ""
+            (o.name for o in signature_options(function) if o.is_per_row and o.name in options),
+            "",
         )
         key = str(options.get(per_row, ""))
         source = read(data, namespace, handler=data_handler, label=label, key=key)
@@ -71,7 +76,9 @@ class Division:
             keys = column(source, key, namespace) if key else None
             if keys is not None:
                 options[per_row] = keys
-            made._divide(source, split, functools.partial(function, **options), keys, parties, holdout, seed)
+            made._divide(
+                source, split, functools.partial(function, **options), keys, parties, holdout, seed
+            )
         # A model of documents can be watched by what it makes of those it was trained on.
         is_text = documents.are(made.parties[0].train)
         if made.test is None and not is_text and not any(party.num_test for party in made.parties):
@@ -92,26 +99,37 @@ class Division:
         return np.concatenate([*every, self.test_labels] if len(self.test_labels) else every)
 
     def label_counts(self, *, with_test: bool) -> dict[str, dict[int, int]]:
-        """Return, per party, how many of its rows each class of any party has; empty for measurements."""
+        """Return, per party, how many of its rows each class of any party has; empty for
+        measurements.
+        """
         counted = {
-            party: rows_of.label_counts(np.concatenate([y for y in (train, test)[: 1 + with_test] if len(y)]))
+            party: rows_of.label_counts(
+                np.concatenate([y for y in (train, test)[: 1 + with_test] if len(y)])
+            )
             for party, (train, test) in self.labels.items()
         }
         classes = sorted({label for counts in counted.values() for label in counts})
         if len(classes) > _MAX_CLASSES:
             return {party: {} for party in counted}
-        return {party: {label: counts.get(label, 0) for label in classes} for party, counts in counted.items()}
+        return {
+            party: {label: counts.get(label, 0) for label in classes}
+            for party, counts in counted.items()
+        }
 
     def sizes(self) -> dict[str, int]:
         """Return, per party, how many rows it has, its test rows included."""
         return {party.id: party.num_examples + party.num_test for party in self.parties}
 
     def missing_classes(self) -> list[str]:
-        """Return the classes that no party has a training row of: tested somewhere, or skipped in the numbering."""
+        """Return the classes that no party has a training row of: tested somewhere, or skipped in
+        the numbering.
+        """
         everything = self.all_labels()
         if not rows_of.is_classes(everything) or everything.ndim != 1 or not len(everything):
             return []
-        trained = set(np.unique(np.concatenate([train for train, _ in self.labels.values()])).tolist())
+        trained = set(
+            np.unique(np.concatenate([train for train, _ in self.labels.values()])).tolist()
+        )
         asked = set(np.unique(everything).tolist())
         highest = max(asked)
         if min(asked) >= 0 and highest < _MAX_CLASSES:
@@ -122,7 +140,9 @@ class Division:
         self.parties.append(Party(name, train, test))
         self.labels[name] = labels
 
-    def _hold_back(self, name: str, pool: Any, y: np.ndarray, rows: np.ndarray, holdout: float, seed: int) -> None:
+    def _hold_back(
+        self, name: str, pool: Any, y: np.ndarray, rows: np.ndarray, holdout: float, seed: int
+    ) -> None:
         train, test = splits.holdout(y, rows, holdout, seeds.stream(seed, "holdout", name))
         own_test = rows_of.take(pool, test) if len(test) else None
         self._add(name, rows_of.take(pool, train), own_test, (y[train], y[test]))
@@ -139,7 +159,10 @@ class Division:
         if split != "iid":
             raise SplitError(f"--split {split}, but the data is already split", "leave --split out")
         if num_parties not in (None, len(given)):
-            raise SplitError(f"--parties {num_parties}, but the data has {len(given)}", f"use --parties {len(given)}")
+            raise SplitError(
+                f"--parties {num_parties}, but the data has {len(given)}",
+                f"use --parties {len(given)}",
+            )
         for name, (train, test) in given.items():
             y = source.labels[name, "train"]
             if test is None:
@@ -163,8 +186,14 @@ class Division:
         natural = [] if keys is None else [str(key) for key in np.unique(keys)]
         num_parties = num_parties or len(natural) or _DEFAULT_PARTIES
         if num_parties > num_rows:
-            raise SplitError(f"--parties {num_parties}, but there are only {num_rows} rows", "use fewer parties")
-        names = natural if len(natural) == num_parties else [f"party {i + 1}" for i in range(num_parties)]
+            raise SplitError(
+                f"--parties {num_parties}, but there are only {num_rows} rows", "use fewer parties"
+            )
+        names = (
+            natural
+            if len(natural) == num_parties
+            else [f"party {i + 1}" for i in range(num_parties)]
+        )
         parts = split(y, num_parties, seeds.stream(seed, "split"))
         splits.check(parts, num_rows, names, how)
         for name, rows in zip(names, parts, strict=True):
@@ -174,5 +203,11 @@ class Division:
         untested = [party.id for party in self.parties if not party.num_test]
         if untested and (self.test is not None or len(untested) < len(self.parties)):
             where = "the central test set" if self.test is not None else "the other parties' rows"
-            what = f"{len(untested)} of {len(self.parties)} parties have" if len(untested) > 1 else f"{untested[0]} has"
-            self.notes.append(f"{what} no test rows of their own; the fused model is measured on {where}")
+            what = (
+                f"{len(untested)} of {len(self.parties)} parties have"
+                if len(untested) > 1
+                else f"{untested[0]} has"
+            )
+            self.notes.append(
+                f"{what} no test rows of their own; the fused model is measured on {where}"
+            )

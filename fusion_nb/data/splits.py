@@ -1,4 +1,5 @@
-"""Ways to divide rows among parties: plain functions of the labels, the number of parties and a random generator.
+"""Ways to divide rows among parties: plain functions of the labels, the number of parties and a
+random generator.
 
 Each returns one array of row indices for each party; together they hold every row exactly once.
 A split of your own is the same function under `@fusion_nb.split`.
@@ -11,14 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from fusion_nb.core import registry
-from fusion_nb.core.registry import Opt
+from fusion_nb.core.options import PER_ROW
 from fusion_nb.errors import OptionError, SplitError
 
 Parts = list[np.ndarray]
 
-#: How often a random split is drawn again before a party without rows is accepted (and then reported by `check`).
+#: How often a random split is drawn again before a party without rows is accepted (and then
+#: reported by `check`).
 _TRIES = 100
 
 
@@ -32,12 +35,16 @@ def dirichlet(
     num_parties: int,
     rng: np.random.Generator,
     *,
-    alpha: Annotated[float, Opt("how even: 100 is nearly iid, 0.1 leaves each party a few classes", gt=0)] = 0.5,
+    alpha: Annotated[
+        float,
+        Field(description="how even: 100 is nearly iid, 0.1 leaves each party a few classes", gt=0),
+    ] = 0.5,
 ) -> Parts:
     """Give each party a share of every class, drawn from a Dirichlet distribution.
 
-    Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual
-    Classification", 2019; per class as in Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos", ICDE 2022.
+    Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated
+    Visual Classification", 2019; per class as in Li, Diao, Chen, He, "Federated Learning on Non-IID
+    Data Silos", ICDE 2022.
     """
     _need_one_label_each(labels, "dirichlet")
     if not np.issubdtype(labels.dtype, np.integer):
@@ -65,15 +72,20 @@ def shards(
     num_parties: int,
     rng: np.random.Generator,
     *,
-    per_party: Annotated[int, Opt("shards, and so at most about this many classes, for each party", ge=1)] = 2,
+    per_party: Annotated[
+        int,
+        Field(description="shards, and so at most about this many classes, for each party", ge=1),
+    ] = 2,
 ) -> Parts:
-    """Sort the rows by label, cut them into equal shards, and deal each party some of them: the pathological split.
+    """Sort the rows by label, cut them into equal shards, and deal each party some of them: the
+    pathological split.
 
-    Source: McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep Networks from
-    Decentralized Data", AISTATS 2017.
+    Source: McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of
+    Deep Networks from Decentralized Data", AISTATS 2017.
     """
     _need_one_label_each(labels, "shards")
-    # Shuffled first, so that which rows of a class share a shard does not depend on their order in the file.
+    # Shuffled first, so that which rows of a class share a shard does not depend on their order in
+    # the file.
     shuffled = rng.permutation(len(labels))
     by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
     pieces = np.array_split(by_label, num_parties * per_party)
@@ -86,11 +98,18 @@ def quantity(
     num_parties: int,
     rng: np.random.Generator,
     *,
-    alpha: Annotated[float, Opt("how even the sizes are: 100 is nearly equal, 0.1 is a giant and dwarfs", gt=0)] = 0.5,
+    alpha: Annotated[
+        float,
+        Field(
+            description="how even the sizes are: 100 is nearly equal, 0.1 is a giant and dwarfs",
+            gt=0,
+        ),
+    ] = 0.5,
 ) -> Parts:
     """Give parties the same mix but different numbers of rows, drawn from a Dirichlet distribution.
 
-    Source: Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos: An Experimental Study", ICDE 2022.
+    Source: Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos: An Experimental Study",
+    ICDE 2022.
     """
 
     def draw() -> Parts:
@@ -106,16 +125,23 @@ def by_key(
     num_parties: int,
     rng: np.random.Generator,
     *,
-    key: Annotated[str, Opt("a DataFrame column, or a variable with one id for each row", per_row=True)],
+    key: Annotated[
+        str,
+        Field(description="a DataFrame column, or a variable with one id for each row"),
+        PER_ROW,
+    ],
 ) -> Parts:
     """Follow a natural partition: rows with the same key (device, hospital, writer) stay together.
 
-    With fewer parties than keys, whole keys are dealt out at random, the largest first and to the smallest party.
+    With fewer parties than keys, whole keys are dealt out at random, the largest first and to the
+    smallest party.
     """
     keys = np.asarray(key)
     names, member = np.unique(keys, return_inverse=True)
     if len(keys) != len(labels):
-        raise SplitError(f"the key has {len(keys)} values for {len(labels)} rows", "give one key for each row")
+        raise SplitError(
+            f"the key has {len(keys)} values for {len(labels)} rows", "give one key for each row"
+        )
     if num_parties > len(names):
         raise SplitError(
             f"{num_parties} parties, but the key has only {len(names)} different values",
@@ -133,8 +159,11 @@ def by_key(
     return [np.concatenate(part) for part in parts]
 
 
-def holdout(labels: np.ndarray, rows: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Divide one party's rows into training rows and its own test rows, class by class where classes are large enough.
+def holdout(
+    labels: np.ndarray, rows: np.ndarray, fraction: float, rng: np.random.Generator
+) -> tuple[np.ndarray, ...]:
+    """Divide one party's rows into training rows and its own test rows, class by class where
+    classes are large enough.
 
     A party with two rows or more keeps at least one of each; a party with one row trains on it.
     """
@@ -142,8 +171,11 @@ def holdout(labels: np.ndarray, rows: np.ndarray, fraction: float, rng: np.rando
     if num_test <= 0:
         return rows, rows[:0]
     shuffled = rng.permutation(rows)
-    # Sorted by label and then taken at equal steps: each class gives its share, and the number is exact.
-    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")] if labels.ndim == 1 else shuffled
+    # Sorted by label and then taken at equal steps: each class gives its share, and the number is
+    # exact.
+    by_label = (
+        shuffled[np.argsort(labels[shuffled], kind="stable")] if labels.ndim == 1 else shuffled
+    )
     chosen = np.zeros(len(rows), dtype=bool)
     chosen[np.floor((np.arange(num_test) + rng.random()) * len(rows) / num_test).astype(int)] = True
     return rng.permutation(by_label[~chosen]), by_label[chosen]
@@ -191,7 +223,8 @@ def promote(function: Any) -> Any:
     if sum(p.kind is not p.KEYWORD_ONLY for p in parameters) != 3:
         raise OptionError(
             f"the function {function.__name__} can't be a split",
-            "write it as (labels, num_parties, rng), options after a *; it returns one array of row indices a party",
+            "write it as (labels, num_parties, rng), options after a *; it returns one array of "
+            "row indices a party",
         )
     return function
 

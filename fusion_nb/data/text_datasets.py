@@ -1,4 +1,6 @@
-"""Data handlers of text: classes whose `get_data()` returns `((texts, labels), (test texts, test labels))`."""
+"""Data handlers of text: classes whose `get_data()` returns `((texts, labels), (test texts, test
+labels))`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from pydantic import Field
+
 from fusion_nb.core.documents import Document, words_of
-from fusion_nb.core.registry import Opt
 from fusion_nb.data.image_datasets import in_folder
 from fusion_nb.errors import DataError, missing_extra
 
@@ -24,7 +27,8 @@ _QUOTE = re.compile(r"(writes in|writes:|wrote:|says:|said:|^In article|^Quoted 
 class Documents:
     """Documents of your own: a `.jsonl` or `.jsonl.gz` file with one a line.
 
-    A line has words (a list) or text, and may have tags (a list), label, and split: "train" (the default) or "test".
+    A line has words (a list) or text, and may have tags (a list), label, and split: "train" (the
+    default) or "test".
     """
 
     gives = "documents"
@@ -33,18 +37,32 @@ class Documents:
         self.path = path
 
     def get_data(self) -> tuple[Texts, Texts | None]:
-        """Return the documents to train on, and those to test on or None. Raises DataError for another kind of file."""
+        """Return the documents to train on, and those to test on or None. Raises DataError for
+        another kind of file.
+        """
         found: dict[str, tuple[list[Any], list[Any]]] = {"train": ([], []), "test": ([], [])}
         for number, line in enumerate(_lines(self.path)):
-            split, words, tags = line.get("split", "train"), line.get("words", line.get("text")), line.get("tags")
-            is_text = isinstance(words, str) or (isinstance(words, list) and all(isinstance(w, str) for w in words))
+            split, words, tags = (
+                line.get("split", "train"),
+                line.get("words", line.get("text")),
+                line.get("tags"),
+            )
+            is_text = isinstance(words, str) or (
+                isinstance(words, list) and all(isinstance(w, str) for w in words)
+            )
             if split not in ("train", "test") or not is_text or not isinstance(tags, list | None):
-                hint = "each line has words (a list) or text; tags (a list), label, split (train or test) may follow"
+                hint = (
+                    "each line has words (a list) or text; tags (a list), label, split (train "
+                    "or test) may follow"
+                )
                 raise DataError(f"{self.path}: line {number + 1} is no document", hint)
             documents, labels = found[split]
             documents.append(_Tagged(words, tags) if tags else words)
             labels.append(line.get("label"))
-        train, test = ((rows, y if any(label is not None for label in y) else None) for rows, y in found.values())
+        train, test = (
+            (rows, y if any(label is not None for label in y) else None)
+            for rows, y in found.values()
+        )
         return train, test if test[0] else None
 
 
@@ -54,12 +72,15 @@ class _Tagged(NamedTuple):
 
 
 class Newsgroups:
-    """20 newsgroups, "bydate": 11,314 messages to train and 7,532 to test, each with the group that it was posted to.
+    """20 newsgroups, "bydate": 11,314 messages to train and 7,532 to test, each with the group that
+    it was posted to.
 
-    The file is `.jsonl` or `.jsonl.gz` with one message a line: text, label, split ("train" or "test") and, if it has
-    headers, body_start. Read from `path`, or `$FUSION_NB_DATA/20newsgroups.jsonl.gz`, or by scikit-learn's loader,
-    which downloads it once. Messages that are empty after what is dropped are left out.
-    Source: Lang, "NewsWeeder: Learning to Filter Netnews", ICML 1995; the version by date is Rennie's.
+    The file is `.jsonl` or `.jsonl.gz` with one message a line: text, label, split ("train" or
+    "test") and, if it has headers, body_start. Read from `path`, or
+    `$FUSION_NB_DATA/20newsgroups.jsonl.gz`, or by scikit-learn's loader, which downloads it once.
+    Messages that are empty after what is dropped are left out.
+    Source: Lang, "NewsWeeder: Learning to Filter Netnews", ICML 1995; the version by date is
+    Rennie's.
     """
 
     gives = "documents"
@@ -68,22 +89,31 @@ class Newsgroups:
         self,
         path: str = "",
         *,
-        headers: Annotated[bool, Opt("keep the header lines, one of which is the label")] = False,
-        quotes: Annotated[bool, Opt("keep lines that quote another message")] = True,
-        signatures: Annotated[bool, Opt("keep the last block of a message, where it looks like a signature")] = True,
+        headers: Annotated[
+            bool, Field(description="keep the header lines, one of which is the label")
+        ] = False,
+        quotes: Annotated[bool, Field(description="keep lines that quote another message")] = True,
+        signatures: Annotated[
+            bool,
+            Field(description="keep the last block of a message, where it looks like a signature"),
+        ] = True,
     ) -> None:
         self.path = path
         self._headers, self._quotes, self._signatures = headers, quotes, signatures
 
     def get_data(self) -> tuple[Texts, Texts]:
-        """Return the messages to train on and those to test on. Raises DataError for another kind of file."""
+        """Return the messages to train on and those to test on. Raises DataError for another kind
+        of file.
+        """
         path = self.path or in_folder("20newsgroups.jsonl.gz")
         messages = _lines(path) if path else self._download()
         found: dict[str, tuple[list[Any], list[str]]] = {"train": ([], []), "test": ([], [])}
         for number, message in enumerate(messages):
             kinds = {"text": str, "label": str, "split": str, "body_start": int}
             is_whole = {"text", "label", "split"} <= message.keys()
-            if not is_whole or any(not isinstance(message.get(k, kind()), kind) for k, kind in kinds.items()):
+            if not is_whole or any(
+                not isinstance(message.get(k, kind()), kind) for k, kind in kinds.items()
+            ):
                 message["split"] = ""
             if message["split"] not in found:
                 raise DataError(
@@ -99,7 +129,11 @@ class Newsgroups:
     def _stripped(self, message: dict[str, Any]) -> str:
         text: str = message["text"]
         if not self._headers:
-            text = text[message["body_start"] :] if "body_start" in message else text.partition("\n\n")[2]
+            text = (
+                text[message["body_start"] :]
+                if "body_start" in message
+                else text.partition("\n\n")[2]
+            )
         if not self._quotes:
             text = "\n".join(line for line in text.split("\n") if not _QUOTE.search(line))
         if not self._signatures:
@@ -124,10 +158,12 @@ class Newsgroups:
 
 
 class Wikipedia:
-    """Wikipedia articles, each tagged with its title: a `.jsonl` or `.jsonl.gz` file, or a MediaWiki dump (`.xml.bz2`).
+    """Wikipedia articles, each tagged with its title: a `.jsonl` or `.jsonl.gz` file, or a
+    MediaWiki dump (`.xml.bz2`).
 
-    A line of `.jsonl` has title and text, and may have source, which becomes the label. A dump is streamed through
-    gensim's reader: articles alone, without markup. Read from `path`, or `$FUSION_NB_DATA/wikipedia_sample.jsonl.gz`.
+    A line of `.jsonl` has title and text, and may have source, which becomes the label. A dump is
+    streamed through gensim's reader: articles alone, without markup. Read from `path`, or
+    `$FUSION_NB_DATA/wikipedia_sample.jsonl.gz`.
     """
 
     gives = "documents"
@@ -136,13 +172,15 @@ class Wikipedia:
         self,
         path: str = "",
         *,
-        limit: Annotated[int, Opt("read at most so many articles; 0: all", ge=0)] = 0,
+        limit: Annotated[int, Field(description="read at most so many articles; 0: all", ge=0)] = 0,
     ) -> None:
         self.path = path
         self._limit = limit
 
     def get_data(self) -> tuple[Texts, None]:
-        """Return the articles; there is no test set. Raises DataError for another kind of file, or none."""
+        """Return the articles; there is no test set. Raises DataError for another kind of file, or
+        none.
+        """
         path = self.path or in_folder("wikipedia_sample.jsonl.gz")
         if not path:
             hint = "write --data-handler wikipedia --data dump.xml.bz2 (or .jsonl.gz)"
@@ -150,7 +188,9 @@ class Wikipedia:
         articles: list[Document] = []
         labels: list[str] = []
         titles: dict[str, int] = {}
-        for title, label, text in _dump(Path(path)) if ".xml" in Path(path).name else _articles(path):
+        for title, label, text in (
+            _dump(Path(path)) if ".xml" in Path(path).name else _articles(path)
+        ):
             words = words_of(text)
             if not words:
                 continue
@@ -166,7 +206,9 @@ class Wikipedia:
 def _articles(path: str) -> Iterator[tuple[str, str, str]]:
     for number, article in enumerate(_lines(path)):
         if not {"title", "text"} <= article.keys():
-            raise DataError(f"{path}: line {number + 1} is no article", "each line has title and text")
+            raise DataError(
+                f"{path}: line {number + 1} is no article", "each line has title and text"
+            )
         yield str(article["title"]), str(article.get("source", "")), str(article["text"])
 
 
@@ -185,11 +227,15 @@ def _dump(path: Path) -> Iterator[tuple[str, str, str]]:
     except FileNotFoundError:
         raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
     except (OSError, EOFError, SyntaxError) as error:  # SyntaxError is what XML's parser raises
-        raise DataError(f"{path} can't be read as a MediaWiki dump ({error})", "is it complete?") from None
+        raise DataError(
+            f"{path} can't be read as a MediaWiki dump ({error})", "is it complete?"
+        ) from None
 
 
 def _lines(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file with one JSON object a line. Raises DataError for another kind of file."""
+    """Yield the objects of a file with one JSON object a line. Raises DataError for another kind of
+    file.
+    """
     opened = gzip.open if path.endswith(".gz") else open
     done = 0
     try:
@@ -197,18 +243,24 @@ def _lines(path: str) -> Iterator[dict[str, Any]]:
             for line in file:
                 found = json.loads(line)
                 if not isinstance(found, dict):
-                    raise DataError(f"{path}: line {done + 1} is no JSON object", "write one a line: {...}")
+                    raise DataError(
+                        f"{path}: line {done + 1} is no JSON object", "write one a line: {...}"
+                    )
                 yield found
                 done += 1
     except FileNotFoundError:
         raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
     except (OSError, EOFError, ValueError, zlib.error) as error:
         hint = "it has one JSON object a line, and .gz where it is packed"
-        raise DataError(f"{path} can't be read after line {done} ({type(error).__name__}: {error})", hint) from None
+        raise DataError(
+            f"{path} can't be read after line {done} ({type(error).__name__}: {error})", hint
+        ) from None
 
 
 def _without_signature(text: str) -> str:
-    """Return a message without its last block, if a blank or dashed line sets it off and it isn't the only one."""
+    """Return a message without its last block, if a blank or dashed line sets it off and it isn't
+    the only one.
+    """
     lines = text.strip().split("\n")
     for number in range(len(lines) - 1, 0, -1):
         if not lines[number].strip().strip("-"):

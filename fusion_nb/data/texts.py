@@ -1,4 +1,6 @@
-"""Text in any of the forms that a notebook holds, as documents; or refused with what is wrong about it."""
+"""Text in any of the forms that a notebook holds, as documents; or refused with what is wrong about
+it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def holds_documents(value: Any) -> bool:
 
 
 def are_no_labels(value: Any, count: int) -> bool:
-    """Return whether a value beside so many documents is documents to test on, and not their labels.
+    """Return whether a value beside so many documents is documents to test on, and not their
+    labels.
 
     Texts of several words are documents where there are more or fewer of them.
     """
@@ -42,24 +45,30 @@ def is_tagged(item: Any) -> bool:
 def to_documents(rows: tuple[Any, Any], where: str, prefix: str) -> tuple[np.ndarray, Any]:
     """Return (documents, labels) of rows of text; rows without labels have NaN.
 
-    where: what messages call the rows;  prefix: what the tags of documents begin with that bring none
+    where: what messages call the rows;  prefix: what the tags of documents begin with that bring
+                                         none
     Raises DataError, with the first culprit, for rows that are no text, or hold no word.
     """
     texts, labels = rows
     if labels is not None and all(label is None for label in labels):
         labels = None
     items = list(texts)
-    made = [_document(item, f"{prefix}{number}", f"{where}: document {number}") for number, item in enumerate(items)]
+    made = [
+        _document(item, f"{prefix}{number}", f"{where}: document {number}")
+        for number, item in enumerate(items)
+    ]
     if empty := [number for number, document in enumerate(made) if not document.words]:
         raise DataError(
-            f"{where}: {len(empty)} documents have no word (the first is number {empty[0]}, {items[empty[0]]!r:.40})",
+            f"{where}: {len(empty)} documents have no word (the first is number {empty[0]}, "
+            f"{items[empty[0]]!r:.40})",
             "drop them first: docs = [doc for doc in docs if ...]",
         )
     return documents.array(made), documents.no_labels(len(made)) if labels is None else labels
 
 
 def text_column(frame: Any, features: Sequence[str]) -> str:
-    """Return the column of a DataFrame that holds documents, or "": one that is named so, or the only feature.
+    """Return the column of a DataFrame that holds documents, or "": one that is named so, or the
+    only feature.
 
     An only feature of single words is a category and no text.
     """
@@ -67,7 +76,11 @@ def text_column(frame: Any, features: Sequence[str]) -> str:
     named = next((column for column in _TEXT_COLUMNS if column in words), "")
     if named or words != list(features) or len(words) != 1:
         return named
-    return words[0] if any(not isinstance(item, str) or " " in item for item in frame[words[0]]) else ""
+    return (
+        words[0]
+        if any(not isinstance(item, str) or " " in item for item in frame[words[0]])
+        else ""
+    )
 
 
 def _document(item: Any, tag: str, where: str) -> Document:
@@ -76,23 +89,34 @@ def _document(item: Any, tag: str, where: str) -> Document:
     given = [tag]
     if is_tagged(item):
         if isinstance(item.tags, str) or not hasattr(item.tags, "__iter__"):
-            raise DataError(f"{where}: its tags are {item.tags!r}, not a list", "write TaggedDocument(words, [tag])")
+            raise DataError(
+                f"{where}: its tags are {item.tags!r}, not a list",
+                "write TaggedDocument(words, [tag])",
+            )
         given = [str(tag) for tag in item.tags]
     if not given:
         raise DataError(f"{where} has no tag", "give it one: TaggedDocument(words, [tag])")
     words = item.words if is_tagged(item) else item
     if isinstance(words, str):
         return Document(documents.words_of(words), tuple(given))
-    if not isinstance(words, list | tuple | np.ndarray) or not all(isinstance(word, str) for word in words):
+    if not isinstance(words, list | tuple | np.ndarray) or not all(
+        isinstance(word, str) for word in words
+    ):
         kind = (
-            type(item).__name__ if not isinstance(words, list | tuple) else f"a {type(words).__name__} of other things"
+            type(item).__name__
+            if not isinstance(words, list | tuple)
+            else f"a {type(words).__name__} of other things"
         )
-        raise DataError(f"{where} is {kind}, not text", "give a string, a list of words, or a TaggedDocument")
+        raise DataError(
+            f"{where} is {kind}, not text", "give a string, a list of words, or a TaggedDocument"
+        )
     return Document(tuple(words), tuple(given))
 
 
 def _first(value: Any) -> Any:
-    is_sequence = isinstance(value, list | tuple) or (hasattr(value, "dtype") and getattr(value, "ndim", 0) == 1)
+    is_sequence = isinstance(value, list | tuple) or (
+        hasattr(value, "dtype") and getattr(value, "ndim", 0) == 1
+    )
     if not is_sequence or not len(value):
         return None
     return value.iloc[0] if hasattr(value, "iloc") else value[0]
@@ -102,4 +126,6 @@ def _is_words(item: Any) -> bool:
     if isinstance(item, Document):
         return True
     is_list = isinstance(item, list | tuple) and len(item) > 0
-    return is_list and all(isinstance(word, str) and not any(c.isspace() for c in word) for word in item)
+    return is_list and all(
+        isinstance(word, str) and not any(c.isspace() for c in word) for word in item
+    )

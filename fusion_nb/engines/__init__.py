@@ -1,1 +1,3 @@
-"""Transports: each carries the same verbs to parties, and gives the same curve for the same seed."""
+"""Transports: each carries the same verbs to parties, and gives the same curve for the same
+seed.
+"""

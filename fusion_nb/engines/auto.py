@@ -9,12 +9,15 @@ from fusion_nb.core.types import Reply, Verb
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.engines.vectorized import VectorizedEngine, trial
 
-#: How many times as fast a stack must be in the trial, so that it is worth curves that differ in their last digits.
+#: How many times as fast a stack must be in the trial, so that it is worth curves that differ in
+#: their last digits.
 _WORTH = 1.2
 
 
 class AutoEngine:
-    """Trains parties in stacks where a trial of a few batches says that this is faster, and one by one elsewhere."""
+    """Trains parties in stacks where a trial of a few batches says that this is faster, and one by
+    one elsewhere.
+    """
 
     def __init__(self) -> None:
         self._chosen = LocalEngine()
@@ -25,9 +28,15 @@ class AutoEngine:
         if isinstance(gain, str):
             return [f"engine: local ({gain})"]
         if gain < _WORTH:
-            return [f"engine: local (in a trial, parties trained as one took {1 / gain:.1f} times as long)"]
+            return [
+                f"engine: local (in a trial, parties trained as one took {1 / gain:.1f} times as "
+                "long)"
+            ]
         self._chosen = VectorizedEngine()
-        return [f"engine: vectorized (in a trial, {gain:.1f} times as fast as one party after the other)"]
+        return [
+            f"engine: vectorized (in a trial, {gain:.1f} times as fast as one party after the "
+            "other)"
+        ]
 
     def width(self, model: Any, num_parties: int) -> int:
         """Return how many parties train at once."""

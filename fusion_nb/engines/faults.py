@@ -1,4 +1,6 @@
-"""Faults as a wrapper around any engine: parties that drop out of a round, that are too slow, or that mean harm."""
+"""Faults as a wrapper around any engine: parties that drop out of a round, that are too slow, or
+that mean harm.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ Attack = Callable[[Iterator[Reply], Mapping[str, Any]], Iterator[Reply]]
 
 @dataclass(frozen=True)
 class Stragglers:
-    """A share of each cohort that does less than all epochs: so many, or a number drawn anew each time (None).
+    """A share of each cohort that does less than all epochs: so many, or a number drawn anew each
+    time (None).
 
     >>> Stragglers.parse("0.2:epochs=1")
     Stragglers(share=0.2, epochs=1)
@@ -39,7 +42,10 @@ class Stragglers:
         except ValueError:
             made = cls(-1)
         if options or not 0 < made.share <= 1 or (made.epochs is not None and made.epochs < 1):
-            hint = "write share:epochs, such as 0.2:epochs=uniform or 0.2:epochs=1; the share is > 0 and <= 1"
+            hint = (
+                "write share:epochs, such as 0.2:epochs=uniform or 0.2:epochs=1; the share is "
+                "> 0 and <= 1"
+            )
             raise OptionError(f"--straggler {text} is not allowed", hint)
         return made
 
@@ -50,7 +56,9 @@ class Stragglers:
             raise OptionError(line, f"use a larger {option}, or fewer epochs for stragglers")
 
     def among(self, cohort: Sequence[str], most: int, seed: int, round: int) -> dict[str, int]:
-        """Return the stragglers of a round, and how much each does: a function of seed and round alone."""
+        """Return the stragglers of a round, and how much each does: a function of seed and round
+        alone.
+        """
         rng = seeds.stream(seed, "straggler", round)
         slow = rng.choice(len(cohort), round_half_up(self.share * len(cohort)), replace=False)
         return {cohort[i]: self.epochs or int(rng.integers(1, max(2, most))) for i in sorted(slow)}
@@ -60,10 +68,12 @@ class Faulty:
     """An engine whose parties drop out, are slow, or are hostile, as a function of seed and round.
 
     dropout:       chance that a party fails in a round
-    stragglers:    who does less; keeps_partial: whether what they did is of use, or they are left out
+    stragglers:    who does less; keeps_partial: whether what they did is of use, or they are left
+                   out
     attack:        what hostile parties make of a round's replies
-    least:         so many parties of each cohort do all their work, since with fewer the round would fail; and it would
-                   fail again whenever it is tried, as who is lost to it is always the same
+    least:         so many parties of each cohort do all their work, since with fewer the round
+                   would fail; and it would fail again whenever it is tried, as who is lost to it is
+                   always the same
     """
 
     def __init__(
@@ -102,7 +112,9 @@ class Faulty:
 
     def _round(self, cohort: Sequence[str], orders: dict[str, Any]) -> Iterator[Reply]:
         lost, each = self._faults(cohort, orders)
-        replies = self._engine.run("fit", [party for party in cohort if party not in lost], **orders, each=each)
+        replies = self._engine.run(
+            "fit", [party for party in cohort if party not in lost], **orders, each=each
+        )
         replies = self._attack(replies, orders) if self._attack else replies
         for party in cohort:
             yield Failure(party, lost[party]) if party in lost else next(replies)
@@ -110,10 +122,16 @@ class Faulty:
     def _faults(
         self, cohort: Sequence[str], orders: Mapping[str, Any]
     ) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-        """Return why parties are lost to a round, and what options are other ones for those that are slow."""
+        """Return why parties are lost to a round, and what options are other ones for those that
+        are slow.
+        """
         round, local = orders["round"], orders["local"]
-        chance = {party: seeds.stream(self._seed, "dropout", round, party).random() for party in cohort}
-        lost = {party: "dropped out (simulated)" for party in cohort if chance[party] < self._dropout}
+        chance = {
+            party: seeds.stream(self._seed, "dropout", round, party).random() for party in cohort
+        }
+        lost = {
+            party: "dropped out (simulated)" for party in cohort if chance[party] < self._dropout
+        }
         each: dict[str, dict[str, int]] = {}
         if self._stragglers:
             work = "steps" if local.get("steps") else "epochs"
@@ -122,7 +140,9 @@ class Faulty:
                 each = {party: {work: amount} for party, amount in slow.items()}
             else:
                 lost |= dict.fromkeys(slow, "was too slow (simulated)")
-        for party in sorted(lost, key=lambda party: -chance[party])[: max(0, self._least - len(cohort) + len(lost))]:
+        for party in sorted(lost, key=lambda party: -chance[party])[
+            : max(0, self._least - len(cohort) + len(lost))
+        ]:
             del lost[party]
         return lost, each
 
@@ -130,21 +150,27 @@ class Faulty:
 def attack_of(adversary: Any, hostile: Sequence[str], model: Any) -> Attack | None:
     """Return what an adversary that forges replies does to those of a round, or None.
 
-    What gradients train is looked up late, since some models have weights only once all parties agree on them.
+    What gradients train is looked up late, since some models have weights only once all parties
+    agree on them.
     """
     if not callable(adversary):
         return None
     return lambda replies, orders: adversary(replies, orders, hostile, model.trained_names())
 
 
-def misled(parties: Sequence[Party], hostile: Sequence[str], adversary: Any, labels: np.ndarray) -> Sequence[Party]:
-    """Return the parties, where an adversary flips labels with other training rows for those that are hostile.
+def misled(
+    parties: Sequence[Party], hostile: Sequence[str], adversary: Any, labels: np.ndarray
+) -> Sequence[Party]:
+    """Return the parties, where an adversary flips labels with other training rows for those that
+    are hostile.
 
     labels: those of all rows there are
     """
     if not hasattr(adversary, "flipped"):
         return parties
     return [
-        Party(party.id, adversary.flipped(party.train, labels), party.test) if party.id in hostile else party
+        Party(party.id, adversary.flipped(party.train, labels), party.test)
+        if party.id in hostile
+        else party
         for party in parties
     ]

@@ -7,25 +7,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from fusion_nb.core.machine import kept_memory, num_cores
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.thread_pool import Workers
 from fusion_nb.core.types import Reply, Verb
 
 
 class LocalEngine:
-    """Runs parties in this process, one on each core; the curve it gives is what other engines are held to.
+    """Runs parties in this process, one on each core; the curve it gives is what other engines are
+    held to.
 
-    There is one model for each core, however many parties there are: weights are swapped in before each party's turn.
-    A party's training keeps to one core, so that its numbers are the same whatever trains beside it. Parties whose
-    models can't be trained in threads (Keras, gensim) take turns.
+    There is one model for each core, however many parties there are: weights are swapped in before
+    each party's turn. A party's training keeps to one core, so that its numbers are the same
+    whatever trains beside it. Parties whose models can't be trained in threads (Keras, gensim) take
+    turns.
     """
 
     def __init__(
         self,
         *,
-        workers: Annotated[int, Opt("parties that train at once, at most; 0: one for each core", ge=0)] = 0,
-        keep_memory: Annotated[bool, Opt("faster: freed memory stays with the process until the run ends")] = False,
+        workers: Annotated[
+            int,
+            Field(description="parties that train at once, at most; 0: one for each core", ge=0),
+        ] = 0,
+        keep_memory: Annotated[
+            bool,
+            Field(description="faster: freed memory stays with the process until the run ends"),
+        ] = False,
     ) -> None:
         self._most, self._keep_memory = workers or num_cores(), keep_memory
         self._parties: dict[str, Any] = {}
@@ -40,7 +49,11 @@ class LocalEngine:
 
     def check(self, model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> list[str]:
         """Return what is to be said about how it runs them, as sentences."""
-        return ["memory: what is freed stays with the process until the run ends"] if self._keep_memory else []
+        return (
+            ["memory: what is freed stays with the process until the run ends"]
+            if self._keep_memory
+            else []
+        )
 
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
         """Take the parties over, and a copy of the model for each worker."""
@@ -79,7 +92,9 @@ class LocalEngine:
             self._forgotten()
         self._parties, self._model, self._workers = {}, None, None
 
-    def _in_turn(self, answer: Callable[[Any, str], Reply], cohort: Sequence[str]) -> Iterator[Reply]:
+    def _in_turn(
+        self, answer: Callable[[Any, str], Reply], cohort: Sequence[str]
+    ) -> Iterator[Reply]:
         for party in cohort:
             self._model.gate()
             yield answer(self._model, party)

@@ -1,4 +1,6 @@
-"""The engine of several processes: each trains parties on a core of its own, with an interpreter of its own."""
+"""The engine of several processes: each trains parties on a core of its own, with an interpreter of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from fusion_nb.core.machine import num_cores
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.thread_pool import Workers
 from fusion_nb.core.types import Failure, Reply, Verb
 from fusion_nb.engines.process_worker import GIVE_UP, GO, HOLD, ORDERS, TURN
@@ -26,12 +29,19 @@ _LOOK = 0.05
 class ProcessEngine:
     """Runs parties in worker processes; the curve is the local engine's.
 
-    For many tiny trainings, where threads of one interpreter wait for each other, and for frameworks that can't train
-    in threads. Rows and weights lie in memory that all share. What is defined in a cell is sent along. Starting takes
-    seconds, since every worker imports the framework. Workers end with the process that started them.
+    For many tiny trainings, where threads of one interpreter wait for each other, and for
+    frameworks that can't train in threads. Rows and weights lie in memory that all share. What is
+    defined in a cell is sent along. Starting takes seconds, since every worker imports the
+    framework. Workers end with the process that started them.
     """
 
-    def __init__(self, *, workers: Annotated[int, Opt("processes, at most; 0: one for each core", ge=0)] = 0) -> None:
+    def __init__(
+        self,
+        *,
+        workers: Annotated[
+            int, Field(description="processes, at most; 0: one for each core", ge=0)
+        ] = 0,
+    ) -> None:
         self._most = workers or num_cores()
         self._parties: dict[str, Any] = {}
         self._workers: Workers | None = None
@@ -43,14 +53,19 @@ class ProcessEngine:
         return min(self._most, num_parties)
 
     def check(self, model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> list[str]:
-        """Return what to say. Raises OptionError where there is no such process, or what can't be sent to one."""
+        """Return what to say. Raises OptionError where there is no such process, or what can't be
+        sent to one.
+        """
         if os.name != "posix":
             raise OptionError("--engine process needs Linux or macOS", "use --engine local")
         try:
             # Arrays are left where they are.
             _dumps((_bare(model), parties), protocol=5, buffer_callback=lambda _: None)
         except Exception as error:
-            line = f"the model or its rows can't be sent to another process: {str(error).strip().splitlines()[0]}"
+            line = (
+                "the model or its rows can't be sent to another process: "
+                f"{str(error).strip().splitlines()[0]}"
+            )
             raise OptionError(f"--engine process: {line}", "use --engine local") from error
         return [f"engine: {self.width(model, len(parties))} worker processes"]
 
@@ -60,7 +75,9 @@ class ProcessEngine:
         given, orders = Arena(), Arena()
         message = pack((_bare(model), self._parties), given, _dumps)
         self._orders = orders
-        self._processes = [_Process(given, orders, message) for _ in range(self.width(model, len(parties)))]
+        self._processes = [
+            _Process(given, orders, message) for _ in range(self.width(model, len(parties)))
+        ]
         self._workers = Workers(self._processes, gate, nullcontext)
         for process in self._processes:
             process.gate = self._workers.gate
@@ -99,7 +116,8 @@ class _Process:
         self._launch()
 
     def ask(self, told: bytes, name: str, memory: Any) -> tuple[Reply, Any]:
-        """Return a party's reply, and what it remembers. Raises Stopped; a process that ends is a party's failure.
+        """Return a party's reply, and what it remembers. Raises Stopped; a process that ends is a
+        party's failure.
 
         told: the message that holds the verb and the orders, which is sent once
         """
@@ -145,7 +163,9 @@ class _Process:
         send(self._asked, self._message)
 
     def _wait(self) -> None:
-        """Wait for the reply, and meanwhile hold or stop the process where the run is held or stopped."""
+        """Wait for the reply, and meanwhile hold or stop the process where the run is held or
+        stopped.
+        """
         while not select.select([self._answers], [], [], _LOOK)[0]:
             if self._control[0] == GIVE_UP:
                 continue

@@ -1,6 +1,8 @@
-"""A process that answers for parties: `python -m fusion_nb.engines.process_worker`, started by `process.ProcessEngine`.
+"""A process that answers for parties: `python -m fusion_nb.engines.process_worker`, started by
+`process.ProcessEngine`.
 
-It ends when the process that started it does, in the middle of a batch if need be: nobody is left to ask.
+It ends when the process that started it does, in the middle of a batch if need be: nobody is left
+to ask.
 """
 
 from __future__ import annotations
@@ -75,7 +77,9 @@ def _read(asked: Any, arenas: dict[bytes, Arena], put: Callable[[Any], None]) ->
 
 
 def _portable(reply: Reply) -> Reply:
-    """Return a reply that can be sent: a failure goes without an exception that can't be made again over there."""
+    """Return a reply that can be sent: a failure goes without an exception that can't be made again
+    over there.
+    """
     if isinstance(reply, Failure) and reply.exception is not None:
         try:
             pickle.loads(pickle.dumps(reply.exception))

@@ -43,7 +43,9 @@ class Watched:
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
         """Ask each party of the cohort."""
         replies = self._engine.run(verb, cohort, **orders)
-        return self._counted(replies, len(cohort), orders["round"]) if orders.get("round") else replies
+        return (
+            self._counted(replies, len(cohort), orders["round"]) if orders.get("round") else replies
+        )
 
     def close(self) -> None:
         """Let go of the engine's workers."""

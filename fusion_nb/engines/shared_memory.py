@@ -1,4 +1,6 @@
-"""Objects on their way between two processes: small parts through a pipe, arrays through shared memory."""
+"""Objects on their way between two processes: small parts through a pipe, arrays through shared
+memory.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Arena:
-    """Memory that processes share: a file without a name, which is gone when the last of them ends, however it ends."""
+    """Memory that processes share: a file without a name, which is gone when the last of them ends,
+    however it ends.
+    """
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
@@ -38,7 +42,9 @@ class Arena:
             start += _room(part.nbytes)
 
     def read(self, sizes: Sequence[int], *, copies: bool) -> list[Any]:
-        """Return the parts of these sizes: copies of them, or the memory itself until somebody here writes to it."""
+        """Return the parts of these sizes: copies of them, or the memory itself until somebody here
+        writes to it.
+        """
         total, start, found = sum(map(_room, sizes)), 0, []
         if not copies and total:
             view = memoryview(mmap.mmap(self.fd, total, access=mmap.ACCESS_COPY))
@@ -63,7 +69,9 @@ class Arena:
 
 
 def pack(thing: Any, arena: Arena, dumps: Any = pickle.dumps) -> bytes:
-    """Lay a thing's arrays out in the arena, and return the rest of it as the bytes of a message."""
+    """Lay a thing's arrays out in the arena, and return the rest of it as the bytes of a
+    message.
+    """
     buffers: list[pickle.PickleBuffer] = []
     body = dumps(thing, protocol=5, buffer_callback=buffers.append)
     parts = [buffer.raw() for buffer in buffers]
@@ -79,7 +87,9 @@ def send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def receive(pipe: IO[bytes], arena: Arena, *, copies: bool = True) -> Any:
-    """Return the next thing that comes through a pipe. Raises EOFError where the other end is gone."""
+    """Return the next thing that comes through a pipe. Raises EOFError where the other end is
+    gone.
+    """
     length, num_parts = _HEADER.unpack(_exactly(pipe, _HEADER.size))
     sizes = [_LENGTH.unpack(_exactly(pipe, _LENGTH.size))[0] for _ in range(num_parts)]
     body = _exactly(pipe, length)

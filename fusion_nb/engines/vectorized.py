@@ -1,4 +1,6 @@
-"""The engine for small models: several parties' models are trained as one batched tensor program."""
+"""The engine for small models: several parties' models are trained as one batched tensor
+program.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,9 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from fusion_nb.core.arithmetic import num_bytes
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Reply, Training, Verb
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import OptionError, missing_extra
@@ -17,28 +20,40 @@ _MOST_BYTES = 32 << 20
 
 
 class VectorizedEngine(LocalEngine):
-    """Stacks the models of several parties and trains them together; its curve is the local one's but for rounding.
+    """Stacks the models of several parties and trains them together; its curve is the local one's
+    but for rounding.
 
-    A party's side of a fusion runs as everywhere else. Where it asks for a training, it is put aside until the other
-    parties of its stack ask for theirs, and then all are done at once.
+    A party's side of a fusion runs as everywhere else. Where it asks for a training, it is put
+    aside until the other parties of its stack ask for theirs, and then all are done at once.
     stack: parties in one stack at most; fewer where their weights would take too much memory
     """
 
     def __init__(
         self,
         *,
-        workers: Annotated[int, Opt("stacks that train at once, at most; 0: one for each core", ge=0)] = 0,
-        keep_memory: Annotated[bool, Opt("faster: freed memory stays with the process until the run ends")] = False,
-        stack: Annotated[int, Opt("parties whose models are trained as one, at most", ge=2)] = 32,
+        workers: Annotated[
+            int, Field(description="stacks that train at once, at most; 0: one for each core", ge=0)
+        ] = 0,
+        keep_memory: Annotated[
+            bool,
+            Field(description="faster: freed memory stays with the process until the run ends"),
+        ] = False,
+        stack: Annotated[
+            int, Field(description="parties whose models are trained as one, at most", ge=2)
+        ] = 32,
     ) -> None:
         super().__init__(workers=workers, keep_memory=keep_memory)
         self._stack = stack
 
     def check(self, model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> list[str]:
-        """Return what to say about it. Raises OptionError where a model can't be trained in stacks."""
+        """Return what to say about it. Raises OptionError where a model can't be trained in
+        stacks.
+        """
         gain = trial(model, orders, parties)
         if isinstance(gain, str):
-            raise OptionError(f"--engine vectorized can't train this model: {gain}", "leave it to --engine local")
+            raise OptionError(
+                f"--engine vectorized can't train this model: {gain}", "leave it to --engine local"
+            )
         return ["engine: vectorized", *super().check(model, orders, parties)]
 
     def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
@@ -49,11 +64,15 @@ class VectorizedEngine(LocalEngine):
 
     def _stacks(self, cohort: Sequence[str], orders: dict[str, Any]) -> Iterator[Reply]:
         def answer(model: Any, stack: Sequence[str]) -> list[Reply]:
-            turns = [lambda seat, party=party: self._parties[party].answer("fit", seat, **orders) for party in stack]
+            turns = [
+                lambda seat, party=party: self._parties[party].answer("fit", seat, **orders)
+                for party in stack
+            ]
             return together(model, turns)
 
         most = max(2, min(self._stack, _MOST_BYTES // max(num_bytes(orders["weights"]), 1)))
-        # The same number for each core, and of one size: the last of 17 parties would train alone else.
+        # The same number for each core, and of one size: the last of 17 parties would train alone
+        # else.
         width = min(self.width(self._model, len(cohort)), len(cohort) // 2)
         num_stacks = min(-(-len(cohort) // (most * width)) * width, len(cohort) // 2)
         bounds = [round(i * len(cohort) / num_stacks) for i in range(num_stacks + 1)]
@@ -67,7 +86,9 @@ class VectorizedEngine(LocalEngine):
 
 
 class Seat:
-    """The model as one party of a stack sees it: it takes weights and rows, and its trainings are done together."""
+    """The model as one party of a stack sees it: it takes weights and rows, and its trainings are
+    done together.
+    """
 
     def __init__(self, model: Any, put_aside: Callable[[Training], Any]) -> None:
         self._model, self._put_aside = model, put_aside
@@ -99,9 +120,11 @@ class Seat:
 
 
 def together(model: Any, turns: Sequence[Callable[[Seat], Reply]]) -> list[Reply]:
-    """Return what the turns return, each of which is put aside whenever it asks for a training, until all have asked.
+    """Return what the turns return, each of which is put aside whenever it asks for a training,
+    until all have asked.
 
-    A turn is a greenlet: a function that can be left in the middle. The trainings of all that wait are one call.
+    A turn is a greenlet: a function that can be left in the middle. The trainings of all that wait
+    are one call.
     """
     greenlet = _greenlet()
     hub = greenlet.getcurrent()
@@ -117,7 +140,9 @@ def together(model: Any, turns: Sequence[Callable[[Seat], Reply]]) -> list[Reply
 
 
 def trial(model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> str | float:
-    """Return why a model can't be trained in stacks, or how many times as fast a few parties are when it is."""
+    """Return why a model can't be trained in stacks, or how many times as fast a few parties are
+    when it is.
+    """
     _greenlet()
     if not hasattr(model, "fit_together"):
         return f"a {model.kind} is trained one party at a time"

@@ -10,7 +10,8 @@ import numpy as np
 SHARES = "shares"
 #: The least probability that is told of anything, so that a loss can be told of it.
 TINY = 1e-7
-#: How much of a vote is the member's probability: it decides where as many members vote for one class as for another.
+#: How much of a vote is the member's probability: it decides where as many members vote for one
+#: class as for another.
 TIE = 1e-4
 
 
@@ -19,9 +20,15 @@ def prefix(member: int) -> str:
     return f"members.{member}."
 
 
-def combine(predictions: Sequence[np.ndarray], shares: np.ndarray, rule: str, task: str, axis: int) -> np.ndarray:
-    """Return what members predict together; see `Predicting.together`. Probabilities of classes sum to 1."""
-    stacked = np.stack([np.moveaxis(p, axis, -1) if task == "classes" else p for p in predictions], axis=-1)
+def combine(
+    predictions: Sequence[np.ndarray], shares: np.ndarray, rule: str, task: str, axis: int
+) -> np.ndarray:
+    """Return what members predict together; see `Predicting.together`. Probabilities of classes sum
+    to 1.
+    """
+    stacked = np.stack(
+        [np.moveaxis(p, axis, -1) if task == "classes" else p for p in predictions], axis=-1
+    )
     if rule == "vote":
         stacked = votes(stacked, task)
     together = (stacked * shares).sum(-1)
@@ -34,7 +41,9 @@ def combine(predictions: Sequence[np.ndarray], shares: np.ndarray, rule: str, ta
 
 
 def votes(stacked: np.ndarray, task: str) -> np.ndarray:
-    """Return about 1 where a member's probability is its highest, and about 0 elsewhere; members are the last axis."""
+    """Return about 1 where a member's probability is its highest, and about 0 elsewhere; members
+    are the last axis.
+    """
     if task == "binary":
         voted = stacked > 0.5
     else:

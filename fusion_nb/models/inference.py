@@ -1,4 +1,6 @@
-"""What a model is to learn, told from the shapes of its outputs and labels, whatever the framework."""
+"""What a model is to learn, told from the shapes of its outputs and labels, whatever the
+framework.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _MAX_FEW = 10
 
 @dataclass(frozen=True)
 class Decision:
-    """One of several classes, yes or no for each output, or numbers; why; and what the user should look at, or ""."""
+    """One of several classes, yes or no for each output, or numbers; why; and what the user should
+    look at, or "".
+    """
 
     task: Task
     why: str
@@ -40,8 +44,13 @@ def decide(output: tuple[int, ...], labels: np.ndarray, class_axis: int) -> Deci
         kinds = len(np.unique(labels)) if is_classes(labels) else 0
         warning = ""
         if 1 < kinds <= _MAX_FEW:
-            line = f"warning: the labels are {kinds} whole numbers; if they are classes, number them from 0"
-            warning = f"{line} and give the model {'one output' if kinds == 2 else f'{kinds} outputs'}"
+            line = (
+                f"warning: the labels are {kinds} whole numbers; if they are classes, number "
+                "them from 0"
+            )
+            warning = (
+                f"{line} and give the model {'one output' if kinds == 2 else f'{kinds} outputs'}"
+            )
         return Decision("numbers", "one output and labels that are numbers", warning)
     if same_size(output, labels):
         if is_classes(labels) and set(np.unique(labels)) <= {0, 1}:
@@ -65,7 +74,9 @@ def check_classes(output: tuple[int, ...], labels: np.ndarray, class_axis: int) 
         advice = f"give the model {high + 1} outputs" if low >= 0 else "number the classes from 0"
         if low == 1 and high == width:
             advice = "number the classes from 0: subtract 1 from the labels"
-        raise ModelError(f"the model has {width} outputs, but labels run from {low} to {high}", advice)
+        raise ModelError(
+            f"the model has {width} outputs, but labels run from {low} to {high}", advice
+        )
 
 
 def misfit(output: tuple[int, ...], labels: np.ndarray, why: str, class_axis: int) -> ModelError:
@@ -76,5 +87,10 @@ def misfit(output: tuple[int, ...], labels: np.ndarray, why: str, class_axis: in
     if len(output) == labels.ndim + 1 > 2:
         hint = "the axis of classes comes last: (rows, ..., classes)"
         if class_axis == 1:
-            hint = "the axis of classes comes second: (rows, classes, ...); swap them with transpose(1, 2)"
-    return ModelError(f"the model's outputs are ({outputs}) and the labels {kind} of shape ({found}): {why}", hint)
+            hint = (
+                "the axis of classes comes second: (rows, classes, ...); swap them with "
+                "transpose(1, 2)"
+            )
+    return ModelError(
+        f"the model's outputs are ({outputs}) and the labels {kind} of shape ({found}): {why}", hint
+    )

@@ -41,10 +41,12 @@ class Optimizers:
         return sorted(self.known)
 
     def make(self, choice: Any, *first: Any, **fixed: Any) -> Any:
-        """Return an optimizer from `adam`, `sgd:momentum=0.9`, `optim.Adam`, or a class of the framework's.
+        """Return an optimizer from `adam`, `sgd:momentum=0.9`, `optim.Adam`, or a class of the
+        framework's.
 
         first, fixed: what its constructor is given besides the options in the text
-        Raises OptionError for an unknown name, an option that it doesn't have, or a value that it refuses.
+        Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
+        refuses.
         """
         kind, options = self._resolve(choice)
         try:
@@ -67,12 +69,15 @@ class Optimizers:
         if unknown := [option for option in given if option not in self._options(kind)]:
             raise OptionError(
                 f"the optimizer {name!r} has no option {unknown[0]!r}",
-                f"{nearest(unknown[0], self._options(kind))}its options are: {', '.join(self._options(kind))}",
+                f"{nearest(unknown[0], self._options(kind))}its options are: "
+                f"{', '.join(self._options(kind))}",
             )
         return kind, {option: _value(text) for option, text in given.items()}
 
     def _is_usable(self, kind: Any) -> bool:
-        is_optimizer = isinstance(kind, type) and issubclass(kind, self.base) and kind is not self.base
+        is_optimizer = (
+            isinstance(kind, type) and issubclass(kind, self.base) and kind is not self.base
+        )
         return is_optimizer and kind.__name__ not in self.left_out
 
     def _options(self, kind: Callable[..., Any]) -> list[str]:
@@ -80,7 +85,9 @@ class Optimizers:
 
 
 def is_sgd(choice: Any) -> bool:
-    """Return whether a run's optimizer, as text, class or object, is plain SGD, with momentum or without."""
+    """Return whether a run's optimizer, as text, class or object, is plain SGD, with momentum or
+    without.
+    """
     if isinstance(choice, str):
         return parse(choice)[0].rpartition(".")[2].lower() == "sgd"
     return (choice if isinstance(choice, type) else type(choice)).__name__ == "SGD"
@@ -88,15 +95,22 @@ def is_sgd(choice: Any) -> bool:
 
 def has_momentum(choice: Any) -> bool:
     """Return whether a run's optimizer, as text or object, is SGD with momentum."""
-    given = parse(choice)[1].get("momentum", "0") if isinstance(choice, str) else getattr(choice, "momentum", 0)
+    given = (
+        parse(choice)[1].get("momentum", "0")
+        if isinstance(choice, str)
+        else getattr(choice, "momentum", 0)
+    )
     return is_sgd(choice) and str(given) not in ("0", "0.0")
 
 
-def travel(num_steps: int, lr: float, momentum: float = 0.0, dampening: float = 0.0, nesterov: bool = False) -> float:
-    """Return how far so many steps of SGD from a fresh start carry a weight whose gradient is always 1.
+def travel(
+    num_steps: int, lr: float, momentum: float = 0.0, dampening: float = 0.0, nesterov: bool = False
+) -> float:
+    """Return how far so many steps of SGD from a fresh start carry a weight whose gradient is
+    always 1.
 
-    Source: the sum of the coefficients a_i of Wang, Liu, Liang, Joshi, Poor, "Tackling the Objective Inconsistency
-    Problem in Heterogeneous Federated Optimization", NeurIPS 2020.
+    Source: the sum of the coefficients a_i of Wang, Liu, Liang, Joshi, Poor, "Tackling the
+    Objective Inconsistency Problem in Heterogeneous Federated Optimization", NeurIPS 2020.
 
     >>> travel(3, 0.5), travel(3, 0.5, momentum=0.5)  # 1 + 1 + 1, and 1 + 1.5 + 1.75, times lr
     (1.5, 2.125)

@@ -1,4 +1,6 @@
-"""What a framework's adapter can do more, so that models can be used together: predict, and learn from predictions."""
+"""What a framework's adapter can do more, so that models can be used together: predict, and learn
+from predictions.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from fusion_nb.core.types import Metrics, Weights
 class Predicting(ABC):
     """A model whose predictions are arrays of one meaning, whatever its last layer and its loss.
 
-    For classes they are probabilities, for yes or no the probability of yes, and else the numbers themselves. Their
-    first axis is the rows.
+    For classes they are probabilities, for yes or no the probability of yes, and else the numbers
+    themselves. Their first axis is the rows.
     """
 
     #: The axis of predictions that has one entry for each class.
@@ -33,11 +35,20 @@ class Predicting(ABC):
 
     @abstractmethod
     def judge(self, predictions: np.ndarray, data: Any) -> Metrics:
-        """Return the metrics of predictions for these rows, as `evaluate` would for a model that makes them."""
+        """Return the metrics of predictions for these rows, as `evaluate` would for a model that
+        makes them.
+        """
 
     @abstractmethod
     def imitate(
-        self, rows: np.ndarray, predictions: np.ndarray, *, epochs: int, batch_size: int, lr: float, seed: int
+        self,
+        rows: np.ndarray,
+        predictions: np.ndarray,
+        *,
+        epochs: int,
+        batch_size: int,
+        lr: float,
+        seed: int,
     ) -> None:
         """Train, with Adam, on rows without labels until it predicts what it is shown."""
 
@@ -47,7 +58,8 @@ class Predicting(ABC):
 
         shares: how much each member counts (members,), or counts for each class (classes, members)
         rule:   "mean" of the predictions, or "vote" for the most probable class
-        Its outputs mean what those of a single model do: logits stay such that softmax gives the probabilities.
+        Its outputs mean what those of a single model do: logits stay such that softmax gives the
+        probabilities.
         """
 
     @abstractmethod

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: Lines that TensorFlow's C++ side writes to the process's stderr while it is loaded, whatever its log level is.
+#: Lines that TensorFlow's C++ side writes to the process's stderr while it is loaded, whatever its
+#: log level is.
 _CHATTER = re.compile(
     rb"(WARNING: All log messages before absl|[IW]\d{4} \d\d|\d{4}-\d\d-\d\d [\d:.]+: [IW] |"
     rb"To enable the following instructions|Skipping registering GPU devices)"
@@ -20,9 +21,11 @@ _CHATTER = re.compile(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what is written to the process's standard error meanwhile, and then pass on all but the chatter.
+    """Hold back what is written to the process's standard error meanwhile, and then pass on all but
+    the chatter.
 
-    Python's own `sys.stderr` is no help here: the lines come from C++. For the length of an import alone.
+    Python's own `sys.stderr` is no help here: the lines come from C++. For the length of an import
+    alone.
     """
     try:
         kept = os.dup(2)
@@ -64,7 +67,9 @@ class _Hush:
 
 def hush() -> None:
     """Keep TensorFlow's chatter out of the output of whichever cell first imports it."""
-    if "tensorflow" not in sys.modules and not any(isinstance(finder, _Hush) for finder in sys.meta_path):
+    if "tensorflow" not in sys.modules and not any(
+        isinstance(finder, _Hush) for finder in sys.meta_path
+    ):
         sys.meta_path.insert(0, _Hush())
 
 

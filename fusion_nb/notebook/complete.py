@@ -1,4 +1,6 @@
-"""Tab completion on the option line: commands, options, their choices, and variables that would fit."""
+"""Tab completion on the option line: commands, options, their choices, and variables that would
+fit.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ def matcher(namespace: Mapping[str, Any]) -> Callable[[Any], Any]:
             return {"completions": []}
         typed = re.split(r"\s", found[2])
         fragment = typed.pop()
-        words = [word for word in suggest([t for t in typed if t], fragment, namespace) if word.startswith(fragment)]
+        words = [
+            word
+            for word in suggest([t for t in typed if t], fragment, namespace)
+            if word.startswith(fragment)
+        ]
         return {
             "completions": [SimpleCompletion(word, type="param") for word in words],
             "matched_fragment": fragment,
@@ -49,15 +55,25 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
         return _topics(command)
     own = options.COMMANDS[command or "run"][2]
     fields = (
-        [] if command not in ("", *options.RUNNING) else [f for f in options.names().values() if f not in options.OWN]
+        []
+        if command not in ("", *options.RUNNING)
+        else [f for f in options.names().values() if f not in options.OWN]
     )
     spelled = [
-        option for option, name in options.names().items() if name in (*own, *fields) and option.startswith("--")
+        option
+        for option, name in options.names().items()
+        if name in (*own, *fields) and option.startswith("--")
     ]
-    runs = [name for name, value in namespace.items() if _is_run(value) and not name.startswith("_")]
+    runs = [
+        name for name, value in namespace.items() if _is_run(value) and not name.startswith("_")
+    ]
     if not before and not fragment.startswith("-"):
         return [*options.COMMANDS, *spelled]
-    return spelled if command in ("", *options.RUNNING) or fragment.startswith("-") else [*runs, *spelled]
+    return (
+        spelled
+        if command in ("", *options.RUNNING) or fragment.startswith("-")
+        else [*runs, *spelled]
+    )
 
 
 def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]:
@@ -70,7 +86,9 @@ def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]
 
     public = {name: value for name, value in namespace.items() if not name.startswith("_")}
     if field == "format":
-        return sorted({format for value in public.values() if _is_run(value) for format in value.formats})
+        return sorted(
+            {format for value in public.values() if _is_run(value) for format in value.formats}
+        )
     if field == "config":
         return sorted(glob.glob(f"{fragment}*.y*ml"))
     if field in options.OWN:
@@ -85,7 +103,9 @@ def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]
         return [word for adapter in base.loaded() for word in adapter.choices.get(field, ())]
     extra: Any = RunSpec.model_fields[field].json_schema_extra
     kind = extra["choices"]
-    variables = [n for n, v in public.items() if loading.looks_like_data(n, v)] if field == "data" else []
+    variables = (
+        [n for n, v in public.items() if loading.looks_like_data(n, v)] if field == "data" else []
+    )
     if not kind:
         return variables
     name, colon, rest = fragment.partition(":")

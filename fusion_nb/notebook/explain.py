@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from fusion_nb.core import registry
+from fusion_nb.core.options import signature_options
 from fusion_nb.errors import NameNotFoundError, OptionError, nearest
 from fusion_nb.notebook import options
 from fusion_nb.runs.spec import RunSpec
@@ -25,7 +26,8 @@ def listing(kinds: list[str]) -> str:
     if unknown := [kind for kind in kinds if kind not in registry.KINDS]:
         known = ", ".join(registry.KINDS)
         raise OptionError(
-            f"there is no kind {unknown[0]!r}", f"{nearest(unknown[0], registry.KINDS)}there are: {known}"
+            f"there is no kind {unknown[0]!r}",
+            f"{nearest(unknown[0], registry.KINDS)}there are: {known}",
         )
     lines = []
     for kind in kinds or registry.KINDS:
@@ -37,7 +39,9 @@ def listing(kinds: list[str]) -> str:
 
 
 def component(name: str) -> str:
-    """Return what a command, option, fusion, split or data set does, and its options with their defaults."""
+    """Return what a command, option, fusion, split or data set does, and its options with their
+    defaults.
+    """
     if name in options.COMMANDS:
         does, words, own = options.COMMANDS[name]
         flags = "".join(f"\n  --{flag:<12} {options.meaning(flag)}" for flag in own)
@@ -46,21 +50,29 @@ def component(name: str) -> str:
         if spelled in options.names():
             field = options.names()[spelled]
             return (
-                f"{', '.join(o for o, other in options.names().items() if other == field)}\n  {options.meaning(field)}"
+                f"{', '.join(o for o, other in options.names().items() if other == field)}\n  "
+                f"{options.meaning(field)}"
             )
     if kinds := [kind for kind in registry.KINDS if name in registry.names(kind)]:
         return "\n\n".join(_describe(kind, name, registry.get(kind, name)) for kind in kinds)
-    known = [*options.COMMANDS, *(known for kind in registry.KINDS for known in registry.names(kind))]
-    raise NameNotFoundError(f"there is no help on {name!r}", f"{nearest(name, known)}%fusion list shows all names")
+    known = [
+        *options.COMMANDS,
+        *(known for kind in registry.KINDS for known in registry.names(kind)),
+    ]
+    raise NameNotFoundError(
+        f"there is no help on {name!r}", f"{nearest(name, known)}%fusion list shows all names"
+    )
 
 
 def _describe(kind: str, name: str, implementation: Any) -> str:
     lines = [f"{name} ({registry.kind_word(kind)})", inspect.getdoc(implementation) or ""]
-    for option in registry.signature_options(implementation):
+    for option in signature_options(implementation):
         default = "required" if option.required else f"default {option.default}"
-        allowed = f", {option.opt.allowed()}" if option.opt.allowed() else ""
-        lines.append(f"  {option.name}: {option.type.__name__}{allowed}, {default}  {option.opt.doc}")
-    first = next((option.name for option in registry.signature_options(implementation)), "")
+        allowed = f", {option.bounds_in_words}" if option.bounds_in_words else ""
+        lines.append(
+            f"  {option.name}: {option.type.__name__}{allowed}, {default}  {option.description}"
+        )
+    first = next((option.name for option in signature_options(implementation)), "")
     if use := _OPTIONS.get(kind):
         another = "+name" if registry.is_open(kind, name) else ""
         lines.append(f"use: {use} {name}{f':{first}=...' if first else ''}{another}")

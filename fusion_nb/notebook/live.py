@@ -1,4 +1,6 @@
-"""The live view of a run in a cell's output: text and chart while it trains, a static result in their place after."""
+"""The live view of a run in a cell's output: text and chart while it trains, a static result in
+their place after.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,19 @@ from fusion_nb.runs.preview import duration
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED, UNDER_WAY
 
-#: Redrawing may take this share of the time; with the first and the last picture it stays under 5 % of a run of 20 s.
+#: Redrawing may take this share of the time; with the first and the last picture it stays under 5 %
+#: of a run of 20 s.
 _SHARE = 0.025
 #: Seconds between two redraws at the least: no one sees more.
 _PAUSE = 0.3
 
 
 class Throttle:
-    """Says when to draw again, so that drawing takes at most a share of the time, by its measured cost.
+    """Says when to draw again, so that drawing takes at most a share of the time, by its measured
+    cost.
 
-    share, pause: the share, and the seconds between two drawings at the least;  after: seconds until the first
+    share, pause: the share, and the seconds between two drawings at the least;  after: seconds
+    until the first
     """
 
     def __init__(
@@ -51,8 +56,8 @@ class Throttle:
 class LiveView:
     """Shows a run in the output of the cell that made it.
 
-    widgets: whether a person is looking at a front end that draws widgets; without one (nbconvert, papermill) there is
-             nothing to see until the end, and then the static result alone
+    widgets: whether a person is looking at a front end that draws widgets; without one (nbconvert,
+             papermill) there is nothing to see until the end, and then the static result alone
     """
 
     def __init__(self, run: Run, *, widgets: bool) -> None:
@@ -69,13 +74,20 @@ class LiveView:
             import ipywidgets
 
             self._status, self._chart = ipywidgets.HTML(), ipywidgets.HTML()
-            # Drawn empty first: the place is taken, and the page does not jump when the first round comes in.
+            # Drawn empty first: the place is taken, and the page does not jump when the first round
+            # comes in.
             self._status.value, self._chart.value = status_html(run), self._picture()
-            shown: Any = {"application/vnd.jupyter.widget-view+json": _view(ipywidgets, self._status, self._chart)}
+            shown: Any = {
+                "application/vnd.jupyter.widget-view+json": _view(
+                    ipywidgets, self._status, self._chart
+                )
+            }
             shown["text/plain"] = f"{run.name} is running; its result will stand here"
             self._handle = display(shown, raw=True, display_id=True)
         else:
-            self._handle = display({"text/plain": f"{run.name} is running"}, raw=True, display_id=True)
+            self._handle = display(
+                {"text/plain": f"{run.name} is running"}, raw=True, display_id=True
+            )
         run.subscribe(self)
 
     def __call__(self, run: Run) -> None:
@@ -83,7 +95,9 @@ class LiveView:
         with self._lock:  # a pause is told from the thread that asked for it
             if run.status in ENDED:
                 self._handle.update(run.result().mimebundle(), raw=True)
-                run.unsubscribe(self)  # what stands in this cell is final; more rounds show where they are asked for
+                run.unsubscribe(
+                    self
+                )  # what stands in this cell is final; more rounds show where they are asked for
             elif self._status is not None:
                 if run.status != self._told:
                     self._told = run.status
@@ -109,7 +123,9 @@ def _view(ipywidgets: Any, *children: Any) -> dict[str, Any]:
 
 def status_html(run: Run) -> str:
     """Return the status line; a screen reader says it whenever it changes."""
-    return f'<div role="status" aria-live="polite">{caption_html(status_text(run), run.notes)}</div>'
+    return (
+        f'<div role="status" aria-live="polite">{caption_html(status_text(run), run.notes)}</div>'
+    )
 
 
 def status_text(run: Run) -> str:

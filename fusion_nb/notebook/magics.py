@@ -1,4 +1,6 @@
-"""`%fusion` and `%%fusion`. Loading this must stay quick, so all that takes time is imported inside functions."""
+"""`%fusion` and `%%fusion`. Loading this must stay quick, so all that takes time is imported inside
+functions.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 @magics_class
 class FusionMagics(Magics):
-    """The magics of one IPython shell. The runs they speak of are in `fusion_nb.runs.RUNS`, whoever made them."""
+    """The magics of one IPython shell. The runs they speak of are in `fusion_nb.runs.RUNS`, whoever
+    made them.
+    """
 
     @line_cell_magic
     def fusion(self, line: str, cell: str | None = None) -> Any:
@@ -31,7 +35,10 @@ class FusionMagics(Magics):
         read = options.read(line)
         if cell is not None:
             if read.command != "run":
-                raise OptionError(f"%%fusion {read.command} takes no cell", f"write %fusion {read.command} in one line")
+                raise OptionError(
+                    f"%%fusion {read.command} takes no cell",
+                    f"write %fusion {read.command} in one line",
+                )
             return self._train(read, options.to_spec(read, cell))
         command: Callable[[Line], Any] = getattr(self, f"_{read.command}")
         return command(read)
@@ -54,14 +61,21 @@ class FusionMagics(Magics):
             with base.seeded(spec.seed, spec.code):
                 done = self.shell.run_cell(spec.code)
             if done.error_before_exec:
-                raise OptionError("the cell's body can't be read, so nothing was trained", "see the error above")
+                raise OptionError(
+                    "the cell's body can't be read, so nothing was trained", "see the error above"
+                )
             if error := done.error_in_exec:
-                # It was shown with its full traceback. The cell must fail, but not show it a second time.
-                error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
+                # It was shown with its full traceback. The cell must fail, but not show it a second
+                # time.
+                error._render_traceback_ = lambda: [
+                    "(the cell's body failed, so nothing was trained)"
+                ]
                 raise error
             if "model" not in line.options:
                 base.check_defined(spec.model, before, self.shell.user_ns)
-        name = new_name(line.own.get("name", ""), self.shell.user_ns)  # again: the body may have taken it meanwhile
+        name = new_name(
+            line.own.get("name", ""), self.shell.user_ns
+        )  # again: the body may have taken it meanwhile
         run = self._made(line, spec, name)
         remember(run)
         self.shell.user_ns[name] = run
@@ -79,7 +93,9 @@ class FusionMagics(Magics):
         return RemoteRun(spec, self.shell.user_ns, url=line.own["service"], name=name)
 
     def _show(self, run: Run, launch: Callable[[], Any], *, background: bool, quiet: bool) -> None:
-        """Launch a run with a view of it in this cell's output, and wait for it unless it is for the background."""
+        """Launch a run with a view of it in this cell's output, and wait for it unless it is for
+        the background.
+        """
         from IPython.display import display
 
         from fusion_nb.notebook.live import LiveView, draws_widgets
@@ -126,7 +142,9 @@ class FusionMagics(Magics):
         from fusion_nb.notebook import options
         from fusion_nb.notebook.panel import Panel
 
-        return Panel(namespace=self.shell.user_ns, **options.to_spec(line).model_dump(exclude_unset=True))
+        return Panel(
+            namespace=self.shell.user_ns, **options.to_spec(line).model_dump(exclude_unset=True)
+        )
 
     def _split(self, line: Line) -> Any:
         from fusion_nb.notebook import options
@@ -162,7 +180,9 @@ class FusionMagics(Magics):
         *name, folder = line.words
         formats = line.own["format"].split(",") if "format" in line.own else ""
         run = self._named(name[0]) if name else self._latest()
-        written = run.export(folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own)
+        written = run.export(
+            folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own
+        )
         print("\n".join(str(path) for path in written))
 
     def _list(self, line: Line) -> None:
@@ -198,7 +218,8 @@ class FusionMagics(Magics):
         if found is not None:
             return found
         raise NameNotFoundError(
-            f"no run is called {name!r}", f"{nearest(name, RUNS)}there are: {', '.join(RUNS) or 'none yet'}"
+            f"no run is called {name!r}",
+            f"{nearest(name, RUNS)}there are: {', '.join(RUNS) or 'none yet'}",
         )
 
 

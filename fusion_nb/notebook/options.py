@@ -1,4 +1,6 @@
-"""The option line of `%fusion` and `%%fusion`: built from RunSpec, so that a new field is an option at once."""
+"""The option line of `%fusion` and `%%fusion`: built from RunSpec, so that a new field is an option
+at once.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from fusion_nb.runs import spec
 
 #: sub-command -> (what it does, words after it, options of its own)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "run": ("train: the same as %fusion with options alone", "", ("config", "background", "name", "quiet", "service")),
+    "run": (
+        "train: the same as %fusion with options alone",
+        "",
+        ("config", "background", "name", "quiet", "service"),
+    ),
     "panel": ("configure, watch, steer and export a run by mouse or keyboard", "", ("config",)),
     "split": ("show who would hold what, before any training", "", ("config",)),
     "status": ("say where a run stands", "[RUN]", ()),
@@ -23,17 +29,29 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "more": ("train more rounds after the last one", "[RUN]", ("rounds", "background")),
     "runs": ("list the runs of this notebook", "", ()),
     "compare": ("draw several runs over each other", "[RUN RUN ...]", ()),
-    "export": ("write the fused model and its card", "[RUN] FOLDER", ("format", "which", "overwrite")),
+    "export": (
+        "write the fused model and its card",
+        "[RUN] FOLDER",
+        ("format", "which", "overwrite"),
+    ),
     "list": ("list fusions, splits, datasets, models, engines", "[KIND]", ()),
     "help": ("explain the options, or one fusion, split or data set", "[NAME]", ()),
 }
 #: option -> (help, choices, whether it stands alone)
 OWN: dict[str, tuple[str, tuple[str, ...], bool]] = {
-    "config": ("YAML file with options; those on the line come first, and its code is run", (), False),
+    "config": (
+        "YAML file with options; those on the line come first, and its code is run",
+        (),
+        False,
+    ),
     "background": ("return at once and train while other cells run", (), True),
     "name": ("variable to bind the run to (default: run, run_2, ...)", (), False),
     "quiet": ("draw and print nothing", (), True),
-    "service": ("train on a Model Fusion service, at http://CLIENT_ID:CLIENT_SECRET@host:port", (), False),
+    "service": (
+        "train on a Model Fusion service, at http://CLIENT_ID:CLIENT_SECRET@host:port",
+        (),
+        False,
+    ),
     "format": ("export: format, or several with commas", (), False),
     "which": ("export: the last or the best round", ("last", "best"), False),
     "overwrite": ("export: replace an earlier export", (), True),
@@ -44,7 +62,9 @@ RUNNING = ("run", "split", "panel")
 
 @dataclass(frozen=True)
 class Line:
-    """An option line, read: the sub-command, the words after it, a run's options, and the command's own."""
+    """An option line, read: the sub-command, the words after it, a run's options, and the command's
+    own.
+    """
 
     command: str
     words: list[str]
@@ -59,7 +79,9 @@ class _Parser(argparse.ArgumentParser):
 
 @cache
 def names() -> dict[str, str]:
-    """Return every way to write an option (`--fusion`, `--algorithm`, `-a`) with the field that it sets."""
+    """Return every way to write an option (`--fusion`, `--algorithm`, `-a`) with the field that it
+    sets.
+    """
     found = {}
     for name, info in spec.RunSpec.model_fields.items():
         if isinstance(info.json_schema_extra, dict):  # `code` is the cell's body, not an option
@@ -71,11 +93,15 @@ def names() -> dict[str, str]:
 
 @cache
 def _parser() -> _Parser:
-    parser = _Parser(prog="%fusion", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser = _Parser(
+        prog="%fusion", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
     parser.add_argument("words", nargs="*")
     for option, name in names().items():
         # Values stay text here: RunSpec turns them into numbers and says what is allowed.
-        parser.add_argument(option, dest=name, action="store_true" if stands_alone(name) else "store")
+        parser.add_argument(
+            option, dest=name, action="store_true" if stands_alone(name) else "store"
+        )
     return parser
 
 
@@ -85,7 +111,9 @@ def stands_alone(name: str) -> bool:
 
 
 def tokens(line: str) -> list[str]:
-    """Split a line as a shell does, up to a comment. Raises OptionError for a quote that is not closed."""
+    """Split a line as a shell does, up to a comment. Raises OptionError for a quote that is not
+    closed.
+    """
     lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
     found = []
@@ -95,12 +123,16 @@ def tokens(line: str) -> list[str]:
                 break
             found.append(token)
     except ValueError:
-        raise OptionError(f"a quote is not closed in: {line}", 'write values with spaces in quotes: "a b"') from None
+        raise OptionError(
+            f"a quote is not closed in: {line}", 'write values with spaces in quotes: "a b"'
+        ) from None
     return found
 
 
 def read(line: str) -> Line:
-    """Return what an option line asks for. Raises OptionError, with the nearest option, for one that doesn't exist."""
+    """Return what an option line asks for. Raises OptionError, with the nearest option, for one
+    that doesn't exist.
+    """
     found, unknown = _parser().parse_known_intermixed_args(tokens(line))
     if unknown:
         raise _unknown(unknown[0])
@@ -108,10 +140,17 @@ def read(line: str) -> Line:
     words = values.pop("words", [])
     command = words.pop(0) if words else "run"
     if command not in COMMANDS:
-        if line.lstrip().startswith("-"):  # a value fell apart: --until accuracy >= 0.95, --split dirichlet alpha=1
-            hint = "put a value with blanks in quotes, and a component's options after a colon: dirichlet:alpha=0.5"
+        if line.lstrip().startswith(
+            "-"
+        ):  # a value fell apart: --until accuracy >= 0.95, --split dirichlet alpha=1
+            hint = (
+                "put a value with blanks in quotes, and a component's options after a colon: "
+                "dirichlet:alpha=0.5"
+            )
             raise OptionError(f"{command!r} stands alone on the line", hint)
-        raise OptionError(f"%fusion has no command {command!r}", f"{nearest(command, COMMANDS)}{_commands()}")
+        raise OptionError(
+            f"%fusion has no command {command!r}", f"{nearest(command, COMMANDS)}{_commands()}"
+        )
     allowed = COMMANDS[command][2]
     options = {name: value for name, value in values.items() if name not in OWN}
     own = {name: value for name, value in values.items() if name in OWN}
@@ -120,18 +159,23 @@ def read(line: str) -> Line:
         refused += [name for name in options if name not in allowed]
     if refused:
         known = ", ".join(f"--{name}" for name in allowed) or "no options"
-        raise OptionError(f"%fusion {command} takes no --{refused[0].replace('_', '-')}", f"it takes {known}")
+        raise OptionError(
+            f"%fusion {command} takes no --{refused[0].replace('_', '-')}", f"it takes {known}"
+        )
     takes = COMMANDS[command][1]
     if not takes.endswith("...]") and len(words) > len(takes.split()):
         hint = f"write %fusion {command} {takes}".rstrip()
         raise OptionError(
-            f"%fusion {command} does not know what {words[-1]!r} is for", f"{hint}; options start with --"
+            f"%fusion {command} does not know what {words[-1]!r} is for",
+            f"{hint}; options start with --",
         )
     return Line(command, words, options, own)
 
 
 def to_spec(line: Line, code: str = "") -> spec.RunSpec:
-    """Return the spec of a line: the options of `--config`, those of the line over them, and the cell's body."""
+    """Return the spec of a line: the options of `--config`, those of the line over them, and the
+    cell's body.
+    """
     options = spec.from_file(line.own["config"]) if "config" in line.own else {}
     options |= line.options
     if code.strip():
@@ -141,7 +185,9 @@ def to_spec(line: Line, code: str = "") -> spec.RunSpec:
 
 def _unknown(word: str) -> OptionError:
     option = word.partition("=")[0]
-    return OptionError(f"there is no option {option}", f"{nearest(option, names())}%fusion help lists all of them")
+    return OptionError(
+        f"there is no option {option}", f"{nearest(option, names())}%fusion help lists all of them"
+    )
 
 
 def _commands() -> str:
@@ -153,13 +199,19 @@ def meaning(name: str) -> str:
     if name in OWN:
         return OWN[name][0]
     info = spec.RunSpec.model_fields[name]
-    return f"{info.description} [{info.default}]" if info.default not in ("", None, False) else str(info.description)
+    return (
+        f"{info.description} [{info.default}]"
+        if info.default not in ("", None, False)
+        else str(info.description)
+    )
 
 
 def usage() -> str:
     """Return all commands and options as text."""
     lines = ["%%fusion [options]        train the model that the cell's body defines", ""]
-    lines += [f"  %fusion {name + ' ' + words:<22} {does}" for name, (does, words, _) in COMMANDS.items()]
+    lines += [
+        f"  %fusion {name + ' ' + words:<22} {does}" for name, (does, words, _) in COMMANDS.items()
+    ]
     lines += ["", "options of a run (and, at the end, of commands):"]
     written: dict[str, list[str]] = {}
     for option, name in names().items():
@@ -167,5 +219,9 @@ def usage() -> str:
     for name, spelled in written.items():
         lines.append(f"  {', '.join(spelled):<28} {meaning(name)}")
     return "\n".join(
-        [*lines, "", "%fusion help NAME explains a fusion, a split or a data set; %fusion list shows them"]
+        [
+            *lines,
+            "",
+            "%fusion help NAME explains a fusion, a split or a data set; %fusion list shows them",
+        ]
     )

@@ -1,4 +1,6 @@
-"""Pictures of a run and of a split, drawn without pyplot, so that no state is shared with the user's own figures."""
+"""Pictures of a run and of a split, drawn without pyplot, so that no state is shared with the
+user's own figures.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Chart:
 
     @cached_property
     def png(self) -> bytes:
-        """The picture as PNG on opaque white, since black ink on nothing vanishes on dark themes."""
+        """The picture as PNG on opaque white, since black ink on nothing vanishes on dark
+        themes.
+        """
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
         return buffer.getvalue()
@@ -53,7 +57,9 @@ class Chart:
 
 
 def image_tag(chart: Chart) -> str:
-    """Return an `<img>` that holds the picture itself; alt text inside a PNG is ignored by every front end."""
+    """Return an `<img>` that holds the picture itself; alt text inside a PNG is ignored by every
+    front end.
+    """
     import base64
     import html
 
@@ -65,21 +71,25 @@ def image_tag(chart: Chart) -> str:
 
 
 def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Chart:
-    """Draw one run: a panel for each metric with the fused model solid, and each party's own model thin and dashed.
+    """Draw one run: a panel for each metric with the fused model solid, and each party's own model
+    thin and dashed.
 
-    What was trained beside it is drawn too; and where parties did not send weights in every round, ticks mark those in
-    which they did.
+    What was trained beside it is drawn too; and where parties did not send weights in every round,
+    ticks mark those in which they did.
     metrics:    two metrics of the fused model, such as ("loss", "accuracy")
-    num_rounds: rounds that are planned; the horizontal axis makes room for them, as far as the curve stays readable
+    num_rounds: rounds that are planned; the horizontal axis makes room for them, as far as the
+    curve stays readable
     """
-    # Margins that are the same in every picture: nothing moves from one to the next, and to find the best ones each
-    # time would take as long as all the rest of the drawing.
+    # Margins that are the same in every picture: nothing moves from one to the next, and to find
+    # the best ones each time would take as long as all the rest of the drawing.
     figure, axes = _panels(metrics, _room(len(history), num_rounds), layout=None)
     rounds = np.array([record.round for record in history])
     parties = sorted({party for record in history for party in record.party_metrics})
     known = history.metrics()
     beside = [start for start in BESIDE if any(name.startswith(start) for name in known)]
-    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.24, top=0.82 if beside else 0.88, wspace=0.16)
+    figure.subplots_adjust(
+        left=0.06, right=0.985, bottom=0.24, top=0.82 if beside else 0.88, wspace=0.16
+    )
     for axis, metric in zip(axes, metrics, strict=True):
         own = [history.party(party, f"local_{metric}") for party in parties]
         _parties(axis, rounds, np.array(own, dtype=float), grey=bool(beside))
@@ -92,12 +102,19 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
         _synchronisations(axis, history)
         _changes(axis, history)
     if beside:
-        figure.legend(*axes[-1].get_legend_handles_labels(), loc="upper right", ncols=4, frameon=False, fontsize=8)
+        figure.legend(
+            *axes[-1].get_legend_handles_labels(),
+            loc="upper right",
+            ncols=4,
+            frameon=False,
+            fontsize=8,
+        )
     # Always there, so that nothing moves when the first round comes in.
     caption = "dashed: each party's model before fusion, on its own test rows"
     if len(parties) > _MAX_LINES:
         caption = (
-            "grey: the parties' models before fusion, on their own test rows (dashed: the median; band: 80 % of them)"
+            "grey: the parties' models before fusion, on their own test rows (dashed: the "
+            "median; band: 80 % of them)"
         )
     if _is_sparing(history):
         caption += "; ticks: rounds in which weights travelled"
@@ -106,7 +123,9 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
 
 
 def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
-    """Draw the fused models of several runs over each other: against rounds, and the last metric against bytes too."""
+    """Draw the fused models of several runs over each other: against rounds, and the last metric
+    against bytes too.
+    """
     num_rounds = max([2, *(len(history) for history in histories.values())])
     figure, axes = _panels([*metrics, metrics[-1]], num_rounds, "constrained")
     *by_round, by_bytes = axes
@@ -119,16 +138,32 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
         for axis, metric, x in [*panels, (by_bytes, metrics[-1], sent)]:
             values = history[metric] if metric in history.metrics() else []
             _line(axis, x, values, name, COLOURS[i % len(COLOURS)], style, label_end=False)
-    _measure_in_bytes(by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history])
+    _measure_in_bytes(
+        by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history]
+    )
     # A legend and not labels at the ends: curves that come close would write over each other.
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    return Chart(figure, "; ".join(f"{name}: {_alt(history, metrics)}" for name, history in histories.items()))
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+    )
+    return Chart(
+        figure,
+        "; ".join(f"{name}: {_alt(history, metrics)}" for name, history in histories.items()),
+    )
 
 
-def split(counts: Mapping[str, Mapping[int, int]], sizes: Mapping[str, int], class_names: Mapping[int, str]) -> Chart:
+def split(
+    counts: Mapping[str, Mapping[int, int]],
+    sizes: Mapping[str, int],
+    class_names: Mapping[int, str],
+) -> Chart:
     """Draw who holds what: parties by labels as a heat map, and how many rows each party has.
 
-    counts: per party, rows of each class (empty where labels are measurements);  sizes: per party, its rows
+    counts: per party, rows of each class (empty where labels are measurements);  sizes: per party,
+    its rows
     """
     from matplotlib.figure import Figure
 
@@ -138,12 +173,16 @@ def split(counts: Mapping[str, Mapping[int, int]], sizes: Mapping[str, int], cla
     height = min(1.2 + 0.28 * len(parties), 9.0)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     ratios = {"width_ratios": [3, 1]} if classes else {"width_ratios": [1]}
-    axes = figure.subplots(1, 2 if classes else 1, squeeze=False, sharey=True, gridspec_kw=ratios)[0]
+    axes = figure.subplots(1, 2 if classes else 1, squeeze=False, sharey=True, gridspec_kw=ratios)[
+        0
+    ]
     if classes:
         table = np.array([[counts[party].get(label, 0) for label in classes] for party in parties])
         axes[0].imshow(table, cmap="Blues", aspect="auto", vmin=0, interpolation="nearest")
         words = [class_names.get(c, str(c)) for c in classes]
-        axes[0].set_xticks(range(len(classes)), words, rotation=30 if max(map(len, words)) > 5 else 0)
+        axes[0].set_xticks(
+            range(len(classes)), words, rotation=30 if max(map(len, words)) > 5 else 0
+        )
         axes[0].set_title("rows of each class", fontsize=10, loc="left")
         if table.size <= _MAX_NUMBERS**2 and len(parties) <= _MAX_NUMBERS:
             for (i, j), value in np.ndenumerate(table):
@@ -163,7 +202,9 @@ def split(counts: Mapping[str, Mapping[int, int]], sizes: Mapping[str, int], cla
 
 
 def _room(done: int, planned: int) -> int:
-    """Return how many rounds the axis shows: the planned ones, or for a long run as many as double when full."""
+    """Return how many rounds the axis shows: the planned ones, or for a long run as many as double
+    when full.
+    """
     room = 20
     while room < done:
         room *= 2
@@ -206,14 +247,33 @@ def _line(
         return
     x, y = rounds[measured], np.asarray(values)[measured]
     marker = "o" if len(x) < 3 else None
-    axis.plot(x, y, color=colour, linewidth=width, linestyle=style, marker=marker, markersize=4, label=label)
+    axis.plot(
+        x,
+        y,
+        color=colour,
+        linewidth=width,
+        linestyle=style,
+        marker=marker,
+        markersize=4,
+        label=label,
+    )
     if not label_end:
         return
-    axis.annotate(label, (x[-1], y[-1]), (5, 0), textcoords="offset points", color=colour, fontsize=9, va="center")
+    axis.annotate(
+        label,
+        (x[-1], y[-1]),
+        (5, 0),
+        textcoords="offset points",
+        color=colour,
+        fontsize=9,
+        va="center",
+    )
 
 
 def _is_sparing(history: History) -> bool:
-    """Return whether there are rounds in which some party sent no weights, though it was asked to train."""
+    """Return whether there are rounds in which some party sent no weights, though it was asked to
+    train.
+    """
     return any(record.silent for record in history)
 
 
@@ -221,7 +281,9 @@ def _synchronisations(axis: Any, history: History) -> None:
     """Mark the rounds in which weights travelled, where that is not every one."""
     if _is_sparing(history):
         rounds = [record.round for record in history if record.synchronised]
-        axis.vlines(rounds, 0, 0.04, transform=axis.get_xaxis_transform(), color="#222222", linewidth=0.9)
+        axis.vlines(
+            rounds, 0, 0.04, transform=axis.get_xaxis_transform(), color="#222222", linewidth=0.9
+        )
 
 
 def _changes(axis: Any, history: History) -> None:
@@ -244,7 +306,9 @@ def _changes(axis: Any, history: History) -> None:
 
 
 def _measure_in_bytes(axis: Any, totals: Sequence[int]) -> None:
-    """Give the horizontal axis megabytes, in powers of ten where runs differ too much to be seen beside each other."""
+    """Give the horizontal axis megabytes, in powers of ten where runs differ too much to be seen
+    beside each other.
+    """
     from matplotlib.ticker import AutoLocator
 
     axis.set_xlabel("MB sent, up and down", loc="left")
@@ -255,7 +319,9 @@ def _measure_in_bytes(axis: Any, totals: Sequence[int]) -> None:
 
 
 def _parties(axis: Any, rounds: np.ndarray, values: np.ndarray, *, grey: bool = False) -> None:
-    """Draw parties' lines, or the band that holds the middle 80 % of them; grey where other lines have the colours."""
+    """Draw parties' lines, or the band that holds the middle 80 % of them; grey where other lines
+    have the colours.
+    """
     if not values.size or not np.isfinite(values).any():
         return
     if len(values) > _MAX_LINES:
@@ -267,20 +333,37 @@ def _parties(axis: Any, rounds: np.ndarray, values: np.ndarray, *, grey: bool = 
     for i, party in enumerate(values):
         measured = np.isfinite(party)
         colour = "#999999" if grey else COLOURS[1 + i % (len(COLOURS) - 1)]
-        axis.plot(rounds[measured], party[measured], color=colour, linewidth=0.9, linestyle="--", alpha=0.75)
+        axis.plot(
+            rounds[measured],
+            party[measured],
+            color=colour,
+            linewidth=0.9,
+            linestyle="--",
+            alpha=0.75,
+        )
 
 
 def _alt(history: History, metrics: Sequence[str]) -> str:
-    """Return what the curves show as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10 rounds`."""
+    """Return what the curves show as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10
+    rounds`.
+    """
     parts: list[str] = []
     beside: list[str] = []
     for metric in metrics:
-        values = [v for v in (history[metric] if metric in history.metrics() else []) if math.isfinite(v)]
+        values = [
+            v for v in (history[metric] if metric in history.metrics() else []) if math.isfinite(v)
+        ]
         if values:
             parts.append(f"{metric} from {values[0]:.3g} to {values[-1]:.3g}")
     last = history.last()
     for start, (label, _, _) in BESIDE.items():
-        ends = [f"{metric} {last[start + metric]:.3g}" for metric in metrics if start + metric in last]
+        ends = [
+            f"{metric} {last[start + metric]:.3g}" for metric in metrics if start + metric in last
+        ]
         beside += [f"; {label}: {' and '.join(ends)}"] if ends else []
     text = " and ".join(parts) or "no round is whole yet"
-    return f"{text[0].upper()}{text[1:]} over {len(history)} rounds{''.join(beside)}" if parts else text.capitalize()
+    return (
+        f"{text[0].upper()}{text[1:]} over {len(history)} rounds{''.join(beside)}"
+        if parts
+        else text.capitalize()
+    )

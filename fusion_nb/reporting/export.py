@@ -1,4 +1,6 @@
-"""A run as files: the fused model in its framework's own format, and beside it everything needed to trust it."""
+"""A run as files: the fused model in its framework's own format, and beside it everything needed to
+trust it.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +25,36 @@ from fusion_nb.reporting.result import Result, markdown_table
 
 
 def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwrite: bool) -> Path:
-    """Return the folder to write. Raises ExportError for an unknown format, or a folder that can't be written."""
+    """Return the folder to write. Raises ExportError for an unknown format, or a folder that can't
+    be written.
+    """
     for format in formats:
         if format not in known:
             raise ExportError(
-                f"no format is called {format!r}", f"{nearest(format, known)}there are: {', '.join(known)}"
+                f"no format is called {format!r}",
+                f"{nearest(format, known)}there are: {', '.join(known)}",
             )
     folder = Path(path).expanduser()
-    if folder.suffix in {".pt", ".pth", ".safetensors", ".onnx", ".pt2", ".keras", ".h5", ".doc2vec", ".d2v"}:
+    if folder.suffix in {
+        ".pt",
+        ".pth",
+        ".safetensors",
+        ".onnx",
+        ".pt2",
+        ".keras",
+        ".h5",
+        ".doc2vec",
+        ".d2v",
+    }:
         raise ExportError(
-            f"{path!r} is a file name, and an export is a folder: the model with its card beside it",
+            f"{path!r} is a file name, and an export is a folder: the model with its card beside "
+            "it",
             f"use export({str(folder.with_suffix(''))!r}); the formats are: {', '.join(known)}",
         )
     if folder.exists() and not overwrite:
-        raise ExportError(f"{path!r} already exists", "choose another name, or say overwrite=True (--overwrite)")
+        raise ExportError(
+            f"{path!r} already exists", "choose another name, or say overwrite=True (--overwrite)"
+        )
     if folder.exists():
         _check_replaceable(folder)
     parent = folder.resolve().parent
@@ -49,19 +67,30 @@ def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwr
 def _check_replaceable(folder: Path) -> None:
     """Raise ExportError unless the folder holds an earlier export and nothing else."""
     try:
-        written = {"card.json", "CARD.md", *json.loads((folder / "card.json").read_text(encoding="utf-8"))["files"]}
+        written = {
+            "card.json",
+            "CARD.md",
+            *json.loads((folder / "card.json").read_text(encoding="utf-8"))["files"],
+        }
         others = sorted({path.relative_to(folder).as_posix() for path in _files(folder)} - written)
     except (OSError, ValueError, KeyError, TypeError):
         hint = "overwriting it could lose your files: choose another name"
         raise ExportError(f"{str(folder)!r} exists and is no earlier export", hint) from None
     if others:
         raise ExportError(
-            f"{str(folder)!r} holds files that no export wrote: {', '.join(others[:3])}", "move them away"
+            f"{str(folder)!r} holds files that no export wrote: {', '.join(others[:3])}",
+            "move them away",
         )
 
 
 def write(
-    path: str, result: Result, model: Any, weights: Weights, round: int, formats: Sequence[str], overwrite: bool
+    path: str,
+    result: Result,
+    model: Any,
+    weights: Weights,
+    round: int,
+    formats: Sequence[str],
+    overwrite: bool,
 ) -> list[Path]:
     """Write the export folder, whole or not at all, and return its files.
 
@@ -73,7 +102,9 @@ def write(
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise ExportError(f"{path!r} can't be written ({error.strerror})", "choose a folder that is yours") from error
+        raise ExportError(
+            f"{path!r} can't be written ({error.strerror})", "choose a folder that is yours"
+        ) from error
     try:
         for format in formats:
             model.save(draft / model.formats[format], weights, format)
@@ -81,7 +112,9 @@ def write(
         draft.chmod(0o755)
         _swap(draft, folder)
     except OSError as error:
-        raise ExportError(f"{path!r} can't be written ({error.strerror})", "choose a folder that is yours") from error
+        raise ExportError(
+            f"{path!r} can't be written ({error.strerror})", "choose a folder that is yours"
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return sorted(folder.iterdir())
@@ -96,7 +129,8 @@ def _beside(draft: Path, result: Result, model: Any, weights: Weights, round: in
     result.chart().save(draft / "chart.png")
     result.history.to_frame().to_csv(draft / "history.csv")
     files = {
-        path.relative_to(draft).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in _files(draft)
+        path.relative_to(draft).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _files(draft)
     }
     card = _card(result, model, weights, round, files)
     (draft / "card.json").write_text(json.dumps(card, indent=2, allow_nan=False), encoding="utf-8")
@@ -106,7 +140,9 @@ def _beside(draft: Path, result: Result, model: Any, weights: Weights, round: in
 
 
 def _swap(draft: Path, folder: Path) -> None:
-    """Put the finished draft in the folder's place; an older export is only removed once the new one is there."""
+    """Put the finished draft in the folder's place; an older export is only removed once the new
+    one is there.
+    """
     if not folder.exists():
         draft.rename(folder)
         return
@@ -115,12 +151,16 @@ def _swap(draft: Path, folder: Path) -> None:
     try:
         draft.rename(folder)
     except OSError:
-        (old / "export").rename(folder)  # if this fails too, the old export stays where it is: nothing is deleted
+        (old / "export").rename(
+            folder
+        )  # if this fails too, the old export stays where it is: nothing is deleted
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _card(result: Result, model: Any, weights: Weights, round: int, files: dict[str, str]) -> dict[str, Any]:
+def _card(
+    result: Result, model: Any, weights: Weights, round: int, files: dict[str, str]
+) -> dict[str, Any]:
     def finite(metrics: dict[str, float]) -> dict[str, float | None]:
         return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
@@ -172,7 +212,9 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
 
 def _readable(card: dict[str, Any], parties: str, gains: str) -> str:
     """Return the card as Markdown for people."""
-    metrics = ", ".join(f"{name} {value:.4g}" for name, value in card["metrics"].items() if value is not None)
+    metrics = ", ".join(
+        f"{name} {value:.4g}" for name, value in card["metrics"].items() if value is not None
+    )
     body = card["cell"].replace("```", "'''")
     monitor = card["monitor"]
     options = "\n".join(
@@ -181,12 +223,17 @@ def _readable(card: dict[str, Any], parties: str, gains: str) -> str:
         if name != "code" and value != ""
     )
     rounds = "\n".join(
-        "| " + " | ".join([str(r["round"]), *(_cell(r["metrics"].get(m)) for m in card["shown"])]) + " |"
+        "| "
+        + " | ".join([str(r["round"]), *(_cell(r["metrics"].get(m)) for m in card["shown"])])
+        + " |"
         for r in card["history"]
     )
-    return f"""# {card["name"]}: a model fused by {card["chosen"]["fusion"]} over {len(card["parties"])} parties
+    num_parties, reason = len(card["parties"]), f" ({card['reason']})" if card["reason"] else ""
+    versions = ", ".join(f"{name} {number}" for name, number in card["versions"].items())
+    fusion = card["chosen"]["fusion"]
+    return f"""# {card["name"]}: a model fused by {fusion} over {num_parties} parties
 
-Written {card["created"]}. Status: {card["status"]}{f" ({card['reason']})" if card["reason"] else ""}.
+Written {card["created"]}. Status: {card["status"]}{reason}.
 The weights are those of round {card["round"]}: {metrics}.
 
 ![curves](chart.png)
@@ -217,7 +264,7 @@ Local: the party's own model after its last local training, before fusion. All o
 SHA-256 of the fused weights: `{card["weights"]["sha256"]}`
 (first weights: `{card["weights"]["initial_sha256"]}`)
 
-Made with {", ".join(f"{name} {number}" for name, number in card["versions"].items())} on {card["platform"]}.
+Made with {versions} on {card["platform"]}.
 """
 
 

@@ -1,4 +1,6 @@
-"""From a spec to a federation that is ready to train, checked as far as it can be without training."""
+"""From a spec to a federation that is ready to train, checked as far as it can be without
+training.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,13 @@ def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> Division:
     return Division.of(namespace, **{name: getattr(spec, name) for name in names})
 
 
-def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None = None) -> Federation:
+def build(
+    spec: RunSpec, namespace: Mapping[str, Any], division: Division | None = None
+) -> Federation:
     """Return the federation that a spec describes, checked as far as it can be without training.
 
-    Names in the spec are looked up in `namespace`. Raises a FusionError for the first thing that doesn't fit;
-    what was inferred is added to `division.notes`.
+    Names in the spec are looked up in `namespace`. Raises a FusionError for the first thing that
+    doesn't fit; what was inferred is added to `division.notes`.
     """
     check_names(spec)
     native = models.find(spec.model, namespace)
@@ -43,7 +47,9 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
             f"--min-parties {spec.min_parties}, but there are {len(division.parties)}",
             "no word would be left: use fewer",
         )
-    given = {name: getattr(spec, name) for name in OF_MODEL} | {"loss": _or_variable(spec.loss, namespace)}
+    given = {name: getattr(spec, name) for name in OF_MODEL} | {
+        "loss": _or_variable(spec.loss, namespace)
+    }
     model = models.wrap(native, spec.model, **given)
     checks.check_options(spec, model)
     optimizer = _or_variable(spec.optimizer, namespace) or model.defaults["optimizer"]
@@ -53,7 +59,9 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     checks.check_sizes(model, division)
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
     with model.seeded(spec.seed):
-        notes = model.check(division.parties[0].train, division.all_labels(), lr=lr, optimizer=optimizer)
+        notes = model.check(
+            division.parties[0].train, division.all_labels(), lr=lr, optimizer=optimizer
+        )
     division.notes += notes
     if "accuracy" in model.metrics and (missing := division.missing_classes()):
         division.notes.append(f"warning: no party has a training row of class {', '.join(missing)}")
@@ -62,11 +70,20 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     closing = None
     if spec.ensemble:
         together = registry.create("ensembles", spec.ensemble)
-        model, fusion = together.join(model, division.parties, lambda name: _rows(name, namespace, division))
+        model, fusion = together.join(
+            model, division.parties, lambda name: _rows(name, namespace, division)
+        )
     else:
-        fusion, closing = _personal(spec, registry.create("fusions", spec.fusion or model.defaults["fusion"]))
+        fusion, closing = _personal(
+            spec, registry.create("fusions", spec.fusion or model.defaults["fusion"])
+        )
     checks.check_supports(spec, model, fusion)
-    orders = {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": lr, "optimizer": optimizer}
+    orders = {
+        "epochs": spec.epochs,
+        "batch_size": spec.batch_size,
+        "lr": lr,
+        "optimizer": optimizer,
+    }
     if spec.local_steps:
         orders["steps"] = spec.local_steps
     keeps_layers = getattr(fusion, "keeps_layers", False)
@@ -91,7 +108,10 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     )
     checks.check_fusion(spec, federation)
     if spec.personal and not any(party.num_test for party in division.parties):
-        line = "warning: no party has test rows of its own, so nobody's own model is measured; see --holdout"
+        line = (
+            "warning: no party has test rows of its own, so nobody's own model is measured; "
+            "see --holdout"
+        )
         division.notes.append(line)
     _stand_beside(spec, federation, closing, namespace)
     checks.check_metrics(spec, federation)
@@ -99,7 +119,9 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
     division.notes += _engines_notes(federation)
     if adversary:
         who = " and ".join(filter(None, (", ".join(hostile[:-1]), hostile[-1])))
-        what = f"{'is' if len(hostile) == 1 else 'are'} hostile ({registry.parse(spec.adversary)[0]})"
+        what = (
+            f"{'is' if len(hostile) == 1 else 'are'} hostile ({registry.parse(spec.adversary)[0]})"
+        )
         division.notes.append(f"simulated: {who} {what}")
         # After what stands beside, which compares with what honest parties would reach.
         federation.parties = misled(division.parties, hostile, adversary, division.all_labels())
@@ -107,39 +129,71 @@ def build(spec: RunSpec, namespace: Mapping[str, Any], division: Division | None
 
 
 def settled(spec: RunSpec) -> RunSpec:
-    """Return a spec with the rounds that an ensemble takes. Raises OptionError where others were asked for."""
+    """Return a spec with the rounds that an ensemble takes. Raises OptionError where others were
+    asked for.
+    """
     check_names(spec)
     num_rounds = registry.create("ensembles", spec.ensemble).num_rounds if spec.ensemble else 0
     given = "rounds" in spec.model_fields_set
     if num_rounds and given and spec.rounds % num_rounds:
-        line = f"--rounds {spec.rounds} with --ensemble {spec.ensemble}, which takes {num_rounds} at a time"
+        line = (
+            f"--rounds {spec.rounds} with --ensemble {spec.ensemble}, which takes "
+            f"{num_rounds} at a time"
+        )
         raise OptionError(line, "leave it out; --epochs says how long parties train")
-    return spec if given or not spec.ensemble else spec.model_copy(update={"rounds": num_rounds or 1})
+    return (
+        spec if given or not spec.ensemble else spec.model_copy(update={"rounds": num_rounds or 1})
+    )
 
 
 def _rows(name: str, namespace: Mapping[str, Any], division: Division) -> np.ndarray:
-    """Return rows without labels: a variable, or those of a data set. Raises DataError where they are others."""
+    """Return rows without labels: a variable, or those of a data set. Raises DataError where they
+    are others.
+    """
     found = namespace.get(name)
     if not hasattr(found, "shape"):
         pool = read(name, namespace).train
-        found = pool[0] if isinstance(pool, tuple) else np.stack([np.asarray(pool[i][0]) for i in range(len(pool))])
+        found = (
+            pool[0]
+            if isinstance(pool, tuple)
+            else np.stack([np.asarray(pool[i][0]) for i in range(len(pool))])
+        )
     rows = np.asarray(found)
     form = checks.form(division.parties[0].train)
     if form and rows.shape[1:] != form:
-        raise DataError(f"rows of {name} have shape {rows.shape[1:]}, training rows {form}", "give all the same form")
+        raise DataError(
+            f"rows of {name} have shape {rows.shape[1:]}, training rows {form}",
+            "give all the same form",
+        )
     return rows
 
 
 def check_names(spec: RunSpec) -> None:
-    """Raise OptionError or NameNotFoundError for what is wrong with an option by itself, before anything is read."""
-    for kind, text in (("fusions", spec.fusion), ("engines", spec.engine), ("adversaries", spec.adversary)):
+    """Raise OptionError or NameNotFoundError for what is wrong with an option by itself, before
+    anything is read.
+    """
+    for kind, text in (
+        ("fusions", spec.fusion),
+        ("engines", spec.engine),
+        ("adversaries", spec.adversary),
+    ):
         if text:
             registry.create(kind, text)
-    bound = (("splits", spec.split), ("personal", spec.personal), ("sharing", spec.share), ("ensembles", spec.ensemble))
+    bound = (
+        ("splits", spec.split),
+        ("personal", spec.personal),
+        ("sharing", spec.share),
+        ("ensembles", spec.ensemble),
+    )
     for kind, text in bound:
         if text:
             registry.bind(kind, text)
-    readers = {"until": Until, "straggler": Stragglers.parse, "schedule": Schedule.parse, "changes": changes.parse}
+    readers = {
+        "until": Until,
+        "straggler": Stragglers.parse,
+        "schedule": Schedule.parse,
+        "changes": changes.parse,
+    }
     for name, reader in readers.items():
         if text := getattr(spec, name):
             reader(text)
@@ -147,7 +201,9 @@ def check_names(spec: RunSpec) -> None:
 
 
 def _personal(spec: RunSpec, fusion: Fusion) -> tuple[Fusion, Any]:
-    """Return the fusion with what gives each party a model of its own around it, or else what does so at the end."""
+    """Return the fusion with what gives each party a model of its own around it, or else what does
+    so at the end.
+    """
     if not spec.personal:
         return fusion, None
     made, chosen = registry.bind("personal", spec.personal)
@@ -157,8 +213,12 @@ def _personal(spec: RunSpec, fusion: Fusion) -> tuple[Fusion, Any]:
     return around, getattr(around, "closing", None)
 
 
-def _stand_beside(spec: RunSpec, federation: Federation, closing: Any, namespace: Mapping[str, Any]) -> None:
-    """Give a federation what is trained beside it for comparison, and what follows its last round."""
+def _stand_beside(
+    spec: RunSpec, federation: Federation, closing: Any, namespace: Mapping[str, Any]
+) -> None:
+    """Give a federation what is trained beside it for comparison, and what follows its last
+    round.
+    """
     names = baselines.parse(spec.baseline)
     beside: list[Any] = []
     if "central" in names:
@@ -182,11 +242,17 @@ _SMALL = 1_000_000
 
 
 def chosen_engine(spec: RunSpec, model: models.Model) -> str:
-    """Return the engine that a spec names or, for a small model on a GPU, the one that tries what is faster there."""
+    """Return the engine that a spec names or, for a small model on a GPU, the one that tries what
+    is faster there.
+    """
     on_gpu = getattr(getattr(model, "device", None), "type", "") == "cuda"
     if "engine" in spec.model_fields_set or not on_gpu:
         return spec.engine
-    return "auto" if sum(array.size for array in model.get_weights().values()) <= _SMALL else spec.engine
+    return (
+        "auto"
+        if sum(array.size for array in model.get_weights().values()) <= _SMALL
+        else spec.engine
+    )
 
 
 def _engine(spec: RunSpec, model: models.Model, fusion: Fusion, attack: Attack | None) -> Engine:
@@ -211,7 +277,9 @@ def _engine(spec: RunSpec, model: models.Model, fusion: Fusion, attack: Attack |
 
 
 def _engines_notes(federation: Federation) -> list[str]:
-    """Return what the engine says about the model that it is to train. Raises OptionError where it can't."""
+    """Return what the engine says about the model that it is to train. Raises OptionError where it
+    can't.
+    """
     watched = cast(Watched, federation.engine)
     check = getattr(watched.innermost, "check", None)
     return check(federation.model, federation.orders, federation.parties) if check else []
@@ -222,14 +290,20 @@ def _is_faulty(spec: RunSpec) -> bool:
 
 
 def _quorum(spec: RunSpec, num_parties: int) -> float:
-    """Return the share of a cohort that must answer; where faults are asked for, one party is enough."""
+    """Return the share of a cohort that must answer; where faults are asked for, one party is
+    enough.
+    """
     if spec.quorum is not None:
         return spec.quorum
     return 1 / num_parties if _is_faulty(spec) else 1.0
 
 
 def _or_variable(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Return the class, function or optimizer that a name is in the notebook, or the name for the framework to know."""
+    """Return the class, function or optimizer that a name is in the notebook, or the name for the
+    framework to know.
+    """
     found = namespace.get(name)
-    is_optimizer = any(base.__name__ in ("Optimizer", "BaseOptimizer") for base in type(found).__mro__)
+    is_optimizer = any(
+        base.__name__ in ("Optimizer", "BaseOptimizer") for base in type(found).__mro__
+    )
     return found if callable(found) or is_optimizer else name

@@ -1,4 +1,6 @@
-"""Options that are changed while a run is under way: as text, as checked values, and as what a federation is told."""
+"""Options that are changed while a run is under way: as text, as checked values, and as what a
+federation is told.
+"""
 
 from __future__ import annotations
 
@@ -22,27 +24,36 @@ _HOLD_THE_FUSION = ("personal", "ensemble", "straggler", "adversary")
 
 
 def parse(text: str) -> dict[int, dict[str, str]]:
-    """Return round -> option -> value of text such as `5:lr=0.01;8:fusion=fedprox:mu=0.1`. Raises OptionError."""
+    """Return round -> option -> value of text such as `5:lr=0.01;8:fusion=fedprox:mu=0.1`. Raises
+    OptionError.
+    """
     found: dict[int, dict[str, str]] = {}
     for part in filter(str.strip, text.split(";")):
         match = _PART.match(part)
         if match is None or not int(match[1]):
             line = f"--changes can't read {part.strip()!r}"
-            raise OptionError(line, "write round:option=value, several with ; between: 5:lr=0.01;8:epochs=2")
+            raise OptionError(
+                line, "write round:option=value, several with ; between: 5:lr=0.01;8:epochs=2"
+            )
         found.setdefault(int(match[1]), {})[match[2]] = match[3]
     return found
 
 
 def written(changes: Mapping[int, Change]) -> str:
     """Return the text that `parse` reads."""
-    parts = [f"{n}:{name}={value}" for n in sorted(changes) for name, value in changes[n].values.items()]
+    parts = [
+        f"{n}:{name}={value}" for n in sorted(changes) for name, value in changes[n].values.items()
+    ]
     return ";".join(parts)
 
 
-def change(spec: RunSpec, federation: Federation, given: Mapping[str, Any]) -> tuple[RunSpec, Change]:
+def change(
+    spec: RunSpec, federation: Federation, given: Mapping[str, Any]
+) -> tuple[RunSpec, Change]:
     """Return the spec as it is with these options, and what a federation is to be told of them.
 
-    Raises OptionError for an option that can't be changed, a value that is not allowed, or what does not go together.
+    Raises OptionError for an option that can't be changed, a value that is not allowed, or what
+    does not go together.
     """
     for name in given:
         if name not in CHANGEABLE:
@@ -51,12 +62,22 @@ def change(spec: RunSpec, federation: Federation, given: Mapping[str, Any]) -> t
     wanted = RunSpec(**spec.model_dump(exclude_unset=True) | dict(given))
     values = {name: getattr(wanted, name) for name in given}
     if missing := [name for name, value in values.items() if value in (None, "")]:
-        raise OptionError(f"{missing[0]} was given no value", f"give one, or leave {missing[0]} as it is")
+        raise OptionError(
+            f"{missing[0]} was given no value", f"give one, or leave {missing[0]} as it is"
+        )
     if "epochs" in values and spec.local_steps:
-        raise OptionError("a round's work is --local-steps here, so epochs can't be changed", "leave epochs as it is")
-    if wanted.fraction < 1 and "central" in spec.baseline and "local_steps" not in federation.model.orders:
+        raise OptionError(
+            "a round's work is --local-steps here, so epochs can't be changed",
+            "leave epochs as it is",
+        )
+    if (
+        wanted.fraction < 1
+        and "central" in spec.baseline
+        and "local_steps" not in federation.model.orders
+    ):
         line = (
-            f"fraction {wanted.fraction:g} with --baseline central: a {federation.model.kind} trains whole epochs only"
+            f"fraction {wanted.fraction:g} with --baseline central: a {federation.model.kind} "
+            "trains whole epochs only"
         )
         raise OptionError(line, "leave the fraction as it is")
     if "fusion" not in values:

@@ -1,4 +1,6 @@
-"""A federation driven in a thread of its own: started, watched, held, stopped and continued at whole rounds."""
+"""A federation driven in a thread of its own: started, watched, held, stopped and continued at
+whole rounds.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ class Driver:
     num_rounds: rounds to train when it is started
     early:      predicates that return a reason to stop, asked after every whole round
 
-    Between two batches the thread passes `_gate`, where it is held or leaves. Whether it goes on at all is decided
-    under `_lock`, so that no request falls between its last look and its end.
+    Between two batches the thread passes `_gate`, where it is held or leaves. Whether it goes on at
+    all is decided under `_lock`, so that no request falls between its last look and its end.
     """
 
     def __init__(
@@ -61,16 +63,22 @@ class Driver:
         self._listeners: list[Listener] = []
 
     def start(self) -> Self:
-        """Start training in the background and return at once. Raises RunError if it was started before."""
+        """Start training in the background and return at once. Raises RunError if it was started
+        before.
+        """
         with self._lock:
             if self._thread is not None:
-                raise RunError(f"{self.name} is {self.status} already", "more(rounds=5) goes on where it ended")
+                raise RunError(
+                    f"{self.name} is {self.status} already", "more(rounds=5) goes on where it ended"
+                )
             return self._launch()
 
     def wait(self, timeout: float | None = None) -> Self:
-        """Wait until it has ended, or for `timeout` seconds; raise what ended it, if that was an error.
+        """Wait until it has ended, or for `timeout` seconds; raise what ended it, if that was an
+        error.
 
-        An interrupt (■, Ctrl-C) stops it between two batches and raises Interrupted once it has come to rest.
+        An interrupt (■, Ctrl-C) stops it between two batches and raises Interrupted once it has
+        come to rest.
         Raises RunError for a run that is held, since nobody could let it go on meanwhile.
         """
         with self._stopping_on_interrupt():
@@ -80,7 +88,9 @@ class Driver:
         return self
 
     def stop(self, wait: bool = True) -> Self:
-        """Stop between two batches and keep the last whole round. Stopping what has ended does nothing."""
+        """Stop between two batches and keep the last whole round. Stopping what has ended does
+        nothing.
+        """
         with self._lock:  # or a pause that is being decided would hold what is to end
             self._stop.set()
             self._go.set()
@@ -89,7 +99,9 @@ class Driver:
         return self
 
     def pause(self) -> Self:
-        """Hold between two batches until `resume` or `step`. Raises RunError when it is not running."""
+        """Hold between two batches until `resume` or `step`. Raises RunError when it is not
+        running.
+        """
         with self._lock:
             if self.status != "running":
                 line = f"{self.name} is {self.status}, so there is nothing to pause"
@@ -112,7 +124,8 @@ class Driver:
         return self
 
     def step(self, wait: bool = True) -> Self:
-        """Run to the end of the round it is in, or of the next; hold again, and return then, or at once.
+        """Run to the end of the round it is in, or of the next; hold again, and return then, or at
+        once.
 
         Raises RunError while it is running. An interrupt stops it, as in `wait`.
         """
@@ -126,7 +139,9 @@ class Driver:
                     self._go.set()
                     break
                 if self._at_rest():
-                    if self.reason and self.error is None:  # early stopping ended it, and more is wanted all the same
+                    if (
+                        self.reason and self.error is None
+                    ):  # early stopping ended it, and more is wanted all the same
                         self._early = []
                     self._target = max(self._target, len(self.records) + 1)
                     self._federation.schedule.extend(self._target, after=len(self.records))
@@ -143,7 +158,8 @@ class Driver:
     def more(self, rounds: int = 5) -> Self:
         """Add that many rounds, without early stopping, and train them in the background.
 
-        A run under way gets them on top of those it has left; one that ended goes on after its last whole round.
+        A run under way gets them on top of those it has left; one that ended goes on after its last
+        whole round.
         """
         if not isinstance(rounds, int) or rounds < 1:
             raise OptionError(f"rounds={rounds} is not allowed", "give a whole number >= 1")
@@ -159,11 +175,14 @@ class Driver:
                     self._target = len(self.records) + rounds
                     self._federation.schedule.extend(self._target, after=len(self.records))
                     return self._launch()
-            # It is ending. Whoever asked for the same meanwhile may have launched it again: look once more.
+            # It is ending. Whoever asked for the same meanwhile may have launched it again: look
+            # once more.
             self._join(None)
 
     def subscribe(self, listener: Listener) -> None:
-        """Call `listener(run)` after every whole round and change of status, on whichever thread that happens."""
+        """Call `listener(run)` after every whole round and change of status, on whichever thread
+        that happens.
+        """
         self._listeners.append(listener)
 
     def unsubscribe(self, listener: Listener) -> None:
@@ -197,11 +216,14 @@ class Driver:
         self._one_round = one_round
         self._training = True
         self.reason, self.error, self._traceback = "", None, None
-        # An event for each thread: one that is still telling its listeners must not mark its successor as done.
+        # An event for each thread: one that is still telling its listeners must not mark its
+        # successor as done.
         self._done = threading.Event()
         # A daemon: a kernel that is told to shut down doesn't wait for a run.
         name = f"fusion_nb {self.name}"
-        self._thread = threading.Thread(target=self._drive, args=(self._done, cell_output.tie()), name=name, daemon=True)
+        self._thread = threading.Thread(
+            target=self._drive, args=(self._done, cell_output.tie()), name=name, daemon=True
+        )
         self._thread.start()
         return self
 
@@ -217,10 +239,13 @@ class Driver:
             self._federation.conclude()
         except Stopped:
             if not self._training:  # all rounds are there
-                self.reason = "stopped while parties were given models of their own, which not all have now"
+                self.reason = (
+                    "stopped while parties were given models of their own, which not all have now"
+                )
         except BaseException as error:
             self.error, self._traceback = error, error.__traceback__
-            self.reason = f"{getattr(error, 'message', None) or f'{type(error).__name__}: {error}'}".partition("\n")[0]
+            said = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+            self.reason = said.partition("\n")[0]
         finally:
             with self._lock:
                 self._training = False
@@ -242,7 +267,12 @@ class Driver:
         self._keep(history)
         with self._lock:
             self.reason = next(filter(None, (stop(history) for stop in self._early)), "")
-            if self._one_round and len(history) < self._target and not self.reason and not self._stop.is_set():
+            if (
+                self._one_round
+                and len(history) < self._target
+                and not self.reason
+                and not self._stop.is_set()
+            ):
                 self._go.clear()
             self._one_round = False
         self._notify()
@@ -252,7 +282,9 @@ class Driver:
         """Take what should outlive the round that was just added; called in the training thread."""
 
     def _gate(self) -> None:
-        """Block while paused, and leave by Stopped when a stop was asked for; called between batches."""
+        """Block while paused, and leave by Stopped when a stop was asked for; called between
+        batches.
+        """
         if not self._go.is_set():
             with self._held:
                 self._go.wait()
@@ -268,18 +300,29 @@ class Driver:
                 traceback.print_exc(file=sys.stderr)
 
     def _at_rest(self) -> bool:
-        """Whether a new thread may be started: the last one is through, or it is the one that asks."""
+        """Whether a new thread may be started: the last one is through, or it is the one that
+        asks.
+        """
         return self._done.is_set() or threading.current_thread() is self._thread
 
     def _join(self, timeout: float | None, *, or_held: bool = False) -> None:
-        """Wait until the thread is through, its last listener included; raise RunError if it is held instead."""
-        # Not Thread.join: an interrupt there can mark a thread as ended that is not (python/cpython#90882). And in
-        # short waits, since one without end can't be interrupted on every platform.
+        """Wait until the thread is through, its last listener included; raise RunError if it is
+        held instead.
+        """
+        # Not Thread.join: an interrupt there can mark a thread as ended that is not
+        # (python/cpython#90882). And in short waits, since one without end can't be interrupted on
+        # every platform.
         waited = 0.0
-        while not self._at_rest() and not self._done.wait(0.1) and (timeout is None or waited < timeout):
+        while (
+            not self._at_rest()
+            and not self._done.wait(0.1)
+            and (timeout is None or waited < timeout)
+        ):
             waited += 0.1
             if or_held and self.status == "paused" and not self._one_round:
-                raise RunError(f"{self.name} is paused", f"{self.name}.resume() or {self.name}.stop() first")
+                raise RunError(
+                    f"{self.name} is paused", f"{self.name}.resume() or {self.name}.stop() first"
+                )
 
     @contextmanager
     def _stopping_on_interrupt(self) -> Iterator[None]:
@@ -289,11 +332,22 @@ class Driver:
         except KeyboardInterrupt:
             self.stop()
             left = self._target - len(self.records)
-            line = f"{self.name} was stopped after round {len(self.records)} of {self._target}, whose model it holds"
-            hint = f"{self.name}.more({left}) goes on where it stopped" if left else "it had all its rounds"
+            line = (
+                f"{self.name} was stopped after round {len(self.records)} of {self._target}, "
+                "whose model it holds"
+            )
+            hint = (
+                f"{self.name}.more({left}) goes on where it stopped"
+                if left
+                else "it had all its rounds"
+            )
             raise Interrupted(line, hint) from None
 
     def _settle(self) -> None:
         """Wait until the run has ended or is held, so that no answer is about half a run."""
-        while self.status != "paused" and threading.current_thread() is not self._thread and not self._done.wait(0.1):
+        while (
+            self.status != "paused"
+            and threading.current_thread() is not self._thread
+            and not self._done.wait(0.1)
+        ):
             pass

@@ -17,14 +17,17 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_CLAUSE = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
+_CLAUSE = re.compile(
+    r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$"
+)
 
 
 @dataclass(frozen=True)
 class Until:
     """Stop once every clause of `"accuracy >= 0.95 and loss < 0.2"` holds for the fused model.
 
-    A metric that a round did not measure does not hold. Raises OptionError for text of another form.
+    A metric that a round did not measure does not hold. Raises OptionError for text of another
+    form.
     """
 
     text: str
@@ -38,7 +41,8 @@ class Until:
         if not all(matches):
             raise OptionError(
                 f"--until can't read {self.text!r}",
-                "write a metric, one of >= > <= <, and a number, such as \"accuracy >= 0.95\"; join several with 'and'",
+                'write a metric, one of >= > <= <, and a number, such as "accuracy >= 0.95"; '
+                "join several with 'and'",
             )
         return [(m[1], m[2], float(m[3])) for m in matches if m]
 
@@ -54,7 +58,10 @@ class Until:
     def __call__(self, history: History) -> str:
         """Return the reason to stop, or an empty string."""
         latest = history[-1].metrics
-        holds = all(_OPERATORS[sign](latest.get(metric, math.nan), number) for metric, sign, number in self.clauses())
+        holds = all(
+            _OPERATORS[sign](latest.get(metric, math.nan), number)
+            for metric, sign, number in self.clauses()
+        )
         return f"{self.text} after round {history[-1].round}" if holds else ""
 
 
@@ -67,7 +74,9 @@ class Patience:
 
     def __call__(self, history: History) -> str:
         """Return the reason to stop, or an empty string."""
-        values = [record.metrics[self.metric] for record in history if self.metric in record.metrics]
+        values = [
+            record.metrics[self.metric] for record in history if self.metric in record.metrics
+        ]
         best, since = math.nan, 0
         for value in values:
             best, since = (value, 0) if better(self.metric, value, best) else (best, since + 1)

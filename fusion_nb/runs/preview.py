@@ -1,4 +1,6 @@
-"""A look before training: who would hold what, what there is to warn of, and what the run would cost."""
+"""A look before training: who would hold what, what there is to warn of, and what the run would
+cost.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ _MEASURED = 256
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run would take; None where it can't be known before parties have agreed on a vocabulary.
+    """What a run would take; None where it can't be known before parties have agreed on a
+    vocabulary.
 
     rows, steps: training rows and batches that all parties go through in all rounds
     seconds:     an estimate, from a few batches that were tried
@@ -45,18 +48,25 @@ class Cost:
     bytes_all: int | None
 
     def __str__(self) -> str:
-        parts = [f"{self.rows:,} rows to train on" + (f" in {self.steps:,} batches" if self.steps is not None else "")]
+        parts = [
+            f"{self.rows:,} rows to train on"
+            + (f" in {self.steps:,} batches" if self.steps is not None else "")
+        ]
         if self.seconds is not None:
             parts.append(f"about {duration(self.seconds)} on this machine")
         if self.bytes_each is not None and self.bytes_all is not None:
             each, every = count_bytes(self.bytes_each), count_bytes(self.bytes_all)
-            parts.append(f"each party sends {each} of weights in a round; {every} in all, up and down")
+            parts.append(
+                f"each party sends {each} of weights in a round; {every} in all, up and down"
+            )
         return "; ".join(parts)
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What `look` found: the split as a picture, what the user should know as sentences, and the cost."""
+    """What `look` found: the split as a picture, what the user should know as sentences, and the
+    cost.
+    """
 
     chart: charts.Chart
     notes: list[str]
@@ -82,15 +92,24 @@ def split_chart(division: Division) -> charts.Chart:
 
 
 def cost(federation: Federation, rounds: int) -> Cost:
-    """Return what so many rounds of a federation would cost; a few batches are tried for it on a copy of the model."""
+    """Return what so many rounds of a federation would cost; a few batches are tried for it on a
+    copy of the model.
+    """
     turns = Counter(party for round in range(1, rounds + 1) for party in federation.cohort(round))
     orders, parties = federation.orders, {party.id: party for party in federation.parties}
     in_steps = "local_steps" in federation.model.orders
-    steps = sum(num_steps(federation, [party]) * count for party, count in turns.items()) if in_steps else None
+    steps = (
+        sum(num_steps(federation, [party]) * count for party, count in turns.items())
+        if in_steps
+        else None
+    )
     if "steps" in orders:
         rows = (steps or 0) * int(orders["batch_size"])
     else:
-        rows = sum(parties[party].num_examples * int(orders["epochs"]) * count for party, count in turns.items())
+        rows = sum(
+            parties[party].num_examples * int(orders["epochs"]) * count
+            for party, count in turns.items()
+        )
     if hasattr(federation.model, "collect"):
         return Cost(rows, steps, None, None, None)
     each = arithmetic.num_bytes(federation.model.single.get_weights())
@@ -109,7 +128,9 @@ def _seconds(federation: Federation, rounds: int, steps: int, num_turns: int) ->
         return time.perf_counter() - started
 
     cohort = len(federation.cohort(1))
-    width = getattr(cast(Watched, federation.engine).innermost, "width", lambda *_: 1)(federation.model, cohort)
+    width = getattr(cast(Watched, federation.engine).innermost, "width", lambda *_: 1)(
+        federation.model, cohort
+    )
     with model.on_one_core() if width > 1 else nullcontext():
         fit(1)  # the first one pays for what is set up once
         # The least of several, since whatever else the machine does only adds to it.
@@ -121,11 +142,14 @@ def _seconds(federation: Federation, rounds: int, steps: int, num_turns: int) ->
     started = time.perf_counter()
     model.evaluate(few)
     row = (time.perf_counter() - started) / rows_of.size(few)
-    # A round measures each party's model before fusion, and the fused one, on its own rows; and on the central ones.
+    # A round measures each party's model before fusion, and the fused one, on its own rows; and on
+    # the central ones.
     most = federation.evaluate_rows or math.inf
     own = sum(min(p.num_test, most) for p in federation.parties)
     central = 0 if federation.test is None else min(rows_of.size(federation.test), most)
-    training = (step * steps + max(one - step, 0.0) * num_turns) * (1 + len(federation.beside)) / width
+    training = (
+        (step * steps + max(one - step, 0.0) * num_turns) * (1 + len(federation.beside)) / width
+    )
     return training + row * (2 * own / width + central) * rounds / federation.evaluate_every
 
 

@@ -27,13 +27,14 @@ from fusion_nb.runs.spec import RunSpec
 
 
 class Run(Driver):
-    """One run of a spec, checked as far as it can be when it is made, and training once it is started.
+    """One run of a spec, checked as far as it can be when it is made, and training once it is
+    started.
 
     spec:      what to run;  namespace: where the names in it are looked up
 
-    `model`, `history`, `parties`, `best`, `plot`, `summary` and `export` wait for a run that is under way, so that a
-    later cell never sees half a run; while it is paused they answer for the last whole round. `status`, `records`,
-    `failures`, `weights`, `write` and `result` never wait.
+    `model`, `history`, `parties`, `best`, `plot`, `summary` and `export` wait for a run that is
+    under way, so that a later cell never sees half a run; while it is paused they answer for the
+    last whole round. `status`, `records`, `failures`, `weights`, `write` and `result` never wait.
     """
 
     def __init__(
@@ -62,18 +63,24 @@ class Run(Driver):
 
     @property
     def spec(self) -> RunSpec:
-        """The options that repeat the run as it is planned now; `more` and `step` add to its rounds."""
+        """The options that repeat the run as it is planned now; `more` and `step` add to its
+        rounds.
+        """
         return self._repeating(self._target)
 
     @property
     def so_far(self) -> RunSpec:
-        """The options that repeat the rounds that there are; of a run that was stopped, those before the stop."""
+        """The options that repeat the rounds that there are; of a run that was stopped, those
+        before the stop.
+        """
         return self._repeating(len(self.records) or self._target)
 
     def change(self, **options: Any) -> Run:
-        """Change lr, epochs, fraction or fusion from the next round that begins on, which its record then tells.
+        """Change lr, epochs, fraction or fusion from the next round that begins on, which its
+        record then tells.
 
-        Raises OptionError for any other option, a value that is not allowed, or what doesn't go together.
+        Raises OptionError for any other option, a value that is not allowed, or what doesn't go
+        together.
         """
         with self._lock:
             self._changed, change = changes.change(self._changed, self._federation, options)
@@ -91,7 +98,9 @@ class Run(Driver):
 
     @property
     def weights(self) -> Weights:
-        """The fused weights of the last whole round, or the first ones: named arrays, not to be written to."""
+        """The fused weights of the last whole round, or the first ones: named arrays, not to be
+        written to.
+        """
         return self._weights()
 
     def write(self, path: Path, format: str) -> None:
@@ -101,7 +110,9 @@ class Run(Driver):
     @property
     def shown(self) -> tuple[str, str]:
         """The two metrics of charts: the loss, and the one that people read."""
-        return "loss", next(name for name in (*self._federation.model.metrics[::-1], "train_loss") if name != "loss")
+        return "loss", next(
+            name for name in (*self._federation.model.metrics[::-1], "train_loss") if name != "loss"
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -116,7 +127,9 @@ class Run(Driver):
 
     @property
     def failures(self) -> list[Failure]:
-        """Every failure of a party, with its traceback; those of a round that was given up for it come last."""
+        """Every failure of a party, with its traceback; those of a round that was given up for it
+        come last.
+        """
         found = [failure for record in self.records for failure in record.failures]
         found += self._federation.failed_at_close
         return found + (list(self._federation.failed) if self.error is not None else [])
@@ -129,9 +142,11 @@ class Run(Driver):
 
     @property
     def model(self) -> Any:
-        """The framework's own model with the fused weights of the last whole round, in evaluation mode.
+        """The framework's own model with the fused weights of the last whole round, in evaluation
+        mode.
 
-        The same object until there are further rounds; what is done to it changes no round and no export.
+        The same object until there are further rounds; what is done to it changes no round and no
+        export.
         """
         self._settle()
         weights = self._weights()
@@ -152,26 +167,38 @@ class Run(Driver):
 
     @property
     def parties(self) -> Parties:
-        """Per party: rows, label counts, and its own and the fused model's metrics on its own test rows."""
+        """Per party: rows, label counts, and its own and the fused model's metrics on its own test
+        rows.
+        """
         self._settle()
         return self._parties()
 
     def similar(self, text: str | Sequence[str], topn: int = 10) -> Similar:
-        """Return the documents that parties trained on nearest to a text or its words, by tag and party, never by text.
+        """Return the documents that parties trained on nearest to a text or its words, by tag and
+        party, never by text.
 
-        Raises RunError for a model that has no vectors of documents, or before the first whole round.
+        Raises RunError for a model that has no vectors of documents, or before the first whole
+        round.
         """
         is_words = isinstance(text, list | tuple) and all(isinstance(word, str) for word in text)
         if not (isinstance(text, str) or is_words) or topn < 1:
-            raise OptionError(f"similar({text!r}, topn={topn}) is not allowed", "give a text, and topn >= 1")
+            raise OptionError(
+                f"similar({text!r}, topn={topn}) is not allowed", "give a text, and topn >= 1"
+            )
         self._settle()
         model = self._federation.model
         if model.takes != "documents":
-            raise RunError(f"{self.name} has a {model.kind}, which has no vectors of documents", "use a Doc2Vec")
+            raise RunError(
+                f"{self.name} has a {model.kind}, which has no vectors of documents",
+                "use a Doc2Vec",
+            )
         if not self.records:
             raise RunError(f"{self.name} has no whole round yet", f"{self.name}.more() trains some")
         if self._neighbours[0] != len(self.records):
-            self._neighbours = len(self.records), model.neighbours(self._weights(), self._federation.parties)
+            self._neighbours = (
+                len(self.records),
+                model.neighbours(self._weights(), self._federation.parties),
+            )
         return Similar(self._neighbours[1](text, topn))
 
     def plot(self) -> charts.Chart:
@@ -185,14 +212,22 @@ class Run(Driver):
         return self.result().summary()
 
     def export(
-        self, path: str, format: str | Sequence[str] = "", *, which: str = "last", overwrite: bool = False
+        self,
+        path: str,
+        format: str | Sequence[str] = "",
+        *,
+        which: str = "last",
+        overwrite: bool = False,
     ) -> list[Path]:
-        """Write the fused model, a card, the history and the chart into a new folder, and return the files.
+        """Write the fused model, a card, the history and the chart into a new folder, and return
+        the files.
 
-        format: one or several of `formats`, the first of which is the default: pt, safetensors, whole, torchscript,
-                pt2, onnx for PyTorch; keras, weights, savedmodel for Keras; gensim, word2vec for Doc2Vec
+        format: one or several of `formats`, the first of which is the default: pt, safetensors,
+                whole, torchscript, pt2, onnx for PyTorch; keras, weights, savedmodel for Keras;
+                gensim, word2vec for Doc2Vec
         which:  "last" or "best" round
-        Raises ExportError before anything is written where it can be known; the folder is written whole or not at all.
+        Raises ExportError before anything is written where it can be known; the folder is written
+        whole or not at all.
         """
         formats = [format or self.formats[0]] if isinstance(format, str) else list(format)
         if which not in ("last", "best"):
@@ -203,7 +238,9 @@ class Run(Driver):
         if which == "best":
             weights, round = self.best.weights, self.best.round
         result = replace(self.result(), parties=self._parties(round))
-        return export.write(path, result, self._federation.model, weights, round, formats, overwrite)
+        return export.write(
+            path, result, self._federation.model, weights, round, formats, overwrite
+        )
 
     def result(self) -> Result:
         """Return the run as one record, as it stands now."""
@@ -211,7 +248,9 @@ class Run(Driver):
         best = history.best(self.monitor)
         return Result(
             name=self.name,
-            spec=self.spec.model_dump(exclude_none=True, exclude=absent_options(self._federation.model)),
+            spec=self.spec.model_dump(
+                exclude_none=True, exclude=absent_options(self._federation.model)
+            ),
             chosen=self._chosen,
             cell=(self.spec if self.status in ("ready", "running") else self.so_far).to_cell(),
             status=self.status,
@@ -224,7 +263,9 @@ class Run(Driver):
             parties=self._parties(),
             notes=self.notes,
             initial_sha256=self._initial_sha256(),
-            traceback="".join(traceback.format_exception(self.error)) if self.error is not None else "",
+            traceback="".join(traceback.format_exception(self.error))
+            if self.error is not None
+            else "",
         )
 
     def __repr__(self) -> str:
@@ -243,7 +284,9 @@ class Run(Driver):
         return self._spec.model_copy(update={"rounds": rounds, **overridden})
 
     def _initial_sha256(self) -> str:
-        """Return the digest of the first weights, which parties may agree on as late as in round 0."""
+        """Return the digest of the first weights, which parties may agree on as late as in round
+        0.
+        """
         if self._digest[0] is not self._federation.initial:
             self._digest = self._federation.initial, arithmetic.digest(self._federation.initial)
         return self._digest[1]
@@ -278,7 +321,11 @@ class Run(Driver):
             counts = self._label_counts.get(party.id, {})
             names = {self._division.class_name(label): count for label, count in counts.items()}
             own = functools.partial(self._personal, owners[party.id])
-            reports.append(PartyReport(party.id, party.num_examples, party.num_test, names, **given, _model=own))
+            reports.append(
+                PartyReport(
+                    party.id, party.num_examples, party.num_test, names, **given, _model=own
+                )
+            )
         return reports
 
     def _personal(self, party: Party) -> Any:
@@ -286,5 +333,7 @@ class Run(Driver):
         if own is not None:
             return model.native(own)
         if self._spec.personal or self._spec.share:
-            raise RunError(f"{party.id} has no model of its own yet", "it gets one when it has trained")
+            raise RunError(
+                f"{party.id} has no model of its own yet", "it gets one when it has trained"
+            )
         return model.personal(self._weights(), party.train)

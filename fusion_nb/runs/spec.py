@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fusion_nb.core.options import Option
 from fusion_nb.errors import OptionError, nearest
 
 
-def _option(default: Any, doc: str, *aliases: str, choices: str = "", of_model: bool = False, **bounds: Any) -> Any:
-    """Return a field: its help text, other names for the command line, and the registry that lists its choices.
+def _option(
+    default: Any, doc: str, *aliases: str, choices: str = "", of_model: bool = False, **bounds: Any
+) -> Any:
+    """Return a field: its help text, other names for the command line, and the registry that lists
+    its choices.
 
     of_model: not every kind of model has it
     """
@@ -22,74 +26,123 @@ def _option(default: Any, doc: str, *aliases: str, choices: str = "", of_model: 
 
 
 class RunSpec(BaseModel):
-    """All options of a run. Magic, panel, service and YAML file produce one; nothing else starts a run.
+    """All options of a run. Magic, panel, service and YAML file produce one; nothing else starts a
+    run.
 
     Raises OptionError that names the option, the value and what is allowed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = _option("model", "variable that holds the model, or a .pt, .keras or .doc2vec file")
-    data: str = _option("digits", "variable, data set, .npz file, or several files", choices="datasets")
+    model: str = _option(
+        "model", "variable that holds the model, or a .pt, .keras or .doc2vec file"
+    )
+    data: str = _option(
+        "digits", "variable, data set, .npz file, or several files", choices="datasets"
+    )
     data_handler: str = _option("", "class with get_data() that reads the data", choices="datasets")
     label: str = _option("", "column of a DataFrame that holds the label")
     parties: int | None = _option(
         None, "how many parties (default: 4, or as many as the data has)", "clients", "p", ge=1
     )
     split: str = _option("iid", "how rows are divided among parties", choices="splits")
-    holdout: float = _option(0.2, "share of each party's rows kept as its own test rows", ge=0, lt=1)
+    holdout: float = _option(
+        0.2, "share of each party's rows kept as its own test rows", ge=0, lt=1
+    )
     fusion: str = _option(
-        "", "aggregation rule (default: fedavg; doc2vec for a Doc2Vec)", "algorithm", "a", choices="fusions"
+        "",
+        "aggregation rule (default: fedavg; doc2vec for a Doc2Vec)",
+        "algorithm",
+        "a",
+        choices="fusions",
     )
     rounds: int = _option(10, "rounds of local training and fusion", "r", ge=1)
     epochs: int = _option(1, "passes over a party's rows in each round", "e", ge=1)
     local_steps: int = _option(
-        0, "batches that a party trains in each round, in place of --epochs (0: whole epochs)", of_model=True, ge=0
+        0,
+        "batches that a party trains in each round, in place of --epochs (0: whole epochs)",
+        of_model=True,
+        ge=0,
     )
     batch_size: int = _option(32, "rows in a batch", of_model=True, ge=1)
     lr: float | None = _option(
-        None, "learning rate of local training (default: the model's own, or 0.01)", gt=0, allow_inf_nan=False
+        None,
+        "learning rate of local training (default: the model's own, or 0.01)",
+        gt=0,
+        allow_inf_nan=False,
     )
     optimizer: str = _option(
-        "", "the framework's own name, with options: sgd:momentum=0.9, or a variable (default: sgd)", of_model=True
+        "",
+        "the framework's own name, with options: sgd:momentum=0.9, or a variable (default: sgd)",
+        of_model=True,
     )
     keep_optimizer: bool = _option(
-        False, "a party goes on with the optimizer's state of its last round (default: a fresh one)", of_model=True
+        False,
+        "a party goes on with the optimizer's state of its last round (default: a fresh one)",
+        of_model=True,
     )
-    loss: str = _option("", "name or variable (default: inferred from model and labels)", of_model=True)
+    loss: str = _option(
+        "", "name or variable (default: inferred from model and labels)", of_model=True
+    )
     fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
     quorum: float | None = _option(
-        None, "share of a round's parties that must answer (default: all; with simulated faults, one)", gt=0, le=1
+        None,
+        "share of a round's parties that must answer (default: all; with simulated faults, one)",
+        gt=0,
+        le=1,
     )
     dropout: float = _option(0.0, "simulated: chance that a party fails in a round", ge=0, lt=1)
-    straggler: str = _option("", "simulated: share of a round's parties that do less, as 0.2:epochs=uniform")
-    adversary: str = _option("", "simulated: hostile parties and what they do, as label_flip:2", choices="adversaries")
+    straggler: str = _option(
+        "", "simulated: share of a round's parties that do less, as 0.2:epochs=uniform"
+    )
+    adversary: str = _option(
+        "", "simulated: hostile parties and what they do, as label_flip:2", choices="adversaries"
+    )
     personal: str = _option("", "a model for each party, beside the fused one", choices="personal")
-    share: str = _option("", "a model for each group of similar parties, the best of its members", choices="sharing")
-    ensemble: str = _option("", "no fusion, but the parties' models together, after one exchange", choices="ensembles")
+    share: str = _option(
+        "", "a model for each group of similar parties, the best of its members", choices="sharing"
+    )
+    ensemble: str = _option(
+        "", "no fusion, but the parties' models together, after one exchange", choices="ensembles"
+    )
     baseline: str = _option("", "trained beside for comparison: central, local, or central,local")
     until: str = _option("", 'stop early: "accuracy >= 0.95"')
     patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
-    monitor: str = _option("", "metric that decides best and patience (default: accuracy, self_rank, or loss)")
+    monitor: str = _option(
+        "", "metric that decides best and patience (default: accuracy, self_rank, or loss)"
+    )
     evaluate_every: int = _option(1, "rounds between two evaluations", ge=1)
     evaluate_rows: int = _option(
-        0, "test rows, always the same, that an evaluation takes of each test set (0: all; the last round: all)", ge=0
+        0,
+        "test rows, always the same, that an evaluation takes of each test set (0: all; the last "
+        "round: all)",
+        ge=0,
     )
     seed: int = _option(
-        0, "fixes split, cohorts, batches and, for a model built in the cell, its first weights", ge=0, le=2**63 - 1
+        0,
+        "fixes split, cohorts, batches and, for a model built in the cell, its first weights",
+        ge=0,
+        le=2**63 - 1,
     )
     device: str = _option("auto", "auto, cpu, cuda or mps", of_model=True)
     precision: str = _option(
-        "float32", "of a model's computations: float32, or bf16, which is coarser and faster", of_model=True
+        "float32",
+        "of a model's computations: float32, or bf16, which is coarser and faster",
+        of_model=True,
     )
     engine: str = _option("local", "where parties run", choices="engines")
     schedule: str = _option(
         "",
-        "falls of a learning rate that falls, as after+rounds: 0+10,10+5 (default: one over all rounds)",
+        "falls of a learning rate that falls, as after+rounds: 0+10,10+5 (default: one over all "
+        "rounds)",
         of_model=True,
     )
-    changes: str = _option("", "options that are other from a round on: 5:lr=0.01;8:fusion=fedprox:mu=0.1")
-    min_parties: int = _option(1, "keep only words that at least so many parties have", of_model=True, ge=1)
+    changes: str = _option(
+        "", "options that are other from a round on: 5:lr=0.01;8:fusion=fedprox:mu=0.1"
+    )
+    min_parties: int = _option(
+        1, "keep only words that at least so many parties have", of_model=True, ge=1
+    )
     code: str = Field("", description="the cell's body, which defines the model")
 
     def __init__(self, **options: Any) -> None:
@@ -105,13 +158,20 @@ class RunSpec(BaseModel):
 
     def to_yaml(self) -> str:
         """Return every option as YAML text that repeats the run, the cell's body included."""
-        return yaml.dump(self.model_dump(exclude_none=True), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        return yaml.dump(
+            self.model_dump(exclude_none=True), Dumper=_Dumper, sort_keys=False, allow_unicode=True
+        )
 
     def to_cell(self) -> str:
-        """Return a cell that repeats the run: `%%fusion` with the options that are not the default, and its body."""
+        """Return a cell that repeats the run: `%%fusion` with the options that are not the default,
+        and its body.
+        """
         chosen = self.model_dump(exclude_defaults=True, exclude={"code"})
         written = {f"--{name.replace('_', '-')}": value for name, value in chosen.items()}
-        words = [name if value is True else f"{name} {shlex.quote(str(value))}" for name, value in written.items()]
+        words = [
+            name if value is True else f"{name} {shlex.quote(str(value))}"
+            for name, value in written.items()
+        ]
         line = " ".join(words)
         return f"%%fusion {line}\n{self.code}" if self.code else f"%fusion run {line}"
 
@@ -138,22 +198,32 @@ class _Dumper(yaml.SafeDumper):
     """Writes text of several lines as a block, so that a cell's body stays readable."""
 
     def represent_str(self, text: str) -> Any:
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+        return self.represent_scalar(
+            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+        )
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def read_yaml(text: str) -> dict[str, Any]:
-    """Return the options in YAML text, unchecked. Raises OptionError for text that is no mapping."""
+    """Return the options in YAML text, unchecked. Raises OptionError for text that is no
+    mapping.
+    """
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise OptionError(f"the file is not YAML: {str(error).splitlines()[0]}", "see run.spec.to_yaml()") from None
+        raise OptionError(
+            f"the file is not YAML: {str(error).splitlines()[0]}", "see run.spec.to_yaml()"
+        ) from None
     if not isinstance(found, dict):
         raise OptionError("the file holds no options", "write one a line, such as  rounds: 10")
-    aliases = {alias: name for name, field in RunSpec.model_fields.items() for alias in _aliases(field)}
-    given = {str(name).replace("-", "_"): value for name, value in found.items() if value is not None}
+    aliases = {
+        alias: name for name, field in RunSpec.model_fields.items() for alias in _aliases(field)
+    }
+    given = {
+        str(name).replace("-", "_"): value for name, value in found.items() if value is not None
+    }
     return {aliases.get(name, name): value for name, value in given.items()}
 
 
@@ -166,23 +236,32 @@ def _one_line(error: ValidationError) -> OptionError:
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         known = list(RunSpec.model_fields)
-        return OptionError(f"there is no option {name!r}", f"{nearest(name, known)}there are: {', '.join(known)}")
-    return OptionError(f"--{name.replace('_', '-')} {first['input']} is not allowed", f"give {allowed(name)}")
+        return OptionError(
+            f"there is no option {name!r}", f"{nearest(name, known)}there are: {', '.join(known)}"
+        )
+    return OptionError(
+        f"--{name.replace('_', '-')} {first['input']} is not allowed", f"give {allowed(name)}"
+    )
+
+
+def option(name: str) -> Option:
+    """Return a field as an option: its meaning, its bounds, and how its text is read."""
+    field = RunSpec.model_fields[name]
+    return Option(name, Annotated[field.annotation, field], field.default)
 
 
 def allowed(name: str) -> str:
     """Return in words what a field takes, such as `a number > 0 and <= 1`."""
-    field = RunSpec.model_fields[name]
-    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    bounds = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
-    kind = next(kind for kind in (bool, int, float, str) if kind in (field.annotation, *get_args(field.annotation)))
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return " ".join([words[kind], " and ".join(bounds)]).strip()
+    return option(name).allowed
 
 
 def from_file(path: str) -> dict[str, Any]:
-    """Return the options in a YAML file, unchecked. Raises OptionError for a file that can't be read."""
+    """Return the options in a YAML file, unchecked. Raises OptionError for a file that can't be
+    read.
+    """
     try:
         return read_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--config {path} can't be read ({error})", "write one with run.spec.to_yaml()") from None
+        raise OptionError(
+            f"--config {path} can't be read ({error})", "write one with run.spec.to_yaml()"
+        ) from None

@@ -1,1 +1,3 @@
-"""The service: the same federation behind REST, for clients that hold no more than an address and a key."""
+"""The service: the same federation behind REST, for clients that hold no more than an address and a
+key.
+"""

@@ -21,7 +21,8 @@ UNDER_WAY = (QUEUED, TRAINING)
 class Aggregator:
     """An aggregator, its parties, and where its run stands.
 
-    lock: held while its parties or its state change;  stop: set to end its run;  done: set while no run is under way
+    lock: held while its parties or its state change;  stop: set to end its run;  done: set while no
+    run is under way
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -73,7 +74,9 @@ class Aggregator:
         return self._run.get("error", ""), self._run.get("hint", "")
 
     def set(self, state: str, **more: Any) -> None:
-        """Change its state, on the disk first. What is known of an earlier run is forgotten, but not that it ended."""
+        """Change its state, on the disk first. What is known of an earlier run is forgotten, but
+        not that it ended.
+        """
         ended = {"ended": True} if self.has_ended else {}
         run = {"state": state, "since": time.time(), **ended, **more}
         atomic.write_json(self.folder.path / "run.json", run)
@@ -93,7 +96,10 @@ class Aggregator:
         self.folder.mend()
         if self.state == TRAINING:
             outcome = atomic.read_json(self.folder.path / "outcome.json")
-            reason = f"the server ended while it trained; {self.num_rounds} whole rounds are kept, /train begins anew"
+            reason = (
+                f"the server ended while it trained; {self.num_rounds} whole rounds are "
+                "kept, /train begins anew"
+            )
             self.set(**(outcome or {"state": INTERRUPTED, "reason": reason}))
         if self.has_ended:
             self.folder.delete_data()
@@ -109,8 +115,15 @@ class Aggregator:
         self.attempt += 1
 
     def lose(self, error: str) -> None:
-        """Say that the run failed for a fault of the server's, though it may be one that keeps it from writing that."""
-        run = {"state": FAILED, "error": error, "hint": "its log says more; /train begins anew", "since": time.time()}
+        """Say that the run failed for a fault of the server's, though it may be one that keeps it
+        from writing that.
+        """
+        run = {
+            "state": FAILED,
+            "error": error,
+            "hint": "its log says more; /train begins anew",
+            "since": time.time(),
+        }
         self._run = run | ({"ended": True} if self.has_ended else {})
         with contextlib.suppress(OSError):
             atomic.write_json(self.folder.path / "run.json", self._run)

@@ -1,4 +1,6 @@
-"""Faults of the server's own, as its log tells them: what and where, and nothing that an error may quote."""
+"""Faults of the server's own, as its log tells them: what and where, and nothing that an error may
+quote.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ class EndingError(FusionError):
     """503: the server is about to end."""
 
 
-#: The status of each; that of FusionError, its most general kind, is for what was uploaded and doesn't fit.
+#: The status of each; that of FusionError, its most general kind, is for what was uploaded and
+#: doesn't fit.
 STATUS: dict[type[FusionError], int] = {
     FieldError: 400,
     UnknownError: 404,

@@ -1,4 +1,6 @@
-"""The service inside a running Jupyter, at `fusion/`, behind Jupyter's own login (jupyter-server-proxy)."""
+"""The service inside a running Jupyter, at `fusion/`, behind Jupyter's own login
+(jupyter-server-proxy).
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,17 @@ _CLIENT_ID = "jupyter"
 def setup() -> dict[str, Any]:
     """Return how the proxy starts the server, and the launcher's tile for it.
 
-    Whoever is logged in to Jupyter may call the service: the proxy adds a key of its own to every call, made anew
-    each time that Jupyter starts and kept nowhere.
+    Whoever is logged in to Jupyter may call the service: the proxy adds a key of its own to every
+    call, made anew each time that Jupyter starts and kept nowhere.
     """
     key = Key(_CLIENT_ID, secrets.token_urlsafe(32))
     icon = Path(__file__).parents[1] / "assets" / "fusion.svg"
     return {
         "command": [sys.executable, "-m", "fusion_nb.service.proxy", "{port}"],
         "environment": {KEY: f"{key.client_id}:{key.client_secret}"},
-        "request_headers_override": {"Authorization": f"Bearer {key.client_id}:{key.client_secret}"},
+        "request_headers_override": {
+            "Authorization": f"Bearer {key.client_id}:{key.client_secret}"
+        },
         "timeout": 60,
         "launcher_entry": {
             "title": "Model Fusion",
@@ -39,7 +43,9 @@ def setup() -> dict[str, Any]:
 
 
 def main(port: str) -> None:
-    """Serve for the proxy alone: on loopback, with the key that it was told, in the user's own data folder."""
+    """Serve for the proxy alone: on loopback, with the key that it was told, in the user's own data
+    folder.
+    """
     from jupyter_core.paths import jupyter_data_dir
 
     from fusion_nb.service.server import serve

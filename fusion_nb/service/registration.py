@@ -1,4 +1,6 @@
-"""A party's registration, before it is counted: its files in a draft of a folder, looked at by a process to spare."""
+"""A party's registration, before it is counted: its files in a draft of a folder, looked at by a
+process to spare.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,14 @@ async def look(
     if "custom_data_handler" in files:
         await asyncio.to_thread(uploads.keep, files["custom_data_handler"], made / "handler.py")
         if (made / "handler.py").stat().st_size > _MAX_CODE:
-            raise TooLargeError(f"custom_data_handler may have {_MAX_CODE:,} bytes", "send what reads the data alone")
+            raise TooLargeError(
+                f"custom_data_handler may have {_MAX_CODE:,} bytes",
+                "send what reads the data alone",
+            )
     atomic.write_json(made / "party.json", {**about, "file": stored.name})
-    found = await inspectors.ask("party", path=str(aggregator.folder.path), party=str(made), limit=limit)
+    found = await inspectors.ask(
+        "party", path=str(aggregator.folder.path), party=str(made), limit=limit
+    )
     return {"file": stored.name, **found}
 
 
@@ -47,4 +54,6 @@ def check_form(party: Mapping[str, Any], aggregator: Aggregator) -> None:
     if other is not None and "form" in party and party["form"] != other["form"]:
         own, theirs = (tuple(rows["form"]) for rows in (party, other))
         line = f"rows of {party['party']} have shape {own}, those of {other['party']} {theirs}"
-        raise RefusedError(line, f"give all the same form; {other['party']} was read by {other['handler']}")
+        raise RefusedError(
+            line, f"give all the same form; {other['party']} was read by {other['handler']}"
+        )

@@ -1,4 +1,6 @@
-"""A run whose rounds are trained by a service, `%%fusion --service URL`, with the chart and history of any other."""
+"""A run whose rounds are trained by a service, `%%fusion --service URL`, with the chart and history
+of any other.
+"""
 
 from __future__ import annotations
 
@@ -26,35 +28,52 @@ _LOOK = 0.1
 
 
 class RemoteRun(Run):
-    """A run of a spec on a service: the parties' rows are sent there, trained on, and deleted when it has ended.
+    """A run of a spec on a service: the parties' rows are sent there, trained on, and deleted when
+    it has ended.
 
-    Everything is checked here first, as for any run. The same spec gives the same curve as in the kernel.
+    Everything is checked here first, as for any run. The same spec gives the same curve as in the
+    kernel.
     url: the service's address, with credentials, or with those in `~/.netrc`
-    Raises OptionError for an object of the notebook that can't be sent, and ServiceError where there is no service.
+    Raises OptionError for an object of the notebook that can't be sent, and ServiceError where
+    there is no service.
     """
 
-    def __init__(self, spec: RunSpec, namespace: Mapping[str, Any], *, url: str, name: str = "run") -> None:
+    def __init__(
+        self, spec: RunSpec, namespace: Mapping[str, Any], *, url: str, name: str = "run"
+    ) -> None:
         for option in ("loss", "optimizer"):
             if (given := getattr(spec, option)) and given in namespace:
-                line = f"--{option} {given} is an object of this notebook, and a service takes names alone"
+                line = (
+                    f"--{option} {given} is an object of this notebook, and a service takes "
+                    "names alone"
+                )
                 raise OptionError(line, "use one of the framework's own names")
         if spec.ensemble:
-            raise OptionError("--ensemble is not for a run that a service trains", "train it in the kernel")
+            raise OptionError(
+                "--ensemble is not for a run that a service trains", "train it in the kernel"
+            )
         super().__init__(spec, namespace, name=name)
         self._model_type = TYPES.get(models.framework_of(models.find(spec.model, namespace)), "")
         if not self._model_type:
-            raise OptionError(f"a service takes no {self._federation.model.kind}", f"it takes: {', '.join(MODELS)}")
+            raise OptionError(
+                f"a service takes no {self._federation.model.kind}",
+                f"it takes: {', '.join(MODELS)}",
+            )
         self._rows = [(party.id, party.train, party.test) for party in self._division.parties]
         for party, *both in self._rows:
             if other := next((rows for rows in both if not isinstance(rows, tuple | None)), None):
                 line = f"the rows of {party} are a {type(other).__name__}, which can't be sent"
                 raise DataError(line, "give arrays: (x, y)")
         if self._division.test is not None and documents.are(self._division.test):
-            raise DataError("a central test set of documents can't be sent", "give it to a party, as its test rows")
+            raise DataError(
+                "a central test set of documents can't be sent",
+                "give it to a party, as its test rows",
+            )
         self._url = url
         with Client(url) as client:
             client.aggregators()  # whether it is there, and knows this client
-        # What stands beside is trained there too, and what follows the last round; and early stopping is watched there.
+        # What stands beside is trained there too, and what follows the last round; and early
+        # stopping is watched there.
         self._federation.closing, self._federation.beside = None, ()
         self._early = [lambda history: "" for _ in self._early]
 
@@ -75,7 +94,10 @@ class RemoteRun(Run):
         self._refuse("more")
 
     def _refuse(self, what: str) -> NoReturn:
-        raise RunError(f"{what}() is not for a run that a service trains", "stop() ends it; run the cell anew for more")
+        raise RunError(
+            f"{what}() is not for a run that a service trains",
+            "stop() ends it; run the cell anew for more",
+        )
 
     def _rounds(self, count: int) -> Iterator[RoundRecord]:
         """Register everything, and yield rounds as the service tells of them."""
@@ -90,7 +112,9 @@ class RemoteRun(Run):
                 if status["state"] == "failed":
                     raise ServiceError(status["error"], status["hint"])
                 if status["state"] == "interrupted":
-                    raise ServiceError(status["reason"], "the last whole round is kept here; run the cell anew")
+                    raise ServiceError(
+                        status["reason"], "the last whole round is kept here; run the cell anew"
+                    )
                 ended = "it was ended at the service" if status["state"] == "stopped" else ""
                 self.reason = status["reason"] or ended
             finally:
@@ -124,7 +148,9 @@ class RemoteRun(Run):
         return aggregator_id
 
     def _follow(self, client: Client, aggregator_id: str) -> Iterator[RoundRecord]:
-        """Yield rounds as they come, and leave by Stopped between two of them when a stop was asked for."""
+        """Yield rounds as they come, and leave by Stopped between two of them when a stop was asked
+        for.
+        """
         came: queue.SimpleQueue[RoundRecord | BaseException | None] = queue.SimpleQueue()
 
         def read() -> None:
@@ -149,24 +175,34 @@ class RemoteRun(Run):
             yield found
 
     def _take(self, client: Client, aggregator_id: str) -> None:
-        """End the federation at the service, and take what came of it: all rounds, and the weights."""
+        """End the federation at the service, and take what came of it: all rounds, and the
+        weights.
+        """
         federation = self._federation
         seen = len(federation.history)
         try:
             client.stop(aggregator_id)
-            # What is measured after the last round is in its record; and there may be one more round than was heard of.
+            # What is measured after the last round is in its record; and there may be one more
+            # round than was heard of.
             history = list(client.rounds(aggregator_id))
             if not history:
                 return
             weights, best = client.weights(aggregator_id), client.weights(aggregator_id, "best")
-            if not federation.model.get_weights():  # a Doc2Vec, whose parties agreed on its words there
+            if (
+                not federation.model.get_weights()
+            ):  # a Doc2Vec, whose parties agreed on its words there
                 with tempfile.TemporaryDirectory() as folder:
-                    path = client.download(aggregator_id, Path(folder) / MODELS[self._model_type], "gensim")
+                    path = client.download(
+                        aggregator_id, Path(folder) / MODELS[self._model_type], "gensim"
+                    )
                     kind = type(federation.model)
                     federation.model = kind.taken_up(kind.load(path))
         except ServiceError as error:
             federation.history.clear()  # no rounds without the weights that they led to
-            hint = f"its {seen} rounds are kept there: Client(url).weights({aggregator_id!r}) fetches what they led to"
+            hint = (
+                f"its {seen} rounds are kept there: Client(url).weights({aggregator_id!r}) "
+                "fetches what they led to"
+            )
             raise ServiceError(error.message, hint if seen else error.hint, error.status) from None
         federation.history[:], federation.weights, self._best_weights = history, weights, best
 
@@ -188,6 +224,11 @@ def _lines(train: Any, test: Any) -> str:
             continue
         labels = [None] * len(rows[0]) if documents.are_unlabelled(rows[1]) else rows[1].tolist()
         for document, label in zip(rows[0], labels, strict=True):
-            line = {"words": list(document.words), "tags": list(document.tags), "label": label, "split": split}
+            line = {
+                "words": list(document.words),
+                "tags": list(document.tags),
+                "label": label,
+                "split": split,
+            }
             lines.append(json.dumps(line) + "\n")
     return "".join(lines)

@@ -1,4 +1,6 @@
-"""The fields of a request: those of the original service, and every option of a RunSpec under its own name."""
+"""The fields of a request: those of the original service, and every option of a RunSpec under its
+own name.
+"""
 
 from __future__ import annotations
 
@@ -43,23 +45,35 @@ OPTIONS: dict[str, str] = {
 
 
 def to_options(given: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """Return the model type and the options of a RunSpec that the fields of /start-aggregator ask for.
+    """Return the model type and the options of a RunSpec that the fields of /start-aggregator ask
+    for.
 
-    Raises FieldError for the first field that is missing, unknown, given twice under two names, or not allowed.
+    Raises FieldError for the first field that is missing, unknown, given twice under two names, or
+    not allowed.
     """
     model_type = given.get("model_type", "")
     if model_type not in MODELS:
-        line = f"model_type {model_type!r} is not allowed" if model_type else "model_type is missing"
+        line = (
+            f"model_type {model_type!r} is not allowed" if model_type else "model_type is missing"
+        )
         raise FieldError("model_type", line, f"there are: {', '.join(MODELS)}")
     options: dict[str, Any] = {}
     for name, text in given.items():
         if name == "model_type":
             continue
         if name not in OPTIONS:
-            raise FieldError(name, f"there is no field {name!r}", f"{nearest(name, OPTIONS)}there are: {_known()}")
+            raise FieldError(
+                name,
+                f"there is no field {name!r}",
+                f"{nearest(name, OPTIONS)}there are: {_known()}",
+            )
         if OPTIONS[name] in options:
-            raise FieldError(name, f"{name} is given twice, as {_NAMES[OPTIONS[name]]} too", "give one of them")
-        if text == "" or (name == "optimizer" and model_type == "doc2vec"):  # the original client sends it all the same
+            raise FieldError(
+                name, f"{name} is given twice, as {_NAMES[OPTIONS[name]]} too", "give one of them"
+            )
+        if text == "" or (
+            name == "optimizer" and model_type == "doc2vec"
+        ):  # the original client sends it all the same
             continue
         options[OPTIONS[name]] = _checked(name, text)
     if "parties" not in options:
@@ -80,29 +94,44 @@ def handlers() -> list[str]:
 
 
 def to_handler(name: str, is_custom: bool) -> str:
-    """Return a data handler's name. Raises FieldError for none, an unknown one, or one that reads no file.
+    """Return a data handler's name. Raises FieldError for none, an unknown one, or one that reads
+    no file.
 
-    is_custom: it is a class of the module that comes along, whose names are not known before it is run
+    is_custom: it is a class of the module that comes along, whose names are not known before it is
+    run
     """
     known = handlers()
     field = "data_handler_class_name"
     if not name:
         raise FieldError(field, f"{field} is missing", f"there are: {', '.join(known)}")
     if is_custom and not name.isidentifier():
-        raise FieldError(field, f"{field} {name!r} names no class", "give the name of a class in custom_data_handler")
+        raise FieldError(
+            field,
+            f"{field} {name!r} names no class",
+            "give the name of a class in custom_data_handler",
+        )
     if not is_custom and name not in known:
-        hint = f"{nearest(name, known)}there are: {', '.join(known)}; or send a module as custom_data_handler"
+        hint = (
+            f"{nearest(name, known)}there are: {', '.join(known)}; or send a module as "
+            "custom_data_handler"
+        )
         raise FieldError(field, f"{field} {name!r} is not allowed", hint)
     return name
 
 
 def to_party(name: str, taken: list[str]) -> str:
-    """Return the name of a party: as given, or `party 1`, `party 2`, ... Raises FieldError for one that is not."""
+    """Return the name of a party: as given, or `party 1`, `party 2`, ... Raises FieldError for one
+    that is not.
+    """
     name = name or f"party {len(taken) + 1}"
     if not name.isprintable() or not name.strip() or len(name) > 100:
-        raise FieldError("party", "the party's name is not allowed", "give up to 100 printable characters")
+        raise FieldError(
+            "party", "the party's name is not allowed", "give up to 100 printable characters"
+        )
     if name in taken:
-        raise FieldError("party", f"there is a party {name!r} already", "give another name, or none")
+        raise FieldError(
+            "party", f"there is a party {name!r} already", "give another name, or none"
+        )
     return name
 
 
@@ -114,11 +143,15 @@ def _checked(name: str, text: str) -> Any:
         check_names(spec)
     except FusionError as error:
         line = f"{name} {text[:80]!r} is not allowed"
-        hint = f"give {allowed(option)}" if option not in _NAMED else f"{error.message}: {error.hint}"
+        hint = (
+            f"give {allowed(option)}" if option not in _NAMED else f"{error.message}: {error.hint}"
+        )
         raise FieldError(name, line, hint) from None
     if option == "ensemble" and parse(text)[0] == "distill":
         # Its data would be read from this machine, and not from the client's.
-        raise FieldError(name, f"{name} {text[:80]!r} needs data of the server's", "use mean, vote or stack")
+        raise FieldError(
+            name, f"{name} {text[:80]!r} needs data of the server's", "use mean, vote or stack"
+        )
     return getattr(spec, option)
 
 
@@ -131,13 +164,18 @@ def _known() -> str:
 
 
 def option_schemas() -> dict[str, Any]:
-    """Return every field of /start-aggregator that is an option, with its meaning, default and bounds."""
+    """Return every field of /start-aggregator that is an option, with its meaning, default and
+    bounds.
+    """
     described = RunSpec.model_json_schema()["properties"]
     found = {}
     for name in dict.fromkeys([*ORIGINAL, *(n for n in OPTIONS if n not in ORIGINAL.values())]):
         option = OPTIONS[name]
         kept = {key: value for key, value in described[option].items() if key in _KEPT}
-        found[name] = {**kept, "description": f"{described[option]['description']}. {allowed(option).capitalize()}."}
+        found[name] = {
+            **kept,
+            "description": f"{described[option]['description']}. {allowed(option).capitalize()}.",
+        }
     return found
 
 

@@ -36,8 +36,8 @@ def serve(
     """Serve until the process is told to end.
 
     port: 0 takes one that is free;  key: one more than those that are kept
-    Raises OptionError for an address that others can reach without TLS, or a port that is taken, and RunError where
-    another server has the same folder.
+    Raises OptionError for an address that others can reach without TLS, or a port that is taken,
+    and RunError where another server has the same folder.
     """
     try:
         import uvicorn
@@ -51,12 +51,17 @@ def serve(
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RunError(f"another server has the folder {state}", "stop it, or give another --state") from None
+        raise RunError(
+            f"another server has the folder {state}", "stop it, or give another --state"
+        ) from None
     with lock, _listen(host, port) as listening:
         keys = Keys(state, key)
         _log_to(state / "server.log")
         address = f"{'https' if certfile else 'http'}://{_shown(host)}:{listening.getsockname()[1]}"
-        lines = [f"Model Fusion at {address}, its page for trying calls at {address}/docs; all is kept in {state}"]
+        lines = [
+            f"Model Fusion at {address}, its page for trying calls at {address}/docs; all is "
+            f"kept in {state}"
+        ]
         if not keys.table() and key is None:
             made = keys.new()
             lines.append("A key was made. Its secret is shown here and never again:")
@@ -79,14 +84,17 @@ def serve(
                     say("\n".join(lines))
 
             async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                app.state.service.closing.set()  # who waits for a run is answered before connections are cut
+                # who waits for a run is answered before connections are cut
+                app.state.service.closing.set()
                 await super().shutdown(sockets)
 
         Announced(config).run(sockets=[listening])
 
 
 def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> None:
-    """Raise OptionError for an address that needs what is not given, or a certificate that can't be used."""
+    """Raise OptionError for an address that needs what is not given, or a certificate that can't be
+    used.
+    """
     if bool(certfile) != bool(keyfile):
         raise OptionError("--certfile and --keyfile belong together", "give both")
     if certfile:
@@ -94,10 +102,17 @@ def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> No
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise OptionError(f"--certfile {certfile} can't be used ({reason})", "give a certificate as PEM") from None
+            raise OptionError(
+                f"--certfile {certfile} can't be used ({reason})", "give a certificate as PEM"
+            ) from None
     elif not _is_loopback(host) and not insecure:
-        line = f"--host {host} can be reached from other machines, and keys and data would travel in the clear"
-        raise OptionError(line, "give --certfile and --keyfile, or say --insecure behind a proxy that has TLS")
+        line = (
+            f"--host {host} can be reached from other machines, and keys and data would "
+            "travel in the clear"
+        )
+        raise OptionError(
+            line, "give --certfile and --keyfile, or say --insecure behind a proxy that has TLS"
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -118,7 +133,9 @@ def own_folder(state: Path) -> Path:
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"--state {state} can't be used ({error.strerror})", "give a folder of your own") from None
+        raise OptionError(
+            f"--state {state} can't be used ({error.strerror})", "give a folder of your own"
+        ) from None
     return state.resolve()
 
 
@@ -133,7 +150,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise OptionError(f"{host}:{port} can't be listened on ({reason})", "give another --port; 0 is any") from None
+        raise OptionError(
+            f"{host}:{port} can't be listened on ({reason})", "give another --port; 0 is any"
+        ) from None
     return listening
 
 

@@ -1,4 +1,6 @@
-"""What the service does for its clients, whatever protocol they speak: the steps of a federation, in order."""
+"""What the service does for its clients, whatever protocol they speak: the steps of a federation,
+in order.
+"""
 
 from __future__ import annotations
 
@@ -59,16 +61,29 @@ class Service:
             try:
                 found = Aggregator(folder)
                 found.recover()
-            except (OSError, ValueError, KeyError) as error:  # a damaged folder must not keep the others away
-                log_fault(_log, "an aggregator's folder can't be read", error, aggregator=folder.path.name[:6])
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+            ) as error:  # a damaged folder must not keep the others away
+                log_fault(
+                    _log,
+                    "an aggregator's folder can't be read",
+                    error,
+                    aggregator=folder.path.name[:6],
+                )
             else:
                 self._known[found.id] = found
-        for waiting in sorted((a for a in self._known.values() if a.state == QUEUED), key=lambda a: a.since):
+        for waiting in sorted(
+            (a for a in self._known.values() if a.state == QUEUED), key=lambda a: a.since
+        ):
             waiting.forget_run()  # the server may have been killed before it did
             self._launch(waiting)
 
     async def close(self) -> None:
-        """End all processes. Runs under way are found as interrupted by the next server, as after a crash."""
+        """End all processes. Runs under way are found as interrupted by the next server, as after a
+        crash.
+        """
         self._queue.clear()
         for task in self._tasks:
             task.cancel()
@@ -83,14 +98,23 @@ class Service:
         """Register an aggregator with its model, from the fields and file parts of a request."""
         model_type, options = request_fields.to_options(given)
         if "model_file" not in files:
-            raise FieldError("model_file", "model_file is missing", "send the model as a file part of that name")
+            raise FieldError(
+                "model_file", "model_file is missing", "send the model as a file part of that name"
+            )
         name = secrets.token_urlsafe(16)
         with atomic.draft(self._home) as made:
             (made / "parties").mkdir()
-            await asyncio.to_thread(uploads.keep, files["model_file"], made / request_fields.MODELS[model_type])
+            await asyncio.to_thread(
+                uploads.keep, files["model_file"], made / request_fields.MODELS[model_type]
+            )
             if "test" in files:
                 await asyncio.to_thread(uploads.keep, files["test"], made / "test.npz")
-            about = {"client_id": client_id, "model_type": model_type, "options": options, "created": time.time()}
+            about = {
+                "client_id": client_id,
+                "model_type": model_type,
+                "options": options,
+                "created": time.time(),
+            }
             atomic.write_json(made / "aggregator.json", about)
             await self.inspectors.ask("model", path=str(made), limit=self.settings.max_unpacked)
             await asyncio.to_thread(atomic.place, made, self._home / name)
@@ -100,29 +124,46 @@ class Service:
     async def start_party(
         self, client_id: str, given: Mapping[str, str], files: Mapping[str, BinaryIO]
     ) -> tuple[Aggregator, str, int]:
-        """Register a party with its data; return its aggregator, its name, and how many are still to register."""
+        """Register a party with its data; return its aggregator, its name, and how many are still
+        to register.
+        """
         given = dict(given)
         aggregator = self.find(given.pop("aggregator_id", ""))
         name, handler = given.pop("party", ""), given.pop("data_handler_class_name", "")
         for other in given:
             line = f"there is no field {other!r}"
-            raise FieldError(other, line, "there are: aggregator_id, data_handler_class_name, party")
+            raise FieldError(
+                other, line, "there are: aggregator_id, data_handler_class_name, party"
+            )
         is_custom = "custom_data_handler" in files
         if is_custom and not self.settings.allow_custom_code:
-            hint = "use a built-in data handler, or ask the operator to start the server with --allow-custom-code"
+            hint = (
+                "use a built-in data handler, or ask the operator to start the server with "
+                "--allow-custom-code"
+            )
             raise RefusedError("custom_data_handler is code, and this server takes none", hint)
         handler = request_fields.to_handler(handler, is_custom)
         if "data" not in files:
-            raise FieldError("data", "data is missing", "send the party's rows as a file part of that name")
+            raise FieldError(
+                "data", "data is missing", "send the party's rows as a file part of that name"
+            )
         self._check_open(aggregator)
         with atomic.draft(self._home) as made:
-            about: dict[str, Any] = {"party": name or "the party", "handler": handler, "client_id": client_id}
+            about: dict[str, Any] = {
+                "party": name or "the party",
+                "handler": handler,
+                "client_id": client_id,
+            }
             about["created"] = time.time()
-            about |= await registration.look(aggregator, made, about, files, self.inspectors, self.settings.max_unpacked)
+            about |= await registration.look(
+                aggregator, made, about, files, self.inspectors, self.settings.max_unpacked
+            )
             # Not before: what takes time must not hold up other parties, nor /stop.
             async with aggregator.lock:
                 self._check_open(aggregator)
-                about["party"] = request_fields.to_party(name, [party["party"] for party in aggregator.parties])
+                about["party"] = request_fields.to_party(
+                    name, [party["party"] for party in aggregator.parties]
+                )
                 registration.check_form(about, aggregator)
                 atomic.write_json(made / "party.json", about)
                 target = aggregator.folder.parties / f"{len(aggregator.parties) + 1:04}"
@@ -131,17 +172,28 @@ class Service:
                 return aggregator, about["party"], aggregator.remaining
 
     async def train(self, aggregator_id: str) -> Aggregator:
-        """Begin to train, or queue it. Raises OrderError unless all parties are there and it isn't trained yet."""
+        """Begin to train, or queue it. Raises OrderError unless all parties are there and it isn't
+        trained yet.
+        """
         aggregator = self.find(aggregator_id)
         async with aggregator.lock:
             if aggregator.has_ended:
-                raise OrderError("the federation has ended", "POST /start-aggregator begins another")
+                raise OrderError(
+                    "the federation has ended", "POST /start-aggregator begins another"
+                )
             if aggregator.state in UNDER_WAY:
-                raise OrderError(f"it is {aggregator.state} already", "GET /rounds/{aggregator_id} follows it")
+                raise OrderError(
+                    f"it is {aggregator.state} already", "GET /rounds/{aggregator_id} follows it"
+                )
             if aggregator.state == FINISHED:
-                raise OrderError("it is trained already", "GET /weights/{aggregator_id} has what came of it")
+                raise OrderError(
+                    "it is trained already", "GET /weights/{aggregator_id} has what came of it"
+                )
             if aggregator.remaining:
-                line = f"{aggregator.remaining} of {aggregator.num_parties} parties are still to register"
+                line = (
+                    f"{aggregator.remaining} of {aggregator.num_parties} parties are still to "
+                    "register"
+                )
                 raise OrderError(line, "POST /start-party registers one")
             aggregator.set(QUEUED)
             await asyncio.to_thread(aggregator.forget_run)
@@ -181,21 +233,31 @@ class Service:
             for wait in waits:
                 wait.cancel()
         if not aggregator.done.is_set():
-            raise EndingError("the server ends, and interrupts the run", "its last whole round is kept")
+            raise EndingError(
+                "the server ends, and interrupts the run", "its last whole round is kept"
+            )
 
     # Questions
 
     def find(self, aggregator_id: str) -> Aggregator:
-        """Return an aggregator. Raises FieldError for no id, and UnknownError for one that is not there."""
+        """Return an aggregator. Raises FieldError for no id, and UnknownError for one that is not
+        there.
+        """
         if not aggregator_id:
-            raise FieldError("aggregator_id", "aggregator_id is missing", "POST /start-aggregator answers with one")
+            raise FieldError(
+                "aggregator_id",
+                "aggregator_id is missing",
+                "POST /start-aggregator answers with one",
+            )
         if aggregator_id not in self._known:
             raise UnknownError("there is no such aggregator", "GET /aggregators lists yours")
         return self._known[aggregator_id]
 
     def of(self, client_id: str) -> list[Aggregator]:
         """Return the aggregators that a client started, the oldest first."""
-        return sorted((a for a in self._known.values() if a.client_id == client_id), key=lambda a: a.created)
+        return sorted(
+            (a for a in self._known.values() if a.client_id == client_id), key=lambda a: a.created
+        )
 
     def status(self, aggregator_id: str) -> dict[str, Any]:
         """Return where an aggregator and its run stand."""
@@ -203,13 +265,17 @@ class Service:
         return found.status(self._queue.index(found) if found in self._queue else 0)
 
     async def rounds(self, aggregator: Aggregator, after: int = 0) -> AsyncIterator[str]:
-        """Yield the records of whole rounds, as lines of JSON: those there are, and others as they come."""
+        """Yield the records of whole rounds, as lines of JSON: those there are, and others as they
+        come.
+        """
         place, attempt = 0, aggregator.attempt
         while True:
             # Asked first: what is written before the end is read after it.
             is_over = aggregator.done.is_set() or self.closing.is_set()
             lines, place = await asyncio.to_thread(aggregator.folder.lines, place)
-            if aggregator.attempt != attempt:  # it is trained anew, and what was read may be of that
+            if (
+                aggregator.attempt != attempt
+            ):  # it is trained anew, and what was read may be of that
                 return
             for line in lines:
                 if round_of(line) > after:
@@ -219,7 +285,8 @@ class Service:
             await asyncio.sleep(_LOOK)
 
     async def model(self, aggregator: Aggregator, format: str, which: str) -> tuple[bytes, int]:
-        """Return a model with the weights of the last or the best whole round as a file's content, and that round.
+        """Return a model with the weights of the last or the best whole round as a file's content,
+        and that round.
 
         format: one of the formats of the model's own framework
         Raises UnknownError before the first whole round.
@@ -227,9 +294,12 @@ class Service:
         folder = aggregator.folder.path
         _, number = aggregator.folder.weights(which)
         kept = folder / f"model-{which}-{number}.{format}"
-        with suppress(FileNotFoundError):  # it was not asked for yet, or makes room for a newer one just now
+        with suppress(
+            FileNotFoundError
+        ):  # it was not asked for yet, or makes room for a newer one just now
             return await asyncio.to_thread(kept.read_bytes), number
-        # Not in the aggregator's folder, where what a training leaves half done is swept when it ends.
+        # Not in the aggregator's folder, where what a training leaves half done is swept when it
+        # ends.
         with atomic.draft(self._home) as made:
             asked = {"which": which, "format": format, "target": str(made / f"model.{format}")}
             number = (await self.inspectors.ask("convert", path=str(folder), **asked))["round"]
@@ -249,7 +319,10 @@ class Service:
             raise OrderError("the federation has ended", "POST /start-aggregator begins another")
         if not aggregator.remaining:
             line = f"all {aggregator.num_parties} parties are there already"
-            raise OrderError(line, "POST /train trains them" if aggregator.state == REGISTERING else "it is under way")
+            raise OrderError(
+                line,
+                "POST /train trains them" if aggregator.state == REGISTERING else "it is under way",
+            )
 
     def _launch(self, aggregator: Aggregator) -> None:
         aggregator.stop.clear()
@@ -270,10 +343,14 @@ class Service:
         try:
             aggregator.set(TRAINING)
             _log.info("training begins", extra={"aggregator": aggregator.id[:6]})
-            outcome = await training_supervisor.train(aggregator.folder, self.settings.limits, aggregator.stop)
+            outcome = await training_supervisor.train(
+                aggregator.folder, self.settings.limits, aggregator.stop
+            )
             await asyncio.to_thread(aggregator.folder.mend)
             aggregator.set(**outcome)
-            _log.info("training ended", extra={"aggregator": aggregator.id[:6], "state": outcome["state"]})
+            _log.info(
+                "training ended", extra={"aggregator": aggregator.id[:6], "state": outcome["state"]}
+            )
         except Exception as error:
             # Ours, such as a full disk: what is known of the run stays, and the others go on.
             log_fault(_log, "training was lost", error, aggregator=aggregator.id[:6])

@@ -14,7 +14,8 @@ class Settings:
 
     state:   the folder of all that is kept
     workers: how many aggregators train at once;  limits: what each of them may take
-    max_upload, max_unpacked: bytes that a request may have, and that its archives may have once unpacked
+    max_upload, max_unpacked: bytes that a request may have, and that its archives may have once
+    unpacked
     inspect_seconds: how long reading an upload may take
     allow_custom_code: whether clients may send data handlers, which run in the training process
     """

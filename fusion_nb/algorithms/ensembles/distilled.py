@@ -1,4 +1,6 @@
-"""Fusion by what models predict: one model learns what the parties' models say about rows without labels."""
+"""Fusion by what models predict: one model learns what the parties' models say about rows without
+labels.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,14 @@ from fusion_nb.models.combining import TINY
 
 
 class FedDF:
-    """Average the parties' weights, and train the mean on until it predicts, on rows without labels, what they do.
+    """Average the parties' weights, and train the mean on until it predicts, on rows without
+    labels, what they do.
 
-    The parties' predictions are averaged as logits, which for probabilities is their geometric mean.
+    The parties' predictions are averaged as logits, which for probabilities is their geometric
+    mean.
 
-    Source: Lin, Kong, Stich, Jaggi, "Ensemble Distillation for Robust Model Fusion in Federated Learning", NeurIPS
-    2020.
+    Source: Lin, Kong, Stich, Jaggi, "Ensemble Distillation for Robust Model Fusion in Federated
+    Learning", NeurIPS 2020.
     """
 
     local: Mapping[str, Any] = {}
@@ -53,7 +57,9 @@ class FedDF:
         mean, _ = fedavg().fuse(weights, watched(), None)
         shown = self._from_logits(np.asarray(total) / count)
         self._model.set_weights(mean)
-        self._model.imitate(self._rows, shown, seed=seeds.number(0, "distill", state), **self._options)
+        self._model.imitate(
+            self._rows, shown, seed=seeds.number(0, "distill", state), **self._options
+        )
         return self._model.get_weights(), state + 1
 
     def _in_logits(self, predictions: np.ndarray) -> np.ndarray:

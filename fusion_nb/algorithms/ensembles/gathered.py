@@ -12,15 +12,16 @@ from fusion_nb.models.combining import SHARES, prefix
 
 
 class Gathered:
-    """Put each party's model in its place in an ensemble, and let all that were sent count the same.
+    """Put each party's model in its place in an ensemble, and let all that were sent count the
+    same.
 
-    With `stacks`, every second round finds out how much each counts: parties send sums of products of predictions on
-    rows that they kept back, from which follow the shares, none of them negative, with the least squared error on all
-    parties' rows together, as if one had them all.
+    With `stacks`, every second round finds out how much each counts: parties send sums of products
+    of predictions on rows that they kept back, from which follow the shares, none of them negative,
+    with the least squared error on all parties' rows together, as if one had them all.
 
-    Source: stacking by Wolpert, "Stacked Generalization", Neural Networks 1992; without negative shares as in Breiman,
-    "Stacked Regressions", Machine Learning 1996; for each class as in Ting, Witten, "Issues in Stacked Generalization",
-    JAIR 1999.
+    Source: stacking by Wolpert, "Stacked Generalization", Neural Networks 1992; without negative
+    shares as in Breiman, "Stacked Regressions", Machine Learning 1996; for each class as in Ting,
+    Witten, "Issues in Stacked Generalization", JAIR 1999.
     """
 
     local: Mapping[str, Any] = {"member": "", "stacks": False}
@@ -42,7 +43,9 @@ class Gathered:
         return {}
 
     def down(self, weights: Weights) -> Weights:
-        """Return one model: what a party needs to train; or all of them, where it is to tell how they do."""
+        """Return one model: what a party needs to train; or all of them, where it is to tell how
+        they do.
+        """
         if self._stacks and self._round % 2 == 0:
             return weights
         first = next(iter(self._prefixes.values()))
@@ -54,7 +57,9 @@ class Gathered:
             return turn.update({}, **turn.train(turn.weights, "stack", stacks=True).extras)
         trained = turn.train(turn.weights, member=turn.party)
         own = self._prefixes[turn.party]
-        return turn.update({name: array for name, array in trained.weights.items() if name.startswith(own)})
+        return turn.update(
+            {name: array for name, array in trained.weights.items() if name.startswith(own)}
+        )
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
         """Return all models, and how much each counts."""
@@ -64,7 +69,10 @@ class Gathered:
                 weights = weights | update.weights
                 there.add(update.party)
             else:
-                products, truth = products + update.extras["products"], truth + update.extras["truth"]
+                products, truth = (
+                    products + update.extras["products"],
+                    truth + update.extras["truth"],
+                )
         even = np.array([float(party in there) for party in self._prefixes]) / max(1, len(there))
         shares = even if isinstance(products, float) else _least_squares(products, truth, even)
         old = weights[SHARES]
@@ -73,7 +81,8 @@ class Gathered:
 
 
 def _least_squares(products: np.ndarray, truth: np.ndarray, even: np.ndarray) -> np.ndarray:
-    """Return, for each class, the shares >= 0 with the least squared error, held a little towards even ones.
+    """Return, for each class, the shares >= 0 with the least squared error, held a little towards
+    even ones.
 
     products: (classes, members, members);  truth: (classes, members)
     Members that are not there have no share; where no share helps, all count the same.
@@ -92,8 +101,9 @@ def _least_squares(products: np.ndarray, truth: np.ndarray, even: np.ndarray) ->
 def _not_negative(gram: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Return x >= 0 that minimises x @ gram @ x - 2 * goal @ x, for a positive definite `gram`.
 
-    Source: Lawson, Hanson, "Solving Least Squares Problems", 1974, chapter 23; on sums of products as in Bro, de Jong,
-    "A Fast Non-negativity-constrained Least Squares Algorithm", Journal of Chemometrics 1997.
+    Source: Lawson, Hanson, "Solving Least Squares Problems", 1974, chapter 23; on sums of products
+    as in Bro, de Jong, "A Fast Non-negativity-constrained Least Squares Algorithm", Journal of
+    Chemometrics 1997.
     """
     x, free = np.zeros(len(goal)), np.zeros(len(goal), bool)
     for _ in range(10 * len(goal)):

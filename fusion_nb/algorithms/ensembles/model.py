@@ -1,4 +1,6 @@
-"""Models of several parties as one model: each party trains its member, and all predict together."""
+"""Models of several parties as one model: each party trains its member, and all predict
+together.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,32 @@ class EnsembleModel(Model):
     """One member for each party, and how much each counts.
 
     inner:    the adapter of a single model, which was checked against the data;  parties: in order
-    rule:     "mean" or "vote";  holdout: share of a party's training rows that its member does not see, for stacking
+    rule:     "mean" or "vote";  holdout: share of a party's training rows that its member does not
+              see, for stacking
     Members that nobody trained yet count for nothing.
     """
 
-    def __init__(self, inner: Any, parties: Sequence[str], rule: str, holdout: float = 0.0, per_class: int = 0) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        parties: Sequence[str],
+        rule: str,
+        holdout: float = 0.0,
+        per_class: int = 0,
+    ) -> None:
         self.inner = inner
         # What a kind of model says of itself is here that of the members.
         self.__dict__["supports"] = inner.supports | {"member", "stacks"}
-        for name in ("kind", "formats", "orders", "packages", "takes", "metrics", "min_rows", "defaults"):
+        for name in (
+            "kind",
+            "formats",
+            "orders",
+            "packages",
+            "takes",
+            "metrics",
+            "min_rows",
+            "defaults",
+        ):
             setattr(self, name, getattr(inner, name))
         self.rule = rule
         self._positions = {party: i for i, party in enumerate(parties)}
@@ -67,14 +86,20 @@ class EnsembleModel(Model):
         other.inner, other._members = self.inner.clone(), list(self._members)
         return other
 
-    def check(self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any) -> list[str]:
+    def check(
+        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+    ) -> list[str]:
         """Check a single model."""
         found: list[str] = self.inner.check(rows, labels, lr=lr, optimizer=optimizer)
         return found
 
     def get_weights(self) -> Weights:
         """Return all members' weights under their prefixes, and the shares."""
-        found = {f"{prefix(i)}{n}": array for i, member in enumerate(self._members) for n, array in member.items()}
+        found = {
+            f"{prefix(i)}{n}": array
+            for i, member in enumerate(self._members)
+            for n, array in member.items()
+        }
         return found | {SHARES: self._shares}
 
     def trained_names(self) -> frozenset[str]:
@@ -85,11 +110,17 @@ class EnsembleModel(Model):
     def set_weights(self, weights: Weights) -> None:
         """Take over all members."""
         names = list(self._members[0])
-        self._members = [{name: weights[prefix(i) + name] for name in names} for i in range(len(self._members))]
+        self._members = [
+            {name: weights[prefix(i) + name] for name in names} for i in range(len(self._members))
+        ]
         self._shares, self._trained = weights[SHARES], None
 
-    def fit(self, data: Any, *, member: str = "", stacks: bool = False, **options: Any) -> Mapping[str, Any]:
-        """Train a party's member on its rows; or, with `stacks`, sum up what all members predict on rows kept back."""
+    def fit(
+        self, data: Any, *, member: str = "", stacks: bool = False, **options: Any
+    ) -> Mapping[str, Any]:
+        """Train a party's member on its rows; or, with `stacks`, sum up what all members predict on
+        rows kept back.
+        """
         if stacks:
             return self._sums(rows_of.take(data, kept_back(rows_of.size(data), self._holdout)))
         seen = data
@@ -103,12 +134,16 @@ class EnsembleModel(Model):
         return fitted
 
     def evaluate(self, data: Any) -> Metrics:
-        """Return the metrics of all members together; right after training, of the member that was trained."""
+        """Return the metrics of all members together; right after training, of the member that was
+        trained.
+        """
         if self._trained is not None:
             self.inner.set_weights(self._members[self._trained])
             alone: Metrics = self.inner.evaluate(data)
             return alone
-        together = combine(self._predictions(data), self._shares, self.rule, self.inner.task, self.inner.class_axis)
+        together = combine(
+            self._predictions(data), self._shares, self.rule, self.inner.task, self.inner.class_axis
+        )
         found: Metrics = self.inner.judge(together, data)
         return found
 
@@ -135,17 +170,22 @@ class EnsembleModel(Model):
         return [nothing if p is None else p for p in found]
 
     def _sums(self, data: Any) -> dict[str, Any]:
-        """Return sums over the rows: of products of two members' predictions, and of products with the truth."""
+        """Return sums over the rows: of products of two members' predictions, and of products with
+        the truth.
+        """
         members, axis = self._predictions(data), self.inner.class_axis
         stored = np.asarray(rows_of.stored_labels(data))
         if self.inner.task == "classes":
             rows = [np.moveaxis(p, axis, -1) for p in members]
             num_classes = rows[0].shape[-1]
-            stacked = np.stack([p.reshape(-1, num_classes) for p in rows], -1)  # places, classes, members
+            stacked = np.stack(
+                [p.reshape(-1, num_classes) for p in rows], -1
+            )  # places, classes, members
             if stored.shape == members[0].shape:  # labels are shares of classes, or rows of 0 and 1
                 truth = np.moveaxis(stored, axis, -1).reshape(-1, num_classes)
             else:
-                # A label that a loss ignores, such as -100, is no class, and its place does not count.
+                # A label that a loss ignores, such as -100, is no class, and its place does not
+                # count.
                 labels = stored.astype(int).reshape(-1)
                 counted = (labels >= 0) & (labels < num_classes)
                 stacked, truth = stacked[counted], np.eye(num_classes)[labels[counted]]
@@ -162,7 +202,8 @@ class EnsembleModel(Model):
 
 
 def kept_back(num_rows: int, share: float) -> np.ndarray:
-    """Return the positions of that share of a party's rows, in order: the same whenever it is asked.
+    """Return the positions of that share of a party's rows, in order: the same whenever it is
+    asked.
 
     Drawn, since labels may come in a pattern.
     """

@@ -13,8 +13,8 @@ from fusion_nb.core.types import Update, Weights
 def fedavg(weights: Weights, updates: Iterator[Update]) -> Weights:
     """Average the parties' weights, each in proportion to its number of training rows.
 
-    Source: McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep Networks from
-    Decentralized Data", AISTATS 2017.
+    Source: McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of
+    Deep Networks from Decentralized Data", AISTATS 2017.
     """
     return weighted_mean(updates, lambda update: update.num_examples)
 

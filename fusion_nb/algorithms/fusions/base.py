@@ -15,7 +15,9 @@ Rule = Callable[[Weights, Iterator[Update]], Weights]
 
 
 class Stateless:
-    """A fusion made from a function: it remembers nothing between rounds and asks nothing of the parties."""
+    """A fusion made from a function: it remembers nothing between rounds and asks nothing of the
+    parties.
+    """
 
     local: Mapping[str, Any] = {}
 
@@ -32,7 +34,8 @@ class Stateless:
 
 
 class Around:
-    """A rule around another one: what it does not change is the other's, and so are options and the rest it may have.
+    """A rule around another one: what it does not change is the other's, and so are options and the
+    rest it may have.
 
     `Around(inner)` itself changes nothing.
     """
@@ -60,17 +63,21 @@ class Around:
 
 
 def take_turn(fusion: Fusion, turn: Turn) -> Answer:
-    """Return a party's answer in its turn: the fusion's own party's side, or one training from the weights."""
+    """Return a party's answer in its turn: the fusion's own party's side, or one training from the
+    weights.
+    """
     if hasattr(fusion, "train"):
         return cast(Answer, fusion.train(turn))
     return turn.update(turn.train(turn.weights).weights)
 
 
 def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
-    """Turn a function `(weights, updates, *, options)` that returns new weights into a maker of fusions.
+    """Turn a function `(weights, updates, *, options)` that returns new weights into a maker of
+    fusions.
 
-    `weights` are those before the round; `updates` is an iterator in party order that can be read once. Keyword-only
-    parameters become the fusion's options. Raises OptionError for a function of another form.
+    `weights` are those before the round; `updates` is an iterator in party order that can be read
+    once. Keyword-only parameters become the fusion's options. Raises OptionError for a function of
+    another form.
     """
     parameters = inspect.signature(rule, eval_str=True).parameters.values()
     positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
@@ -90,7 +97,9 @@ def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
 
 
 def promote(rule: Any) -> Callable[..., Fusion]:
-    """Return a maker of fusions from a function, or from a class that has `local`, `init` and `fuse`."""
+    """Return a maker of fusions from a function, or from a class that has `local`, `init` and
+    `fuse`.
+    """
     if not inspect.isclass(rule):
         return stateless(rule)
     if missing := [name for name in ("local", "init", "fuse") if not hasattr(rule, name)]:

@@ -6,22 +6,24 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from fusion_nb.core.arithmetic import RunningMean
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Update, Weights
 
 
 class Doc2VecFusion:
     """Add what the parties changed, as one model does that reads all their documents in turn.
 
-    The loss is a sum over words: a party's step is a step of the whole, and the mean of K parties' models takes a K-th
-    of it. So new = old + eta * (mean of the parties' weights - old), where eta is the number of parties that answered.
-    But a frequent word is where a party wants it after one pass, and K parties that want the same would overshoot
-    K-fold: so no row (a word) moves further than `limit` times the longest way that any one party moved it.
+    The loss is a sum over words: a party's step is a step of the whole, and the mean of K parties'
+    models takes a K-th of it. So new = old + eta * (mean of the parties' weights - old), where eta
+    is the number of parties that answered. But a frequent word is where a party wants it after one
+    pass, and K parties that want the same would overshoot K-fold: so no row (a word) moves further
+    than `limit` times the longest way that any one party moved it.
 
-    Source: joint learning of Witherspoon, Steuer, Bent, Desai, "SEEC: Semantic Vector Federation across Edge Computing
-    Environments", 2020; the sum in place of their mean, and its limit, are ours.
+    Source: joint learning of Witherspoon, Steuer, Bent, Desai, "SEEC: Semantic Vector Federation
+    across Edge Computing Environments", 2020; the sum in place of their mean, and its limit, are
+    ours.
     """
 
     local: Mapping[str, Any] = {"summed_loss": True}
@@ -29,10 +31,22 @@ class Doc2VecFusion:
     def __init__(
         self,
         *,
-        eta: Annotated[float, Opt("step of the aggregator; 0 takes the number of parties, 1 averages", ge=0)] = 0.0,
-        weighted: Annotated[bool, Opt("count parties by their number of documents")] = False,
+        eta: Annotated[
+            float,
+            Field(
+                description="step of the aggregator; 0 takes the number of parties, 1 averages",
+                ge=0,
+            ),
+        ] = 0.0,
+        weighted: Annotated[
+            bool, Field(description="count parties by their number of documents")
+        ] = False,
         limit: Annotated[
-            float, Opt("most that a row moves, in a party's longest moves of it; 0: no limit", ge=0)
+            float,
+            Field(
+                description="most that a row moves, in a party's longest moves of it; 0: no limit",
+                ge=0,
+            ),
         ] = 3.0,
     ) -> None:
         self._eta, self._weighted, self._limit = eta, weighted, limit
@@ -42,7 +56,9 @@ class Doc2VecFusion:
         return None
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the old weights moved by the parties' changes; entries that are no real numbers are averaged."""
+        """Return the old weights moved by the parties' changes; entries that are no real numbers
+        are averaged.
+        """
         mean, parties = RunningMean(), 0
         longest = {name: np.zeros(old.shape[:1]) for name, old in weights.items() if _is_real(old)}
         for update in updates:
@@ -51,9 +67,14 @@ class Doc2VecFusion:
             for name, length in longest.items():
                 np.maximum(length, _lengths(update.weights[name] - weights[name]), out=length)
         averaged, eta = mean.mean(), self._eta or parties
-        return {name: self._moved(old, averaged[name], eta, longest.get(name)) for name, old in weights.items()}, state
+        return {
+            name: self._moved(old, averaged[name], eta, longest.get(name))
+            for name, old in weights.items()
+        }, state
 
-    def _moved(self, old: np.ndarray, mean: np.ndarray, eta: float, longest: np.ndarray | None) -> np.ndarray:
+    def _moved(
+        self, old: np.ndarray, mean: np.ndarray, eta: float, longest: np.ndarray | None
+    ) -> np.ndarray:
         if longest is None:
             return mean
         change = eta * (mean.astype(np.float64) - old)

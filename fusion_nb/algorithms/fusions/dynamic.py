@@ -1,4 +1,6 @@
-"""Aggregation only when necessary: parties go on with their own weights until they have drifted too far apart."""
+"""Aggregation only when necessary: parties go on with their own weights until they have drifted too
+far apart.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from fusion_nb.algorithms.fusions import fda_monitors
 from fusion_nb.algorithms.fusions.local_only import go_on
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.arithmetic import RunningMean
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Turn, Unchanged, Update, Weights
 
 
 @dataclass(frozen=True)
 class Balance:
-    """What the aggregator knows in a round: who broke its condition, and what those who sent their weights go on from.
+    """What the aggregator knows in a round: who broke its condition, and what those who sent their
+    weights go on from.
 
     rounds:    rounds so far
-    broken:    how often a party broke its condition since all were synchronised for breaking it as often as there are
-               parties
+    broken:    how often a party broke its condition since all were synchronised for breaking it as
+               often as there are parties
     balances:  of how many parties the mean may stand in for all
     balanced:  the mean of some parties that stands in for all, or None after a full synchronisation
     """
@@ -32,15 +36,17 @@ class Balance:
 
 
 class Dynamic:
-    """Let parties train on their own, and average only those that drifted, and as few others as bring them back.
+    """Let parties train on their own, and average only those that drifted, and as few others as
+    bring them back.
 
-    A party whose squared distance from the last common weights exceeds the threshold sends its weights; others are
-    asked one by one until the mean of those asked is within it, and these go on from their mean. Where it takes all of
-    them, or where there were as many such reports as there are parties, all are averaged, and the mean becomes the new
-    common weights. Parties with similar data synchronise less. All parties count the same.
+    A party whose squared distance from the last common weights exceeds the threshold sends its
+    weights; others are asked one by one until the mean of those asked is within it, and these go on
+    from their mean. Where it takes all of them, or where there were as many such reports as there
+    are parties, all are averaged, and the mean becomes the new common weights. Parties with similar
+    data synchronise less. All parties count the same.
 
-    Source: Kamp, Adilova, Sicking, Huger, Schlicht, Wirtz, Wrobel, "Efficient Decentralized Deep Learning by Dynamic
-    Model Averaging", ECML PKDD 2018 (Algorithm 1).
+    Source: Kamp, Adilova, Sicking, Huger, Schlicht, Wirtz, Wrobel, "Efficient Decentralized Deep
+    Learning by Dynamic Model Averaging", ECML PKDD 2018 (Algorithm 1).
     """
 
     local: Mapping[str, Any] = {}
@@ -49,9 +55,15 @@ class Dynamic:
     def __init__(
         self,
         *,
-        threshold: Annotated[float, Opt("largest squared distance that is no reason to send", ge=0)] = 1.0,
-        check_every: Annotated[int, Opt("rounds between two looks at the distance", ge=1)] = 1,
-        partial: Annotated[bool, Opt("whether some parties may balance each other")] = True,
+        threshold: Annotated[
+            float, Field(description="largest squared distance that is no reason to send", ge=0)
+        ] = 1.0,
+        check_every: Annotated[
+            int, Field(description="rounds between two looks at the distance", ge=1)
+        ] = 1,
+        partial: Annotated[
+            bool, Field(description="whether some parties may balance each other")
+        ] = True,
     ) -> None:
         self._threshold, self._check_every, self._partial = threshold, check_every, partial
 
@@ -60,14 +72,18 @@ class Dynamic:
         return Balance()
 
     def train(self, turn: Turn) -> Unchanged:
-        """Train on from the party's own weights, and report the squared distance where it is time to look."""
+        """Train on from the party's own weights, and report the squared distance where it is time
+        to look.
+        """
         trained = go_on(turn)
         if turn.round % self._check_every:
             return turn.unchanged()
         return turn.unchanged(arithmetic.distance(trained, turn.weights) ** 2)
 
     def asks(self, reports: Sequence[Unchanged], state: Any) -> tuple[Sequence[str], Any]:
-        """Return the parties that drifted, then all others in a random order; nobody where none did."""
+        """Return the parties that drifted, then all others in a random order; nobody where none
+        did.
+        """
         drifted = [report.party for report in reports if report.divergence > self._threshold]
         others = sorted({report.party for report in reports} - {*drifted})
         order = seeds.stream(0, "balance", state.rounds).permutation(len(others))
@@ -75,10 +91,14 @@ class Dynamic:
         broken = state.broken + len(drifted)
         if broken >= len(reports):
             return asked, Balance(state.rounds + 1)
-        return asked, Balance(state.rounds + 1, broken, range(len(drifted), len(reports) if self._partial else 0))
+        return asked, Balance(
+            state.rounds + 1, broken, range(len(drifted), len(reports) if self._partial else 0)
+        )
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the mean of all, or the weights as they are where fewer parties balance each other."""
+        """Return the mean of all, or the weights as they are where fewer parties balance each
+        other.
+        """
         mean = RunningMean()
         for update in updates:
             mean.add(update.weights, 1.0)
@@ -94,15 +114,17 @@ class Dynamic:
 
 
 class FDA:
-    """Let parties train on their own, and average all of them once an estimate of their variance exceeds theta.
+    """Let parties train on their own, and average all of them once an estimate of their variance
+    exceeds theta.
 
-    In every round each party reports a few numbers: the squared length of its drift since the last synchronisation and,
-    but for the monitor `naive`, a small picture of its direction. From these follows an upper estimate of the variance
-    (mean squared distance from the mean), which `naive` makes crudely, `linear` by one direction, `sketch` best.
-    All parties count the same. Threshold by model: about 1e-5 to 1e-4 times the number of its weights.
+    In every round each party reports a few numbers: the squared length of its drift since the last
+    synchronisation and, but for the monitor `naive`, a small picture of its direction. From these
+    follows an upper estimate of the variance (mean squared distance from the mean), which `naive`
+    makes crudely, `linear` by one direction, `sketch` best. All parties count the same. Threshold
+    by model: about 1e-5 to 1e-4 times the number of its weights.
 
-    Source: Theologitis, Frangias, Anestis, Samoladas, Deligiannakis, "Communication-Efficient Distributed Deep Learning
-    via Federated Dynamic Averaging", EDBT 2025.
+    Source: Theologitis, Frangias, Anestis, Samoladas, Deligiannakis, "Communication-Efficient
+    Distributed Deep Learning via Federated Dynamic Averaging", EDBT 2025.
     """
 
     local: Mapping[str, Any] = {}
@@ -111,8 +133,10 @@ class FDA:
     def __init__(
         self,
         *,
-        theta: Annotated[float, Opt("variance that is no reason to synchronise", ge=0)] = 1.0,
-        monitor: Annotated[str, Opt("naive, linear or sketch")] = "linear",
+        theta: Annotated[
+            float, Field(description="variance that is no reason to synchronise", ge=0)
+        ] = 1.0,
+        monitor: Annotated[str, Field(description="naive, linear or sketch")] = "linear",
     ) -> None:
         self._theta, self._monitor = theta, fda_monitors.named(monitor)
 

@@ -1,4 +1,6 @@
-"""Optimizers at the aggregator: the parties' mean change is a gradient, and these are the ways to follow it."""
+"""Optimizers at the aggregator: the parties' mean change is a gradient, and these are the ways to
+follow it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,9 @@ from abc import ABC, abstractmethod
 from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from fusion_nb.algorithms.fusions.server_update import Stepping, each
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Weights
 
 
@@ -17,15 +19,15 @@ class FedAvgM(Stepping):
 
     With beta 0 and lr 1 it is fedavg.
 
-    Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual
-    Classification", 2019.
+    Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated
+    Visual Classification", 2019.
     """
 
     def __init__(
         self,
         *,
-        beta: Annotated[float, Opt("momentum of the aggregator", ge=0, lt=1)] = 0.9,
-        lr: Annotated[float, Opt("learning rate of the aggregator", gt=0)] = 1.0,
+        beta: Annotated[float, Field(description="momentum of the aggregator", ge=0, lt=1)] = 0.9,
+        lr: Annotated[float, Field(description="learning rate of the aggregator", gt=0)] = 1.0,
     ) -> None:
         self._beta, self._lr = beta, lr
 
@@ -40,10 +42,11 @@ class FedAvgM(Stepping):
 
 
 class _Adaptive(Stepping, ABC):
-    """m = beta1 * m + (1 - beta1) * change; v by `second`, from tau squared on; new = old + lr * m / (sqrt(v) + tau).
+    """m = beta1 * m + (1 - beta1) * change; v by `second`, from tau squared on; new = old + lr * m
+    / (sqrt(v) + tau).
 
-    As in the paper, and unlike Adam as frameworks have it, no bias is corrected. Parties count by their rows, as with
-    fedavg, where Algorithm 2 as printed has the bare mean.
+    As in the paper, and unlike Adam as frameworks have it, no bias is corrected. Parties count by
+    their rows, as with fedavg, where Algorithm 2 as printed has the bare mean.
     """
 
     _beta1 = _beta2 = 0.0
@@ -67,18 +70,23 @@ class _Adaptive(Stepping, ABC):
 
 
 class FedAdagrad(_Adaptive):
-    """Follow the mean change with steps that shrink where changes were large so far: v = v + change squared.
+    """Follow the mean change with steps that shrink where changes were large so far: v = v + change
+    squared.
 
-    Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated Optimization", ICLR 2021
-    (Algorithm 2, FedAdagrad).
+    Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated
+    Optimization", ICLR 2021 (Algorithm 2, FedAdagrad).
     """
 
     def __init__(
         self,
         *,
-        lr: Annotated[float, Opt("learning rate of the aggregator", gt=0)] = 0.1,
-        beta1: Annotated[float, Opt("share of the last direction that is kept", ge=0, lt=1)] = 0.0,
-        tau: Annotated[float, Opt("least root of v: smaller adapts more", gt=0)] = 1e-3,
+        lr: Annotated[float, Field(description="learning rate of the aggregator", gt=0)] = 0.1,
+        beta1: Annotated[
+            float, Field(description="share of the last direction that is kept", ge=0, lt=1)
+        ] = 0.0,
+        tau: Annotated[
+            float, Field(description="least root of v: smaller adapts more", gt=0)
+        ] = 1e-3,
     ) -> None:
         self._lr, self._beta1, self._tau = lr, beta1, tau
 
@@ -88,19 +96,26 @@ class FedAdagrad(_Adaptive):
 
 
 class FedAdam(_Adaptive):
-    """Follow the mean change with steps that adapt to recent ones: v = beta2 * v + (1 - beta2) * change squared.
+    """Follow the mean change with steps that adapt to recent ones: v = beta2 * v + (1 - beta2) *
+    change squared.
 
-    Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated Optimization", ICLR 2021
-    (Algorithm 2, FedAdam).
+    Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated
+    Optimization", ICLR 2021 (Algorithm 2, FedAdam).
     """
 
     def __init__(
         self,
         *,
-        lr: Annotated[float, Opt("learning rate of the aggregator", gt=0)] = 0.01,
-        beta1: Annotated[float, Opt("share of the last direction that is kept", ge=0, lt=1)] = 0.9,
-        beta2: Annotated[float, Opt("share of the last squares that is kept", ge=0, lt=1)] = 0.99,
-        tau: Annotated[float, Opt("least root of v: smaller adapts more", gt=0)] = 1e-3,
+        lr: Annotated[float, Field(description="learning rate of the aggregator", gt=0)] = 0.01,
+        beta1: Annotated[
+            float, Field(description="share of the last direction that is kept", ge=0, lt=1)
+        ] = 0.9,
+        beta2: Annotated[
+            float, Field(description="share of the last squares that is kept", ge=0, lt=1)
+        ] = 0.99,
+        tau: Annotated[
+            float, Field(description="least root of v: smaller adapts more", gt=0)
+        ] = 1e-3,
     ) -> None:
         self._lr, self._beta1, self._beta2, self._tau = lr, beta1, beta2, tau
 
@@ -110,10 +125,11 @@ class FedAdam(_Adaptive):
 
 
 class FedYogi(FedAdam):
-    """Follow the mean change with steps that adapt, but not in jumps: v moves by (1 - beta2) * change squared.
+    """Follow the mean change with steps that adapt, but not in jumps: v moves by (1 - beta2) *
+    change squared.
 
-    Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated Optimization", ICLR 2021
-    (Algorithm 2, FedYogi).
+    Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated
+    Optimization", ICLR 2021 (Algorithm 2, FedYogi).
     """
 
     def second(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:

@@ -6,23 +6,26 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from fusion_nb.algorithms.fusions.server_update import Averaging, Stepping, each
 from fusion_nb.core import arithmetic
 from fusion_nb.core.arithmetic import RunningMean
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Turn, Unchanged, Update, Weights
 
 
 class LAG(Stepping):
-    """Let a party send only a change that differs from the last one that it sent; till then that one counts again.
+    """Let a party send only a change that differs from the last one that it sent; till then that
+    one counts again.
 
-    A party stays silent while the squared distance of its change from the last sent is at most xi times the sum of the
-    squared lengths of the fused model's last `memory` moves. Statistics, which are averaged anew, have no part in it.
+    A party stays silent while the squared distance of its change from the last sent is at most xi
+    times the sum of the squared lengths of the fused model's last `memory` moves. Statistics, which
+    are averaged anew, have no part in it.
 
-    Source: Chen, Giannakis, Sun, Yin, "LAG: Lazily Aggregated Gradient for Communication-Efficient Distributed
-    Learning", NeurIPS 2018 (LAG-WK, condition 15a), with the change of local training for a gradient step. The paper
-    sums over parties where here is a mean, so that its division by their squared number is left out.
+    Source: Chen, Giannakis, Sun, Yin, "LAG: Lazily Aggregated Gradient for Communication-Efficient
+    Distributed Learning", NeurIPS 2018 (LAG-WK, condition 15a), with the change of local training
+    for a gradient step. The paper sums over parties where here is a mean, so that its division by
+    their squared number is left out.
     """
 
     everyone = True
@@ -31,8 +34,8 @@ class LAG(Stepping):
     def __init__(
         self,
         *,
-        xi: Annotated[float, Opt("larger is lazier; 0 sends always", ge=0)] = 0.1,
-        memory: Annotated[int, Opt("moves of the fused model that count", ge=1)] = 10,
+        xi: Annotated[float, Field(description="larger is lazier; 0 sends always", ge=0)] = 0.1,
+        memory: Annotated[int, Field(description="moves of the fused model that count", ge=1)] = 10,
     ) -> None:
         self._xi, self._memory = xi, memory
 
@@ -58,12 +61,16 @@ class LAG(Stepping):
         seen = turn.state.get("seen")
         moves: list[float] = turn.state.get("moves", [])
         if seen is not None:
-            moves = [*moves, arithmetic.squared_norm(self.change(turn.weights, seen))][-self._memory :]
+            moves = [*moves, arithmetic.squared_norm(self.change(turn.weights, seen))][
+                -self._memory :
+            ]
         turn.state["seen"], turn.state["moves"] = turn.weights, moves
         return moves
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the weights moved by the mean of every party's last change, weighted by their rows."""
+        """Return the weights moved by the mean of every party's last change, weighted by their
+        rows.
+        """
         mean, changes = RunningMean(), dict(state)
         for update in updates:
             mean.add(update.weights, update.num_examples)
@@ -80,10 +87,11 @@ class LAG(Stepping):
 class CMFL(Averaging, Stepping):
     """Let a party send only if enough of its change points where the fused model moved last.
 
-    Relevance is the share of the trained weights whose change has the sign of the fused model's last change; where both
-    are 0 they agree. Frozen weights and statistics have no part in it.
+    Relevance is the share of the trained weights whose change has the sign of the fused model's
+    last change; where both are 0 they agree. Frozen weights and statistics have no part in it.
 
-    Source: Wang, Wang, Li, "CMFL: Mitigating Communication Overhead for Federated Learning", ICDCS 2019.
+    Source: Wang, Wang, Li, "CMFL: Mitigating Communication Overhead for Federated Learning", ICDCS
+    2019.
     """
 
     may_be_silent = True
@@ -91,9 +99,15 @@ class CMFL(Averaging, Stepping):
     def __init__(
         self,
         *,
-        threshold: Annotated[float, Opt("least relevance of what is sent; 0 sends always", ge=0, le=1)] = 0.5,
+        threshold: Annotated[
+            float, Field(description="least relevance of what is sent; 0 sends always", ge=0, le=1)
+        ] = 0.5,
         decay: Annotated[
-            bool, Opt("divide the threshold by the root of the round's number, as the paper's proof")
+            bool,
+            Field(
+                description="divide the threshold by the root of the round's number, as the "
+                "paper's proof"
+            ),
         ] = False,
     ) -> None:
         self._threshold, self._decay = threshold, decay
@@ -113,4 +127,8 @@ class CMFL(Averaging, Stepping):
         agreeing = sum(int((signs[name] == way[name]).sum()) for name in way)
         relevance = agreeing / max(1, sum(array.size for array in way.values()))
         threshold = self._threshold / (np.sqrt(turn.round) if self._decay else 1.0)
-        return turn.update(trained.weights) if relevance >= threshold else turn.unchanged(1 - relevance)
+        return (
+            turn.update(trained.weights)
+            if relevance >= threshold
+            else turn.unchanged(1 - relevance)
+        )

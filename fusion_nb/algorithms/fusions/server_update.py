@@ -1,4 +1,6 @@
-"""What rules share that do more than average: the parties' mean change as a direction in which to step."""
+"""What rules share that do more than average: the parties' mean change as a direction in which to
+step.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from fusion_nb.errors import OptionError
 
 
 class Averaging:
-    """Averages what comes in, each party in proportion to its rows; a base of rules that ask more of the parties.
+    """Averages what comes in, each party in proportion to its rows; a base of rules that ask more
+    of the parties.
 
     Where nothing comes in, the weights stay.
     """
@@ -33,7 +36,8 @@ class Averaging:
 
 
 class Stepping:
-    """Moves what gradients train by a step that `step` makes of the mean change, and averages everything else.
+    """Moves what gradients train by a step that `step` makes of the mean change, and averages
+    everything else.
 
     Statistics, such as BatchNorm's, must not be stepped: a variance would become negative.
     """
@@ -53,7 +57,11 @@ class Stepping:
     def change(self, new: Weights, old: Weights) -> Weights:
         """Return what training added to the entries that it trains, in float64."""
         found = arithmetic.change(new, old)
-        return found if self._trained is None else {name: found[name] for name in found if name in self._trained}
+        return (
+            found
+            if self._trained is None
+            else {name: found[name] for name in found if name in self._trained}
+        )
 
     def zeros(self, weights: Weights) -> Weights:
         """Return zeros for the entries that are trained."""
@@ -85,7 +93,9 @@ def each(function: Callable[..., Any], *weights: Weights) -> Weights:
 
 
 def travel(trained: Trained) -> float:
-    """Return how far the steps of a training travel. Raises OptionError for a kind of model that does not tell."""
+    """Return how far the steps of a training travel. Raises OptionError for a kind of model that
+    does not tell.
+    """
     if not math.isfinite(trained.travel):
         raise OptionError(
             "the fusion needs to know the steps of local training, which this model does not tell",

@@ -1,6 +1,7 @@
 """The updates of a round as a table with a row for each party, read a few columns at a time.
 
-No second copy of all updates is made. Numbers are looked at in float64, and returned in their own dtypes.
+No second copy of all updates is made. Numbers are looked at in float64, and returned in their own
+dtypes.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ Columnwise = Callable[[np.ndarray], np.ndarray]
 
 
 def is_real(array: np.ndarray) -> bool:
-    """Return whether an entry takes part in distances: it is floating, or complex as two such numbers."""
+    """Return whether an entry takes part in distances: it is floating, or complex as two such
+    numbers.
+    """
     return bool(np.issubdtype(array.dtype, np.inexact))
 
 
 def each_column(updates: Sequence[Update], function: Columnwise) -> Weights:
     """Return what a function makes of each column of the updates' entries.
 
-    Whole numbers are given to it as differences from one in the middle, so that counters beyond 2**53 keep their last
-    digit when all agree, and what it returns is rounded; booleans are given as 0 and 1.
+    Whole numbers are given to it as differences from one in the middle, so that counters beyond
+    2**53 keep their last digit when all agree, and what it returns is rounded; booleans are given
+    as 0 and 1.
     """
     return {
         name: _each_column([np.asarray(update.weights[name]) for update in updates], function)
@@ -42,7 +46,9 @@ def _each_column(arrays: Sequence[np.ndarray], function: Columnwise) -> np.ndarr
         if np.issubdtype(block.dtype, np.integer):
             block = block.astype(np.int64)
             middle = np.sort(block, axis=0)[len(block) // 2]
-            columns[part] = middle + np.rint(function((block - middle).astype(np.float64))).astype(np.int64)
+            columns[part] = middle + np.rint(function((block - middle).astype(np.float64))).astype(
+                np.int64
+            )
         elif block.dtype == np.bool_:
             columns[part] = function(block.astype(np.float64)) >= 0.5
         else:
@@ -51,11 +57,13 @@ def _each_column(arrays: Sequence[np.ndarray], function: Columnwise) -> np.ndarr
 
 
 def products(updates: Sequence[Update], start: Weights, *more: Weights) -> np.ndarray:
-    """Return the inner product of every two of the updates' changes since `start`, over all floating entries.
+    """Return the inner product of every two of the updates' changes since `start`, over all
+    floating entries.
 
     more: further changes, which come last; entries that they lack are 0
-    From these follow all distances. Measured from where the round started, which no hostile party chose, those among
-    honest parties stay exact however far away somebody else is. What is too far for float64 is infinite, or NaN.
+    From these follow all distances. Measured from where the round started, which no hostile party
+    chose, those among honest parties stay exact however far away somebody else is. What is too far
+    for float64 is infinite, or NaN.
     """
     size = len(updates) + len(more)
     found = np.zeros((size, size))
@@ -65,7 +73,9 @@ def products(updates: Sequence[Update], start: Weights, *more: Weights) -> np.nd
                 continue
             origin = _flat(old)
             rows = [_flat(np.asarray(update.weights[name])) for update in updates]
-            others = [_flat(change[name]) if name in change else np.zeros(origin.size) for change in more]
+            others = [
+                _flat(change[name]) if name in change else np.zeros(origin.size) for change in more
+            ]
             for part in _parts(origin.size):
                 block = np.empty((size, len(origin[part])))
                 for i, row in enumerate(rows):
@@ -77,7 +87,9 @@ def products(updates: Sequence[Update], start: Weights, *more: Weights) -> np.nd
 
 
 def between(products: np.ndarray) -> np.ndarray:
-    """Return the squared distance between every two changes of which these are the inner products."""
+    """Return the squared distance between every two changes of which these are the inner
+    products.
+    """
     own = np.diagonal(products)
     with np.errstate(invalid="ignore"):
         found = own[:, None] + own - 2 * products
@@ -92,7 +104,9 @@ def from_mixture(products: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def mixture(updates: Sequence[Update], start: Weights, shares: np.ndarray) -> Weights:
-    """Return the sum of the updates' changes since `start`, each times its share, in float64; floating entries only."""
+    """Return the sum of the updates' changes since `start`, each times its share, in float64;
+    floating entries only.
+    """
     found: Weights = {}
     for name, old in start.items():
         if is_real(old):
@@ -109,6 +123,8 @@ def _parts(size: int) -> Iterator[slice]:
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
-    """Return the numbers of an entry in one row, a complex one as two; of an array in one piece, in its own memory."""
+    """Return the numbers of an entry in one row, a complex one as two; of an array in one piece, in
+    its own memory.
+    """
     flat = np.ascontiguousarray(array).reshape(-1)
     return flat.view(flat.real.dtype) if np.iscomplexobj(flat) else flat

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from fusion_nb.algorithms.fusions.base import Around, take_turn
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Answer, Fusion, Metrics, Trained, Turn, Update, Weights
 from fusion_nb.errors import OptionError
 
@@ -26,7 +27,9 @@ class _Layers(Around, ABC):
 
     @abstractmethod
     def chosen(self, model: Any) -> frozenset[str]:
-        """Return the names of the entries that parties keep. Raises OptionError where there are none."""
+        """Return the names of the entries that parties keep. Raises OptionError where there are
+        none.
+        """
 
     def meet(self, num_parties: int, trained: frozenset[str], model: Any) -> None:
         """Find the entries that parties keep; the inner rule is told of the others."""
@@ -43,8 +46,12 @@ class _Layers(Around, ABC):
         return {name: array for name, array in weights.items() if name not in self._own}
 
     def train(self, turn: Turn) -> Answer:
-        """Train the fused entries with the party's own, keep these, and send those: the rule sees no others."""
-        own: Weights = turn.state.get("layers") or {entry: turn.weights[entry] for entry in self._own}
+        """Train the fused entries with the party's own, keep these, and send those: the rule sees
+        no others.
+        """
+        own: Weights = turn.state.get("layers") or {
+            entry: turn.weights[entry] for entry in self._own
+        }
 
         def train(weights: Weights, name: str = "", **options: Any) -> Trained:
             trained = turn.train(weights | own, name, **options)
@@ -58,11 +65,15 @@ class _Layers(Around, ABC):
         def score(weights: Weights, rows: slice = slice(None)) -> Metrics:
             return turn.score(weights | own, rows)
 
-        shared = replace(turn, weights=self.down(turn.weights), train=train, measure=measure, score=score)
+        shared = replace(
+            turn, weights=self.down(turn.weights), train=train, measure=measure, score=score
+        )
         return take_turn(self.inner, shared)
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the shared entries fused by the inner rule; the others stay as they were at first."""
+        """Return the shared entries fused by the inner rule; the others stay as they were at
+        first.
+        """
         fused, state = self.inner.fuse(self.down(weights), updates, state)
         return weights | fused, state
 
@@ -70,16 +81,20 @@ class _Layers(Around, ABC):
 class FedPer(_Layers):
     """Let every party keep some layers to itself, such as the last one, and fuse the others.
 
-    Its own layers never leave a party, and the aggregator's model has the first weights in their place.
+    Its own layers never leave a party, and the aggregator's model has the first weights in their
+    place.
 
-    Source: Arivazhagan, Aggarwal, Singh, Choudhary, "Federated Learning with Personalization Layers", 2019.
+    Source: Arivazhagan, Aggarwal, Singh, Choudhary, "Federated Learning with Personalization
+    Layers", 2019.
     """
 
     def __init__(
         self,
         inner: Fusion,
         *,
-        layers: Annotated[str, Opt("names of weights with * for anything, as 4.*; several with |")],
+        layers: Annotated[
+            str, Field(description="names of weights with * for anything, as 4.*; several with |")
+        ],
     ) -> None:
         super().__init__(inner)
         self._patterns = layers.split("|")
@@ -90,8 +105,12 @@ class FedPer(_Layers):
         for pattern in self._patterns:
             if not fnmatch.filter(names, pattern):
                 hint = f"its weights are: {', '.join(names)}"
-                raise OptionError(f"fedper:layers={pattern} is the name of no weights of this model", hint)
-        own = frozenset(name for pattern in self._patterns for name in fnmatch.filter(names, pattern))
+                raise OptionError(
+                    f"fedper:layers={pattern} is the name of no weights of this model", hint
+                )
+        own = frozenset(
+            name for pattern in self._patterns for name in fnmatch.filter(names, pattern)
+        )
         if len(own) == len(names):
             line = f"fedper:layers={'|'.join(self._patterns)} leaves nothing to be fused"
             raise OptionError(line, f"choose some of: {', '.join(names)}")
@@ -99,12 +118,13 @@ class FedPer(_Layers):
 
 
 class FedBN(_Layers):
-    """Let every party keep its batch normalization to itself, parameters and statistics, and fuse the other layers.
+    """Let every party keep its batch normalization to itself, parameters and statistics, and fuse
+    the other layers.
 
     For parties whose rows look different (another scanner, another camera) and mean the same.
 
-    Source: Li, Jiang, Zhang, Kamp, Dou, "FedBN: Federated Learning on Non-IID Features via Local Batch Normalization",
-    ICLR 2021.
+    Source: Li, Jiang, Zhang, Kamp, Dou, "FedBN: Federated Learning on Non-IID Features via Local
+    Batch Normalization", ICLR 2021.
     """
 
     def __init__(self, inner: Fusion) -> None:
@@ -114,5 +134,8 @@ class FedBN(_Layers):
         """Return the entries of batch normalization layers."""
         own: frozenset[str] = model.norm_names()
         if not own:
-            raise OptionError("--personal fedbn, but the model has no batch normalization", "use fedper:layers=...")
+            raise OptionError(
+                "--personal fedbn, but the model has no batch normalization",
+                "use fedper:layers=...",
+            )
         return own

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from fusion_nb.algorithms.fusions.base import Around, take_turn
 from fusion_nb.core import seeds
 from fusion_nb.core.arithmetic import RunningMean
-from fusion_nb.core.registry import Opt
 from fusion_nb.core.types import Answer, Fusion, Metrics, Trained, Turn, Unchanged, Update, Weights
 
 #: Values of a fusion's options with which training is plain.
@@ -29,25 +29,31 @@ def personal(metrics: Mapping[str, float]) -> Metrics:
 
 
 class Ditto(Around):
-    """Let every party train a model of its own too, which is held near the fused one by lambda / 2 * distance squared.
+    """Let every party train a model of its own too, which is held near the fused one by lambda / 2
+    * distance squared.
 
     What is fused is as without it. Trains twice.
 
-    Source: Li, Hu, Beirami, Smith, "Ditto: Fair and Robust Federated Learning Through Personalization", ICML 2021.
+    Source: Li, Hu, Beirami, Smith, "Ditto: Fair and Robust Federated Learning Through
+    Personalization", ICML 2021.
     """
 
     def __init__(
         self,
         inner: Fusion,
         *,
-        lambda_: Annotated[float, Opt("how strongly it is held; 0 is training alone", ge=0)] = 0.1,
+        lambda_: Annotated[
+            float, Field(description="how strongly it is held; 0 is training alone", ge=0)
+        ] = 0.1,
     ) -> None:
         super().__init__(inner)
         self._lambda = lambda_
 
     @property
     def local(self) -> Mapping[str, Any]:
-        """What every party must honour: to be held near weights, beside what the inner rule asks for."""
+        """What every party must honour: to be held near weights, beside what the inner rule asks
+        for.
+        """
         return {"mu": 0.0, "anchor": None, **self.inner.local}
 
     def train(self, turn: Turn) -> Answer:
@@ -60,18 +66,23 @@ class Ditto(Around):
 
 
 class APFL(Around):
-    """Let every party use a mixture of the shared model and one of its own, which learns what the mixture lacks.
+    """Let every party use a mixture of the shared model and one of its own, which learns what the
+    mixture lacks.
 
-    The mixture is alpha * own + (1 - alpha) * shared, step by step on the same batches; what is fused is as without it.
+    The mixture is alpha * own + (1 - alpha) * shared, step by step on the same batches; what is
+    fused is as without it.
 
-    Source: Deng, Kamani, Mahdavi, "Adaptive Personalized Federated Learning", 2020 (Algorithm 1, alpha fixed).
+    Source: Deng, Kamani, Mahdavi, "Adaptive Personalized Federated Learning", 2020 (Algorithm 1,
+    alpha fixed).
     """
 
     def __init__(
         self,
         inner: Fusion,
         *,
-        alpha: Annotated[float, Opt("share of the party's own model in the mixture", ge=0, le=1)] = 0.5,
+        alpha: Annotated[
+            float, Field(description="share of the party's own model in the mixture", ge=0, le=1)
+        ] = 0.5,
     ) -> None:
         super().__init__(inner)
         self._alpha = alpha
@@ -89,31 +100,41 @@ class APFL(Around):
             if name:
                 return turn.train(weights, name, **options)
             trained = turn.train(weights, mix={"alpha": self._alpha, "own": own}, **options)
-            turn.state["own"], turn.state["personal"] = trained.extras["own"], trained.extras["mixed"]
+            turn.state["own"], turn.state["personal"] = (
+                trained.extras["own"],
+                trained.extras["mixed"],
+            )
             return trained
 
         return _scored(take_turn(self.inner, replace(turn, train=mixing)), turn)
 
 
 class IFCA(Around):
-    """Train a model for each cluster of parties, beside the fused one: each party joins the model that fits it best.
+    """Train a model for each cluster of parties, beside the fused one: each party joins the model
+    that fits it best.
 
-    Parties get all clusters' models and send the one that they trained, which costs that much more traffic and twice
-    the training. The first models have the first weights of the run, shuffled within each entry, but for one.
+    Parties get all clusters' models and send the one that they trained, which costs that much more
+    traffic and twice the training. The first models have the first weights of the run, shuffled
+    within each entry, but for one.
 
-    Source: Ghosh, Chung, Yin, Ramchandran, "An Efficient Framework for Clustered Federated Learning", NeurIPS 2020
-    (model averaging).
+    Source: Ghosh, Chung, Yin, Ramchandran, "An Efficient Framework for Clustered Federated
+    Learning", NeurIPS 2020 (model averaging).
     """
 
     def __init__(
-        self, inner: Fusion, *, clusters: Annotated[int, Opt("how many clusters there are", ge=1)] = 2
+        self,
+        inner: Fusion,
+        *,
+        clusters: Annotated[int, Field(description="how many clusters there are", ge=1)] = 2,
     ) -> None:
         super().__init__(inner)
         self._num_clusters = clusters
 
     def init(self, weights: Weights) -> Any:
         """Return the inner rule's state, and the clusters' first models."""
-        return self.inner.init(weights), [_shuffled(weights, k) if k else weights for k in range(self._num_clusters)]
+        return self.inner.init(weights), [
+            _shuffled(weights, k) if k else weights for k in range(self._num_clusters)
+        ]
 
     def send(self, state: Any) -> Mapping[str, Any]:
         """Send the clusters' models along."""
@@ -123,14 +144,18 @@ class IFCA(Around):
     def train(self, turn: Turn) -> Answer:
         """Take the inner rule's turn, then train the model of the cluster that fits."""
         reply = take_turn(self.inner, turn)
-        if isinstance(reply, Unchanged):  # a party that stays silent has no say in its cluster either
+        if isinstance(
+            reply, Unchanged
+        ):  # a party that stays silent has no say in its cluster either
             return reply
         cluster, weights = _nearest(turn)
         trained = turn.train(weights, "personal", **plain(self.local)).weights
         return replace(reply, extras={**reply.extras, "cluster": cluster, "personal": trained})
 
     def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return what the inner rule makes of the updates; average each cluster's models, weighted by rows."""
+        """Return what the inner rule makes of the updates; average each cluster's models, weighted
+        by rows.
+        """
         inner, clusters = state
         means = [RunningMean() for _ in clusters]
 
@@ -143,7 +168,10 @@ class IFCA(Around):
         fused, inner = self.inner.fuse(weights, passing, inner)
         for _ in passing:  # what the inner rule left unread
             pass
-        return fused, (inner, [m.mean() if m.total else old for m, old in zip(means, clusters, strict=True)])
+        return fused, (
+            inner,
+            [m.mean() if m.total else old for m, old in zip(means, clusters, strict=True)],
+        )
 
     def closing(self, federation: Any) -> dict[str, Metrics]:
         """Let every party join a cluster for good, and measure the cluster's model."""
@@ -157,7 +185,9 @@ def _join(turn: Turn) -> Update:
 
 
 def _nearest(turn: Turn) -> tuple[int, Weights]:
-    """Return the cluster whose model has the lowest loss on the party's training rows, and that model."""
+    """Return the cluster whose model has the lowest loss on the party's training rows, and that
+    model.
+    """
     clusters: list[Weights] = list(turn.received["clusters"].values())
     losses = [turn.measure(weights)["loss"] for weights in clusters]
     best = int(np.argmin(losses))

@@ -1,4 +1,6 @@
-"""Doc2Vec models as files: in gensim's own format and in word2vec's text, read without running what is inside."""
+"""Doc2Vec models as files: in gensim's own format and in word2vec's text, read without running what
+is inside.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from gensim.models.keyedvectors import KeyedVectors
 from fusion_nb.errors import ExportError, ModelError
 
 FORMATS = {"gensim": "model.doc2vec", "word2vec": "words.txt"}
-#: What gensim writes into the file of a Doc2Vec beside its own two classes, and nothing that could run code.
+#: What gensim writes into the file of a Doc2Vec beside its own two classes, and nothing that could
+#: run code.
 _ADMITTED = {
     "gensim.utils": {"call_on_class_only"},
     "numpy": {"ndarray", "dtype", "float32", "float64", "int64", "uint32"},
@@ -25,24 +28,33 @@ _ADMITTED = {
     "collections": {"defaultdict"},
 }
 #: Arrays that gensim may have put into files of their own, `model.doc2vec.syn1neg.npy` say.
-_ARRAYS = {"": ("syn1neg", "syn1"), "wv": ("vectors", "vectors_lockf"), "dv": ("vectors", "vectors_lockf")}
+_ARRAYS = {
+    "": ("syn1neg", "syn1"),
+    "wv": ("vectors", "vectors_lockf"),
+    "dv": ("vectors", "vectors_lockf"),
+}
 
 
 def save(model: Doc2Vec, path: Path, format: str) -> None:
-    """Write a model in one of FORMATS. Raises ExportError for word vectors that were never trained."""
+    """Write a model in one of FORMATS. Raises ExportError for word vectors that were never
+    trained.
+    """
     if format == "gensim":
         model.save(str(path), separately=[])  # in one file, however large its arrays are
         return
     if model.sg and not model.dbow_words:
         raise ExportError(
-            "this Doc2Vec trains no word vectors (dm=0 and dbow_words=0), so there are none to write",
+            "this Doc2Vec trains no word vectors (dm=0 and dbow_words=0), so there are none to "
+            "write",
             "use the format 'gensim', or make the model with dm=1 or dbow_words=1",
         )
     model.wv.save_word2vec_format(str(path))
 
 
 class _Stored:
-    """What stands in for gensim's objects while a file is read: it takes a state, and can do nothing."""
+    """What stands in for gensim's objects while a file is read: it takes a state, and can do
+    nothing.
+    """
 
     def __new__(cls) -> _Stored:
         return super().__new__(cls)
@@ -62,7 +74,9 @@ class _StoredVectors(_Stored):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands in for gensim's classes, or what arrays are made of; any other is refused by name."""
+        """Return what stands in for gensim's classes, or what arrays are made of; any other is
+        refused by name.
+        """
         if (module, name) == ("gensim.models.doc2vec", "Doc2Vec"):
             return _StoredModel
         if (module, name) == ("gensim.models.keyedvectors", "KeyedVectors"):
@@ -70,23 +84,28 @@ class _Unpickler(pickle.Unpickler):
         if name in _ADMITTED.get(module, ()):
             return super().find_class(module, name)
         raise ModelError(
-            f"it holds {module}.{name}, and only what gensim's own Doc2Vec is made of is read from a file",
+            f"it holds {module}.{name}, and only what gensim's own Doc2Vec is made of is read "
+            "from a file",
             "build the model in the notebook, and give the variable's name with --model",
         )
 
 
 def load(path: Path) -> Doc2Vec:
-    """Return the Doc2Vec in a file that gensim wrote; its large arrays may lie beside it, as gensim puts them.
+    """Return the Doc2Vec in a file that gensim wrote; its large arrays may lie beside it, as gensim
+    puts them.
 
-    gensim's own loader would unpickle whatever the file names, so the state is read into inert objects, and arrays
-    without pickle. Raises ModelError, naming what it holds, for a file with anything but a Doc2Vec and numpy arrays.
+    gensim's own loader would unpickle whatever the file names, so the state is read into inert
+    objects, and arrays without pickle. Raises ModelError, naming what it holds, for a file with
+    anything but a Doc2Vec and numpy arrays.
     """
     try:
         with path.open("rb") as file:
             found = _Unpickler(file).load()
         if not isinstance(found, _StoredModel):
             name = type(found).__name__
-            raise ModelError(f"it holds {name}, not a Doc2Vec", "save a Doc2Vec with model.save(path)")
+            raise ModelError(
+                f"it holds {name}, not a Doc2Vec", "save a Doc2Vec with model.save(path)"
+            )
         return _revived(found, path)
     except ModelError as error:
         raise ModelError(f"{path} is refused: {error.message}", error.hint) from None
@@ -97,7 +116,9 @@ def load(path: Path) -> Doc2Vec:
 
 
 def _revived(stored: _StoredModel, path: Path) -> Doc2Vec:
-    """Return a Doc2Vec with what was stored. Raises whatever a state that is none makes gensim raise."""
+    """Return a Doc2Vec with what was stored. Raises whatever a state that is none makes gensim
+    raise.
+    """
     parts: dict[str, Any] = {"": stored, "wv": stored.__dict__["wv"], "dv": stored.__dict__["dv"]}
     for part, names in _ARRAYS.items():
         prefix = f"{path}.{part}." if part else f"{path}."
@@ -115,12 +136,16 @@ def _revived(stored: _StoredModel, path: Path) -> Doc2Vec:
     if model.negative:
         model.make_cum_table()  # not stored, or not to be trusted
     if model.wv.index_to_key:
-        model.infer_vector(["a"], epochs=1)  # a model whose parts are missing fails here, and not in a run
+        model.infer_vector(
+            ["a"], epochs=1
+        )  # a model whose parts are missing fails here, and not in a run
     return model
 
 
 def _check_arrays(model: Doc2Vec) -> None:
-    """Raise ValueError where arrays are not of the sizes that gensim's compiled code takes for granted."""
+    """Raise ValueError where arrays are not of the sizes that gensim's compiled code takes for
+    granted.
+    """
     count = len(model.wv.index_to_key)
     if not count:  # a model that has no vocabulary yet has none of them
         return
@@ -130,6 +155,8 @@ def _check_arrays(model: Doc2Vec) -> None:
         **({"syn1": (model.syn1, (count, model.layer1_size))} if model.hs else {}),
     }
     for name, (array, shape) in wanted.items():
-        is_sound = isinstance(array, np.ndarray) and array.dtype == np.float32 and array.flags.c_contiguous
+        is_sound = (
+            isinstance(array, np.ndarray) and array.dtype == np.float32 and array.flags.c_contiguous
+        )
         if not (is_sound and array.shape == shape):
             raise ValueError(f"{name} is no array of {shape}")

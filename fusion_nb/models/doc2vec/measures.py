@@ -1,4 +1,6 @@
-"""What a Doc2Vec is watched by: its loss, whether documents know themselves, and what their vectors tell of labels."""
+"""What a Doc2Vec is watched by: its loss, whether documents know themselves, and what their vectors
+tell of labels.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +24,28 @@ def sample(count: int, limit: int) -> np.ndarray:
 
 
 def loss(model: Doc2Vec, document: Document, vector: np.ndarray) -> float:
-    """Return the mean loss over a document's words, given its vector, on negatives that depend on its words alone.
+    """Return the mean loss over a document's words, given its vector, on negatives that depend on
+    its words alone.
 
     Each word counts by the chance with which sub-sampling keeps it, as it does in training.
 
-    Negative sampling: -log s(v.w) - sum log s(-v.n) over `negative` words n drawn as in training; hierarchical softmax:
-    the loss of the word's path. A document without known words is as good as guessed.
+    Negative sampling: -log s(v.w) - sum log s(-v.n) over `negative` words n drawn as in training;
+    hierarchical softmax: the loss of the word's path. A document without known words is as good as
+    guessed.
     """
     known = model.wv.key_to_index
-    rows = np.array([known[word] for word in document.words if word in known][:_MAX_WORDS], dtype=np.int64)
+    rows = np.array(
+        [known[word] for word in document.words if word in known][:_MAX_WORDS], dtype=np.int64
+    )
     if not len(rows):
         return float(np.log(2) * (model.negative + 1))
     inputs = _inputs(model, rows, vector)
     total = np.zeros(len(rows))
     if model.negative:
         random = random_of(document.words)
-        drawn = np.searchsorted(model.cum_table, random.randint(0, model.cum_table[-1], (len(rows), model.negative)))
+        drawn = np.searchsorted(
+            model.cum_table, random.randint(0, model.cum_table[-1], (len(rows), model.negative))
+        )
         targets = np.concatenate([rows[:, None], drawn], axis=1)
         scores = np.einsum("wd,wtd->wt", inputs, model.syn1neg[targets])
         scores[:, 0] *= -1
@@ -55,16 +63,26 @@ def loss(model: Doc2Vec, document: Document, vector: np.ndarray) -> float:
 
 
 def _inputs(model: Doc2Vec, rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Return what the model predicts each word from: the document's vector, with dm=1 together with the context."""
+    """Return what the model predicts each word from: the document's vector, with dm=1 together with
+    the context.
+    """
     if model.sg:
         return np.broadcast_to(vector, (len(rows), len(vector)))
     words, window = model.wv.vectors, model.window
     inputs = np.empty((len(rows), model.layer1_size), dtype=np.float64)
     for position in range(len(rows)):
-        before, after = rows[max(0, position - window) : position], rows[position + 1 : position + 1 + window]
+        before, after = (
+            rows[max(0, position - window) : position],
+            rows[position + 1 : position + 1 + window],
+        )
         if model.dm_concat:
             pad = model.wv.key_to_index["\0"]
-            around = [*[pad] * (window - len(before)), *before, *after, *[pad] * (window - len(after))]
+            around = [
+                *[pad] * (window - len(before)),
+                *before,
+                *after,
+                *[pad] * (window - len(after)),
+            ]
             inputs[position] = np.concatenate([*[vector] * model.dm_tag_count, *words[around]])
             continue
         context = np.concatenate([before, after])
@@ -75,16 +93,20 @@ def _inputs(model: Doc2Vec, rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 def self_rank(own: np.ndarray, inferred: np.ndarray, rows: np.ndarray) -> float:
-    """Return the share of documents whose own vector is the nearest of all to the one that is inferred for them.
+    """Return the share of documents whose own vector is the nearest of all to the one that is
+    inferred for them.
 
-    own: all vectors of a party;  inferred: one for each of some documents, whose own vectors are in `rows`
+    own: all vectors of a party;  inferred: one for each of some documents, whose own vectors are in
+                                  `rows`
     """
     nearest = (unit(inferred) @ unit(own).T).argmax(1)
     return float((nearest == rows).mean())
 
 
 def classified(vectors: np.ndarray, labels: Sequence[int] | np.ndarray) -> float | None:
-    """Return the accuracy of logistic regression on vectors, cross-validated; None where labels allow none."""
+    """Return the accuracy of logistic regression on vectors, cross-validated; None where labels
+    allow none.
+    """
     labels = np.asarray(labels)
     if labels.ndim > 1:
         return None

@@ -1,7 +1,7 @@
 """Training and inference of one document at a time, through gensim's own compiled functions.
 
-`Doc2Vec.train` runs threads that can't be stopped between two documents, and has one schedule for each call; these
-functions are what it calls itself.
+`Doc2Vec.train` runs threads that can't be stopped between two documents, and has one schedule for
+each call; these functions are what it calls itself.
 """
 
 from __future__ import annotations
@@ -26,28 +26,50 @@ class Trainer:
 
     def __init__(self, model: Doc2Vec) -> None:
         self.model = model
-        self._work, self._neurons = (matutils.zeros_aligned(model.layer1_size, dtype=np.float32) for _ in range(2))
+        self._work, self._neurons = (
+            matutils.zeros_aligned(model.layer1_size, dtype=np.float32) for _ in range(2)
+        )
         self._free = np.ones(1, dtype=np.float32)  # no document vector is held fast
 
-    def train(self, words: Sequence[str], rows: Sequence[int], alpha: float, vectors: np.ndarray) -> None:
-        """Move the document vectors in `rows`, and the model, by one pass over a document's words."""
+    def train(
+        self, words: Sequence[str], rows: Sequence[int], alpha: float, vectors: np.ndarray
+    ) -> None:
+        """Move the document vectors in `rows`, and the model, by one pass over a document's
+        words.
+        """
         self._step(words, rows, alpha, vectors, learn=True)
 
-    def _step(self, words: Sequence[str], rows: Sequence[int], alpha: float, vectors: np.ndarray, learn: bool) -> None:
+    def _step(
+        self,
+        words: Sequence[str],
+        rows: Sequence[int],
+        alpha: float,
+        vectors: np.ndarray,
+        learn: bool,
+    ) -> None:
         model = self.model
-        options = {"doctag_vectors": vectors, "doctags_lockf": self._free, "learn_words": learn, "learn_hidden": learn}
+        options = {
+            "doctag_vectors": vectors,
+            "doctags_lockf": self._free,
+            "learn_words": learn,
+            "learn_hidden": learn,
+        }
         words, rows = list(words), list(rows)
         if model.sg:
             train_words = bool(model.dbow_words) and learn
-            train_document_dbow(model, words, rows, alpha, self._work, train_words=train_words, **options)
+            train_document_dbow(
+                model, words, rows, alpha, self._work, train_words=train_words, **options
+            )
             return
         train = train_document_dm_concat if model.dm_concat else train_document_dm
         train(model, words, rows, alpha, self._work, self._neurons, **options)
 
     def infer(self, document: Document) -> np.ndarray:
-        """Return the vector of a document under the model, which stays as it is; the same in every process.
+        """Return the vector of a document under the model, which stays as it is; the same in every
+        process.
 
-        gensim's own `infer_vector` depends on the model's random state and on how Python hashes text.
+        gensim's own `infer_vector` depends on the model's random state and on how Python hashes
+        text.
         """
         model = self.model
         random = random_of(document.words)
@@ -61,7 +83,9 @@ class Trainer:
             model.random = theirs
         return np.asarray(vectors[0])
 
-    def infer_all(self, documents: Sequence[Document], gate: Callable[[], None] = lambda: None) -> np.ndarray:
+    def infer_all(
+        self, documents: Sequence[Document], gate: Callable[[], None] = lambda: None
+    ) -> np.ndarray:
         """Return one vector for each document; `gate` is called between two."""
         found = np.empty((len(documents), self.model.vector_size), dtype=np.float32)
         for row, document in enumerate(documents):
@@ -71,8 +95,12 @@ class Trainer:
 
 
 def random_of(words: Sequence[str]) -> np.random.RandomState:
-    """Return a random state that depends on the words alone (Python's hash of text differs between processes)."""
-    digest = hashlib.blake2b("\0".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    """Return a random state that depends on the words alone (Python's hash of text differs between
+    processes).
+    """
+    digest = hashlib.blake2b(
+        "\0".join(words).encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()
     return np.random.RandomState(np.frombuffer(digest, dtype="<u4"))
 
 

@@ -18,8 +18,9 @@ from fusion_nb.errors import ModelError
 class Agreement:
     """What parties agree on before round 1, and what every one of them builds its model from.
 
-    counts: each word's count over all parties, from the most frequent on, equal counts by the alphabet; of words in the
-            vocabulary alone, so that no party learns of another's rarer ones
+    counts: each word's count over all parties, from the most frequent on, equal counts by the
+            alphabet; of words in the vocabulary alone, so that no party learns of another's rarer
+            ones
     words:  the model's vocabulary in the order of its rows, after `min_count`
     num_documents, num_words: of all parties together
     """
@@ -37,7 +38,8 @@ def count(documents: Iterable[Document]) -> dict[str, int]:
 
 
 def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreement:
-    """Add the parties' counts, drop words that fewer than `min_parties` have, and build the model's vocabulary.
+    """Add the parties' counts, drop words that fewer than `min_parties` have, and build the model's
+    vocabulary.
 
     Raises ModelError where `min_count` leaves no word.
     """
@@ -56,50 +58,67 @@ def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreem
     if ordered and max(ordered.values()) >= model.min_count:
         build(model, agreed)
     if not len(model.wv):
-        line = f"no word is left of {len(holders)}: none occurs {model.min_count} times (min_count) over all parties"
+        line = (
+            f"no word is left of {len(holders)}: none occurs {model.min_count} times "
+            "(min_count) over all parties"
+        )
         if rare:
             line += f" and at {min_parties} of them (min_parties)"
         raise ModelError(line, "use a smaller min_count, or more documents")
     kept = {word: ordered[word] for word in ordered if word in model.wv.key_to_index}
     share = sum(kept.values()) / total
     notes = [
-        f"vocabulary: {len(kept):,} words that occur at least {min(kept.values())} times over all parties, "
-        f"{share:.0%} of the text; the aggregator was sent each party's word counts, and no document"
+        f"vocabulary: {len(kept):,} words that occur at least {min(kept.values())} times over "
+        "all parties, "
+        f"{share:.0%} of the text; the aggregator was sent each party's word counts, and no "
+        "document"
     ]
     if min_parties > 1:
         notes.append(
-            f"privacy: {len(rare):,} words that fewer than {min_parties} parties have are left out of the vocabulary; "
+            f"privacy: {len(rare):,} words that fewer than {min_parties} parties have are left "
+            "out of the vocabulary; "
             "the aggregator alone has seen them"
         )
-    return Agreement(kept, tuple(model.wv.index_to_key), num_documents, agreed.num_words, tuple(notes))
+    return Agreement(
+        kept, tuple(model.wv.index_to_key), num_documents, agreed.num_words, tuple(notes)
+    )
 
 
 def build(model: Doc2Vec, agreed: Agreement) -> None:
-    """Give a model the agreed vocabulary: its rows, sampling table and Huffman tree are the same for everybody.
+    """Give a model the agreed vocabulary: its rows, sampling table and Huffman tree are the same
+    for everybody.
 
     Raises ModelError where its rows come out in another order than was agreed.
     """
-    # gensim sorts by count and leaves equal counts in the opposite of the order in which it meets them.
-    model.build_vocab_from_freq(dict(reversed(agreed.counts.items())), corpus_count=agreed.num_documents)
+    # gensim sorts by count and leaves equal counts in the opposite of the order in which it meets
+    # them.
+    model.build_vocab_from_freq(
+        dict(reversed(agreed.counts.items())), corpus_count=agreed.num_documents
+    )
     model.corpus_total_words = agreed.num_words
     model.raw_vocab.clear()
     if agreed.words and tuple(model.wv.index_to_key) != agreed.words:
         raise ModelError(
-            "this party's vocabulary came out in another order than was agreed", "use one version of gensim"
+            "this party's vocabulary came out in another order than was agreed",
+            "use one version of gensim",
         )
 
 
 def check_party(documents: Sequence[Document], model: Doc2Vec) -> None:
-    """Raise ModelError where a party has nothing to train on: no known word, or tags that dm_concat can't use."""
+    """Raise ModelError where a party has nothing to train on: no known word, or tags that dm_concat
+    can't use.
+    """
     known = model.wv.key_to_index
     if not any(word in known for document in documents for word in document.words):
         raise ModelError(
-            f"none of the words in this party's {len(documents)} documents is in the agreed vocabulary",
+            f"none of the words in this party's {len(documents)} documents is in the agreed "
+            "vocabulary",
             "use a smaller min_count or min_parties, or leave this party out",
         )
     if model.dm_concat and (other := {len(d.tags) for d in documents} - {model.dm_tag_count}):
         raise ModelError(
-            f"with dm_concat every document has {model.dm_tag_count} tags (dm_tag_count), and some have {min(other)}",
+            f"with dm_concat every document has {model.dm_tag_count} tags (dm_tag_count), and "
+            f"some have {min(other)}",
             "use dm_concat=0, or give every document as many tags",
         )
 
@@ -107,8 +126,26 @@ def check_party(documents: Sequence[Document], model: Doc2Vec) -> None:
 def settings(model: Doc2Vec) -> dict[str, Any]:
     """Return the hyper-parameters with which a Doc2Vec was made."""
     names = (
-        *("vector_size", "alpha", "min_alpha", "window", "min_count", "max_final_vocab", "sample", "seed", "hs"),
-        *("negative", "ns_exponent", "dm_concat", "dm_tag_count", "dbow_words", "epochs", "shrink_windows"),
+        *(
+            "vector_size",
+            "alpha",
+            "min_alpha",
+            "window",
+            "min_count",
+            "max_final_vocab",
+            "sample",
+            "seed",
+            "hs",
+        ),
+        *(
+            "negative",
+            "ns_exponent",
+            "dm_concat",
+            "dm_tag_count",
+            "dbow_words",
+            "epochs",
+            "shrink_windows",
+        ),
     )
     found = {name: getattr(model, name) for name in names}
     return found | {"dm": int(not model.sg), "workers": 1}

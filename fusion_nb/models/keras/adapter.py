@@ -1,4 +1,6 @@
-"""Keras 3: any `keras.Model`, trained batch by batch through Keras's own `train_on_batch`, on any backend."""
+"""Keras 3: any `keras.Model`, trained batch by batch through Keras's own `train_on_batch`, on any
+backend.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.base import Model
 from fusion_nb.models.quiet import quiet
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says about the machine is of no use here
+os.environ.setdefault(
+    "TF_CPP_MIN_LOG_LEVEL", "2"
+)  # what TensorFlow says about the machine is of no use here
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with quiet():
     import keras
@@ -42,16 +46,21 @@ _EVALUATION_BATCH = 128
 
 
 class KerasModel(KerasPredicting, Model):
-    """Any `keras.Model` with one input and one output, compiled or not; subclasses must be built and copyable.
+    """Any `keras.Model` with one input and one output, compiled or not; subclasses must be built
+    and copyable.
 
-    loss: "" to take what the model was compiled with, or else to infer it from the model's output and the labels;
-          or a name, a Loss, or a callable of (target, output)
-    keep_optimizer: a party's optimizer goes on where its last round left it; else each round has a fresh one
+    loss: "" to take what the model was compiled with, or else to infer it from the model's output
+          and the labels; or a name, a Loss, or a callable of (target, output)
+    keep_optimizer: a party's optimizer goes on where its last round left it; else each round has a
+    fresh one
     """
 
     kind = "Keras model"
     formats: ClassVar = files.FORMATS
-    packages: ClassVar = ("keras", "tensorflow" if keras.backend.backend() == "tensorflow" else keras.backend.backend())
+    packages: ClassVar = (
+        "keras",
+        "tensorflow" if keras.backend.backend() == "tensorflow" else keras.backend.backend(),
+    )
     supports: ClassVar = frozenset({"mu", "anchor", "shift"})
     choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": losses.NAMES}
 
@@ -65,7 +74,8 @@ class KerasModel(KerasPredicting, Model):
         self._names = _names(model)
         # What the user compiled it with; the copy is compiled anew, and `native` as the user did.
         self._compiled = model.get_compile_config() if model.compiled else None
-        # Looked up in the configuration: Keras leaves `model.loss` as it was when a model is compiled without one.
+        # Looked up in the configuration: Keras leaves `model.loss` as it was when a model is
+        # compiled without one.
         has_loss = self._compiled is not None and self._compiled.get("loss") is not None
         self._is_own_loss = not loss and has_loss
         self._loss = model.loss if self._is_own_loss else loss
@@ -98,14 +108,20 @@ class KerasModel(KerasPredicting, Model):
     @classmethod
     @contextmanager
     def seeded(cls, seed: int) -> Iterator[None]:
-        """Fix what Keras draws while a model is being built: from Python's numbers, which are given back afterwards."""
+        """Fix what Keras draws while a model is being built: from Python's numbers, which are given
+        back afterwards.
+        """
         with seeds.Shared(seed, alone=False):
             yield
 
-    def check(self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any) -> list[str]:
-        """Build what is not built, try a few rows, infer the loss, and train a step that is then undone.
+    def check(
+        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+    ) -> list[str]:
+        """Build what is not built, try a few rows, infer the loss, and train a step that is then
+        undone.
 
-        Raises ModelError, DataError or OptionError where model, rows, labels, loss and optimizer don't go together.
+        Raises ModelError, DataError or OptionError where model, rows, labels, loss and optimizer
+        don't go together.
         """
         few = rows_of.take(rows, np.arange(min(_PROBE, rows_of.size(rows))))
         self._optimizer = optimizer, lr
@@ -127,25 +143,33 @@ class KerasModel(KerasPredicting, Model):
         self._row, self._taken = output.shape, x.shape[1:]
         self.metrics = self._objective.metrics
         self._compile()
-        probe.try_training(self.model, self._objective.name, x, self._objective.target(y, output.shape))
+        probe.try_training(
+            self.model, self._objective.name, x, self._objective.target(y, output.shape)
+        )
         notes = [f"loss: {self._objective.name} ({self._objective.why})"]
         if self._objective.warning:
             notes.append(self._objective.warning)
         if self._compiled is not None and optimizer is self.defaults["optimizer"]:
             rate = "its own schedule" if lr is None else f"lr {lr:g}"
-            notes.append(f"optimizer: {type(optimizer).__name__.lower()}, {rate} (as the model was compiled)")
+            notes.append(
+                f"optimizer: {type(optimizer).__name__.lower()}, {rate} (as the model was compiled)"
+            )
         return notes + (self._inputs.notes(rows[0]) if isinstance(rows, tuple) else [])
 
     def get_weights(self) -> Weights:
-        """Return a copy of every weight by its path without the model's name; bfloat16 travels as float32.
+        """Return a copy of every weight by its path without the model's name; bfloat16 travels as
+        float32.
 
-        BatchNormalization's statistics are among them, the states of seed generators and metrics are not.
+        BatchNormalization's statistics are among them, the states of seed generators and metrics
+        are not.
         """
         found = {}
         for name, variable in self._variables():
             array = np.array(keras.ops.convert_to_numpy(variable))
             found[name] = (
-                array.astype(np.float32) if array.dtype.kind == "V" or "bfloat16" in str(array.dtype) else array
+                array.astype(np.float32)
+                if array.dtype.kind == "V" or "bfloat16" in str(array.dtype)
+                else array
             )
         return found
 
@@ -154,9 +178,13 @@ class KerasModel(KerasPredicting, Model):
         return frozenset(self._trained())
 
     def norm_names(self) -> frozenset[str]:
-        """Return the names of what batch normalization has: trained or frozen, and the statistics."""
+        """Return the names of what batch normalization has: trained or frozen, and the
+        statistics.
+        """
         normalizing = [
-            each for each in probe.layers_of(self.model) if isinstance(each, keras.layers.BatchNormalization)
+            each
+            for each in probe.layers_of(self.model)
+            if isinstance(each, keras.layers.BatchNormalization)
         ]
         own = {id(variable) for layer in normalizing for variable in layer.weights}
         return frozenset(name for name, variable in self._variables() if id(variable) in own)
@@ -179,9 +207,13 @@ class KerasModel(KerasPredicting, Model):
         steps: int = 0,
         **local: Any,
     ) -> Metrics:
-        """Train batch by batch. Raises Stopped through `gate`; stops at once when the loss is not finite."""
+        """Train batch by batch. Raises Stopped through `gate`; stops at once when the loss is not
+        finite.
+        """
         if unknown := local.keys() - self.supports:
-            raise OptionError(f"a Keras model can't honour {', '.join(sorted(unknown))}", "use another fusion")
+            raise OptionError(
+                f"a Keras model can't honour {', '.join(sorted(unknown))}", "use another fusion"
+            )
         self._ready()
         if (optimizer, lr) != self._optimizer:
             self._optimizer = optimizer, lr
@@ -199,7 +231,9 @@ class KerasModel(KerasPredicting, Model):
                 total = 0.0
                 for x, y in self._batches(data, batches, seed + taken):
                     self.gate()
-                    total += self._per_row(self.model.train_on_batch(x, y, return_dict=True)["loss"], x) * len(x)
+                    total += self._per_row(
+                        self.model.train_on_batch(x, y, return_dict=True)["loss"], x
+                    ) * len(x)
                 taken, epochs = taken + len(batches), epochs - 1
                 mean = total / sum(map(len, batches))
                 if not np.isfinite(mean):
@@ -210,7 +244,11 @@ class KerasModel(KerasPredicting, Model):
             kept["optimizer"] = optimizers.state(self._optimizer_state)
         # A train_step that leaves its optimizer alone is taken to do one step for each batch.
         counted = optimizers.num_steps(self.model.optimizer) - before or taken
-        return {"loss": mean, "steps": counted, "travel": optimizers.travel(self.model.optimizer, counted)}
+        return {
+            "loss": mean,
+            "steps": counted,
+            "travel": optimizers.travel(self.model.optimizer, counted),
+        }
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows."""
@@ -226,7 +264,9 @@ class KerasModel(KerasPredicting, Model):
         return {name: total / count for name, total in totals.items()}
 
     def native(self, weights: Weights) -> keras.Model:
-        """Return a `keras.Model` with these weights, compiled as the user's was, or else with the inferred loss."""
+        """Return a `keras.Model` with these weights, compiled as the user's was, or else with the
+        inferred loss.
+        """
         other = self.clone()
         other.set_weights(weights)
         copies.finish(other.model)
@@ -234,7 +274,9 @@ class KerasModel(KerasPredicting, Model):
             return other.model
         bare = copies.copy_of(other.model)
         if self._is_own_loss:
-            with suppress(Exception):  # a loss or metric of the user's own can't be made again, nor held by a file
+            with suppress(
+                Exception
+            ):  # a loss or metric of the user's own can't be made again, nor held by a file
                 bare.compile_from_config(self._compiled)
         return bare
 
@@ -244,7 +286,9 @@ class KerasModel(KerasPredicting, Model):
 
     def _ready(self) -> losses.Objective:
         if self._objective is None:
-            raise ModelError("the model was not checked against its data", "call check(rows, labels, ...) first")
+            raise ModelError(
+                "the model was not checked against its data", "call check(rows, labels, ...) first"
+            )
         return self._objective
 
     def _variables(self) -> Iterator[tuple[str, Any]]:
@@ -256,12 +300,19 @@ class KerasModel(KerasPredicting, Model):
         return {name: variable for name, variable in self._variables() if id(variable) in trained}
 
     def _compile(self) -> None:
-        """Compile the copy once; each round only puts its optimizer's state back, so nothing is traced anew."""
+        """Compile the copy once; each round only puts its optimizer's state back, so nothing is
+        traced anew.
+        """
         objective = self._ready()
         made = optimizers.make(*self._optimizer)
-        # Compiled kernels are made for each size of batch, and the last batch of each party has its own.
-        self.model.compile(optimizer=made, loss=objective.loss, metrics=objective.measures(), jit_compile=False)
-        self.model.optimizer.build(self.model.trainable_variables)  # mixed precision has wrapped what was made
+        # Compiled kernels are made for each size of batch, and the last batch of each party has its
+        # own.
+        self.model.compile(
+            optimizer=made, loss=objective.loss, metrics=objective.measures(), jit_compile=False
+        )
+        self.model.optimizer.build(
+            self.model.trainable_variables
+        )  # mixed precision has wrapped what was made
         self._optimizer_state = self.model.optimizer.variables
         self._fresh = optimizers.state(self._optimizer_state)
         self._correction = gradients.Correction(self.model, self._trained())
@@ -280,12 +331,18 @@ class KerasModel(KerasPredicting, Model):
         """Return a batch's loss as the mean over its rows, also where it was summed."""
         return float(loss) / len(x) if self._ready().is_sum else float(loss)
 
-    def _batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (x, y) as the model and its loss take them; y as it is stored while there is no loss yet."""
+    def _batches(
+        self, data: Any, batches: list[np.ndarray], seed: int = 0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (x, y) as the model and its loss take them; y as it is stored while there is no
+        loss yet.
+        """
         for x, y in self._inputs.batches(data, batches, seed):
             yield x, y if self._objective is None else self._objective.target(y, self._row)
 
 
 def _names(model: keras.Model) -> list[str]:
-    """Return the paths of a model's weights without its own name, which Keras numbers by how many were made before."""
+    """Return the paths of a model's weights without its own name, which Keras numbers by how many
+    were made before.
+    """
     return [variable.path.removeprefix(f"{model.name}/") for variable in model.weights]

@@ -14,16 +14,22 @@ from fusion_nb.models.keras.probe import first_line, layers_of
 
 
 def copy_of(model: keras.Model) -> keras.Model:
-    """Return an uncompiled model of the same architecture, layer names and weights, that shares nothing.
+    """Return an uncompiled model of the same architecture, layer names and weights, that shares
+    nothing.
 
-    What is frozen in the model is frozen in the copy. Raises ModelError for a model that Keras can't make again: a
-    subclass that says nothing about its constructor, or that was given layers.
+    What is frozen in the model is frozen in the copy. Raises ModelError for a model that Keras
+    can't make again: a subclass that says nothing about its constructor, or that was given layers.
     """
-    with seeds.Shared(0, alone=True):  # what a copy draws for first weights that it won't keep is not the user's
-        # clone_model compiles the clone of a compiled model, and fails where the loss is the user's own function.
+    with seeds.Shared(
+        0, alone=True
+    ):  # what a copy draws for first weights that it won't keep is not the user's
+        # clone_model compiles the clone of a compiled model, and fails where the loss is the user's
+        # own function.
         compiled, model.compiled = model.compiled, False
         try:
-            is_graph = isinstance(model, keras.Sequential) or getattr(model, "inputs", None) is not None
+            is_graph = (
+                isinstance(model, keras.Sequential) or getattr(model, "inputs", None) is not None
+            )
             other = clone(model) if is_graph else _made_again(model)
         except ModelError:
             raise
@@ -35,7 +41,9 @@ def copy_of(model: keras.Model) -> keras.Model:
             _build(other, model)
     if [v.shape for v in other.variables] != [v.shape for v in model.variables]:
         raise _uncopyable(model, "its constructor makes another model")
-    if {id(variable) for variable in other.variables} & {id(variable) for variable in model.variables}:
+    if {id(variable) for variable in other.variables} & {
+        id(variable) for variable in model.variables
+    }:
         raise _uncopyable(model, "it was given layers, which its copy would share")
     if model.built:
         other.set_weights(model.get_weights())
@@ -49,27 +57,38 @@ def copy_of(model: keras.Model) -> keras.Model:
 
 
 def clone(model: keras.Model) -> keras.Model:
-    """Return what Keras makes of the configuration of a Sequential or functional model, with weights of its own."""
+    """Return what Keras makes of the configuration of a Sequential or functional model, with
+    weights of its own.
+    """
     return keras.models.clone_model(model, clone_function=_layer, recursive=True)
 
 
 def _layer(layer: Any) -> Any:
     if isinstance(layer, keras.layers.Lambda):
-        # Its configuration holds its code, which Keras rightly does not run; here it is the user's own.
-        config = {name: value for name, value in layer.get_config().items() if name in ("name", "arguments", "dtype")}
+        # Its configuration holds its code, which Keras rightly does not run; here it is the user's
+        # own.
+        config = {
+            name: value
+            for name, value in layer.get_config().items()
+            if name in ("name", "arguments", "dtype")
+        }
         return keras.layers.Lambda(layer.function, **config)
     return type(layer).from_config(layer.get_config())
 
 
 def finish(model: keras.Model) -> None:
-    """Let layers that compute with their weights beforehand (Normalization) do so anew, after weights were set."""
+    """Let layers that compute with their weights beforehand (Normalization) do so anew, after
+    weights were set.
+    """
     for layer in layers_of(model):
         if isinstance(layer, keras.layers.Normalization) and layer.built:
             layer.finalize_state()
 
 
 def _made_again(model: keras.Model) -> keras.Model:
-    """Return what the class makes of the arguments that Keras noted, or that the model keeps under their names."""
+    """Return what the class makes of the arguments that Keras noted, or that the model keeps under
+    their names.
+    """
     try:
         noted = model.get_config()
     except NotImplementedError:
@@ -104,5 +123,6 @@ def _build(other: keras.Model, model: keras.Model) -> None:
 def _uncopyable(model: keras.Model, why: str) -> ModelError:
     return ModelError(
         f"Keras can't copy this {type(model).__name__}, and parties train copies: {why}",
-        "give the class a get_config() that returns its constructor's arguments, or keep each as self.<name>",
+        "give the class a get_config() that returns its constructor's arguments, or keep each as "
+        "self.<name>",
     )

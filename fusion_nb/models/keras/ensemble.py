@@ -1,6 +1,7 @@
 """What outputs of Keras models predict, and how those of several models become one.
 
-Keras's own operations and layers alone are used, so that a joint model's file is read where fusion_nb is not.
+Keras's own operations and layers alone are used, so that a joint model's file is read where
+fusion_nb is not.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from fusion_nb.models.combining import TIE, TINY
 
 
 def predictions(output: Any, task: str, logits: bool) -> Any:
-    """Return what outputs predict: probabilities of classes or of yes, or the numbers themselves."""
+    """Return what outputs predict: probabilities of classes or of yes, or the numbers
+    themselves.
+    """
     if not logits:
         return output
     return keras.ops.softmax(output, axis=-1) if task == "classes" else keras.ops.sigmoid(output)
@@ -32,7 +35,8 @@ def outputs(predicted: Any, task: str, logits: bool) -> Any:
 def joined(found: Sequence[Any], shares: np.ndarray, rule: str, task: str, logits: bool) -> Any:
     """Return the joint outputs of several models' symbolic ones, of the same meaning.
 
-    shares: how much each model counts (models,), or counts for each class (classes, models); a weight, never trained
+    shares: how much each model counts (models,), or counts for each class (classes, models); a
+    weight, never trained
     rule:   "mean" of the predictions, or "vote" for the most probable class
     task:   classes, binary or numbers;  logits: outputs are logits, not probabilities
     """
@@ -52,7 +56,11 @@ def joined(found: Sequence[Any], shares: np.ndarray, rule: str, task: str, logit
     places = "xyzuvw"[: len(stacked.shape) - 3]
     sizes = stacked.shape[1:-1]
     counting = keras.layers.EinsumDense(
-        f"b{places}cm,cm->b{places}c", output_shape=sizes, name="shares", dtype=dtype, trainable=False
+        f"b{places}cm,cm->b{places}c",
+        output_shape=sizes,
+        name="shares",
+        dtype=dtype,
+        trainable=False,
     )
     together = counting(stacked)
     counting.kernel.assign(np.broadcast_to(shares, (sizes[-1], len(found))))

@@ -1,4 +1,6 @@
-"""Keras models as files: written in Keras's own formats, and read without running what is inside."""
+"""Keras models as files: written in Keras's own formats, and read without running what is
+inside.
+"""
 
 from __future__ import annotations
 
@@ -33,23 +35,33 @@ def save(model: keras.Model, path: Path, format: str) -> None:
 
 
 def load(path: Path) -> keras.Model:
-    """Return the model in a `.keras` file, in Keras's safe mode: layers of Keras's own, and no code.
+    """Return the model in a `.keras` file, in Keras's safe mode: layers of Keras's own, and no
+    code.
 
     Raises ModelError for a file that is damaged, or holds more than that.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that an optimizer's state is not read: a party's is fresh anyway
+            warnings.simplefilter(
+                "ignore"
+            )  # that an optimizer's state is not read: a party's is fresh anyway
             try:
                 found = keras.saving.load_model(path, safe_mode=True)
-            except Exception:  # what it was compiled with may be somebody's own, and then the model is taken without it
+            # what it was compiled with may be somebody's own, and then the model is taken without
+            # it
+            except Exception:
                 found = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # whatever a damaged or hostile file makes zip, json, h5py and Keras raise
+    except (
+        Exception
+    ) as error:  # whatever a damaged or hostile file makes zip, json, h5py and Keras raise
         if not zipfile.is_zipfile(path):
-            raise ModelError(f"{path} is no .keras file", "write one with model.save('model.keras')") from None
+            raise ModelError(
+                f"{path} is no .keras file", "write one with model.save('model.keras')"
+            ) from None
         raise ModelError(
             f"{path} is refused: {first_line(error)}",
-            "layers of Keras's own, and registered ones, are read; build others in the notebook and name the variable",
+            "layers of Keras's own, and registered ones, are read; build others in the notebook "
+            "and name the variable",
         ) from None
     if not isinstance(found, keras.Model):
         raise ModelError(f"{path} holds {type(found).__name__}, not a model", "save a keras.Model")

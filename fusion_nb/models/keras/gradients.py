@@ -14,11 +14,13 @@ from fusion_nb.models.keras.optimizers import bare
 
 
 class Correction:
-    """Adds mu * (w - anchor) and shift to the gradients that a compiled model hands to its optimizer.
+    """Adds mu * (w - anchor) and shift to the gradients that a compiled model hands to its
+    optimizer.
 
-    What is added are variables, so a round assigns them and traces nothing. They and the optimizer's new `apply` are
-    made when a fusion first asks for them, and each choice of terms has a training function of its own: training
-    without any is what it was. Variables are the optimizer's, which is where a backend without state looks for them.
+    What is added are variables, so a round assigns them and traces nothing. They and the
+    optimizer's new `apply` are made when a fusion first asks for them, and each choice of terms has
+    a training function of its own: training without any is what it was. Variables are the
+    optimizer's, which is where a backend without state looks for them.
 
     model: compiled and with a built optimizer;  trained: its trainable variables by name
     """
@@ -29,16 +31,20 @@ class Correction:
         self._mu: Any = None
         self._anchors: dict[str, Any] = {}
         self._shifts: dict[str, Any] = {}
-        #: The terms of the training that is under way, and those that were once added to a gradient.
+        #: The terms of the training that is under way, and those that were once added to a
+        #: gradient.
         self._terms: frozenset[str] = frozenset()
         self._seen: set[frozenset[str]] = set()
         self._functions: dict[frozenset[str], Any] = {}
         self._names: dict[int, str] = {}
 
-    def prepare(self, *, mu: float = 0.0, anchor: Weights | None = None, shift: Weights | None = None) -> None:
+    def prepare(
+        self, *, mu: float = 0.0, anchor: Weights | None = None, shift: Weights | None = None
+    ) -> None:
         """Let the training that follows add these terms, and no others.
 
-        anchor: by default the weights that the model has now;  shift: of some trained weights or all
+        anchor: by default the weights that the model has now;  shift: of some trained weights or
+        all
         """
         wanted = {"mu": bool(mu), "shift": shift is not None}
         terms = frozenset(term for term, is_wanted in wanted.items() if is_wanted)
@@ -63,25 +69,37 @@ class Correction:
     def check(self) -> None:
         """Raise ModelError where a training is over and the terms have met no gradient."""
         if self._terms and self._terms not in self._seen:
-            line = "the model's own train_step changes weights without its optimizer's apply, so nothing can be added"
-            raise ModelError(f"{line} to its gradients", "call self.optimizer.apply(gradients, variables) in it")
+            line = (
+                "the model's own train_step changes weights without its optimizer's apply, so "
+                "nothing can be added"
+            )
+            raise ModelError(
+                f"{line} to its gradients", "call self.optimizer.apply(gradients, variables) in it"
+            )
 
     def _like_trained(self, name: str) -> dict[str, Any]:
         add = self._optimizer.add_variable_from_reference
         return {key: add(variable, name=name) for key, variable in self._trained.items()}
 
     def _hook(self) -> None:
-        """Put the correction before `apply`: there a wrapping LossScaleOptimizer has already unscaled the gradients."""
+        """Put the correction before `apply`: there a wrapping LossScaleOptimizer has already
+        unscaled the gradients.
+        """
         apply, trained = self._optimizer.apply, self._model.trainable_variables
         # A train_step may hand over Keras's variables, or the backend's own.
         self._names = {id(each): name for name, v in self._trained.items() for each in (v, v.value)}
 
-        def corrected(grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
+        def corrected(
+            grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None
+        ) -> None:
             grads = list(grads)
             if self._terms:
                 self._seen.add(self._terms)
                 variables = trained if trainable_variables is None else list(trainable_variables)
-                grads = [self._corrected(g, self._names.get(id(v))) for g, v in zip(grads, variables, strict=True)]
+                grads = [
+                    self._corrected(g, self._names.get(id(v)))
+                    for g, v in zip(grads, variables, strict=True)
+                ]
                 apply(grads, variables)
             else:
                 apply(grads, trainable_variables)
@@ -89,8 +107,13 @@ class Correction:
         self._optimizer.apply = corrected
 
     def _corrected(self, gradient: Any, name: str | None) -> Any:
-        # No gradient: it took no part in this loss. Keras writes float8's scales over with their "gradients".
-        if gradient is None or name is None or getattr(self._trained[name], "overwrite_with_gradient", False):
+        # No gradient: it took no part in this loss. Keras writes float8's scales over with their
+        # "gradients".
+        if (
+            gradient is None
+            or name is None
+            or getattr(self._trained[name], "overwrite_with_gradient", False)
+        ):
             return gradient
         variable = self._trained[name]
         added = []
@@ -101,6 +124,10 @@ class Correction:
             added.append(keras.ops.convert_to_tensor(self._shifts[name]))
         for term in added:
             # The optimizer divides what it is given by a fixed scale of the loss, if it has one.
-            scaled = term if self._optimizer.loss_scale_factor is None else term * self._optimizer.loss_scale_factor
+            scaled = (
+                term
+                if self._optimizer.loss_scale_factor is None
+                else term * self._optimizer.loss_scale_factor
+            )
             gradient = keras.ops.add(gradient, keras.ops.cast(scaled, gradient.dtype))
         return gradient

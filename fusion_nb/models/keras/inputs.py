@@ -29,11 +29,17 @@ class Inputs:
 
     @classmethod
     def of(cls, model: keras.Model) -> Inputs:
-        """Return how a model takes its rows; before it is built, it says nothing about their shape."""
+        """Return how a model takes its rows; before it is built, it says nothing about their
+        shape.
+        """
         return cls(input_shape(model), probe.embedding_size(model), not probe.scales_itself(model))
 
-    def batches(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (x, y) for each array of row indices, y as it is stored; the seed fixes what a Dataset draws."""
+    def batches(
+        self, data: Any, batches: list[np.ndarray], seed: int = 0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (x, y) for each array of row indices, y as it is stored; the seed fixes what a
+        Dataset draws.
+        """
         shared = seeds.Shared(seed, alone=True)
         for batch in batches:
             if isinstance(data, tuple):
@@ -45,11 +51,16 @@ class Inputs:
             yield self.bring(x), y
 
     def bring(self, x: np.ndarray) -> np.ndarray:
-        """Return rows in the model's shape. Raises DataError for what are no numbers, or not those it knows."""
+        """Return rows in the model's shape. Raises DataError for what are no numbers, or not those
+        it knows.
+        """
         if x.dtype == object or x.dtype.kind not in "biuf":
             raise DataError(f"the rows hold {x.dtype}, not numbers", "turn them into numbers first")
         if self.num_words and len(x) and not 0 <= x.min() <= x.max() < self.num_words:
-            line = f"the rows hold numbers from {x.min():g} to {x.max():g}, and the model's Embedding knows 0 to"
+            line = (
+                f"the rows hold numbers from {x.min():g} to {x.max():g}, and the model's "
+                "Embedding knows 0 to"
+            )
             raise DataError(f"{line} {self.num_words - 1}", "give the Embedding a larger input_dim")
         scale = np.float32(255) if self._scales(x) else np.float32(1)
         return bring(x, self.shape).astype(np.float32) / scale
@@ -58,7 +69,10 @@ class Inputs:
         """Return what is done to rows, as sentences."""
         notes = []
         if self._scales(x):
-            notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]; give float32 to a model that scales")
+            notes.append(
+                "rows: bytes from 0 to 255 are scaled to [0, 1]; give float32 to a model that "
+                "scales"
+            )
         if self.shape and not fits(x.shape[1:], self.shape):
             notes.append(f"rows: {x.shape[1:]} brought to the model's {self.shape}")
         return notes
@@ -68,7 +82,9 @@ class Inputs:
 
 
 def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
-    """Return the shape of a row that the model takes, None for any size; or None where it doesn't say."""
+    """Return the shape of a row that the model takes, None for any size; or None where it doesn't
+    say.
+    """
     try:
         shape = model.input_shape
     except (AttributeError, ValueError):  # a subclass, or a model that is not built yet
@@ -78,11 +94,14 @@ def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
 
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     """Return whether rows of a shape are what the model takes."""
-    return len(shape) == len(wanted) and all(want in (None, size) for size, want in zip(shape, wanted, strict=True))
+    return len(shape) == len(wanted) and all(
+        want in (None, size) for size, want in zip(shape, wanted, strict=True)
+    )
 
 
 def bring(x: np.ndarray, wanted: tuple[int | None, ...] | None) -> np.ndarray:
-    """Return rows in the shape that the model takes: channels moved, or an axis of one added or taken away.
+    """Return rows in the shape that the model takes: channels moved, or an axis of one added or
+    taken away.
 
     (N, 1, 28, 28), (N, 28, 28) and (N, 28, 28, 1) become each other, and any of them (N, 784).
     Raises DataError, with both shapes, where that is not enough.

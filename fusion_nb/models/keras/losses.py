@@ -16,7 +16,8 @@ from fusion_nb.models import inference
 
 Task = Literal["classes", "one_hot", "binary", "numbers", "own"]
 
-#: Keras's name -> what the loss compares. Those of several classes and of yes or no take logits or probabilities.
+#: Keras's name -> what the loss compares. Those of several classes and of yes or no take logits or
+#: probabilities.
 _TASKS: dict[str, Task] = {
     "sparse_categorical_crossentropy": "classes",
     "categorical_crossentropy": "one_hot",
@@ -46,7 +47,8 @@ NAMES = sorted({*_TASKS, *_SHORT})
 class Objective:
     """A loss with the form of target it wants.
 
-    task:    what it compares; "one_hot" is classes written as rows of 0 and 1, "own" is what only a callable knows
+    task:    what it compares; "one_hot" is classes written as rows of 0 and 1, "own" is what only a
+             callable knows
     logits:  outputs are logits, not probabilities
     why:     how it was chosen;  warning: what the user should look at, or ""
     is_keras: the loss is one of Keras's own, so a saved model can hold it
@@ -78,17 +80,29 @@ class Objective:
             return []
         if self.task == "binary":
             # Keras wants a threshold above 0; this is as good as 0, where a logit says yes.
-            return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=1e-7 if self.logits else 0.5)]
+            return [
+                keras.metrics.BinaryAccuracy(
+                    name="accuracy", threshold=1e-7 if self.logits else 0.5
+                )
+            ]
         sparse = self.task == "classes"
-        kind = keras.metrics.SparseCategoricalAccuracy if sparse else keras.metrics.CategoricalAccuracy
+        kind = (
+            keras.metrics.SparseCategoricalAccuracy if sparse else keras.metrics.CategoricalAccuracy
+        )
         return [kind(name="accuracy")]
 
     def target(self, y: np.ndarray, output: tuple[int, ...]) -> np.ndarray:
-        """Return labels in the type and shape that the loss compares with outputs of a shape (rows, ...)."""
+        """Return labels in the type and shape that the loss compares with outputs of a shape (rows,
+        ...).
+        """
         if self.task == "classes":
             return y.reshape(len(y), *output[1:-1]).astype(np.int64)
         if self.task == "one_hot":
-            return y.astype(np.float32) if y.ndim == len(output) else np.eye(output[-1], dtype=np.float32)[y]
+            return (
+                y.astype(np.float32)
+                if y.ndim == len(output)
+                else np.eye(output[-1], dtype=np.float32)[y]
+            )
         if self.task == "own":
             return y
         return y.astype(np.float32).reshape(len(y), *output[1:])
@@ -102,32 +116,44 @@ def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
     decision = inference.decide(output.shape, labels, class_axis=-1)
     if decision.task == "binary" and last == "softmax":
         raise ModelError(
-            "the model ends in a softmax over one output, which is always 1", "use sigmoid, or two outputs"
+            "the model ends in a softmax over one output, which is always 1",
+            "use sigmoid, or two outputs",
         )
     if decision.task == "classes":
         logits = not _sums_to_one(output)
         return _named("sparse_categorical_crossentropy", logits, _ends(logits, "softmax"))
     if decision.task == "binary":
         logits, warning = _binary_logits(output, last)
-        return _named("binary_crossentropy", logits, f"{decision.why}; {_ends(logits, 'sigmoid')}", warning)
+        return _named(
+            "binary_crossentropy", logits, f"{decision.why}; {_ends(logits, 'sigmoid')}", warning
+        )
     return _named("mean_squared_error", False, decision.why, decision.warning)
 
 
 def compiled(loss: Any, output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
-    """Return the loss that the user compiled the model with, and with the meaning that Keras gives it."""
+    """Return the loss that the user compiled the model with, and with the meaning that Keras gives
+    it.
+    """
     if isinstance(loss, list | tuple | dict) and len(loss) == 1:
         loss = next(iter(loss.values())) if isinstance(loss, dict) else loss[0]
     if isinstance(loss, str):
         found = keras.losses.get(loss)
         name = _SHORT.get(getattr(found, "__name__", loss), getattr(found, "__name__", loss))
-        loss = keras.losses.get({"class_name": _class_name(name), "config": {}}) if name in _TASKS else found
+        loss = (
+            keras.losses.get({"class_name": _class_name(name), "config": {}})
+            if name in _TASKS
+            else found
+        )
     return named(loss, output, labels, last, "as the model was compiled")
 
 
-def named(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str = "as named") -> Objective:
+def named(
+    loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str = "as named"
+) -> Objective:
     """Return the loss that the user named or gave. Raises ModelError.
 
-    A loss that goes by its name takes logits where the model ends in them; an object is taken as it is.
+    A loss that goes by its name takes logits where the model ends in them; an object is taken as it
+    is.
     """
     if isinstance(loss, str):
         short = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss.rpartition(".")[2]).lower()
@@ -137,7 +163,8 @@ def named(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str
                 return named(keras.losses.get(short), output, labels, last, why)
             raise ModelError(
                 f"no loss is called {loss!r}",
-                f"{nearest(short, NAMES)}there are: {', '.join(NAMES)}; or name a function of (target, output)",
+                f"{nearest(short, NAMES)}there are: {', '.join(NAMES)}; or name a function of "
+                "(target, output)",
             )
         logits, warning = False, ""
         if _TASKS[name] in ("classes", "one_hot"):
@@ -156,7 +183,9 @@ def named(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str
 def _given(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str) -> Objective:
     kind = getattr(loss, "__name__", "") or type(loss).__name__
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
-    is_keras = type(loss).__module__.startswith("keras.") or getattr(loss, "__module__", "").startswith("keras.")
+    is_keras = type(loss).__module__.startswith("keras.") or getattr(
+        loss, "__module__", ""
+    ).startswith("keras.")
     if name in _TASKS and is_keras:
         config: dict[str, Any] = loss.get_config() if hasattr(loss, "get_config") else {}
         logits, warning = bool(config.get("from_logits", False)), ""
@@ -164,14 +193,20 @@ def _given(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: st
         is_wrong |= _TASKS[name] == "binary" and bool(last) and logits == (last in _PROBABILITIES)
         if is_wrong:
             is_what = "logits" if logits else "probabilities"
-            warning = f"warning: the loss {name} wants {is_what}, and the model's outputs look like none"
+            warning = (
+                f"warning: the loss {name} wants {is_what}, and the model's outputs look like none"
+            )
         is_sum = config.get("reduction") == "sum"
         return Objective(name, loss, _TASKS[name], logits, why, warning, is_sum=is_sum)
     try:
         task: Task = inference.decide(output.shape, labels, class_axis=-1).task
     except ModelError:
         task = "own"
-    logits = _binary_logits(output, last)[0] if task == "binary" else task == "classes" and not _sums_to_one(output)
+    logits = (
+        _binary_logits(output, last)[0]
+        if task == "binary"
+        else task == "classes" and not _sums_to_one(output)
+    )
     is_sum = getattr(loss, "reduction", "") == "sum"
     return Objective(name, loss, task, logits, why, is_keras=is_keras, is_sum=is_sum)
 
@@ -190,14 +225,22 @@ def _check(chosen: Objective, output: np.ndarray, labels: np.ndarray) -> None:
     """Raise ModelError where the loss can't compare these outputs with these labels."""
     if chosen.task in ("classes", "one_hot"):
         one_hot = chosen.task == "one_hot" and labels.shape[1:] == output.shape[1:]
-        if output.ndim < 2 or not (one_hot or (is_classes(labels) and labels.ndim == output.ndim - 1)):
+        if output.ndim < 2 or not (
+            one_hot or (is_classes(labels) and labels.ndim == output.ndim - 1)
+        ):
             why = f"the loss {chosen.name} compares class numbers with one output for each class"
             raise inference.misfit(output.shape, labels, why, class_axis=-1)
         if not one_hot:
             inference.check_classes(output.shape, labels, class_axis=-1)
     elif chosen.task == "binary" and labels.size and not 0 <= labels.min() <= labels.max() <= 1:
-        line = f"the loss {chosen.name} wants labels 0 and 1, and they run from {labels.min():g} to {labels.max():g}"
-        raise ModelError(line, "give the model one output for each class, and use sparse_categorical_crossentropy")
+        line = (
+            f"the loss {chosen.name} wants labels 0 and 1, and they run from {labels.min():g} "
+            f"to {labels.max():g}"
+        )
+        raise ModelError(
+            line,
+            "give the model one output for each class, and use sparse_categorical_crossentropy",
+        )
     elif chosen.task in ("binary", "numbers") and not inference.same_size(output.shape, labels):
         why = f"the loss {chosen.name} wants as many outputs as numbers in each label"
         raise inference.misfit(output.shape, labels, why, class_axis=-1)
@@ -216,5 +259,9 @@ def _binary_logits(output: np.ndarray, last: str) -> tuple[bool, str]:
     if last:
         return last not in _PROBABILITIES, ""
     if ((output > 0) & (output < 1)).all():
-        return False, "warning: all outputs lie between 0 and 1 and are taken for probabilities; else name the loss"
+        return (
+            False,
+            "warning: all outputs lie between 0 and 1 and are taken for probabilities; else name "
+            "the loss",
+        )
     return True, ""

@@ -28,10 +28,12 @@ NAMES = _ALL.names
 
 
 def make(choice: Any, lr: float | None) -> keras.optimizers.Optimizer:
-    """Return a new optimizer from `adam`, `sgd:momentum=0.9`, `keras.optimizers.Adam`, a class, or an object.
+    """Return a new optimizer from `adam`, `sgd:momentum=0.9`, `keras.optimizers.Adam`, a class, or
+    an object.
 
     lr: the learning rate; None leaves the one that the optimizer has, or its schedule
-    Raises OptionError for an unknown name, an option that it doesn't have, or a value that it refuses.
+    Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
+    refuses.
     """
     fixed = {} if lr is None else {"learning_rate": lr}
     choice = bare(choice)
@@ -42,7 +44,8 @@ def make(choice: Any, lr: float | None) -> keras.optimizers.Optimizer:
         return type(choice).from_config(config)
     except (TypeError, ValueError) as error:
         raise OptionError(
-            f"Keras can't make another {type(choice).__name__} like the one given: {first_line(error)}",
+            f"Keras can't make another {type(choice).__name__} like the one given: "
+            f"{first_line(error)}",
             "register what it was given with keras.saving.register_keras_serializable()",
         ) from error
 
@@ -51,16 +54,25 @@ def _config(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     try:
         config = dict(optimizer.get_config())
     except NotImplementedError as error:
-        line = f"Keras can't make another {type(optimizer).__name__} like the one given: {first_line(error)}"
-        raise OptionError(line, "give its learning rate's class a get_config(), or name the optimizer") from error
+        line = (
+            f"Keras can't make another {type(optimizer).__name__} like the one given: "
+            f"{first_line(error)}"
+        )
+        raise OptionError(
+            line, "give its learning rate's class a get_config(), or name the optimizer"
+        ) from error
     if "learning_rate" not in config:  # a MultiOptimizer has several optimizers inside
         line = f"the {type(optimizer).__name__} given has no learning_rate in its get_config()"
-        raise OptionError(line, "give one optimizer that trains all weights, or name one with --optimizer")
+        raise OptionError(
+            line, "give one optimizer that trains all weights, or name one with --optimizer"
+        )
     return config
 
 
 def own_lr(optimizer: Any) -> float | None:
-    """Return the learning rate that an optimizer object brings: None for a schedule, 0.01 for a mere name."""
+    """Return the learning rate that an optimizer object brings: None for a schedule, 0.01 for a
+    mere name.
+    """
     optimizer = bare(optimizer)
     if not isinstance(optimizer, _Optimizer):
         return 0.01
@@ -69,7 +81,9 @@ def own_lr(optimizer: Any) -> float | None:
 
 
 def bare(optimizer: Any) -> Any:
-    """Return the optimizer itself where mixed precision has wrapped it; compiling a copy wraps it again."""
+    """Return the optimizer itself where mixed precision has wrapped it; compiling a copy wraps it
+    again.
+    """
     is_wrapped = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     return optimizer.inner_optimizer if is_wrapped else optimizer
 
@@ -86,12 +100,15 @@ def restore(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
 
 
 def num_steps(optimizer: keras.optimizers.Optimizer) -> int:
-    """Return how many steps an optimizer has taken; gradients that it gathers for a later one are none."""
+    """Return how many steps an optimizer has taken; gradients that it gathers for a later one are
+    none.
+    """
     return int(keras.ops.convert_to_numpy(bare(optimizer).iterations))
 
 
 def travel(optimizer: keras.optimizers.Optimizer, steps: int) -> float:
-    """Return how far the last steps carried a weight whose gradient is always 1; of others than SGD, their rates' sum.
+    """Return how far the last steps carried a weight whose gradient is always 1; of others than
+    SGD, their rates' sum.
 
     With a schedule and momentum, each step counts with the schedule's mean.
     """
@@ -107,7 +124,8 @@ def travel(optimizer: keras.optimizers.Optimizer, steps: int) -> float:
     return optimizers.travel(steps, lr, **settings)
 
 
-#: Optimizer -> step -> rate. A schedule costs half as much as a step of a small model, and parties repeat each other.
+#: Optimizer -> step -> rate. A schedule costs half as much as a step of a small model, and parties
+#: repeat each other.
 _RATES: WeakKeyDictionary[keras.optimizers.Optimizer, dict[int, float]] = WeakKeyDictionary()
 
 

@@ -33,7 +33,8 @@ class KerasPredicting(Predicting):
     _names: list[str]
     _optimizer: Any
     _taken: tuple[int, ...]
-    #: A copy of the model that learns from predictions, the rate that it learns with, and its optimizer's first state.
+    #: A copy of the model that learns from predictions, the rate that it learns with, and its
+    #: optimizer's first state.
     _pupil: tuple[Any, float, list[np.ndarray]] | None
 
     @abstractmethod
@@ -60,7 +61,9 @@ class KerasPredicting(Predicting):
         """
         rows = (data, np.zeros(len(data))) if isinstance(data, np.ndarray) else data
         task, logits, found = self.task, self._ready().logits, []
-        for x, _ in self._inputs.batches(rows, rows_of.chunks(np.arange(rows_of.size(rows)), _BATCH)):
+        for x, _ in self._inputs.batches(
+            rows, rows_of.chunks(np.arange(rows_of.size(rows)), _BATCH)
+        ):
             self.gate()
             output = np.asarray(self.model.predict_on_batch(x))
             output = output if output.dtype == np.float64 else output.astype(np.float32)
@@ -68,20 +71,37 @@ class KerasPredicting(Predicting):
         return np.concatenate(found)
 
     def judge(self, predictions: np.ndarray, data: Any) -> Metrics:
-        """Return the metrics of predictions for these rows; what a model adds to its loss by itself is left out."""
+        """Return the metrics of predictions for these rows; what a model adds to its loss by itself
+        is left out.
+        """
         objective, count = self._ready(), rows_of.size(data)
-        chunks, measures, total = rows_of.chunks(np.arange(count), _BATCH), objective.measures(), 0.0
+        chunks, measures, total = (
+            rows_of.chunks(np.arange(count), _BATCH),
+            objective.measures(),
+            0.0,
+        )
         for (x, y), chunk in zip(self._batches(data, chunks), chunks, strict=True):
-            output = ensemble.outputs(keras.ops.convert_to_tensor(predictions[chunk]), self.task, objective.logits)
+            output = ensemble.outputs(
+                keras.ops.convert_to_tensor(predictions[chunk]), self.task, objective.logits
+            )
             y = keras.ops.convert_to_tensor(y)
             total += self._per_row(np.mean(_array(objective.loss(y, output))), x) * len(x)
             for measure in measures:
                 measure.update_state(y, output)
         found = {measure.name: float(_array(measure.result())) for measure in measures}
-        return {name: total / count if name == "loss" else found[name] for name in objective.metrics}
+        return {
+            name: total / count if name == "loss" else found[name] for name in objective.metrics
+        }
 
     def imitate(
-        self, rows: np.ndarray, predictions: np.ndarray, *, epochs: int, batch_size: int, lr: float, seed: int
+        self,
+        rows: np.ndarray,
+        predictions: np.ndarray,
+        *,
+        epochs: int,
+        batch_size: int,
+        lr: float,
+        seed: int,
     ) -> None:
         """Train, with Adam, on rows without labels until it predicts what it is shown.
 
@@ -89,7 +109,11 @@ class KerasPredicting(Predicting):
         """
         if self._pupil is None or self._pupil[1] != lr:
             copied = copies.copy_of(self.model)
-            copied.compile(keras.optimizers.Adam(lr), _distance(self.task, self._ready().logits), jit_compile=False)
+            copied.compile(
+                keras.optimizers.Adam(lr),
+                _distance(self.task, self._ready().logits),
+                jit_compile=False,
+            )
             copied.optimizer.build(copied.trainable_variables)
             self._pupil = copied, lr, optimizers.state(copied.optimizer.variables)
         pupil, _, fresh = self._pupil
@@ -106,7 +130,8 @@ class KerasPredicting(Predicting):
         self.model.set_weights(pupil.get_weights())
 
     def together(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> keras.Model:
-        """Return a functional model of the members, compiled with the loss of one of them where files can hold it.
+        """Return a functional model of the members, compiled with the loss of one of them where
+        files can hold it.
 
         Raises ModelError for a subclass that can't be part of a functional model.
         """
@@ -118,11 +143,15 @@ class KerasPredicting(Predicting):
             joined = ensemble.joined(found, shares, rule, self.task, objective.logits)
         except Exception as error:
             line = f"Keras can't join several {type(self.model).__name__}: {first_line(error)}"
-            raise ModelError(line, "write call() with operations that Keras can trace, such as keras.ops") from error
+            raise ModelError(
+                line, "write call() with operations that Keras can trace, such as keras.ops"
+            ) from error
         joint = keras.Model(x, joined, name="ensemble")
         if objective.is_keras:
             made = optimizers.make(*self._optimizer)
-            joint.compile(optimizer=made, loss=objective.loss, metrics=objective.measures(), jit_compile=False)
+            joint.compile(
+                optimizer=made, loss=objective.loss, metrics=objective.measures(), jit_compile=False
+            )
         return joint
 
     def write(self, native: keras.Model, path: Path, format: str) -> None:
@@ -140,10 +169,16 @@ class KerasPredicting(Predicting):
 
 
 def _distance(task: str, logits: bool) -> keras.losses.Loss:
-    """Return the cross-entropy between what is shown and what outputs predict; of numbers, the mean squared error."""
+    """Return the cross-entropy between what is shown and what outputs predict; of numbers, the mean
+    squared error.
+    """
     if task == "classes":
         return keras.losses.CategoricalCrossentropy(from_logits=logits)
-    return keras.losses.BinaryCrossentropy(from_logits=logits) if task == "binary" else keras.losses.MeanSquaredError()
+    return (
+        keras.losses.BinaryCrossentropy(from_logits=logits)
+        if task == "binary"
+        else keras.losses.MeanSquaredError()
+    )
 
 
 def _array(tensor: Any) -> np.ndarray:

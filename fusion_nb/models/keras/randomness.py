@@ -22,7 +22,8 @@ def seed_generators(model: keras.Model, seed: int) -> None:
 
 
 def own_randomness(seed: int) -> AbstractContextManager[Any]:
-    """Return a context in which what Keras draws from its backend's own generator depends on the seed alone.
+    """Return a context in which what Keras draws from its backend's own generator depends on the
+    seed alone.
 
     Keras's PyTorch backend leaves dropout to PyTorch's generator, unless a layer was given a seed.
     """

@@ -37,9 +37,11 @@ _PROBE = 32
 class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
-    loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output, target)
+    loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output,
+            target)
     device: "auto" takes CUDA, then Apple's MPS, then the CPU
-    keep_optimizer: a party's optimizer goes on where its last round left it; else each round has a fresh one
+    keep_optimizer: a party's optimizer goes on where its last round left it; else each round has a
+    fresh one
     precision: "bf16" computes in bfloat16, and keeps weights, losses and optimizers in float32
     """
 
@@ -54,7 +56,11 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
     }
     packages: ClassVar = ("torch",)
     supports: ClassVar = frozenset({"mu", "anchor", "shift", "mix"})
-    choices: ClassVar = {"optimizer": optimizers.NAMES, "loss": sorted(losses.LOSSES), "precision": PRECISIONS}
+    choices: ClassVar = {
+        "optimizer": optimizers.NAMES,
+        "loss": sorted(losses.LOSSES),
+        "precision": PRECISIONS,
+    }
 
     def __init__(
         self,
@@ -73,23 +79,30 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
         self._objective: losses.Objective | None = None
         self._example = torch.empty(0)
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
-        self._has_embedding = any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules())
+        self._has_embedding = any(
+            isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in self.module.modules()
+        )
         # BatchNorm can't take the variance of one row.
         self.min_rows = 1 + any(isinstance(m, _BatchNorm) for m in self.module.modules())
         self._rows = Batches(floating[0] if floating else torch.float32, self.device, self.min_rows)
-        # Whether it draws random numbers at all, anew on its way back, and when it is evaluated too.
+        # Whether it draws random numbers at all, anew on its way back, and when it is evaluated
+        # too.
         self._draws = self._redraws = self._varies = False
         self._dense: Dense | None = None
 
     def clone(self) -> TorchModel:
-        """Return an independent copy; only the module is copied, what was inferred about it is shared."""
+        """Return an independent copy; only the module is copied, what was inferred about it is
+        shared.
+        """
         other = copy.copy(self)
         other.module = copy.deepcopy(self.module)
         return other
 
     @property
     def side_by_side(self) -> bool:
-        """Whether copies may be trained in threads: on a CPU, unless the model needs PyTorch's one random generator."""
+        """Whether copies may be trained in threads: on a CPU, unless the model needs PyTorch's one
+        random generator.
+        """
         return self.device.type == "cpu" and not self._redraws
 
     @classmethod
@@ -99,24 +112,36 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
 
     @classmethod
     def load(cls, path: Path) -> nn.Module:
-        """Return the whole model in a `.pt` file. Raises ModelError for a file that holds more than torch.nn layers."""
+        """Return the whole model in a `.pt` file. Raises ModelError for a file that holds more than
+        torch.nn layers.
+        """
         return files.load(path)
 
     @classmethod
     def seeded(cls, seed: int) -> AbstractContextManager[Any]:
-        """Fix PyTorch's random state while a model is being built, and give the user's own back afterwards."""
+        """Fix PyTorch's random state while a model is being built, and give the user's own back
+        afterwards.
+        """
         return seeded(seed)
 
-    def check(self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any) -> list[str]:
+    def check(
+        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+    ) -> list[str]:
         """Try a few rows, forwards and backwards, and infer the loss; return what was inferred.
 
-        Raises ModelError or OptionError where model, rows, labels, loss and optimizer don't go together.
+        Raises ModelError or OptionError where model, rows, labels, loss and optimizer don't go
+        together.
         """
         if not any(p.requires_grad for p in self.module.parameters()):
-            raise ModelError("the model has no parameter that training may change", "set requires_grad_(True) on some")
+            raise ModelError(
+                "the model has no parameter that training may change",
+                "set requires_grad_(True) on some",
+            )
         x, y, output = self._try(rows)
         self._example = x[:1].cpu()
-        self._objective = losses.named(self._loss, output, labels) if self._loss else losses.infer(output, labels)
+        self._objective = (
+            losses.named(self._loss, output, labels) if self._loss else losses.infer(output, labels)
+        )
         self.metrics = self._objective.metrics
         self._probe_training(x, y, lr, optimizer)
         with OwnRandomness(0):
@@ -134,7 +159,9 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
         return notes
 
     def _probe_training(self, x: Tensor, y: Tensor, lr: float | None, optimizer: Any) -> None:
-        """Do one step on a copy; find out whether it draws random numbers, forwards, or anew while going backwards."""
+        """Do one step on a copy; find out whether it draws random numbers, forwards, or anew while
+        going backwards.
+        """
         objective, probe = self._ready(), copy.deepcopy(self.module).train()
         steps = optimizers.make(optimizer, (p for p in probe.parameters() if p.requires_grad), lr)
         with OwnRandomness(0) as randomness:
@@ -146,11 +173,15 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
                 if not raised_by_torch(error):
                     raise
                 raise ModelError(
-                    f"the loss {objective.name} can't compare the model's output with the labels: {first_line(error)}",
+                    f"the loss {objective.name} can't compare the model's output with the "
+                    f"labels: {first_line(error)}",
                     "name another one with --loss, or give a function of (output, target)",
                 ) from error
             if not isinstance(loss, Tensor) or loss.ndim:
-                raise ModelError(f"the loss {objective.name} returns no single number", "use its reduction='mean'")
+                raise ModelError(
+                    f"the loss {objective.name} returns no single number",
+                    "use its reduction='mean'",
+                )
             self._draws |= randomness.drew
             randomness.drew = False
             loss.backward()
@@ -159,22 +190,32 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
                 steps.step()
             except (RuntimeError, TypeError) as error:
                 hint = f"others are: {', '.join(optimizers.NAMES)}"
-                raise OptionError(f"the optimizer {optimizer} can't do a step: {first_line(error)}", hint) from error
+                raise OptionError(
+                    f"the optimizer {optimizer} can't do a step: {first_line(error)}", hint
+                ) from error
             objective.measure(output.detach(), target)
 
     def get_weights(self) -> Weights:
-        """Return a copy of every tensor of the state dict; bfloat16 travels as float32, which holds it exactly."""
+        """Return a copy of every tensor of the state dict; bfloat16 travels as float32, which holds
+        it exactly.
+        """
         return _weights(self.module)
 
     def trained_names(self) -> frozenset[str]:
-        """Return the names of the parameters that are not frozen, under each name that a shared one has."""
+        """Return the names of the parameters that are not frozen, under each name that a shared one
+        has.
+        """
         named = self.module.named_parameters(remove_duplicate=False)
         return frozenset(name for name, parameter in named if parameter.requires_grad)
 
     def norm_names(self) -> frozenset[str]:
         """Return the names of what batch normalization has: parameters, statistics and counters."""
-        layers = [name for name, module in self.module.named_modules() if isinstance(module, _BatchNorm)]
-        return frozenset(entry for entry in self.get_weights() if entry.rpartition(".")[0] in layers)
+        layers = [
+            name for name, module in self.module.named_modules() if isinstance(module, _BatchNorm)
+        ]
+        return frozenset(
+            entry for entry in self.get_weights() if entry.rpartition(".")[0] in layers
+        )
 
     def set_weights(self, weights: Weights) -> None:
         """Copy weights into the module's own tensors."""
@@ -197,9 +238,13 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
         mix: Mapping[str, Any] | None = None,
         **local: Any,
     ) -> dict[str, Any]:
-        """Train by a plain loop. Raises Stopped through `gate`; stops at once when the loss is not finite."""
+        """Train by a plain loop. Raises Stopped through `gate`; stops at once when the loss is not
+        finite.
+        """
         if unknown := local.keys() - self.supports:
-            raise OptionError(f"a PyTorch model can't honour {', '.join(sorted(unknown))}", "use another fusion")
+            raise OptionError(
+                f"a PyTorch model can't honour {', '.join(sorted(unknown))}", "use another fusion"
+            )
         objective = self._ready()
         self.module.train()
         shuffler = torch.Generator().manual_seed(seed)
@@ -239,17 +284,27 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
         if self._keep_optimizer:
             kept["optimizer"] = stepper.state_dict()
         extras = {"own": mixture.own(), "mixed": _weights(mixture.module)} if mixture else {}
-        return {"loss": mean, "steps": taken, "travel": optimizers.travel(stepper, taken), "extras": extras}
+        return {
+            "loss": mean,
+            "steps": taken,
+            "travel": optimizers.travel(stepper, taken),
+            "extras": extras,
+        }
 
     def _own_randomness(
         self, data: Any, seed: int, *, all_along: bool = True
     ) -> AbstractContextManager[AbstractContextManager[Any]]:
         # A Dataset might draw too.
-        draws, all_along = self._draws or not isinstance(data, tuple), all_along or not isinstance(data, tuple)
+        draws, all_along = (
+            self._draws or not isinstance(data, tuple),
+            all_along or not isinstance(data, tuple),
+        )
         return own_randomness(seed, self.device, draws, self._redraws, all_along=all_along)
 
     def native(self, weights: Weights) -> nn.Module:
-        """Return an `nn.Module` of the user's own class with these weights, on the CPU and in evaluation mode."""
+        """Return an `nn.Module` of the user's own class with these weights, on the CPU and in
+        evaluation mode.
+        """
         other = self.clone()
         other.set_weights(weights)
         native: nn.Module = other.module.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -261,13 +316,16 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
 
     def _ready(self) -> losses.Objective:
         if self._objective is None:
-            raise ModelError("the model was not checked against its data", "call check(rows, labels, ...) first")
+            raise ModelError(
+                "the model was not checked against its data", "call check(rows, labels, ...) first"
+            )
         return self._objective
 
     def _try(self, rows: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Return a few rows with their labels, and what the model makes of them.
 
-        Rows of whole numbers are tried as numbers first where the model has an Embedding, and else as float.
+        Rows of whole numbers are tried as numbers first where the model has an Embedding, and else
+        as float.
         """
         indices = [np.arange(min(_PROBE, rows_of.size(rows)))]
         for as_numbers in (True, False) if self._has_embedding else (False,):
@@ -287,13 +345,20 @@ class TorchModel(TorchMeasuring, TorchTogether, TorchPredicting, Model):
                 if not as_numbers or x.is_floating_point():
                     raise
         if not torch.isfinite(output).all():
-            raise ModelError("the model's output is not finite before any training", "look for NaN in its weights")
+            raise ModelError(
+                "the model's output is not finite before any training",
+                "look for NaN in its weights",
+            )
         return x, y, output
 
 
 def _weights(module: nn.Module) -> Weights:
     return {
-        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy().copy()
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor)
+        .detach()
+        .cpu()
+        .numpy()
+        .copy()
         for name, tensor in module.state_dict().items()
         if isinstance(tensor, Tensor)
     }

@@ -1,4 +1,6 @@
-"""A second model, trained on the same batches as the first: a mixture of the first and of weights of its own."""
+"""A second model, trained on the same batches as the first: a mixture of the first and of weights
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from fusion_nb.models.torch.gradients import like
 
 
 class Mixture:
-    """Predicts with alpha * own + (1 - alpha) * first, and trains what is its own by what the mixture gets wrong.
+    """Predicts with alpha * own + (1 - alpha) * first, and trains what is its own by what the
+    mixture gets wrong.
 
     first: the module that is trained beside;  own: weights of which the trained entries are used
     make:  makes an optimizer for parameters
@@ -37,7 +40,9 @@ class Mixture:
         self._mix()
 
     def learn(self, x: Tensor, target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Do one step by the loss of the mixture as it was before the first module's step; then mix anew."""
+        """Do one step by the loss of the mixture as it was before the first module's step; then mix
+        anew.
+        """
         self.module.zero_grad(set_to_none=True)
         loss(self.module(x), target).backward()
         for name, p in self.module.named_parameters():
@@ -48,7 +53,10 @@ class Mixture:
 
     def own(self) -> dict[str, Any]:
         """Return the trained weights of its own, as arrays."""
-        found = {name: p.detach().float() if p.dtype == torch.bfloat16 else p.detach() for name, p in self._own.items()}
+        found = {
+            name: p.detach().float() if p.dtype == torch.bfloat16 else p.detach()
+            for name, p in self._own.items()
+        }
         return {name: p.cpu().numpy().copy() for name, p in found.items()}
 
     def _mix(self) -> None:

@@ -1,4 +1,6 @@
-"""Rows on their way to a module: batches of tensors, in the type and on the device that it takes."""
+"""Rows on their way to a module: batches of tensors, in the type and on the device that it
+takes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Batches:
 
     dtype, device: of its inputs, and of labels that are measurements
     min_rows:      rows that a batch of training must have at the least
-    takes_numbers: whether rows of whole numbers stay such, for an Embedding; bytes are scaled to [0, 1] else
+    takes_numbers: whether rows of whole numbers stay such, for an Embedding; bytes are scaled to
+    [0, 1] else
     """
 
     dtype: torch.dtype
@@ -30,11 +33,19 @@ class Batches:
     min_rows: int = 1
     takes_numbers: bool = False
 
-    def of(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (x, y) on the device for each array of row indices; the seed fixes what a Dataset draws."""
+    def of(
+        self, data: Any, batches: list[np.ndarray], seed: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x, y) on the device for each array of row indices; the seed fixes what a Dataset
+        draws.
+        """
         if isinstance(data, tuple):
-            x, y = torch.from_numpy(np.ascontiguousarray(data[0])), self.labels(torch.from_numpy(data[1]))
-            # What whole numbers mean is told from all rows; a round of few batches should not convert all of them else.
+            x, y = (
+                torch.from_numpy(np.ascontiguousarray(data[0])),
+                self.labels(torch.from_numpy(data[1])),
+            )
+            # What whole numbers mean is told from all rows; a round of few batches should not
+            # convert all of them else.
             x = self.inputs(x) if self.takes_numbers else x
             for batch in batches:
                 index = torch.from_numpy(batch)
@@ -47,14 +58,21 @@ class Batches:
         for _ in batches:
             with shared:
                 batch = next(loader)
-            if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(b, Tensor) for b in batch)):
+            if not (
+                isinstance(batch, list | tuple)
+                and len(batch) == 2
+                and all(isinstance(b, Tensor) for b in batch)
+            ):
                 raise ModelError(
-                    "a row of this Dataset is not a pair of numbers", "encode text, and return (x, y) from __getitem__"
+                    "a row of this Dataset is not a pair of numbers",
+                    "encode text, and return (x, y) from __getitem__",
                 )
             yield self.inputs(batch[0]).to(self.device), self.labels(batch[1]).to(self.device)
 
     def shuffled(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
-        """Return the positions of so many rows in a random order, in batches of a size; the last may be smaller."""
+        """Return the positions of so many rows in a random order, in batches of a size; the last
+        may be smaller.
+        """
         batches = rows_of.chunks(torch.randperm(count, generator=generator).numpy(), size)
         if len(batches) > 1 and len(batches[-1]) < self.min_rows:
             batches[-2:] = [np.concatenate(batches[-2:])]

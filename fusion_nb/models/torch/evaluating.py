@@ -21,9 +21,11 @@ from fusion_nb.models.torch.losses import Objective
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.randomness import own_randomness
 
-#: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit its caches.
+#: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit
+#: its caches.
 _BATCH = 128
-#: Batches that one core measures at a time; with fewer in all, a second core is not worth a second module.
+#: Batches that one core measures at a time; with fewer in all, a second core is not worth a second
+#: module.
 _SHARE = 4
 
 
@@ -42,14 +44,17 @@ class TorchMeasuring:
     def _ready(self) -> Objective: ...
 
     def evaluate(self, data: Any) -> Metrics:
-        """Return the objective's metrics, averaged over the rows in float64; the same on any number of cores."""
+        """Return the objective's metrics, averaged over the rows in float64; the same on any number
+        of cores.
+        """
         objective, count = self._ready(), rows_of.size(data)
         batches = rows_of.chunks(np.arange(count), _BATCH)
         totals: Metrics = {}
 
         def measured(module: nn.Module, batches: list[np.ndarray]) -> list[tuple[Metrics, int]]:
             found = []
-            # no_grad and not inference_mode: a tensor that a model keeps from here must still do for training.
+            # no_grad and not inference_mode: a tensor that a model keeps from here must still do
+            # for training.
             with torch.no_grad():
                 for x, y in self._rows.of(data, batches):
                     self.gate()
@@ -66,10 +71,18 @@ class TorchMeasuring:
         return {name: total / count for name, total in totals.items()}
 
     @contextmanager
-    def _shared(self, data: Any, batches: list[np.ndarray]) -> Iterator[Callable[[Any], Iterator[Any]]]:
-        """Give what maps a function of (module, batches) over all batches, on several cores where that is worth it."""
+    def _shared(
+        self, data: Any, batches: list[np.ndarray]
+    ) -> Iterator[Callable[[Any], Iterator[Any]]]:
+        """Give what maps a function of (module, batches) over all batches, on several cores where
+        that is worth it.
+        """
         shares = [batches[start : start + _SHARE] for start in range(0, len(batches), _SHARE)]
-        width = min(self.num_cores, len(shares)) if self.device.type == "cpu" and isinstance(data, tuple) else 1
+        width = (
+            min(self.num_cores, len(shares))
+            if self.device.type == "cpu" and isinstance(data, tuple)
+            else 1
+        )
         if width == 1 or self._varies:
             # A Dataset might draw too.
             draws = self._varies or not isinstance(data, tuple)

@@ -1,4 +1,6 @@
-"""PyTorch models as files: written in the formats that others read, and read without running what is inside."""
+"""PyTorch models as files: written in the formats that others read, and read without running what
+is inside.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def save_program(module: nn.Module, path: Path, example: Tensor) -> None:
     rows = torch.cat([example, example])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows")},))
+        program = torch.export.export(
+            module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows")},)
+        )
         torch.export.save(program, path)
 
 
@@ -67,9 +71,15 @@ def save_onnx(module: nn.Module, path: Path, example: Tensor) -> None:
     rows = torch.cat([example, example])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is not installed
+        logging.getLogger("torch.onnx").setLevel(
+            logging.ERROR
+        )  # it reports that torchvision is not installed
         program = torch.onnx.export(
-            module, (rows,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("rows")},), verbose=False
+            module,
+            (rows,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("rows")},),
+            verbose=False,
         )
     assert program is not None
     program.save(str(path))
@@ -86,7 +96,9 @@ SAVERS: dict[str, Callable[[nn.Module, Path, Tensor], None]] = {
 
 
 def save(module: nn.Module, path: Path, format: str, example: Tensor) -> None:
-    """Write a module in one of SAVERS. Raises ExportError where the format can't hold this model."""
+    """Write a module in one of SAVERS. Raises ExportError where the format can't hold this
+    model.
+    """
     try:
         SAVERS[format](module, path, example)
     except (OSError, FusionError):
@@ -99,7 +111,8 @@ def save(module: nn.Module, path: Path, format: str, example: Tensor) -> None:
 
 
 def load(path: Path) -> nn.Module:
-    """Return the module in a file written by `torch.save(model)`, running nothing that the file brings along.
+    """Return the module in a file written by `torch.save(model)`, running nothing that the file
+    brings along.
 
     Only classes of torch.nn are admitted. Raises ModelError, naming the class, for anything else.
     """
@@ -112,8 +125,10 @@ def load(path: Path) -> nn.Module:
     except Exception as error:  # whatever a damaged or hostile file makes the unpickler raise
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             raise ModelError(
-                f"{path} is refused: it holds {refused[1]}, and only layers of torch.nn are read from a file",
-                "define the model in the notebook, load its weights, and give the variable's name with --model",
+                f"{path} is refused: it holds {refused[1]}, and only layers of torch.nn are read "
+                "from a file",
+                "define the model in the notebook, load its weights, and give the variable's "
+                "name with --model",
             ) from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:80]
         raise ModelError(
@@ -122,16 +137,25 @@ def load(path: Path) -> nn.Module:
     if not isinstance(found, nn.Module):
         raise ModelError(
             f"{path} holds {type(found).__name__}, not a model",
-            "build the model in the notebook, model.load_state_dict(torch.load(path)), and use --model NAME",
+            "build the model in the notebook, model.load_state_dict(torch.load(path)), and use "
+            "--model NAME",
         )
     return found
 
 
 def _admitted() -> list[Any]:
-    # Some layers hold helper layers that torch.nn does not export, so its modules are searched, not its names.
-    inside = [module for name, module in sys.modules.items() if name.startswith("torch.nn.modules.")]
+    # Some layers hold helper layers that torch.nn does not export, so its modules are searched, not
+    # its names.
+    inside = [
+        module for name, module in sys.modules.items() if name.startswith("torch.nn.modules.")
+    ]
     kinds = {kind for module in inside for kind in vars(module).values() if inspect.isclass(kind)}
-    modules = [k for k in kinds if issubclass(k, nn.Module) and k.__module__.startswith("torch.nn.modules.")]
-    # Transformer layers keep their activation function; a module's hooks and buffers live in these containers.
+    modules = [
+        k
+        for k in kinds
+        if issubclass(k, nn.Module) and k.__module__.startswith("torch.nn.modules.")
+    ]
+    # Transformer layers keep their activation function; a module's hooks and buffers live in these
+    # containers.
     functions = [nn.functional.relu, nn.functional.gelu]
     return [*modules, *functions, set]

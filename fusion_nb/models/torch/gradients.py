@@ -12,16 +12,24 @@ from fusion_nb.core.types import Weights
 
 
 def correction(
-    module: nn.Module, *, mu: float = 0.0, anchor: Weights | None = None, shift: Weights | None = None
+    module: nn.Module,
+    *,
+    mu: float = 0.0,
+    anchor: Weights | None = None,
+    shift: Weights | None = None,
 ) -> Callable[[], None]:
-    """Return a function that adds mu * (w - anchor) and shift to the gradients that stand in the module's parameters.
+    """Return a function that adds mu * (w - anchor) and shift to the gradients that stand in the
+    module's parameters.
 
     anchor: by default the weights that the module has now
     """
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     anchors: dict[str, Tensor] = {}
     if mu:
-        anchors = {n: p.detach().clone() if anchor is None else like(p, anchor[n]) for n, p in trained.items()}
+        anchors = {
+            n: p.detach().clone() if anchor is None else like(p, anchor[n])
+            for n, p in trained.items()
+        }
     shifts = {n: like(p, shift[n]) for n, p in trained.items() if shift is not None and n in shift}
 
     def correct() -> None:

@@ -47,7 +47,17 @@ _CLASSES = {
 }
 #: Operations that only change how a tensor is looked at; the one before them decides what it means.
 _VIEWS = (
-    *("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Clone", "Alias", "Transpose", "Permute"),
+    *(
+        "View",
+        "UnsafeView",
+        "ReshapeAlias",
+        "Squeeze",
+        "Unsqueeze",
+        "Clone",
+        "Alias",
+        "Transpose",
+        "Permute",
+    ),
     *("Select", "Slice", "Index", "Clamp", "Expand", "ToCopy"),
 )
 
@@ -56,8 +66,9 @@ _VIEWS = (
 class Objective:
     """A loss with the form of target it wants.
 
-    task:        "classes" (one of several), "binary" (yes or no for each output), "numbers", or "own" for a callable
-                 whose outputs and labels have shapes of which only the loss itself can make sense
+    task:        "classes" (one of several), "binary" (yes or no for each output), "numbers", or
+                 "own" for a callable whose outputs and labels have shapes of which only the loss
+                 itself can make sense
     zero_one:    binary outputs are probabilities, not logits
     why:         how it was chosen;  warning: what the user should look at, or ""
     """
@@ -108,7 +119,9 @@ class Objective:
 
 
 def infer(output: Tensor, labels: np.ndarray) -> Objective:
-    """Return the loss that fits a model's output and the labels. Raises ModelError where none does."""
+    """Return the loss that fits a model's output and the labels. Raises ModelError where none
+    does.
+    """
     decision = inference.decide(tuple(output.shape), labels, class_axis=1)
     last = _last_operation(output)
     if decision.task == "classes":
@@ -123,14 +136,17 @@ def _misfit(output: Tensor, labels: np.ndarray, why: str) -> ModelError:
 
 
 def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
-    """Return the loss that the user named, or gave as a callable of (output, target). Raises ModelError."""
+    """Return the loss that the user named, or gave as a callable of (output, target). Raises
+    ModelError.
+    """
     if callable(loss):
         return _given(loss, output, labels)
     known = _CLASSES.get(str(loss).rpartition(".")[2], str(loss))
     if known not in LOSSES:
         raise ModelError(
             f"no loss is called {loss!r}",
-            f"{nearest(known, LOSSES)}there are: {', '.join(LOSSES)}; or name a function of (output, target)",
+            f"{nearest(known, LOSSES)}there are: {', '.join(LOSSES)}; or name a function of "
+            "(output, target)",
         )
     chosen = _named(known, "as named", output)
     _check_shape(chosen, output, labels)
@@ -138,7 +154,9 @@ def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
 
 
 def _given(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
-    """Return a callable of the user's with the task that its name, or else output and labels, tell."""
+    """Return a callable of the user's with the task that its name, or else output and labels,
+    tell.
+    """
     loss = loss() if isinstance(loss, type) else loss
     name = getattr(loss, "__name__", type(loss).__name__)
     of_function = {function.__name__: known for known, (function, _) in LOSSES.items()}
@@ -162,7 +180,10 @@ def _named(name: str, why: str, output: Tensor | None = None) -> Objective:
     loss, task = LOSSES[name]
     warning = ""
     if name == "nll" and output is not None and not _sums_to_one(output.exp()):
-        warning = "warning: the loss nll wants log-probabilities, and the model does not end in LogSoftmax"
+        warning = (
+            "warning: the loss nll wants log-probabilities, and the model does not end in "
+            "LogSoftmax"
+        )
     return Objective(name, loss, task, name == "bce", why, warning)
 
 
@@ -170,7 +191,10 @@ def _classifier(output: Tensor, last: str) -> Objective:
     if last.startswith("LogSoftmax") or _sums_to_one(output.exp()):
         return _named("nll", "the model ends in LogSoftmax")
     if last.startswith("Softmax") or _sums_to_one(output):
-        return _named("nll_of_probabilities", "the model ends in Softmax; without it training would be more stable")
+        return _named(
+            "nll_of_probabilities",
+            "the model ends in Softmax; without it training would be more stable",
+        )
     return _named("cross_entropy", "the model ends in logits")
 
 
@@ -194,19 +218,27 @@ def _check_shape(chosen: Objective, output: Tensor, labels: np.ndarray) -> None:
     if chosen.task == "classes":
         ignored = getattr(chosen.loss, "ignore_index", None)
         labels = (
-            labels[labels != ignored] if ignored is not None and is_classes(labels) and labels.ndim == 1 else labels
+            labels[labels != ignored]
+            if ignored is not None and is_classes(labels) and labels.ndim == 1
+            else labels
         )
         if output.ndim < 2 or not is_classes(labels) or labels.ndim != output.ndim - 1:
             raise _misfit(
-                output, labels, f"the loss {chosen.name} compares class numbers with one output for each class"
+                output,
+                labels,
+                f"the loss {chosen.name} compares class numbers with one output for each class",
             )
         inference.check_classes(tuple(output.shape), labels, class_axis=1)
     elif not inference.same_size(tuple(output.shape), labels):
-        raise _misfit(output, labels, f"the loss {chosen.name} wants as many outputs as numbers in each label")
+        raise _misfit(
+            output, labels, f"the loss {chosen.name} wants as many outputs as numbers in each label"
+        )
 
 
 def _last_operation(output: Tensor) -> str:
-    """Return the name of the operation that made the output (`LogSoftmaxBackward0`), looking through reshapes."""
+    """Return the name of the operation that made the output (`LogSoftmaxBackward0`), looking
+    through reshapes.
+    """
     node = output.grad_fn
     while node is not None and node.name().startswith(_VIEWS) and node.next_functions:
         node = node.next_functions[0][0]

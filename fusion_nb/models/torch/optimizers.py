@@ -11,17 +11,23 @@ from fusion_nb.models import optimizers
 from fusion_nb.models.optimizers import Optimizers
 
 # LBFGS takes a closure, and so does not fit a loop of one step for each batch.
-_ALL = Optimizers("PyTorch", optim, optim.Optimizer, frozenset({"LBFGS"}), frozenset({"params", "lr"}))
+_ALL = Optimizers(
+    "PyTorch", optim, optim.Optimizer, frozenset({"LBFGS"}), frozenset({"params", "lr"})
+)
 
 NAMES = _ALL.names
 
 
 def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> optim.Optimizer:
-    """Return an optimizer from `sgd:momentum=0.9`, `optim.Adam`, `torch.optim.Adadelta`, or an Optimizer class.
+    """Return an optimizer from `sgd:momentum=0.9`, `optim.Adam`, `torch.optim.Adadelta`, or an
+    Optimizer class.
 
-    Raises OptionError for an unknown name, an option that it doesn't have, or a value that it refuses.
+    Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
+    refuses.
     """
-    made: optim.Optimizer = _ALL.make(choice, list(parameters), **({} if lr is None else {"lr": lr}))
+    made: optim.Optimizer = _ALL.make(
+        choice, list(parameters), **({} if lr is None else {"lr": lr})
+    )
     return made
 
 
@@ -33,7 +39,9 @@ def is_bare_sgd(optimizer: optim.Optimizer) -> bool:
 
 
 def travel(optimizer: optim.Optimizer, num_steps: int) -> float:
-    """Return how far so many steps carry a weight whose gradient is always 1; of others than SGD, their rates' sum."""
+    """Return how far so many steps carry a weight whose gradient is always 1; of others than SGD,
+    their rates' sum.
+    """
     group = optimizer.param_groups[0]
     if not isinstance(optimizer, optim.SGD):
         return num_steps * float(group["lr"])

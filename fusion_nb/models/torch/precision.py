@@ -16,9 +16,11 @@ NAMES = ["float32", "bf16"]
 
 @dataclass(frozen=True)
 class Precision:
-    """Runs a module as it is ("float32"), or its matrix products and convolutions in bfloat16 ("bf16").
+    """Runs a module as it is ("float32"), or its matrix products and convolutions in bfloat16
+    ("bf16").
 
-    by_pixel: whether images lie with all channels of a pixel together, which is how convolutions on a CPU are fastest
+    by_pixel: whether images lie with all channels of a pixel together, which is how convolutions on
+    a CPU are fastest
     """
 
     name: str
@@ -29,9 +31,16 @@ class Precision:
     def of(cls, name: str, module: nn.Module, device: torch.device) -> Precision:
         """Return the precision of a name for a module. Raises OptionError."""
         if name not in NAMES:
-            raise OptionError(f"--precision {name} is not allowed", f"{nearest(name, NAMES)}give float32 or bf16")
-        if name == "bf16" and any(p.is_floating_point() and p.dtype != torch.float32 for p in module.parameters()):
-            raise OptionError("--precision bf16 with a model that is not float32", "leave it out, or use model.float()")
+            raise OptionError(
+                f"--precision {name} is not allowed", f"{nearest(name, NAMES)}give float32 or bf16"
+            )
+        if name == "bf16" and any(
+            p.is_floating_point() and p.dtype != torch.float32 for p in module.parameters()
+        ):
+            raise OptionError(
+                "--precision bf16 with a model that is not float32",
+                "leave it out, or use model.float()",
+            )
         return cls(name, device)
 
     @property
@@ -40,9 +49,11 @@ class Precision:
         return self.name == "bf16"
 
     def laid_out(self, module: nn.Module, x: Tensor) -> Precision:
-        """Return this precision with images by pixel, where that makes sense and the module takes them so.
+        """Return this precision with images by pixel, where that makes sense and the module takes
+        them so.
 
-        One that looks at a convolution's output with `view` takes them in PyTorch's usual order alone.
+        One that looks at a convolution's output with `view` takes them in PyTorch's usual order
+        alone.
         """
         if x.ndim != 4 or not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
             return self
@@ -64,4 +75,8 @@ class Precision:
             return module(x)
         with torch.autocast(self.device.type, torch.bfloat16):
             output = module(x)
-        return output.float() if isinstance(output, Tensor) and output.dtype == torch.bfloat16 else output
+        return (
+            output.float()
+            if isinstance(output, Tensor) and output.dtype == torch.bfloat16
+            else output
+        )

@@ -54,7 +54,9 @@ class TorchPredicting(Predicting):
     def _ready(self) -> Objective: ...
 
     @abstractmethod
-    def _own_randomness(self, data: Any, seed: int) -> AbstractContextManager[AbstractContextManager[Any]]: ...
+    def _own_randomness(
+        self, data: Any, seed: int
+    ) -> AbstractContextManager[AbstractContextManager[Any]]: ...
 
     @property
     def task(self) -> str:
@@ -63,7 +65,9 @@ class TorchPredicting(Predicting):
 
     @property
     def _form(self) -> str:
-        """What outputs are: those of a loss of the user's own are taken as the loss of the same task takes them."""
+        """What outputs are: those of a loss of the user's own are taken as the loss of the same
+        task takes them.
+        """
         objective = self._ready()
         known = {"nll", "bce", "bce_logits", "nll_of_probabilities", "cross_entropy"}
         if objective.name in known:
@@ -76,8 +80,13 @@ class TorchPredicting(Predicting):
             with torch.no_grad():
                 output = self.module.eval()(self._example.to(self._rows.device))
             total = output.sum(1)
-            are_probabilities = bool((output >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-3)
-            self._found = objective, "nll_of_probabilities" if are_probabilities else "cross_entropy"
+            are_probabilities = bool((output >= 0).all()) and torch.allclose(
+                total, torch.ones_like(total), atol=1e-3
+            )
+            self._found = (
+                objective,
+                "nll_of_probabilities" if are_probabilities else "cross_entropy",
+            )
         return self._found[1]
 
     def predict(self, data: Any) -> np.ndarray:
@@ -97,13 +106,22 @@ class TorchPredicting(Predicting):
         totals: Metrics = {}
         dtype, form = torch.promote_types(self._rows.dtype, torch.float32), self._form
         for (x, y), chunk in zip(self._rows.of(data, chunks), chunks, strict=True):
-            output = outputs(torch.as_tensor(predictions[chunk], dtype=dtype, device=x.device), form)
+            output = outputs(
+                torch.as_tensor(predictions[chunk], dtype=dtype, device=x.device), form
+            )
             for name, value in objective.measure(output, objective.target(y, output)).items():
                 totals[name] = totals.get(name, 0.0) + value * len(x)
         return {name: total / count for name, total in totals.items()}
 
     def imitate(
-        self, rows: np.ndarray, predictions: np.ndarray, *, epochs: int, batch_size: int, lr: float, seed: int
+        self,
+        rows: np.ndarray,
+        predictions: np.ndarray,
+        *,
+        epochs: int,
+        batch_size: int,
+        lr: float,
+        seed: int,
     ) -> None:
         """Train, with Adam, on rows without labels until it predicts what it is shown."""
         shuffler, form = torch.Generator().manual_seed(seed), self._form
@@ -132,18 +150,26 @@ class TorchPredicting(Predicting):
 
 
 def _distance(output: Tensor, shown: Tensor, form: str) -> Tensor:
-    """Return the cross-entropy between what is shown and what outputs predict; of numbers, the mean squared error."""
+    """Return the cross-entropy between what is shown and what outputs predict; of numbers, the mean
+    squared error.
+    """
     if form == "numbers":
         return F.mse_loss(output, shown.reshape(output.shape))
     if form in ("bce", "bce_logits"):
         loss = F.binary_cross_entropy if form == "bce" else F.binary_cross_entropy_with_logits
         return loss(output, shown.reshape(output.shape))
-    logs = F.log_softmax(output, 1) if form == "cross_entropy" else outputs(predictions(output, form), "nll")
+    logs = (
+        F.log_softmax(output, 1)
+        if form == "cross_entropy"
+        else outputs(predictions(output, form), "nll")
+    )
     return -(shown * logs).sum(1).mean()
 
 
 def _wide(output: Tensor) -> Tensor:
-    """Return outputs in single precision at the least: in half, a probability may well be rounded to 1."""
+    """Return outputs in single precision at the least: in half, a probability may well be rounded
+    to 1.
+    """
     return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
@@ -151,12 +177,15 @@ class TorchEnsemble(nn.Module):
     """Several modules as one, whose outputs mean what those of one of them do.
 
     shares: how much each member counts (members,), or counts for each class (classes, members)
-    rule:   "mean" of the predictions, or "vote";  form: the name of the loss that the members were trained with
+    rule:   "mean" of the predictions, or "vote";  form: the name of the loss that the members were
+            trained with
     """
 
     shares: Tensor
 
-    def __init__(self, members: Sequence[nn.Module], shares: np.ndarray, rule: str, form: str) -> None:
+    def __init__(
+        self, members: Sequence[nn.Module], shares: np.ndarray, rule: str, form: str
+    ) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.register_buffer("shares", torch.as_tensor(shares, dtype=torch.float32))
@@ -164,7 +193,9 @@ class TorchEnsemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the joint outputs."""
-        stacked = torch.stack([predictions(_wide(member(x)), self.form) for member in self.members], -1)
+        stacked = torch.stack(
+            [predictions(_wide(member(x)), self.form) for member in self.members], -1
+        )
         classes = self.form in ("nll", "cross_entropy", "nll_of_probabilities")
         if self.rule == "vote" and classes:
             voted = F.one_hot(stacked.argmax(1), stacked.shape[1]).to(stacked.dtype).movedim(-1, 1)

@@ -1,4 +1,6 @@
-"""What is asked of a model before it is trained: a pass over a few rows, and whose fault it is when that fails."""
+"""What is asked of a model before it is trained: a pass over a few rows, and whose fault it is when
+that fails.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,30 @@ from fusion_nb.errors import ModelError
 
 
 def checked_output(forward: Callable[[], Any], x: Tensor, when: str) -> Tensor:
-    """Return a model's output for some rows. Raises ModelError where the rows don't fit, or it is no single tensor."""
+    """Return a model's output for some rows. Raises ModelError where the rows don't fit, or it is
+    no single tensor.
+    """
     try:
         output = forward()
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        # Where torch itself complains, the rows don't fit; anything else is a bug in the user's forward().
+        # Where torch itself complains, the rows don't fit; anything else is a bug in the user's
+        # forward().
         if not raised_by_torch(error):
             raise
         hint = "match the first layer to the rows, or the rows to it"
         raise ModelError(
-            f"{when}the model does not take rows of shape {tuple(x.shape[1:])}: {first_line(error)}",
+            f"{when}the model does not take rows of shape {tuple(x.shape[1:])}: "
+            f"{first_line(error)}",
             f"{hint} (images need a channel axis for Conv2d)" if x.ndim == 3 else hint,
         ) from error
     if not isinstance(output, Tensor) or output.ndim == 0 or len(output) != len(x):
-        what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise ModelError(f"{when}for {len(x)} rows the model returns {what}", "return one tensor with one entry a row")
+        what = (
+            f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        )
+        raise ModelError(
+            f"{when}for {len(x)} rows the model returns {what}",
+            "return one tensor with one entry a row",
+        )
     return output
 
 

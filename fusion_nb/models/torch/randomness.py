@@ -1,7 +1,8 @@
 """A random stream of its own for a thread, so that dropout repeats whatever else the process draws.
 
-PyTorch has one generator for all threads: seeding it in a training thread would change the user's numbers, and the
-user's draws would change the training. So random operations are given a generator on their way to the kernel instead.
+PyTorch has one generator for all threads: seeding it in a training thread would change the user's
+numbers, and the user's draws would change the training. So random operations are given a generator
+on their way to the kernel instead.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ _one_at_a_time = threading.Lock()
 
 
 class OwnRandomness(TorchDispatchMode):
-    """While entered, every random operation of this thread on the CPU draws from a generator of its own.
+    """While entered, every random operation of this thread on the CPU draws from a generator of its
+    own.
 
-    `drew` says whether there was any. Operations on other devices are left to their device's generator.
+    `drew` says whether there was any. Operations on other devices are left to their device's
+    generator.
     """
 
     def __init__(self, seed: int) -> None:
@@ -44,7 +47,9 @@ class OwnRandomness(TorchDispatchMode):
             return seeded(*args, **{**kwargs, "generator": self.generator})
         return func(*args, **kwargs)
 
-    def _dropout(self, x: torch.Tensor, p: float, train: bool | None = True) -> tuple[torch.Tensor, torch.Tensor]:
+    def _dropout(
+        self, x: torch.Tensor, p: float, train: bool | None = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         kept = torch.empty_like(x, dtype=torch.bool)
         if not train:
             return x.clone(), kept.fill_(True)
@@ -54,7 +59,9 @@ class OwnRandomness(TorchDispatchMode):
 
 @cache
 def _with_generator(func: Any) -> Any:
-    """Return the form of an operation that takes a generator, or None: rand -> rand.generator, and so on."""
+    """Return the form of an operation that takes a generator, or None: rand -> rand.generator, and
+    so on.
+    """
     wanted = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
     for overload in (func._overloadname, *func.overloadpacket.overloads()):
         found = getattr(func.overloadpacket, overload)
@@ -86,7 +93,9 @@ def seeded_cuda(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's own generators while a model is being built, and give the user's state back afterwards."""
+    """Seed PyTorch's own generators while a model is being built, and give the user's state back
+    afterwards.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -96,8 +105,9 @@ def seeded(seed: int) -> Iterator[None]:
 def replaying(seed: int) -> Iterator[None]:
     """Seed PyTorch's own CPU generator for a while, for one run at a time.
 
-    For models that draw anew on their way back, as checkpointing does: it repeats the numbers of the way there from a
-    copy of that generator. What the user draws from it meanwhile is not kept apart.
+    For models that draw anew on their way back, as checkpointing does: it repeats the numbers of
+    the way there from a copy of that generator. What the user draws from it meanwhile is not kept
+    apart.
     """
     with _one_at_a_time, torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -110,14 +120,16 @@ def own_randomness(
 ) -> Iterator[AbstractContextManager[Any]]:
     """Fix what is random in a model by the seed alone, and leave the user's random numbers alone.
 
-    all_along: in all operations, or else in those inside the context that is given, which costs the others nothing
-    Costs a few per cent, so it is done only where something draws, or even draws anew on its way back.
+    all_along: in all operations, or else in those inside the context that is given, which costs the
+    others nothing Costs a few per cent, so it is done only where something draws, or even draws
+    anew on its way back.
     """
     if redraws:
         with replaying(seed), seeded_cuda(seed, device):
             yield nullcontext()
     elif draws:
-        # Another seed than the shuffler's: the same bits would tie the order of rows to what is dropped.
+        # Another seed than the shuffler's: the same bits would tie the order of rows to what is
+        # dropped.
         randomness = OwnRandomness(seed + 1)
         with randomness if all_along else nullcontext(), seeded_cuda(seed, device):
             yield nullcontext() if all_along else randomness

@@ -21,7 +21,8 @@ _one_each = Shared(_one)
 
 @contextmanager
 def on_one_core() -> Iterator[None]:
-    """Keep the computations of this thread, and of new ones, on one core each; give the setting back after the last.
+    """Keep the computations of this thread, and of new ones, on one core each; give the setting
+    back after the last.
 
     Both halves are needed: OpenMP's count belongs to a thread, and MKL's to the process.
     """

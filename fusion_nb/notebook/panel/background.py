@@ -11,7 +11,8 @@ from fusion_nb.errors import RunError
 class Worker:
     """Does what it is given unless it is busy.
 
-    ended: called in the thread when something is done, with its error or None; by then the worker is free again
+    ended: called in the thread when something is done, with its error or None; by then the worker
+    is free again
     tie:   called first in the thread, so that what it prints lands in the panel's cell
     """
 
@@ -31,10 +32,14 @@ class Worker:
                 raise RunError(f"the panel is {self.doing}", "wait a moment")
             self.doing, self.error = doing, None
             self._at_rest.clear()
-        threading.Thread(target=self._work, args=(action,), name=f"fusion_nb panel, {doing}", daemon=True).start()
+        threading.Thread(
+            target=self._work, args=(action,), name=f"fusion_nb panel, {doing}", daemon=True
+        ).start()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for what was begun, and return whether it is done; raise its error, if it had one."""
+        """Wait for what was begun, and return whether it is done; raise its error, if it had
+        one.
+        """
         waited = 0.0
         # In short waits, since one without end can't be interrupted on every platform.
         while not self._at_rest.wait(0.1) and (timeout is None or waited < timeout):

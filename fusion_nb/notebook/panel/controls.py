@@ -1,7 +1,8 @@
-"""Controls that are made from what an option says of itself: its type, its default, its help, what it could be given.
+"""Controls that are made from what an option says of itself: its type, its default, its help, what
+it could be given.
 
-Every control holds text, as the option line does, and an empty text means that nothing was said. What is wrong with it
-stands under it, as one sentence.
+Every control holds text, as the option line does, and an empty text means that nothing was said.
+What is wrong with it stands under it, as one sentence.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from fusion_nb.core import registry
-from fusion_nb.core.registry import Option
+from fusion_nb.core.options import Option
 from fusion_nb.errors import FusionError
 from fusion_nb.notebook.panel.messages import alert
 
@@ -67,9 +68,16 @@ class Control(ABC):
 class Entry(Control):
     """A line, a number or a tick."""
 
-    def __init__(self, label: str, help: str, kind: type, default: Any, *, most: float | None = None) -> None:
+    def __init__(
+        self, label: str, help: str, kind: type, default: Any, *, most: float | None = None
+    ) -> None:
         super().__init__(label, "" if default is None else _written(default))
-        common: dict[str, Any] = {"description": label, "tooltip": help, "style": _STYLE, "layout": _WIDE}
+        common: dict[str, Any] = {
+            "description": label,
+            "tooltip": help,
+            "style": _STYLE,
+            "layout": _WIDE,
+        }
         is_number = isinstance(default, int | float) and not isinstance(default, bool)
         if kind is bool:
             self._widget = widgets.Checkbox(bool(default), **common | {"indent": True})
@@ -88,9 +96,10 @@ class Entry(Control):
 
     def set(self, text: str) -> None:
         """Hold a text; a number or a tick can hold no other, and then keeps what it has."""
-        kind = {widgets.IntText: int, widgets.FloatText: float, widgets.Checkbox: bool}.get(type(self._widget), str)
-        option = Option(self.label, kind, None, registry.Opt(""))
-        self._widget.value = registry.convert(self.label, text or self.default, option)
+        kind = {widgets.IntText: int, widgets.FloatText: float, widgets.Checkbox: bool}.get(
+            type(self._widget), str
+        )
+        self._widget.value = Option(self.label, kind).read(text or self.default)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed()` when another value stands in it."""
@@ -98,7 +107,8 @@ class Entry(Control):
 
 
 class Choice(Control):
-    """A list of names, with the options of the one that is chosen, and if wanted a line to type in another.
+    """A list of names, with the options of the one that is chosen, and if wanted a line to type in
+    another.
 
     kind:  the registry's kind that the names are of, or an empty string for plain words
     names: returns what can be chosen now
@@ -140,7 +150,11 @@ class Choice(Control):
         """The name, its options that are not the default, and for a chain what comes after it."""
         if self.head.value == _OTHER:
             return str(self._line.value).strip()
-        given = ",".join(f"{option.name}={control.text}" for option, control in self._options if not control.is_default)
+        given = ",".join(
+            f"{option.name}={control.text}"
+            for option, control in self._options
+            if not control.is_default
+        )
         text = f"{self.head.value}:{given}" if given else str(self.head.value or "")
         return f"{text}+{self._inner.text}" if self._inner is not None else text
 
@@ -150,7 +164,9 @@ class Choice(Control):
         name, given = registry.parse(first) if self._kind else (text, {})
         known = [value for _, value in self.head.options]
         if name not in known and self._kind and not self._has_line:
-            registry.get(self._kind, name)  # raises where there is none; otherwise it is one that is not offered
+            registry.get(
+                self._kind, name
+            )  # raises where there is none; otherwise it is one that is not offered
             self.head.options = [*self.head.options, (name, name)]
         elif name not in known:
             name, given, self._line.value = _OTHER, {}, text
@@ -179,7 +195,9 @@ class Choice(Control):
         if kept and kept != _OTHER and kept not in names:
             names.append(kept)
         offered = [(self.blank, "")] if self.blank else []
-        offered += [(name, name) for name in names] + ([("other …", _OTHER)] if self._has_line else [])
+        offered += [(name, name) for name in names] + (
+            [("other …", _OTHER)] if self._has_line else []
+        )
         if offered != list(self.head.options):
             self.head.options = offered  # ipywidgets then chooses the first
         if kept is not None:
@@ -187,7 +205,9 @@ class Choice(Control):
 
     def _chosen(self, change: Any) -> None:
         if change["new"] == _OTHER and change["old"] and not self._line.value:
-            self._line.value = change["old"]  # most often it is that with an option: sgd, and then sgd:momentum=0.9
+            self._line.value = change[
+                "old"
+            ]  # most often it is that with an option: sgd, and then sgd:momentum=0.9
         self._arrange()
         self._tell()
 
@@ -204,7 +224,9 @@ class Choice(Control):
                 found, is_open = [], False
             self._options = [(option, for_option(option)) for option in found]
             if is_open:
-                self._inner = Choice("with", self._help, self._names, self.default or "fedavg", kind=self._kind)
+                self._inner = Choice(
+                    "with", self._help, self._names, self.default or "fedavg", kind=self._kind
+                )
         controls: list[Control] = [control for _, control in self._options]
         controls += [self._inner] if self._inner is not None else []
         for control in controls:
@@ -219,9 +241,15 @@ class Choice(Control):
 
 def for_option(option: Option) -> Control:
     """Return the control of a component's option."""
-    bounds = option.opt.allowed()
-    help = f"{option.opt.doc} ({bounds})" if bounds else option.opt.doc
-    return Entry(option.name, help, option.type, None if option.required else option.default, most=option.opt.le)
+    bounds = option.bounds_in_words
+    help = f"{option.description} ({bounds})" if bounds else option.description
+    return Entry(
+        option.name,
+        help,
+        option.type,
+        None if option.required else option.default,
+        most=option.bounds.get("le"),
+    )
 
 
 def _written(value: Any) -> str:

@@ -1,4 +1,6 @@
-"""What a run is to be: a control for every option of a RunSpec, and what does not go together left out."""
+"""What a run is to be: a control for every option of a RunSpec, and what does not go together left
+out.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,18 @@ from fusion_nb.runs.spec import RunSpec
 
 #: What most runs decide, in this order; every other option is under More.
 _FIRST = (
-    *("model", "data", "parties", "split", "fusion", "rounds", "epochs", "lr", "optimizer", "batch_size"),
+    *(
+        "model",
+        "data",
+        "parties",
+        "split",
+        "fusion",
+        "rounds",
+        "epochs",
+        "lr",
+        "optimizer",
+        "batch_size",
+    ),
     *("fraction", "seed", "until"),
 )
 _LABELS = {"lr": "learning rate", "until": "stop when", "keep_optimizer": "keep optimizer"}
@@ -46,37 +59,56 @@ class Form:
 
     def __init__(self, namespace: Mapping[str, Any]) -> None:
         self._namespace, self._is_loading = namespace, False
-        fields = [*_FIRST, *(name for name in RunSpec.model_fields if name not in (*_FIRST, "code"))]
+        fields = [
+            *_FIRST,
+            *(name for name in RunSpec.model_fields if name not in (*_FIRST, "code")),
+        ]
         self.controls: dict[str, Control] = {}
         for name in fields:
             self.controls[name] = control = self._make(name)
             control.watch(partial(self._look_at, name))
         wrapped = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
         first = [self.controls[name].box for name in _FIRST]
-        self._rest = widgets.Box([self.controls[name].box for name in fields[len(_FIRST) :]], layout=wrapped)
-        self._refresh = widgets.Button(description="Refresh variables", tooltip="look again for models and data")
+        self._rest = widgets.Box(
+            [self.controls[name].box for name in fields[len(_FIRST) :]], layout=wrapped
+        )
+        self._refresh = widgets.Button(
+            description="Refresh variables", tooltip="look again for models and data"
+        )
         self._refresh.on_click(lambda _: self.refresh())
         self._more = widgets.Button(tooltip="options that most runs leave as they are")
         self._more.on_click(lambda _: self._unfold(self._rest.layout.display == "none"))
         buttons = widgets.HBox([self._more, self._refresh])
         self._left_out = widgets.HTML()
-        self.box = widgets.VBox([widgets.Box(first, layout=wrapped), self._left_out, buttons, self._rest])
+        self.box = widgets.VBox(
+            [widgets.Box(first, layout=wrapped), self._left_out, buttons, self._rest]
+        )
         self._unfold(False)
         self.refresh()
 
     @property
     def kind(self) -> type[models.Model] | None:
         """What takes the chosen model, as far as that can be told without reading a file."""
-        return models.adapter_of(self.controls["model"].text, self._namespace) if "model" in self.controls else None
+        return (
+            models.adapter_of(self.controls["model"].text, self._namespace)
+            if "model" in self.controls
+            else None
+        )
 
     def options(self) -> dict[str, Any]:
         """Return, as text, every option that is not as it would be if it were left out."""
         kind = self.kind
         absent = checks.absent_options(kind) if kind else set()
-        return {n: control.text for n, control in self.controls.items() if not control.is_default and n not in absent}
+        return {
+            n: control.text
+            for n, control in self.controls.items()
+            if not control.is_default and n not in absent
+        }
 
     def spec(self) -> RunSpec:
-        """Return the run that is asked for. Raises OptionError for what is not allowed, which is then marked."""
+        """Return the run that is asked for. Raises OptionError for what is not allowed, which is
+        then marked.
+        """
         for name in self.controls:
             self._check(name)
         with self.marking():
@@ -87,7 +119,8 @@ class Form:
     def load(self, options: Mapping[str, Any]) -> None:
         """Hold these options, and leave all others as they are when nobody said anything.
 
-        Raises OptionError, with nothing changed, for options that there are not or values that are not allowed.
+        Raises OptionError, with nothing changed, for options that there are not or values that are
+        not allowed.
         """
         spec = RunSpec(**options)
         check_names(spec)
@@ -95,7 +128,13 @@ class Form:
         try:
             for name, control in self.controls.items():
                 value = getattr(spec, name)
-                control.set("" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
+                control.set(
+                    ""
+                    if value is None
+                    else str(value).lower()
+                    if isinstance(value, bool)
+                    else str(value)
+                )
                 control.mark("")
         finally:
             self._is_loading = False
@@ -134,19 +173,33 @@ class Form:
         help = f"{field.description} ({spelled})"
         kind = extra["choices"]
         if kind or name in _OTHERS:
-            blank = "" if name in ("model", "data") or default else ("default" if "(default: " in help else "none")
+            blank = (
+                ""
+                if name in ("model", "data") or default
+                else ("default" if "(default: " in help else "none")
+            )
             text, other = "" if default is None else str(default), _OTHERS.get(name, "")
-            return Choice(label, help, partial(self._names, name), text, kind=kind, blank=blank, other=other)
+            return Choice(
+                label, help, partial(self._names, name), text, kind=kind, blank=blank, other=other
+            )
         types = (field.annotation, *get_args(field.annotation))
         return Entry(
-            label, help, next(kind for kind in (bool, int, float, str) if kind in types), default, most=_most(field)
+            label,
+            help,
+            next(kind for kind in (bool, int, float, str) if kind in types),
+            default,
+            most=_most(field),
         )
 
     def _names(self, name: str) -> list[str]:
-        """Return what an option can be given now, but for what does not go together with the model."""
+        """Return what an option can be given now, but for what does not go together with the
+        model.
+        """
         found, kind = complete.values(name, "", self._namespace), self.kind
         if name == "data":  # the user's own first
-            found = sorted((n for n in found if not _needs_file(n)), key=lambda n: n not in self._namespace)
+            found = sorted(
+                (n for n in found if not _needs_file(n)), key=lambda n: n not in self._namespace
+            )
         if kind and name == "data":
             found = [each for each in found if self._gives(each) in ("", kind.takes)]
         if kind and name == "fusion":
@@ -154,7 +207,9 @@ class Form:
         return found
 
     def _gives(self, name: str) -> str:
-        """Return whether a variable or a data set is of documents or of numbers; nothing where it may be either."""
+        """Return whether a variable or a data set is of documents or of numbers; nothing where it
+        may be either.
+        """
         value = self._namespace.get(name)
         if value is None:
             return str(getattr(registry.get("datasets", name), "gives", "numbers"))
@@ -162,7 +217,11 @@ class Form:
             return ""
         parts = list(value.values()) if isinstance(value, dict) else value
         first = parts[:1] if isinstance(parts, list | tuple) else ()
-        return "documents" if any(texts.holds_documents(part) for part in (parts, *first)) else "numbers"
+        return (
+            "documents"
+            if any(texts.holds_documents(part) for part in (parts, *first))
+            else "numbers"
+        )
 
     def _look_at(self, name: str) -> None:
         """Check an option that has become another one, and what depends on it."""
@@ -198,16 +257,23 @@ class Form:
         refused = {f: r for f in registry.names("fusions") if kind and (r := _refused(kind, f))}
         self._left_out.value = ""
         if kind:
-            why = " and ".join(sorted({reason for reasons in refused.values() for reason in reasons}))
+            why = " and ".join(
+                sorted({reason for reasons in refused.values() for reason in reasons})
+            )
             parts = [f"data are {kind.takes}, which is what a {kind.kind} takes"]
             parts += [
-                f"without the fusion{'s' * (len(refused) > 1)} {', '.join(refused)}, since it can't do {why}"
+                f"without the fusion{'s' * (len(refused) > 1)} {', '.join(refused)}, since it "
+                f"can't do {why}"
             ] * bool(refused)
             self._left_out.value = messages.aside(f"Offered: {'; '.join(parts)}.")
 
     def _place(self, error: FusionError) -> str:
-        """Return the option that an error is about: the first that it names, or else by its kind."""
-        spelled = (word.replace("-", "_") for word in re.findall(r"--([a-z][a-z-]*)", error.message))
+        """Return the option that an error is about: the first that it names, or else by its
+        kind.
+        """
+        spelled = (
+            word.replace("-", "_") for word in re.findall(r"--([a-z][a-z-]*)", error.message)
+        )
         if found := next((word for word in spelled if word in self.controls), ""):
             return found
         quoted = set(re.findall(r"'([^']*)'", error.message))
@@ -225,13 +291,17 @@ def _refused(kind: type[models.Model], fusion: str) -> list[str]:
     """Return what a fusion asks of parties that a kind of model can't do."""
     try:
         made = registry.create("fusions", fusion)
-    except FusionError:  # it needs another one after it, or an option that has no default: it depends
+    except (
+        FusionError
+    ):  # it needs another one after it, or an option that has no default: it depends
         return []
     return checks.unsupported(kind, made)
 
 
 def _needs_file(name: str) -> bool:
-    return name in registry.names("datasets") and registry.takes_another(registry.get("datasets", name))
+    return name in registry.names("datasets") and registry.takes_another(
+        registry.get("datasets", name)
+    )
 
 
 def _most(field: Any) -> float | None:

@@ -10,16 +10,22 @@ from fusion_nb.errors import FusionError
 
 def plain(sentence: str) -> str:
     """Return a sentence that a screen reader says when it has time."""
-    return f'<div role="status" aria-live="polite">{html.escape(sentence)}</div>' if sentence else ""
+    return (
+        f'<div role="status" aria-live="polite">{html.escape(sentence)}</div>' if sentence else ""
+    )
 
 
 def aside(sentence: str) -> str:
     """Return a sentence that need not be read."""
-    return f'<div style="opacity:.8;line-height:1.4;white-space:normal">{html.escape(sentence)}</div>'
+    return (
+        f'<div style="opacity:.8;line-height:1.4;white-space:normal">{html.escape(sentence)}</div>'
+    )
 
 
 def alert(sentence: str) -> str:
-    """Return what is wrong, which a screen reader says at once, in ink that is read on light and on dark."""
+    """Return what is wrong, which a screen reader says at once, in ink that is read on light and on
+    dark.
+    """
     style = "border-left:3px solid #D55E00;padding-left:.5em;line-height:1.4;white-space:normal"
     return f'<div role="alert" style="{style}">{html.escape(sentence)}</div>'
 
@@ -27,7 +33,10 @@ def alert(sentence: str) -> str:
 def disclosed(line: str, text: str) -> str:
     """Return a line that opens a longer text, such as a traceback."""
     style = "white-space:pre-wrap;max-height:24em;overflow:auto;line-height:1.3"
-    return f'<details><summary>{html.escape(line)}</summary><pre style="{style}">{html.escape(text)}</pre></details>'
+    return (
+        f"<details><summary>{html.escape(line)}</summary><pre "
+        f'style="{style}">{html.escape(text)}</pre></details>'
+    )
 
 
 def of_error(error: BaseException) -> str:

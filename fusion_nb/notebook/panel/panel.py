@@ -1,4 +1,6 @@
-"""The panel: a run configured, looked at, launched, steered, compared and taken away without typing code."""
+"""The panel: a run configured, looked at, launched, steered, compared and taken away without typing
+code.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from fusion_nb.runs.preview import Preview, look
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
-#: Panels that are about to let a run go on, and what is held while one decides to: two clicks never begin two runs.
+#: Panels that are about to let a run go on, and what is held while one decides to: two clicks never
+#: begin two runs.
 _launching: list[Panel] = []
 _deciding = threading.RLock()
 #: Cell -> its last execution, and the panel that it showed.
@@ -26,14 +29,17 @@ _of_cells: dict[str, tuple[str, Panel]] = {}
 
 
 class Panel:
-    """A face of `RunSpec` and `Run`: shows itself at the end of a cell, and does what its buttons do.
+    """A face of `RunSpec` and `Run`: shows itself at the end of a cell, and does what its buttons
+    do.
 
     model, data: names of variables, data sets or files as in a cell, or the objects themselves
     options:     other options of a run, to begin with (`rounds=5`, `split="dirichlet:alpha=0.3"`)
-    namespace:   where names are looked up and runs are bound to; the notebook's variables unless given
+    namespace:   where names are looked up and runs are bound to; the notebook's variables unless
+                 given
 
-    Every button is a method too, so that a notebook can drive it: `panel.start(); panel.wait()`. `run` is the run that
-    it shows, or None; a new panel takes the one that is under way, if there is one.
+    Every button is a method too, so that a notebook can drive it: `panel.start(); panel.wait()`.
+    `run` is the run that it shows, or None; a new panel takes the one that is under way, if there
+    is one.
     """
 
     def __init__(
@@ -47,7 +53,9 @@ class Panel:
         self._variables = Variables(namespace)
         for option, value in {"model": model, "data": data}.items():
             if value is not None:
-                options[option] = value if isinstance(value, str) else self._variables.name_of(option, value)
+                options[option] = (
+                    value if isinstance(value, str) else self._variables.name_of(option, value)
+                )
         self.run: Run | None = None
         self._told, self._is_called_off = "", False
         self._lock = threading.Lock()
@@ -73,16 +81,22 @@ class Panel:
         return "idle" if run is None else run.status
 
     def set(self, **options: Any) -> None:
-        """Set options as their controls do, and leave the others. Raises OptionError, with nothing changed."""
+        """Set options as their controls do, and leave the others. Raises OptionError, with nothing
+        changed.
+        """
         self._form.load(self._form.options() | options)
 
     def load(self, run: Run) -> None:
-        """Put a run's options into the controls; model and data are the variables that have these names now."""
+        """Put a run's options into the controls; model and data are the variables that have these
+        names now.
+        """
         self._form.load(run.spec.model_dump(exclude_defaults=True, exclude={"code"}))
         self._view.say(messages.plain(f"the options of {run.name} are in the controls"))
 
     def preview(self) -> Preview:
-        """Return, and show, the split, warnings and the cost of the run that the controls describe."""
+        """Return, and show, the split, warnings and the cost of the run that the controls
+        describe.
+        """
         spec, names = self.spec, self._variables.snapshot()
         with self._form.marking():
             found = look(spec, names)
@@ -98,7 +112,8 @@ class Panel:
         self.begin(lambda: spec)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for what was begun, each part of it at most `timeout` seconds; raise its error, if it had one.
+        """Wait for what was begun, each part of it at most `timeout` seconds; raise its error, if
+        it had one.
 
         An interrupt (■, Ctrl-C) stops the run and raises Interrupted.
         """
@@ -106,12 +121,15 @@ class Panel:
             is_done = self._worker.wait(timeout)
         except KeyboardInterrupt:
             self.stop()
-            raise Interrupted("the panel was stopped before a run began", "start() begins one") from None
+            raise Interrupted(
+                "the panel was stopped before a run began", "start() begins one"
+            ) from None
         try:
             if is_done and self.run is not None:
                 self.run.wait(timeout)
         finally:
-            # Once more from the cell that waits: whoever runs a notebook without a person hears of no other.
+            # Once more from the cell that waits: whoever runs a notebook without a person hears of
+            # no other.
             self._view.shown.renew()
 
     def pause(self) -> None:
@@ -119,7 +137,9 @@ class Panel:
         self._its_run().pause()
 
     def resume(self) -> None:
-        """Go on after a pause. Raises RunError when it is not paused, or while another run is going."""
+        """Go on after a pause. Raises RunError when it is not paused, or while another run is
+        going.
+        """
         with _deciding:
             self._check_alone(self._its_run())
             self._its_run().resume()
@@ -139,26 +159,40 @@ class Panel:
             self._launch("adding rounds", lambda: run.more(rounds))
 
     def stop(self) -> None:
-        """Stop between two batches, keeping the last whole round; or call off what is being prepared."""
+        """Stop between two batches, keeping the last whole round; or call off what is being
+        prepared.
+        """
         self._is_called_off = True
         if self.run is not None:
             self.run.stop(wait=False)
 
     def change(self, **options: Any) -> None:
-        """Change lr, epochs, fraction or fusion from the next round on. Raises OptionError for what can't be."""
+        """Change lr, epochs, fraction or fusion from the next round on. Raises OptionError for what
+        can't be.
+        """
         if not options:
             raise OptionError(
-                "nothing was given that is to change", "give one or several of lr, epochs, fraction, fusion"
+                "nothing was given that is to change",
+                "give one or several of lr, epochs, fraction, fusion",
             )
         self._its_run().change(**options)
         self._view.say(
-            messages.plain(f"from the next round on: {', '.join(f'{n} {value}' for n, value in options.items())}")
+            messages.plain(
+                "from the next round on: "
+                f"{', '.join(f'{n} {value}' for n, value in options.items())}"
+            )
         )
 
     def export(
-        self, path: str = "fused", format: str | Sequence[str] = "", *, which: str = "last", overwrite: bool = False
+        self,
+        path: str = "fused",
+        format: str | Sequence[str] = "",
+        *,
+        which: str = "last",
+        overwrite: bool = False,
     ) -> list[Path]:
-        """Write the fused model, a card, the history and the chart into a new folder, and return the files.
+        """Write the fused model, a card, the history and the chart into a new folder, and return
+        the files.
 
         Raises ExportError before anything is written, and RunError while the run is going.
         """
@@ -173,7 +207,8 @@ class Panel:
         cell, execution = cell_output.running()
         before = _of_cells.get(cell)
         if cell and before is not None and before[0] != execution:
-            # The cell was run again: what it showed is gone from the page, and its run goes on here.
+            # The cell was run again: what it showed is gone from the page, and its run goes on
+            # here.
             before[1]._leave()
             if self.run is None and before[1].run is not None:
                 self._follow(before[1].run)
@@ -185,7 +220,8 @@ class Panel:
         return f"<Panel: {self.status if self.run is None else self.run.result().headline()}>"
 
     def begin(self, read: Callable[[], RunSpec]) -> None:
-        """Begin the run that `read()` returns when it is called in the panel's own thread, and return at once.
+        """Begin the run that `read()` returns when it is called in the panel's own thread, and
+        return at once.
 
         Raises RunError while another run is going.
         """
@@ -198,7 +234,9 @@ class Panel:
             self._launch("preparing a run", lambda: self._make_and_start(read(), names))
 
     def work(self, doing: str, action: Callable[[], object]) -> None:
-        """Do something in the panel's own thread. Raises RunError while something else is being done."""
+        """Do something in the panel's own thread. Raises RunError while something else is being
+        done.
+        """
         self._worker.do(doing, action)
         self._refresh()
 
@@ -209,7 +247,9 @@ class Panel:
 
     def _check_alone(self, but: Run | None = None) -> None:
         """Raise RunError while a run is going, other than the given one, or about to."""
-        if going := [run.name for run in session.RUNS.values() if run.status == "running" and run is not but]:
+        if going := [
+            run.name for run in session.RUNS.values() if run.status == "running" and run is not but
+        ]:
             raise RunError(f"{going[-1]} is running", "wait for its end, or stop it first")
         if _launching:
             raise RunError("a run is about to begin", "wait a moment")
@@ -233,7 +273,9 @@ class Panel:
 
     def _make_and_start(self, spec: RunSpec, names: dict[str, Any]) -> None:
         """Make a run and start it; in the panel's own thread."""
-        self._view.say(messages.plain("preparing: reading the data, and trying the model on a few rows"))
+        self._view.say(
+            messages.plain("preparing: reading the data, and trying the model on a few rows")
+        )
         name = session.new_name("", self._variables.namespace)
         with self._form.marking():
             run = Run(spec, names, name=name)
@@ -243,7 +285,11 @@ class Panel:
         session.remember(run)
         self._variables.namespace[name] = run
         self._follow(run)
-        self._view.say(messages.plain(f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."))
+        self._view.say(
+            messages.plain(
+                f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."
+            )
+        )
         run.start()
 
     def _leave(self) -> None:
@@ -270,7 +316,9 @@ class Panel:
         self._refresh()
 
     def _refresh(self) -> None:
-        """Show where things stand; called from any thread, and costs something only where they have changed."""
+        """Show where things stand; called from any thread, and costs something only where they have
+        changed.
+        """
         with self._lock:
             told = f"{self.status} {self._worker.doing} {id(self.run)}"
             if told != self._told:

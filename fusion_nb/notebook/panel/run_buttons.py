@@ -12,7 +12,9 @@ from fusion_nb.runs.session import ENDED
 
 
 class Steering:
-    """Start, and what else a panel has methods for: Pause, Resume, Step one round, Stop and More rounds."""
+    """Start, and what else a panel has methods for: Pause, Resume, Step one round, Stop and More
+    rounds.
+    """
 
     def __init__(self, button: Maker, panel: Any, start: Callable[[], Any]) -> None:
         self.rounds = widgets.BoundedIntText(
@@ -25,8 +27,18 @@ class Steering:
         self.resume = button("Resume", "go on after a pause", panel.resume)
         self.step = button("Step one round", "train one round, and hold again", panel.step)
         self.stop = button("Stop", "stop, keeping the last whole round", panel.stop)
-        self.more = button("More rounds", "go on after the last round", lambda: panel.more(self.rounds.value))
-        all_of_them = [self.start, self.pause, self.resume, self.step, self.stop, self.rounds, self.more]
+        self.more = button(
+            "More rounds", "go on after the last round", lambda: panel.more(self.rounds.value)
+        )
+        all_of_them = [
+            self.start,
+            self.pause,
+            self.resume,
+            self.step,
+            self.stop,
+            self.rounds,
+            self.more,
+        ]
         self.box = widgets.Box(all_of_them, layout={"display": "flex", "flex_flow": "row wrap"})
 
     def enable(self, status: str, *, is_busy: bool) -> None:

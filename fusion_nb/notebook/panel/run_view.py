@@ -1,4 +1,6 @@
-"""A run while it goes on: where it stands, its curves, and its parties; told by the training thread."""
+"""A run while it goes on: where it stands, its curves, and its parties; told by the training
+thread.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ _MAX_PARTIES = 20
 class Watch:
     """Shows one run: a status line, the replies within a round, curves, and a table of parties.
 
-    Words and pictures are redrawn as rarely as it takes to keep drawing under 5 % of the run's time, by its measured
-    cost; but what is final is always shown.
+    Words and pictures are redrawn as rarely as it takes to keep drawing under 5 % of the run's
+    time, by its measured cost; but what is final is always shown.
     """
 
     def __init__(self) -> None:
@@ -38,7 +40,9 @@ class Watch:
         self._status, self._replies = widgets.HTML(), widgets.HTML()
         self._chart, self._table = widgets.HTML(), widgets.HTML()
         self.box = widgets.VBox([self._status, self._replies, self._chart, self._table])
-        self._replies.layout.min_height = "1.8em"  # a line that comes and goes must not move what is below
+        self._replies.layout.min_height = (
+            "1.8em"  # a line that comes and goes must not move what is below
+        )
         self.box.layout.display = "none"
 
     def follow(self, run: Run) -> None:
@@ -46,10 +50,12 @@ class Watch:
         self.leave()
         with self._lock:
             self.run, self._told = run, run.status
-            # A picture of the first round alone says little, and the next would have to wait for what it cost.
+            # A picture of the first round alone says little, and the next would have to wait for
+            # what it cost.
             self._text, self._reply, self._picture = Throttle(), Throttle(), Throttle(after=1.0)
             self._progress = None
-            # Everything takes its place before the first round, or the page would jump when that comes in.
+            # Everything takes its place before the first round, or the page would jump when that
+            # comes in.
             self._write(run)
             self._draw(run)
         self.box.layout.display = ""
@@ -75,7 +81,10 @@ class Watch:
                 self._write(run)
             if run.status in ENDED:
                 self._progress = None
-            if run.status in ("paused", *ENDED):  # nothing will come for a while, so this must be whole
+            if run.status in (
+                "paused",
+                *ENDED,
+            ):  # nothing will come for a while, so this must be whole
                 self._write(run)
                 self._draw(run)
             elif run.records:
@@ -94,7 +103,10 @@ class Watch:
             self._replies.value = ""
         else:
             failed = f", {len(progress.failed)} failed" if progress.failed else ""
-            line = f"round {progress.round}: {progress.num_replies} of {progress.cohort_size} parties answered"
+            line = (
+                f"round {progress.round}: {progress.num_replies} of {progress.cohort_size} "
+                "parties answered"
+            )
             self._replies.value = html.escape(f"{line}{failed}")
 
     def _write(self, run: Run) -> None:
@@ -108,26 +120,55 @@ class Watch:
 
 
 def parties_html(found: Result, failures: Sequence[Failure]) -> str:
-    """Return a table of parties: rows, the last loss, local and fused metric on own test rows, failures."""
+    """Return a table of parties: rows, the last loss, local and fused metric on own test rows,
+    failures.
+    """
     metric, latest = found.metrics[1], found.history.latest()
-    rows = [["party", "rows", "test rows", "train loss", f"local {metric}", f"fused {metric}", "failures"]]
+    rows = [
+        [
+            "party",
+            "rows",
+            "test rows",
+            "train loss",
+            f"local {metric}",
+            f"fused {metric}",
+            "failures",
+        ]
+    ]
     for party in found.parties[:_MAX_PARTIES]:
         own = latest.get(party.id, {})
         metrics = [own.get("train_loss"), party.local.get(metric), party.fused.get(metric)]
         if party.personal:
             metrics[2] = party.personal.get(metric)
         failed = sum(failure.party == party.id for failure in failures)
-        rows.append([party.id, str(party.num_examples), str(party.num_test), *map(number, metrics), str(failed or "")])
+        rows.append(
+            [
+                party.id,
+                str(party.num_examples),
+                str(party.num_test),
+                *map(number, metrics),
+                str(failed or ""),
+            ]
+        )
     if any(party.personal for party in found.parties):
         rows[0][5] = f"personal {metric}"
     if len(found.parties) > _MAX_PARTIES:
-        rows.append([f"and {len(found.parties) - _MAX_PARTIES} more: {found.name}.parties", *[""] * (len(rows[0]) - 1)])
+        rows.append(
+            [
+                f"and {len(found.parties) - _MAX_PARTIES} more: {found.name}.parties",
+                *[""] * (len(rows[0]) - 1),
+            ]
+        )
     return html_table(rows)
 
 
 def failures_html(found: Result, failures: Sequence[Failure]) -> str:
-    """Return the failures of parties and what ended the run, each with its traceback behind a disclosure."""
+    """Return the failures of parties and what ended the run, each with its traceback behind a
+    disclosure.
+    """
     parts = [disclosed(found.reason, found.traceback)] if found.traceback else []
     shown = failures[: -_MAX_PARTIES - 1 : -1]  # the latest first
-    parts += [disclosed(f"{failure.party}: {failure.error}", failure.traceback) for failure in shown]
+    parts += [
+        disclosed(f"{failure.party}: {failure.error}", failure.traceback) for failure in shown
+    ]
     return "".join(parts)

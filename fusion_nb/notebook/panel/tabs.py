@@ -31,15 +31,21 @@ class Looking:
     """The split, warnings and the cost of the run that is configured."""
 
     def __init__(self, button: Maker, look: Callable[[], Any]) -> None:
-        self.button = button("Preview", "show who would hold what, and what the run would cost", look)
-        self._found = widgets.HTML(plain("Who would hold what, what there is to warn of, and what the run would cost."))
+        self.button = button(
+            "Preview", "show who would hold what, and what the run would cost", look
+        )
+        self._found = widgets.HTML(
+            plain("Who would hold what, what there is to warn of, and what the run would cost.")
+        )
         self.box = widgets.VBox([self.button, self._found])
 
     def show(self, preview: Preview) -> None:
         """Show what was found."""
         notes = "".join(f"<div>{html.escape(note)}</div>" for note in preview.notes)
         cost = f'<div style="line-height:1.8"><b>{html.escape(str(preview.cost))}</b></div>'
-        self._found.value = f'<div role="status">{cost}{notes}</div>{charts.image_tag(preview.chart)}'
+        self._found.value = (
+            f'<div role="status">{cost}{notes}</div>{charts.image_tag(preview.chart)}'
+        )
 
 
 class Changing:
@@ -47,12 +53,18 @@ class Changing:
 
     def __init__(self, button: Maker, apply: Callable[[], Any]) -> None:
         self.controls: dict[str, Control] = {name: self._make(name) for name in CHANGEABLE}
-        self.button = button("Change from the next round on", "the chart marks it, and the history keeps it", apply)
+        self.button = button(
+            "Change from the next round on", "the chart marks it, and the history keeps it", apply
+        )
         row = widgets.Box([control.box for control in self.controls.values()], layout=_ROW)
-        self.box = widgets.VBox([widgets.HTML("What is left empty stays as it is."), row, self.button])
+        self.box = widgets.VBox(
+            [widgets.HTML("What is left empty stays as it is."), row, self.button]
+        )
 
     def apply(self, change: Callable[..., Any]) -> None:
-        """Give what was filled in to `change`, and leave everything empty again if that goes well."""
+        """Give what was filled in to `change`, and leave everything empty again if that goes
+        well.
+        """
         change(**{name: control.text for name, control in self.controls.items() if control.text})
         for control in self.controls.values():
             control.set("")
@@ -66,14 +78,22 @@ class Changing:
 
 
 class Comparing:
-    """The runs of this kernel: ticked ones are drawn over each other, and any can be loaded into the controls."""
+    """The runs of this kernel: ticked ones are drawn over each other, and any can be loaded into
+    the controls.
+    """
 
     def __init__(self, button: Maker, load: Callable[[Run], Any]) -> None:
         self._ticks: dict[str, widgets.Checkbox] = {}
         self._list = widgets.VBox()
         self._chart = widgets.HTML()
-        self.chosen = widgets.Dropdown(description="run", tooltip="the run whose options are loaded")
-        self.button = button("Load its options", "put a run's options into the controls", lambda: load(self._chosen()))
+        self.chosen = widgets.Dropdown(
+            description="run", tooltip="the run whose options are loaded"
+        )
+        self.button = button(
+            "Load its options",
+            "put a run's options into the controls",
+            lambda: load(self._chosen()),
+        )
         row = widgets.Box([self.chosen, self.button], layout=_ROW)
         self._none = widgets.HTML("No run in this kernel yet.")
         self.box = widgets.VBox([self._none, self._list, self._chart, row])
@@ -103,7 +123,9 @@ class Comparing:
     def draw(self) -> None:
         """Draw the curves of the ticked runs."""
         ticked: Mapping[str, Run] = {
-            n: session.RUNS[n] for n, tick in self._ticks.items() if tick.value and n in session.RUNS
+            n: session.RUNS[n]
+            for n, tick in self._ticks.items()
+            if tick.value and n in session.RUNS
         }
         try:
             self._chart.value = charts.image_tag(session.compare(ticked)) if ticked else ""
@@ -120,7 +142,10 @@ def _line(run: Run) -> str:
     """Return a run in so few words that they stand in one line."""
     metric, last = run.shown[1], run.records.last()
     reached = f", {metric} {number(last[metric])}" if metric in last else ""
-    return f"{run.name}: {run.status}, {len(run.records)} rounds of {run.result().chosen['fusion']}{reached}"
+    return (
+        f"{run.name}: {run.status}, {len(run.records)} rounds of "
+        f"{run.result().chosen['fusion']}{reached}"
+    )
 
 
 class Taking:
@@ -128,24 +153,45 @@ class Taking:
 
     def __init__(self, button: Maker, export: Callable[[], Any]) -> None:
         wide: dict[str, Any] = {"style": {"description_width": "7.5em"}}
-        self._folder = widgets.Text("fused", description="folder", tooltip="a new folder for the files", **wide)
-        self._format = widgets.Dropdown(description="format", tooltip="how the weights are written", **wide)
-        self._which = widgets.Dropdown(
-            options=[("last round", "last"), ("best round", "best")], description="weights of", **wide
+        self._folder = widgets.Text(
+            "fused", description="folder", tooltip="a new folder for the files", **wide
         )
-        self._overwrite = widgets.Checkbox(False, description="replace an earlier export", indent=False)
-        self.button = button("Export", "write the fused model, a card, the history and the chart", export)
+        self._format = widgets.Dropdown(
+            description="format", tooltip="how the weights are written", **wide
+        )
+        self._which = widgets.Dropdown(
+            options=[("last round", "last"), ("best round", "best")],
+            description="weights of",
+            **wide,
+        )
+        self._overwrite = widgets.Checkbox(
+            False, description="replace an earlier export", indent=False
+        )
+        self.button = button(
+            "Export", "write the fused model, a card, the history and the chart", export
+        )
         self._files = widgets.HTML()
-        row = widgets.Box([self._folder, self._format, self._which, self._overwrite, self.button], layout=_ROW)
+        row = widgets.Box(
+            [self._folder, self._format, self._which, self._overwrite, self.button], layout=_ROW
+        )
         kinds = ("as a cell", "as Python", "as YAML")
-        self._texts = [widgets.Textarea(description=kind, rows=4, layout={"width": "98%"}, **wide) for kind in kinds]
-        hint = widgets.HTML("Copy one of these: it repeats this run exactly, where the same variables are.")
+        self._texts = [
+            widgets.Textarea(description=kind, rows=4, layout={"width": "98%"}, **wide)
+            for kind in kinds
+        ]
+        hint = widgets.HTML(
+            "Copy one of these: it repeats this run exactly, where the same variables are."
+        )
         self._repeat = widgets.VBox([hint, *self._texts], layout={"display": "none"})
         self.box = widgets.VBox([row, self._files, self._repeat])
 
     def options(self) -> dict[str, Any]:
         """Return what `run.export` is to be given."""
-        chosen = {"format": self._format.value or "", "which": self._which.value, "overwrite": self._overwrite.value}
+        chosen = {
+            "format": self._format.value or "",
+            "which": self._which.value,
+            "overwrite": self._overwrite.value,
+        }
         return {"path": self._folder.value.strip() or "fused", **chosen}
 
     def show(self, run: Run) -> None:
@@ -154,7 +200,9 @@ class Taking:
             self._format.options = run.formats
             self._format.value = run.formats[0]
         spec = run.spec if run.status in ("ready", "running") else run.so_far
-        for box, text in zip(self._texts, (spec.to_cell(), spec.to_python(), spec.to_yaml()), strict=True):
+        for box, text in zip(
+            self._texts, (spec.to_cell(), spec.to_python(), spec.to_yaml()), strict=True
+        ):
             if box.value != text:  # somebody may be about to copy it
                 box.value = text
         self._repeat.layout.display = ""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-#: Seconds after a click in which a front end may still send what was typed before it: it sends clicks at once, but a
-#: value only when the kernel is through with the one before.
+#: Seconds after a click in which a front end may still send what was typed before it: it sends
+#: clicks at once, but a value only when the kernel is through with the one before.
 _LATE = 0.2
 
 
@@ -54,7 +54,10 @@ class View:
         self.taking: Taking = Taking(self._button, lambda: panel.work("writing files", export))
         self.steering = Steering(self._button, panel, lambda: panel.begin(late(self.form.spec)))
         self.tabs = widgets.Tab(
-            [tab.box for tab in (self.form, self.looking, self.changing, self.comparing, self.taking)],
+            [
+                tab.box
+                for tab in (self.form, self.looking, self.changing, self.comparing, self.taking)
+            ],
             titles=["Configure", "Look first", "Change", "Compare", "Take away"],
         )
         self.tabs.observe(lambda _: self.comparing.refresh(), "selected_index")
@@ -89,10 +92,14 @@ class View:
             try:
                 self.say("")
                 action()
-            except Exception as error:  # whatever it is, the panel stays usable and the kernel's log stays empty
+            except (
+                Exception
+            ) as error:  # whatever it is, the panel stays usable and the kernel's log stays empty
                 self.say(messages.of_error(error))
 
-        made = widgets.Button(description=text, tooltip=tooltip, layout={"width": "auto", "align_self": "flex-start"})
+        made = widgets.Button(
+            description=text, tooltip=tooltip, layout={"width": "auto", "align_self": "flex-start"}
+        )
         made.on_click(press)
         self._buttons.append(made)
         return made

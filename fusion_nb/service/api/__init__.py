@@ -14,13 +14,14 @@ from fusion_nb.service.settings import Settings
 from fusion_nb.service.storage.keys import Keys
 from fusion_nb.version import __version__
 
-_ABOUT = """Federated learning over HTTP: start an aggregator with a model, register parties with their data, train,
-fetch the fused weights, stop. Parties' rows are used for training alone: no call returns them, and `/stop` deletes
-them.
+_ABOUT = """Federated learning over HTTP: start an aggregator with a model, register parties with
+their data, train, fetch the fused weights, stop. Parties' rows are used for training alone: no call
+returns them, and `/stop` deletes them.
 
-Every call but `/health` needs a client's id and secret, in a Basic header, as `Bearer ID:SECRET`, or in the address
-(`http://ID:SECRET@host:port`). Whoever has a key and an `aggregator_id` may take part in that federation, so hand the
-id out to its parties alone. Errors are JSON with `error`, `hint` (what to do next) and, where there is one, `field`.
+Every call but `/health` needs a client's id and secret, in a Basic header, as `Bearer ID:SECRET`,
+or in the address (`http://ID:SECRET@host:port`). Whoever has a key and an `aggregator_id` may take
+part in that federation, so hand the id out to its parties alone. Errors are JSON with `error`,
+`hint` (what to do next) and, where there is one, `field`.
 """
 
 

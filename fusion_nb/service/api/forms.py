@@ -28,9 +28,17 @@ async def reading(request: Request, known: tuple[str, ...]) -> AsyncIterator[For
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
         raise FieldError("body", "the body is no form", "send it as multipart/form-data")
     try:
-        form = await request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
-    except (FormParserError, LookupError, UnicodeError) as error:  # the last two for a charset that is none
-        raise FieldError("body", f"the form can't be read ({error})", "is it complete? send it again") from None
+        form = await request.form(
+            max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD
+        )
+    except (
+        FormParserError,
+        LookupError,
+        UnicodeError,
+    ) as error:  # the last two for a charset that is none
+        raise FieldError(
+            "body", f"the form can't be read ({error})", "is it complete? send it again"
+        ) from None
     try:
         yield _sorted(form, known)
     finally:
@@ -55,8 +63,13 @@ def _sorted(form: FormData, known: tuple[str, ...]) -> Form:
     return fields, files
 
 
-def described(properties: Mapping[str, object], files: Mapping[str, str], required: list[str]) -> dict[str, object]:
+def described(
+    properties: Mapping[str, object], files: Mapping[str, str], required: list[str]
+) -> dict[str, object]:
     """Return the description of a multipart body for the OpenAPI document."""
-    parts = {name: {"type": "string", "format": "binary", "description": text} for name, text in files.items()}
+    parts = {
+        name: {"type": "string", "format": "binary", "description": text}
+        for name, text in files.items()
+    }
     body = {"type": "object", "properties": {**properties, **parts}, "required": required}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}}

@@ -29,7 +29,9 @@ _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class Gate:
-    """Lets calls with a key pass, up to a size, and keeps a line of each in the log: no secret, no id, no data."""
+    """Lets calls with a key pass, up to a size, and keeps a line of each in the log: no secret, no
+    id, no data.
+    """
 
     def __init__(self, app: ASGIApp, keys: Keys, max_upload: int) -> None:
         self._app = app
@@ -60,7 +62,11 @@ class Gate:
             log_fault(_log, "a fault", error, id=call.id)
             if call.status:
                 raise _Broken from None  # part of the answer is out: the connection must end
-            told = {"error": "the server failed", "hint": "its log has more under this id", "id": call.id}
+            told = {
+                "error": "the server failed",
+                "hint": "its log has more under this id",
+                "id": call.id,
+            }
             await JSONResponse(told, 500)(scope, receive, call.send)
         finally:
             call.log(client_id)
@@ -71,7 +77,9 @@ class _Broken(Exception):
 
 
 class _Call:
-    """One call on its way through: its id, the bytes that it has sent, and the status of its answer."""
+    """One call on its way through: its id, the bytes that it has sent, and the status of its
+    answer.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         self.id = secrets.token_hex(4)
@@ -86,7 +94,9 @@ class _Call:
         self._got += len(message.get("body", b""))
         if self._got > self._limit:
             await self.drain()
-            raise TooLargeError("too large")  # whatever is made of that, `send` answers in its place
+            raise TooLargeError(
+                "too large"
+            )  # whatever is made of that, `send` answers in its place
         return message
 
     async def drain(self) -> None:
@@ -127,14 +137,25 @@ def _refusal(scope: Scope, headers: Headers, client_id: str, limit: int) -> JSON
     """Return the answer to a call that goes no further."""
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         # A page elsewhere would be let in by what the browser remembers of the docs page.
-        told = {"error": "a page of another site can't call this service", "hint": "call it from a program"}
+        told = {
+            "error": "a page of another site can't call this service",
+            "hint": "call it from a program",
+        }
         return JSONResponse(told, 403)
     if not client_id and scope["path"].removeprefix(scope.get("root_path", "")) not in _OPEN:
-        told = {"error": "a client id and its secret are needed", "hint": "send both in a Basic or Bearer header"}
+        told = {
+            "error": "a client id and its secret are needed",
+            "hint": "send both in a Basic or Bearer header",
+        }
         if "authorization" in headers:
-            told = {"error": "this client id and secret are not known here", "hint": "are they this server's?"}
+            told = {
+                "error": "this client id and secret are not known here",
+                "hint": "are they this server's?",
+            }
         told["hint"] += " The operator makes a key by: fusion-nb keys new"
-        return JSONResponse(told, 401, {"WWW-Authenticate": 'Basic realm="Model Fusion", charset="UTF-8"'})
+        return JSONResponse(
+            told, 401, {"WWW-Authenticate": 'Basic realm="Model Fusion", charset="UTF-8"'}
+        )
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         return _too_large(limit)
@@ -142,5 +163,9 @@ def _refusal(scope: Scope, headers: Headers, client_id: str, limit: int) -> JSON
 
 
 def _too_large(limit: int) -> JSONResponse:
-    hint = "send less, or start the server with more --max-upload" if limit != _MAX_JSON else "send the id alone"
+    hint = (
+        "send less, or start the server with more --max-upload"
+        if limit != _MAX_JSON
+        else "send the id alone"
+    )
     return JSONResponse(as_json(TooLargeError(f"a request may have {limit:,} bytes", hint)), 413)

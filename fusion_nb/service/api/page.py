@@ -41,4 +41,6 @@ async def docs_file(name: str) -> Response:
     if name not in _FILES:
         return Response(status_code=404)
     with as_file(files("fastapi_offline") / "static" / name) as path:
-        return Response(path.read_bytes(), media_type=_FILES[name], headers={"Cache-Control": "max-age=86400"})
+        return Response(
+            path.read_bytes(), media_type=_FILES[name], headers={"Cache-Control": "max-age=86400"}
+        )

@@ -42,7 +42,9 @@ class Health(BaseModel):
 class Message(BaseModel):
     """What was done."""
 
-    aggregator_id: str = Field(description="names the aggregator in all further calls; it can't be guessed")
+    aggregator_id: str = Field(
+        description="names the aggregator in all further calls; it can't be guessed"
+    )
     message: str = Field(description="what was done, and what comes next")
 
 
@@ -56,7 +58,9 @@ class Registered(Message):
 class Standing(Message):
     """Where a run stands."""
 
-    state: str = Field(description="registering, queued, training, finished, stopped, failed or interrupted")
+    state: str = Field(
+        description="registering, queued, training, finished, stopped, failed or interrupted"
+    )
     round: int = Field(description="whole rounds so far")
 
 
@@ -64,15 +68,21 @@ class Trained(Standing):
     """What training came to."""
 
     reason: str = Field(description="why it ended before its last round, or nothing")
-    global_model: Record = Field(description="name -> nested lists: `{k: torch.tensor(v) for k, v in ...}` loads it")
-    history: list[Record] = Field(description="one record for each round, as GET /rounds gives them")
+    global_model: Record = Field(
+        description="name -> nested lists: `{k: torch.tensor(v) for k, v in ...}` loads it"
+    )
+    history: list[Record] = Field(
+        description="one record for each round, as GET /rounds gives them"
+    )
 
 
 class Brief(BaseModel):
     """An aggregator in a list."""
 
     aggregator_id: str
-    state: str = Field(description="registering, queued, training, finished, stopped, failed or interrupted")
+    state: str = Field(
+        description="registering, queued, training, finished, stopped, failed or interrupted"
+    )
     model_type: str = Field(description="pytorch, keras or doc2vec")
     num_parties: int = Field(description="parties that it is for")
     remaining: int = Field(description="parties still to register")
@@ -83,18 +93,28 @@ class Brief(BaseModel):
 class Status(Brief):
     """Where an aggregator and its run stand."""
 
-    has_ended: bool = Field(description="whether /stop ended the federation and deleted its parties' data")
+    has_ended: bool = Field(
+        description="whether /stop ended the federation and deleted its parties' data"
+    )
     reason: str = Field(description="why a run ended early")
     error: str = Field(description="what a failed run failed of")
     hint: str = Field(description="what to do about that")
-    rounds: int | None = Field(description="rounds that the run is to have; null for the default until it trains")
-    metrics: Record = Field(description="of the last round: loss, accuracy (shares of 1), mse, train_loss, ...")
+    rounds: int | None = Field(
+        description="rounds that the run is to have; null for the default until it trains"
+    )
+    metrics: Record = Field(
+        description="of the last round: loss, accuracy (shares of 1), mse, train_loss, ..."
+    )
     notes: list[str] = Field(description="what was inferred from model and data, and warnings")
     shown: list[str] = Field(description="the two metrics of a chart")
     monitor: str = Field(description="the metric that decides which round is best")
     options: Record = Field(description="of the run, under the names of RunSpec")
-    parties: list[Record] = Field(description="of each: party, handler, num_examples (training rows)")
-    ahead: int | None = Field(None, description="of a queued run: runs that are to be trained before it")
+    parties: list[Record] = Field(
+        description="of each: party, handler, num_examples (training rows)"
+    )
+    ahead: int | None = Field(
+        None, description="of a queued run: runs that are to be trained before it"
+    )
 
 
 class Aggregators(BaseModel):
@@ -104,7 +124,8 @@ class Aggregators(BaseModel):
 
 
 _MEANINGS = {
-    400: "a field is missing, unknown or not allowed; `field` names it, `hint` says what is allowed",
+    400: "a field is missing, unknown or not allowed; `field` names it, `hint` says what is "
+    "allowed",
     401: "no key, or a wrong one",
     403: "a browser sent it for a page of another site",
     404: "there is no such aggregator, or no weights yet",
@@ -118,11 +139,16 @@ _MEANINGS = {
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the descriptions of the errors that a route may answer, beside those of all routes."""
-    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in (*statuses, 401, 403, 500)}
+    return {
+        status: {"model": Problem, "description": _MEANINGS[status]}
+        for status in (*statuses, 401, 403, 500)
+    }
 
 
 def install(app: FastAPI) -> None:
-    """Let an application answer errors as Problems, and say in its document how calls are authorized."""
+    """Let an application answer errors as Problems, and say in its document how calls are
+    authorized.
+    """
     app.add_exception_handler(FusionError, _refused)
     app.add_exception_handler(RequestValidationError, _not_allowed)
     app.add_exception_handler(HTTPException, _by_status)
@@ -135,7 +161,10 @@ def install(app: FastAPI) -> None:
                 del call["responses"]["422"]  # FastAPI's own; such errors are answered as 400 here
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
-        schemes = {"basic": {"type": "http", "scheme": "basic"}, "bearer": {"type": "http", "scheme": "bearer"}}
+        schemes = {
+            "basic": {"type": "http", "scheme": "basic"},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
         schemes["bearer"]["description"] = "CLIENT_ID:CLIENT_SECRET"
         document["components"]["securitySchemes"] = schemes
         document["security"] = [{"basic": []}, {"bearer": []}]

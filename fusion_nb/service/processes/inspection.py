@@ -1,7 +1,8 @@
 """The process that looks at uploads before anything is trained, and writes models in other formats.
 
-One JSON object a line comes in, and one goes out for each: what is wrong with an upload, or what is known of it.
-Models and rows are never read in the server itself: what breaks or bloats a reader breaks this process alone.
+One JSON object a line comes in, and one goes out for each: what is wrong with an upload, or what is
+known of it. Models and rows are never read in the server itself: what breaks or bloats a reader
+breaks this process alone.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from fusion_nb.service.storage.run_folder import Folder, read_npz
 
 
 def look_at_model(path: str, limit: int) -> dict[str, Any]:
-    """Check a draft of an aggregator's folder: its model, the options of a model, and the aggregator's test rows.
+    """Check a draft of an aggregator's folder: its model, the options of a model, and the
+    aggregator's test rows.
 
     limit: bytes that each archive may have once it is unpacked
     """
@@ -42,9 +44,11 @@ def look_at_model(path: str, limit: int) -> dict[str, Any]:
     try:
         native = models.find(str(folder.model), {})
     except ModelError as error:
-        # A notebook would be told to name a variable instead, which a client of the service does not have.
+        # A notebook would be told to name a variable instead, which a client of the service does
+        # not have.
         hints = {
-            "pytorch": "send torch.save(model, path), of torch.nn's own classes (nn.Sequential, say)",
+            "pytorch": "send torch.save(model, path), of torch.nn's own classes (nn.Sequential, "
+            "say)",
             "keras": "send model.save('model.keras'), of Keras's own layers",
             "doc2vec": "send what a gensim Doc2Vec's save(path, separately=[]) wrote",
         }
@@ -60,7 +64,8 @@ def look_at_model(path: str, limit: int) -> dict[str, Any]:
     known = getattr(adapter, "choices", {}).get("optimizer", ())
     if name and name not in known:
         raise OptionError(
-            f"optimizer {spec.optimizer!r} is not allowed", f"{nearest(name, known)}there are: {', '.join(known)}"
+            f"optimizer {spec.optimizer!r} is not allowed",
+            f"{nearest(name, known)}there are: {', '.join(known)}",
         )
     if folder.test is not None:
         _look_at_test(folder.test, limit)
@@ -80,9 +85,11 @@ def _look_at_test(path: Path, limit: int) -> None:
 
 
 def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
-    """Check a draft of a party's folder against the model; return its training rows' number, and the form of one.
+    """Check a draft of a party's folder against the model; return its training rows' number, and
+    the form of one.
 
-    A handler of the client's own is a program, which is not run here: all that is looked at is whether it is there.
+    A handler of the client's own is a program, which is not run here: all that is looked at is
+    whether it is there.
     """
     folder, draft = Folder(Path(path)), Path(party)
     about = {**json.loads((draft / "party.json").read_text(encoding="utf-8")), "path": draft}
@@ -91,12 +98,19 @@ def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
         uploads.check_module(draft / "handler.py", about["handler"])
         return {}
     train, test = sandbox.rows_of(about)
-    wanted = {name: value for name, value in folder.about["options"].items() if name in (*OF_MODEL, "lr")}
+    wanted = {
+        name: value for name, value in folder.about["options"].items() if name in (*OF_MODEL, "lr")
+    }
     spec = RunSpec(**wanted, model=str(folder.model), data="data")
     name = about["party"]
-    # Its own rows stand in for test rows: a class that only other parties train on is no fault of this one.
+    # Its own rows stand in for test rows: a class that only other parties train on is no fault of
+    # this one.
     Run(spec, {"data": {name: (train, train)}}, name="run")
-    rows = arrays.to_arrays(train, name) if isinstance(train, tuple) and not isinstance(train[0], list) else train
+    rows = (
+        arrays.to_arrays(train, name)
+        if isinstance(train, tuple) and not isinstance(train[0], list)
+        else train
+    )
     found = list(rows[0].shape[1:]) if isinstance(rows, tuple) and hasattr(rows[0], "shape") else []
     if test is not None and isinstance(rows, tuple) and hasattr(rows[0], "shape"):
         x, _ = arrays.to_arrays(test, f"{name} (test rows)")
@@ -107,12 +121,16 @@ def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
 
 
 def convert(path: str, which: str, format: str, target: str) -> dict[str, Any]:
-    """Write the weights of the last or best round as JSON, or in a format of the model's own framework."""
+    """Write the weights of the last or best round as JSON, or in a format of the model's own
+    framework.
+    """
     folder = Folder(Path(path))
     weights, number = folder.read_weights(which)
     if format == "json":
         # Arrays without axes are all that orjson leaves to the function.
-        text = orjson.dumps(weights, default=lambda array: array.tolist(), option=orjson.OPT_SERIALIZE_NUMPY)
+        text = orjson.dumps(
+            weights, default=lambda array: array.tolist(), option=orjson.OPT_SERIALIZE_NUMPY
+        )
         Path(target).write_bytes(text)
         return {"round": number}
     native = models.find(str(folder.path / f"trained{folder.model.suffix}"), {})
@@ -121,7 +139,11 @@ def convert(path: str, which: str, format: str, target: str) -> dict[str, Any]:
     return {"round": number}
 
 
-TASKS: dict[str, Callable[..., dict[str, Any]]] = {"model": look_at_model, "party": look_at_party, "convert": convert}
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "model": look_at_model,
+    "party": look_at_party,
+    "convert": convert,
+}
 
 
 def main(max_memory: str = "0") -> None:

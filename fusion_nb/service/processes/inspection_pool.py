@@ -1,4 +1,6 @@
-"""The server's end of the process that looks at uploads: one question at a time, and a new process where one fails."""
+"""The server's end of the process that looks at uploads: one question at a time, and a new process
+where one fails.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,11 @@ def environment() -> dict[str, str]:
 
 
 class Inspectors:
-    """Several processes that answer questions side by side, so that one slow upload does not hold all others up.
+    """Several processes that answer questions side by side, so that one slow upload does not hold
+    all others up.
 
-    The one that was free last is asked first: it has what it needs in memory, and others need not be started.
+    The one that was free last is asked first: it has what it needs in memory, and others need not
+    be started.
     """
 
     def __init__(self, count: int, timeout: float, max_memory: int) -> None:
@@ -35,7 +39,9 @@ class Inspectors:
             self._free.put_nowait(inspector)
 
     async def ask(self, task: str, **asked: Any) -> dict[str, Any]:
-        """Return the answer to a question. Raises RefusedError or TooLargeError with what is wrong with the upload."""
+        """Return the answer to a question. Raises RefusedError or TooLargeError with what is wrong
+        with the upload.
+        """
         inspector = await self._free.get()
         try:
             return await inspector.ask(task, **asked)
@@ -51,7 +57,8 @@ class Inspectors:
 class Inspector:
     """Asks one `fusion_nb.service.inspector`, which is started when it is needed.
 
-    timeout: seconds after which a question is given up, and its process ended;  max_memory: bytes it may have (0: any)
+    timeout: seconds after which a question is given up, and its process ended;  max_memory: bytes
+    it may have (0: any)
     """
 
     def __init__(self, timeout: float = 120, max_memory: int = 0) -> None:
@@ -67,17 +74,24 @@ class Inspector:
         process = self._process or await self._start()
         self._asked += 1
         try:
-            answer = await asyncio.wait_for(self._exchange(process, {"task": task, **asked}), self._timeout)
+            answer = await asyncio.wait_for(
+                self._exchange(process, {"task": task, **asked}), self._timeout
+            )
         except TimeoutError:
             await self.close()
             line = f"reading it took more than {self._timeout:g} seconds"
-            raise RefusedError(line, "send less, or start the server with more --inspect-seconds") from None
+            raise RefusedError(
+                line, "send less, or start the server with more --inspect-seconds"
+            ) from None
         except BaseException:  # given up: the answer would be taken for that to the next question
             await self.close()
             raise
         if answer is None:
             await self.close()
-            raise RefusedError("reading it ended the process that reads uploads", "is it larger than memory? send less")
+            raise RefusedError(
+                "reading it ended the process that reads uploads",
+                "is it larger than memory? send less",
+            )
         if "failed" in answer:
             told = answer["failed"]
             kind = TooLargeError if told["kind"] == TooLargeError.__name__ else RefusedError

@@ -1,4 +1,6 @@
-"""What the service's worker processes have in common: they can be spared, and they read what clients sent."""
+"""What the service's worker processes have in common: they can be spared, and they read what
+clients sent.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from fusion_nb.service.storage.run_folder import Folder, read_npz
 
 
 def be_expendable(max_memory: int) -> None:
-    """Let this process be the one that the system ends where memory runs out, and at `max_memory` bytes (0: none)."""
+    """Let this process be the one that the system ends where memory runs out, and at `max_memory`
+    bytes (0: none).
+    """
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text("1000")
@@ -27,7 +31,9 @@ def be_expendable(max_memory: int) -> None:
 
 
 def own_channel() -> int:
-    """Return a file for answers, and let what others print to standard output go where errors go."""
+    """Return a file for answers, and let what others print to standard output go where errors
+    go.
+    """
     answers = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -52,7 +58,9 @@ def rows_of(party: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def spec_and_namespace(folder: Folder) -> tuple[RunSpec, dict[str, Any]]:
-    """Return a run of everything that was registered. Raises a FusionError, or what a client's own handler raises."""
+    """Return a run of everything that was registered. Raises a FusionError, or what a client's own
+    handler raises.
+    """
     data: Any = {party["party"]: rows_of(party) for party in folder.registered()}
     if folder.test is not None:
         stored = read_npz(folder.test)
@@ -61,7 +69,8 @@ def spec_and_namespace(folder: Folder) -> tuple[RunSpec, dict[str, Any]]:
 
 
 def told(error: BaseException, *folders: Path) -> dict[str, str]:
-    """Return an error as the server tells it to a client, who has no business to know where `folders` lie.
+    """Return an error as the server tells it to a client, who has no business to know where
+    `folders` lie.
 
     A traceback stays in the aggregator's own log.
     """
@@ -75,12 +84,16 @@ def told(error: BaseException, *folders: Path) -> dict[str, str]:
 
 
 def told_of_run(error: BaseException, folder: Folder) -> dict[str, str]:
-    """Return an error of a run as it is told to all who ask for its status, so without anything of parties' rows."""
+    """Return an error of a run as it is told to all who ask for its status, so without anything of
+    parties' rows.
+    """
     found = told(error, *folder.parties.glob("*"), folder.path)
     line, hint = found["error"], found["hint"]
     if isinstance(error, DataError):  # what it quotes may be a label, or a text
         line, hint = (re.sub(r"'[^']*'", "'...'", text) for text in (line, hint))
-    elif not isinstance(error, FusionError | MemoryError) and any(folder.parties.glob("*/handler.py")):
+    elif not isinstance(error, FusionError | MemoryError) and any(
+        folder.parties.glob("*/handler.py")
+    ):
         line = f"{type(error).__name__} while it trained, perhaps of a party's own data set"
     return {"error": line, "hint": hint}
 

@@ -1,4 +1,6 @@
-"""The process in which one aggregator trains, told to stop by its input: `-m fusion_nb.service.worker FOLDER`."""
+"""The process in which one aggregator trains, told to stop by its input: `-m
+fusion_nb.service.worker FOLDER`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Pulse(Run):
         now = time.monotonic()
         if now - self._told > 1:
             self._told = now
-            with contextlib.suppress(OSError):  # a server that is gone: the thread that listens to it ends this process
+            with contextlib.suppress(
+                OSError
+            ):  # a server that is gone: the thread that listens to it ends this process
                 os.write(self.answers, b".")
         super()._gate()
 
@@ -46,7 +50,9 @@ class Keeper:
         self.error: BaseException | None = None
 
     def __call__(self, run: Run) -> None:
-        """Keep the rounds that are new. What can't be written ends the run: nobody would see its rounds."""
+        """Keep the rounds that are new. What can't be written ends the run: nobody would see its
+        rounds.
+        """
         if self.error is not None:
             return
         try:
@@ -60,7 +66,11 @@ class Keeper:
                 self._line = json.dumps(history.plain(record), allow_nan=False)
                 self._folder.keep_round(record.round, self._line, run.weights, is_best)
                 self._kept = record.round
-            if run.status in ENDED and self._kept and (line := json.dumps(history.plain(records[-1]))) != self._line:
+            if (
+                run.status in ENDED
+                and self._kept
+                and (line := json.dumps(history.plain(records[-1]))) != self._line
+            ):
                 self._folder.add_line(line)  # what followed the last round is told in its record
         except BaseException as error:
             self.error = error
@@ -91,8 +101,8 @@ class Orders:
                     self._stopped = True
                     if self._run is not None:
                         self._run.stop(wait=False)
-        # The server was killed: whoever starts it again finds the last whole round, and nobody who writes another,
-        # this process and those that it, or a client's data handler, has started.
+        # The server was killed: whoever starts it again finds the last whole round, and nobody who
+        # writes another, this process and those that it, or a client's data handler, has started.
         if os.getpgid(0) == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
@@ -110,7 +120,12 @@ def main(path: str, max_memory: str = "0") -> None:
         run = Pulse(spec, namespace, name="run")
         keeper = Keeper(folder)
         run.subscribe(keeper)
-        begun = {"notes": run.notes, "planned": run.planned, "shown": list(run.shown), "monitor": run.monitor}
+        begun = {
+            "notes": run.notes,
+            "planned": run.planned,
+            "shown": list(run.shown),
+            "monitor": run.monitor,
+        }
         atomic.write_json(folder.path / "begun.json", begun)
         orders.begin(run)
         run.wait()

@@ -1,4 +1,6 @@
-"""One training in a process of its own, as the server sees it: begun, stopped, watched, and asked how it ended."""
+"""One training in a process of its own, as the server sees it: begun, stopped, watched, and asked
+how it ended.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,11 @@ class Limits:
 
 
 async def train(folder: Folder, limits: Limits, stop: asyncio.Event) -> dict[str, Any]:
-    """Train what a folder holds, and return its outcome: `state`, and `reason`, or `error` and `hint`.
+    """Train what a folder holds, and return its outcome: `state`, and `reason`, or `error` and
+    `hint`.
 
-    Set `stop` to end it at its last whole round. Cancelled, it leaves the rounds that are whole and no outcome.
+    Set `stop` to end it at its last whole round. Cancelled, it leaves the rounds that are whole and
+    no outcome.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -62,7 +66,9 @@ async def train(folder: Folder, limits: Limits, stop: asyncio.Event) -> dict[str
 
 
 class _Watched:
-    """A process with a pulse: each byte that it sends says that a batch has ended. What it has to say goes to `log`."""
+    """A process with a pulse: each byte that it sends says that a batch has ended. What it has to
+    say goes to `log`.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
@@ -70,10 +76,15 @@ class _Watched:
         self._pulse = time.monotonic()
 
     async def end(self, limits: Limits, stop: asyncio.Event) -> str:
-        """Wait until it has ended, or is to be ended by force; return the reason in the second case."""
+        """Wait until it has ended, or is to be ended by force; return the reason in the second
+        case.
+        """
         ended = asyncio.ensure_future(self._process.wait())
         asked = asyncio.ensure_future(self._pass_on(stop))
-        beats, words = asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._write_down())
+        beats, words = (
+            asyncio.ensure_future(self._listen()),
+            asyncio.ensure_future(self._write_down()),
+        )
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=0.2)
@@ -89,7 +100,9 @@ class _Watched:
                 task.cancel()
 
     async def kill(self) -> None:
-        """End it, if it still is there, and what it has started, such as programs of a client's data handler."""
+        """End it, if it still is there, and what it has started, such as programs of a client's
+        data handler.
+        """
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
@@ -111,7 +124,9 @@ class _Watched:
         """Keep the first of what it says, so that what prints without end fills no disk."""
         assert self._process.stderr is not None
         left = _MAX_LOG
-        with open(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0) as file:
+        with open(
+            os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0
+        ) as file:
             while said := await self._process.stderr.read(1 << 16):
                 file.write(said[:left])
                 left = max(left - len(said), 0)
@@ -120,7 +135,10 @@ class _Watched:
 def _untold(status: int, why: str, stopped: bool) -> dict[str, Any]:
     """Return the outcome of a process that could not write one."""
     if stopped:
-        return {"state": "stopped", "reason": f"ended by force: {why or 'it could not end by itself'}"}
+        return {
+            "state": "stopped",
+            "reason": f"ended by force: {why or 'it could not end by itself'}",
+        }
     if not why:
         why = _SIGNALS.get(-status, f"it ended with status {status}")  # type: ignore[call-overload]
     return {

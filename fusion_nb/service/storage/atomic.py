@@ -47,7 +47,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def draft(folder: Path) -> Iterator[Path]:
-    """Yield a new folder to fill; `place` puts it where it belongs, and what is left of it here is removed."""
+    """Yield a new folder to fill; `place` puts it where it belongs, and what is left of it here is
+    removed.
+    """
     made = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder))
     try:
         yield made

@@ -31,7 +31,8 @@ class Keys:
 
     other: a key that holds for this process alone, and is not kept
 
-    Secrets are 256 random bits, so a plain SHA-256 of one can't be guessed back; slow hashes are for passwords.
+    Secrets are 256 random bits, so a plain SHA-256 of one can't be guessed back; slow hashes are
+    for passwords.
     """
 
     def __init__(self, state: Path, other: Key | None = None) -> None:
@@ -47,7 +48,9 @@ class Keys:
         return key
 
     def rotate(self, client_id: str) -> Key:
-        """Give a client a new secret; its old one is refused from now on. Raises OptionError for an unknown id."""
+        """Give a client a new secret; its old one is refused from now on. Raises OptionError for an
+        unknown id.
+        """
         key = Key(self._known(client_id), secrets.token_urlsafe(32))
         self._change(client_id, {"created": time.time(), "sha256": _hash(key.client_secret)})
         return key
@@ -66,7 +69,9 @@ class Keys:
         return hmac.compare_digest(kept, _hash(client_secret)) and bool(client_secret)
 
     def who(self, authorization: str) -> str:
-        """Return the client id in an Authorization header, `Basic ...` or `Bearer ID:SECRET`, or "" for a wrong one."""
+        """Return the client id in an Authorization header, `Basic ...` or `Bearer ID:SECRET`, or ""
+        for a wrong one.
+        """
         scheme, _, given = authorization.strip().partition(" ")
         given = given.strip()
         if scheme.lower() == "basic":
@@ -80,7 +85,9 @@ class Keys:
         return client_id if self.admits(client_id, client_secret) else ""
 
     def _kept(self) -> dict[str, Any]:
-        """Return what the file holds, read anew where it was changed, so that a revoked key is refused at once."""
+        """Return what the file holds, read anew where it was changed, so that a revoked key is
+        refused at once.
+        """
         try:
             found = self._path.stat()
         except FileNotFoundError:
@@ -93,13 +100,23 @@ class Keys:
     def _known(self, client_id: str) -> str:
         known = self._kept()
         if client_id not in known:
-            there = f"there are: {', '.join(known)}" if known else "there is none: fusion-nb keys new makes one"
-            raise OptionError(f"no client has the id {client_id!r}", f"{nearest(client_id, known)}{there}")
+            there = (
+                f"there are: {', '.join(known)}"
+                if known
+                else "there is none: fusion-nb keys new makes one"
+            )
+            raise OptionError(
+                f"no client has the id {client_id!r}", f"{nearest(client_id, known)}{there}"
+            )
         return client_id
 
     def _change(self, client_id: str, kept: dict[str, Any] | None) -> None:
         with self._lock:
-            others = {name: value for name, value in atomic.read_json(self._path).items() if name != client_id}
+            others = {
+                name: value
+                for name, value in atomic.read_json(self._path).items()
+                if name != client_id
+            }
             atomic.write_json(self._path, others | ({client_id: kept} if kept else {}))
 
 

@@ -1,10 +1,12 @@
-"""One aggregator's folder: what was registered, what the run has come to, and the weights of its last whole round.
+"""One aggregator's folder: what was registered, what the run has come to, and the weights of its
+last whole round.
 
 aggregator.json       who started it, its kind of model and its options
 model.pt|.keras|...   the model as it was sent;  test.npz: the aggregator's own test rows
 parties/0001/         party.json, data.npz|..., handler.py
 run.json              where the run stands, as the server knows it
-begun.json            what it was begun with, and outcome.json: how it ended, as the worker process knows it
+begun.json            what it was begun with, and outcome.json: how it ended, as the worker process
+                      knows it
 rounds.jsonl          one record a line
 weights-3.npz         the fused weights of round 3;  best-2.npz: those of the best round
 trained.pt|...        a model of the right form, into which any of these weights go
@@ -34,7 +36,9 @@ _NUMBERED = re.compile(r"-(\d+)\.npz$")
 
 
 class Folder:
-    """The files of one aggregator. Whoever reads a file finds it whole, whenever its writer was killed."""
+    """The files of one aggregator. Whoever reads a file finds it whole, whenever its writer was
+    killed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,7 +78,15 @@ class Folder:
 
     def forget_run(self) -> None:
         """Remove what an earlier run left, before one begins."""
-        for pattern in ("rounds.jsonl", "begun.json", "outcome.json", "weights-*", "best-*", "trained.*", "model-*"):
+        for pattern in (
+            "rounds.jsonl",
+            "begun.json",
+            "outcome.json",
+            "weights-*",
+            "best-*",
+            "trained.*",
+            "model-*",
+        ):
             for path in self.path.glob(pattern):
                 path.unlink()
 
@@ -84,7 +96,9 @@ class Folder:
             file.write(line + "\n")
 
     def keep_round(self, number: int, line: str, weights: Weights, best: bool) -> None:
-        """Keep the weights of a round and then its record, so that there are weights for every record."""
+        """Keep the weights of a round and then its record, so that there are weights for every
+        record.
+        """
         kept = ["weights", "best"] if best else ["weights"]
         for kind in kept:
             atomic.write(self.path / f"{kind}-{number}.npz", lambda file: write_npz(file, weights))
@@ -95,9 +109,11 @@ class Folder:
                     path.unlink()
 
     def lines(self, after: int = 0) -> tuple[list[str], int]:
-        """Return the records that are whole, from a place in the file on, and the place where they end.
+        """Return the records that are whole, from a place in the file on, and the place where they
+        end.
 
-        What was measured after the last round comes as that round's record once more, which replaces the first.
+        What was measured after the last round comes as that round's record once more, which
+        replaces the first.
         """
         try:
             with (self.path / "rounds.jsonl").open("rb") as file:
@@ -116,14 +132,17 @@ class Folder:
 
         Raises UnknownError before the first whole round.
         """
-        # In this order: each file that is found has a record by then, unless its writer was killed before that.
+        # In this order: each file that is found has a record by then, unless its writer was killed
+        # before that.
         found = sorted((_number(path), path) for path in self.path.glob(f"{_KIND[which]}-*.npz"))
         lines = self.lines()[0]
         last = round_of(lines[-1]) if lines else 0
         # The last file may be of a round whose record was not written any more.
         there = [(number, path) for number, path in found if number <= last]
         if not there:
-            raise UnknownError("there are no weights yet", "they are there from the first whole round on")
+            raise UnknownError(
+                "there are no weights yet", "they are there from the first whole round on"
+            )
         number, path = there[-1]
         return path, number
 

@@ -1,6 +1,8 @@
-"""What clients send as files: kept under names of our own, and measured before anything in it is unpacked.
+"""What clients send as files: kept under names of our own, and measured before anything in it is
+unpacked.
 
-All but `keep` is done by the process that can be spared, since an archive's mere table of contents may be huge.
+All but `keep` is done by the process that can be spared, since an archive's mere table of contents
+may be huge.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from typing import BinaryIO
 
 from fusion_nb.service.errors import RefusedError, TooLargeError
 
-#: Files inside one archive at the most: an .npz has one for each array, and a model one for each of its weights.
+#: Files inside one archive at the most: an .npz has one for each array, and a model one for each of
+#: its weights.
 _MAX_ENTRIES = 100_000
 _BLOCK = 1 << 20
 
@@ -30,7 +33,9 @@ def keep(sent: BinaryIO, target: Path) -> None:
 
 
 def suffix_of(path: Path) -> str:
-    """Return the ending that a party's data should have, by what it begins with; what it is called says nothing."""
+    """Return the ending that a party's data should have, by what it begins with; what it is called
+    says nothing.
+    """
     with path.open("rb") as file:
         first = file.read(512)
     if first.startswith(b"PK"):
@@ -43,18 +48,24 @@ def suffix_of(path: Path) -> str:
 
 
 def check_unpacked(path: Path, what: str, limit: int) -> None:
-    """Raise TooLargeError for an archive that would be larger than `limit` bytes once it is unpacked.
+    """Raise TooLargeError for an archive that would be larger than `limit` bytes once it is
+    unpacked.
 
-    A zip file says how large each part is, and no more than that is ever read of it; other archives are read through.
+    A zip file says how large each part is, and no more than that is ever read of it; other archives
+    are read through.
     """
     if zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise RefusedError(f"{what} is a damaged archive ({error})", "is it complete? send it again") from None
+            raise RefusedError(
+                f"{what} is a damaged archive ({error})", "is it complete? send it again"
+            ) from None
         if len(entries) > _MAX_ENTRIES or sum(entry.file_size for entry in entries) > limit:
-            raise TooLargeError(f"{what} holds more than {limit:,} bytes once unpacked", "send less, or in parts")
+            raise TooLargeError(
+                f"{what} holds more than {limit:,} bytes once unpacked", "send less, or in parts"
+            )
         return
     opened: dict[str, Callable[[Path], gzip.GzipFile | bz2.BZ2File]] = {
         ".jsonl.gz": gzip.GzipFile,
@@ -69,17 +80,27 @@ def check_unpacked(path: Path, what: str, limit: int) -> None:
             while size <= limit and (block := file.read(_BLOCK)):
                 size += len(block)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise RefusedError(f"{what} is a damaged archive ({error})", "is it complete? send it again") from None
+        raise RefusedError(
+            f"{what} is a damaged archive ({error})", "is it complete? send it again"
+        ) from None
     if size > limit:
-        raise TooLargeError(f"{what} holds more than {limit:,} bytes once unpacked", "send less, or in parts")
+        raise TooLargeError(
+            f"{what} holds more than {limit:,} bytes once unpacked", "send less, or in parts"
+        )
 
 
 def check_module(path: Path, name: str) -> None:
-    """Raise RefusedError unless a Python module defines a class of that name; it is read and not run."""
+    """Raise RefusedError unless a Python module defines a class of that name; it is read and not
+    run.
+    """
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise RefusedError(f"custom_data_handler is no Python module ({type(error).__name__})", "send a .py") from None
+        raise RefusedError(
+            f"custom_data_handler is no Python module ({type(error).__name__})", "send a .py"
+        ) from None
     classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
     if name not in classes:
-        raise RefusedError(f"custom_data_handler has no class {name!r}", f"it has: {', '.join(classes) or 'none'}")
+        raise RefusedError(
+            f"custom_data_handler has no class {name!r}", f"it has: {', '.join(classes) or 'none'}"
+        )

@@ -1,4 +1,6 @@
-"""Several parties' modules trained as one: their weights lie in stacks, and each step is done for all of them."""
+"""Several parties' modules trained as one: their weights lie in stacks, and each step is done for
+all of them.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,23 @@ from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps
 Result = tuple[Weights, Mapping[str, Any]] | Exception
 #: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.
 _ELEMENTWISE = (
-    *(optim.ASGD, optim.Adadelta, optim.Adagrad, optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam),
+    *(
+        optim.ASGD,
+        optim.Adadelta,
+        optim.Adagrad,
+        optim.Adam,
+        optim.AdamW,
+        optim.Adamax,
+        optim.NAdam,
+        optim.RAdam,
+    ),
     *(optim.RMSprop, optim.Rprop, optim.SGD),
 )
-#: Steps, and parties, of the trial that shows whether a module can be trained in stacks, and what that gains.
+#: Steps, and parties, of the trial that shows whether a module can be trained in stacks, and what
+#: that gains.
 _TRIED_STEPS, _TRIED_PARTIES = 2, 8
-#: What the numbers of one by one and of together may differ by, as a share of how far the weights move.
+#: What the numbers of one by one and of together may differ by, as a share of how far the weights
+#: move.
 _TOLERANCE = 1e-3
 
 
@@ -50,16 +63,19 @@ class TorchTogether:
     def _ready(self) -> Objective: ...
 
     def apart(self, orders: Mapping[str, Any], parties: Sequence[Any]) -> str | float:
-        """Return why parties must be trained one by one, or how many times as fast a few are when trained as one.
+        """Return why parties must be trained one by one, or how many times as fast a few are when
+        trained as one.
 
-        Told from the module's form, and from a trial of a few steps whose numbers must be the same both ways.
+        Told from the module's form, and from a trial of a few steps whose numbers must be the same
+        both ways.
         """
         if reason := self._obstacle(orders, parties):
             return reason
         self._dense = Dense.of(self.module, self._ready())
         options = {**orders, "steps": _TRIED_STEPS}
         weights = self.get_weights()  # type: ignore[attr-defined]
-        # Of other numbers of rows each: what a module makes of rows that fill up a batch must not matter.
+        # Of other numbers of rows each: what a module makes of rows that fill up a batch must not
+        # matter.
         most = _TRIED_STEPS * options["batch_size"]
         few = [
             rows_of.take(party.train, np.arange(max(1, min(party.num_examples, most) - i % 3)))
@@ -76,7 +92,9 @@ class TorchTogether:
         return slow / fast if same else "a trial of two steps came to other numbers"
 
     def fit_together(self, trainings: Sequence[Training]) -> list[Result]:
-        """Train several parties' models, those that are told the same as one; the results are as of one by one."""
+        """Train several parties' models, those that are told the same as one; the results are as of
+        one by one.
+        """
         groups: dict[Any, list[int]] = {}
         for i, training in enumerate(trainings):
             groups.setdefault(self._group(i, training), []).append(i)
@@ -88,16 +106,26 @@ class TorchTogether:
         return [found[i] for i in range(len(trainings))]
 
     def _obstacle(self, orders: Mapping[str, Any], parties: Sequence[Any]) -> str:
-        """Return what keeps the module from being stacked, as far as its form tells, or an empty string."""
+        """Return what keeps the module from being stacked, as far as its form tells, or an empty
+        string.
+        """
         objective, module = self._ready(), self.module
-        names = [name for name, _ in module.named_parameters()] + [name for name, _ in module.named_buffers()]
+        names = [name for name, _ in module.named_parameters()] + [
+            name for name, _ in module.named_buffers()
+        ]
         made = self._optimizer_of(orders)
         obstacles = {
             "it draws random numbers, as dropout does": self._draws,
-            "its batch normalization would see the rows that fill up short batches": self._rows.min_rows > 1,
-            "its rows come from a Dataset, one at a time": not all(isinstance(p.train, tuple) for p in parties),
+            "its batch normalization would see the rows that fill up short batches": (
+                self._rows.min_rows > 1
+            ),
+            "its rows come from a Dataset, one at a time": not all(
+                isinstance(p.train, tuple) for p in parties
+            ),
             "its rows are whole numbers": self._rows.takes_numbers,
-            f"its loss {objective.name} is none of {', '.join(LOSSES)}": LOSSES.get(objective.name, (0,))[0]
+            f"its loss {objective.name} is none of {', '.join(LOSSES)}": LOSSES.get(
+                objective.name, (0,)
+            )[0]
             is not objective.loss,
             "parties keep their optimizers": self._keep_optimizer,
             "it computes in bf16": self._precision.is_reduced,
@@ -105,17 +133,29 @@ class TorchTogether:
             "its parameters are not float32 or float64": any(
                 p.dtype not in (torch.float32, torch.float64) for p in module.parameters()
             ),
-            f"the optimizer {type(made).__name__} looks at a whole model": type(made) not in _ELEMENTWISE,
+            f"the optimizer {type(made).__name__} looks at a whole model": type(made)
+            not in _ELEMENTWISE,
         }
         return next((reason for reason, holds in obstacles.items() if holds), "")
 
     def _group(self, position: int, training: Training) -> Any:
-        """Return what trainings must have in common to be stacked; one that can't be has its own position."""
+        """Return what trainings must have in common to be stacked; one that can't be has its own
+        position.
+        """
         options = training.options
-        if options.get("mix") or not len(training.data[0]) or not (options.get("steps") or options["epochs"]):
+        if (
+            options.get("mix")
+            or not len(training.data[0])
+            or not (options.get("steps") or options["epochs"])
+        ):
             return position
         told = (options.get(name) for name in ("batch_size", "lr", "mu"))
-        return *told, str(options["optimizer"]), options.get("anchor") is None, tuple(options.get("shift") or ())
+        return (
+            *told,
+            str(options["optimizer"]),
+            options.get("anchor") is None,
+            tuple(options.get("shift") or ()),
+        )
 
     def _alone(self, training: Training) -> Result:
         try:
@@ -136,19 +176,34 @@ class TorchTogether:
             for i in plan.ending[step]:
                 # What the stack does to it from now on is not its own.
                 is_last = step + 1 == len(losses)
-                done[i] = {name: stack[i] if is_last else stack[i].clone() for name, stack in steps.values.items()}
+                done[i] = {
+                    name: stack[i] if is_last else stack[i].clone()
+                    for name, stack in steps.values.items()
+                }
         means, stepper = plan.mean_losses(losses.numpy()), self._optimizer_of(trainings[0].options)
         results: list[Result] = []
         for i, training in enumerate(trainings):
-            weights = {**training.weights, **{name: value.cpu().numpy() for name, value in done[i].items()}}
+            weights = {
+                **training.weights,
+                **{name: value.cpu().numpy() for name, value in done[i].items()},
+            }
             travel = optimizers.travel(stepper, plan.steps[i])
-            results.append((weights, {"loss": means[i], "steps": plan.steps[i], "travel": travel, "extras": {}}))
+            results.append(
+                (
+                    weights,
+                    {"loss": means[i], "steps": plan.steps[i], "travel": travel, "extras": {}},
+                )
+            )
         return results
 
     def _steps(self, trainings: Sequence[Training]) -> FusedSteps | OptimizerSteps:
         options, trained = trainings[0].options, self.trained_names()  # type: ignore[attr-defined]
         names = [name for name in trainings[0].weights if name in trained]
-        is_plain = not options.get("mu") and not options.get("shift") and len(names) == len(trainings[0].weights)
+        is_plain = (
+            not options.get("mu")
+            and not options.get("shift")
+            and len(names) == len(trainings[0].weights)
+        )
         if self._dense and is_plain and self._rows.device.type == "cpu":
             stepper = self._optimizer_of(options)
             if optimizers.is_bare_sgd(stepper):
@@ -167,7 +222,9 @@ class TorchTogether:
 
 
 def _timed(train: Callable[[], list[Result]]) -> tuple[list[Result], float]:
-    """Return the results, and the least time of three; the first of them pays for what is set up once."""
+    """Return the results, and the least time of three; the first of them pays for what is set up
+    once.
+    """
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
@@ -179,10 +236,15 @@ def _timed(train: Callable[[], list[Result]]) -> tuple[list[Result], float]:
 def _agree(a: Result, b: Result, before: Weights) -> bool:
     if isinstance(a, Exception) or isinstance(b, Exception):
         return isinstance(a, Exception) and isinstance(b, Exception)
-    if not np.isfinite(b[1]["loss"]):  # rows are extreme, which is no matter of one by one or together
+    if not np.isfinite(
+        b[1]["loss"]
+    ):  # rows are extreme, which is no matter of one by one or together
         return not np.isfinite(a[1]["loss"])
     for name, array in b[0].items():
         moved = np.abs(array.astype(np.float64) - before[name]).max(initial=0.0)
-        if np.abs(a[0][name].astype(np.float64) - array).max(initial=0.0) > _TOLERANCE * moved + 1e-6:
+        if (
+            np.abs(a[0][name].astype(np.float64) - array).max(initial=0.0)
+            > _TOLERANCE * moved + 1e-6
+        ):
             return False
     return bool(np.isclose(a[1]["loss"], b[1]["loss"], rtol=1e-3, atol=1e-6))

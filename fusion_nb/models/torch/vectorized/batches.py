@@ -1,4 +1,6 @@
-"""The batches of several trainings side by side, with those that are shorter filled up with rows that don't count."""
+"""The batches of several trainings side by side, with those that are shorter filled up with rows
+that don't count.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class Plan:
         return cls(torch.from_numpy(index), torch.from_numpy(shares), steps, last, ending)
 
     def mean_losses(self, losses: np.ndarray) -> list[float]:
-        """Return the mean over the rows of each last pass, from the means over the batches (steps, trainings)."""
+        """Return the mean over the rows of each last pass, from the means over the batches (steps,
+        trainings).
+        """
         sizes = np.count_nonzero(self.shares.numpy(), axis=2).T.astype(np.float64)
         for i, last in enumerate(self.last):  # what comes after an end has no rows
             sizes[:last, i] = 0
@@ -59,17 +63,24 @@ class Plan:
             totals = (np.where(sizes > 0, losses, 0.0) * sizes).sum(0)
         return [float(mean) for mean in totals / sizes.sum(0)]
 
-    def laid_out(self, trainings: Sequence[Training], rows: Batches) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    def laid_out(
+        self, trainings: Sequence[Training], rows: Batches
+    ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
         """Yield, for each step, its number, x (trainings, batch size, ...), y and shares."""
         num, num_steps, size = self.index.shape
-        sources = [(torch.from_numpy(t.data[0]), rows.labels(torch.from_numpy(t.data[1]))) for t in trainings]
+        sources = [
+            (torch.from_numpy(t.data[0]), rows.labels(torch.from_numpy(t.data[1])))
+            for t in trainings
+        ]
         each = num * size * sources[0][0][:1].numel() * rows.dtype.itemsize
         span = max(1, min(num_steps, _WINDOW // max(each, 1)))
         shares = self.shares.to(rows.device, rows.dtype)
         for start in range(0, num_steps, span):
             index = self.index[:, start : start + span].flatten(1)
             x = _gathered([x for x, _ in sources], index, rows).to(rows.device)
-            y = torch.stack([y[i] for (_, y), i in zip(sources, index, strict=True)]).to(rows.device)
+            y = torch.stack([y[i] for (_, y), i in zip(sources, index, strict=True)]).to(
+                rows.device
+            )
             for step in range(index.shape[1] // size):
                 part = slice(step * size, (step + 1) * size)
                 yield start + step, x[:, part], y[:, part], shares[:, start + step]

@@ -1,7 +1,9 @@
-"""Stacks of fully connected networks, trained by products of batches of matrices that are written out by hand.
+"""Stacks of fully connected networks, trained by products of batches of matrices that are written
+out by hand.
 
-A small network's step is little arithmetic and much reading of its weights: here they are read once on the way there,
-once on the way back, and changed in place by the very product that is their gradient.
+A small network's step is little arithmetic and much reading of its weights: here they are read once
+on the way there, once on the way back, and changed in place by the very product that is their
+gradient.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ class Dense:
     @classmethod
     def of(cls, module: nn.Module, objective: Objective) -> Dense | None:
         """Return what trains such a module, or None for one of another form."""
-        if objective.name not in ("cross_entropy", "nll") or objective.loss is not LOSSES[objective.name][0]:
+        if (
+            objective.name not in ("cross_entropy", "nll")
+            or objective.loss is not LOSSES[objective.name][0]
+        ):
             return None
         try:
             graph = fx.symbolic_trace(module).graph
@@ -71,10 +76,14 @@ class Dense:
             elif kind not in ("flatten", "ends") or (kind == "flatten" and layers):
                 return None
         is_chain = len(layers) == len({layer.weight for layer in layers})
-        is_whole = bool(layers) and not layers[-1].activation and ends_in_logs == (objective.name == "nll")
+        is_whole = (
+            bool(layers) and not layers[-1].activation and ends_in_logs == (objective.name == "nll")
+        )
         return cls(layers) if is_chain and is_whole else None
 
-    def step(self, trained: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor, lr: float) -> Tensor:
+    def step(
+        self, trained: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor, lr: float
+    ) -> Tensor:
         """Do one step of plain SGD in place; return each network's loss."""
         losses, outer = self._outer(trained, x, y, shares)
         for layer, inputs, delta in outer:
@@ -86,9 +95,11 @@ class Dense:
     def first_step(
         self, shared: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor, lr: float
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Do the first step of networks that start from the same weights; return these in stacks, and the losses.
+        """Do the first step of networks that start from the same weights; return these in stacks,
+        and the losses.
 
-        The way there is one product for all, and the stacks are written for the first time with the step done.
+        The way there is one product for all, and the stacks are written for the first time with the
+        step done.
         """
         losses, outer = self._outer(shared, x, y, shares)
         stacks: dict[str, Tensor] = {}
@@ -102,7 +113,12 @@ class Dense:
         return stacks, losses
 
     def __call__(
-        self, trained: Mapping[str, Tensor], others: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
+        self,
+        trained: Mapping[str, Tensor],
+        others: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        shares: Tensor,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return the gradient of each entry, and each network's loss."""
         losses, outer = self._outer({**trained, **others}, x, y, shares)
@@ -116,13 +132,17 @@ class Dense:
     def _outer(
         self, entries: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
     ) -> tuple[Tensor, list[tuple[Layer, Tensor, Tensor]]]:
-        """Return the losses, and for each layer what came into it and the gradient of what went out.
+        """Return the losses, and for each layer what came into it and the gradient of what went
+        out.
 
-        A layer's weights may be changed as soon as it was returned: the way back through it is done.
+        A layer's weights may be changed as soon as it was returned: the way back through it is
+        done.
         """
         inputs = [x.flatten(2)]
         for layer in self._layers:
-            output = _linear(inputs[-1], entries[layer.weight], entries[layer.bias] if layer.bias else None)
+            output = _linear(
+                inputs[-1], entries[layer.weight], entries[layer.bias] if layer.bias else None
+            )
             inputs.append(_ACTIVATIONS[layer.activation][0](output) if layer.activation else output)
         logs = F.log_softmax(inputs.pop(), 2)
         target = y.unsqueeze(2)
@@ -134,7 +154,11 @@ class Dense:
         for i in reversed(range(len(self._layers))):
             found.append((self._layers[i], inputs[i], delta))
             if i:
-                slope = _ACTIVATIONS[self._layers[i - 1].activation][1] if self._layers[i - 1].activation else None
+                slope = (
+                    _ACTIVATIONS[self._layers[i - 1].activation][1]
+                    if self._layers[i - 1].activation
+                    else None
+                )
                 delta = torch.matmul(delta, entries[self._layers[i].weight])
                 delta = delta.mul_(slope(inputs[i])) if slope else delta
         return losses, found
@@ -144,7 +168,9 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return a linear layer's output for weights of all networks (2 dimensions), or of each (3)."""
     if weight.ndim == 2:
         return F.linear(x, weight, bias)
-    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+    return (
+        torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+    )
 
 
 def _kind(node: fx.Node, module: nn.Module) -> str:
@@ -162,6 +188,9 @@ def _kind(node: fx.Node, module: nn.Module) -> str:
         return "log_softmax" if dim in (1, -1) else ""
     if node.target in _FLATTENING:
         return "flatten"
-    if (node.op == "call_method" and node.target == "size") or node.target in (operator.getitem, getattr):
+    if (node.op == "call_method" and node.target == "size") or node.target in (
+        operator.getitem,
+        getattr,
+    ):
         return "ends"
     return _FUNCTIONS.get(node.target, "")

@@ -1,4 +1,6 @@
-"""The gradients of several copies of a module at once, each on a batch of its own, for any module that vmap takes."""
+"""The gradients of several copies of a module at once, each on a batch of its own, for any module
+that vmap takes.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,26 @@ class Vmapped:
         self._grad = vmap(grad_and_value(self._mean_loss), in_dims=(0, 0, 0, 0, 0))
 
     def __call__(
-        self, trained: Mapping[str, Tensor], others: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
+        self,
+        trained: Mapping[str, Tensor],
+        others: Mapping[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        shares: Tensor,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return the gradient of each trained entry, and each copy's loss."""
-        found: tuple[dict[str, Tensor], Tensor] = self._grad(dict(trained), dict(others), x, y, shares)
+        found: tuple[dict[str, Tensor], Tensor] = self._grad(
+            dict(trained), dict(others), x, y, shares
+        )
         return found
 
     def _mean_loss(
-        self, trained: dict[str, Tensor], others: dict[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
+        self,
+        trained: dict[str, Tensor],
+        others: dict[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        shares: Tensor,
     ) -> Tensor:
         output = functional_call(self._module, {**trained, **others}, (x,))
         target = self._objective.target(y, output)

@@ -1,4 +1,6 @@
-"""One step of several trainings at once: by an optimizer, or as the one product that plain SGD comes to."""
+"""One step of several trainings at once: by an optimizer, or as the one product that plain SGD
+comes to.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,21 @@ from fusion_nb.core.types import Training
 from fusion_nb.models.torch.vectorized.dense import Dense
 
 Gradients = Callable[
-    [Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor, Tensor], tuple[Mapping[str, Tensor], Tensor]
+    [Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor, Tensor],
+    tuple[Mapping[str, Tensor], Tensor],
 ]
 
 
 class FusedSteps:
-    """Plain SGD of fully connected networks, in place. Trainings that start from the same weights share them at first.
+    """Plain SGD of fully connected networks, in place. Trainings that start from the same weights
+    share them at first.
 
     `values` holds the trained entries in stacks.
     """
 
-    def __init__(self, dense: Dense, trainings: Sequence[Training], names: Sequence[str], lr: float) -> None:
+    def __init__(
+        self, dense: Dense, trainings: Sequence[Training], names: Sequence[str], lr: float
+    ) -> None:
         self._dense, self._lr = dense, lr
         self._are_shared = all(training.weights is trainings[0].weights for training in trainings)
         if self._are_shared:
@@ -40,7 +46,9 @@ class FusedSteps:
 
 
 class OptimizerSteps:
-    """Steps of any optimizer that treats each number by itself, with what a fusion adds to the gradients."""
+    """Steps of any optimizer that treats each number by itself, with what a fusion adds to the
+    gradients.
+    """
 
     def __init__(
         self,
@@ -51,7 +59,9 @@ class OptimizerSteps:
         device: torch.device,
     ) -> None:
         self.values = stacks(trainings, names, device)
-        self._others = stacks(trainings, [name for name in trainings[0].weights if name not in self.values], device)
+        self._others = stacks(
+            trainings, [name for name in trainings[0].weights if name not in self.values], device
+        )
         self._gradients = gradients
         self._parameters = {name: nn.Parameter(value) for name, value in self.values.items()}
         self._optimizer = make(list(self._parameters.values()))
@@ -67,9 +77,13 @@ class OptimizerSteps:
         return losses
 
 
-def stacks(trainings: Sequence[Training], names: Sequence[str], device: torch.device) -> dict[str, Tensor]:
+def stacks(
+    trainings: Sequence[Training], names: Sequence[str], device: torch.device
+) -> dict[str, Tensor]:
     """Return the trainings' first weights of these names, one on the other."""
-    return {name: _stack([training.weights[name] for training in trainings], device) for name in names}
+    return {
+        name: _stack([training.weights[name] for training in trainings], device) for name in names
+    }
 
 
 def _stack(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
@@ -83,8 +97,12 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["W"]))
 
 
-def _correction(trained: Mapping[str, nn.Parameter], trainings: Sequence[Training]) -> Callable[[], None]:
-    """Return what adds mu * (w - anchor) and shift to the gradients, as `gradients.correction` does for one module."""
+def _correction(
+    trained: Mapping[str, nn.Parameter], trainings: Sequence[Training]
+) -> Callable[[], None]:
+    """Return what adds mu * (w - anchor) and shift to the gradients, as `gradients.correction` does
+    for one module.
+    """
     options = [training.options for training in trainings]
     mu, shifted = options[0].get("mu", 0.0), options[0].get("shift") or {}
     anchors: dict[str, Tensor] = {}
