@@ -23,27 +23,118 @@ traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+# Marks around an option, its value, and what only the owner of the data may read. They are
+# characters of Unicode's private use area, which no message holds otherwise.
+_OPTION, _VALUE, _PRIVATE, _END = "\ue000", "\ue001", "\ue002", "\ue003"
+_MARKED_OPTION = re.compile(f"{_OPTION}([^{_VALUE}{_END}]*)(?:{_VALUE}([^{_END}]*))?{_END}")
+_MARKED_PRIVATE = re.compile(f"{_PRIVATE}([^{_END}]*){_END}")
+
+#: How a surface writes an option in a sentence: `(name, value or None) -> text`.
+Spelling = Callable[[str, str | None], str]
+
+
+def option(name: str, value: Any = None) -> str:
+    """Return an option for use in a message, so that each surface can write it in its own way.
+
+    name: as in `RunSpec`;  value: as it was given, or None where the sentence has no place for it
+
+    >>> OptionError(f"{option('fraction', 2)} is not allowed").message
+    '--fraction 2 is not allowed'
+    """
+    return f"{_OPTION}{name}{_END}" if value is None else f"{_OPTION}{name}{_VALUE}{value}{_END}"
+
+
+def private(text: object) -> str:
+    """Return text for use in a message that only the owner of the data may read, such as a label.
+
+    >>> DataError(f"label {private('Alice')!s} is no number").redacted().message
+    "label '...' is no number"
+    """
+    return f"{_PRIVATE}{text}{_END}"
+
+
+def cell_spelling(name: str, value: str | None = None) -> str:
+    """Write an option as an option line has it: `--batch-size 32`."""
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is None else f"{flag} {value}"
+
+
+def python_spelling(name: str, value: str | None = None) -> str:
+    """Write an option as a call has it: `batch_size=32`."""
+    return f"{name}=" if value is None else f"{name}={value}"
 
 
 class FusionError(Exception):
     """A mistake that a user can mend: one line that says what is wrong, and a hint that says what
     to do.
 
+    message: what is wrong;  hint: what to do next;  option: the option of a run that it is about,
+    by its name in `RunSpec`, or "";  value: what that option was given, or None;  allowed: the
+    values that it takes, where they can be listed.
+
+    `option` and `value` are those of the first `option(...)` in the message unless they are given.
     IPython and every notebook runner show `_render_traceback_` in place of the stack, which is of
     no use here.
     """
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    #: How this error writes options. The surface that shows it may set another.
+    spelling: Spelling = staticmethod(cell_spelling)
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        option: str = "",
+        value: Any = None,
+        allowed: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self._message, self._hint = message, hint
+        first = _MARKED_OPTION.search(message)
+        self.option = option or (first[1] if first else "")
+        self.value = first[2] if value is None and first and not option else value
+        self.allowed = tuple(allowed)
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in one line."""
+        return self._spelled(self._message)
+
+    @property
+    def hint(self) -> str:
+        """What is allowed and what to do next."""
+        return self._spelled(self._hint)
+
+    def spelled(self, spelling: Spelling) -> FusionError:
+        """Return this error with its options written in another way."""
+        self.spelling = spelling
+        return self
+
+    def redacted(self) -> FusionError:
+        """Return a copy that says nothing of the rows, for those who don't own them."""
+        other = type(self).__new__(type(self))
+        other.__dict__ |= self.__dict__
+        other._message = _MARKED_PRIVATE.sub("'...'", self._message)
+        other._hint = _MARKED_PRIVATE.sub("'...'", self._hint)
+        return other
+
+    def _spelled(self, text: str) -> str:
+        text = _MARKED_PRIVATE.sub(r"\1", text)
+        return _MARKED_OPTION.sub(lambda found: self.spelling(found[1], found[2]), text)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.message, self.hint)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self._message, self._hint, self._parts())
+
+    def _parts(self) -> dict[str, Any]:
+        return {"option": self.option, "value": self.value, "allowed": self.allowed}
 
     def _render_traceback_(self) -> list[str]:
         red, plain = "\x1b[31m", "\x1b[0m"
@@ -104,13 +195,15 @@ class ServiceError(FusionError):
     about, or ""
     """
 
-    def __init__(self, message: str, hint: str = "", status: int = 0, field: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(
+        self, message: str, hint: str = "", *, status: int = 0, field: str = "", **parts: Any
+    ) -> None:
+        super().__init__(message, hint, **parts)
         self.status = status
         self.field = field
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, int, str]]:  # type: ignore[override]
-        return type(self), (self.message, self.hint, self.status, self.field)
+    def _parts(self) -> dict[str, Any]:
+        return {**super()._parts(), "status": self.status, "field": self.field}
 
 
 class Stopped(Exception):
@@ -159,3 +252,10 @@ def missing_extra(error: ModuleNotFoundError, purpose: str) -> Exception:
         f"{purpose} needs the package {module!r}, which is not installed",
         f"run:  pip install 'fusion_nb[{EXTRAS[module]}]'  and restart the kernel",
     )
+
+
+def _restored(
+    kind: type[FusionError], message: str, hint: str, parts: dict[str, Any]
+) -> FusionError:
+    """Return an error as it was before it was pickled."""
+    return kind(message, hint, **parts)

@@ -229,7 +229,9 @@ def _told(answer: Any) -> ServiceError:
             "is the address right?",
             {},
         )
-    return ServiceError(message, hint, answer.status_code, str(found.get("field") or ""))
+    return ServiceError(
+        message, hint, status=answer.status_code, field=str(found.get("field") or "")
+    )
 
 
 def _from_netrc(host: str) -> tuple[str, str] | None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fusion_nb.errors import FusionError
 
 
 class FieldError(FusionError):
     """400: a field of a request is missing, or its value is not allowed."""
 
-    def __init__(self, field: str, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(self, field: str, message: str, hint: str = "", **parts: Any) -> None:
+        super().__init__(message, hint, **parts)
         self.field = field
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:  # type: ignore[override]
-        return type(self), (self.field, self.message, self.hint)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _field_error, (self.field, self._message, self._hint, self._parts())
+
+
+def _field_error(field: str, message: str, hint: str, parts: dict[str, Any]) -> FieldError:
+    return FieldError(field, message, hint, **parts)
 
 
 class UnknownError(FusionError):

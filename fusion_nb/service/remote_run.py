@@ -203,7 +203,9 @@ class RemoteRun(Run):
                 f"its {seen} rounds are kept there: Client(url).weights({aggregator_id!r}) "
                 "fetches what they led to"
             )
-            raise ServiceError(error.message, hint if seen else error.hint, error.status) from None
+            raise ServiceError(
+                error.message, hint if seen else error.hint, status=error.status
+            ) from None
         federation.history[:], federation.weights, self._best_weights = history, weights, best
 
     def _keep(self, history: History) -> None:
