@@ -4,6 +4,50 @@ first use.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework of models: its adapter, and how its models are known without importing it.
+
+    adapter:    module and attribute of the adapter
+    base_class: `module.Class` that all its models derive from
+    suffixes:   the endings of files that hold a whole model, the usual one first
+    has_own_generator: it draws first weights from a random generator of its own, and not from
+                Python's or numpy's
+    """
+
+    adapter: str
+    base_class: str
+    suffixes: tuple[str, ...]
+    has_own_generator: bool = False
+
+    @property
+    def package(self) -> str:
+        """The package that the framework is imported as."""
+        return self.base_class.partition(".")[0]
+
+
+_MODELS = "fusion_nb.models"
+#: Name -> framework. This line registers one; its base class and suffixes are those of its adapter.
+FRAMEWORKS: dict[str, Framework] = {
+    "doc2vec": Framework(
+        f"{_MODELS}.doc2vec.adapter:Doc2VecModel",
+        "gensim.models.doc2vec.Doc2Vec",
+        (".doc2vec", ".d2v"),
+    ),
+    "keras": Framework(
+        f"{_MODELS}.keras.adapter:KerasModel", "keras.src.models.model.Model", (".keras",)
+    ),
+    "torch": Framework(
+        f"{_MODELS}.torch.adapter:TorchModel",
+        "torch.nn.modules.module.Module",
+        (".pt", ".pth"),
+        has_own_generator=True,
+    ),
+}
+
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
         "bucketing": "fusion_nb.algorithms.fusions.bucketing:Bucketing",
@@ -49,11 +93,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "npz": "fusion_nb.data.image_datasets:Npz",
         "wikipedia": "fusion_nb.data.text_datasets:Wikipedia",
     },
-    "models": {
-        "doc2vec": "fusion_nb.models.doc2vec.adapter:Doc2VecModel",
-        "keras": "fusion_nb.models.keras.adapter:KerasModel",
-        "torch": "fusion_nb.models.torch.adapter:TorchModel",
-    },
+    "models": {name: framework.adapter for name, framework in FRAMEWORKS.items()},
     "engines": {
         "auto": "fusion_nb.engines.auto:AutoEngine",
         "local": "fusion_nb.engines.local:LocalEngine",
