@@ -24,6 +24,7 @@ from fusion_nb.core.types import (
     Reply,
     Request,
     Requirements,
+    RoundRequest,
     TrainingResult,
     TrainingTask,
     Update,
@@ -58,6 +59,8 @@ class Fusion(ABC):
     requires: Requirements = Requirements()
     #: Options of `Model.fit` that every party must honour, with their values (FedProx's `mu`).
     client_options: Mapping[str, Any] = MappingProxyType({})
+    #: Whether `post_training` does anything.
+    has_post_training: bool = False
 
     def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the rule's state before its first round; None for a rule without a state."""
@@ -92,10 +95,12 @@ class Fusion(ABC):
         """The rule that decides when parties synchronise; None where they send in every round."""
         return None
 
-    @property
-    def post_training(self) -> PostTraining | None:
-        """A step after the last round, or None where there is none."""
-        return None
+    def post_training(self, federation: Federation) -> PartyMetrics:
+        """Do the step after the last round, and return each party's metrics.
+
+        It is called where `has_post_training`.
+        """
+        return {}
 
 
 class Synchronising(Fusion):
@@ -452,6 +457,70 @@ class Baseline(ABC):
 
     def close(self) -> None:  # noqa: B027  (a baseline need not have workers)
         """Release workers."""
+
+
+class DataPoisoning(ABC):
+    """Hostile parties that train on other labels than those that their rows have.
+
+    >>> class AllZero(DataPoisoning):
+    ...     "Train on the label 0 only."
+    ...     def flip(self, rows, labels):
+    ...         return rows[0], np.zeros_like(rows[1])
+    >>> AllZero().flip((np.ones((2, 3)), np.array([4, 5])), labels=np.arange(10))[1]
+    array([0, 0])
+    """
+
+    #: How many parties are hostile.
+    num: int = 1
+
+    @abstractmethod
+    def flip(self, rows: Any, labels: np.ndarray) -> Any:
+        """Return a data set of the same rows with other labels; the given one stays as it is.
+
+        labels: those of all rows of the federation, which say what the classes are
+        """
+
+
+class ModelPoisoning(ABC):
+    """Hostile parties that train honestly and send forged weights.
+
+    >>> class Zeros(ModelPoisoning):
+    ...     "Send zeros in place of trained weights."
+    ...     def forge(self, replies, request, hostile, trained):
+    ...         for reply in replies:
+    ...             if reply.party in hostile:
+    ...                 zeros = {name: array * 0 for name, array in reply.weights.items()}
+    ...                 reply = Update(reply.party, zeros, reply.num_examples)
+    ...             yield reply
+    >>> sent = [Update("party 1", {"w": np.array([2.0])}, 10)]
+    >>> next(Zeros().forge(iter(sent), None, ["party 1"], frozenset({"w"}))).weights
+    {'w': array([0.])}
+    """
+
+    #: How many parties are hostile.
+    num: int = 1
+
+    @abstractmethod
+    def forge(
+        self,
+        replies: Iterator[Reply],
+        request: RoundRequest,
+        hostile: Sequence[str],
+        trained: frozenset[str],
+    ) -> Iterator[Reply]:
+        """Yield the replies of a round in their order, those of hostile parties forged.
+
+        trained: the names of the entries that gradients train. Failures pass as they are.
+        """
+
+    @property
+    def persistent_state(self) -> Mapping[str, Any]:
+        """What it remembers of earlier rounds, as plain data for a checkpoint."""
+        return {}
+
+    @persistent_state.setter
+    def persistent_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027  (most have none)
+        """Take over what was remembered."""
 
 
 class Split(Protocol):
