@@ -499,6 +499,8 @@ class ModelPoisoning(ABC):
 
     #: How many parties are hostile.
     num: int = 1
+    #: What it remembers of earlier rounds, as plain data for a checkpoint. Replaced, not changed.
+    persistent_state: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def forge(
@@ -512,15 +514,6 @@ class ModelPoisoning(ABC):
 
         trained: the names of the entries that gradients train. Failures pass as they are.
         """
-
-    @property
-    def persistent_state(self) -> Mapping[str, Any]:
-        """What it remembers of earlier rounds, as plain data for a checkpoint."""
-        return {}
-
-    @persistent_state.setter
-    def persistent_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027  (most have none)
-        """Take over what was remembered."""
 
 
 class Split(Protocol):
