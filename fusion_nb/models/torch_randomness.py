@@ -1,4 +1,4 @@
-"""A random stream of its own for a thread, so that dropout repeats whatever else the process draws.
+"""PyTorch's random numbers for one thread, so that dropout repeats whatever the process draws.
 
 PyTorch has one generator for all threads: seeding it in a training thread would change the user's
 numbers, and the user's draws would change the training. So random operations are given a generator
@@ -21,8 +21,7 @@ _one_at_a_time = threading.Lock()
 
 
 class OwnRandomness(TorchDispatchMode):
-    """While entered, every random operation of this thread on the CPU draws from a generator of its
-    own.
+    """While entered, every random operation of this thread on the CPU draws from its own generator.
 
     `drew` says whether there was any. Operations on other devices are left to their device's
     generator.
@@ -59,9 +58,7 @@ class OwnRandomness(TorchDispatchMode):
 
 @cache
 def _with_generator(func: Any) -> Any:
-    """Return the form of an operation that takes a generator, or None: rand -> rand.generator, and
-    so on.
-    """
+    """Return the form of an operation that takes a generator (rand -> rand.generator), or None."""
     wanted = [argument.name for argument in func._schema.arguments if argument.name != "generator"]
     for overload in (func._overloadname, *func.overloadpacket.overloads()):
         found = getattr(func.overloadpacket, overload)
@@ -93,9 +90,7 @@ def seeded_cuda(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's own generators while a model is being built, and give the user's state back
-    afterwards.
-    """
+    """Seed PyTorch's own generators while a model is built; restore the user's state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -105,9 +100,9 @@ def seeded(seed: int) -> Iterator[None]:
 def replaying(seed: int) -> Iterator[None]:
     """Seed PyTorch's own CPU generator for a while, for one run at a time.
 
-    For models that draw anew on their way back, as checkpointing does: it repeats the numbers of
-    the way there from a copy of that generator. What the user draws from it meanwhile is not kept
-    apart.
+    For models that draw anew in the backward pass, as checkpointing does: it repeats the numbers of
+    the forward pass from a copy of that generator. Numbers that the user draws from it meanwhile
+    come from the same stream.
     """
     with _one_at_a_time, torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -118,18 +113,19 @@ def replaying(seed: int) -> Iterator[None]:
 def own_randomness(
     seed: int, device: torch.device, draws: bool, redraws: bool, *, all_along: bool = True
 ) -> Iterator[AbstractContextManager[Any]]:
-    """Fix what is random in a model by the seed alone, and leave the user's random numbers alone.
+    """Let a model's random numbers depend on the seed alone, and leave the user's as they are.
 
-    all_along: in all operations, or else in those inside the context that is given, which costs the
-    others nothing Costs a few per cent, so it is done only where something draws, or even draws
-    anew on its way back.
+    draws:     the model draws at all;  redraws: it draws anew in the backward pass. Without either,
+               nothing is done, since it costs a few per cent.
+    all_along: for all operations, or only for those inside the context that is given, so that the
+               others are not slowed down
     """
     if redraws:
         with replaying(seed), seeded_cuda(seed, device):
             yield nullcontext()
     elif draws:
-        # Another seed than the shuffler's: the same bits would tie the order of rows to what is
-        # dropped.
+        # Another seed than the shuffler's: the same bits would tie the order of rows to the
+        # dropped units.
         randomness = OwnRandomness(seed + 1)
         with randomness if all_along else nullcontext(), seeded_cuda(seed, device):
             yield nullcontext() if all_along else randomness
