@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core.types import Update, Weights
+from fusion_nb.core.types import PartyMetrics, Update, Weights
 from fusion_nb.errors import ModelError
 
 
@@ -101,15 +101,15 @@ def digest(weights: Weights) -> str:
     return sha.hexdigest()
 
 
-def misfit(weights: Weights, like: Weights, *, part: bool = False) -> str:
-    """Return what is wrong with `weights` where they should look like `like`, or an empty string.
+def misfit(weights: Weights, like: Weights, *, partial: bool = False) -> str:
+    """Return the first difference in form between `weights` and `like`, or an empty string.
 
-    part: some of the entries are enough
+    partial: some of the entries are enough
     Checked in this order: names, arrays, shapes, dtypes, and that every number is finite.
     """
     if not isinstance(weights, dict):
         return f"it is {type(weights).__name__}, not a dictionary of arrays by name"
-    if not (weights.keys() <= like.keys() if part else weights.keys() == like.keys()):
+    if not (weights.keys() <= like.keys() if partial else weights.keys() == like.keys()):
         return (
             "its entries are named differently: "
             f"{', '.join(sorted(weights.keys() ^ like.keys())[:3])}"
@@ -241,6 +241,21 @@ def weighted_mean(updates: Iterable[Update], share: Callable[[Update], float]) -
     for update in updates:
         mean.add(update.weights, share(update))
     return mean.mean()
+
+
+def metric_mean(metrics: PartyMetrics, sizes: Mapping[str, int], name: str) -> float:
+    """Return the mean of a metric over the parties that have it, weighted by sizes.
+
+    It is NaN where no party has it.
+    """
+    having = [(sizes[party], found[name]) for party, found in metrics.items() if name in found]
+    total = sum(size for size, _ in having)
+    return sum(size * value for size, value in having) / total if total else float("nan")
+
+
+def round_half_up(value: float) -> int:
+    """Return the nearest whole number; halves go up, where Python's round() takes the even one."""
+    return int(value + 0.5)
 
 
 def check_finite(weights: Weights) -> None:

@@ -6,7 +6,7 @@ shared: a receiver must not write to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -254,6 +254,8 @@ class EvaluateRequest:
 Request = (
     CollectRequest | PrepareRequest | RoundRequest | SendRequest | AdoptRequest | EvaluateRequest
 )
+#: `(request, cohort) -> replies`: how a request reaches the parties, as `Engine.run`.
+Ask = Callable[[Request, Sequence[str]], Iterator[Reply]]
 
 
 # The state and the record of a run.
