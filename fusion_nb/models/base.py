@@ -106,12 +106,12 @@ class Model(ABC):
     packages: tuple[str, ...] = ()
     #: Export format -> file name in the export's folder.
     formats: Mapping[str, str] = {}
-    #: The one of `formats` that `load` reads again.
+    #: The one of `formats` that `load` reads again; "" where a model can't be sent to a service.
     whole_format: str = ""
-    #: Those of `formats` in which a service hands out weights.
-    weight_formats: tuple[str, ...] = ()
-    #: How a user writes a file that `load` reads.
-    save_hint: ClassVar[str] = ""
+    #: Those of `formats` in which a service hands out fused weights, beside json and npz.
+    download_formats: tuple[str, ...] = ()
+    #: How a client of a service saves a file that `load` reads, as a sentence.
+    upload_hint: ClassVar[str] = ""
     #: The kind of rows that it is trained on.
     data_kind: Literal["numbers", "documents"] = "numbers"
     #: Options of fusions (`Fusion.client_options`) that `fit` honours. Any other is refused by name
@@ -193,6 +193,11 @@ class Model(ABC):
     @property
     def thread_safe(self) -> bool:
         """Whether copies of it may be trained at the same time, each in its own thread."""
+        return False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is trained on a GPU."""
         return False
 
     @classmethod

@@ -111,7 +111,7 @@ def seeded(seed: int, code: str) -> Iterator[None]:
     named = {name for name, kind in installed.items() if re.search(rf"\b{kind.package}\b", code)}
     with ExitStack() as stack:
         # No lock: the body may wait for a run in the background, which draws for its own data set.
-        stack.enter_context(seeds.SeededGlobalRandomness(seed, alone=False))
+        stack.enter_context(seeds.SeededGlobalRandomness(seed, exclusive=False))
         for name, framework in installed.items():
             is_loaded = framework.package in sys.modules
             if name in named or is_loaded or (not named and framework.has_own_generator):

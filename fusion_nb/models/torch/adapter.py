@@ -51,8 +51,8 @@ class TorchModel(Predicting, BatchTrainable, Model):
     packages = ("torch",)
     formats: Mapping[str, str] = files.FORMATS
     whole_format = "whole"
-    weight_formats = ("safetensors", "pt")
-    save_hint = "send torch.save(model, path), of torch.nn's own classes (nn.Sequential, say)"
+    download_formats = ("safetensors", "pt")
+    upload_hint = "send torch.save(model, path), of torch.nn's own classes (nn.Sequential, say)"
     supported_client_options = frozenset({"mu", "anchor", "shift", "mix"})
     choices: Mapping[str, list[str]] = {
         "optimizer": optimizers.NAMES,
@@ -90,6 +90,11 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """Whether copies may be trained in threads: on a CPU, each with its own random numbers."""
         needs_shared_generator = self._setup is not None and self._setup.draws.in_backward
         return self.device.type == "cpu" and not needs_shared_generator
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the module is on a CUDA device."""
+        return self.device.type == "cuda"
 
     @classmethod
     def single_threaded(cls) -> AbstractContextManager[None]:

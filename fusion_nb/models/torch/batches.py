@@ -48,7 +48,7 @@ class Batches:
                 index = torch.from_numpy(batch)
                 yield self.inputs(x[index]).to(self.device), y[index].to(self.device)
             return
-        shared = seeds.SeededGlobalRandomness(seed, alone=True)
+        shared = seeds.SeededGlobalRandomness(seed, exclusive=True)
         # A generator of its own: without one a DataLoader draws from the user's.
         sampler = [batch.tolist() for batch in batches]
         loader = iter(DataLoader(data, batch_sampler=sampler, generator=torch.Generator()))
