@@ -34,6 +34,8 @@ from fusion_nb.core.types import (
     Weights,
 )
 
+__all__ = ["Federation", "FederationConfig"]
+
 
 class Federation:
     """Parties, an aggregation rule and a model, and the rounds that they have trained.

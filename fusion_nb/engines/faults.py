@@ -135,12 +135,18 @@ class FaultyEngine(EngineWrapper):
 
 
 def flip_labels(
-    parties: Sequence[Party], hostile: Sequence[str], attack: DataPoisoning, labels: np.ndarray
+    parties: Sequence[Party],
+    hostile: Sequence[str],
+    attack: DataPoisoning | ModelPoisoning | None,
+    labels: np.ndarray,
 ) -> Sequence[Party]:
-    """Return the parties, those that are hostile with the labels that an attack gives them.
+    """Return the parties, where those that are hostile train on an attack's labels.
 
     labels: those of all rows of the federation
+    Parties stay as they are where the attack is not on data.
     """
+    if not isinstance(attack, DataPoisoning):
+        return parties
     return [
         Party(party.id, attack.flip(party.train, labels), party.test)
         if party.id in hostile

@@ -22,11 +22,20 @@ class Progress:
 
 
 class ProgressEngine(EngineWrapper):
-    """Passes everything on, and calls `listeners` after each reply in a round."""
+    """Passes everything on, and calls listeners after each reply in a round."""
 
     def __init__(self, inner: Engine) -> None:
         super().__init__(inner)
-        self.listeners: list[Callable[[Progress], None]] = []
+        self._listeners: list[Callable[[Progress], None]] = []
+
+    def on_progress(self, listener: Callable[[Progress], None]) -> Callable[[], None]:
+        """Call a listener after each reply, in the training thread; return what ends that."""
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            self._listeners = [kept for kept in self._listeners if kept is not listener]
+
+        return unsubscribe
 
     def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Ask each party of the cohort."""
@@ -43,9 +52,9 @@ class ProgressEngine(EngineWrapper):
             yield reply
 
     def _notify(self, progress: Progress) -> None:
-        for listener in list(self.listeners):
+        for listener in self._listeners:
             try:
                 listener(progress)
             except Exception:  # a display that fails must not end a training
-                self.listeners.remove(listener)
+                self._listeners = [kept for kept in self._listeners if kept is not listener]
                 traceback.print_exc(file=sys.stderr)
