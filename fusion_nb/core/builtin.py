@@ -1,6 +1,4 @@
-"""Where each thing lives that the package brings: kind -> name -> module and attribute, imported on
-first use.
-"""
+"""The built-in components: kind -> name -> module and attribute, imported on first use."""
 
 from __future__ import annotations
 

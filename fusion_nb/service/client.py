@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from fusion_nb.core.history import record_of
+from fusion_nb.core.history import from_dict
 from fusion_nb.core.types import RoundRecord, Weights
 from fusion_nb.errors import DataError, ModelError, OptionError, ServiceError, missing_extra
 from fusion_nb.models import base as models
@@ -159,7 +159,7 @@ class Client:
                     answer.read()
                     raise _told(answer)
                 for line in answer.iter_lines():
-                    yield record_of(json.loads(line))
+                    yield from_dict(json.loads(line))
         except httpx.HTTPError as error:
             raise self._lost(error) from None
 

@@ -63,13 +63,13 @@ class Keeper:
                     run.write(self._folder.path / f"trained{self._folder.model.suffix}", whole)
                 best = records.best(run.monitor)
                 is_best = best is not None and best.round == record.round
-                self._line = json.dumps(history.plain(record), allow_nan=False)
+                self._line = json.dumps(history.to_dict(record), allow_nan=False)
                 self._folder.keep_round(record.round, self._line, run.weights, is_best)
                 self._kept = record.round
             if (
                 run.status in ENDED
                 and self._kept
-                and (line := json.dumps(history.plain(records[-1]))) != self._line
+                and (line := json.dumps(history.to_dict(records[-1]))) != self._line
             ):
                 self._folder.add_line(line)  # what followed the last round is told in its record
         except BaseException as error:
