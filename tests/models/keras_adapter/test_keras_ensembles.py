@@ -1,5 +1,4 @@
-"""Ensembles of Keras models: they predict as their members do, and so does the file that is taken
-away."""
+"""Ensembles of Keras models: their joint predictions, and their files."""
 
 from __future__ import annotations
 
@@ -8,18 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras_samples import layers, on_tensorflow
 
 from fusion_nb import Run, RunSpec
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.keras.adapter import keras
 
-layers = keras.layers
-on_tensorflow = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs"
-)
 RNG = np.random.default_rng(0)
+
+
 X = RNG.normal(size=(240, 4)).astype(np.float32)
+
+
 CLASSES = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)
+
+
 TRUTHS = {"classes": CLASSES, "yes": X[:, 0] > 0, "numbers": X[:, 0] * 2 - X[:, 1]}
 
 
@@ -72,7 +74,7 @@ def sigmoid(outputs: np.ndarray) -> np.ndarray:
         ("numbers", 1, None, np.asarray),
     ],
 )
-def test_the_mean_is_that_of_what_members_predict(
+def test_mean_is_the_mean_of_the_members_predictions(
     truth: str, outputs: int, last: str | None, predicted: Any
 ) -> None:
     options = {"loss": "binary_crossentropy"} if truth == "yes" else {}
@@ -99,7 +101,7 @@ def test_a_vote_goes_to_the_class_that_most_members_name() -> None:
 def test_a_stack_weighs_members_by_class_with_no_negative_share() -> None:
     run = finished("stack", network(), split="dirichlet:alpha=0.5", epochs=5)
     assert len(run.history) == 2
-    shares = run._weights()["shares"]
+    shares = run.weights["shares"]
     assert shares.shape == (3, 3)
     assert (shares >= 0).all()
     kept = np.flatnonzero(shares.any(axis=0))
@@ -110,7 +112,7 @@ def test_a_stack_weighs_members_by_class_with_no_negative_share() -> None:
 
 
 @pytest.mark.parametrize("rule", ["mean", "vote", "stack"])
-def test_accuracy_on_the_chart_is_that_of_the_model_taken_away(rule: str) -> None:
+def test_the_exported_model_has_the_accuracy_of_the_chart(rule: str) -> None:
     run = finished(rule, network())
     right = (run.model.predict(X[180:], verbose=0).argmax(1) == CLASSES[180:]).mean()
     assert right == pytest.approx(run.history["accuracy"][-1])
@@ -120,9 +122,7 @@ def test_accuracy_on_the_chart_is_that_of_the_model_taken_away(rule: str) -> Non
 
 
 @pytest.mark.parametrize("rule", ["mean", "vote", "stack"])
-def test_a_keras_file_is_read_in_safe_mode_where_fusion_nb_is_not(
-    rule: str, tmp_path: Path
-) -> None:
+def test_a_keras_file_of_an_ensemble_is_read_in_safe_mode(rule: str, tmp_path: Path) -> None:
     run = finished(rule, network(), epochs=1)
     run.export(str(tmp_path / "out"), ["keras", "weights"])
     again = keras.models.load_model(tmp_path / "out" / "model.keras", safe_mode=True)
@@ -155,7 +155,7 @@ def test_distilling_teaches_one_model_and_leaves_its_optimizer_alone() -> None:
     assert run.model.predict(X, verbose=0).shape == (240, 3)
 
 
-def test_a_dense_model_in_half_precision_votes_too() -> None:
+def test_vote_of_a_model_in_half_precision_is_finite() -> None:
     body = [
         layers.Input((4,)),
         layers.Dense(8, activation="tanh", dtype="mixed_float16"),
@@ -182,6 +182,6 @@ def test_a_model_that_keras_cannot_trace_is_refused_with_a_hint() -> None:
         finished("mean", model)
 
 
-def test_there_is_nothing_to_vote_for_among_numbers() -> None:
-    with pytest.raises(OptionError, match="--ensemble vote"):
+def test_vote_among_numbers_is_refused() -> None:
+    with pytest.raises(OptionError, match="ensemble=vote"):
         finished("vote", network(1), "numbers")
