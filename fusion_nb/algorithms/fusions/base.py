@@ -60,8 +60,7 @@ class FunctionFusion(Fusion):
 
 
 def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
-    """Turn a function `(weights, updates, *, options)` that returns new weights into a maker of
-    fusions.
+    """Turn a function `(weights, updates, *, options) -> weights` into a maker of fusions.
 
     `weights` are those before the round; `updates` is an iterator in party order that can be read
     once. Keyword-only parameters become the fusion's options. Raises OptionError for a function of
