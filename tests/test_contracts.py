@@ -3,19 +3,18 @@ new test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
+from small_models import MAKERS
 
-from fusion_nb.core import arithmetic, documents, registry
+from fusion_nb.core import arithmetic, registry
 from fusion_nb.core.types import Engine, Fusion, Reply, Trained, Turn, Update, Weights
 from fusion_nb.engines.local import LocalEngine
-from fusion_nb.errors import OptionError, SplitError
-from fusion_nb.models import base
+from fusion_nb.errors import SplitError
 from fusion_nb.runs.build import build
 from fusion_nb.runs.spec import RunSpec
 
@@ -230,113 +229,6 @@ class TestEveryEngine:
         assert isinstance(engine, Engine)
         engine.close()
         engine.close()
-
-
-#: How to make a small model of each framework: (model, rows, labels).
-MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray, np.ndarray]]] = {}
-
-
-def small(framework: str) -> Callable[[Any], Any]:
-    return lambda maker: MAKERS.setdefault(framework, maker)
-
-
-@small("torch")
-def torch_model() -> tuple[Any, np.ndarray, np.ndarray]:
-    from torch import nn
-
-    module = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
-    return (
-        module,
-        np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32),
-        np.arange(30) % 3,
-    )
-
-
-@small("doc2vec")
-def doc2vec_model() -> tuple[Any, np.ndarray, np.ndarray]:
-    from gensim.models.doc2vec import Doc2Vec
-
-    rng = np.random.default_rng(0)
-    words = [tuple(f"w{number}" for number in rng.integers(0, 20, 15)) for _ in range(30)]
-    rows = documents.array(
-        [documents.Document(text, (f"tag {i}",)) for i, text in enumerate(words)]
-    )
-    return Doc2Vec(vector_size=6, min_count=1, epochs=3), rows, np.arange(30) % 3
-
-
-@small("keras")
-def keras_model() -> tuple[Any, np.ndarray, np.ndarray]:
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            layers.Input((4,)),
-            layers.Dense(6),
-            layers.BatchNormalization(),
-            layers.Dropout(0.1),
-            layers.Dense(3),
-        ]
-    )
-    return (
-        model,
-        np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32),
-        np.arange(30) % 3,
-    )
-
-
-@pytest.mark.parametrize("name", registry.names("models"))
-class TestEveryModel:
-    ORDERS: ClassVar = {"epochs": 2, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
-
-    @pytest.fixture
-    def model(self, name: str) -> Any:
-        native, x, y = MAKERS[name]()
-        model = base.wrap(native, "model")
-        model.check((x, y), y, lr=0.1, optimizer="sgd")
-        if hasattr(model, "agree"):
-            model.agree([Update("party", {}, len(x), extras=model.collect((x, y)))])
-        return model
-
-    def test_weights_go_round_bit_by_bit(self, model: Any) -> None:
-        weights = {n: a + np.ones_like(a) for n, a in model.get_weights().items()}
-        other = model.clone()
-        other.set_weights(weights)
-        assert not arithmetic.misfit(other.get_weights(), weights)
-        assert all(np.array_equal(array, weights[n]) for n, array in other.get_weights().items())
-        assert not same(model.get_weights(), weights), "a clone is independent"
-
-    def test_a_seed_fixes_training(self, model: Any, name: str) -> None:
-        _, x, y = MAKERS[name]()
-        found = []
-        for seed in (1, 1, 2):
-            other = model.clone()
-            metrics = other.fit((x, y), seed=seed, **self.ORDERS)
-            found.append((metrics, arithmetic.digest(other.get_weights())))
-        assert found[0] == found[1] != found[2]
-
-    def test_metrics_of_parts_average_to_those_of_the_whole(self, model: Any, name: str) -> None:
-        _, x, y = MAKERS[name]()
-        whole, a, b = (
-            model.evaluate((x[part], y[part]))
-            for part in (slice(None), slice(0, 10), slice(10, None))
-        )
-        assert set(whole) == set(model.metrics) - {*model.watched, *model.examined}
-        assert all(whole[m] == pytest.approx((10 * a[m] + 20 * b[m]) / 30, rel=1e-5) for m in whole)
-
-    def test_an_option_it_does_not_know_is_refused(self, model: Any, name: str) -> None:
-        _, x, y = MAKERS[name]()
-        with pytest.raises(OptionError, match="nothing_like_it"):
-            model.fit((x, y), seed=1, nothing_like_it=0.1, **self.ORDERS)
-
-    def test_every_format_is_written(self, model: Any, tmp_path: Path) -> None:
-        for format, file in model.formats.items():
-            model.save(tmp_path / file, model.get_weights(), format)
-            assert (tmp_path / file).exists()
-
-    def test_its_own_kind_is_recognised(self, name: str) -> None:
-        assert base.framework_of(MAKERS[name]()[0]) == name
 
 
 @pytest.mark.parametrize(

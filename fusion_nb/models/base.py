@@ -146,7 +146,7 @@ class Model(ABC):
     @classmethod
     def handles(cls, model: Any) -> bool:
         """Return whether an object is a model of this framework: one derived from `base_class`."""
-        return any(f"{b.__module__}.{b.__qualname__}" == cls.base_class for b in type(model).mro())
+        return any(f"{b.__module__}.{b.__qualname__}" == cls.base_class for b in type(model).__mro__)
 
     @property
     def setting_names(self) -> list[str]:
