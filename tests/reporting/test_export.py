@@ -33,7 +33,7 @@ def test_the_folder_holds_everything(run: Run) -> None:
         *("CARD.md", "card.json", "chart.png", "history.csv", "model.pt", "model.safetensors")
     ]
     card = json.loads(Path("fused/card.json").read_text())
-    assert card["weights"]["sha256"] == arithmetic.digest(run._weights())
+    assert card["weights"]["sha256"] == arithmetic.digest(run.weights)
     assert card["metrics"]["accuracy"] == run.history["accuracy"][-1]
     assert [party["num_examples"] for party in card["parties"]] == [
         party.num_examples for party in run.parties
@@ -73,13 +73,13 @@ def test_a_fresh_process_measures_the_same(run: Run, rows: Any) -> None:
     assert loss == pytest.approx(run.history["loss"][-1], rel=1e-6)
 
 
-def test_best_is_not_last(run: Run) -> None:
+def test_the_best_round_is_exported(run: Run) -> None:
     run.more(1).wait()
     run.export("best", which="best")
     assert json.loads(Path("best/card.json").read_text())["round"] == run.best.round
 
 
-def test_nothing_is_written_over_unless_told(run: Run) -> None:
+def test_an_older_export_is_replaced_only_with_overwrite(run: Run) -> None:
     run.export("fused")
     before = Path("fused/card.json").read_bytes()
     with pytest.raises(ExportError, match="already exists"):
@@ -121,7 +121,7 @@ def test_a_failure_half_way_leaves_nothing_and_keeps_the_old(
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(run._federation.model), "save", full)
+    monkeypatch.setattr(type(run.federation.model), "save", full)
     for target, overwrite in (("fused", True), ("other", False)):
         with pytest.raises(ExportError, match="No space left"):
             run.export(target, overwrite=overwrite)
