@@ -1,7 +1,8 @@
-"""Ensembles: what members are, what they predict together, and what is taken away."""
+"""Ensembles: their members, their joint prediction, and the exported model."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from fusion_nb import Run, RunSpec
+from fusion_nb.algorithms.ensembles.gathered import nonnegative_minimum
 from fusion_nb.errors import DataError, FusionError, OptionError
 
 
@@ -37,7 +39,7 @@ def probabilities(module: Any, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("rule", "rounds"), [("mean", 1), ("vote", 1), ("stack", 2)])
-def test_one_exchange_of_models_and_what_is_exported_predicts_the_same(
+def test_one_exchange_of_models_and_the_exported_one_predicts_the_same(
     rule: str, rounds: int, rows: Any, net: Any, tmp_path: Path
 ) -> None:
     run = run_of(rows, net(), ensemble=rule).start().wait()
@@ -78,7 +80,7 @@ def test_a_vote_goes_to_the_class_that_most_members_name(rows: Any, net: Any) ->
 
 def test_stacking_gives_no_negative_share_and_keeps_rows_back(rows: Any, net: Any) -> None:
     run = run_of(rows, net(), ensemble="stack").start().wait()
-    shares = run._weights()["shares"]
+    shares = run.weights["shares"]
     assert shares.shape == (3, 3)
     assert (shares >= 0).all()
     assert len(run.model.members) == shares.any(axis=0).sum()
@@ -90,7 +92,7 @@ def test_stacking_gives_no_negative_share_and_keeps_rows_back(rows: Any, net: An
     )
 
 
-def test_distilling_does_not_look_at_labels_and_leaves_one_model(rows: Any, net: Any) -> None:
+def test_distilling_uses_no_labels_and_leaves_one_model(rows: Any, net: Any) -> None:
     run = run_of(rows, net(), ensemble="distill:data=public,epochs=5").start().wait()
     assert type(run.model) is torch.nn.Sequential
     averaged = run_of(rows, net(), rounds=1).start().wait()
@@ -114,19 +116,42 @@ def test_a_party_that_dropped_out_is_no_member(rows: Any, net: Any) -> None:
         ({"ensemble": "distill:data=wide"}, DataError, "wide"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_training(
+def test_ensembles_that_do_not_fit_are_refused_before_training(
     options: Any, error: Any, says: str, rows: Any, net: Any
 ) -> None:
     with pytest.raises(error, match=says):
         run_of(rows, net(), **options)
 
 
-def test_there_is_nothing_to_vote_for_among_numbers(rows: Any, net: Any) -> None:
+def test_a_vote_needs_classes(rows: Any, net: Any) -> None:
     numbers = (rows[0], rows[0][:, 0] * 2 - 1)
-    with pytest.raises(OptionError, match="--ensemble vote"):
+    with pytest.raises(OptionError, match="ensemble=vote"):
         run_of(numbers, net(outputs=1), split="iid", ensemble="vote")
     run = run_of(numbers, net(outputs=1), split="iid", ensemble="mean", lr=0.05).start().wait()
     with torch.no_grad():
         x = torch.from_numpy(rows[0][180:])
         mean = torch.stack([member(x) for member in run.model.members]).mean(0)
         assert torch.allclose(run.model(x), mean, atol=1e-5)
+
+
+def plainly_solved(gram: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Minimise x @ gram @ x - 2 * target @ x over x >= 0 by trying every set of free entries."""
+    best, least = np.zeros(len(target)), 0.0
+    for chosen in itertools.product([False, True], repeat=len(target)):
+        free = np.flatnonzero(chosen)
+        x = np.zeros(len(target))
+        x[free] = np.linalg.solve(gram[np.ix_(free, free)], target[free])
+        value = x @ gram @ x - 2 * target @ x
+        if (x >= 0).all() and value < least:
+            best, least = x, value
+    return best
+
+
+def test_shares_minimise_the_squared_error_without_negative_ones() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        a = rng.normal(size=(9, 5))
+        gram, target = a.T @ a + 1e-3 * np.eye(5), rng.normal(size=5) * 3
+        found = nonnegative_minimum(gram, target)
+        assert (found >= 0).all()
+        assert found == pytest.approx(plainly_solved(gram, target), abs=1e-8)
