@@ -1,4 +1,4 @@
-"""A look before training, and text that repeats a run."""
+"""A preview before training: its cost, its notes, and that it changes nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from fusion_nb import Run, RunSpec
-from fusion_nb.errors import OptionError, SplitError
-from fusion_nb.runs.build import check_names
-from fusion_nb.runs.preview import duration, look
+from fusion_nb.errors import SplitError
+from fusion_nb.runs.preview import look
 
 
 @pytest.mark.parametrize(
@@ -30,15 +29,15 @@ def test_rows_steps_and_bytes_are_those_of_the_run(
     found = look(spec, namespace)
     run = Run(spec, namespace)
     counted: list[tuple[str, int, int]] = []
-    fit = type(run._federation.model).fit
+    fit = type(run.federation.model).fit
 
     def counting(model: Any, data: Any, **orders: Any) -> Any:
         trained = fit(model, data, **orders)
-        counted.append(("fit", trained["steps"], len(data[0]) * orders["epochs"]))
+        counted.append(("fit", trained.num_steps, len(data[0]) * orders["epochs"]))
         return trained
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(run._federation.model), "fit", counting)
+        patch.setattr(type(run.federation.model), "fit", counting)
         run.start().wait()
     assert found.cost.steps == sum(steps for _, steps, _ in counted)
     if "local_steps" not in options:
@@ -48,7 +47,7 @@ def test_rows_steps_and_bytes_are_those_of_the_run(
     assert found.cost.seconds > 0
 
 
-def test_a_look_changes_nothing(net: Any, rows: Any) -> None:
+def test_a_preview_changes_nothing(net: Any, rows: Any) -> None:
     model = net()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     namespace = {"model": model, "rows": rows}
@@ -59,7 +58,7 @@ def test_a_look_changes_nothing(net: Any, rows: Any) -> None:
     assert all((model.state_dict()[name] == before[name]).all() for name in before)
 
 
-def test_a_look_warns_and_refuses(net: Any, rows: Any) -> None:
+def test_a_preview_warns_and_refuses(net: Any, rows: Any) -> None:
     x, y = rows
     test = (x[:9], np.array([0, 1, 2] * 3))
     namespace = {"model": net(), "rows": ((x[y < 2], y[y < 2]), test)}
@@ -71,55 +70,10 @@ def test_a_look_warns_and_refuses(net: Any, rows: Any) -> None:
         look(RunSpec(data="rows", parties=500), {"model": net(), "rows": rows})
 
 
-def test_what_cannot_be_known_yet_is_left_out() -> None:
+def test_a_cost_that_can_not_be_known_yet_is_left_out() -> None:
     gensim = pytest.importorskip("gensim")
     model = gensim.models.Doc2Vec(vector_size=5, min_count=1)
     texts = [f"alpha beta gamma word{i % 7}" for i in range(40)]
     cost = look(RunSpec(data="texts", rounds=3, parties=2), {"model": model, "texts": texts}).cost
     assert (cost.steps, cost.seconds, cost.bytes_each) == (None, None, None)
     assert str(cost) == f"{cost.rows:,} rows to train on"
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"split": "dirichlet:alpha=-1"},
-        {"until": "accuracy of 1"},
-        {"straggler": "much"},
-        {"schedule": "5"},
-        {"changes": "later"},
-        {"fusion": "bucketing"},
-        {"baseline": "nobody"},
-    ],
-)
-def test_what_is_wrong_by_itself_needs_no_data(option: dict[str, str]) -> None:
-    with pytest.raises(OptionError):
-        check_names(RunSpec(**option))
-
-
-def test_python_repeats_a_run(net: Any, rows: Any) -> None:
-    model, data = net(), rows
-    spec = RunSpec(
-        data="data", rounds=3, split="dirichlet:alpha=0.4", seed=4, until="accuracy >= 2"
-    )
-    run = Run(spec, locals() | {"model": model}).start().wait()
-    there: dict[str, Any] = {"model": model, "data": data}
-    exec(run.spec.to_python(), there)
-    assert there["run"].history["loss"] == run.history["loss"]
-    assert there["run"].spec == run.spec
-
-
-def test_python_repeats_a_cell_with_a_body(ip: Any) -> None:
-    cell = "%%fusion --rounds 2 --name first\nfrom torch import nn\n"
-    cell += "model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
-    assert ip.run(cell).error is None
-    first = ip.ns["first"]
-    assert ip.run(first.spec.to_python()).error is None
-    assert ip.ns["run"].history["loss"] == first.history["loss"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.1, "1 s"), (80, "80 s"), (600, "10 min"), (9000, "2.5 h")]
-)
-def test_durations_are_as_exact_as_anybody_needs(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
