@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fusion_nb.core.types import TrainingResult
-from fusion_nb.errors import ModelError, NameNotFoundError
+from fusion_nb.errors import ModelError, NameNotFoundError, OptionError
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
 
@@ -95,6 +95,21 @@ class TestOtherFrameworks:
         (tmp_path / "a.txt").write_text("7")
         with pytest.raises(ModelError, match=r"\.constant"):
             lookup.find(str(tmp_path / "a.txt"), {})
+
+    def test_an_incomplete_adapter_is_refused(self) -> None:
+        class Nameless(Model):
+            pass
+
+        with pytest.raises(OptionError, match="does not say which models it takes"):
+            lookup.model_adapter(Nameless)
+        Nameless.base_class = "some.Class"
+        with pytest.raises(OptionError, match="lacks check, clone, evaluate, fit"):
+            lookup.model_adapter(Nameless)
+        Nameless.norm_names = Nameless.batch_norm_names
+        with pytest.raises(OptionError, match="rename norm_names -> batch_norm_names"):
+            lookup.model_adapter(Nameless)
+        with pytest.raises(OptionError, match="no adapter of models"):
+            lookup.model_adapter(name="constant")(Constant)
 
 
 class TestObjects:

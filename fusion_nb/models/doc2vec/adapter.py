@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from gensim.models.doc2vec import Doc2Vec
@@ -78,7 +78,7 @@ class Doc2VecModel(NeedsAgreement, Model):
         return files.load(path)
 
     @classmethod
-    def from_checkpoint(cls, model: Doc2Vec) -> Doc2VecModel:
+    def from_checkpoint(cls, model: Doc2Vec) -> Self:
         """Return the adapter of a model that has the vocabulary that parties agreed on."""
         made = cls(model)
         made.model, made._has_words = model, True
