@@ -218,7 +218,7 @@ class Model(ModelKind):
         """Return those of the metrics `costly_metrics` that these rows allow."""
         return {}
 
-    # What the user gets
+    # Results for the user
 
     def personal(self, weights: Weights, data: Any) -> Any:
         """Return the framework's own model with these weights and a party's own part.

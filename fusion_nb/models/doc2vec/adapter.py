@@ -199,7 +199,7 @@ class Doc2VecModel(NeedsAgreement, Model):
         """Return the cross-validated accuracy of a linear classifier on inferred vectors."""
         return self._evaluator().evaluate_costly(data)
 
-    # What the user gets
+    # Results for the user
 
     def native(self, weights: Weights) -> Doc2Vec:
         """Return an ordinary Doc2Vec with these weights, without documents.

@@ -39,8 +39,7 @@ TERMS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 def gradients(
     weights: Any, start: Any, *, mu: float = 0.0, anchor: Any = None, shift: Any = None
 ) -> Any:
-    """Return the gradients of a linear model's cross-entropy over all rows, with what a fusion
-    adds, in float64."""
+    """Return the gradients of a linear model's cross-entropy, with a fusion's terms, in float64."""
     output = X @ weights["out/kernel"] + weights["out/bias"]
     likely = np.exp(output - output.max(1, keepdims=True))
     error = (likely / likely.sum(1, keepdims=True) - np.eye(3)[CLASSES]) / len(X)
