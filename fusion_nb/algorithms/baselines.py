@@ -37,8 +37,8 @@ def parse(text: str) -> list[str]:
 class FederatedBaseline(Baseline):
     """A baseline that is a federation itself, trained in the rounds of the main one.
 
-    A subclass passes its federation to this constructor, and says in `metrics` what of a round is
-    shown. Its failure ends nothing else: it is told in `notes`.
+    A subclass passes its federation to this constructor, and calls `train_until` in `measure`. A
+    failure of the baseline ends the baseline only, and becomes a note.
     """
 
     def __init__(self, federation: Federation) -> None:
@@ -76,7 +76,7 @@ class Central(FederatedBaseline):
     It takes as many steps in a round as the cohort's parties take together.
 
     Evaluated on the same rows as the fused model, as `central_loss` and so on. For comparison only:
-    in a federation nobody has all rows.
+    in a federation no party has all rows.
 
     parties, model, config, test, control: those of the main federation
     """

@@ -159,7 +159,7 @@ class Distill(EnsembleMethod):
     """Train one model to predict the mean of the parties' predictions, on rows without labels.
 
     Source: Lin, Kong, Stich, Jaggi, "Ensemble Distillation for Robust Model Fusion in Federated
-    Learning", NeurIPS 2020 (FedDF; with one round it is one exchange, and `--rounds` repeats it as
+    Learning", NeurIPS 2020 (FedDF; with one round it is one exchange, and more rounds repeat it as
     there).
     """
 
