@@ -9,28 +9,10 @@ import numpy as np
 import pytest
 
 from fusion_nb.core import registry
-from fusion_nb.core.types import Engine, Weights
+from fusion_nb.core.types import Engine
 from fusion_nb.errors import SplitError
 from fusion_nb.runs.build import build
 from fusion_nb.runs.spec import RunSpec
-
-
-def some_weights(seed: int) -> Weights:
-    rng = np.random.default_rng(seed)
-    return {
-        "layer.weight": rng.normal(size=(3, 2)).astype(np.float32),
-        "layer.bias": rng.normal(size=2),
-        "norm.mean": rng.normal(size=4).astype(np.float16),
-        "norm.num_batches_tracked": np.array(10 * seed + 2**60, dtype=np.int64),
-        "mask": rng.random(3) > 0.5,
-        "scale": np.array(rng.normal(), dtype=np.float32),
-    }
-
-
-def same(a: Weights, b: Weights, tolerance: float = 0.0) -> bool:
-    return a.keys() == b.keys() and all(
-        np.allclose(a[n], b[n], rtol=tolerance, atol=tolerance) for n in a
-    )
 
 
 def some_labels() -> np.ndarray:
