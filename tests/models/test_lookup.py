@@ -91,7 +91,9 @@ class TestOtherFrameworks:
         (tmp_path / "a.constant").write_text("7")
         assert lookup.find(str(tmp_path / "a.constant"), {}).value == 7
 
-    def test_the_hint_of_an_unknown_file_lists_its_suffix(self, constant: Any, tmp_path: Path) -> None:
+    def test_the_hint_of_an_unknown_file_lists_its_suffix(
+        self, constant: Any, tmp_path: Path
+    ) -> None:
         (tmp_path / "a.txt").write_text("7")
         with pytest.raises(ModelError, match=r"\.constant"):
             lookup.find(str(tmp_path / "a.txt"), {})
