@@ -161,7 +161,7 @@ def parties_html(found: Result, failures: Sequence[Failure]) -> str:
                 *[""] * (len(rows[0]) - 1),
             ]
         )
-    return html_table(rows)
+    return str(html_table(rows))
 
 
 def failures_html(found: Result, failures: Sequence[Failure]) -> str:
