@@ -8,8 +8,9 @@ from typing import Any
 
 from fusion_nb.core.history import History
 from fusion_nb.core.party import Party
+from fusion_nb.core.protocols import Change
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.core.types import Change, RoundRecord, Weights
+from fusion_nb.core.types import RoundRecord, Weights
 from fusion_nb.errors import RunError
 from fusion_nb.runs.build import Prepared
 
