@@ -108,7 +108,7 @@ def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
     # Its own rows stand in for test rows: a class that only other parties train on is no fault of
     # this one.
     Run(spec, {"data": {name: (train, train)}}, name="run")
-    rows = (
+    rows: Any = (
         arrays.to_arrays(train, name)
         if isinstance(train, tuple) and not isinstance(train[0], list)
         else train
