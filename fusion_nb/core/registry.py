@@ -144,7 +144,11 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
                 option=option_of(kind),
                 value=text,
             )
-    values = {word: known[word].read(value, f"{name}:{word}") for word, value in given.items()}
+    try:
+        values = {word: known[word].read(value, f"{name}:{word}") for word, value in given.items()}
+    except OptionError as error:
+        error.option, error.value = option_of(kind), text
+        raise
     return implementation, as_keywords(values)
 
 
