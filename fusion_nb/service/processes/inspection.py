@@ -115,7 +115,7 @@ def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
     )
     found = list(rows[0].shape[1:]) if isinstance(rows, tuple) and hasattr(rows[0], "shape") else []
     if test is not None and isinstance(rows, tuple) and hasattr(rows[0], "shape"):
-        x, _ = arrays.to_arrays(test, f"{name} (test rows)")
+        x = arrays.to_arrays(test, f"{name} (test rows)")[0]
         if list(x.shape[1:]) != found:
             line = f"test rows of {name} have shape {x.shape[1:]}, its training rows {tuple(found)}"
             raise DataError(line, "give all the same form")
