@@ -123,6 +123,10 @@ class FusionError(Exception):
         other._hint = _MARKED_PRIVATE.sub("'...'", self._hint)
         return other
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error's parts, in which options and private text stay marked."""
+        return {"message": self._message, "hint": self._hint, **self._parts()}
+
     def _spelled(self, text: str) -> str:
         text = _MARKED_PRIVATE.sub(r"\1", text)
         return _MARKED_OPTION.sub(lambda found: self.spelling(found[1], found[2]), text)

@@ -4,7 +4,6 @@ of any other.
 
 from __future__ import annotations
 
-import json
 import queue
 import tempfile
 import threading
@@ -21,7 +20,9 @@ from fusion_nb.models import base as models
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 from fusion_nb.service.client import Client
-from fusion_nb.service.request_fields import MODELS, NOT_TAKEN, TYPES, WHOLE
+from fusion_nb.service.model_types import MODEL_FILES, WHOLE, model_type_of
+from fusion_nb.service.payloads import document_lines
+from fusion_nb.service.request_fields import NOT_TAKEN
 
 #: Seconds between two looks at whether the run is to stop.
 _LOOK = 0.1
@@ -53,11 +54,11 @@ class RemoteRun(Run):
                 "--ensemble is not for a run that a service trains", "train it in the kernel"
             )
         super().__init__(spec, namespace, name=name)
-        self._model_type = TYPES.get(models.framework_of(models.find(spec.model, namespace)), "")
+        self._model_type = model_type_of(models.framework_of(models.find(spec.model, namespace)))
         if not self._model_type:
             raise OptionError(
                 f"a service takes no {self._federation.model.kind}",
-                f"it takes: {', '.join(MODELS)}",
+                f"it takes: {', '.join(MODEL_FILES)}",
             )
         self._rows = [(party.id, party.train, party.test) for party in self._division.parties]
         for party, *both in self._rows:
@@ -126,7 +127,7 @@ class RemoteRun(Run):
         options |= {"parties": len(self._rows), "rounds": self._target}
         model = self._federation.model
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / MODELS[self._model_type]
+            path = Path(folder) / MODEL_FILES[self._model_type]
             try:
                 model.save(path, self._federation.initial, WHOLE[self._model_type])
             except ExportError as error:
@@ -138,7 +139,7 @@ class RemoteRun(Run):
                     self._gate()
                     if documents.are(train):
                         sent = Path(folder) / "documents.jsonl"
-                        sent.write_text(_lines(train, test), encoding="utf-8")
+                        sent.write_text(document_lines(train, test), encoding="utf-8")
                         client.start_party(aggregator_id, sent, "documents", party=party)
                     else:
                         client.start_party(aggregator_id, (train, test), party=party)
@@ -193,7 +194,7 @@ class RemoteRun(Run):
             ):  # a Doc2Vec, whose parties agreed on its words there
                 with tempfile.TemporaryDirectory() as folder:
                     path = client.download(
-                        aggregator_id, Path(folder) / MODELS[self._model_type], "gensim"
+                        aggregator_id, Path(folder) / MODEL_FILES[self._model_type], "gensim"
                     )
                     kind = type(federation.model)
                     federation.model = kind.taken_up(kind.load(path))
@@ -216,21 +217,3 @@ class RemoteRun(Run):
             line = f"the model of {party.id} is at the service, which gives out no party's model"
             raise RunError(line, "train it in the kernel")
         return super()._personal(party)
-
-
-def _lines(train: Any, test: Any) -> str:
-    """Return documents as the handler `documents` reads them, one a line."""
-    lines = []
-    for split, rows in (("train", train), ("test", test)):
-        if rows is None:
-            continue
-        labels = [None] * len(rows[0]) if documents.are_unlabelled(rows[1]) else rows[1].tolist()
-        for document, label in zip(rows[0], labels, strict=True):
-            line = {
-                "words": list(document.words),
-                "tags": list(document.tags),
-                "label": label,
-                "split": split,
-            }
-            lines.append(json.dumps(line) + "\n")
-    return "".join(lines)
