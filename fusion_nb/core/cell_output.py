@@ -1,38 +1,50 @@
-"""Which notebook cell is running, and which one a thread prints into."""
+"""The notebook cell that is running, and the cell that a thread prints into.
+
+Only a notebook knows that. Its extension sets a hook; without one there is no cell, and threads
+print where they like.
+"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 
-def running() -> tuple[str, str]:
-    """Return the id of the cell that is running now, and that of this execution of it; empty where
-    there is none.
-    """
-    shell = _shell()
-    parent = shell.get_parent() if shell is not None else {}
-    return parent.get("metadata", {}).get("cellId", ""), parent.get("header", {}).get("msg_id", "")
+class CellHook(Protocol):
+    """What a notebook tells about its cells."""
+
+    def current_cell(self) -> tuple[str, str]:
+        """Return the id of the cell that is running now, and that of this execution of it."""
+
+    def bind_output(self) -> Callable[[], None]:
+        """Return a function for a new thread to call first; see `bind_output` below."""
 
 
-def tie() -> Callable[[], None]:
-    """Return what a new thread calls first, so that its output lands in the cell that is running
-    now.
+class _NoNotebook:
+    def current_cell(self) -> tuple[str, str]:
+        return "", ""
 
-    Untied, a thread prints into whichever cell runs at that moment. Outside a notebook it does
-    nothing.
-    """
-    shell = _shell()
-    if shell is None:
+    def bind_output(self) -> Callable[[], None]:
         return lambda: None
-    parent = shell.get_parent()
-    tie_thread = getattr(shell, "set_thread_parent", shell.set_parent)
-    return lambda: tie_thread(parent)
 
 
-def _shell() -> Any:
-    """Return the shell of a notebook's kernel, or None."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell if hasattr(shell, "get_parent") else None
+_hook: CellHook = _NoNotebook()
+
+
+def set_hook(hook: CellHook | None) -> None:
+    """Let a notebook answer from now on; None takes the hook away."""
+    global _hook
+    _hook = _NoNotebook() if hook is None else hook
+
+
+def current_cell() -> tuple[str, str]:
+    """Return the ids of the running cell and of this execution of it; empty where there is none."""
+    return _hook.current_cell()
+
+
+def bind_output() -> Callable[[], None]:
+    """Return a function that a new thread calls first, so that it prints into the current cell.
+
+    Without it, a thread prints into the cell that runs when it prints.
+    """
+    return _hook.bind_output()

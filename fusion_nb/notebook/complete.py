@@ -80,7 +80,7 @@ def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]
     """Return what an option could be given, as far as it begins with the fragment."""
     from fusion_nb.core import registry
     from fusion_nb.data import loading
-    from fusion_nb.models import base
+    from fusion_nb.models import lookup
     from fusion_nb.notebook import options
     from fusion_nb.runs.spec import RunSpec
 
@@ -94,13 +94,13 @@ def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]
     if field in options.OWN:
         return list(options.OWN[field][1])
     if field == "model":
-        return [name for name, value in public.items() if base.framework_of(value)]
+        return [name for name, value in public.items() if lookup.framework_of(value)]
     if field == "device":
         return ["auto", "cpu", "cuda", "mps"]
     if field == "monitor":
         return ["accuracy", "loss", "self_rank", "train_loss"]
     if field in ("optimizer", "loss"):
-        return [word for adapter in base.loaded() for word in adapter.choices.get(field, ())]
+        return [word for adapter in lookup.loaded() for word in adapter.choices.get(field, ())]
     extra: Any = RunSpec.model_fields[field].json_schema_extra
     kind = extra["choices"]
     variables = (

@@ -12,8 +12,7 @@ from typing import Any
 
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.charts import image_tag
-from fusion_nb.reporting.result import caption_html
-from fusion_nb.runs.preview import duration
+from fusion_nb.reporting.formatting import caption_html, duration
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED, UNDER_WAY
 
@@ -88,16 +87,15 @@ class LiveView:
             self._handle = display(
                 {"text/plain": f"{run.name} is running"}, raw=True, display_id=True
             )
-        run.subscribe(self)
+        self._unsubscribe = run.subscribe(self)
 
     def __call__(self, run: Run) -> None:
         """Show the state after a round or a change of status; runs in the training thread."""
         with self._lock:  # a pause is told from the thread that asked for it
             if run.status in ENDED:
                 self._handle.update(run.result().mimebundle(), raw=True)
-                run.unsubscribe(
-                    self
-                )  # what stands in this cell is final; more rounds show where they are asked for
+                # The output of this cell is final; more rounds show where they are asked for.
+                self._unsubscribe()
             elif self._status is not None:
                 if run.status != self._told:
                     self._told = run.status
@@ -113,7 +111,9 @@ class LiveView:
             self._chart.value = self._picture()
 
     def _picture(self) -> str:
-        return image_tag(charts.curves(self._run.records, self._run.shown, self._run.planned))
+        return image_tag(
+            charts.curves(self._run.records, self._run.chart_metrics, self._run.planned)
+        )
 
 
 def _view(ipywidgets: Any, *children: Any) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def status_text(run: Run) -> str:
     parts = [f"{run.name}: {run.status}, round {len(records)} of {run.planned}"]
     if records:
         last = records.last()
-        parts += [f"{name} {last[name]:.3f}" for name in run.shown if name in last]
+        parts += [f"{name} {last[name]:.3f}" for name in run.chart_metrics if name in last]
         took = duration(sum(record.seconds for record in records))
         parts.append(f"{took} so far" if run.status in UNDER_WAY else took)
     if run.status == "running" and records:

@@ -26,6 +26,12 @@ class FusionMagics(Magics):
     @line_cell_magic
     def fusion(self, line: str, cell: str | None = None) -> Any:
         """Train one model over several parties. `%fusion help` lists commands and options."""
+        from fusion_nb.errors import cell_spelling, spelled_in
+
+        with spelled_in(cell_spelling):
+            return self._fusion(line, cell)
+
+    def _fusion(self, line: str, cell: str | None) -> Any:
         from fusion_nb.errors import OptionError
         from fusion_nb.notebook import options
 
@@ -52,13 +58,13 @@ class FusionMagics(Magics):
 
     def _train(self, line: Line, spec: RunSpec) -> None:
         from fusion_nb.errors import OptionError
-        from fusion_nb.models import base
+        from fusion_nb.models import lookup
         from fusion_nb.runs.session import new_name, remember
 
         new_name(line.own.get("name", ""), self.shell.user_ns)
         if spec.code:
             before = dict(self.shell.user_ns)
-            with base.seeded(spec.seed, spec.code):
+            with lookup.seeded(spec.seed, spec.code):
                 done = self.shell.run_cell(spec.code)
             if done.error_before_exec:
                 raise OptionError(
@@ -72,7 +78,7 @@ class FusionMagics(Magics):
                 ]
                 raise error
             if "model" not in line.options:
-                base.check_defined(spec.model, before, self.shell.user_ns)
+                lookup.check_defined(spec.model, before, self.shell.user_ns)
         name = new_name(
             line.own.get("name", ""), self.shell.user_ns
         )  # again: the body may have taken it meanwhile

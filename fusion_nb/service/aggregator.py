@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core import storage
 from fusion_nb.errors import FusionError
 from fusion_nb.service.errors import RefusedError, from_wire, http_spelling, to_wire
-from fusion_nb.service.storage import atomic
 from fusion_nb.service.storage.run_folder import RunFolder
 
 REGISTERING, QUEUED, TRAINING = "registering", "queued", "training"
@@ -30,7 +30,7 @@ class RunState:
     def __init__(self, path: Path, created: float) -> None:
         self._path = path
         self._created = created
-        self._stored = atomic.read_json(path) or {"state": REGISTERING}
+        self._stored = storage.read_json(path) or {"state": REGISTERING}
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class RunState:
     def change(self, state: str, **fields: Any) -> None:
         """Enter a state, on disk first. Fields of the last state are dropped, except `ended`."""
         stored = self._with(state, fields)
-        atomic.write_json(self._path, stored)
+        storage.write_json(self._path, stored)
         self._stored = stored
 
     def end(self) -> None:
@@ -70,14 +70,14 @@ class RunState:
         stored = {**self._stored, "ended": True}
         if self.name == REGISTERING:
             stored |= {"state": STOPPED, "reason": "stopped before it was trained"}
-        atomic.write_json(self._path, stored)
+        storage.write_json(self._path, stored)
         self._stored = stored
 
     def mark_failed(self, error: FusionError) -> None:
         """Record that the run failed, in memory even where the disk can't be written."""
         self._stored = self._with(FAILED, to_wire(error))
         with contextlib.suppress(OSError):
-            atomic.write_json(self._path, self._stored)
+            storage.write_json(self._path, self._stored)
 
     def _with(self, state: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         ended = {"ended": True} if self.has_ended else {}
@@ -140,7 +140,7 @@ class Aggregator:
                 f"the server ended while it trained; {self.num_rounds} whole rounds are kept, "
                 "/train begins anew"
             )
-            outcome = atomic.read_json(self.folder.path / "outcome.json")
+            outcome = storage.read_json(self.folder.path / "outcome.json")
             self.run.change(**(outcome or {"state": INTERRUPTED, "reason": reason}))
         if self.run.has_ended:
             self.folder.delete_data()
@@ -166,7 +166,7 @@ class Aggregator:
     def status(self, ahead: int | None = None) -> dict[str, Any]:
         """Return the answer to /status. ahead: number of runs that will train before this one."""
         summary = self.summary()
-        begun = atomic.read_json(self.folder.path / "begun.json")
+        begun = storage.read_json(self.folder.path / "begun.json")
         error = self.run.error
         status = {
             **summary,

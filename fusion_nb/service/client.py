@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from fusion_nb.core.history import record_of
+from fusion_nb.core.history import from_dict
 from fusion_nb.core.types import RoundRecord, Weights
 from fusion_nb.service import payloads
 from fusion_nb.service.transport import Transport
@@ -118,7 +118,7 @@ class Client:
     def rounds(self, aggregator_id: str, after: int = 0) -> Iterator[RoundRecord]:
         """Yield the rounds after a given one, and, while the run trains, each new one."""
         for line in self._transport.lines(f"/rounds/{_quoted(aggregator_id)}", after=after):
-            yield record_of(json.loads(line))
+            yield from_dict(json.loads(line))
 
     def weights(self, aggregator_id: str, which: str = "last") -> Weights:
         """Return the fused weights of the last or the best whole round, as named arrays."""

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
+from fusion_nb.core import storage
 from fusion_nb.service.aggregator import Aggregator
 from fusion_nb.service.processes.inspection_pool import InspectionPool
-from fusion_nb.service.storage import atomic
 from fusion_nb.service.storage.run_folder import Which
 
 
@@ -33,7 +33,7 @@ class ModelFiles:
         with suppress(FileNotFoundError):  # not written yet, or just replaced by a newer one
             return await asyncio.to_thread(kept.read_bytes), number
         # The draft is not in the aggregator's folder, where the end of a training removes drafts.
-        with atomic.draft(self._home) as draft:
+        with storage.draft_folder(self._home) as draft:
             target = draft / f"model.{format}"
             found = await self._inspectors.ask(
                 "convert", path=str(folder), which=which, format=format, target=str(target)

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fusion_nb.core import documents
+from fusion_nb.core.storage import write_npz
 from fusion_nb.errors import DataError, ModelError
-from fusion_nb.models import base as models
-from fusion_nb.service.model_types import MODEL_FILES, WHOLE, model_type_of
-from fusion_nb.service.storage.run_folder import write_npz
+from fusion_nb.models import lookup
+from fusion_nb.service.model_types import MODEL_FILES, model_type_of
 
 _ROWS_HINT = "give (x, y), or ((x, y), (x_test, y_test)), or the path of a file and its handler"
 
@@ -36,14 +36,14 @@ def model_file(model: Any, folder: Path) -> tuple[str, Path]:
     """
     if isinstance(model, str | Path):
         return _type_of_file(Path(model))
-    adapter = models.wrap(model, "the model")
-    model_type = model_type_of(models.framework_of(model))
+    adapter = lookup.wrap(model, "the model")
+    model_type = model_type_of(lookup.framework_of(model))
     if not model_type:
         raise ModelError(
             f"the service takes no {adapter.kind}", f"it takes: {', '.join(MODEL_FILES)}"
         )
     path = folder / MODEL_FILES[model_type]
-    adapter.save(path, adapter.get_weights(), WHOLE[model_type])
+    adapter.save(path, adapter.get_weights(), adapter.whole_format)
     return model_type, path
 
 

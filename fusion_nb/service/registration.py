@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fusion_nb.core import storage
 from fusion_nb.service import request_fields
 from fusion_nb.service.aggregator import REGISTERING, Aggregator
 from fusion_nb.service.errors import FieldError, OrderError, RefusedError, TooLargeError
 from fusion_nb.service.model_types import MODEL_FILES
 from fusion_nb.service.processes.inspection_pool import InspectionPool
 from fusion_nb.service.settings import Settings
-from fusion_nb.service.storage import atomic, uploads
+from fusion_nb.service.storage import uploads
 from fusion_nb.service.storage.run_folder import RunFolder
 
 #: Bytes of a custom data handler.
@@ -45,7 +46,7 @@ class Registration:
         """
         model_type, options = request_fields.read_options(fields)
         _check_given("model_file", files, "send the model as a file part of that name")
-        with atomic.draft(self._home) as draft:
+        with storage.draft_folder(self._home) as draft:
             (draft / "parties").mkdir()
             await asyncio.to_thread(
                 uploads.store, files["model_file"], draft / MODEL_FILES[model_type]
@@ -58,13 +59,13 @@ class Registration:
                 "options": options,
                 "created": time.time(),
             }
-            atomic.write_json(draft / "aggregator.json", about)
+            storage.write_json(draft / "aggregator.json", about)
             found = await self._inspectors.ask(
                 "model", path=str(draft), limit=self._settings.max_unpacked
             )
-            atomic.write_json(draft / "aggregator.json", about | found)
+            storage.write_json(draft / "aggregator.json", about | found)
             target = self._home / secrets.token_urlsafe(16)
-            await asyncio.to_thread(atomic.place, draft, target)
+            await asyncio.to_thread(storage.place_folder, draft, target)
         return Aggregator(RunFolder(target))
 
     async def new_party(
@@ -80,7 +81,7 @@ class Registration:
         handler = self._read_handler(fields, files)
         _check_given("data", files, "send the party's rows as a file part of that name")
         check_open(aggregator)
-        with atomic.draft(self._home) as draft:
+        with storage.draft_folder(self._home) as draft:
             about: dict[str, Any] = {
                 "party": name or "the party",
                 "handler": handler,
@@ -95,9 +96,9 @@ class Registration:
                 others = [party["party"] for party in aggregator.parties]
                 about["party"] = request_fields.read_party(name, others)
                 _check_shape(about, aggregator)
-                atomic.write_json(draft / "party.json", about)
+                storage.write_json(draft / "party.json", about)
                 target = aggregator.folder.parties / f"{len(others) + 1:04}"
-                await asyncio.to_thread(atomic.place, draft, target)
+                await asyncio.to_thread(storage.place_folder, draft, target)
                 aggregator.add_party(about)
         return str(about["party"])
 
@@ -135,7 +136,7 @@ class Registration:
                     f"custom_data_handler may have {_MAX_CODE:,} bytes",
                     "send only the code that reads the data",
                 )
-        atomic.write_json(draft / "party.json", {**about, "file": stored.name})
+        storage.write_json(draft / "party.json", {**about, "file": stored.name})
         found = await self._inspectors.ask(
             "party",
             path=str(aggregator.folder.path),

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+from fusion_nb.core import storage
 from fusion_nb.service.aggregator import FINISHED, QUEUED, UNDER_WAY, Aggregator
 from fusion_nb.service.error_log import log_failure
 from fusion_nb.service.errors import EndingError, FieldError, OrderError, UnknownError
@@ -14,7 +15,6 @@ from fusion_nb.service.model_files import ModelFiles
 from fusion_nb.service.processes.inspection_pool import InspectionPool
 from fusion_nb.service.registration import Fields, Files, Registration
 from fusion_nb.service.settings import Settings
-from fusion_nb.service.storage import atomic
 from fusion_nb.service.storage.run_folder import Which, round_of, run_folders
 from fusion_nb.service.training_queue import TrainingQueue
 
@@ -47,7 +47,7 @@ class Service:
     async def open(self) -> None:
         """Load the state of an earlier server, and queue its waiting runs again."""
         self._home.mkdir(mode=0o700, exist_ok=True)
-        atomic.sweep(self._home)
+        storage.remove_drafts(self._home)
         for folder in run_folders(self._state):
             try:
                 found = Aggregator(folder)

@@ -15,7 +15,7 @@ import pytest
 import requests
 from serving import ENDLESS, PATIENCE, Server, serving, wait_for
 
-from fusion_nb.service.storage import atomic
+from fusion_nb.core import storage
 
 
 class Answers:
@@ -106,7 +106,7 @@ def test_a_killed_server_restarts_with_everything_that_it_answered(
                         answered.trained[aggregator_id],
                     )
                     assert server.call("GET", f"/weights/{aggregator_id}").ok
-            assert not list((server.state / "aggregators").rglob(f"{atomic.DRAFT}*"))
+            assert not list((server.state / "aggregators").rglob(f"{storage.DRAFT}*"))
             assert server.stop(long).ok
     finally:
         server.kill()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fusion_nb.service.storage import atomic
+from fusion_nb.core import storage
 from fusion_nb.service.storage.run_folder import RunFolder
 
 
@@ -25,7 +25,7 @@ class TestRunFolder:
 
         folder = RunFolder(tmp_path)
         folder.save_round(1, '{"round": 1}', {"file": np.zeros(2)}, is_best=True)
-        atomic.write(
+        storage.write_file(
             tmp_path / "weights-2.npz",
             lambda file: file.write(b"of a round that was not recorded any more"),
         )
@@ -34,14 +34,14 @@ class TestRunFolder:
 
     def test_a_file_is_written_whole_or_not_at_all(self, tmp_path: Path) -> None:
         path = tmp_path / "x.json"
-        atomic.write_json(path, {"a": 1})
+        storage.write_json(path, {"a": 1})
         with pytest.raises(ValueError, match="JSON"):
-            atomic.write_json(path, {"a": float("nan")})
-        assert atomic.read_json(path) == {"a": 1}
+            storage.write_json(path, {"a": float("nan")})
+        assert storage.read_json(path) == {"a": 1}
 
         def fail(file: object) -> None:
             raise OSError("the disk is full")
 
         with pytest.raises(OSError, match="full"):
-            atomic.write(path, fail)
+            storage.write_file(path, fail)
         assert [found.name for found in tmp_path.iterdir()] == ["x.json"]

@@ -14,13 +14,14 @@ import ipywidgets as widgets
 
 from fusion_nb.core import registry
 from fusion_nb.data import texts
-from fusion_nb.errors import DataError, FusionError, ModelError, SplitError
+from fusion_nb.errors import DataError, FusionError, ModelError, SplitError, cell_spelling
 from fusion_nb.models import base as models
+from fusion_nb.models import lookup
 from fusion_nb.notebook import complete
 from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
-from fusion_nb.runs import checks
-from fusion_nb.runs.build import check_names
+from fusion_nb.runs import checks, fusion_checks
+from fusion_nb.runs.resolve import check_names
 from fusion_nb.runs.spec import RunSpec
 
 #: What most runs decide, in this order; every other option is under More.
@@ -90,7 +91,7 @@ class Form:
     def kind(self) -> type[models.Model] | None:
         """What takes the chosen model, as far as that can be told without reading a file."""
         return (
-            models.adapter_of(self.controls["model"].text, self._namespace)
+            lookup.adapter_of(self.controls["model"].text, self._namespace)
             if "model" in self.controls
             else None
         )
@@ -201,7 +202,7 @@ class Form:
                 (n for n in found if not _needs_file(n)), key=lambda n: n not in self._namespace
             )
         if kind and name == "data":
-            found = [each for each in found if self._gives(each) in ("", kind.takes)]
+            found = [each for each in found if self._gives(each) in ("", kind.data_kind)]
         if kind and name == "fusion":
             found = [each for each in found if not _refused(kind, each)]
         return found
@@ -260,7 +261,7 @@ class Form:
             why = " and ".join(
                 sorted({reason for reasons in refused.values() for reason in reasons})
             )
-            parts = [f"data are {kind.takes}, which is what a {kind.kind} takes"]
+            parts = [f"data are {kind.data_kind}, which is what a {kind.kind} takes"]
             parts += [
                 f"without the fusion{'s' * (len(refused) > 1)} {', '.join(refused)}, since it "
                 f"can't do {why}"
@@ -271,6 +272,7 @@ class Form:
         """Return the option that an error is about: the first that it names, or else by its
         kind.
         """
+        error.spelled(cell_spelling)
         spelled = (
             word.replace("-", "_") for word in re.findall(r"--([a-z][a-z-]*)", error.message)
         )
@@ -295,7 +297,7 @@ def _refused(kind: type[models.Model], fusion: str) -> list[str]:
         FusionError
     ):  # it needs another one after it, or an option that has no default: it depends
         return []
-    return checks.unsupported(kind, made)
+    return fusion_checks.unsupported(kind, made)
 
 
 def _needs_file(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import traceback
 
-from fusion_nb.errors import FusionError
+from fusion_nb.errors import FusionError, cell_spelling
 
 
 def plain(sentence: str) -> str:
@@ -49,4 +49,5 @@ def of_error(error: BaseException) -> str:
 
 def one_line(error: FusionError) -> str:
     """Return what is wrong and what to do about it."""
+    error.spelled(cell_spelling)
     return f"{error.message}: {error.hint}" if error.hint else error.message

@@ -57,6 +57,7 @@ class Panel:
                     value if isinstance(value, str) else self._variables.name_of(option, value)
                 )
         self.run: Run | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
         self._told, self._is_called_off = "", False
         self._lock = threading.Lock()
         self._worker = Worker(self._worked)
@@ -204,7 +205,7 @@ class Panel:
         return files
 
     def _ipython_display_(self) -> None:
-        cell, execution = cell_output.running()
+        cell, execution = cell_output.current_cell()
         before = _of_cells.get(cell)
         if cell and before is not None and before[0] != execution:
             # The cell was run again: what it showed is gone from the page, and its run goes on
@@ -213,7 +214,7 @@ class Panel:
             if self.run is None and before[1].run is not None:
                 self._follow(before[1].run)
         _of_cells[cell] = execution, self
-        self._worker.tie = cell_output.tie()
+        self._worker.tie = cell_output.bind_output()
         self._view.display()
 
     def __repr__(self) -> str:
@@ -295,15 +296,14 @@ class Panel:
     def _leave(self) -> None:
         """Hear no more of the run."""
         self._view.watch.leave()
-        if self.run is not None:
-            self.run.unsubscribe(self._hear)
+        self._unsubscribe()
 
     def _follow(self, run: Run) -> None:
         """Show this run from now on."""
         self._leave()
         self.run = run
         self._view.watch.follow(run)
-        run.subscribe(self._hear)
+        self._unsubscribe = run.subscribe(self._hear)
         self._refresh()
 
     def _hear(self, run: Run) -> None:

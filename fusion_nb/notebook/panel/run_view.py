@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 
@@ -15,8 +15,8 @@ from fusion_nb.engines.progress import Progress
 from fusion_nb.notebook.live import Throttle, status_html
 from fusion_nb.notebook.panel.messages import disclosed
 from fusion_nb.reporting import charts
-from fusion_nb.reporting.parties import number
-from fusion_nb.reporting.result import Result, html_table
+from fusion_nb.reporting.formatting import html_table, number
+from fusion_nb.reporting.result import Result
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
 
@@ -33,6 +33,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.run: Run | None = None
+        self._subscriptions: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._text, self._reply, self._picture = Throttle(), Throttle(), Throttle()
         self._told = ""
@@ -59,17 +60,16 @@ class Watch:
             self._write(run)
             self._draw(run)
         self.box.layout.display = ""
-        run.subscribe(self._hear)
-        run.hear(self._hear_reply)
+        self._subscriptions = [run.subscribe(self._hear), run.on_progress(self._hear_reply)]
         if run.status != self._told:  # it ended before there was anybody to be told
             self._hear(run)
 
     def leave(self) -> None:
         """Show no further news of the run that is shown."""
-        run, self.run = self.run, None
-        if run is not None:
-            run.unsubscribe(self._hear)
-            run.unhear(self._hear_reply)
+        self.run = None
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
+        self._subscriptions = []
 
     def _hear(self, run: Run) -> None:
         """Show the state after a round or a change of status."""
@@ -114,7 +114,9 @@ class Watch:
         self._count()
 
     def _draw(self, run: Run) -> None:
-        self._chart.value = charts.image_tag(charts.curves(run.records, run.shown, run.planned))
+        self._chart.value = charts.image_tag(
+            charts.curves(run.records, run.chart_metrics, run.planned)
+        )
         found, failures = run.result(), run.failures
         self._table.value = parties_html(found, failures) + failures_html(found, failures)
 

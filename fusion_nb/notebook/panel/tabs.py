@@ -15,7 +15,7 @@ from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.messages import of_error, plain
 from fusion_nb.reporting import charts
-from fusion_nb.reporting.parties import number
+from fusion_nb.reporting.formatting import number
 from fusion_nb.runs import session
 from fusion_nb.runs.changes import CHANGEABLE
 from fusion_nb.runs.preview import Preview
@@ -140,7 +140,7 @@ class Comparing:
 
 def _line(run: Run) -> str:
     """Return a run in so few words that they stand in one line."""
-    metric, last = run.shown[1], run.records.last()
+    metric, last = run.chart_metrics[1], run.records.last()
     reached = f", {metric} {number(last[metric])}" if metric in last else ""
     return (
         f"{run.name}: {run.status}, {len(run.records)} rounds of "
@@ -199,7 +199,7 @@ class Taking:
         if list(self._format.options) != run.formats:
             self._format.options = run.formats
             self._format.value = run.formats[0]
-        spec = run.spec if run.status in ("ready", "running") else run.so_far
+        spec = run.repeatable_spec
         for box, text in zip(
             self._texts, (spec.to_cell(), spec.to_python(), spec.to_yaml()), strict=True
         ):

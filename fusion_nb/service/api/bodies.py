@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_nb.service import request_fields
-from fusion_nb.service.model_types import MODEL_FILES, SAVE_HINTS
+from fusion_nb.service.model_types import MODEL_FILES
 
 _ID = {"type": "string", "description": "the id that /start-aggregator returned"}
 
@@ -34,8 +34,8 @@ START_AGGREGATOR = _multipart(
         **request_fields.option_schemas(),
     },
     {
-        "model_file": f"the model: {'; or '.join(SAVE_HINTS.values())}. The server runs no code of "
-        "the file.",
+        "model_file": "the model, as its framework saves it: a file such as "
+        f"{', '.join(MODEL_FILES.values())}. The server runs no code of the file.",
         "test": "an `.npz` with x_test and y_test, on which the fused model is evaluated",
     },
     ["model_type", "num_parties", "model_file"],

@@ -17,23 +17,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
-from fusion_nb.core import arithmetic, registry
+from fusion_nb.core import arithmetic, storage
 from fusion_nb.core.registry import parse
 from fusion_nb.core.rows import size
 from fusion_nb.data import arrays
+from fusion_nb.data.arrays import DataSet
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
 from fusion_nb.errors import option as marked
-from fusion_nb.models import base as models
+from fusion_nb.models import lookup
+from fusion_nb.models.base import Model
 from fusion_nb.runs.run import Run
-from fusion_nb.runs.spec import OF_MODEL, RunSpec
+from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 from fusion_nb.service.errors import to_wire
-from fusion_nb.service.model_types import FORMATS, SAVE_HINTS, WHOLE, model_type_of
+from fusion_nb.service.model_types import model_type_of
 from fusion_nb.service.processes import sandbox
 from fusion_nb.service.storage import uploads
-from fusion_nb.service.storage.run_folder import RunFolder, Which, read_npz
+from fusion_nb.service.storage.run_folder import RunFolder, Which
 
 
 def check_model(path: str, limit: int) -> dict[str, Any]:
@@ -46,28 +47,31 @@ def check_model(path: str, limit: int) -> dict[str, Any]:
     about = folder.about
     uploads.check_unpacked(folder.model, "model_file", limit)
     with contextlib.chdir(path):
-        native = _load_model(folder.model.name, about["model_type"])
-    model_type = model_type_of(models.framework_of(native))
+        native = _load_model(folder.model)
+    model_type = model_type_of(lookup.framework_of(native))
     if model_type != about["model_type"]:
         raise DataError(f"model_file holds a {model_type} model", f"give model_type={model_type}")
     spec = RunSpec(**about["options"])
-    adapter = models.wrap(native, "model", **{name: getattr(spec, name) for name in OF_MODEL})
+    adapter = lookup.wrap(native, "model", **{name: getattr(spec, name) for name in MODEL_OPTIONS})
     arithmetic.check_finite(adapter.get_weights())
     _check_optimizer(spec.optimizer, adapter)
     if folder.test is not None:
         _check_test_rows(folder.test, limit)
-    return {"formats": FORMATS[model_type], "whole_format": WHOLE[model_type]}
+    formats = ["json", "npz", *adapter.download_formats]
+    return {"formats": formats, "whole_format": adapter.whole_format}
 
 
-def _load_model(name: str, model_type: str) -> Any:
+def _load_model(path: Path) -> Any:
+    """Return the framework's own model of a file in the current folder."""
     try:
-        return models.find(name, {})
+        return lookup.find(path.name, {})
     except ModelError as error:
         # The error's own hint is for a notebook: it suggests a variable.
-        raise ModelError(error.message, SAVE_HINTS[model_type]) from None
+        adapter = lookup.adapter(lookup.suffixes()[path.suffix])
+        raise ModelError(error.message, adapter.upload_hint) from None
 
 
-def _check_optimizer(text: str, adapter: models.Model) -> None:
+def _check_optimizer(text: str, adapter: Model) -> None:
     name = parse(text)[0].rpartition(".")[2].lower()
     known = adapter.choices.get("optimizer", [])
     if name and name not in known:
@@ -82,7 +86,7 @@ def _check_test_rows(path: Path, limit: int) -> None:
     uploads.check_unpacked(path, "test", limit)
     hint = "save it with np.savez(path, x_test=..., y_test=...)"
     try:
-        stored = read_npz(path)
+        stored = storage.read_npz(path)
     except Exception:  # zipfile and numpy raise many types for a damaged or hostile file
         raise DataError("test can't be read as .npz", hint) from None
     if not {"x_test", "y_test"} <= stored.keys():
@@ -106,9 +110,9 @@ def check_party(path: str, party: str, limit: int) -> dict[str, Any]:
     with contextlib.chdir(draft):
         train, test = sandbox.read_rows(about)
     with contextlib.chdir(path):
-        model = models.find(folder.model.name, {})
+        model = lookup.find(folder.model.name, {})
     options = folder.about["options"]
-    given = {name: value for name, value in options.items() if name in (*OF_MODEL, "lr")}
+    given = {name: value for name, value in options.items() if name in (*MODEL_OPTIONS, "lr")}
     spec = RunSpec(**given, model="model", data="data")
     name = about["party"]
     # The training rows stand in for test rows, because a class that only other parties have rows of
@@ -126,9 +130,9 @@ def check_party(path: str, party: str, limit: int) -> dict[str, Any]:
     return {"num_examples": size(train), "form": shape}
 
 
-def _shape(rows: tuple[np.ndarray, Any]) -> list[int]:
-    """Return the shape of one row."""
-    return list(rows[0].shape[1:])
+def _shape(rows: DataSet) -> list[int]:
+    """Return the shape of one row; rows of a Dataset have none that is known."""
+    return list(rows[0].shape[1:]) if isinstance(rows, tuple) else []
 
 
 def convert(path: str, which: Which, format: str, target: str) -> dict[str, Any]:
@@ -143,8 +147,8 @@ def convert(path: str, which: Which, format: str, target: str) -> dict[str, Any]
         Path(target).write_bytes(text)
         return {"round": number}
     with contextlib.chdir(path):
-        native = models.find(folder.trained.name, {})
-    adapter = registry.get("models", models.framework_of(native)).taken_up(native)
+        native = lookup.find(folder.trained.name, {})
+    adapter = lookup.adapter(lookup.framework_of(native)).from_checkpoint(native)
     adapter.save(Path(target), weights, format)
     return {"round": number}
 

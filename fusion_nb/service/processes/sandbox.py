@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core import storage
 from fusion_nb.data import handlers
 from fusion_nb.errors import DataError, FusionError
-from fusion_nb.models import base as models
+from fusion_nb.models import lookup
 from fusion_nb.runs.spec import RunSpec
 from fusion_nb.service.errors import RefusedError
-from fusion_nb.service.storage.run_folder import RunFolder, read_npz
+from fusion_nb.service.storage.run_folder import RunFolder
 
 #: Characters of a foreign error's text that a client is shown.
 _MAX_LINE = 300
@@ -80,9 +81,9 @@ def spec_and_namespace(folder: RunFolder) -> tuple[RunSpec, dict[str, Any]]:
     """
     data: Any = {party["party"]: read_rows(party) for party in folder.registered()}
     if folder.test is not None:
-        stored = read_npz(folder.test)
+        stored = storage.read_npz(folder.test)
         data = (data, (stored["x_test"], stored["y_test"]))
-    model = models.find(relative(folder.model), {})
+    model = lookup.find(relative(folder.model), {})
     spec = RunSpec(**folder.about["options"], model="model", data="data")
     return spec, {"model": model, "data": data}
 

@@ -15,13 +15,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import history
+from fusion_nb.core import history, storage
+from fusion_nb.core.run_control import RunControl
+from fusion_nb.runs.handle import ENDED
 from fusion_nb.runs.run import Run
-from fusion_nb.runs.session import ENDED
 from fusion_nb.service.errors import to_wire
-from fusion_nb.service.model_types import WHOLE
 from fusion_nb.service.processes import sandbox
-from fusion_nb.service.storage import atomic
 from fusion_nb.service.storage.run_folder import RunFolder
 
 #: Seconds between two pulses at least.
@@ -74,15 +73,15 @@ class RoundWriter:
         records = run.records
         for record in records[self._num_written :]:
             if not self._num_written:
-                whole = WHOLE[self._folder.about["model_type"]]
-                run.write(Path(sandbox.relative(self._folder.trained)), whole)
+                path = Path(sandbox.relative(self._folder.trained))
+                run.write(path, self._folder.about["whole_format"])
             best = records.best(run.monitor)
             is_best = best is not None and best.round == record.round
-            self._line = json.dumps(history.plain(record), allow_nan=False)
+            self._line = json.dumps(history.to_dict(record), allow_nan=False)
             self._folder.save_round(record.round, self._line, run.weights, is_best)
             self._num_written = record.round
         if run.status in ENDED and self._num_written:
-            line = json.dumps(history.plain(records[-1]))
+            line = json.dumps(history.to_dict(records[-1]))
             if line != self._line:  # post-training has added metrics to the last record
                 self._folder.add_record(line)
 
@@ -126,17 +125,16 @@ def train(folder: RunFolder, pulse: Pulse) -> dict[str, Any]:
     commands = StdinCommands()
     try:
         spec, namespace = sandbox.spec_and_namespace(folder)
-        run = PulsingRun(spec, namespace, name="run")
-        run.pulse = pulse
+        run = Run(spec, namespace, name="run", control=RunControl(on_gate=pulse))
         writer = RoundWriter(folder)
         run.subscribe(writer)
         begun = {
             "notes": run.notes,
             "planned": run.planned,
-            "shown": list(run.shown),
+            "shown": list(run.chart_metrics),
             "monitor": run.monitor,
         }
-        atomic.write_json(folder.path / "begun.json", begun)
+        storage.write_json(folder.path / "begun.json", begun)
         commands.start(run)
         run.wait()
         if writer.error is not None:
@@ -147,23 +145,13 @@ def train(folder: RunFolder, pulse: Pulse) -> dict[str, Any]:
     return {"state": run.status, "reason": run.reason}
 
 
-class PulsingRun(Run):
-    """A run that sends a pulse between two batches."""
-
-    pulse: Pulse
-
-    def _gate(self) -> None:
-        self.pulse()
-        super()._gate()
-
-
 def main(path: str, max_memory: str = "0") -> None:
     """Train the aggregator of a folder, and write the outcome there."""
     sandbox.limit_process(int(max_memory))
     pulse = Pulse(sandbox.open_channel())
     folder = RunFolder(Path(path).resolve())
     os.chdir(folder.path)
-    atomic.write_json(folder.path / "outcome.json", train(folder, pulse))
+    storage.write_json(folder.path / "outcome.json", train(folder, pulse))
     sys.stderr.flush()
     os._exit(0)  # frameworks take seconds to shut down, and everything is on disk
 

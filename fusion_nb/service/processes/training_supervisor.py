@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core import storage
 from fusion_nb.service.errors import RefusedError, to_wire
 from fusion_nb.service.processes.inspection_pool import environment
-from fusion_nb.service.storage import atomic
 from fusion_nb.service.storage.run_folder import RunFolder
 
 #: Bytes of a training process's output that are kept.
@@ -62,7 +62,7 @@ async def train(folder: RunFolder, limits: Limits, stop: asyncio.Event) -> dict[
         cause = await supervisor.wait(limits, stop)
     finally:
         await supervisor.kill()
-    outcome = atomic.read_json(folder.path / "outcome.json")
+    outcome = storage.read_json(folder.path / "outcome.json")
     return outcome or _lost(process.returncode or 0, cause, stop.is_set())
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from fusion_nb.core import storage
 from fusion_nb.errors import OptionError, nearest
 from fusion_nb.service.credentials import Key
-from fusion_nb.service.storage import atomic
 
 
 class Keys:
@@ -85,7 +85,7 @@ class Keys:
             return {}
         stamp = (found.st_mtime_ns, found.st_ino)
         if self._cache[0] != stamp:
-            self._cache = (stamp, atomic.read_json(self._path))
+            self._cache = (stamp, storage.read_json(self._path))
         return self._cache[1]
 
     def _check_known(self, client_id: str) -> str:
@@ -107,11 +107,11 @@ class Keys:
     def _update(self, client_id: str, entry: dict[str, Any] | None) -> None:
         """Replace a client's entry, or remove it for None."""
         with self._lock:
-            entries = atomic.read_json(self._path)
+            entries = storage.read_json(self._path)
             entries.pop(client_id, None)
             if entry is not None:
                 entries[client_id] = entry
-            atomic.write_json(self._path, entries)
+            storage.write_json(self._path, entries)
 
 
 def _hash(secret: str) -> str:

@@ -18,18 +18,15 @@ import io
 import json
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
-import numpy as np
-
+from fusion_nb.core import storage
 from fusion_nb.core.types import Weights
 from fusion_nb.service.errors import UnknownError
 from fusion_nb.service.model_types import MODEL_FILES
-from fusion_nb.service.storage import atomic
 
 #: Which weights: those of the last whole round, or of the best one.
 Which = Literal["last", "best"]
@@ -59,7 +56,7 @@ class RunFolder:
     @property
     def about(self) -> dict[str, Any]:
         """The client that started the aggregator, its type of model, and its options."""
-        return atomic.read_json(self.path / "aggregator.json")
+        return storage.read_json(self.path / "aggregator.json")
 
     @property
     def model(self) -> Path:
@@ -80,7 +77,7 @@ class RunFolder:
     def registered(self) -> list[dict[str, Any]]:
         """Return the description of each party, in the order of registration."""
         found = sorted(path for path in self.parties.iterdir() if (path / "party.json").exists())
-        return [{**atomic.read_json(path / "party.json"), "path": path} for path in found]
+        return [{**storage.read_json(path / "party.json"), "path": path} for path in found]
 
     def delete_data(self) -> None:
         """Delete all uploads of parties; their descriptions stay."""
@@ -107,7 +104,7 @@ class RunFolder:
         prefixes = ["weights", "best"] if is_best else ["weights"]
         for prefix in prefixes:
             path = self.path / f"{prefix}-{number}.npz"
-            atomic.write(path, lambda file: write_npz(file, weights))
+            storage.write_file(path, lambda file: storage.write_npz(file, weights))
         self.add_record(line)
         for prefix in prefixes:
             for path in self.path.glob(f"{prefix}-*.npz"):
@@ -161,11 +158,11 @@ class RunFolder:
     def read_weights(self, which: Which = "last") -> tuple[Weights, int]:
         """Return the last or best weights as arrays, and their round."""
         content, number = self.read(which)
-        return read_npz(io.BytesIO(content)), number
+        return storage.read_npz(io.BytesIO(content)), number
 
     def repair(self) -> None:
         """Remove the half-written line and files of a process that was killed."""
-        atomic.sweep(self.path)
+        storage.remove_drafts(self.path)
         path = self.path / "rounds.jsonl"
         if path.exists():
             _, end = self.records()
@@ -188,20 +185,6 @@ def run_folders(state: Path) -> Iterator[RunFolder]:
 def round_of(line: str) -> int:
     """Return the number of a record's round."""
     return int(json.loads(line)["round"])
-
-
-def write_npz(file: BinaryIO, arrays: Weights) -> None:
-    """Write arrays as an .npz; unlike `numpy.savez` it takes any names, `file` too."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
-
-
-def read_npz(path: Path | BinaryIO) -> Weights:
-    """Return the arrays of a file that `write_npz` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 def _number(path: Path) -> int:
