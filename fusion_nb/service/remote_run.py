@@ -1,4 +1,4 @@
-"""A run that a service trains, with the chart and history of any other: `%%fusion --service URL`."""
+"""A run that a service trains: `%%fusion --service URL`."""
 
 from __future__ import annotations
 
