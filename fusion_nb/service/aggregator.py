@@ -84,18 +84,34 @@ class RunState:
         return {"state": state, "since": time.time(), **ended, **fields}
 
 
+class Progress:
+    """Reads the records of a run's rounds as they are added."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._position = 0
+        self._last: dict[str, Any] = {}
+
+    def last_record(self) -> dict[str, Any]:
+        """Return the record of the last whole round; empty before the first."""
+        lines, position = self._folder.records(self._position)
+        if lines:
+            self._position = position
+            self._last = json.loads(lines[-1])
+        return self._last
+
+
 class Aggregator:
     """An aggregator, its parties, and the state of its run.
 
     lock: held while its parties or its state change;  stop: set to stop its run;  done: set while
-    no run is under way;  attempt: number of its trainings in this process
+    no run is under way;  attempt: number of its trainings in this process;  progress: its rounds
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.id = folder.path.name
         self.about = folder.about
-        self.client_id = str(self.about["client_id"])
         self.run = RunState(folder.path / "run.json", float(self.about["created"]))
         self.parties = [_public(party) for party in folder.registered()]
         self.attempt = 0
@@ -103,8 +119,12 @@ class Aggregator:
         self.stop = asyncio.Event()
         self.done = asyncio.Event()
         self.done.set()
-        self._position = 0
-        self._last: dict[str, Any] = {}
+        self.progress = Progress(folder)
+
+    @property
+    def client_id(self) -> str:
+        """The client that started it."""
+        return str(self.about["client_id"])
 
     @property
     def num_parties(self) -> int:
@@ -119,8 +139,7 @@ class Aggregator:
     @property
     def num_rounds(self) -> int:
         """Number of whole rounds."""
-        self._read_records()
-        return int(self._last.get("round", 0))
+        return int(self.progress.last_record().get("round", 0))
 
     @property
     def formats(self) -> Sequence[str]:
@@ -152,16 +171,8 @@ class Aggregator:
     def delete_run(self) -> None:
         """Delete the results of an earlier run."""
         self.folder.delete_run()
-        self._position = 0
-        self._last = {}
+        self.progress = Progress(self.folder)
         self.attempt += 1
-
-    def _read_records(self) -> None:
-        """Read the records that were added since the last call."""
-        lines, position = self.folder.records(self._position)
-        if lines:
-            self._position = position
-            self._last = json.loads(lines[-1])
 
     def status(self, ahead: int | None = None) -> dict[str, Any]:
         """Return the answer to /status. ahead: number of runs that will train before this one."""
@@ -175,7 +186,7 @@ class Aggregator:
             "error": error.message if error else "",
             "hint": error.hint if error else "",
             "rounds": begun.get("planned", self.about["options"].get("rounds")),
-            "metrics": self._last.get("metrics", {}),
+            "metrics": self.progress.last_record().get("metrics", {}),
             "notes": begun.get("notes", []),
             "shown": begun.get("shown", []),
             "monitor": begun.get("monitor", ""),

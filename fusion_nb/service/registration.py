@@ -63,6 +63,8 @@ class Registration:
             found = await self._inspectors.ask(
                 "model", path=str(draft), limit=self._settings.max_unpacked
             )
+            for name in found.pop("unused"):
+                options.pop(name, None)
             storage.write_json(draft / "aggregator.json", about | found)
             target = self._home / secrets.token_urlsafe(16)
             await asyncio.to_thread(storage.place_folder, draft, target)

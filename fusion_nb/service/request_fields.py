@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,8 +30,6 @@ OPTIONS: dict[str, str] = {
 _ORIGINAL_NAMES = {option: field for field, option in ORIGINAL.items()}
 #: Options whose value is a text with a syntax of its own, which its own reader explains.
 _WITH_SYNTAX = {name for name, field in RunSpec.model_fields.items() if field.annotation is str}
-#: Data handlers that read no file, and so none of a party's rows.
-_WITHOUT_FILE = {"digits"}
 _MAX_NAME = 100
 #: Characters of a refused value that a message repeats.
 _MAX_SHOWN = 80
@@ -55,8 +54,7 @@ def read_options(fields: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
                 "give one of them",
                 option=option,
             )
-        # The original client sends an optimizer for a Doc2Vec too, which has none.
-        if text and not (option == "optimizer" and model_type == "doc2vec"):
+        if text:
             options[option] = _read_option(name, text)
     if "parties" not in options:
         raise FieldError(
@@ -91,8 +89,16 @@ def check_format(format: str, formats: Sequence[str], model_type: str) -> None:
 
 
 def handlers() -> list[str]:
-    """Return the names of the data handlers that read a file."""
-    return [handler for handler in registry.names("datasets") if handler not in _WITHOUT_FILE]
+    """Return the names of the data handlers that read a file: their constructor takes its path.
+
+    Any other would read data of the server's machine, and none of a party's rows.
+    """
+    return [name for name in registry.names("datasets") if _takes_path(name)]
+
+
+def _takes_path(handler: str) -> bool:
+    parameters = inspect.signature(registry.get("datasets", handler)).parameters.values()
+    return any(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters)
 
 
 def read_handler(name: str, is_custom: bool) -> str:

@@ -64,7 +64,7 @@ class TestKeys:
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
         assert requests.get(server.address + "/aggregators", timeout=PATIENCE).ok
 
-    def test_they_are_listed_rotated_and_revoked_while_it_serves(
+    def test_keys_are_listed_rotated_and_revoked_while_the_server_runs(
         self, server: Server, model_file: Path
     ) -> None:
         def run(*words: str) -> str:

@@ -75,7 +75,9 @@ class TestRemoteRun:
         assert there.best.round == here.best.round
         assert there.spec == here.spec
 
-    def test_it_is_exported_as_a_run_in_the_kernel(self, server: Server, tmp_path: Path) -> None:
+    def test_the_export_has_the_files_of_a_run_in_the_kernel(
+        self, server: Server, tmp_path: Path
+    ) -> None:
         _, there = self.both(server, {"model": network()}, rounds=2, lr=0.1)
         names = {path.name for path in there.export(str(tmp_path / "fused"))}
         assert {"model.pt", "card.json", "history.csv", "chart.png"} <= names

@@ -35,7 +35,7 @@ class TestRounds:
         ).text.splitlines()
         assert [json.loads(line)["round"] for line in after] == seen[3:]
 
-    def test_there_are_none_before_training(self, server: Server, model_file: Path) -> None:
+    def test_no_rounds_before_training(self, server: Server, model_file: Path) -> None:
         aggregator_id = server.new_aggregator(model_file)
         answer = server.call("GET", f"/rounds/{aggregator_id}")
         assert (answer.status_code, answer.text) == (200, "")

@@ -6,8 +6,9 @@ from functools import cache
 from importlib.resources import files
 
 from fastapi import APIRouter
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from fusion_nb.reporting.templates import render
 
 router = APIRouter(include_in_schema=False)
 #: Files of the page -> their media types.
@@ -43,8 +44,5 @@ async def docs_file(name: str) -> Response:
 
 @cache
 def _page() -> str:
-    loader = PackageLoader("fusion_nb.service.api", "")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("docs.html").render(
-        title="Model Fusion", folder="docs-files", document="openapi.json"
-    )
+    source = (files("fusion_nb.service.api") / "docs.html").read_text(encoding="utf-8")
+    return render(source, title="Model Fusion", folder="docs-files", document="openapi.json")

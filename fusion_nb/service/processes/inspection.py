@@ -41,7 +41,8 @@ def check_model(path: str, limit: int) -> dict[str, Any]:
     """Check a draft of an aggregator's folder: its model, the model's options, and its test rows.
 
     limit: bytes of each archive after unpacking
-    Returns the formats of the model's weights, and that of the whole model.
+    Returns the formats of the model's weights, that of the whole model, and the names of options
+    that it does not have: the original clients send an optimizer for every model.
     """
     folder = RunFolder(Path(path))
     about = folder.about
@@ -54,11 +55,17 @@ def check_model(path: str, limit: int) -> dict[str, Any]:
     spec = RunSpec(**about["options"])
     adapter = lookup.wrap(native, "model", **{name: getattr(spec, name) for name in MODEL_OPTIONS})
     arithmetic.check_finite(adapter.get_weights())
-    _check_optimizer(spec.optimizer, adapter)
+    has_optimizer = "optimizer" in adapter.supported_options
+    if has_optimizer:
+        _check_optimizer(spec.optimizer, adapter)
     if folder.test is not None:
         _check_test_rows(folder.test, limit)
     formats = ["json", "npz", *adapter.download_formats]
-    return {"formats": formats, "whole_format": adapter.whole_format}
+    return {
+        "formats": formats,
+        "whole_format": adapter.whole_format,
+        "unused": [] if has_optimizer else ["optimizer"],
+    }
 
 
 def _load_model(path: Path) -> Any:
