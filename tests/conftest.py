@@ -19,6 +19,9 @@ import numpy as np
 import pytest
 from browsing import CHROMIUM
 
+#: Of these files fixtures are loaded; as modules with doctests they would all have the same name.
+collect_ignore_glob = ["*/conftest.py"]
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 CELL = (
     "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU(), "

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import ipywidgets as widgets
 
 from fusion_nb.core import registry
-from fusion_nb.data import texts
+from fusion_nb.data import handlers, texts
 from fusion_nb.errors import DataError, FusionError, ModelError, SplitError, cell_spelling
 from fusion_nb.models import base as models
 from fusion_nb.models import lookup
@@ -213,7 +213,7 @@ class Form:
         """
         value = self._namespace.get(name)
         if value is None:
-            return str(getattr(registry.get("datasets", name), "gives", "numbers"))
+            return handlers.kind_of(registry.get("datasets", name))
         if hasattr(value, "columns"):  # which column is text, and which the label, is not known yet
             return ""
         parts = list(value.values()) if isinstance(value, dict) else value
