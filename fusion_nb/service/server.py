@@ -114,10 +114,10 @@ def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> No
     elif not _is_loopback(host) and not insecure:
         line = (
             f"--host {host} can be reached from other machines, and keys and data would "
-            "travel in the clear"
+            "not be encrypted"
         )
         raise OptionError(
-            line, "give --certfile and --keyfile, or say --insecure behind a proxy that has TLS"
+            line, "give --certfile and --keyfile, or --insecure behind a proxy that has TLS"
         )
 
 
