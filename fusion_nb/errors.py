@@ -123,6 +123,10 @@ class FusionError(Exception):
         other._hint = _MARKED_PRIVATE.sub("'...'", self._hint)
         return other
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error's parts, in which options and private text stay marked."""
+        return {"message": self._message, "hint": self._hint, **self._parts()}
+
     def prefixed(self, prefix: str) -> FusionError:
         """Return a copy whose message begins with a text, such as the party that raised it."""
         other = self._copy()

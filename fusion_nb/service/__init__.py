@@ -1,3 +1,1 @@
-"""The service: the same federation behind REST, for clients that hold no more than an address and a
-key.
-"""
+"""Federations over HTTP: a client needs the server's address and a key, and no fusion_nb."""

@@ -1,4 +1,4 @@
-"""One federation as the server knows it; all that must outlive the server is in its folder."""
+"""One federation in the server's memory; its folder holds all that must outlive the server."""
 
 from __future__ import annotations
 
@@ -6,173 +6,217 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from fusion_nb.service.storage import atomic
-from fusion_nb.service.storage.run_folder import Folder
+from fusion_nb.core import storage
+from fusion_nb.errors import FusionError
+from fusion_nb.service.errors import RefusedError, from_wire, http_spelling, to_wire
+from fusion_nb.service.storage.run_folder import RunFolder
 
 REGISTERING, QUEUED, TRAINING = "registering", "queued", "training"
 FINISHED, STOPPED, FAILED, INTERRUPTED = "finished", "stopped", "failed", "interrupted"
-#: States of a run that adds rounds, or is going to.
+#: States of a run that adds rounds, or will.
 UNDER_WAY = (QUEUED, TRAINING)
 
 
-class Aggregator:
-    """An aggregator, its parties, and where its run stands.
+class RunState:
+    """The state of an aggregator's run, on disk.
 
-    lock: held while its parties or its state change;  stop: set to end its run;  done: set while no
-    run is under way
+    path: its file;  created: when the aggregator was started, in seconds since 1970
     """
 
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
-        self.id = folder.path.name
-        about = folder.about
-        self.client_id: str = about["client_id"]
-        self.model_type: str = about["model_type"]
-        self.options: dict[str, Any] = about["options"]
-        self.created: float = about["created"]
-        self.parties = [_public(party) for party in folder.registered()]
-        self._run = atomic.read_json(folder.path / "run.json") or {"state": REGISTERING}
-        self._place = 0
-        self._last: dict[str, Any] = {}
-        #: Which training of this server's it is, for whoever follows one.
-        self.attempt = 0
-        self.lock = asyncio.Lock()
-        self.stop, self.done = asyncio.Event(), asyncio.Event()
-        self.done.set()
+    def __init__(self, path: Path, created: float) -> None:
+        self._path = path
+        self._created = created
+        self._stored = storage.read_json(path) or {"state": REGISTERING}
 
     @property
-    def state(self) -> str:
-        """Where its run stands."""
-        return str(self._run["state"])
+    def name(self) -> str:
+        """The state's name, such as `queued`."""
+        return str(self._stored["state"])
 
     @property
     def since(self) -> float:
-        """When its state became what it is, in seconds since 1970."""
-        return float(self._run.get("since", self.created))
+        """When the run entered this state, in seconds since 1970."""
+        return float(self._stored.get("since", self._created))
 
     @property
     def has_ended(self) -> bool:
-        """Whether /stop ended the federation, so that nothing can be added any more."""
-        return bool(self._run.get("ended"))
+        """Whether /stop ended the federation, so that nothing can be added to it."""
+        return bool(self._stored.get("ended"))
+
+    @property
+    def reason(self) -> str:
+        """Why the run ended before its last round, or ""."""
+        return str(self._stored.get("reason", ""))
+
+    @property
+    def error(self) -> FusionError | None:
+        """The error that a failed run ended with."""
+        if not self._stored.get("error"):
+            return None
+        return from_wire(self._stored).spelled(http_spelling)
+
+    def change(self, state: str, **fields: Any) -> None:
+        """Enter a state, on disk first. Fields of the last state are dropped, except `ended`."""
+        stored = self._with(state, fields)
+        storage.write_json(self._path, stored)
+        self._stored = stored
+
+    def end(self) -> None:
+        """Record that the federation has ended."""
+        stored = {**self._stored, "ended": True}
+        if self.name == REGISTERING:
+            stored |= {"state": STOPPED, "reason": "stopped before it was trained"}
+        storage.write_json(self._path, stored)
+        self._stored = stored
+
+    def mark_failed(self, error: FusionError) -> None:
+        """Record that the run failed, in memory even where the disk can't be written."""
+        self._stored = self._with(FAILED, to_wire(error))
+        with contextlib.suppress(OSError):
+            storage.write_json(self._path, self._stored)
+
+    def _with(self, state: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        ended = {"ended": True} if self.has_ended else {}
+        return {"state": state, "since": time.time(), **ended, **fields}
+
+
+class Progress:
+    """Reads the records of a run's rounds as they are added."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._position = 0
+        self._last: dict[str, Any] = {}
+
+    def last_record(self) -> dict[str, Any]:
+        """Return the record of the last whole round; empty before the first."""
+        lines, position = self._folder.records(self._position)
+        if lines:
+            self._position = position
+            self._last = json.loads(lines[-1])
+        return self._last
+
+
+class Aggregator:
+    """An aggregator, its parties, and the state of its run.
+
+    lock: held while its parties or its state change;  stop: set to stop its run;  done: set while
+    no run is under way;  attempt: number of its trainings in this process;  progress: its rounds
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.id = folder.path.name
+        self.about = folder.about
+        self.run = RunState(folder.path / "run.json", float(self.about["created"]))
+        self.parties = [_public(party) for party in folder.registered()]
+        self.attempt = 0
+        self.lock = asyncio.Lock()
+        self.stop = asyncio.Event()
+        self.done = asyncio.Event()
+        self.done.set()
+        self.progress = Progress(folder)
+
+    @property
+    def client_id(self) -> str:
+        """The client that started it."""
+        return str(self.about["client_id"])
 
     @property
     def num_parties(self) -> int:
-        """How many parties it is for."""
-        return int(self.options["parties"])
+        """Number of parties that the aggregator is for."""
+        return int(self.about["options"]["parties"])
 
     @property
     def remaining(self) -> int:
-        """How many of them are still to register."""
+        """Number of parties that have not registered yet."""
         return self.num_parties - len(self.parties)
 
     @property
-    def error(self) -> tuple[str, str]:
-        """What a failed run failed of, and what to do."""
-        return self._run.get("error", ""), self._run.get("hint", "")
+    def num_rounds(self) -> int:
+        """Number of whole rounds."""
+        return int(self.progress.last_record().get("round", 0))
 
-    def set(self, state: str, **more: Any) -> None:
-        """Change its state, on the disk first. What is known of an earlier run is forgotten, but
-        not that it ended.
-        """
-        ended = {"ended": True} if self.has_ended else {}
-        run = {"state": state, "since": time.time(), **ended, **more}
-        atomic.write_json(self.folder.path / "run.json", run)
-        self._run = run
+    @property
+    def formats(self) -> Sequence[str]:
+        """The formats of its weights."""
+        return tuple(self.about["formats"])
 
     def end(self) -> None:
-        """Keep that the federation has ended, and delete what parties sent."""
-        run = {**self._run, "ended": True}
-        if self.state == REGISTERING:
-            run |= {"state": STOPPED, "reason": "stopped before it was trained"}
-        atomic.write_json(self.folder.path / "run.json", run)
-        self._run = run
+        """Record that the federation has ended, and delete the parties' uploads."""
+        self.run.end()
         self.folder.delete_data()
 
     def recover(self) -> None:
-        """Bring what a killed server left to where it can go on from."""
-        self.folder.mend()
-        if self.state == TRAINING:
-            outcome = atomic.read_json(self.folder.path / "outcome.json")
+        """Repair the state that a killed server left, so that the run can be trained again."""
+        self.folder.repair()
+        if self.run.name == TRAINING:
             reason = (
-                f"the server ended while it trained; {self.num_rounds} whole rounds are "
-                "kept, /train begins anew"
+                f"the server ended while it trained; {self.num_rounds} whole rounds are kept, "
+                "/train begins anew"
             )
-            self.set(**(outcome or {"state": INTERRUPTED, "reason": reason}))
-        if self.has_ended:
+            outcome = storage.read_json(self.folder.path / "outcome.json")
+            self.run.change(**(outcome or {"state": INTERRUPTED, "reason": reason}))
+        if self.run.has_ended:
             self.folder.delete_data()
 
-    def add(self, party: Mapping[str, Any]) -> None:
+    def add_party(self, party: Mapping[str, Any]) -> None:
         """Count a party whose folder is in its place."""
         self.parties.append(_public(party))
 
-    def forget_run(self) -> None:
-        """Remove what an earlier run left."""
-        self.folder.forget_run()
-        self._place, self._last = 0, {}
+    def delete_run(self) -> None:
+        """Delete the results of an earlier run."""
+        self.folder.delete_run()
+        self.progress = Progress(self.folder)
         self.attempt += 1
 
-    def lose(self, error: str) -> None:
-        """Say that the run failed for a fault of the server's, though it may be one that keeps it
-        from writing that.
-        """
-        run = {
-            "state": FAILED,
-            "error": error,
-            "hint": "its log says more; /train begins anew",
-            "since": time.time(),
-        }
-        self._run = run | ({"ended": True} if self.has_ended else {})
-        with contextlib.suppress(OSError):
-            atomic.write_json(self.folder.path / "run.json", self._run)
-
-    @property
-    def num_rounds(self) -> int:
-        """How many whole rounds there are."""
-        self._look()
-        return int(self._last.get("round", 0))
-
-    def _look(self) -> None:
-        """Read the records that were added since the last look."""
-        lines, place = self.folder.lines(self._place)
-        if lines:
-            self._place, self._last = place, json.loads(lines[-1])
-
-    def status(self, ahead: int = 0) -> dict[str, Any]:
-        """Return what /status answers. ahead: runs that are to be trained before this one."""
-        self._look()
-        begun = atomic.read_json(self.folder.path / "begun.json")
-        found = {
-            **self.brief(),
-            "has_ended": self.has_ended,
-            "reason": self._run.get("reason", ""),
-            "error": self.error[0],
-            "hint": self.error[1],
-            "rounds": begun.get("planned", self.options.get("rounds")),
-            "metrics": self._last.get("metrics", {}),
+    def status(self, ahead: int | None = None) -> dict[str, Any]:
+        """Return the answer to /status. ahead: number of runs that will train before this one."""
+        summary = self.summary()
+        begun = storage.read_json(self.folder.path / "begun.json")
+        error = self.run.error
+        status = {
+            **summary,
+            "has_ended": self.run.has_ended,
+            "reason": self.run.reason,
+            "error": error.message if error else "",
+            "hint": error.hint if error else "",
+            "rounds": begun.get("planned", self.about["options"].get("rounds")),
+            "metrics": self.progress.last_record().get("metrics", {}),
             "notes": begun.get("notes", []),
             "shown": begun.get("shown", []),
             "monitor": begun.get("monitor", ""),
-            "options": self.options,
+            "options": self.about["options"],
             "parties": self.parties,
         }
-        return found | ({"ahead": ahead} if self.state == QUEUED else {})
+        return status if ahead is None else {**status, "ahead": ahead}
 
-    def brief(self) -> dict[str, Any]:
-        """Return what the list of aggregators says of it."""
+    def summary(self) -> dict[str, Any]:
+        """Return the aggregator's entry in the answer to /aggregators."""
         return {
             "aggregator_id": self.id,
-            "state": self.state,
-            "model_type": self.model_type,
+            "state": self.run.name,
+            "model_type": self.about["model_type"],
             "num_parties": self.num_parties,
             "remaining": self.remaining,
             "round": self.num_rounds,
-            "created": self.created,
+            "created": self.about["created"],
         }
 
 
+def server_failure(error: Exception) -> RefusedError:
+    """Return the error of a run that failed because of the server, without the error's text."""
+    return RefusedError(
+        f"the server failed ({type(error).__name__})", "see its log; /train begins anew"
+    )
+
+
 def _public(party: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is told of a party, which is nothing of its rows but their number."""
+    """Return the public description of a party, which has no information on its rows but their
+    number.
+    """
     return {name: party.get(name) for name in ("party", "handler", "num_examples")}

@@ -1,14 +1,22 @@
-"""What the service answers when it refuses: each error with the HTTP status that tells it."""
+"""The errors with which the service refuses a request, and how they travel as JSON.
+
+Each error has its HTTP status. `to_json` writes the body of an HTTP answer; `to_wire` and
+`from_wire` carry an error from a child process to the server without losing its parts.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fusion_nb.errors import FusionError
 
 
 class FieldError(FusionError):
-    """400: a field of a request is missing, or its value is not allowed."""
+    """400: a field of a request is missing, or its value is not allowed.
+
+    field: the field's name, as the client wrote it
+    """
 
     def __init__(self, field: str, message: str, hint: str = "", **parts: Any) -> None:
         super().__init__(message, hint, **parts)
@@ -19,31 +27,31 @@ class FieldError(FusionError):
 
 
 def _field_error(field: str, message: str, hint: str, parts: dict[str, Any]) -> FieldError:
+    """Restore an error that was pickled."""
     return FieldError(field, message, hint, **parts)
 
 
 class UnknownError(FusionError):
-    """404: there is no such aggregator, or it has no such thing."""
+    """404: there is no such aggregator, or it has no weights yet."""
 
 
 class OrderError(FusionError):
-    """409: a step out of order, such as training before all parties are there."""
+    """409: a step out of order, such as training before all parties have registered."""
 
 
 class TooLargeError(FusionError):
-    """413: more bytes than the service takes."""
+    """413: a request or an upload has more bytes than the service accepts."""
 
 
 class RefusedError(FusionError):
-    """422: what was uploaded can't be used, or a run that was asked for failed."""
+    """422: an upload can't be used, or a run failed."""
 
 
 class EndingError(FusionError):
-    """503: the server is about to end."""
+    """503: the server is shutting down."""
 
 
-#: The status of each; that of FusionError, its most general kind, is for what was uploaded and
-#: doesn't fit.
+#: HTTP status of each kind of error. FusionError, the base class of all others, comes last.
 STATUS: dict[type[FusionError], int] = {
     FieldError: 400,
     UnknownError: 404,
@@ -55,11 +63,58 @@ STATUS: dict[type[FusionError], int] = {
 
 
 def status_of(error: FusionError) -> int:
-    """Return the HTTP status that tells an error."""
+    """Return the HTTP status of an error."""
     return next(status for kind, status in STATUS.items() if isinstance(error, kind))
 
 
-def as_json(error: FusionError) -> dict[str, str]:
-    """Return what the answer says: the error, what to do next, and the field that it is about."""
-    found = {"error": error.message, "hint": error.hint}
-    return found | ({"field": error.field} if isinstance(error, FieldError) else {})
+def http_spelling(name: str, value: str | None = None) -> str:
+    """Write an option as the field of a request: `batch_size '32'`."""
+    return name if value is None else f"{name} {value!r}"
+
+
+def to_json(error: FusionError) -> dict[str, Any]:
+    """Return the body of the HTTP answer to an error.
+
+    It has `error` and `hint`, and those of `option`, `value`, `allowed` and `field` that are known.
+    """
+    spelled = error.spelled(http_spelling)
+    body: dict[str, Any] = {"error": spelled.message, "hint": spelled.hint}
+    if error.option:
+        body["option"] = error.option
+    if error.value is not None:
+        body["value"] = _plain(error.value)
+    if error.allowed:
+        body["allowed"] = list(error.allowed)
+    if isinstance(error, FieldError):
+        body["field"] = error.field
+    return body
+
+
+def to_wire(error: FusionError) -> dict[str, Any]:
+    """Return the parts of an error as JSON, for another process to restore with `from_wire`."""
+    parts = error.to_dict()
+    return {
+        "kind": type(error).__name__,
+        "error": parts["message"],
+        "hint": parts["hint"],
+        "option": parts["option"],
+        "value": _plain(parts["value"]),
+        "allowed": list(parts["allowed"]),
+    }
+
+
+def from_wire(found: Mapping[str, Any]) -> FusionError:
+    """Restore an error that a child process sent: a TooLargeError, or else a RefusedError."""
+    kind = TooLargeError if found.get("kind") == TooLargeError.__name__ else RefusedError
+    return kind(
+        found["error"],
+        found.get("hint", ""),
+        option=found.get("option", ""),
+        value=found.get("value"),
+        allowed=found.get("allowed", ()),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold; anything but text, numbers and None becomes text."""
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -1,29 +1,36 @@
-"""The service inside a running Jupyter, at `fusion/`, behind Jupyter's own login
-(jupyter-server-proxy).
+"""The service inside a running Jupyter, at `fusion/`, behind Jupyter's own login.
+
+jupyter-server-proxy calls `setup` when Jupyter starts, and starts `main` on the first request.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.service.storage.keys import Key
+from fusion_nb.errors import MissingExtraError, missing_extra
+from fusion_nb.service.credentials import Key
 
-#: The variable by which the server learns the one key that only the proxy knows.
+#: Environment variable that carries the proxy's key to the server.
 KEY = "FUSION_NB_SERVICE_KEY"
 _CLIENT_ID = "jupyter"
+#: Packages without which the server can't start.
+_REQUIRED = ("fastapi", "uvicorn", "filelock")
 
 
 def setup() -> dict[str, Any]:
-    """Return how the proxy starts the server, and the launcher's tile for it.
+    """Return jupyter-server-proxy's settings: how to start the server, and a launcher tile.
 
-    Whoever is logged in to Jupyter may call the service: the proxy adds a key of its own to every
-    call, made anew each time that Jupyter starts and kept nowhere.
+    Users who are logged in to Jupyter may call the service: the proxy adds a key of its own to
+    every request. The key is new at each start of Jupyter and is stored nowhere.
+
+    Without the extra `service` there is no tile, and the start of the server prints the install
+    line, so that Jupyter itself and other proxied servers are unaffected.
     """
-    key = Key(_CLIENT_ID, secrets.token_urlsafe(32))
+    key = Key.generate(_CLIENT_ID)
     icon = Path(__file__).parents[1] / "assets" / "fusion.svg"
     return {
         "command": [sys.executable, "-m", "fusion_nb.service.proxy", "{port}"],
@@ -33,6 +40,7 @@ def setup() -> dict[str, Any]:
         },
         "timeout": 60,
         "launcher_entry": {
+            "enabled": _missing() is None,
             "title": "Model Fusion",
             "path_info": "fusion/docs",
             "icon_path": str(icon),
@@ -43,9 +51,9 @@ def setup() -> dict[str, Any]:
 
 
 def main(port: str) -> None:
-    """Serve for the proxy alone: on loopback, with the key that it was told, in the user's own data
-    folder.
-    """
+    """Run the server on loopback for the proxy, with its state in Jupyter's data folder."""
+    if (missing := _missing()) is not None:
+        sys.exit(str(missing))
     from jupyter_core.paths import jupyter_data_dir
 
     from fusion_nb.service.server import serve
@@ -53,9 +61,19 @@ def main(port: str) -> None:
 
     client_id, _, client_secret = os.environ.pop(KEY, "").partition(":")
     if not client_secret:
-        sys.exit(f"{KEY} is not set: Jupyter starts this; by hand it is fusion-nb serve")
+        sys.exit(f"{KEY} is not set: Jupyter starts this module; run `fusion-nb serve` instead")
     settings = Settings(state=Path(jupyter_data_dir()) / "fusion_nb")
     serve(settings, port=int(port), key=Key(client_id, client_secret))
+
+
+def _missing() -> MissingExtraError | None:
+    """Return an error with the install line if a required package is not installed."""
+    for name in _REQUIRED:
+        if importlib.util.find_spec(name) is None:
+            absent = missing_extra(ModuleNotFoundError(name=name), "the service inside Jupyter")
+            assert isinstance(absent, MissingExtraError)
+            return absent
+    return None
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""The fields of a request: those of the original service, and every option of a RunSpec under its
-own name.
-"""
+"""Fields of requests: those of the original service, and every option of a RunSpec by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusion_nb.core import registry
@@ -12,171 +11,195 @@ from fusion_nb.core.registry import parse
 from fusion_nb.errors import FusionError, nearest
 from fusion_nb.runs.resolve import check_names
 from fusion_nb.runs.spec import RunSpec, allowed
-from fusion_nb.service.errors import FieldError
+from fusion_nb.service.errors import FieldError, http_spelling
+from fusion_nb.service.model_types import MODEL_FILES
 
-#: What the original service calls some options of a RunSpec.
+#: Names of the original service for some options of a RunSpec.
 ORIGINAL = {
     "fusion_algorithm": "fusion",
     "num_parties": "parties",
     "learning_rate": "lr",
 }
-#: model_type -> the file that its model is kept in.
-MODELS = {"pytorch": "model.pt", "keras": "model.keras", "doc2vec": "model.doc2vec"}
-#: Framework of a model -> its model_type.
-TYPES = {"torch": "pytorch", "keras": "keras", "doc2vec": "doc2vec"}
-#: model_type -> the format of a whole model.
-WHOLE = {"pytorch": "whole", "keras": "keras", "doc2vec": "gensim"}
-#: model_type -> the formats that its weights are given in.
-FORMATS = {
-    "pytorch": ("json", "npz", "safetensors", "pt"),
-    "keras": ("json", "npz", "keras"),
-    "doc2vec": ("json", "npz", "gensim"),
-}
-#: Options that name what a client has elsewhere, or would run its code.
+#: Options that name objects of the client's notebook, or would run the client's code.
 NOT_TAKEN = {"model", "data", "data_handler", "label", "split", "code"}
-#: Data handlers that need no file, and so none of a party's rows.
-_WITHOUT_FILE = {"digits"}
-_NAMES = {ours: theirs for theirs, ours in ORIGINAL.items()}
-#: Names of fields, with the options that they are; an option is also taken under its own name.
+#: Name of a field -> the option that it sets. An option is also taken by its own name.
 OPTIONS: dict[str, str] = {
     **ORIGINAL,
     **{name: name for name in RunSpec.model_fields if name not in NOT_TAKEN},
 }
+_ORIGINAL_NAMES = {option: field for field, option in ORIGINAL.items()}
+#: Options whose value is a text with a syntax of its own, which its own reader explains.
+_WITH_SYNTAX = {name for name, field in RunSpec.model_fields.items() if field.annotation is str}
+_MAX_NAME = 100
+#: Characters of a refused value that a message repeats.
+_MAX_SHOWN = 80
 
 
-def to_options(given: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """Return the model type and the options of a RunSpec that the fields of /start-aggregator ask
-    for.
+def read_options(fields: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Return the model type and the options of a RunSpec from the fields of /start-aggregator.
 
     Raises FieldError for the first field that is missing, unknown, given twice under two names, or
-    not allowed.
+    whose value is not allowed.
     """
-    model_type = given.get("model_type", "")
-    if model_type not in MODELS:
-        line = (
-            f"model_type {model_type!r} is not allowed" if model_type else "model_type is missing"
-        )
-        raise FieldError("model_type", line, f"there are: {', '.join(MODELS)}")
+    model_type = _read_model_type(fields.get("model_type", ""))
     options: dict[str, Any] = {}
-    for name, text in given.items():
+    for name, text in fields.items():
         if name == "model_type":
             continue
-        if name not in OPTIONS:
+        option = _option_of(name)
+        if option in options:
             raise FieldError(
                 name,
-                f"there is no field {name!r}",
-                f"{nearest(name, OPTIONS)}there are: {_known()}",
+                f"{name} is given twice, as {_ORIGINAL_NAMES[option]} too",
+                "give one of them",
+                option=option,
             )
-        if OPTIONS[name] in options:
-            raise FieldError(
-                name, f"{name} is given twice, as {_NAMES[OPTIONS[name]]} too", "give one of them"
-            )
-        if text == "" or (
-            name == "optimizer" and model_type == "doc2vec"
-        ):  # the original client sends it all the same
-            continue
-        options[OPTIONS[name]] = _checked(name, text)
+        if text:
+            options[option] = _read_option(name, text)
     if "parties" not in options:
-        raise FieldError("num_parties", "num_parties is missing", f"give {allowed('parties')}")
+        raise FieldError(
+            "num_parties",
+            "num_parties is missing",
+            f"give {allowed('parties')}",
+            option="parties",
+        )
     return model_type, options
 
 
-def check_format(format: str, model_type: str) -> None:
-    """Raise FieldError unless a model of that type has its weights given in that format."""
-    if format not in FORMATS[model_type]:
+def _read_model_type(name: str) -> str:
+    if name in MODEL_FILES:
+        return name
+    line = f"model_type {name!r} is not allowed" if name else "model_type is missing"
+    raise _not_listed("model_type", line, name, list(MODEL_FILES))
+
+
+def _option_of(name: str) -> str:
+    if name in OPTIONS:
+        return OPTIONS[name]
+    known = list(dict.fromkeys(["model_type", *ORIGINAL, *OPTIONS]))
+    hint = f"{nearest(name, OPTIONS)}there are: {', '.join(known)}"
+    raise FieldError(name, f"there is no field {name!r}", hint, allowed=known)
+
+
+def check_format(format: str, formats: Sequence[str], model_type: str) -> None:
+    """Raise FieldError unless the weights of a model can be written in a format."""
+    if format not in formats:
         line = f"format {format!r} is not allowed for a {model_type} model"
-        raise FieldError("format", line, f"there are: {', '.join(FORMATS[model_type])}")
+        raise _not_listed("format", line, format, formats)
 
 
 def handlers() -> list[str]:
-    """Return the names of the data handlers that read a file."""
-    return [handler for handler in registry.names("datasets") if handler not in _WITHOUT_FILE]
+    """Return the names of the data handlers that read a file: their constructor takes its path.
+
+    Any other would read data of the server's machine, and none of a party's rows.
+    """
+    return [name for name in registry.names("datasets") if _takes_path(name)]
 
 
-def to_handler(name: str, is_custom: bool) -> str:
-    """Return a data handler's name. Raises FieldError for none, an unknown one, or one that reads
-    no file.
+def _takes_path(handler: str) -> bool:
+    parameters = inspect.signature(registry.get("datasets", handler)).parameters.values()
+    return any(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters)
 
-    is_custom: it is a class of the module that comes along, whose names are not known before it is
-    run
+
+def read_handler(name: str, is_custom: bool) -> str:
+    """Return the name of a data handler.
+
+    is_custom: the handler is a class of the uploaded module, whose names are unknown until it runs
+    Raises FieldError for no name, an unknown one, or the name of a handler that reads no file.
     """
     known = handlers()
     field = "data_handler_class_name"
     if not name:
-        raise FieldError(field, f"{field} is missing", f"there are: {', '.join(known)}")
+        raise _not_listed(field, f"{field} is missing", "", known)
     if is_custom and not name.isidentifier():
         raise FieldError(
             field,
-            f"{field} {name!r} names no class",
+            f"{field} {name!r} is not the name of a class",
             "give the name of a class in custom_data_handler",
+            value=name,
         )
     if not is_custom and name not in known:
         hint = (
             f"{nearest(name, known)}there are: {', '.join(known)}; or send a module as "
             "custom_data_handler"
         )
-        raise FieldError(field, f"{field} {name!r} is not allowed", hint)
+        line = f"{field} {name!r} is not allowed"
+        raise FieldError(field, line, hint, value=name, allowed=known)
     return name
 
 
-def to_party(name: str, taken: list[str]) -> str:
-    """Return the name of a party: as given, or `party 1`, `party 2`, ... Raises FieldError for one
-    that is not.
+def read_party(name: str, others: Sequence[str]) -> str:
+    """Return the name of a party: as given, or `party 1`, `party 2`, ...
+
+    others: names of the parties that have registered. Raises FieldError for a name that is taken
+    or not printable.
     """
-    name = name or f"party {len(taken) + 1}"
-    if not name.isprintable() or not name.strip() or len(name) > 100:
+    name = name or f"party {len(others) + 1}"
+    if not name.isprintable() or not name.strip() or len(name) > _MAX_NAME:
         raise FieldError(
-            "party", "the party's name is not allowed", "give up to 100 printable characters"
+            "party",
+            "the party's name is not allowed",
+            f"give up to {_MAX_NAME} printable characters",
         )
-    if name in taken:
+    if name in others:
         raise FieldError(
-            "party", f"there is a party {name!r} already", "give another name, or none"
+            "party", f"there is a party {name!r} already", "give another name, or none", value=name
         )
     return name
 
 
-def _checked(name: str, text: str) -> Any:
-    """Return an option's value. Raises FieldError where RunSpec or the registry doesn't take it."""
+def _read_option(name: str, text: str) -> Any:
+    """Return the value of an option. Raises FieldError if RunSpec or the registry refuses it."""
     option = OPTIONS[name]
+    shown = text[:_MAX_SHOWN]
     try:
         spec = RunSpec(**{option: text})
         check_names(spec)
     except FusionError as error:
-        line = f"{name} {text[:80]!r} is not allowed"
-        hint = (
-            f"give {allowed(option)}" if option not in _NAMED else f"{error.message}: {error.hint}"
-        )
-        raise FieldError(name, line, hint) from None
-    if option == "ensemble" and parse(text)[0] == "distill":
-        # Its data would be read from this machine, and not from the client's.
+        spelled = error.spelled(http_spelling)
+        hint = f"give {allowed(option)}"
+        if option in _WITH_SYNTAX:
+            hint = f"{spelled.message}: {spelled.hint}"
+        line = f"{name} {shown!r} is not allowed"
         raise FieldError(
-            name, f"{name} {text[:80]!r} needs data of the server's", "use mean, vote or stack"
-        )
+            name, line, hint, option=option, value=shown, allowed=error.allowed
+        ) from None
+    if option == "ensemble" and parse(text)[0] == "distill":
+        # Its data would be read on the server's machine, and not on the client's.
+        line = f"{name} {shown!r} needs data of the server's"
+        raise FieldError(name, line, "use mean, vote or stack", option=option, value=shown)
     return getattr(spec, option)
 
 
-#: Options whose text is more than a number: what is wrong with it is said by whoever reads it.
-_NAMED = {name for name, field in RunSpec.model_fields.items() if field.annotation is str}
+def _not_listed(field: str, line: str, value: str, known: Sequence[str]) -> FieldError:
+    hint = f"there are: {', '.join(known)}"
+    return FieldError(field, line, hint, value=value or None, allowed=known)
 
 
-def _known() -> str:
-    return ", ".join(dict.fromkeys(["model_type", *ORIGINAL, *OPTIONS]))
+#: Keys of pydantic's schema that the OpenAPI document repeats.
+_SCHEMA_KEYS = (
+    "type",
+    "anyOf",
+    "default",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+)
 
 
 def option_schemas() -> dict[str, Any]:
-    """Return every field of /start-aggregator that is an option, with its meaning, default and
-    bounds.
+    """Return the schema of each field of /start-aggregator that is an option, by its name.
+
+    Each has the option's description, default and bounds.
     """
-    described = RunSpec.model_json_schema()["properties"]
-    found = {}
-    for name in dict.fromkeys([*ORIGINAL, *(n for n in OPTIONS if n not in ORIGINAL.values())]):
+    properties = RunSpec.model_json_schema()["properties"]
+    originals = set(ORIGINAL.values())
+    schemas = {}
+    for name in [*ORIGINAL, *(name for name in OPTIONS if name not in {*ORIGINAL, *originals})]:
         option = OPTIONS[name]
-        kept = {key: value for key, value in described[option].items() if key in _KEPT}
-        found[name] = {
-            **kept,
-            "description": f"{described[option]['description']}. {allowed(option).capitalize()}.",
-        }
-    return found
-
-
-_KEPT = {"type", "anyOf", "default", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+        known = properties[option]
+        schema = {key: known[key] for key in _SCHEMA_KEYS if key in known}
+        schema["description"] = f"{known['description']}. {allowed(option).capitalize()}."
+        schemas[name] = schema
+    return schemas

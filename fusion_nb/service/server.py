@@ -1,4 +1,4 @@
-"""The server itself: where it listens, what it needs for that, and what it says when it starts."""
+"""The server: its address, its folder, its log, and its start."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fusion_nb.errors import OptionError, RunError, missing_extra
+from fusion_nb.service.credentials import Key
 from fusion_nb.service.settings import Settings
-from fusion_nb.service.storage.keys import Key, Keys
+from fusion_nb.service.storage.keys import Keys
 
-#: The log's size before another begins, and how many are kept.
-_LOG_BYTES, _LOGS = 10 << 20, 3
-#: Seconds that open calls have to end when the server is told to.
-_GRACE = 2
+#: Bytes of the log before the next file begins, and number of older files that are kept.
+_MAX_LOG = 10 << 20
+_NUM_OLD_LOGS = 3
+#: Seconds that open calls have to finish when the server is shut down.
+_GRACE_SECONDS = 2
 
 
 def serve(
@@ -33,11 +35,12 @@ def serve(
     key: Key | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve until the process is told to end.
+    """Serve until the process gets a signal to end.
 
-    port: 0 takes one that is free;  key: one more than those that are kept
-    Raises OptionError for an address that others can reach without TLS, or a port that is taken,
-    and RunError where another server has the same folder.
+    port: 0 takes a free one;  key: one more key than those that are stored;  say: called with the
+    server's address once it answers
+    Raises OptionError for an address that other machines can reach without TLS, or a port that is
+    taken, and RunError if another server uses the folder.
     """
     try:
         import uvicorn
@@ -57,43 +60,46 @@ def serve(
     with lock, _listen(host, port) as listening:
         keys = Keys(state, key)
         _log_to(state / "server.log")
-        address = f"{'https' if certfile else 'http'}://{_shown(host)}:{listening.getsockname()[1]}"
-        lines = [
+        scheme = "https" if certfile else "http"
+        address = f"{scheme}://{_bracketed(host)}:{listening.getsockname()[1]}"
+        greeting = (
             f"Model Fusion at {address}, its page for trying calls at {address}/docs; all is "
             f"kept in {state}"
-        ]
+        )
         if not keys.table() and key is None:
             made = keys.new()
-            lines.append("A key was made. Its secret is shown here and never again:")
-            lines.append(f"  CLIENT_ID={made.client_id}\n  CLIENT_SECRET={made.client_secret}")
+            greeting += (
+                "\nA key was made. Its secret is shown here and never again:\n"
+                f"  CLIENT_ID={made.client_id}\n  CLIENT_SECRET={made.client_secret}"
+            )
         app = create_app(settings, keys)
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                if self.started:
+                    say(greeting)
+
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                # Clients that wait for a run are answered before connections are closed.
+                app.state.service.closing.set()
+                await super().shutdown(sockets)
+
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             ssl_certfile=certfile or None,
             ssl_keyfile=keyfile or None,
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
             server_header=False,
         )
-
-        class Announced(uvicorn.Server):
-            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-                await super().startup(sockets)
-                if self.started:
-                    say("\n".join(lines))
-
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                # who waits for a run is answered before connections are cut
-                app.state.service.closing.set()
-                await super().shutdown(sockets)
-
-        Announced(config).run(sockets=[listening])
+        Server(config).run(sockets=[listening])
 
 
 def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> None:
-    """Raise OptionError for an address that needs what is not given, or a certificate that can't be
-    used.
+    """Raise OptionError for an address that needs TLS and has none, or for an unusable
+    certificate.
     """
     if bool(certfile) != bool(keyfile):
         raise OptionError("--certfile and --keyfile belong together", "give both")
@@ -101,17 +107,17 @@ def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> No
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
             raise OptionError(
-                f"--certfile {certfile} can't be used ({reason})", "give a certificate as PEM"
+                f"--certfile {certfile} can't be used ({_reason(error)})",
+                "give a certificate as PEM",
             ) from None
     elif not _is_loopback(host) and not insecure:
         line = (
             f"--host {host} can be reached from other machines, and keys and data would "
-            "travel in the clear"
+            "not be encrypted"
         )
         raise OptionError(
-            line, "give --certfile and --keyfile, or say --insecure behind a proxy that has TLS"
+            line, "give --certfile and --keyfile, or --insecure behind a proxy that has TLS"
         )
 
 
@@ -124,12 +130,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _shown(host: str) -> str:
+def _bracketed(host: str) -> str:
+    """Return a host as an address has it: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def own_folder(state: Path) -> Path:
-    """Return the folder of all that is kept; each file and folder in it is its owner's alone."""
+    """Return the folder of a service's state, which only its owner can read.
+
+    Raises OptionError if there can be none.
+    """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -140,7 +150,7 @@ def own_folder(state: Path) -> Path:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises OptionError where there can be none."""
+    """Return a listening socket. Raises OptionError for an address that can't be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -149,21 +159,28 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(1024)
     except (OSError, OverflowError) as error:
         listening.close()
-        reason = getattr(error, "strerror", None) or str(error)
         raise OptionError(
-            f"{host}:{port} can't be listened on ({reason})", "give another --port; 0 is any"
+            f"{host}:{port} can't be listened on ({_reason(error)})",
+            "give another --port; 0 takes a free one",
         ) from None
     return listening
 
 
 def _log_to(path: Path) -> None:
-    """Let the service write its log as lines of JSON, into a file that only its owner can read."""
+    """Write the service's log as lines of JSON into a file that only its owner can read."""
     from pythonjsonlogger.json import JsonFormatter
 
     path.touch(mode=0o600)
-    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOGS, encoding="utf-8")
+    handler = RotatingFileHandler(
+        path, maxBytes=_MAX_LOG, backupCount=_NUM_OLD_LOGS, encoding="utf-8"
+    )
     handler.setFormatter(JsonFormatter("{asctime}{levelname}{message}", style="{"))
     log = logging.getLogger("fusion_nb.service")
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     log.propagate = False
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of a failed system call in words."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

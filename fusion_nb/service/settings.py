@@ -1,28 +1,29 @@
-"""What the operator of a service decides."""
+"""The settings of a service, which its operator chooses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fusion_nb.service.processes import training_supervisor
+from fusion_nb.service.processes.training_supervisor import Limits
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator of a service decides.
+    """The settings of a service.
 
-    state:   the folder of all that is kept
-    workers: how many aggregators train at once;  limits: what each of them may take
-    max_upload, max_unpacked: bytes that a request may have, and that its archives may have once
-    unpacked
-    inspect_seconds: how long reading an upload may take
+    state:             folder of everything that the service stores
+    workers:           number of aggregators that train at the same time
+    limits:            memory and time that each training process may use
+    max_upload:        bytes of one request
+    max_unpacked:      bytes of one uploaded archive after unpacking
+    inspect_seconds:   seconds that reading one upload may take
     allow_custom_code: whether clients may send data handlers, which run in the training process
     """
 
     state: Path
     workers: int = 1
-    limits: training_supervisor.Limits = field(default_factory=training_supervisor.Limits)
+    limits: Limits = field(default_factory=Limits)
     max_upload: int = 1 << 30
     max_unpacked: int = 4 << 30
     inspect_seconds: float = 120

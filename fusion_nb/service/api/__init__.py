@@ -1,4 +1,4 @@
-"""The service over HTTP: what a client may ask, who may ask it, and how it is answered."""
+"""The service over HTTP: routes, authentication, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from fusion_nb.service.api import page, routes, schemas
-from fusion_nb.service.api.middleware import Gate
+from fusion_nb.service.api import page, problems, routes
+from fusion_nb.service.api.middleware import AccessControl
 from fusion_nb.service.service import Service
 from fusion_nb.service.settings import Settings
 from fusion_nb.service.storage.keys import Keys
 from fusion_nb.version import __version__
 
-_ABOUT = """Federated learning over HTTP: start an aggregator with a model, register parties with
-their data, train, fetch the fused weights, stop. Parties' rows are used for training alone: no call
-returns them, and `/stop` deletes them.
+_DESCRIPTION = """Federated learning over HTTP: start an aggregator with a model, register parties
+with their data, train, fetch the fused weights, stop. Parties' rows are used for training only: no
+call returns them, and `/stop` deletes them.
 
-Every call but `/health` needs a client's id and secret, in a Basic header, as `Bearer ID:SECRET`,
-or in the address (`http://ID:SECRET@host:port`). Whoever has a key and an `aggregator_id` may take
-part in that federation, so hand the id out to its parties alone. Errors are JSON with `error`,
-`hint` (what to do next) and, where there is one, `field`.
+Every call except `/health` needs a client's id and secret, in a Basic header, as `Bearer
+ID:SECRET`, or in the address (`http://ID:SECRET@host:port`). A client that has a key and an
+`aggregator_id` may take part in that federation, so give the id to its parties only. Errors are
+JSON with `error` and `hint` (what to do next) and, where they are known, `field`, `option`, `value`
+and `allowed`.
 """
 
 
 def create_app(settings: Settings, keys: Keys) -> FastAPI:
-    """Return the application; the folder `settings.state` is its own while it runs."""
+    """Return the application. While it runs, no other process may use `settings.state`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -40,15 +41,15 @@ def create_app(settings: Settings, keys: Keys) -> FastAPI:
     app = FastAPI(
         title="Model Fusion",
         version=__version__,
-        description=_ABOUT,
+        description=_DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        # Relative, so that the page works behind a proxy that serves all this under a prefix.
+        # Relative, so that the page works behind a proxy that adds a prefix.
         servers=[{"url": "."}],
     )
     app.include_router(routes.router)
     app.include_router(page.router)
-    schemas.install(app)
-    app.add_middleware(Gate, keys=keys, max_upload=settings.max_upload)
+    problems.install(app)
+    app.add_middleware(AccessControl, keys=keys, max_upload=settings.max_upload)
     return app

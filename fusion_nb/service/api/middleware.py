@@ -1,41 +1,43 @@
-"""The gate before all calls: who is it, how much does it send, what is kept of it in the log."""
+"""Access control for all calls: keys, sizes of requests, and one log record for each call."""
 
 from __future__ import annotations
 
 import logging
 import secrets
 import time
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fusion_nb.service.error_log import log_fault
-from fusion_nb.service.errors import TooLargeError, as_json
+from fusion_nb.service.error_log import log_failure
+from fusion_nb.service.errors import TooLargeError, to_json
 from fusion_nb.service.storage.keys import Keys
 
 _log = logging.getLogger(__name__)
-#: Calls that need no key.
-_OPEN = {"/health"}
-#: Bytes that are read of a body that is refused, so that its sender comes to read the answer.
-_DRAINED = 64 << 20
+#: Paths that need no key.
+_PUBLIC = {"/health"}
+#: Bytes that are read of a refused body, so that its sender reads the answer.
+_MAX_DRAINED = 64 << 20
 #: Bytes of a body that is no form.
 _MAX_JSON = 64 << 10
-#: What the log has as the status of a call whose client left before it was answered.
-_LEFT = 499
+#: Status in the log of a call whose client disconnected before the answer.
+_DISCONNECTED = 499
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
-class Gate:
-    """Lets calls with a key pass, up to a size, and keeps a line of each in the log: no secret, no
-    id, no data.
+class AccessControl:
+    """Passes calls with a valid key on, up to a size, and logs each call.
+
+    The log has no secret, no aggregator's id and no data.
+    keys: the valid keys;  max_upload: bytes of one request
     """
 
     def __init__(self, app: ASGIApp, keys: Keys, max_upload: int) -> None:
         self._app = app
-        self._keys, self._max_upload = keys, max_upload
+        self._keys = keys
+        self._max_upload = max_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
@@ -46,62 +48,63 @@ class Gate:
         is_form = headers.get("content-type", "").lower().startswith(_FORMS)
         limit = self._max_upload if is_form else min(_MAX_JSON, self._max_upload)
         call = _Call(scope, receive, send, limit)
-        client_id = self._keys.who(headers.get("authorization", ""))
+        client_id = self._keys.authenticate(headers.get("authorization", ""))
         scope.setdefault("state", {})["client_id"] = client_id
         refusal = _refusal(scope, headers, client_id, limit)
         try:
-            if refusal is not None:
+            if refusal is None:
+                await self._app(scope, call.receive, call.send)
+            else:
+                # A client that expects "100 Continue" has not sent its body.
                 if refusal.status_code == 413 and "expect" not in headers:
                     await call.drain()
                 await refusal(scope, receive, call.send)
-            else:
-                await self._app(scope, call.receive, call.send)
         except ClientDisconnect:
-            call.status = _LEFT
+            call.status = _DISCONNECTED
         except Exception as error:
-            log_fault(_log, "a fault", error, id=call.id)
+            log_failure(_log, "a failure", error, id=call.id)
             if call.status:
-                raise _Broken from None  # part of the answer is out: the connection must end
-            told = {
+                raise _Unfinished from None
+            body = {
                 "error": "the server failed",
                 "hint": "its log has more under this id",
                 "id": call.id,
             }
-            await JSONResponse(told, 500)(scope, receive, call.send)
+            await JSONResponse(body, 500)(scope, receive, call.send)
         finally:
             call.log(client_id)
 
 
-class _Broken(Exception):
-    """The answer can't be finished."""
+class _Unfinished(Exception):
+    """An answer broke off after its beginning was sent, so that the connection must be closed."""
 
 
 class _Call:
-    """One call on its way through: its id, the bytes that it has sent, and the status of its
-    answer.
-    """
+    """One call: its id, the size of its body so far, and the status of its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         self.id = secrets.token_hex(4)
         self.status = 0
-        self._scope, self._receive, self._send = scope, receive, send
-        self._limit, self._got = limit, 0
-        self._started = time.perf_counter()
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._size = 0
+        self._start = time.perf_counter()
 
     async def receive(self) -> Message:
-        """Return the next piece of the body. Raises TooLargeError for one too many."""
+        """Return the next part of the body. Raises TooLargeError beyond the limit."""
         message = await self._receive()
-        self._got += len(message.get("body", b""))
-        if self._got > self._limit:
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit:
             await self.drain()
-            raise TooLargeError(
-                "too large"
-            )  # whatever is made of that, `send` answers in its place
+            # The application may turn this into any answer: `send` replaces it.
+            raise TooLargeError("too large")
         return message
 
     async def drain(self) -> None:
-        """Read on for a while, for nothing."""
-        left = _DRAINED
+        """Read and drop the rest of the body, up to a limit."""
+        left = _MAX_DRAINED
         while left > 0:
             message = await self._receive()
             left -= len(message.get("body", b""))
@@ -109,8 +112,8 @@ class _Call:
                 return
 
     async def send(self, message: Message) -> None:
-        """Pass on what is answered, or the refusal of a body that is too large."""
-        if self._got > self._limit:
+        """Send a part of the answer, or the refusal of a body that is too large in its place."""
+        if self._size > self._limit:
             if not self.status:
                 self.status = 413
                 await _too_large(self._limit)(self._scope, self._receive, self._send)
@@ -120,52 +123,51 @@ class _Call:
         await self._send(message)
 
     def log(self, client_id: str) -> None:
-        """Keep what was asked, by the pattern of its path, who asked, and how it was answered."""
-        route: Any = self._scope.get("route")
-        told = {
+        """Log the call with the pattern of its path, its client and its status."""
+        route = self._scope.get("route")
+        fields = {
             "id": self.id,
             "client": client_id,
             "method": self._scope["method"],
-            "route": getattr(route, "path", ""),
+            "route": route.path if route is not None else "",
             "status": self.status,
-            "ms": round(1000 * (time.perf_counter() - self._started), 1),
+            "ms": round(1000 * (time.perf_counter() - self._start), 1),
         }
-        _log.info("call", extra=told)
+        _log.info("call", extra=fields)
 
 
 def _refusal(scope: Scope, headers: Headers, client_id: str, limit: int) -> JSONResponse | None:
-    """Return the answer to a call that goes no further."""
+    """Return the answer to a call that is refused before its body is read, or None."""
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        # A page elsewhere would be let in by what the browser remembers of the docs page.
-        told = {
+        # The browser would send the key that it remembers from the docs page.
+        body = {
             "error": "a page of another site can't call this service",
             "hint": "call it from a program",
         }
-        return JSONResponse(told, 403)
-    if not client_id and scope["path"].removeprefix(scope.get("root_path", "")) not in _OPEN:
-        told = {
-            "error": "a client id and its secret are needed",
-            "hint": "send both in a Basic or Bearer header",
-        }
-        if "authorization" in headers:
-            told = {
-                "error": "this client id and secret are not known here",
-                "hint": "are they this server's?",
-            }
-        told["hint"] += " The operator makes a key by: fusion-nb keys new"
-        return JSONResponse(
-            told, 401, {"WWW-Authenticate": 'Basic realm="Model Fusion", charset="UTF-8"'}
-        )
+        return JSONResponse(body, 403)
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    if not client_id and path not in _PUBLIC:
+        return _unauthorized("authorization" in headers)
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         return _too_large(limit)
     return None
 
 
-def _too_large(limit: int) -> JSONResponse:
-    hint = (
-        "send less, or start the server with more --max-upload"
-        if limit != _MAX_JSON
-        else "send the id alone"
+def _unauthorized(has_key: bool) -> JSONResponse:
+    if has_key:
+        error, hint = "this client id and secret are not known here", "are they of this server?"
+    else:
+        error = "a client id and its secret are needed"
+        hint = "send both in a Basic or Bearer header"
+    body = {"error": error, "hint": f"{hint} The operator makes a key by: fusion-nb keys new"}
+    return JSONResponse(
+        body, 401, {"WWW-Authenticate": 'Basic realm="Model Fusion", charset="UTF-8"'}
     )
-    return JSONResponse(as_json(TooLargeError(f"a request may have {limit:,} bytes", hint)), 413)
+
+
+def _too_large(limit: int) -> JSONResponse:
+    hint = "send less, or start the server with more --max-upload"
+    if limit == _MAX_JSON:
+        hint = "send only the id"
+    return JSONResponse(to_json(TooLargeError(f"a request may have {limit:,} bytes", hint)), 413)

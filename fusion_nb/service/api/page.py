@@ -1,16 +1,18 @@
-"""The page where each call can be tried by hand, served whole from this machine."""
+"""A page for trying each call by hand; all its files come from this server."""
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
+from functools import cache
+from importlib.resources import files
 
 from fastapi import APIRouter
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from fusion_nb.reporting.templates import render
+
 router = APIRouter(include_in_schema=False)
-#: The page's own files, and what they are.
-_FILES = {
+#: Files of the page -> their media types.
+_MEDIA_TYPES = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "favicon.png": "image/png",
@@ -19,28 +21,28 @@ _FILES = {
 
 @router.get("/")
 async def home() -> Response:
-    """Lead people to the page."""
+    """Redirect to the page."""
     return RedirectResponse("docs")
 
 
 @router.get("/docs")
 async def docs() -> HTMLResponse:
-    """Return the page. Its addresses are relative, so that it works behind a proxy."""
-    return get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title="Model Fusion",
-        swagger_js_url="docs-files/swagger-ui-bundle.js",
-        swagger_css_url="docs-files/swagger-ui.css",
-        swagger_favicon_url="docs-files/favicon.png",
-    )
+    """Return the page. Its links are relative, so that it works behind a proxy."""
+    return HTMLResponse(_page())
 
 
 @router.get("/docs-files/{name}")
 async def docs_file(name: str) -> Response:
     """Return one of the page's files."""
-    if name not in _FILES:
+    if name not in _MEDIA_TYPES:
         return Response(status_code=404)
-    with as_file(files("fastapi_offline") / "static" / name) as path:
-        return Response(
-            path.read_bytes(), media_type=_FILES[name], headers={"Cache-Control": "max-age=86400"}
-        )
+    content = (files("fastapi_offline") / "static" / name).read_bytes()
+    return Response(
+        content, media_type=_MEDIA_TYPES[name], headers={"Cache-Control": "max-age=86400"}
+    )
+
+
+@cache
+def _page() -> str:
+    source = (files("fusion_nb.service.api") / "docs.html").read_text(encoding="utf-8")
+    return render(source, title="Model Fusion", folder="docs-files", document="openapi.json")

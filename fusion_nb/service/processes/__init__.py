@@ -1,1 +1,1 @@
-"""The child processes in which the service reads files and trains."""
+"""Child processes of the service, which read uploads and train."""

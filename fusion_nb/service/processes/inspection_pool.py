@@ -1,6 +1,4 @@
-"""The server's end of the process that looks at uploads: one question at a time, and a new process
-where one fails.
-"""
+"""The server's side of the processes that inspect uploads."""
 
 from __future__ import annotations
 
@@ -10,13 +8,14 @@ import os
 import sys
 from typing import Any
 
-from fusion_nb.service.errors import RefusedError, TooLargeError
+from fusion_nb.service.errors import RefusedError, from_wire
 
-#: What no child of the server is told.
+#: Environment variables that child processes do not get.
 SECRETS = ("FUSION_NB_SERVICE_KEY",)
-#: Questions after which a new process takes over, so that what a reader leaks does not add up.
-_QUESTIONS = 200
-_LONGEST_ANSWER = 1 << 20
+#: Number of requests after which a new process takes over, so that leaks of readers do not add up.
+_MAX_REQUESTS = 200
+#: Bytes of one answer.
+_MAX_ANSWER = 1 << 20
 
 
 def environment() -> dict[str, str]:
@@ -24,27 +23,28 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
-class Inspectors:
-    """Several processes that answer questions side by side, so that one slow upload does not hold
-    all others up.
+class InspectionPool:
+    """Several inspectors, so that a slow upload does not delay the others.
 
-    The one that was free last is asked first: it has what it needs in memory, and others need not
-    be started.
+    The inspector that was used last is used first: it has loaded its frameworks, and the others
+    need not be started.
+    num_inspectors: number of processes;  timeout, max_memory: see `Inspector`
     """
 
-    def __init__(self, count: int, timeout: float, max_memory: int) -> None:
-        self._all = [Inspector(timeout, max_memory) for _ in range(count)]
+    def __init__(self, num_inspectors: int, timeout: float, max_memory: int) -> None:
+        self._all = [Inspector(timeout, max_memory) for _ in range(num_inspectors)]
         self._free: asyncio.LifoQueue[Inspector] = asyncio.LifoQueue()
         for inspector in reversed(self._all):
             self._free.put_nowait(inspector)
 
-    async def ask(self, task: str, **asked: Any) -> dict[str, Any]:
-        """Return the answer to a question. Raises RefusedError or TooLargeError with what is wrong
-        with the upload.
+    async def ask(self, task: str, **arguments: Any) -> dict[str, Any]:
+        """Run a task of `processes.inspection`, and return its result.
+
+        Raises RefusedError or TooLargeError for an upload that can't be used.
         """
         inspector = await self._free.get()
         try:
-            return await inspector.ask(task, **asked)
+            return await inspector.ask(task, **arguments)
         finally:
             self._free.put_nowait(inspector)
 
@@ -55,35 +55,34 @@ class Inspectors:
 
 
 class Inspector:
-    """Asks one `fusion_nb.service.inspector`, which is started when it is needed.
+    """One process that inspects uploads, started when it is needed and replaced when it fails.
 
-    timeout: seconds after which a question is given up, and its process ended;  max_memory: bytes
-    it may have (0: any)
+    timeout:    seconds that one task may take before its process is ended
+    max_memory: bytes that the process may use, or 0 for no limit
     """
 
     def __init__(self, timeout: float = 120, max_memory: int = 0) -> None:
         self._timeout = timeout
         self._max_memory = max_memory
         self._process: asyncio.subprocess.Process | None = None
-        self._asked = 0
+        self._num_requests = 0
 
-    async def ask(self, task: str, **asked: Any) -> dict[str, Any]:
-        """Return the answer to a question, one at a time."""
-        if self._asked >= _QUESTIONS:
+    async def ask(self, task: str, **arguments: Any) -> dict[str, Any]:
+        """Run one task and return its result; one task at a time."""
+        if self._num_requests >= _MAX_REQUESTS:
             await self.close()
         process = self._process or await self._start()
-        self._asked += 1
+        self._num_requests += 1
+        request = {"task": task, **arguments}
         try:
-            answer = await asyncio.wait_for(
-                self._exchange(process, {"task": task, **asked}), self._timeout
-            )
+            answer = await asyncio.wait_for(self._exchange(process, request), self._timeout)
         except TimeoutError:
             await self.close()
-            line = f"reading it took more than {self._timeout:g} seconds"
             raise RefusedError(
-                line, "send less, or start the server with more --inspect-seconds"
+                f"reading it took more than {self._timeout:g} seconds",
+                "send less, or start the server with more --inspect-seconds",
             ) from None
-        except BaseException:  # given up: the answer would be taken for that to the next question
+        except BaseException:  # its answer would be taken for that to the next request
             await self.close()
             raise
         if answer is None:
@@ -93,22 +92,23 @@ class Inspector:
                 "is it larger than memory? send less",
             )
         if "failed" in answer:
-            told = answer["failed"]
-            kind = TooLargeError if told["kind"] == TooLargeError.__name__ else RefusedError
-            raise kind(told["error"], told["hint"])
-        found: dict[str, Any] = answer["ok"]
-        return found
+            raise from_wire(answer["failed"])
+        result: dict[str, Any] = answer["ok"]
+        return result
 
-    async def _exchange(self, process: asyncio.subprocess.Process, question: dict[str, Any]) -> Any:
+    async def _exchange(
+        self, process: asyncio.subprocess.Process, request: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Send a request and return the answer, or None if the process ended before it."""
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps(question).encode() + b"\n")
+            process.stdin.write(json.dumps(request).encode() + b"\n")
             await process.stdin.drain()
             line = await process.stdout.readline()
-        except (ConnectionError, ValueError):  # it ended meanwhile, or said too much
+        except (ConnectionError, ValueError):  # it ended, or its answer is too long
             return None
-        return json.loads(line) if line.endswith(b"\n") else None
+        return dict(json.loads(line)) if line.endswith(b"\n") else None
 
     async def _start(self) -> asyncio.subprocess.Process:
         self._process = await asyncio.create_subprocess_exec(
@@ -118,18 +118,19 @@ class Inspector:
             str(self._max_memory),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # what readers have to say may quote what they read
+            stderr=asyncio.subprocess.DEVNULL,  # output of readers may quote uploads
             env=environment(),
-            limit=_LONGEST_ANSWER,
+            limit=_MAX_ANSWER,
             start_new_session=True,
         )
-        self._asked = 0
+        self._num_requests = 0
         return self._process
 
     async def close(self) -> None:
         """End the process, if there is one."""
-        process, self._process = self._process, None
-        self._asked = 0
+        process = self._process
+        self._process = None
+        self._num_requests = 0
         if process is not None and process.returncode is None:
             process.kill()
             await process.wait()

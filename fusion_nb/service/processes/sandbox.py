@@ -1,25 +1,33 @@
-"""What the service's worker processes have in common: they can be spared, and they read what
-clients sent.
+"""Functions shared by the child processes: limits, the channel to the server, rows, and errors.
+
+A child process works inside an aggregator's folder and opens uploads by relative paths, so that no
+error message tells a client where the server stores its files.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core import storage
 from fusion_nb.data import handlers
 from fusion_nb.errors import DataError, FusionError
+from fusion_nb.models import lookup
 from fusion_nb.runs.spec import RunSpec
-from fusion_nb.service.storage.run_folder import Folder, read_npz
+from fusion_nb.service.errors import RefusedError
+from fusion_nb.service.storage.run_folder import RunFolder
+
+#: Characters of a foreign error's text that a client is shown.
+_MAX_LINE = 300
 
 
-def be_expendable(max_memory: int) -> None:
-    """Let this process be the one that the system ends where memory runs out, and at `max_memory`
-    bytes (0: none).
+def limit_process(max_memory: int) -> None:
+    """Limit this process's address space, and let the system kill it first if memory runs out.
+
+    max_memory: bytes, or 0 for no limit
     """
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
@@ -30,78 +38,82 @@ def be_expendable(max_memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (max_memory, max_memory))
 
 
-def own_channel() -> int:
-    """Return a file for answers, and let what others print to standard output go where errors
-    go.
+def open_channel() -> int:
+    """Return a file descriptor for messages to the server.
+
+    It takes the place of standard output; what libraries print goes to standard error from now on.
     """
-    answers = os.dup(1)
+    channel = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    return answers
+    return channel
 
 
-def rows_of(party: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return what a party's data handler reads: its training rows, and its test rows or None."""
-    path: Path = party["path"]
-    name = party["handler"]
-    custom = path / "handler.py"
+def relative(path: Path) -> str:
+    """Return a path as seen from the current folder, for messages that clients may read."""
+    return os.path.relpath(path)
+
+
+def read_rows(party: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return a party's training rows, and its test rows or None, as its data handler reads them."""
+    folder: Path = party["path"]
+    handler = party["handler"]
+    file = folder / party["file"]
+    custom = folder / "handler.py"
     if not custom.exists():
-        return handlers.read(handlers.find(name, {}), str(path / party["file"]))
+        return handlers.read(handlers.find(handler, {}), relative(file))
     try:
-        return handlers.read(handlers.find(f"{custom}:{name}", {}), str(path / party["file"]))
+        return handlers.read(handlers.find(f"{custom}:{handler}", {}), str(file))
     except MemoryError:
         raise
     except Exception as error:
-        # Its words may quote rows, and are told to whoever asks for the run's status.
-        line = f"the data handler of {party['party']} failed: {type(error).__name__}"
-        raise DataError(line, "try it on the file where you wrote it") from error
+        # The text of a client's own error may quote rows, and all parties may read it.
+        raise DataError(
+            f"the data handler of {party['party']} failed: {type(error).__name__}",
+            "try it on the file where you wrote it",
+        ) from error
 
 
-def spec_and_namespace(folder: Folder) -> tuple[RunSpec, dict[str, Any]]:
-    """Return a run of everything that was registered. Raises a FusionError, or what a client's own
-    handler raises.
+def spec_and_namespace(folder: RunFolder) -> tuple[RunSpec, dict[str, Any]]:
+    """Return the run of an aggregator and its parties, with the objects that the spec names.
+
+    Raises a FusionError for unsuitable data, or any error of a client's own data handler.
     """
-    data: Any = {party["party"]: rows_of(party) for party in folder.registered()}
+    data: Any = {party["party"]: read_rows(party) for party in folder.registered()}
     if folder.test is not None:
-        stored = read_npz(folder.test)
-        data = data, (stored["x_test"], stored["y_test"])
-    return RunSpec(**folder.about["options"], model=str(folder.model), data="data"), {"data": data}
+        stored = storage.read_npz(folder.test)
+        data = (data, (stored["x_test"], stored["y_test"]))
+    model = lookup.find(relative(folder.model), {})
+    spec = RunSpec(**folder.about["options"], model="model", data="data")
+    return spec, {"model": model, "data": data}
 
 
-def told(error: BaseException, *folders: Path) -> dict[str, str]:
-    """Return an error as the server tells it to a client, who has no business to know where
-    `folders` lie.
-
-    A traceback stays in the aggregator's own log.
-    """
-    line, hint = _line_and_hint(error)
-    for folder in (*folders, *(folder.parent for folder in folders), Path.cwd()):
-        if folder == Path(folder.anchor):  # a service may well be started there
-            continue
-        inside = re.compile(re.escape(str(folder)) + r"(/|(?![\w.-]))")
-        line, hint = (inside.sub("", text) for text in (line, hint))
-    return {"error": line, "hint": hint, "kind": type(error).__name__}
-
-
-def told_of_run(error: BaseException, folder: Folder) -> dict[str, str]:
-    """Return an error of a run as it is told to all who ask for its status, so without anything of
-    parties' rows.
-    """
-    found = told(error, *folder.parties.glob("*"), folder.path)
-    line, hint = found["error"], found["hint"]
-    if isinstance(error, DataError):  # what it quotes may be a label, or a text
-        line, hint = (re.sub(r"'[^']*'", "'...'", text) for text in (line, hint))
-    elif not isinstance(error, FusionError | MemoryError) and any(
-        folder.parties.glob("*/handler.py")
-    ):
-        line = f"{type(error).__name__} while it trained, perhaps of a party's own data set"
-    return {"error": line, "hint": hint}
-
-
-def _line_and_hint(error: BaseException) -> tuple[str, str]:
+def to_error(error: BaseException) -> FusionError:
+    """Return any error as one that an HTTP answer can show to the client that sent the upload."""
     if isinstance(error, FusionError):
-        return error.message, error.hint
-    first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        return error
+    return RefusedError(
+        f"{type(error).__name__}: {_first_line(error)}",
+        "it comes from the model, the data or a data handler",
+    )
+
+
+def to_public_error(error: BaseException, folder: RunFolder) -> FusionError:
+    """Return an error of a run without anything of the rows, because all parties may read it."""
+    is_custom = any(folder.parties.glob("*/handler.py"))
+    if is_custom and not isinstance(error, FusionError | MemoryError):
+        # A custom data set is still read while it trains, and its errors may quote rows.
+        return RefusedError(
+            f"{type(error).__name__} while it trained, perhaps of a party's own data set",
+            "it comes from the model, the data or a data handler",
+        )
+    return to_error(error).redacted()
+
+
+def _first_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        first = "there was not enough memory"
-    return f"{type(error).__name__}: {first}", "it comes from the model, the data or a data handler"
+        return "there was not enough memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # the whole text names the file
+    lines = str(error).strip().splitlines()
+    return lines[0][:_MAX_LINE] if lines else "no further information"

@@ -1,6 +1,4 @@
-"""One training in a process of its own, as the server sees it: begun, stopped, watched, and asked
-how it ended.
-"""
+"""The server's side of a training process: start, stop, supervision, and outcome."""
 
 from __future__ import annotations
 
@@ -14,22 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core import storage
+from fusion_nb.service.errors import RefusedError, to_wire
 from fusion_nb.service.processes.inspection_pool import environment
-from fusion_nb.service.storage import atomic
-from fusion_nb.service.storage.run_folder import Folder
+from fusion_nb.service.storage.run_folder import RunFolder
 
-#: Bytes that are kept of what a training process says.
+#: Bytes of a training process's output that are kept.
 _MAX_LOG = 1 << 20
-_SIGNALS = {signal.SIGKILL: "it was killed; most likely memory ran out"}
+#: Seconds between two checks of the limits.
+_CHECK_SECONDS = 0.2
+#: Seconds that the last output of a process that ended is waited for.
+_LAST_OUTPUT_SECONDS = 1
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a training process may take.
+    """Limits of a training process.
 
-    memory:  bytes of address space, or 0 for any
-    silence: seconds in which no batch ends, after which it counts as hung
-    grace:   seconds that a stop waits for the current batch before the process is ended
+    memory:  bytes of address space, or 0 for no limit
+    silence: seconds without the end of a batch, after which the process counts as hung
+    grace:   seconds that a stop waits for the end of the current batch
     """
 
     memory: int = 0
@@ -37,12 +39,11 @@ class Limits:
     grace: float = 10
 
 
-async def train(folder: Folder, limits: Limits, stop: asyncio.Event) -> dict[str, Any]:
-    """Train what a folder holds, and return its outcome: `state`, and `reason`, or `error` and
-    `hint`.
+async def train(folder: RunFolder, limits: Limits, stop: asyncio.Event) -> dict[str, Any]:
+    """Train an aggregator in a process of its own, and return the outcome.
 
-    Set `stop` to end it at its last whole round. Cancelled, it leaves the rounds that are whole and
-    no outcome.
+    The outcome has `state`, and `reason` or the parts of an error. Setting `stop` ends the run at
+    its last whole round. If this is cancelled, the whole rounds are kept and there is no outcome.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -56,58 +57,54 @@ async def train(folder: Folder, limits: Limits, stop: asyncio.Event) -> dict[str
         env=environment(),
         start_new_session=True,
     )
-    watched = _Watched(process, folder.path / "log.txt")
+    supervisor = _Supervisor(process, folder.path / "log.txt")
     try:
-        why = await watched.end(limits, stop)
+        cause = await supervisor.wait(limits, stop)
     finally:
-        await watched.kill()
-    told = atomic.read_json(folder.path / "outcome.json")
-    return told or _untold(process.returncode or 0, why, stop.is_set())
+        await supervisor.kill()
+    outcome = storage.read_json(folder.path / "outcome.json")
+    return outcome or _lost(process.returncode or 0, cause, stop.is_set())
 
 
-class _Watched:
-    """A process with a pulse: each byte that it sends says that a batch has ended. What it has to
-    say goes to `log`.
+class _Supervisor:
+    """Supervises a process that sends one byte whenever a batch has ended.
+
+    log: file for the process's output
     """
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
-        self._pulse = time.monotonic()
+        self._last_pulse = time.monotonic()
 
-    async def end(self, limits: Limits, stop: asyncio.Event) -> str:
-        """Wait until it has ended, or is to be ended by force; return the reason in the second
-        case.
-        """
+    async def wait(self, limits: Limits, stop: asyncio.Event) -> str:
+        """Wait until the process has ended or exceeds a limit; return the limit in words, or ""."""
         ended = asyncio.ensure_future(self._process.wait())
-        asked = asyncio.ensure_future(self._pass_on(stop))
-        beats, words = (
-            asyncio.ensure_future(self._listen()),
-            asyncio.ensure_future(self._write_down()),
-        )
+        stopped = asyncio.ensure_future(self._forward(stop))
+        pulse = asyncio.ensure_future(self._read_pulse())
+        output = asyncio.ensure_future(self._write_log())
         try:
             while not ended.done():
-                await asyncio.wait({ended}, timeout=0.2)
+                await asyncio.wait({ended}, timeout=_CHECK_SECONDS)
                 now = time.monotonic()
-                if now - self._pulse > limits.silence:
+                if now - self._last_pulse > limits.silence:
                     return f"no batch ended in {limits.silence:g} seconds"
-                if asked.done() and now - asked.result() > limits.grace:
+                if stopped.done() and now - stopped.result() > limits.grace:
                     return f"the current batch did not end within {limits.grace:g} seconds"
             return ""
         finally:
-            await asyncio.wait({words}, timeout=1)  # its last words are why it ended
-            for task in (ended, asked, beats, words):
+            await asyncio.wait({output}, timeout=_LAST_OUTPUT_SECONDS)
+            for task in (ended, stopped, pulse, output):
                 task.cancel()
 
     async def kill(self) -> None:
-        """End it, if it still is there, and what it has started, such as programs of a client's
-        data handler.
-        """
+        """End the process and its descendants, such as programs of a custom data handler."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
-    async def _pass_on(self, stop: asyncio.Event) -> float:
+    async def _forward(self, stop: asyncio.Event) -> float:
+        """Pass a stop on to the process, and return the time of that."""
         await stop.wait()
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):
@@ -115,34 +112,36 @@ class _Watched:
             await self._process.stdin.drain()
         return time.monotonic()
 
-    async def _listen(self) -> None:
+    async def _read_pulse(self) -> None:
         assert self._process.stdout is not None
         while await self._process.stdout.read(4096):
-            self._pulse = time.monotonic()
+            self._last_pulse = time.monotonic()
 
-    async def _write_down(self) -> None:
-        """Keep the first of what it says, so that what prints without end fills no disk."""
+    async def _write_log(self) -> None:
+        """Write the beginning of the output, so that endless output does not fill the disk."""
         assert self._process.stderr is not None
         left = _MAX_LOG
-        with open(
-            os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0
-        ) as file:
-            while said := await self._process.stderr.read(1 << 16):
-                file.write(said[:left])
-                left = max(left - len(said), 0)
+        handle = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(handle, "wb", buffering=0) as file:
+            while output := await self._process.stderr.read(1 << 16):
+                file.write(output[:left])
+                left = max(left - len(output), 0)
 
 
-def _untold(status: int, why: str, stopped: bool) -> dict[str, Any]:
-    """Return the outcome of a process that could not write one."""
-    if stopped:
-        return {
-            "state": "stopped",
-            "reason": f"ended by force: {why or 'it could not end by itself'}",
-        }
-    if not why:
-        why = _SIGNALS.get(-status, f"it ended with status {status}")  # type: ignore[call-overload]
-    return {
-        "state": "failed",
-        "error": f"the training process was lost: {why}",
-        "hint": "the weights of the last whole round are kept; /train begins anew",
-    }
+def _lost(returncode: int, cause: str, is_stopped: bool) -> dict[str, Any]:
+    """Return the outcome of a process that wrote none. cause: the limit that it exceeded, or ""."""
+    if is_stopped:
+        reason = f"ended by force: {cause or 'it could not end by itself'}"
+        return {"state": "stopped", "reason": reason}
+    if not cause:
+        is_killed = returncode == -signal.SIGKILL
+        cause = (
+            "it was killed; most likely memory ran out"
+            if is_killed
+            else f"it ended with status {returncode}"
+        )
+    error = RefusedError(
+        f"the training process was lost: {cause}",
+        "the weights of the last whole round are kept; /train begins anew",
+    )
+    return {"state": "failed", **to_wire(error)}

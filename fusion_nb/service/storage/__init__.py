@@ -1,1 +1,1 @@
-"""What the service keeps on disk."""
+"""Files of the service: aggregators' folders, uploads and keys."""

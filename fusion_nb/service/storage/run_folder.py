@@ -1,16 +1,15 @@
-"""One aggregator's folder: what was registered, what the run has come to, and the weights of its
-last whole round.
+"""The folder of one aggregator: its registration, the progress of its run, and its weights.
 
-aggregator.json       who started it, its kind of model and its options
-model.pt|.keras|...   the model as it was sent;  test.npz: the aggregator's own test rows
+aggregator.json       the client that started it, its type of model and its options
+model.pt|.keras|...   the uploaded model;  test.npz: the aggregator's own test rows
 parties/0001/         party.json, data.npz|..., handler.py
-run.json              where the run stands, as the server knows it
-begun.json            what it was begun with, and outcome.json: how it ended, as the worker process
-                      knows it
+run.json              the state of the run, written by the server
+begun.json            notes and settings of the run, and outcome.json: its end; both written by the
+                      training process
 rounds.jsonl          one record a line
 weights-3.npz         the fused weights of round 3;  best-2.npz: those of the best round
-trained.pt|...        a model of the right form, into which any of these weights go
-log.txt               what the worker process had to say
+trained.pt|...        a model into which any of these weights can be loaded
+log.txt               output of the training process
 """
 
 from __future__ import annotations
@@ -19,26 +18,36 @@ import io
 import json
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Literal
 
-import numpy as np
-
+from fusion_nb.core import storage
 from fusion_nb.core.types import Weights
 from fusion_nb.service.errors import UnknownError
-from fusion_nb.service.request_fields import MODELS
-from fusion_nb.service.storage import atomic
+from fusion_nb.service.model_types import MODEL_FILES
 
+#: Which weights: those of the last whole round, or of the best one.
+Which = Literal["last", "best"]
+_PREFIX: dict[Which, str] = {"last": "weights", "best": "best"}
 _NUMBERED = re.compile(r"-(\d+)\.npz$")
+#: Files of an earlier run, which are removed before the next one.
+_OF_A_RUN = (
+    "rounds.jsonl",
+    "begun.json",
+    "outcome.json",
+    "weights-*",
+    "best-*",
+    "trained.*",
+    "model-*",
+)
+#: Files that may hold or quote rows, beside those of parties.
+_WITH_ROWS = ("test.npz", "log.txt")
 
 
-class Folder:
-    """The files of one aggregator. Whoever reads a file finds it whole, whenever its writer was
-    killed.
-    """
+class RunFolder:
+    """The files of one aggregator. Every file is read whole, even after its writer was killed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,13 +55,18 @@ class Folder:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Who started it, its kind of model, and its options."""
-        return atomic.read_json(self.path / "aggregator.json")
+        """The client that started the aggregator, its type of model, and its options."""
+        return storage.read_json(self.path / "aggregator.json")
 
     @property
     def model(self) -> Path:
-        """The model as the client sent it."""
-        return self.path / MODELS[self.about["model_type"]]
+        """The model that the client uploaded."""
+        return self.path / MODEL_FILES[self.about["model_type"]]
+
+    @property
+    def trained(self) -> Path:
+        """The model that the run wrote, into which its weights can be loaded."""
+        return self.path / f"trained{self.model.suffix}"
 
     @property
     def test(self) -> Path | None:
@@ -61,63 +75,51 @@ class Folder:
         return path if path.exists() else None
 
     def registered(self) -> list[dict[str, Any]]:
-        """Return what is known of each party, in the order of registration."""
-        there = sorted(path for path in self.parties.iterdir() if (path / "party.json").exists())
-        return [{**atomic.read_json(path / "party.json"), "path": path} for path in there]
+        """Return the description of each party, in the order of registration."""
+        found = sorted(path for path in self.parties.iterdir() if (path / "party.json").exists())
+        return [{**storage.read_json(path / "party.json"), "path": path} for path in found]
 
     def delete_data(self) -> None:
-        """Delete all that parties sent; what is known of them stays."""
+        """Delete all uploads of parties; their descriptions stay."""
         for party in self.registered():
             for path in party["path"].iterdir():
                 if path.name != "party.json":
                     path.unlink()
-        for name in ("test.npz", "log.txt"):  # what was printed may quote rows
+        for name in _WITH_ROWS:
             (self.path / name).unlink(missing_ok=True)
 
-    # What a run leaves
-
-    def forget_run(self) -> None:
-        """Remove what an earlier run left, before one begins."""
-        for pattern in (
-            "rounds.jsonl",
-            "begun.json",
-            "outcome.json",
-            "weights-*",
-            "best-*",
-            "trained.*",
-            "model-*",
-        ):
+    def delete_run(self) -> None:
+        """Delete the files of an earlier run."""
+        for pattern in _OF_A_RUN:
             for path in self.path.glob(pattern):
                 path.unlink()
 
-    def add_line(self, line: str) -> None:
-        """Add a record."""
+    def add_record(self, line: str) -> None:
+        """Append a record to the rounds."""
         with (self.path / "rounds.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def keep_round(self, number: int, line: str, weights: Weights, best: bool) -> None:
-        """Keep the weights of a round and then its record, so that there are weights for every
-        record.
-        """
-        kept = ["weights", "best"] if best else ["weights"]
-        for kind in kept:
-            atomic.write(self.path / f"{kind}-{number}.npz", lambda file: write_npz(file, weights))
-        self.add_line(line)
-        for kind in kept:
-            for path in self.path.glob(f"{kind}-*.npz"):
+    def save_round(self, number: int, line: str, weights: Weights, is_best: bool) -> None:
+        """Store a round's weights and then its record, so that every record has its weights."""
+        prefixes = ["weights", "best"] if is_best else ["weights"]
+        for prefix in prefixes:
+            path = self.path / f"{prefix}-{number}.npz"
+            storage.write_file(path, lambda file: storage.write_npz(file, weights))
+        self.add_record(line)
+        for prefix in prefixes:
+            for path in self.path.glob(f"{prefix}-*.npz"):
                 if _number(path) < number:
                     path.unlink()
 
-    def lines(self, after: int = 0) -> tuple[list[str], int]:
-        """Return the records that are whole, from a place in the file on, and the place where they
-        end.
+    def records(self, start: int = 0) -> tuple[list[str], int]:
+        """Return the whole records from a position in the file on, and the position of their end.
 
-        What was measured after the last round comes as that round's record once more, which
-        replaces the first.
+        The metrics of post-training come as a second record of the last round, which replaces the
+        first.
         """
         try:
             with (self.path / "rounds.jsonl").open("rb") as file:
-                file.seek(after)
+                file.seek(start)
                 text = file.read()
         except FileNotFoundError:
             return [], 0
@@ -125,87 +127,66 @@ class Folder:
         lines = whole.decode().splitlines()
         if len(lines) > 1 and round_of(lines[-1]) == round_of(lines[-2]):
             del lines[-2]
-        return lines, after + len(whole)
+        return lines, start + len(whole)
 
-    def weights(self, which: str = "last") -> tuple[Path, int]:
-        """Return the file of weights of the last or the best whole round, and that round.
+    def weights_file(self, which: Which = "last") -> tuple[Path, int]:
+        """Return the file of the last or best weights, and their round.
 
         Raises UnknownError before the first whole round.
         """
-        # In this order: each file that is found has a record by then, unless its writer was killed
-        # before that.
-        found = sorted((_number(path), path) for path in self.path.glob(f"{_KIND[which]}-*.npz"))
-        lines = self.lines()[0]
+        # Files first, then records: every file that is found has its record by then, unless its
+        # writer was killed between the two.
+        files = [(_number(path), path) for path in self.path.glob(f"{_PREFIX[which]}-*.npz")]
+        lines, _ = self.records()
         last = round_of(lines[-1]) if lines else 0
-        # The last file may be of a round whose record was not written any more.
-        there = [(number, path) for number, path in found if number <= last]
-        if not there:
-            raise UnknownError(
-                "there are no weights yet", "they are there from the first whole round on"
-            )
-        number, path = there[-1]
+        recorded = sorted((number, path) for number, path in files if number <= last)
+        if not recorded:
+            raise UnknownError("there are no weights yet", "wait for the first whole round")
+        number, path = recorded[-1]
         return path, number
 
-    def read(self, which: str = "last") -> tuple[bytes, int]:
-        """Return an .npz with the weights of the last or best whole round, and that round.
+    def read(self, which: Which = "last") -> tuple[bytes, int]:
+        """Return the last or best weights as the content of an .npz, and their round.
 
         Raises UnknownError before the first whole round.
         """
         while True:
-            path, number = self.weights(which)
-            with suppress(FileNotFoundError):  # a further round has taken its place meanwhile
+            path, number = self.weights_file(which)
+            with suppress(FileNotFoundError):  # replaced by those of a further round
                 return path.read_bytes(), number
 
-    def read_weights(self, which: str = "last") -> tuple[Weights, int]:
-        """Return the weights that are in what `read` returns, and their round."""
+    def read_weights(self, which: Which = "last") -> tuple[Weights, int]:
+        """Return the last or best weights as arrays, and their round."""
         content, number = self.read(which)
-        return read_npz(io.BytesIO(content)), number
+        return storage.read_npz(io.BytesIO(content)), number
 
-    def mend(self) -> None:
-        """Cut off half a line, and remove half-written files, that a killed process left."""
-        atomic.sweep(self.path)
+    def repair(self) -> None:
+        """Remove the half-written line and files of a process that was killed."""
+        storage.remove_drafts(self.path)
         path = self.path / "rounds.jsonl"
         if path.exists():
-            whole = self.lines()[1]
-            if whole < path.stat().st_size:
+            _, end = self.records()
+            if end < path.stat().st_size:
                 with path.open("rb+") as file:
-                    file.truncate(whole)
+                    file.truncate(end)
+
+    def remove(self) -> None:
+        """Remove the folder with all its files."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
-_KIND = {"last": "weights", "best": "best"}
+def run_folders(state: Path) -> Iterator[RunFolder]:
+    """Yield the folders of all aggregators in a service's state."""
+    for path in sorted((state / "aggregators").iterdir()):
+        if (path / "aggregator.json").exists():
+            yield RunFolder(path)
+
+
+def round_of(line: str) -> int:
+    """Return the number of a record's round."""
+    return int(json.loads(line)["round"])
 
 
 def _number(path: Path) -> int:
     found = _NUMBERED.search(path.name)
     return int(found[1]) if found else 0
-
-
-def write_npz(file: BinaryIO, arrays: Weights) -> None:
-    """Write arrays as an .npz; unlike numpy's own way it takes any names, `file` too."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
-
-
-def read_npz(path: Path | BinaryIO) -> Weights:
-    """Return the arrays in a file that `write_npz` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def aggregators(state: Path) -> Iterator[Folder]:
-    """Yield the folders of all aggregators there are."""
-    for path in sorted((state / "aggregators").iterdir()):
-        if (path / "aggregator.json").exists():
-            yield Folder(path)
-
-
-def remove(folder: Folder) -> None:
-    """Remove a folder with all that is in it."""
-    shutil.rmtree(folder.path, ignore_errors=True)
-
-
-def round_of(line: str) -> int:
-    """Return the number of the round that a record is of."""
-    return int(json.loads(line)["round"])

@@ -1,0 +1,19 @@
+"""A client's credentials."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Key:
+    """A client's id and secret. The service stores only a hash of the secret."""
+
+    client_id: str
+    client_secret: str
+
+    @classmethod
+    def generate(cls, client_id: str = "") -> Key:
+        """Return a new key with a random secret, and a random id unless one is given."""
+        return cls(client_id or secrets.token_hex(8), secrets.token_urlsafe(32))

@@ -1,0 +1,146 @@
+"""HTTP calls to a service: address, credentials, and errors."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from fusion_nb.errors import OptionError, ServiceError, missing_extra
+
+if TYPE_CHECKING:
+    import httpx
+
+#: Seconds to wait for a connection, and for an answer other than that of a training.
+_CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 300
+
+
+class Transport:
+    """Calls one service.
+
+    url: the service's address, with or without credentials in it;  client_id, client_secret: the
+    credentials if the address has none; else they are looked up in `~/.netrc`;  verify: see
+    `Client`
+    """
+
+    def __init__(
+        self, url: str, client_id: str, client_secret: str, verify: str | bool = True
+    ) -> None:
+        try:
+            import httpx
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "a client of the service") from error
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL:
+            address = httpx.URL("")
+        if address.scheme not in ("http", "https") or not address.host:
+            raise ServiceError(
+                f"{_without_secret(url)!r} is no address of a service",
+                "write it as http://127.0.0.1:8765",
+            )
+        #: The address without credentials.
+        self.url = str(address.copy_with(userinfo=b"")).rstrip("/")
+        given = (client_id, client_secret) if client_id else (address.username, address.password)
+        self._http = httpx.Client(
+            base_url=self.url,
+            auth=given if given[0] else _from_netrc(address.host),
+            timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
+            verify=_ssl_context(verify),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def call(
+        self, method: str, path: str, *, is_patient: bool = False, **request: Any
+    ) -> httpx.Response:
+        """Return the answer to a call. Raises ServiceError for a refusal, or for no answer.
+
+        is_patient: wait for the answer as long as it takes
+        """
+        import httpx
+
+        if is_patient:
+            request["timeout"] = httpx.Timeout(None, connect=_CONNECT_SECONDS)
+        with self._reached():
+            answer = self._http.request(method, path, **request)
+        if answer.is_error:
+            raise _refusal(answer)
+        return answer
+
+    def lines(self, path: str, **params: Any) -> Iterator[str]:
+        """Yield the lines of an answer as they arrive. Raises ServiceError as `call` does."""
+        import httpx
+
+        timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
+        with (
+            self._reached(),
+            self._http.stream("GET", path, params=params, timeout=timeout) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+                raise _refusal(answer)
+            yield from answer.iter_lines()
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turn errors of the connection into ServiceError."""
+        import httpx
+
+        try:
+            yield
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise ServiceError(
+                f"{self.url} can't be reached ({reason})", "start it:  fusion-nb serve"
+            ) from None
+
+
+def _refusal(answer: httpx.Response) -> ServiceError:
+    """Return the error of an answer, with its parts."""
+    try:
+        found = answer.json()
+        return ServiceError(
+            str(found["error"]),
+            str(found.get("hint", "")),
+            status=answer.status_code,
+            field=found.get("field") or "",
+            option=found.get("option") or "",
+            value=found.get("value"),
+            allowed=found.get("allowed") or (),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):  # another server is at that address
+        return ServiceError(
+            f"the answer was {answer.status_code}, and not a service's",
+            "is the address right?",
+            status=answer.status_code,
+        )
+
+
+def _from_netrc(host: str) -> tuple[str, str] | None:
+    try:
+        found = netrc.netrc(os.environ.get("NETRC")).authenticators(host)
+    except (OSError, netrc.NetrcParseError):  # no file, or one that others can read
+        return None
+    return (found[0], found[2] or "") if found else None
+
+
+def _ssl_context(verify: str | bool) -> ssl.SSLContext | bool:
+    if not isinstance(verify, str):
+        return verify
+    try:
+        return ssl.create_default_context(cafile=verify)
+    except OSError as error:
+        line = f"verify={verify!r} can't be read ({error.strerror or error})"
+        raise OptionError(line, "give a certificate authority's file, as PEM") from None
+
+
+def _without_secret(url: str) -> str:
+    """Return an address without its credentials."""
+    return f"...@{url.rpartition('@')[2]}" if "@" in url else url
