@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ import nbformat
 import numpy as np
 import pytest
 from browsing import CHROMIUM
+from integration import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 CELL = (
@@ -29,9 +31,10 @@ DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    import torch
+    if find_spec("torch"):
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
 
 
 @pytest.fixture
