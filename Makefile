@@ -7,7 +7,7 @@ CODE := fusion_nb tests notebooks benchmarks
 # Kernels that deliver a widget's clicks each in their own way; the panel's Stop is tested with all of them.
 KERNELS := $(addprefix build/ipykernel-,6.31.0 7.1.0 7.3.0 7.4.0)
 
-# tests/integration.py finds out which tests start processes.
+# tests/markers.py sets these markers.
 QUICK := not slow and not integration and not framework
 
 # Two processes with a thread each take half as long as one with two threads.
@@ -18,7 +18,7 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
 
-quick: $(VENV)/test  ## the tests that start no process, browser or server: an answer in under a minute
+quick: $(VENV)/test  ## tests without processes, browsers, servers, Keras and Doc2Vec: under a minute
 	$(SIDE_BY_SIDE) -m "$(QUICK)"
 
 test: lint  ## lint, types, tests, notebooks

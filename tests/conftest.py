@@ -3,6 +3,7 @@ there."""
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import nbformat
 import numpy as np
 import pytest
 from browsing import CHROMIUM
-from integration import pytest_collection_modifyitems as pytest_collection_modifyitems
+from markers import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 CELL = (
@@ -82,10 +83,16 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     was seen."""
     from IPython.utils.capture import capture_output
 
+    from fusion_nb.core import registry
     from fusion_nb.runs.session import RUNS
 
     monkeypatch.chdir(tmp_path)
+    # A name that a cell registers goes with its test.
+    kept = {kind: dict(names) for kind, names in registry._registered.items()}
+    monkeypatch.setattr(registry, "_registered", kept)
+    gc.freeze()  # or the shell's reset looks through all objects of all frameworks, every time
     _shell.reset()
+    gc.unfreeze()
     RUNS.clear()
     _shell.run_line_magic("load_ext", "fusion_nb")
 

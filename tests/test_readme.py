@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fusion_nb.core import registry
+from fusion_nb.core.builtin import BUILTIN
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def test_every_command_and_option_that_it_names_exists() -> None:
 
 @pytest.mark.parametrize(("title", "kind"), ROWS.items())
 def test_every_component_is_in_the_table(title: str, kind: str) -> None:
-    assert {*registry.names(kind)} <= row(title), "a new component belongs in the README's table"
+    assert {*BUILTIN[kind]} <= row(title), "a new component belongs in the README's table"
 
 
 def test_every_format_of_the_table_exists() -> None:

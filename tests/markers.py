@@ -1,13 +1,15 @@
-"""The marker `integration`: which tests start a process, a kernel, a server or a browser.
+"""The markers by which `make quick` leaves tests out. No test needs to be marked by hand.
 
-A test gets it without being told. Its function, its fixtures and the helpers that they call are
-searched for the names by which processes are started. `make quick` leaves these tests out.
+`integration`: the test starts a process, a kernel, a server or a browser. Its function, its fixtures
+and the helpers that they call are searched for the names by which processes are started.
+`framework`: its file is about a framework other than PyTorch, which takes long to load.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,8 @@ import pytest
 STARTERS = frozenset({"subprocess", "Popen", "start_new_kernel", "ProcessEngine", "get_context"})
 #: Fixtures of plugins that start one.
 FIXTURES = frozenset({"page", "browser", "context"})
+#: Words in the path of a test about another framework.
+FRAMEWORKS = re.compile("keras|doc2vec|gensim|tensorflow")
 #: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
 SLOW_TIMEOUT = 3600
 
@@ -28,8 +32,10 @@ _PROCESS_ENGINE = re.compile(r"^process(:|$)|--engine process")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes, and give slow tests the time that they need."""
+    """Mark the tests, and give slow ones the time that they need."""
     for item in items:
+        if FRAMEWORKS.search(os.path.relpath(item.path, _OURS[0].parent)):
+            item.add_marker(pytest.mark.framework)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
         if isinstance(item, pytest.Function) and needs_processes(item):
