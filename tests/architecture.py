@@ -45,9 +45,26 @@ LAYER = {
     for number, rooms in enumerate(LAYERS)
     for room in rooms
 }
+#: The files of the package, as `core/types.py`.
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 _COLUMNS = 110
 _FENCE = re.compile(r"(?<=<!-- the drawing of tests/architecture.py -->\n)```\n.*?```\n", re.DOTALL)
+
+
+def adapter_of(module: str) -> str:
+    """`models/torch` for a file of the registered adapter `torch`, else "".
+
+    `models/torch_randomness.py` is its file too: others share it.
+    """
+    from fusion_nb.core.builtin import BUILTIN
+
+    room, _, rest = module.partition("/")
+    if room not in ("models", "engines"):
+        return ""
+    name = rest.split("/")[0].removesuffix(".py")
+    owners = (own for own in BUILTIN[room] if name == own or name.startswith(f"{own}_"))
+    return next((f"{room}/{own}" for own in owners), "")
 
 
 def drawing() -> str:

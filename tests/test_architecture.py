@@ -14,7 +14,16 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 
 import pytest
-from architecture import LAYER, LAYERS, PACKAGE, REPOSITORY, drawing, written
+from architecture import (
+    LAYER,
+    LAYERS,
+    MODULES,
+    PACKAGE,
+    REPOSITORY,
+    adapter_of,
+    drawing,
+    written,
+)
 
 from fusion_nb.core.builtin import BUILTIN
 
@@ -34,7 +43,6 @@ _OF_THE_SERVICE = {"fastapi": "service/api/", "starlette": "service/api/"}
 #: under a name (one file for each algorithm) are a catalogue, and not counted.
 _MOST_AT_THE_ROOT, _MOST_IN_A_FOLDER = 6, 25
 
-MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 #: `fusion_nb.core.types` -> `core/types.py`
 BY_NAME = {
     ".".join(("fusion_nb", *PurePosixPath(path).with_suffix("").parts)).removesuffix(
@@ -197,19 +205,6 @@ class TestHeavyPackages:
         assert frameworks >= {"torch", "keras", "gensim"}
         light = {"fusion_nb", "IPython"}
         assert not loaded & ((frameworks | {*HEAVY, *REQUIRED, *_OF_THE_SERVICE}) - light)
-
-
-def adapter_of(module: str) -> str:
-    """`models/torch` for a file of the registered adapter `torch`, else "".
-
-    `models/torch_randomness.py` is its file too: others share it.
-    """
-    room, _, rest = module.partition("/")
-    if room not in ("models", "engines"):
-        return ""
-    name = rest.split("/")[0].removesuffix(".py")
-    owners = (own for own in BUILTIN[room] if name == own or name.startswith(f"{own}_"))
-    return next((f"{room}/{own}" for own in owners), "")
 
 
 def is_adapter(module: str) -> bool:

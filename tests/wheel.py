@@ -8,27 +8,28 @@ import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
-#: Files that are not Python, besides those of `*.dist-info`.
+#: Files that it must have.
 EXPECTED = {
     "fusion_nb/py.typed",
-    "fusion_nb/assets/README.md",
     "fusion_nb/assets/digits.npz",
     "fusion_nb/assets/fusion.svg",
+    "fusion_nb/tutorials/01_quickstart.ipynb",
 }
+#: Endings of the files that it may have.
+ENDINGS = {".py", ".typed", ".npz", ".svg", ".md", ".html", ".css", ".js"}
+MOST_BYTES = 5_000_000
 
 
 def unexpected(wheel: Path) -> set[str]:
-    """Return the files of a wheel that don't belong in it, and those that it lacks."""
-    names = {*zipfile.ZipFile(wheel).namelist()}
-    kept = {name for name in names if ".dist-info/" not in name}
-    found = {name for name in kept if PurePosixPath(name).suffix != ".py"}
-    tutorials = {name for name in found if name.startswith("fusion_nb/tutorials/")}
+    """Return the files that a wheel has and should not have, and those that it lacks."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    tutorials = {name for name in names if name.startswith("fusion_nb/tutorials/")}
     strays = {name for name in tutorials if not name.endswith(".ipynb")}
-    strays |= {name for name in kept if not name.startswith("fusion_nb/")}
-    strays |= {
-        name for name in kept if name.startswith("fusion_nb/tutorials/") and name.endswith(".py")
-    }
-    return strays | (found - tutorials) ^ EXPECTED
+    for name in names - tutorials:
+        if not name.startswith("fusion_nb/") or PurePosixPath(name).suffix not in ENDINGS:
+            strays.add(name)
+    return strays | (EXPECTED - names)
 
 
 def main(arguments: list[str]) -> None:
@@ -37,6 +38,7 @@ def main(arguments: list[str]) -> None:
         (wheel,) = Path(arguments[0]).glob("*.whl")
         if strays := unexpected(wheel):
             sys.exit(f"{wheel.name} has or lacks: {', '.join(sorted(strays))}")
+        assert wheel.stat().st_size < MOST_BYTES
         print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, as expected")
         return
     from torch import nn
