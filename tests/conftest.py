@@ -28,6 +28,8 @@ CELL = (
     "nn.Linear(16, 10))\n"
 )
 DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared" / "data"))
+#: Commands. Doctest would import them, and with them what they register or need.
+collect_ignore = ["api_reference.py", "same_curves.py", "wheel.py"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,7 +1,8 @@
 """The markers by which `make quick` leaves tests out. No test needs to be marked by hand.
 
-`integration`: the test starts a process, a kernel, a server or a browser. Its function, its
-fixtures and the helpers that they call are searched for the names by which processes are started.
+`integration`: the test starts a process, a kernel, a server or a browser, or reads the real data.
+Its function, its fixtures and the helpers that they call are searched for the names by which
+processes are started.
 `framework`: its file is about a framework other than PyTorch, which takes long to load.
 """
 
@@ -20,8 +21,8 @@ import pytest
 
 #: Names in code that start another process.
 STARTERS = frozenset({"subprocess", "Popen", "start_new_kernel", "ProcessEngine", "get_context"})
-#: Fixtures of plugins that start one.
-FIXTURES = frozenset({"page", "browser", "context"})
+#: Fixtures of plugins that start one, and the one of the real data, which takes as long.
+FIXTURES = frozenset({"page", "browser", "context", "mnist"})
 #: Words in the path of a test about another framework.
 FRAMEWORKS = re.compile("keras|doc2vec|gensim|tensorflow")
 #: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
