@@ -7,20 +7,26 @@ CODE := fusion_nb tests notebooks benchmarks
 # Kernels that deliver a widget's clicks each in their own way; the panel's Stop is tested with all of them.
 KERNELS := $(addprefix build/ipykernel-,6.31.0 7.1.0 7.3.0 7.4.0)
 
+# tests/markers.py sets these markers.
+QUICK := not slow and not integration and not framework
+
 # Two processes with a thread each take half as long as one with two threads.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-all test-browser screenshots lint notebooks notebooks-alone bench papers lab clean
+.PHONY: demo quick test test-all test-browser screenshots lint notebooks notebooks-alone docs bench papers lab clean
 
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
+
+quick: $(VENV)/test  ## tests without processes, browsers, servers, Keras and Doc2Vec: under a minute
+	$(SIDE_BY_SIDE) -m "$(QUICK)"
 
 test: lint  ## lint, types, tests, notebooks
 	$(SIDE_BY_SIDE)
 	KERAS_BACKEND=torch $(SIDE_BY_SIDE) tests/models/keras_adapter
 	$(MAKE) notebooks
 
-test-all: $(VENV)/test $(KERNELS)  ## everything, the long tests too
+test-all: $(VENV)/test $(VENV)/bench $(KERNELS)  ## everything, the long tests too
 	$(SIDE_BY_SIDE) -m ""
 	$(MAKE) notebooks notebooks-alone
 
@@ -40,7 +46,11 @@ notebooks-alone: $(VENV)/test  ## run all tutorials as nbconvert does
 	mkdir -p build/notebooks/executed && cp notebooks/*.ipynb build/notebooks
 	$(BIN)/jupyter nbconvert --log-level=WARN --execute --to notebook --output-dir build/notebooks/executed build/notebooks/*.ipynb
 
-bench: $(VENV)/test  ## speed beside its peers: a table, benchmarks/results.json and a plot; needs mnist.npz, and half an hour
+docs: $(VENV)/docs  ## the API reference from the docstrings, in build/docs
+	rm -rf build/docs
+	$(BIN)/python tests/api_reference.py build/docs
+
+bench: $(VENV)/test $(VENV)/bench  ## speed beside its peers: a table, benchmarks/results.json and a plot; needs mnist.npz, and half an hour
 	$(BIN)/python -m benchmarks.speed
 
 papers: $(VENV)/test  ## published figures beside ours, on MNIST; hours: python -m benchmarks.papers CASE runs one
@@ -66,4 +76,12 @@ $(VENV)/demo: pyproject.toml constraints.txt
 
 $(VENV)/test: $(VENV)/demo
 	$(PIP) -e ".[all,dev]"
+	touch $@
+
+$(VENV)/docs: $(VENV)/demo
+	$(PIP) -e ".[all,docs]"
+	touch $@
+
+$(VENV)/bench: $(VENV)/demo
+	$(PIP) -e ".[bench]"
 	touch $@

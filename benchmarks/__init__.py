@@ -1,1 +1,1 @@
-"""Measurements that the README quotes, each run by a command that prints what it measured."""
+"""Measurements, each run by a command that prints its figures; see README.md in this folder."""

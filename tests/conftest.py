@@ -3,6 +3,7 @@ there."""
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ import nbformat
 import numpy as np
 import pytest
 from browsing import CHROMIUM
+from markers import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 #: Of these files fixtures are loaded; as modules with doctests they would all have the same name.
 collect_ignore_glob = ["*/conftest.py"]
@@ -28,13 +31,16 @@ CELL = (
     "nn.Linear(16, 10))\n"
 )
 DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared" / "data"))
+#: Commands. Doctest would import them, and with them what they register or need.
+collect_ignore = ["api_reference.py", "same_curves.py", "wheel.py"]
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    import torch
+    if find_spec("torch"):
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -82,10 +88,16 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     was seen."""
     from IPython.utils.capture import capture_output
 
+    from fusion_nb.core import registry
     from fusion_nb.runs.session import RUNS
 
     monkeypatch.chdir(tmp_path)
+    # A name that a cell registers goes with its test.
+    kept = {kind: dict(names) for kind, names in registry._registered.items()}
+    monkeypatch.setattr(registry, "_registered", kept)
+    gc.freeze()  # or the shell's reset looks through all objects of all frameworks, every time
     _shell.reset()
+    gc.unfreeze()
     RUNS.clear()
     _shell.run_line_magic("load_ext", "fusion_nb")
 

@@ -1,104 +1,225 @@
-"""The architecture, as two tests: who may import whom, and what loading the extension loads."""
+"""The architecture as tests: who may import whom, and what loading the extension loads."""
 
 from __future__ import annotations
 
 import ast
+import functools
+import re
 import subprocess
 import sys
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from graphlib import CycleError, TopologicalSorter
+from pathlib import PurePosixPath
 
 import pytest
-
-from fusion_nb.core.builtin import FRAMEWORKS
-
-ROOT = Path(__file__).parents[1] / "fusion_nb"
-#: The seven layers, lowest first. Rooms of one layer do not see each other.
-LAYERS = (
-    ("errors", "version"),
-    ("core",),
-    ("data", "models", "engines", "reporting"),
-    ("algorithms",),
-    ("runs",),
-    ("service",),
-    ("notebook", "cli", "datasets"),
+from architecture import (
+    LAYER,
+    LAYERS,
+    MODULES,
+    PACKAGE,
+    REPOSITORY,
+    adapter_of,
+    drawing,
+    written,
 )
-LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
-#: Where a heavy package may be imported at the top of a file.
+
+from fusion_nb.core.builtin import BUILTIN
+
+#: Packages that every installation has, and that may be imported at the top of a file in one place
+#: alone, since they take long to load. "" is nowhere.
 HEAVY = {
-    **{framework.package: f"models/{name}" for name, framework in FRAMEWORKS.items()},
-    "tensorflow": "models/keras",
-    "ray": "engines/ray",
-    "flwr": "engines/flower",
-    "fastapi": "service/api/",
-    "typer": "cli",
-    "matplotlib": "nowhere",
-    "pandas": "nowhere",
-    "sklearn": "nowhere",
+    "matplotlib": "",
+    "pandas": "",
+    "pooch": "",
+    "scipy": "",
     "ipywidgets": "notebook/panel/",
+    "typer": "cli",
 }
-MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+#: Packages of extras outside the adapters of models and engines: the service has them for itself.
+_OF_THE_SERVICE = {"fastapi": "service/api/", "starlette": "service/api/"}
+#: Modules at the package's root, and modules in one folder: those that hold what is registered
+#: under a name (one file for each algorithm) are a catalogue, and not counted.
+_MOST_AT_THE_ROOT, _MOST_IN_A_FOLDER = 6, 25
+
+#: `fusion_nb.core.types` -> `core/types.py`
+BY_NAME = {
+    ".".join(("fusion_nb", *PurePosixPath(path).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in MODULES
+}
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+@functools.cache
+def parsed(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+
+
+def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """The names that import statements name: modules, or attributes of modules."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that a search finds them"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__.py"])
-def test_imports_point_down(module: str) -> None:
-    room = module.split("/")[0].removesuffix(".py")
-    for name in imports(ast.parse((ROOT / module).read_text())):
-        if not name.startswith("fusion_nb."):
-            continue
-        other = name.split(".")[1]
-        if other == room:
-            continue
-        assert LAYER[other] < LAYER[room], f"{module} imports {name}, which is not below it"
+def everywhere(module: str) -> set[str]:
+    """All that a file imports: at its top, inside functions and under TYPE_CHECKING."""
+    return {*imported(ast.walk(parsed(module)))}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_heavy_packages_stay_in_their_rooms(module: str) -> None:
-    top = ast.Module(
-        [n for n in ast.parse((ROOT / module).read_text()).body if not isinstance(n, ast.If)], []
-    )
-    at_top = ast.Module([n for n in top.body if isinstance(n, ast.Import | ast.ImportFrom)], [])
-    for name in imports(at_top):
-        place = HEAVY.get(name.split(".")[0])
-        assert place is None or module.startswith(place), f"{module} imports {name} at the top"
+def at_the_top(module: str) -> set[str]:
+    """What a file imports when it is loaded."""
+    return {*imported(iter(parsed(module).body))}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("core/")])
-def test_low_layers_need_numpy_alone(module: str) -> None:
-    body = ast.parse((ROOT / module).read_text()).body
-    for name in imports(
-        ast.Module([n for n in body if isinstance(n, ast.Import | ast.ImportFrom)], [])
-    ):
-        package = name.split(".")[0]
-        assert package in {"numpy", "fusion_nb"} | sys.stdlib_module_names, (
-            f"{module} imports {name}"
+def room_of(module: str) -> str:
+    """`core` for `core/types.py`, `cli` for `cli.py`."""
+    return module.split("/")[0].removesuffix(".py")
+
+
+def package_of(name: str) -> str:
+    return name.split(".")[0]
+
+
+def neighbours(module: str) -> set[str]:
+    """The files of the package that a file imports from."""
+    names = (name for name in everywhere(module) if package_of(name) == "fusion_nb")
+    return {
+        BY_NAME[name] if name in BY_NAME else BY_NAME[name.rpartition(".")[0]] for name in names
+    }
+
+
+class TestLayers:
+    @pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__.py"])
+    def test_imports_point_down(self, module: str) -> None:
+        room = room_of(module)
+        for other in neighbours(module):
+            assert room_of(other) == room or LAYER[room_of(other)] < LAYER[room], (
+                f"{module} (layer {LAYER[room]}) imports {other}, which is not below it"
+            )
+
+    def test_no_modules_import_each_other_in_a_circle(self) -> None:
+        circle: list[str] = []
+        try:
+            TopologicalSorter({module: neighbours(module) for module in MODULES}).prepare()
+        except CycleError as error:
+            circle = error.args[1]
+        assert not circle, "a circle of imports: " + " <- ".join(circle)
+
+    def test_every_room_has_a_layer(self) -> None:
+        found = {
+            path.name + "/" * path.is_dir()
+            for path in PACKAGE.iterdir()
+            if path.name[0] not in "._" and (path.is_dir() or path.suffix == ".py")
+        }
+        assert found - {"assets/"} == {room for rooms in LAYERS for room in rooms}
+
+    def test_the_drawing_is_that_of_the_table(self) -> None:
+        assert written() == drawing(), (
+            "CONTRIBUTING.md draws other layers than tests/architecture.py has: "
+            "run  python tests/architecture.py --write"
         )
 
 
-def test_loading_the_extension_loads_nothing_heavy() -> None:
-    script = (
-        "import sys\n"
-        "from IPython.core.interactiveshell import InteractiveShell\n"
-        "ip = InteractiveShell.instance()\n"
-        "before = set(sys.modules)\n"
-        "ip.run_line_magic('load_ext', 'fusion_nb')\n"
-        "assert 'fusion' in ip.magics_manager.magics['cell']\n"
-        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))\n"
+class TestRooms:
+    def test_the_root_is_not_an_attic(self) -> None:
+        at_the_root = [name for name in MODULES if "/" not in name]
+        assert len(at_the_root) <= _MOST_AT_THE_ROOT, f"too many modules: {at_the_root}"
+
+    def test_no_folder_is_an_attic(self) -> None:
+        registered = {
+            BY_NAME[place.partition(":")[0]] for kind in BUILTIN.values() for place in kind.values()
+        }
+        counted = Counter(
+            str(PurePosixPath(name).parent)
+            for name in MODULES
+            if not name.endswith("__init__.py") and name not in registered
+        )
+        crowded = {folder: count for folder, count in counted.items() if count > _MOST_IN_A_FOLDER}
+        assert not crowded, f"over {_MOST_IN_A_FOLDER} modules in one folder: {crowded}"
+
+
+class TestHeavyPackages:
+    """A framework is imported when one of its models is used, and by its adapter alone."""
+
+    @pytest.mark.parametrize("module", MODULES)
+    def test_only_an_adapter_needs_its_framework(self, module: str) -> None:
+        for name in at_the_top(module):
+            package = package_of(name)
+            if package in REQUIRED | {"fusion_nb"} | sys.stdlib_module_names:
+                continue
+            place = _OF_THE_SERVICE.get(package, "service/")
+            assert is_adapter(module) or module.startswith(place), (
+                f"{module} imports {name} at the top: import it inside a function, or in an adapter"
+            )
+
+    def test_no_two_adapters_share_a_framework(self) -> None:
+        users: dict[str, set[str]] = {}
+        for module in filter(is_adapter, MODULES):
+            for name in at_the_top(module):
+                if package_of(name) not in REQUIRED | {"fusion_nb"} | sys.stdlib_module_names:
+                    users.setdefault(package_of(name), set()).add(adapter_of(module))
+        assert users["torch"] == {"models/torch"}
+        assert all(len(adapters) == 1 for adapters in users.values()), users
+
+    @pytest.mark.parametrize("module", MODULES)
+    def test_slow_packages_are_imported_where_they_are_used(self, module: str) -> None:
+        for name in at_the_top(module):
+            place = HEAVY.get(package_of(name))
+            assert place is None or (place and module.startswith(place)), (
+                f"{module} imports {name} at the top: import it inside a function"
+            )
+
+    @pytest.mark.parametrize(
+        "module", [name for name in MODULES if LAYER.get(room_of(name), 9) <= LAYER["core"]]
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    loaded = set(done.stdout.split())
-    assert "fusion_nb" in loaded
-    assert not loaded & {*HEAVY, "numpy", "pydantic", "yaml"}
+    def test_the_lowest_layers_need_numpy_alone(self, module: str) -> None:
+        packages = {package_of(name) for name in at_the_top(module)}
+        assert packages <= {"numpy", "fusion_nb"} | sys.stdlib_module_names
+
+    def test_loading_the_extension_loads_nothing_heavy(self) -> None:
+        script = (
+            "import sys\n"
+            "from IPython.core.interactiveshell import InteractiveShell\n"
+            "ip = InteractiveShell.instance()\n"
+            "before = set(sys.modules)\n"
+            "ip.run_line_magic('load_ext', 'fusion_nb')\n"
+            "assert 'fusion' in ip.magics_manager.magics['cell']\n"
+            "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        )
+        loaded = set(done.stdout.split())
+        assert "fusion_nb" in loaded
+        frameworks = {
+            package_of(name)
+            for module in filter(is_adapter, MODULES)
+            for name in at_the_top(module)
+        } - sys.stdlib_module_names
+        assert frameworks >= {"torch", "keras", "gensim"}
+        light = {"fusion_nb", "IPython"}
+        assert not loaded & ((frameworks | {*HEAVY, *REQUIRED, *_OF_THE_SERVICE}) - light)
+
+
+def is_adapter(module: str) -> bool:
+    return bool(adapter_of(module))
+
+
+def required() -> frozenset[str]:
+    """The packages that every installation has, by the names that they are imported under."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.match(r"[\w.-]+", text)[0].lower() for text in project["dependencies"]}
+    other = {"pyyaml": "yaml", "ipython": "IPython"}
+    return frozenset(other.get(name, name.replace("-", "_")) for name in names)
+
+
+REQUIRED = required()
 
 
 def test_every_public_name_exists() -> None:

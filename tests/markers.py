@@ -1,0 +1,112 @@
+"""The markers by which `make quick` leaves tests out. No test needs to be marked by hand.
+
+`integration`: the test starts a process, a kernel, a server or a browser, or reads the real data.
+Its function, its fixtures and the helpers that they call are searched for the names by which
+processes are started.
+`framework`: its file is about a framework other than PyTorch, which takes long to load.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+
+#: Names in code that start another process.
+STARTERS = frozenset({"subprocess", "Popen", "start_new_kernel", "ProcessEngine", "get_context"})
+#: Fixtures of plugins that start one, and the one of the real data, which takes as long.
+FIXTURES = frozenset({"page", "browser", "context", "mnist"})
+#: Words in the path of a test about another framework.
+FRAMEWORKS = re.compile("keras|doc2vec|gensim|tensorflow")
+#: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
+SLOW_TIMEOUT = 3600
+
+_OURS = (Path(__file__).parent, Path(__file__).parents[1] / "benchmarks")
+_PROCESS_ENGINE = re.compile(r"^process(:|$)|--engine process")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests, and give slow ones the time that they need."""
+    for item in items:
+        if FRAMEWORKS.search(os.path.relpath(item.path, _OURS[0].parent)):
+            item.add_marker(pytest.mark.framework)
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
+        if isinstance(item, pytest.Function) and needs_processes(item):
+            item.add_marker(pytest.mark.integration)
+
+
+def needs_processes(item: pytest.Function) -> bool:
+    """Return whether a test, or a fixture of it, starts another process."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    if any(isinstance(value, str) and _PROCESS_ENGINE.search(value) for value in values):
+        return True
+    fixtures = item._fixtureinfo.name2fixturedefs  # pytest has no public way to a fixture's code
+    used = (definition.func for found in fixtures.values() for definition in found)
+    return bool(FIXTURES.intersection(fixtures)) or any(
+        starts_processes(function) for function in (item.function, *used)
+    )
+
+
+def starts_processes(function: Callable[..., Any]) -> bool:
+    """Return whether a function of the tests starts a process, itself or through another one."""
+    return any(
+        STARTERS.intersection(code.co_names) or any(map(_names_the_engine, code.co_consts))
+        for code in _reached(inspect.unwrap(function))
+    )
+
+
+def _names_the_engine(constant: object) -> bool:
+    return isinstance(constant, str) and bool(_PROCESS_ENGINE.search(constant))
+
+
+@functools.cache
+def _reached(function: Callable[..., Any]) -> tuple[CodeType, ...]:
+    """Return the code of a function, and of those of tests and benchmarks that it can call."""
+    codes: list[CodeType] = []
+    waiting, seen = [function], {function}
+    while waiting:
+        here = waiting.pop()
+        namespace = getattr(here, "__globals__", {})
+        for code in _nested(getattr(here, "__code__", None)):
+            codes.append(code)
+            found = [namespace.get(name) for name in code.co_names]
+            modules = [each for each in found if inspect.ismodule(each)]
+            found += [vars(module).get(name) for module in modules for name in code.co_names]
+            for called in {called for each in found for called in _functions(each)} - seen:
+                seen.add(called)
+                waiting.append(called)
+    return tuple(codes)
+
+
+def _functions(found: object) -> Iterator[Callable[..., Any]]:
+    """Yield a function of tests or benchmarks, or the methods of a class of theirs."""
+    if inspect.isclass(found):
+        members = [member for kind in found.__mro__ for member in vars(kind).values()]
+    else:
+        members = [found]
+    for member in members:
+        function = inspect.unwrap(member) if callable(member) else None
+        if inspect.isfunction(function) and _is_ours(function):
+            yield function
+
+
+def _is_ours(function: FunctionType) -> bool:
+    written_in = Path(function.__code__.co_filename).parents
+    return any(folder in written_in for folder in _OURS)
+
+
+def _nested(code: CodeType | None) -> Iterator[CodeType]:
+    """Yield code, and that of the functions inside it."""
+    if code is not None:
+        yield code
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                yield from _nested(constant)

@@ -1,0 +1,62 @@
+"""The examples of CONTRIBUTING.md work as pasted, in one notebook."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion_nb.core import registry
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PACKAGE = Path(__file__).parents[1] / "fusion_nb"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def run_all(ip: Any) -> None:
+    for block in BLOCKS:
+        seen = ip.run(block)
+        assert seen.error is None, f"{block}\n{seen.text}"
+
+
+def test_every_example_runs_in_order(ip: Any) -> None:
+    assert len(BLOCKS) == 6
+    run_all(ip)
+    assert ip.ns["run"].history["accuracy"][-1] > 0.8
+
+
+def test_the_examples_work_from_a_cell(ip: Any) -> None:
+    run_all(ip)
+    cell = (
+        "%%fusion --parties 4 --rounds 2 --split halves --fusion biggest:least=10 "
+        "--engine in_order --name mine\nmodel = Softmax(784, 10)"
+    )
+    assert ip.run(cell).error is None
+    assert len(ip.ns["mine"].history) == 2
+    assert ip.run('mine.export("fused")').error is None
+    with np.load("fused/model.npz") as file:
+        assert set(file) == {"w", "b"}
+
+
+def test_a_value_out_of_bounds_names_the_option_of_the_example(ip: Any) -> None:
+    run_all(ip)
+    seen = ip.run("%fusion run --model run.model --fusion clipped_momentum:momentum=2")
+    assert "momentum" in str(seen.error)
+
+
+def test_each_example_is_as_short_as_it_says(ip: Any) -> None:
+    lines = [len(block.splitlines()) for block in BLOCKS]
+    assert max(lines) < 80
+    assert lines[0] < 12
+    run_all(ip)
+    assert "clipped_momentum" in registry.names("fusions")
+
+
+def test_every_file_and_folder_that_it_names_exists() -> None:
+    rooms = "core|data|models|engines|reporting|algorithms|runs|service|notebook"
+    named = set(re.findall(rf"`((?:{rooms})/[\w/]*(?:\.py)?)`", TEXT))
+    assert len(named) > 8
+    absent = {name for name in named if "NAME" not in name and not (PACKAGE / name).exists()}
+    assert not absent
