@@ -44,7 +44,12 @@ def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'fusion_nb' has no attribute {name!r}")
     import importlib
+    import sys
 
+    if "IPython" in sys.modules:  # threads of a run print into the cell that began it
+        from fusion_nb.notebook import kernel
+
+        kernel.install()
     value = globals()[name] = getattr(importlib.import_module(_EXPORTS[name]), name)
     return value
 

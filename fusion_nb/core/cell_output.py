@@ -1,38 +1,48 @@
-"""Which notebook cell is running, and which one a thread prints into."""
+"""The notebook's cell that is running, and the cell that a thread prints into.
+
+The notebook extension sets a hook that knows them. Without one there are no cells.
+"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 
-def running() -> tuple[str, str]:
-    """Return the id of the cell that is running now, and that of this execution of it; empty where
-    there is none.
+class CellHook(Protocol):
+    """The part of a notebook that knows its cells."""
+
+    def current_cell(self) -> tuple[str, str]:
+        """Return the id of the cell that is running now, and that of this execution of it; empty
+        where there is none.
+        """
+
+    def bind_output(self) -> Callable[[], None]:
+        """Return the function that a new thread calls first, so that its output lands in the cell
+        that is running now.
+        """
+
+
+_hook: CellHook | None = None
+
+
+def set_hook(hook: CellHook | None) -> None:
+    """Take over the part of a notebook that knows its cells."""
+    global _hook
+    _hook = hook
+
+
+def current_cell() -> tuple[str, str]:
+    """Return the ids of the cell that is running now and of this execution; empty where there is
+    none.
     """
-    shell = _shell()
-    parent = shell.get_parent() if shell is not None else {}
-    return parent.get("metadata", {}).get("cellId", ""), parent.get("header", {}).get("msg_id", "")
+    return ("", "") if _hook is None else _hook.current_cell()
 
 
-def tie() -> Callable[[], None]:
-    """Return what a new thread calls first, so that its output lands in the cell that is running
-    now.
+def bind_output() -> Callable[[], None]:
+    """Return the function that a new thread calls first, so that its output lands in the cell that
+    is running now.
 
-    Untied, a thread prints into whichever cell runs at that moment. Outside a notebook it does
-    nothing.
+    A thread that does not call it prints into the cell that runs at that moment.
     """
-    shell = _shell()
-    if shell is None:
-        return lambda: None
-    parent = shell.get_parent()
-    tie_thread = getattr(shell, "set_thread_parent", shell.set_parent)
-    return lambda: tie_thread(parent)
-
-
-def _shell() -> Any:
-    """Return the shell of a notebook's kernel, or None."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell if hasattr(shell, "get_parent") else None
+    return (lambda: None) if _hook is None else _hook.bind_output()

@@ -39,7 +39,7 @@ class Workers:
             queue.SimpleQueue()
         )
         self._threads = []
-        tie = cell_output.tie()
+        tie = cell_output.bind_output()
         for i, model in enumerate(models):
             thread = threading.Thread(
                 target=self._work,

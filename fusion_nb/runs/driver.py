@@ -222,7 +222,7 @@ class Driver:
         # A daemon: a kernel that is told to shut down doesn't wait for a run.
         name = f"fusion_nb {self.name}"
         self._thread = threading.Thread(
-            target=self._drive, args=(self._done, cell_output.tie()), name=name, daemon=True
+            target=self._drive, args=(self._done, cell_output.bind_output()), name=name, daemon=True
         )
         self._thread.start()
         return self
