@@ -66,6 +66,8 @@ class LiveView:
     widgets:  whether a person looks on, in a front end that draws widgets; without one (nbconvert,
               papermill) the static result at the end is all there is
     throttle: makes what decides how often text and chart are drawn
+
+    `box` holds the widgets, the text above the chart; it is None without them.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class LiveView:
         self._shown_status = ""
         self._status: Any = None
         self._chart: Any = None
+        self.box: Any = None
         self._handle = self._show_widgets() if widgets else self._show_text()
         run.subscribe(self)
 
@@ -104,8 +107,8 @@ class LiveView:
         # Filled before the first round, so that the page does not jump when that comes in.
         self._write()
         self._chart.value = self._picture()
-        box = ipywidgets.VBox((self._status, self._chart))
-        view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+        self.box = ipywidgets.VBox((self._status, self._chart))
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
         bundle = {
             "application/vnd.jupyter.widget-view+json": view,
             "text/plain": f"{self._run.name} is running; its result will stand here",
