@@ -26,8 +26,8 @@ class BackgroundWorker:
         self._ended = ended
         self._bind_output: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
-        self._at_rest = threading.Event()
-        self._at_rest.set()
+        self._done = threading.Event()
+        self._done.set()
 
     def print_into(self, bind_output: Callable[[], None]) -> None:
         """Call `bind_output` first in each thread, so that its output lands in a certain cell."""
@@ -42,8 +42,9 @@ class BackgroundWorker:
             if self.activity:
                 raise RunError(f"the panel is {self.activity}", "wait a moment")
             self.activity, self.error = activity, None
-            self._at_rest.clear()
-        thread = threading.Timer(delay, self._work, args=(action,))
+            # An event for each action: the thread of the one before may still be about to set its own.
+            self._done = threading.Event()
+        thread = threading.Timer(delay, self._work, args=(action, self._done))
         thread.name, thread.daemon = f"fusion_nb panel, {activity}", True
         thread.start()
 
@@ -51,17 +52,18 @@ class BackgroundWorker:
         """Wait until the action is done, and return whether it is; raise its error, if it had
         one.
         """
+        done = self._done
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
-            if self._at_rest.wait(min(left, _SLICE)):
+            if done.wait(min(left, _SLICE)):
                 break
-        if not self._at_rest.is_set():
+        if not done.is_set():
             return False
         if self.error is not None:
             raise self.error
         return True
 
-    def _work(self, action: Callable[[], object]) -> None:
+    def _work(self, action: Callable[[], object], done: threading.Event) -> None:
         try:
             self._bind_output()
             action()
@@ -70,4 +72,4 @@ class BackgroundWorker:
         finally:
             self.activity = ""
             self._ended(self.error)
-            self._at_rest.set()
+            done.set()
