@@ -42,7 +42,7 @@ class BackgroundWorker:
             if self.activity:
                 raise RunError(f"the panel is {self.activity}", "wait a moment")
             self.activity, self.error = activity, None
-            # An event for each action: the thread of the one before may still be about to set its own.
+            # A new one: the thread of the last action may be about to set its own.
             self._done = threading.Event()
         thread = threading.Timer(delay, self._work, args=(action, self._done))
         thread.name, thread.daemon = f"fusion_nb panel, {activity}", True
