@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusion_nb.errors import FusionError, OptionError, missing_extra
+from fusion_nb.errors import FusionError, OptionError, cell_spelling, missing_extra
 
 if TYPE_CHECKING:
+    from fusion_nb.runs.handle import RunHandle
     from fusion_nb.service.storage.keys import Keys
 
 # No locals in tracebacks: one of them may be a secret.
@@ -37,19 +38,19 @@ _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Say what a user can mend in a line, without a traceback, and end with status 2."""
+    """Print an error that a user can mend in one line, without a traceback, and exit with 2."""
     try:
         try:
             yield
         except ModuleNotFoundError as error:
             raise missing_extra(error, "this command") from error
     except FusionError as error:
-        typer.echo(f"{error.message}\n  {error.hint}" if error.hint else error.message, err=True)
+        typer.echo(str(error.spelled(cell_spelling)), err=True)
         raise typer.Exit(2) from None
 
 
 def _bytes(text: str) -> int:
-    """Return the bytes that `4G`, `500M` or `1000` says. Raises OptionError for anything else."""
+    """Return the number of bytes of `4G`, `500M` or `1000`. Raises OptionError for other text."""
     number, unit = (text[:-1], text[-1].upper()) if text and not text[-1].isdigit() else (text, "")
     if not number.isdecimal() or unit not in _SIZES:
         raise OptionError(f"{text!r} is not a size", "write a number of bytes, as 500M or 4G")
@@ -135,9 +136,9 @@ def run(
         bool, typer.Option("--overwrite", help="replace an earlier export")
     ] = False,
 ) -> None:
-    """Train what a file says, and tell each round."""
+    """Train the run of a file, and print each round."""
     with _one_line():
-        from fusion_nb.models import base
+        from fusion_nb.models import lookup
         from fusion_nb.reporting.export import check_target
         from fusion_nb.runs.run import Run
         from fusion_nb.runs.spec import RunSpec, from_file
@@ -145,12 +146,12 @@ def run(
         chosen = RunSpec(**from_file(str(spec)))
         namespace: dict[str, object] = {"__name__": "__main__"}
         if chosen.code:
-            with base.seeded(chosen.seed, chosen.code):
+            with lookup.seeded(chosen.seed, chosen.code):
                 exec(compile(chosen.code, str(spec), "exec"), namespace)
         training = Run(chosen, namespace)
         if export:
             check_target(export, [training.formats[0]], training.formats, overwrite)
-        training.subscribe(_Teller())
+        training.subscribe(_RoundPrinter())
         training.start().wait()
         typer.echo(training.summary())
         if export:
@@ -159,18 +160,18 @@ def run(
             )
 
 
-class _Teller:
-    """Says each whole round in a line."""
+class _RoundPrinter:
+    """Prints each whole round in a line."""
 
     def __init__(self) -> None:
-        self._told = 0
+        self._num_printed = 0
 
-    def __call__(self, run: object) -> None:
-        records = run.records  # type: ignore[attr-defined]
-        for record in records[self._told :]:
+    def __call__(self, run: RunHandle) -> None:
+        records = run.records
+        for record in records[self._num_printed :]:
             metrics = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
             typer.echo(f"round {record.round}  {metrics}  ({record.seconds:.1f} s)")
-        self._told = len(records)
+        self._num_printed = len(records)
 
 
 @app.command()

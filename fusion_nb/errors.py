@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 # Marks around an option, its value, and what only the owner of the data may read. They are
@@ -117,10 +118,20 @@ class FusionError(Exception):
 
     def redacted(self) -> FusionError:
         """Return a copy that says nothing of the rows, for those who don't own them."""
-        other = type(self).__new__(type(self))
-        other.__dict__ |= self.__dict__
+        other = self._copy()
         other._message = _MARKED_PRIVATE.sub("'...'", self._message)
         other._hint = _MARKED_PRIVATE.sub("'...'", self._hint)
+        return other
+
+    def prefixed(self, prefix: str) -> FusionError:
+        """Return a copy whose message begins with a text, such as the party that raised it."""
+        other = self._copy()
+        other._message = prefix + self._message
+        return other
+
+    def _copy(self) -> FusionError:
+        other = type(self).__new__(type(self))
+        other.__dict__ |= self.__dict__
         return other
 
     def _spelled(self, text: str) -> str:
@@ -140,6 +151,26 @@ class FusionError(Exception):
         red, plain = "\x1b[31m", "\x1b[0m"
         lines = [f"{red}{type(self).__name__}: {self.message}{plain}"]
         return [*lines, f"  {self.hint}"] if self.hint else lines
+
+
+@contextmanager
+def spelled_in(spelling: Spelling) -> Iterator[None]:
+    """Write the options in one way in every FusionError that is raised inside `with`.
+
+    A surface does this at its border: a cell writes `--lr 0`, a call from Python `lr=0`.
+
+    >>> try:
+    ...     with spelled_in(python_spelling):
+    ...         raise OptionError(f"{option('lr', 0)} is not allowed")
+    ... except OptionError as error:
+    ...     print(error)
+    lr=0 is not allowed
+    """
+    try:
+        yield
+    except FusionError as error:
+        error.spelled(spelling)
+        raise
 
 
 class OptionError(FusionError):

@@ -1,222 +1,211 @@
-"""What federation is compared with, round by round: one model that has all rows, and each party
-alone.
-"""
+"""Baselines that a federation is compared with: one model on all rows, and each party alone."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fusion_nb.algorithms.fusions.averaging import iter_avg
-from fusion_nb.algorithms.fusions.local_only import Alone as Separately
+from fusion_nb.algorithms.fusions.local_only import LocalOnly
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.arithmetic import metric_mean
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
-from fusion_nb.core.replies import weighted_mean
-from fusion_nb.core.types import Engine, Fusion, Metrics, PartyMetrics
-from fusion_nb.errors import OptionError, PartyError, nearest
+from fusion_nb.core.protocols import Baseline, Engine, Model
+from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.settings import FederationConfig
+from fusion_nb.core.types import Change, Metrics, PartyMetrics
+from fusion_nb.errors import OptionError, PartyError, nearest, option
 
 NAMES = ("central", "local")
 
 
 def parse(text: str) -> list[str]:
-    """Return the names in text such as `central,local`. Raises OptionError for one that there is
-    not.
-    """
+    """Return the names in text such as `central,local`. Raises OptionError for an unknown name."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in NAMES:
             raise OptionError(
-                f"--baseline {text} is not allowed", f"{nearest(name, NAMES)}give {','.join(NAMES)}"
+                f"{option('baseline', text)} is not allowed",
+                f"{nearest(name, NAMES)}give {','.join(NAMES)}",
+                allowed=NAMES,
             )
     return names
 
 
-class _Beside:
-    """A federation beside the main one, which keeps up with its rounds, and whose failure ends
-    nothing else.
+class FederatedBaseline(Baseline):
+    """A baseline that is a federation itself, trained in the rounds of the main one.
+
+    A subclass passes its federation to this constructor, and says in `metrics` what of a round is
+    shown. Its failure ends nothing else: it is told in `notes`.
     """
 
-    #: What messages call it.
-    name = ""
-    federation: Federation
-
-    def __init__(self, main: Federation) -> None:
-        self._main = main
-        #: What the user should know, as sentences.
+    def __init__(self, federation: Federation) -> None:
+        self.federation = federation
         self.notes: list[str] = []
-        self._is_sound = True
+        self._has_failed = False
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Release the workers."""
         self.federation.close()
 
-    def prepare(self, round: int) -> None:
-        """Do what is to be done before a round."""
+    def train_until(self, main: Federation, round: int, is_last: bool) -> bool:
+        """Train the rounds up to this one that are still missing; return whether none has failed.
 
-    def train_up_to(self, round: int, is_last: bool) -> bool:
-        """Train the rounds up to this one that are not yet; return whether it is sound so far."""
+        There are several where the main federation did not evaluate, and so did not ask for them.
+        """
+        missing = range(len(self.federation.history) + 1, round + 1)
         try:
-            # More than one where nobody measured, and so asked for, those before.
-            for number in (
-                range(len(self.federation.history) + 1, round + 1) if self._is_sound else ()
-            ):
-                self.federation.changes = {
-                    i: replace(c, fusion=None) for i, c in self._main.changes.items()
-                }
-                self.prepare(number)
-                self.federation.keep_up(number, is_last and number == round)
+            for number in () if self._has_failed else missing:
+                self.federation.add_change(Change(self.changed_options(main, number)))
+                self.federation.train_until(number, is_last and number == round)
         except PartyError as error:
             self.notes = [f"warning: {self.name} ended before round {round}: {error.message}"]
-            self._is_sound = False
-        return self._is_sound
+            self._has_failed = True
+        return not self._has_failed
+
+    def changed_options(self, main: Federation, round: int) -> dict[str, Any]:
+        """Return the options that change in a round: those of the main federation, except its
+        fusion.
+        """
+        return dict(main.changes[round].values) if round in main.changes else {}
 
 
-class Central(_Beside):
+class Central(FederatedBaseline):
     """One model trained on all parties' rows together, with as many steps in a round as the
     cohort's parties take.
 
-    Measured on the same rows as the fused model, as `central_loss` and so on. For comparison alone:
+    Evaluated on the same rows as the fused model, as `central_loss` and so on. For comparison only:
     in a federation nobody has all rows.
+
+    parties, model, config, test, control: those of the main federation
     """
 
     name = "the baseline central"
 
-    def __init__(self, main: Federation, engine: Engine) -> None:
-        super().__init__(main)
-        if "local_steps" not in main.model.orders and main.fraction < 1:
-            line = (
-                f"--baseline central with --fraction {main.fraction:g}: a {main.model.kind} "
-                "trains whole epochs only"
+    def __init__(
+        self,
+        parties: Sequence[Party],
+        model: Model,
+        engine: Engine,
+        config: FederationConfig,
+        *,
+        test: Any = None,
+        control: RunControl | None = None,
+    ) -> None:
+        tests = [party.test for party in parties if party.num_test]
+        self._counts_steps = "local_steps" in model.supported_options
+        super().__init__(
+            Federation(
+                [Party("central", rows_of.concat([party.train for party in parties]))],
+                model.single_model.clone(),
+                iter_avg(),
+                engine,
+                replace(config, quorum=1.0),
+                test=test if test is not None or not tests else rows_of.concat(tests),
+                control=control,
             )
-            raise OptionError(line, "leave one of them out")
-        tests = [party.test for party in main.parties if party.num_test]
-        if (
-            len(
-                {
-                    isinstance(rows, tuple)
-                    for rows in [*tests, *(party.train for party in main.parties)]
-                }
-            )
-            > 1
-        ):
-            line = "--baseline central, but some parties hold arrays and others a Dataset"
-            raise OptionError(line, "give all the same kind, or leave it out")
-        test = main.test if main.test is not None or not tests else rows_of.concat(tests)
-        pool = Party("central", rows_of.concat([party.train for party in main.parties]))
-        self.federation = _beside(main, engine, parties=[pool], fusion=iter_avg(), test=test)
+        )
 
-    def __call__(self, round: int, is_last: bool) -> tuple[Metrics, PartyMetrics]:
-        """Return the metrics of a round's model, trained first where it is not yet."""
-        if not self.train_up_to(round, is_last):
+    def measure(
+        self, federation: Federation, round: int, is_last: bool
+    ) -> tuple[Metrics, PartyMetrics]:
+        """Return the metrics of the model after a round, trained first where it is not yet."""
+        if not self.train_until(federation, round, is_last):
             return {}, {}
-        found = self.federation.history[round - 1].metrics
-        return {
-            f"central_{name}": value
-            for name, value in found.items()
-            if name in self._main.model.metrics
-        }, {}
+        metrics = self.federation.history[round - 1].metrics
+        names = federation.model.metrics
+        return {f"central_{name}": value for name, value in metrics.items() if name in names}, {}
 
-    def prepare(self, round: int) -> None:
-        """Take as many steps as the cohort's parties do together."""
-        if "local_steps" in self._main.model.orders:
-            self.federation.orders["steps"] = self._num_steps(round)
-
-    def _num_steps(self, round: int) -> int:
-        return num_steps(self._main, self._main.cohort(round))
+    def changed_options(self, main: Federation, round: int) -> dict[str, Any]:
+        """Return the changed options, and the steps that the cohort's parties take together."""
+        changed = super().changed_options(main, round)
+        if self._counts_steps:
+            changed["steps"] = num_steps(main, main.cohort(round))
+        return changed
 
 
-class Local(_Beside):
-    """Each party alone, trained in the rounds and as long as it is in the federation.
+class Local(FederatedBaseline):
+    """Each party alone, trained in as many rounds and for as long as in the federation.
 
-    Measured on its own test rows as `alone_loss` and so on, and as their mean over all parties'
-    test rows. Where a party has none, the aggregator's count. A party that fails alone is left out
-    from then on.
+    Evaluated on its own test rows as `alone_loss` and so on, and as their mean over all parties'
+    test rows. A party without test rows is evaluated on the aggregator's. A party that fails alone
+    is left out from then on.
+
+    parties, model, config, test, control: those of the main federation
     """
 
     name = "the baseline local"
 
-    def __init__(self, main: Federation, engine: Engine) -> None:
-        super().__init__(main)
-        parties = [Party(p.id, p.train, p.test if p.num_test else main.test) for p in main.parties]
-        self.federation = _beside(
-            main, engine, parties=parties, fusion=Separately(), test=None, quorum=0.0
+    def __init__(
+        self,
+        parties: Sequence[Party],
+        model: Model,
+        engine: Engine,
+        config: FederationConfig,
+        *,
+        test: Any = None,
+        control: RunControl | None = None,
+    ) -> None:
+        super().__init__(
+            Federation(
+                [Party(p.id, p.train, p.test if p.num_test else test) for p in parties],
+                model.single_model.clone(),
+                LocalOnly(),
+                engine,
+                replace(config, quorum=0.0),
+                control=control,
+            )
         )
 
-    def __call__(self, round: int, is_last: bool) -> tuple[Metrics, PartyMetrics]:
-        """Return the metrics of a round's models, trained first where they are not yet."""
-        if not self.train_up_to(round, is_last):
+    def measure(
+        self, federation: Federation, round: int, is_last: bool
+    ) -> tuple[Metrics, PartyMetrics]:
+        """Return the metrics of the models after a round, trained first where they are not yet."""
+        if not self.train_until(federation, round, is_last):
             return {}, {}
+        own = self.federation
         failed = {
-            failure.party: failure.error
-            for record in self.federation.history
-            for failure in record.failures
+            failure.party: failure.error for record in own.history for failure in record.failures
         }
         self.notes = [
             f"warning: {self.name} goes on without {party}: {error}"
             for party, error in failed.items()
         ]
-        latest = self.federation.history.latest()
-        found = {
-            p.id: _alone(latest.get(p.id, {}))
-            for p in self.federation.parties
-            if p.id not in failed
+        latest = own.history.latest()
+        per_party = {
+            party.id: _alone_metrics(latest.get(party.id, {}))
+            for party in own.parties
+            if party.id not in failed
         }
-        sizes = {party.id: party.num_test for party in self.federation.parties}
-        names = {name for metrics in found.values() for name in metrics}
-        return {name: weighted_mean(found, sizes, name) for name in sorted(names)}, found
+        sizes = {party.id: party.num_test for party in own.parties}
+        names = sorted({name for metrics in per_party.values() for name in metrics})
+        return {name: metric_mean(per_party, sizes, name) for name in names}, per_party
 
 
 def num_steps(federation: Federation, cohort: Collection[str]) -> int:
     """Return the batches that the cohort's parties train together in a round."""
-    orders = federation.orders
-    if "steps" in orders:
-        return int(orders["steps"]) * len(cohort)
+    options = federation.train_options
+    if "steps" in options:
+        return int(options["steps"]) * len(cohort)
     sizes = [party.num_examples for party in federation.parties if party.id in cohort]
     least = federation.model.min_rows
-    return sum(_num_batches(size, orders["batch_size"], least) for size in sizes) * int(
-        orders["epochs"]
-    )
+    batches = sum(_num_batches(size, options["batch_size"], least) for size in sizes)
+    return batches * int(options["epochs"])
 
 
 def _num_batches(size: int, batch_size: int, least: int) -> int:
-    """Return the batches of an epoch; a last one that is smaller than the model can take is part of
-    the one before.
+    """Return the batches of an epoch; a last one with fewer rows than the model can take is joined
+    with the one before.
     """
     full, rest = divmod(size, batch_size)
     return full + (rest >= least or not full)
 
 
-def _alone(metrics: Metrics) -> Metrics:
+def _alone_metrics(metrics: Metrics) -> Metrics:
     return {
-        f"alone_{name[6:]}": value for name, value in metrics.items() if name.startswith("local_")
+        f"alone_{name.removeprefix('local_')}": value
+        for name, value in metrics.items()
+        if name.startswith("local_")
     }
-
-
-def _beside(
-    main: Federation,
-    engine: Engine,
-    parties: list[Party],
-    fusion: Fusion,
-    test: Any,
-    quorum: float = 1.0,
-) -> Federation:
-    """Return a federation like the main one, with a model and a history of its own, held and
-    stopped with it.
-    """
-    return Federation(
-        parties=parties,
-        model=main.model.single.clone(),
-        fusion=fusion,
-        engine=engine,
-        orders=dict(main.orders),
-        seed=main.seed,
-        fraction=main.fraction,
-        quorum=quorum,
-        test=test,
-        evaluate_every=main.evaluate_every,
-        evaluate_rows=main.evaluate_rows,
-        schedule=main.schedule,
-        gate=lambda: main.gate(),  # looked up late: a run puts its own there
-    )

@@ -1,4 +1,4 @@
-"""Arithmetic on named arrays: the mean that streams, and the few measures that fusions share."""
+"""Arithmetic on named arrays: the streaming mean, and the measures that fusions share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core.types import Update, Weights
+from fusion_nb.core.types import PartyMetrics, Update, Weights
 from fusion_nb.errors import ModelError
 
 
@@ -31,9 +31,7 @@ def copy(weights: Weights) -> Weights:
 
 
 def num_bytes(entries: Mapping[str, Any]) -> int:
-    """Return the size of all entries in bytes, as they travel: arrays, plain numbers, and mappings
-    of these.
-    """
+    """Return the size of all entries in bytes: arrays, plain numbers, and mappings of these."""
     return sum(
         num_bytes(entry) if isinstance(entry, Mapping) else getattr(entry, "nbytes", 8)
         for entry in entries.values()
@@ -41,9 +39,7 @@ def num_bytes(entries: Mapping[str, Any]) -> int:
 
 
 def not_finite(extras: Mapping[str, Any]) -> str:
-    """Return which entry of an update's extras holds a number that is not finite, or an empty
-    string.
-    """
+    """Return the first entry that holds a number that is not finite, or an empty string."""
     for name, entry in extras.items():
         problem = ""
         if isinstance(entry, Mapping):
@@ -70,9 +66,7 @@ def distance(a: Weights, b: Weights) -> float:
 
 
 def change(new: Weights, old: Weights) -> Weights:
-    """Return, in float64, what `new` adds to the floating entries of `old`; other entries are left
-    out.
-    """
+    """Return `new` minus `old` in float64, for their floating entries only."""
     floating = {
         name: array for name, array in old.items() if np.issubdtype(array.dtype, np.floating)
     }
@@ -80,9 +74,7 @@ def change(new: Weights, old: Weights) -> Weights:
 
 
 def moved(old: Weights, step: Weights) -> Weights:
-    """Return the entries of `old` that have a step, moved by it, in their own dtypes; other entries
-    are left out.
-    """
+    """Return the entries of `old` that have a step, moved by it, in their own dtypes."""
     return {name: (old[name] + array).astype(old[name].dtype) for name, array in step.items()}
 
 
@@ -92,7 +84,7 @@ def equal(a: Weights, b: Weights) -> bool:
 
 
 def digest(weights: Weights) -> str:
-    """Return the SHA-256 of names, dtypes, shapes and values, whatever file format holds them."""
+    """Return the SHA-256 of names, dtypes, shapes and values."""
     sha = hashlib.sha256()
     for name in sorted(weights):
         array = np.ascontiguousarray(weights[name])
@@ -101,15 +93,15 @@ def digest(weights: Weights) -> str:
     return sha.hexdigest()
 
 
-def misfit(weights: Weights, like: Weights, *, part: bool = False) -> str:
-    """Return what is wrong with `weights` where they should look like `like`, or an empty string.
+def misfit(weights: Weights, like: Weights, *, partial: bool = False) -> str:
+    """Return the first difference in form between `weights` and `like`, or an empty string.
 
-    part: some of the entries are enough
+    partial: some of the entries are enough
     Checked in this order: names, arrays, shapes, dtypes, and that every number is finite.
     """
     if not isinstance(weights, dict):
         return f"it is {type(weights).__name__}, not a dictionary of arrays by name"
-    if not (weights.keys() <= like.keys() if part else weights.keys() == like.keys()):
+    if not (weights.keys() <= like.keys() if partial else weights.keys() == like.keys()):
         return (
             "its entries are named differently: "
             f"{', '.join(sorted(weights.keys() ^ like.keys())[:3])}"
@@ -127,8 +119,7 @@ def misfit(weights: Weights, like: Weights, *, part: bool = False) -> str:
 
 
 def _is_finite(array: np.ndarray) -> bool:
-    # One product instead of a mask: it is finite where all numbers are, unless they are so large
-    # that it overflows.
+    # One product instead of a mask: it is finite where all numbers are, unless it overflows.
     if array.dtype in (np.float32, np.float64) and array.flags.c_contiguous:
         flat = array.reshape(-1)
         if math.isfinite(np.dot(flat, flat)):  # BLAS doesn't warn where it overflows
@@ -141,17 +132,14 @@ def squared_norm(weights: Weights) -> float:
     return norm(weights) ** 2
 
 
-#: Numbers that are added up at a time: as many as stay in a core's own cache while their weights
-#: come by.
+#: Numbers that are summed at a time: they stay in a core's own cache.
 _BLOCK = 32_768
-#: Weights that wait until they are added together, so that the sums travel between memory and core
-#: once for all.
+#: Weights that are summed together, so that the sums are read and written once for all of them.
 _WAITING = 4
 
 
 class RunningMean:
-    """A weighted mean that keeps one accumulator and a few weights on their way, however many are
-    added.
+    """A weighted mean with one accumulator, which keeps a few weights at a time.
 
     Floating entries are summed in float64 (complex128 for complex ones) and cast back. Integer and
     boolean entries, such as BatchNorm's `num_batches_tracked`, are averaged and rounded to the
@@ -167,9 +155,9 @@ class RunningMean:
         self._waiting: list[tuple[Weights, float]] = []
 
     def add(self, weights: Weights, share: float) -> None:
-        """Add one set of weights, which counts in proportion to `share`; that must not be negative.
+        """Add one set of weights, in proportion to `share`, which must not be negative.
 
-        The arrays must not change until `mean` is asked for.
+        The arrays must not change until `mean` is called.
         """
         if not self._sums:
             self._dtypes = {name: array.dtype for name, array in weights.items()}
@@ -183,9 +171,9 @@ class RunningMean:
         self.total += share
 
     def mean(self) -> Weights:
-        """Return the mean, with the names, shapes and dtypes of what was added.
+        """Return the mean, with the names, shapes and dtypes of the weights.
 
-        Raises ValueError when nothing was added, or only with share 0.
+        Raises ValueError when nothing was added, or all shares were 0.
         """
         if not self.total:
             raise ValueError("the mean of no updates is undefined: every share was 0")
@@ -193,7 +181,7 @@ class RunningMean:
         return {name: self._finish(name, total) for name, total in self._sums.items()}
 
     def _add_up(self) -> None:
-        """Add the weights that wait, one after the other, block by block."""
+        """Add the waiting weights, one after the other, block by block."""
         for name, total in self._sums.items():
             arrays = [
                 (self._difference(name, weights[name]), share) for weights, share in self._waiting
@@ -234,16 +222,29 @@ def _wide(dtype: np.dtype) -> type:
 
 
 def weighted_mean(updates: Iterable[Update], share: Callable[[Update], float]) -> Weights:
-    """Return the mean of the updates' weights, reading the updates once and keeping one
-    accumulator.
-    """
+    """Return the mean of the updates' weights, which are read once."""
     mean = RunningMean()
     for update in updates:
         mean.add(update.weights, share(update))
     return mean.mean()
 
 
+def metric_mean(metrics: PartyMetrics, sizes: Mapping[str, int], name: str) -> float:
+    """Return the mean of a metric over the parties that have it, weighted by sizes.
+
+    It is NaN where no party has it.
+    """
+    having = [(sizes[party], found[name]) for party, found in metrics.items() if name in found]
+    total = sum(size for size, _ in having)
+    return sum(size * value for size, value in having) / total if total else float("nan")
+
+
+def round_half_up(value: float) -> int:
+    """Return the nearest whole number; halves go up, where Python's round() takes the even one."""
+    return int(value + 0.5)
+
+
 def check_finite(weights: Weights) -> None:
-    """Raise ModelError, naming an entry, for first weights that are not all finite."""
+    """Raise ModelError for initial weights that are not all finite; it names an entry."""
     if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
         raise ModelError(f"the model's first weights are not finite ({bad[0]})", "build it anew")

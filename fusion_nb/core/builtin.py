@@ -1,35 +1,77 @@
-"""Where each thing lives that the package brings: kind -> name -> module and attribute, imported on
-first use.
-"""
+"""The built-in components: kind -> name -> module and attribute, imported on first use."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework of models: its adapter, and how its models are known without importing it.
+
+    adapter:    module and attribute of the adapter
+    base_class: `module.Class` that all its models derive from
+    suffixes:   the endings of files that hold a whole model, the usual one first
+    has_own_generator: it draws first weights from a random generator of its own, and not from
+                Python's or numpy's
+    """
+
+    adapter: str
+    base_class: str
+    suffixes: tuple[str, ...]
+    has_own_generator: bool = False
+
+    @property
+    def package(self) -> str:
+        """The package that the framework is imported as."""
+        return self.base_class.partition(".")[0]
+
+
+_MODELS = "fusion_nb.models"
+#: Name -> framework. This line registers one; its base class and suffixes are those of its adapter.
+FRAMEWORKS: dict[str, Framework] = {
+    "doc2vec": Framework(
+        f"{_MODELS}.doc2vec.adapter:Doc2VecModel",
+        "gensim.models.doc2vec.Doc2Vec",
+        (".doc2vec", ".d2v"),
+    ),
+    "keras": Framework(
+        f"{_MODELS}.keras.adapter:KerasModel", "keras.src.models.model.Model", (".keras",)
+    ),
+    "torch": Framework(
+        f"{_MODELS}.torch.adapter:TorchModel",
+        "torch.nn.modules.module.Module",
+        (".pt", ".pth"),
+        has_own_generator=True,
+    ),
+}
 
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
         "bucketing": "fusion_nb.algorithms.fusions.bucketing:Bucketing",
-        "bulyan": "fusion_nb.algorithms.fusions.krum:Bulyan",
-        "centered_clip": "fusion_nb.algorithms.fusions.robust_means:CenteredClip",
-        "cmfl": "fusion_nb.algorithms.fusions.lazy:CMFL",
+        "bulyan": "fusion_nb.algorithms.fusions.bulyan:Bulyan",
+        "centered_clip": "fusion_nb.algorithms.fusions.centered_clip:CenteredClip",
+        "cmfl": "fusion_nb.algorithms.fusions.cmfl:CMFL",
         "doc2vec": "fusion_nb.algorithms.fusions.doc2vec_sum:Doc2VecFusion",
-        "dynamic": "fusion_nb.algorithms.fusions.dynamic:Dynamic",
-        "fda": "fusion_nb.algorithms.fusions.dynamic:FDA",
+        "dynamic": "fusion_nb.algorithms.fusions.dynamic_averaging:Dynamic",
+        "fda": "fusion_nb.algorithms.fusions.fda:FDA",
         "fedavg": "fusion_nb.algorithms.fusions.averaging:fedavg",
         "fedadagrad": "fusion_nb.algorithms.fusions.fedopt:FedAdagrad",
         "fedadam": "fusion_nb.algorithms.fusions.fedopt:FedAdam",
         "fedavgm": "fusion_nb.algorithms.fusions.fedopt:FedAvgM",
-        "feddyn": "fusion_nb.algorithms.fusions.local:FedDyn",
-        "fednova": "fusion_nb.algorithms.fusions.local:FedNova",
-        "fedprox": "fusion_nb.algorithms.fusions.local:FedProx",
+        "feddyn": "fusion_nb.algorithms.fusions.feddyn:FedDyn",
+        "fednova": "fusion_nb.algorithms.fusions.fednova:FedNova",
+        "fedprox": "fusion_nb.algorithms.fusions.fedprox:FedProx",
         "fedyogi": "fusion_nb.algorithms.fusions.fedopt:FedYogi",
-        "geometric_median": "fusion_nb.algorithms.fusions.robust_means:GeometricMedian",
+        "geometric_median": "fusion_nb.algorithms.fusions.geometric_median:GeometricMedian",
         "iter_avg": "fusion_nb.algorithms.fusions.averaging:iter_avg",
         "krum": "fusion_nb.algorithms.fusions.krum:Krum",
-        "lag": "fusion_nb.algorithms.fusions.lazy:LAG",
-        "median": "fusion_nb.algorithms.fusions.robust_means:Median",
-        "multikrum": "fusion_nb.algorithms.fusions.krum:MultiKrum",
+        "lag": "fusion_nb.algorithms.fusions.lag:LAG",
+        "median": "fusion_nb.algorithms.fusions.median:Median",
+        "multikrum": "fusion_nb.algorithms.fusions.multikrum:MultiKrum",
         "qfedavg": "fusion_nb.algorithms.fusions.qfedavg:QFedAvg",
-        "scaffold": "fusion_nb.algorithms.fusions.local:Scaffold",
-        "trimmed_mean": "fusion_nb.algorithms.fusions.robust_means:TrimmedMean",
+        "scaffold": "fusion_nb.algorithms.fusions.scaffold:Scaffold",
+        "trimmed_mean": "fusion_nb.algorithms.fusions.trimmed_mean:TrimmedMean",
     },
     "splits": {
         "iid": "fusion_nb.data.splits:iid",
@@ -49,11 +91,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "npz": "fusion_nb.data.image_datasets:Npz",
         "wikipedia": "fusion_nb.data.text_datasets:Wikipedia",
     },
-    "models": {
-        "doc2vec": "fusion_nb.models.doc2vec.adapter:Doc2VecModel",
-        "keras": "fusion_nb.models.keras.adapter:KerasModel",
-        "torch": "fusion_nb.models.torch.adapter:TorchModel",
-    },
+    "models": {name: framework.adapter for name, framework in FRAMEWORKS.items()},
     "engines": {
         "auto": "fusion_nb.engines.auto:AutoEngine",
         "local": "fusion_nb.engines.local:LocalEngine",
@@ -61,23 +99,23 @@ BUILTIN: dict[str, dict[str, str]] = {
         "vectorized": "fusion_nb.engines.vectorized:VectorizedEngine",
     },
     "adversaries": {
-        "alie": "fusion_nb.algorithms.attacks:ALIE",
-        "bit_flip": "fusion_nb.algorithms.attacks:BitFlip",
-        "ipm": "fusion_nb.algorithms.attacks:IPM",
-        "label_flip": "fusion_nb.algorithms.attacks:LabelFlip",
-        "mimic": "fusion_nb.algorithms.attacks:Mimic",
-        "noise": "fusion_nb.algorithms.attacks:Noise",
-        "sign_flip": "fusion_nb.algorithms.attacks:SignFlip",
+        "alie": "fusion_nb.algorithms.attacks.alie:ALIE",
+        "bit_flip": "fusion_nb.algorithms.attacks.bit_flip:BitFlip",
+        "ipm": "fusion_nb.algorithms.attacks.ipm:IPM",
+        "label_flip": "fusion_nb.algorithms.attacks.label_flip:LabelFlip",
+        "mimic": "fusion_nb.algorithms.attacks.mimic:Mimic",
+        "noise": "fusion_nb.algorithms.attacks.noise:Noise",
+        "sign_flip": "fusion_nb.algorithms.attacks.sign_flip:SignFlip",
     },
     "personal": {
-        "apfl": "fusion_nb.algorithms.personalization.personal:APFL",
-        "ditto": "fusion_nb.algorithms.personalization.personal:Ditto",
-        "fedbn": "fusion_nb.algorithms.personalization.local_layers:FedBN",
-        "fedper": "fusion_nb.algorithms.personalization.local_layers:FedPer",
+        "apfl": "fusion_nb.algorithms.personalization.apfl:APFL",
+        "ditto": "fusion_nb.algorithms.personalization.ditto:Ditto",
+        "fedbn": "fusion_nb.algorithms.personalization.fedbn:FedBN",
+        "fedper": "fusion_nb.algorithms.personalization.fedper:FedPer",
         "finetune": "fusion_nb.algorithms.personalization.finetune:Finetune",
-        "ifca": "fusion_nb.algorithms.personalization.personal:IFCA",
+        "ifca": "fusion_nb.algorithms.personalization.ifca:IFCA",
     },
-    "sharing": {"best": "fusion_nb.algorithms.personalization.best_of_group:Best"},
+    "sharing": {"best": "fusion_nb.algorithms.personalization.best_of_group:BestOfGroup"},
     "ensembles": {
         "distill": "fusion_nb.algorithms.ensembles.methods:Distill",
         "mean": "fusion_nb.algorithms.ensembles.methods:Mean",

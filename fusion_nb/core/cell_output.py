@@ -1,6 +1,7 @@
-"""The notebook's cell that is running, and the cell that a thread prints into.
+"""The notebook cell that is running, and the cell that a thread prints into.
 
-The notebook extension sets a hook that knows them. Without one there are no cells.
+Only a notebook knows that. Its extension sets a hook; without one there is no cell, and threads
+print where they like.
 """
 
 from __future__ import annotations
@@ -10,39 +11,40 @@ from typing import Protocol
 
 
 class CellHook(Protocol):
-    """The part of a notebook that knows its cells."""
+    """What a notebook tells about its cells."""
 
     def current_cell(self) -> tuple[str, str]:
-        """Return the id of the cell that is running now, and that of this execution of it; empty
-        where there is none.
-        """
+        """Return the id of the cell that is running now, and that of this execution of it."""
 
     def bind_output(self) -> Callable[[], None]:
-        """Return the function that a new thread calls first, so that its output lands in the cell
-        that is running now.
-        """
+        """Return a function for a new thread to call first; see `bind_output` below."""
 
 
-_hook: CellHook | None = None
+class _NoNotebook:
+    def current_cell(self) -> tuple[str, str]:
+        return "", ""
+
+    def bind_output(self) -> Callable[[], None]:
+        return lambda: None
+
+
+_hook: CellHook = _NoNotebook()
 
 
 def set_hook(hook: CellHook | None) -> None:
-    """Take over the part of a notebook that knows its cells."""
+    """Let a notebook answer from now on; None takes the hook away."""
     global _hook
-    _hook = hook
+    _hook = _NoNotebook() if hook is None else hook
 
 
 def current_cell() -> tuple[str, str]:
-    """Return the ids of the cell that is running now and of this execution; empty where there is
-    none.
-    """
-    return ("", "") if _hook is None else _hook.current_cell()
+    """Return the ids of the running cell and of this execution of it; empty where there is none."""
+    return _hook.current_cell()
 
 
 def bind_output() -> Callable[[], None]:
-    """Return the function that a new thread calls first, so that its output lands in the cell that
-    is running now.
+    """Return a function that a new thread calls first, so that it prints into the current cell.
 
-    A thread that does not call it prints into the cell that runs at that moment.
+    Without it, a thread prints into the cell that runs when it prints.
     """
-    return (lambda: None) if _hook is None else _hook.bind_output()
+    return _hook.bind_output()

@@ -1,4 +1,4 @@
-"""Rows that are text: a document is its words and the tags that its vector goes by.
+"""Rows that are text: a document is its words, and the tags that name its vector.
 
 A data set of documents is a pair `(x, y)` like any other: x is an array of Documents, y their
 labels, or NaN for every row where there are none.
@@ -12,20 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.errors import DataError, missing_extra
+from fusion_nb.errors import DataError, missing_extra, private
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The words of a text in order, and its tags: most often one, which no other document has."""
+    """The words of a text in order, and its tags: usually one, which no other document has."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a text, as gensim's `simple_preprocess` finds them: lower case, 2 to 15
-    letters each.
+    """Return the words of a text by gensim's `simple_preprocess`: lower case, 2 to 15 letters.
 
     Raises MissingExtraError where gensim is not installed.
     """
@@ -37,7 +36,7 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def array(documents: Sequence[Document]) -> np.ndarray:
-    """Return documents as rows that can be divided among parties."""
+    """Return documents as rows that can be partitioned."""
     rows = np.empty(len(documents), dtype=object)
     rows[:] = documents
     return rows
@@ -64,15 +63,13 @@ def tags(documents: Iterable[Document]) -> list[str]:
 
 
 def check_tags(parties: Mapping[str, Iterable[Document]]) -> None:
-    """Raise DataError where two parties have the same tag: a document's vector belongs to one party
-    alone.
-    """
+    """Raise DataError where two parties have the same tag, since a vector belongs to one party."""
     owner: dict[str, str] = {}
     for party, documents in parties.items():
         for tag in tags(documents):
             if owner.setdefault(tag, party) != party:
                 raise DataError(
-                    f"the tag {tag!r} is at {owner[tag]} and at {party}, and a document's vector "
-                    "belongs to one party",
+                    f"the tag {private(repr(tag))} is at {owner[tag]} and at {party}, and a "
+                    "document's vector belongs to one party",
                     "give every document a tag of its own; a topic is a label: (documents, labels)",
                 )

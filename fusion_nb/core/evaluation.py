@@ -1,6 +1,4 @@
-"""What weights are worth: measured by the parties on their own test rows, and by the aggregator on
-its own.
-"""
+"""Evaluation of the fused weights, by the parties and by the aggregator."""
 
 from __future__ import annotations
 
@@ -10,85 +8,120 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.replies import Answers
-from fusion_nb.core.types import Engine, Failure, Metrics, PartyMetrics, Weights
+from fusion_nb.core.arithmetic import metric_mean
+from fusion_nb.core.history import History
+from fusion_nb.core.party import Party
+from fusion_nb.core.protocols import Model
+from fusion_nb.core.replies import RoundReplies
+from fusion_nb.core.types import (
+    Ask,
+    EvaluateRequest,
+    Failure,
+    Metrics,
+    PartyMetrics,
+    Weights,
+)
 from fusion_nb.errors import DivergedError
 
-#: Rounds between two measurements of what is costly to measure.
-_EXAMINE_EVERY = 5
+#: Rounds between two evaluations of costly metrics.
+_COSTLY_EVERY = 5
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The metrics of weights on the central test set, or else over all parties' test rows; each
-    party's; who failed.
+class Evaluation:
+    """The metrics of weights: of the fused model, and of each party.
+
+    metrics: on the central test set, or else over all parties' test rows
     """
 
     metrics: Metrics
-    of_parties: PartyMetrics
+    party_metrics: PartyMetrics
     failures: tuple[Failure, ...]
 
 
-class Measurer:
-    """Measures the fused weights of a federation; those that it has just measured are not measured
-    again.
+class Evaluator:
+    """Evaluates the fused weights of a federation, and caches the last result.
 
-    rows: how many rows of each test set are enough before the last round, or 0 for all;  seed:
-    which ones
+    test:     the aggregator's own test set, or None;  quorum: share of parties that must answer
+    num_rows: test rows of each set that are used before the last round, or 0 for all;  seed: which
     """
 
     def __init__(
-        self, parties: Sequence[Any], model: Any, test: Any, rows: int = 0, seed: int = 0
+        self,
+        parties: Sequence[Party],
+        model: Model,
+        test: Any,
+        *,
+        quorum: float = 1.0,
+        num_rows: int = 0,
+        seed: int = 0,
     ) -> None:
         self._parties, self._model, self._test = parties, model, test
-        self._rows, self._seed = rows, seed
-        self._last: tuple[Weights | None, int, Measured] = (None, 0, Measured({}, {}, ()))
+        self._quorum, self._num_rows, self._seed = quorum, num_rows, seed
+        self._last: tuple[Weights | None, int, Evaluation] = (None, 0, Evaluation({}, {}, ()))
 
-    def __call__(
-        self, engine: Engine, weights: Weights, round: int, quorum: float, is_last: bool
-    ) -> Measured:
-        """Return what is measured of the weights after a round; `quorum` is the share of parties
-        that must answer.
+    def evaluate(self, ask: Ask, weights: Weights, round: int, is_last: bool) -> Evaluation:
+        """Return the metrics of the weights after a round.
 
-        Raises DivergedError for a loss that is no finite number.
+        Raises DivergedError for a loss that is not a finite number.
         """
-        # What is watched changes with what parties keep, and not with the weights alone.
-        rows = 0 if is_last else self._rows
-        if self._last[0] is not weights or self._last[1] != rows or self._model.watched:
-            examine = bool(self._model.examined) and (is_last or round % _EXAMINE_EVERY == 0)
-            self._last = weights, rows, self._measure(engine, weights, round, quorum, examine, rows)
-        return self._last[2]
+        num_rows = 0 if is_last else self._num_rows
+        last_weights, last_rows, last = self._last
+        # Training metrics change with the parties' own state, and not with the weights only.
+        if last_weights is weights and last_rows == num_rows and not self._model.train_metrics:
+            return last
+        costly = bool(self._model.costly_metrics) and (is_last or round % _COSTLY_EVERY == 0)
+        found = self._evaluate(ask, weights, round, costly, num_rows)
+        self._last = weights, num_rows, found
+        return found
 
-    def _measure(
-        self, engine: Engine, weights: Weights, round: int, quorum: float, examine: bool, rows: int
-    ) -> Measured:
+    def _evaluate(
+        self, ask: Ask, weights: Weights, round: int, costly: bool, num_rows: int
+    ) -> Evaluation:
         model = self._model
-        tested = [party.id for party in self._parties if party.num_test or model.watched]
-        orders = {
-            "weights": weights,
-            "examine": examine and self._test is None,
-            "rows": rows,
-            "seed": self._seed,
-        }
-        answers = Answers(engine.run("evaluate", tested, **orders), quorum, tested, round)
-        answers.drain()
-        trained = {party.id: party.num_examples for party in self._parties}
-        found = {name: answers.mean(name, trained) for name in model.watched}
+        asked = [party.id for party in self._parties if party.num_test or model.train_metrics]
+        request = EvaluateRequest(weights, costly and self._test is None, num_rows, self._seed)
+        replies = RoundReplies(ask(request, asked), asked, round=round, quorum=self._quorum)
+        replies.drain()
+        train_sizes = {party.id: party.num_examples for party in self._parties}
+        found = {name: replies.mean(name, train_sizes) for name in model.train_metrics}
         if self._test is not None:
             model.set_weights(weights)
-            test = rows_of.some(self._test, rows, self._seed, "")
-            found |= model.evaluate(test) | (model.examine(test) if examine else {})
+            test = rows_of.some(self._test, num_rows, self._seed, "")
+            found |= model.evaluate(test) | (model.evaluate_costly(test) if costly else {})
         else:
-            # Without any test row, what is watched on training rows is all there is.
-            sizes = None if any(party.num_test for party in self._parties) else trained
+            # Without any test row, metrics on training rows are all there is.
+            sizes = None if any(party.num_test for party in self._parties) else train_sizes
             found = {
-                name: answers.mean(name, sizes) for name in model.metrics if name not in found
+                name: replies.mean(name, sizes) for name in model.metrics if name not in found
             } | found
-        unmeasured = {name for name in model.examined if math.isnan(found.get(name, math.nan))}
-        metrics = {name: value for name, value in found.items() if name not in unmeasured}
+        missing = {name for name in model.costly_metrics if math.isnan(found.get(name, math.nan))}
+        metrics = {name: value for name, value in found.items() if name not in missing}
         if not math.isfinite(metrics.get("loss", 0.0)):
             raise DivergedError(
                 f"the loss of the fused model became {metrics['loss']} in round {round}",
                 "use a smaller --lr, or look at run.parties for one whose rows are extreme",
             )
-        return Measured(metrics, answers.metrics, tuple(answers.failures))
+        return Evaluation(metrics, replies.metrics, tuple(replies.failures))
+
+
+def personal_means(
+    history: History, party_metrics: PartyMetrics, parties: Sequence[Party], model: Model
+) -> Metrics:
+    """Return the means over all parties' test rows of the metrics of their own models.
+
+    Each party counts with its last measurement: in `party_metrics`, or in the history.
+    """
+    latest = history.latest()
+    add_metrics(latest, party_metrics)
+    sizes = {party.id: party.num_test for party in parties}
+    means = {
+        f"personal_{name}": metric_mean(latest, sizes, f"personal_{name}") for name in model.metrics
+    }
+    return {name: mean for name, mean in means.items() if math.isfinite(mean)}
+
+
+def add_metrics(party_metrics: dict[str, Metrics], found: PartyMetrics) -> None:
+    """Add further metrics of parties to those that there are."""
+    for party, metrics in found.items():
+        party_metrics.setdefault(party, {}).update(metrics)

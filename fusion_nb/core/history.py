@@ -1,4 +1,4 @@
-"""The rounds of a run as a list that also answers by column."""
+"""The rounds of a run as a list with columns."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from typing import Any
 from fusion_nb.core.types import Failure, Metrics, RoundRecord
 from fusion_nb.errors import OptionError, nearest
 
-#: Metrics of which more is better; of every other one (losses and errors) less is.
+#: Metrics that are better when higher; all others (losses and errors) are better when lower.
 HIGHER_IS_BETTER = frozenset({"accuracy", "self_rank"})
 
 
 def is_higher_better(metric: str) -> bool:
-    """Return whether more of a metric is better: `accuracy`, and so `central_accuracy` and the
-    like.
-    """
+    """Return whether a metric is better when higher: `accuracy`, and so `central_accuracy`."""
     return metric in HIGHER_IS_BETTER or metric.partition("_")[2] in HIGHER_IS_BETTER
 
 
 def better(metric: str, a: float, b: float) -> bool:
-    """Return whether the value `a` of a metric beats `b`. Nothing beats by being NaN."""
+    """Return whether the value `a` of a metric is better than `b`. NaN is never better."""
     if math.isnan(a):
         return False
     return math.isnan(b) or (a > b if is_higher_better(metric) else a < b)
 
 
 class History(list[RoundRecord]):
-    """A list of RoundRecords with columns: `history["accuracy"]` is one value for each round, NaN
-    where not measured.
+    """A list of RoundRecords with columns.
+
+    `history["accuracy"]` holds one value for each round, NaN where it was not measured.
 
     >>> record = RoundRecord(1, {"loss": 0.5}, {}, ("party 1",), 0.1, 400, 400)
     >>> History([record])["loss"]
@@ -51,13 +50,11 @@ class History(list[RoundRecord]):
         return History(found) if isinstance(key, slice) else found
 
     def metrics(self) -> list[str]:
-        """Return the names of the fused model's metrics, in the order in which they first
-        appeared.
-        """
+        """Return the names of the fused model's metrics, in order of their first appearance."""
         return list(dict.fromkeys(name for record in self for name in record.metrics))
 
     def party(self, party: str, metric: str) -> list[float]:
-        """Return one party's metric for each round, NaN in rounds where it has none."""
+        """Return one party's metric for each round, NaN in rounds without it."""
         return [record.party_metrics.get(party, {}).get(metric, math.nan) for record in self]
 
     def latest(self) -> dict[str, Metrics]:
@@ -76,9 +73,7 @@ class History(list[RoundRecord]):
         return found
 
     def best(self, metric: str) -> RoundRecord | None:
-        """Return the first round with the best value of a metric, or None when it was never
-        measured.
-        """
+        """Return the first round with the best value of a metric, or None if it was not measured."""
         best: RoundRecord | None = None
         for record in self:
             if metric in record.metrics and (
@@ -88,7 +83,7 @@ class History(list[RoundRecord]):
         return best
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one flat dictionary for each round: its metrics, and what the round cost."""
+        """Return one flat dictionary for each round, with its metrics and its costs."""
         return [
             {
                 "round": record.round,
@@ -122,18 +117,16 @@ class History(list[RoundRecord]):
         return pd.DataFrame(self.rows(), columns=columns).set_index("round")
 
     def bytes_sent(self) -> list[int]:
-        """Return, for each round, all that travelled until its end, up and down."""
+        """Return, for each round, the bytes that were sent until its end, up and down."""
         return list(itertools.accumulate(record.bytes_up + record.bytes_down for record in self))
 
     def to_json(self) -> str:
-        """Return all rounds, parties' metrics included, as a JSON list; numbers that are not finite
-        become null.
-        """
-        return json.dumps([plain(record) for record in self], allow_nan=False)
+        """Return all rounds as a JSON list; numbers that are not finite become null."""
+        return json.dumps([to_dict(record) for record in self], allow_nan=False)
 
 
-def plain(record: RoundRecord) -> dict[str, Any]:
-    """Return a round as what JSON can hold; numbers that are not finite become null."""
+def to_dict(record: RoundRecord) -> dict[str, Any]:
+    """Return a record as values that JSON can hold; numbers that are not finite become None."""
     fields = asdict(record) | {
         "failures": [{"party": f.party, "error": f.error} for f in record.failures]
     }
@@ -144,8 +137,8 @@ def plain(record: RoundRecord) -> dict[str, Any]:
     return fields
 
 
-def record_of(found: Mapping[str, Any]) -> RoundRecord:
-    """Return the round that `plain` turned into what JSON can hold; null becomes NaN."""
+def from_dict(found: Mapping[str, Any]) -> RoundRecord:
+    """Return the record that `to_dict` made these values from; None becomes NaN."""
     return RoundRecord(
         **{
             **found,

@@ -1,4 +1,4 @@
-"""What the machine has, and how the process that the parties run in uses it."""
+"""The machine's cores, and settings of the process that parties train in."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 _MEGABYTE = 1 << 20
 #: Parameters of glibc's mallopt.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-#: Values that keep what is freed; and those at which glibc itself arrives in a process that frees
-#: large arrays.
+#: Values with which freed memory is kept; and those that glibc itself reaches in a process that
+#: frees large arrays.
 _KEEPING = {
     _MMAP_THRESHOLD: 1024 * _MEGABYTE,
     _TRIM_THRESHOLD: 1024 * _MEGABYTE,
@@ -31,11 +31,17 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Shared:
-    """A setting of the whole process, made for as long as anybody is within it: the first makes it,
-    the last undoes it.
+class RefCountedSetting:
+    """A setting of the whole process that holds while at least one thread is inside `with`.
 
-    make: sets it, and returns what undoes that
+    make: makes the setting, and returns the function that undoes it
+
+    >>> setting = RefCountedSetting(lambda: print("made") or (lambda: print("undone")))
+    >>> with setting(), setting():
+    ...     print("inside")
+    made
+    inside
+    undone
     """
 
     def __init__(self, make: Callable[[], Callable[[], None]]) -> None:
@@ -75,7 +81,7 @@ def _keep_memory() -> Callable[[], None]:
     return give_back
 
 
-#: A context in which freed memory stays with the process, where the C library is glibc: a training
-#: step frees and asks for the same large arrays again and again, and each time the system would
+#: A context in which freed memory stays with the process, where the C library is glibc. A training
+#: step frees and allocates the same large arrays again and again, and each time the system would
 #: have to hand out every page anew.
-kept_memory = Shared(_keep_memory)
+kept_memory = RefCountedSetting(_keep_memory)

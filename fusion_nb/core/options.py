@@ -1,9 +1,7 @@
-"""Options of runs and of components: what each one means, which values it takes, and how it is
-read.
+"""Options of runs and of components: their meaning, their allowed values, and how to read them.
 
-There is one way to write an option, whether it is a field of `RunSpec` or a keyword-only parameter
-of a component: an annotated type with pydantic's `Field`, whose bounds are those of
-annotated-types.
+An option is written in one way, whether it is a field of `RunSpec` or a keyword-only parameter of a
+component: as an annotated type with pydantic's `Field`, whose bounds are those of annotated-types.
 
     alpha: Annotated[float, Field(gt=0, description="how even the parties are")] = 0.5
 
@@ -22,7 +20,7 @@ from typing import Annotated, Any, get_args, get_origin
 from fusion_nb.errors import OptionError
 
 #: Marks an option whose text names a column or a variable: `Annotated[str, Field(...), PER_ROW]`.
-#: The component is given the values behind that name, one for each row.
+#: The component gets the values behind that name, one for each row.
 PER_ROW = "per row"
 
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -33,8 +31,8 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 class Option:
     """One option, as help, completion, panel, YAML and HTTP show it.
 
-    annotation: its type, with its description and bounds;  default: `inspect.Parameter.empty` where
-    it must be given
+    annotation: its type, with its description and bounds
+    default:    `inspect.Parameter.empty` where it is required
     """
 
     name: str
@@ -50,18 +48,18 @@ class Option:
 
     @property
     def required(self) -> bool:
-        """Whether the component can't be made without it."""
+        """Whether the component needs it."""
         return self.default is inspect.Parameter.empty
 
     @property
     def description(self) -> str:
-        """What it means, in a few words."""
+        """Its meaning, in a few words."""
         found = (getattr(note, "description", None) for note in _notes(self.annotation))
         return next(filter(None, found), "")
 
     @property
     def is_per_row(self) -> bool:
-        """Whether its text names values of which there is one for each row."""
+        """Whether its text names values, one for each row."""
         return PER_ROW in _notes(self.annotation)
 
     @property
@@ -83,13 +81,13 @@ class Option:
 
     @property
     def allowed(self) -> str:
-        """The values it takes in words, such as `a number > 0 and <= 1`."""
+        """Its allowed values in words, such as `a number > 0 and <= 1`."""
         return f"{_WORDS[self.type]} {self.bounds_in_words}".strip()
 
     def read(self, text: Any, where: str = "") -> Any:
-        """Return a value of its type from text. Raises OptionError that says what is allowed.
+        """Return a value of its type from text. Raises OptionError with the allowed values.
 
-        where: how the option was written, for the message
+        where: the option as it was written, for the message
         """
         from pydantic import TypeAdapter, ValidationError
 
@@ -127,7 +125,7 @@ def _notes(annotation: Any) -> tuple[Any, ...]:
 
 
 def _plain(annotation: Any) -> Iterator[Any]:
-    """Yield the types that an annotation is written with, those of a union one by one."""
+    """Yield the plain types of an annotation, those of a union one by one."""
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     yield plain
     yield from get_args(plain)

@@ -1,27 +1,34 @@
-"""A party: who it is, the rows that never leave it, and what it answers to each verb."""
+"""A party: its name, the rows that never leave it, and its answers to requests."""
 
 from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core import seeds
+from fusion_nb.core.protocols import Model, NeedsAgreement
 from fusion_nb.core.types import (
+    AdoptRequest,
+    Answer,
+    CollectRequest,
+    EvaluateRequest,
     Failure,
+    LocalContext,
     Metrics,
+    NoUpdate,
+    PrepareRequest,
     Reply,
-    Trained,
-    Turn,
-    Unchanged,
+    Request,
+    RoundRequest,
+    SendRequest,
+    TrainingResult,
     Update,
-    Verb,
     Weights,
 )
 from fusion_nb.errors import DivergedError, Stopped
@@ -31,16 +38,15 @@ from fusion_nb.errors import DivergedError, Stopped
 class Party:
     """One holder of data. `test` is None when it has no test rows of its own.
 
-    The model is lent for the length of one verb and belongs to the worker, so a thousand parties
-    need one model. What a party must remember between rounds, it keeps in `state`, which never
-    leaves it.
+    The model is lent for one request and belongs to the worker, so that a thousand parties need
+    one model. A party keeps what it must remember between rounds in `state`, which never leaves it.
     """
 
     id: str
     train: Any
     test: Any = None
     state: dict[str, Any] = field(default_factory=dict)
-    #: The round that `state` is of, and the state before it.
+    #: The round that `state` belongs to, and the state before it.
     _round: int = field(default=-1, repr=False)
     _before: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -51,232 +57,218 @@ class Party:
 
     @property
     def num_test(self) -> int:
-        """The number of test rows that are its own."""
+        """The number of test rows of its own."""
         return 0 if self.test is None else rows_of.size(self.test)
 
     @property
-    def memory(self) -> Any:
-        """What it remembers of its rounds, to go on elsewhere; None where that is nothing."""
+    def persistent_state(self) -> Any:
+        """All that it remembers, to continue in another process or later; None for nothing."""
         return (self.state, self._round, self._before) if self.state or self._before else None
 
-    @memory.setter
-    def memory(self, found: Any) -> None:
+    @persistent_state.setter
+    def persistent_state(self, found: Any) -> None:
         self.state, self._round, self._before = found or ({}, self._round, {})
 
-    def answer(self, verb: Verb, model: Any, **orders: Any) -> Reply:
-        """Return the answer to a verb; an exception becomes a Failure with its traceback, a stop
-        passes through.
+    def answer(self, request: Request, model: Model) -> Reply:
+        """Return the reply to a request.
+
+        An exception becomes a Failure with its traceback; a stop passes through.
         """
-        verbs: dict[str, Callable[..., Reply]] = {
-            "collect": self.collect,
-            "prepare": self.prepare,
-            "fit": self.fit,
-            "send": self.send,
-            "adopt": self.adopt,
-            "evaluate": self.evaluate,
-        }
         try:
-            return verbs[verb](model, **orders)
+            return self._answer(request, model)
         except Stopped:
             raise
         except Exception as error:
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             return Failure(self.id, line, traceback.format_exc(), error)
 
-    def collect(self, model: Any, **orders: Any) -> Update:
-        """Tell the aggregator what it needs to agree on the model before round 1 (word counts,
-        never documents).
-        """
-        return Update(self.id, {}, self.num_examples, extras=model.collect(self.train, **orders))
+    def _answer(self, request: Request, model: Model) -> Reply:
+        match request:
+            case RoundRequest():
+                return self._train(request, model)
+            case EvaluateRequest():
+                return self._evaluate(request, model)
+            case CollectRequest():
+                extras = _agreeing(model).collect(self.train)
+                return Update(self.id, {}, self.num_examples, extras=extras)
+            case PrepareRequest():
+                _agreeing(model).prepare(self.train, self.state, request.agreed)
+                return Update(self.id, {}, self.num_examples)
+            case SendRequest():
+                return Update(self.id, self.state["fusion"]["weights"], self.num_examples)
+            case AdoptRequest():
+                kept = self.state["fusion"] | {"weights": request.weights}
+                self.state = self.state | {"fusion": kept}
+                return NoUpdate(self.id, self.num_examples)
 
-    def prepare(self, model: Any, **orders: Any) -> Update:
-        """Take over what was agreed upon before round 1."""
-        model.prepare(self.train, self.state, **orders)
-        return Update(self.id, {}, self.num_examples)
-
-    def fit(
-        self,
-        model: Any,
-        *,
-        weights: Weights,
-        seed: int,
-        round: int,
-        local: Mapping[str, Any],
-        received: Mapping[str, Any] = MappingProxyType({}),
-        each: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-        train: Callable[[Turn], Reply] | None = None,
-        is_measured: bool = True,
-        rows: int = 0,
-        since: int = 0,
-    ) -> Reply:
-        """Train from the given weights on its own rows; report the loss, and the trained model on
-        its own test rows.
-
-        local: options of the model's training;  each: those in which some parties, by id, differ
-        train: the party's side of the fusion, if it has one
-        is_measured, rows: whether to measure on its own test rows, and on how many at most, or 0
-        for all
-        since: the first round of this fusion; what the party kept for one before it is dropped
-        A round that is asked for again, since it did not become whole, starts from the same state.
-        """
-        if round != self._round:
-            self._round, self._before = round, self.state
-        self.state, state = self._before, dict(self._before)
-        test = (
-            rows_of.some(self.test, rows, seed, self.id) if self.num_test and is_measured else None
-        )
-        trainings = _Trainings(
-            self, model, state, {**local, **each.get(self.id, {})}, seed, round, test
-        )
-        kept = dict(state.get("fusion", {})) if state.get("since", 0) == since else {}
-        turn = Turn(
-            *(self.id, round, weights, received, kept, self.num_examples, self.num_test),
-            *(trainings.train, trainings.measure, trainings.score),
-        )
-        reply = train(turn) if train else turn.update(turn.train(weights).weights)
-        if kept:
-            state["fusion"] = kept
-        elif since:
-            state.pop("fusion", None)
-        if since:
-            state["since"] = since
-        sent = reply.weights if isinstance(reply, Update) else trainings.last
-        # Where the aggregator will refuse the weights, what led to them is no use.
-        is_kept = bool(state) or isinstance(reply, Unchanged)
-        if is_kept and (problem := arithmetic.misfit(sent, weights, part=True)):
-            if isinstance(reply, Unchanged):
-                raise DivergedError(
-                    f"the weights of {self.id} in round {round}: {problem}", "use a smaller --lr"
-                )
-        elif state:
-            self.state = state
-        return (
-            reply
-            if isinstance(reply, Failure)
-            else replace(reply, metrics={**trainings.metrics, **reply.metrics})
-        )
-
-    def send(self, model: Any) -> Update:
-        """Send the weights that it kept while it trained on its own."""
-        return Update(self.id, self.state["fusion"]["weights"], self.num_examples)
-
-    def adopt(self, model: Any, *, weights: Weights) -> Unchanged:
-        """Go on from these weights, and not from those that it kept."""
-        self.state = self.state | {"fusion": self.state["fusion"] | {"weights": weights}}
-        return Unchanged(self.id, self.num_examples)
-
-    def evaluate(
-        self, model: Any, *, weights: Weights, examine: bool = False, rows: int = 0, seed: int = 0
-    ) -> Update:
-        """Measure the given weights on its own test rows, and watch what they make of its own
-        training rows.
-
-        Layers that the party keeps to itself stand in for those of the weights.
-        examine: measure what is costly too;  rows: at most so many of its test rows, always the
-                                              same ones, or 0 for all
-        `num_examples` is how many test rows there are.
-        """
-        metrics: Metrics = {}
-        layers = self.state.get("fusion", {}).get("layers", {})
-        if self.num_test or model.watched:
-            model.set_weights(weights | layers)
-        if model.watched:
-            metrics |= model.watch(self.train, self.state)
-        if self.num_test:
-            test = rows_of.some(self.test, rows, seed, self.id)
-            metrics |= model.evaluate(test) | (model.examine(test) if examine else {})
-        if layers:
-            metrics |= {f"personal_{name}": value for name, value in metrics.items()}
-        return Update(self.id, {}, self.num_test, metrics)
-
-    def personal(self, fused: Weights, round: int) -> Weights | None:
-        """Return the weights of the party's own model as of a whole round, or None where it has
-        none.
-        """
-        kept = (self._before if self._round > round else self.state).get("fusion", {})
+    def own_model_weights(self, fused: Weights, round: int) -> Weights | None:
+        """Return the weights of the party's own model after a whole round, or None without one."""
+        state = self._before if self._round > round else self.state
+        kept = state.get("fusion", {})
         if "layers" in kept:
             return fused | dict(kept["layers"])
         own: Weights | None = kept.get("personal")
         return own
 
-    def check(self, which: str, loss: float, round: int) -> None:
-        """Raise DivergedError for a loss that is no finite number."""
-        if not math.isfinite(loss):
-            when = f"in round {round}" if round else "after the last round"
+    def _train(self, request: RoundRequest, model: Model) -> Answer:
+        """Do the party's half of a round, and add the metrics of its training to the answer.
+
+        A round that is asked for again, since it did not become whole, starts from the same state.
+        """
+        if request.round != self._round:
+            self._round, self._before = request.round, self.state
+        self.state, state = self._before, dict(self._before)
+        kept = dict(state.get("fusion", {})) if self._is_current(state, request) else {}
+        trainer = _LocalTrainer(self, model, state, request)
+        context = LocalContext(
+            party=self.id,
+            round=request.round,
+            weights=request.weights,
+            broadcast=request.broadcast,
+            state=kept,
+            num_examples=self.num_examples,
+            num_test=self.num_test,
+            info=request.info,
+            train=trainer.train,
+            evaluate_train=trainer.evaluate_train,
+            evaluate_test=trainer.evaluate_test,
+        )
+        if request.local_update is None:
+            answer: Answer = context.update(context.train(context.weights).weights)
+        else:
+            answer = request.local_update(context)
+        _keep(kept, state, request.fusion_since)
+        self._commit(answer, state, trainer.last, request, model)
+        return replace(answer, metrics={**trainer.metrics, **answer.metrics})
+
+    @staticmethod
+    def _is_current(state: Mapping[str, Any], request: RoundRequest) -> bool:
+        """Return whether the state is of the fusion that asks, and not of an earlier one."""
+        return bool(state.get("since", 0) == request.fusion_since)
+
+    def _commit(
+        self,
+        answer: Answer,
+        state: dict[str, Any],
+        last: Weights,
+        request: RoundRequest,
+        model: Model,
+    ) -> None:
+        """Take over the state after a round, unless the aggregator will refuse its weights."""
+        is_silent = isinstance(answer, NoUpdate)
+        if not (state or is_silent):
+            return
+        sent = last if isinstance(answer, NoUpdate) else answer.weights
+        problem = model.check_weights(sent, request.weights, partial=True)
+        if problem and is_silent:
             raise DivergedError(
-                f"the {which} loss of {self.id} became {loss} {when}",
-                "use a smaller --lr, or look for extreme values in this party's rows",
+                f"the weights of {self.id} in round {request.round}: {problem}",
+                "use a smaller --lr",
             )
+        if state and not problem:
+            self.state = state
+
+    def _evaluate(self, request: EvaluateRequest, model: Model) -> Update:
+        """Evaluate weights; layers that the party keeps to itself replace those of the weights.
+
+        `num_examples` of the reply is the number of test rows.
+        """
+        metrics: Metrics = {}
+        layers = self.state.get("fusion", {}).get("layers", {})
+        if self.num_test or model.train_metrics:
+            model.set_weights(request.weights | layers)
+        if model.train_metrics:
+            metrics |= model.evaluate_train(self.train, self.state)
+        if self.num_test:
+            test = rows_of.some(self.test, request.num_test_rows, request.seed, self.id)
+            metrics |= model.evaluate(test)
+            metrics |= model.evaluate_costly(test) if request.costly else {}
+        if layers:
+            metrics |= {f"personal_{name}": value for name, value in metrics.items()}
+        return Update(self.id, {}, self.num_test, metrics)
 
 
-class _Trainings:
-    """The trainings of one party in one round, with the one model that is lent to it.
+class _LocalTrainer:
+    """Trains and evaluates for one party in one round, with the model that it is lent.
 
-    `metrics` are those of the training without a name, `last` the weights of the latest.
+    `metrics` are those of the training without a name, `last` the weights of the latest training.
     """
 
     def __init__(
-        self,
-        party: Party,
-        model: Any,
-        state: dict[str, Any],
-        local: Mapping[str, Any],
-        seed: int,
-        round: int,
-        test: Any,
+        self, party: Party, model: Model, state: dict[str, Any], request: RoundRequest
     ) -> None:
-        self._party, self._model, self._state, self._local = party, model, state, local
-        self._seed, self._round, self._test = seed, round, test
+        self._party, self._model, self._state, self._request = party, model, state, request
+        own = request.party_options.get(party.id, {})
+        self._options = {**request.options, **own}
+        self._test = None
+        if party.num_test and request.is_measured:
+            self._test = rows_of.some(party.test, request.num_test_rows, request.seed, party.id)
         self.metrics: Metrics = {}
         self.last: Weights = {}
 
-    def train(self, weights: Weights, name: str = "", **options: Any) -> Trained:
+    def train(self, weights: Weights, name: str = "", **options: Any) -> TrainingResult:
         """Train from any weights, with the options of the run and these."""
-        party = self._party
-        stream: tuple[str | int, ...] = ("fit", self._round, party.id, *([name] if name else []))
-        # A training of its own keeps an optimizer of its own.
+        party, round = self._party, self._request.round
+        stream: tuple[str | int, ...] = ("fit", round, party.id, *([name] if name else []))
+        # A training with a name keeps an optimizer of its own.
         state = dict(self._state.get(name, {})) if name else self._state
         self._model.set_weights(weights)
-        fitted = dict(
-            self._model.fit(
-                party.train,
-                seed=seeds.number(self._seed, *stream),
-                state=state,
-                **{**self._local, **options},
-            )
+        result = self._model.fit(
+            party.train,
+            seed=seeds.number(self._request.seed, *stream),
+            state=state,
+            **{**self._options, **options},
         )
-        if (
-            name and state and self._round
-        ):  # nothing goes on from what is trained after the last round
+        # Nothing continues from a training after the last round.
+        if name and state and round:
             self._state[name] = state
-        party.check("training", fitted["loss"], self._round)
-        num_steps, travel = int(fitted.pop("steps", 0)), fitted.pop("travel", math.nan)
-        extras = fitted.pop("extras", {})
+        self._check_loss("training", result.metrics["loss"])
         if not name:
-            self.metrics = {f"train_{key}": value for key, value in fitted.items()}
+            self.metrics = {f"train_{key}": value for key, value in result.metrics.items()}
             if self._test is not None:
                 measured = self._model.evaluate(self._test)
-                party.check("test", measured["loss"], self._round)
+                self._check_loss("test", measured["loss"])
                 self.metrics |= {f"local_{key}": value for key, value in measured.items()}
-        self.last = self._model.get_weights()
-        return Trained(self.last, fitted, num_steps, travel, extras)
+        self.last = result.weights
+        return result
 
-    def measure(self, weights: Weights) -> Metrics:
+    def evaluate_train(self, weights: Weights) -> Metrics:
         """Return the metrics of any weights on the party's own training rows."""
         self._model.set_weights(weights)
-        found: Metrics = self._model.evaluate(self._party.train)
-        return found
+        return self._model.evaluate(self._party.train)
 
-    def score(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
-        """Return the metrics of any weights on the party's own test rows, or on some of them;
-        nothing without any.
-        """
+    def evaluate_test(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
+        """Return the metrics of any weights on the party's own test rows, or on some of them."""
         test = self._test
         positions = np.arange(0 if test is None else rows_of.size(test))[rows]
         if not len(positions):
             return {}
         self._model.set_weights(weights)
-        found: Metrics = self._model.evaluate(
-            test if rows == slice(None) else rows_of.take(test, positions)
+        some = test if rows == slice(None) else rows_of.take(test, positions)
+        return self._model.evaluate(some)
+
+    def _check_loss(self, which: str, loss: float) -> None:
+        """Raise DivergedError for a loss that is not a finite number."""
+        if math.isfinite(loss):
+            return
+        round = self._request.round
+        when = f"in round {round}" if round else "after the last round"
+        raise DivergedError(
+            f"the {which} loss of {self._party.id} became {loss} {when}",
+            "use a smaller --lr, or look for extreme values in this party's rows",
         )
-        return found
+
+
+def _keep(kept: dict[str, Any], state: dict[str, Any], since: int) -> None:
+    """Put what a fusion keeps at a party into the party's state, marked by its first round."""
+    if kept:
+        state["fusion"] = kept
+    elif since:
+        state.pop("fusion", None)
+    if since:
+        state["since"] = since
+
+
+def _agreeing(model: Model) -> NeedsAgreement:
+    assert isinstance(model, NeedsAgreement)
+    return model

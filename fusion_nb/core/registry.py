@@ -1,8 +1,8 @@
-"""Names of implementations, and how text such as `dirichlet:alpha=0.3`, or `dirichlet:0.3`, becomes
-one of them.
+"""Names of components, and text such as `dirichlet:alpha=0.3` or `dirichlet:0.3` for one of them.
 
-A name stands for a built-in (a string here, imported on first use), for what a decorator registered
-in this process, or for an entry point of an installed package in the group `fusion_nb.<kind>`.
+A name stands for a built-in, which is imported on first use; for an implementation that a decorator
+registered in this process; or for an entry point of an installed package in the group
+`fusion_nb.<kind>`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from fusion_nb.core.builtin import BUILTIN
+from fusion_nb.core.contracts import check_form
 from fusion_nb.core.options import Option, as_keywords, signature_options
 from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, nearest
 
 KINDS = tuple(BUILTIN)
-#: What one of a kind is called, where that is not the kind without its last letter.
+#: Kind -> the option of a run that names one of it, where that is not what one of it is called.
+_OPTIONS = {"datasets": "data", "personal": "personal", "sharing": "share"}
+#: Kind -> what one of it is called, where that is not the kind without its last letter.
 _SINGULAR = {
     "adversaries": "adversary",
     "personal": "method for personal models",
@@ -33,7 +36,7 @@ _registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 
 
 def names(kind: str) -> list[str]:
-    """Return all names of a kind, sorted; entry points are listed without being imported."""
+    """Return all names of a kind, sorted. Entry points are listed without being imported."""
     return sorted({*BUILTIN[kind], *_registered[kind], *(point.name for point in _points(kind))})
 
 
@@ -53,19 +56,25 @@ def get(kind: str, name: str) -> Any:
     for _ in range(2):
         for point in _points(kind):
             if point.name == name:
-                return point.load()
+                found = point.load()
+                check_form(kind, found, kind_word(kind))
+                return found
         _points.cache_clear()  # it may have been installed since
+    known = names(kind)
     raise NameNotFoundError(
         f"no {kind_word(kind)} is called {name!r}",
-        f"{nearest(name, names(kind))}there are: {', '.join(names(kind))}",
+        f"{nearest(name, known)}there are: {', '.join(known)}",
+        option=option_of(kind),
+        value=name,
+        allowed=known,
     )
 
 
 def register(kind: str, name: str, implementation: Any) -> None:
     """Give an implementation a name in this process; a second registration replaces the first.
 
-    Raises OptionError for a name that a built-in has, or that can't be written as an option's
-    value.
+    Raises OptionError for the name of a built-in, for a name that can't be written as an option's
+    value, or for a class of another form than its kind has.
     """
     if name in BUILTIN[kind]:
         raise OptionError(f"{name!r} is a built-in {kind_word(kind)}", "give yours another name")
@@ -73,13 +82,14 @@ def register(kind: str, name: str, implementation: Any) -> None:
         raise OptionError(
             f"{name!r} can't name a {kind_word(kind)}", "use letters, digits and underscores"
         )
+    check_form(kind, implementation, kind_word(kind))
     _registered[kind][name] = implementation
 
 
 def parse(text: str) -> tuple[str, dict[str, str]]:
     """Split `name:option=value,option=value` into the name and its options, as text.
 
-    A first value without a name goes under "": it is that of the first option there is.
+    A first value without a name goes under "": it is that of the component's first option.
     """
     name, _, rest = text.strip().partition(":")
     options: dict[str, str] = {}
@@ -105,11 +115,10 @@ def options(kind: str, name: str) -> list[Option]:
 
 
 def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
-    """Return the implementation that text such as `dirichlet:alpha=0.3` names, and its options as
-    typed values.
+    """Return the implementation that text such as `dirichlet:alpha=0.3` names, with its options.
 
-    Raises OptionError for an option it doesn't have, a value of the wrong type or out of range, or
-    one missing.
+    Raises OptionError for an option that it doesn't have, a value of the wrong type or out of
+    range, or a required option that is missing.
     """
     name, given = parse(text)
     implementation = get(kind, name)
@@ -124,23 +133,26 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
             raise OptionError(
                 f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}",
                 f"{nearest(word, known)}{has}",
+                option=option_of(kind),
+                value=text,
             )
     for option in known.values():
         if option.required and option.name not in given:
             raise OptionError(
                 f"{kind_word(kind)} {name!r} needs the option {option.name!r}",
                 f"write it as {name}:{option.name}=...  ({option.description})",
+                option=option_of(kind),
+                value=text,
             )
     values = {word: known[word].read(value, f"{name}:{word}") for word, value in given.items()}
     return implementation, as_keywords(values)
 
 
 def create(kind: str, text: str) -> Any:
-    """Return what the class or maker that `text` names returns for its options.
+    """Return the component that text names, made with its options.
 
-    In `bucketing:s=2+krum:f=1` the first takes the second: it is made with it as its one positional
-    argument.
-    Raises OptionError for what `bind` refuses, or for names in an order that makes no sense.
+    In `bucketing:s=2+krum:f=1` the first is made with the second as its positional argument.
+    Raises OptionError as `bind`, or for names in an order that makes no sense.
     """
     *outer, last = chain(text)
     implementation, chosen = bind(kind, last)
@@ -149,6 +161,8 @@ def create(kind: str, text: str) -> Any:
         raise OptionError(
             f"{kind_word(kind)} {name!r} needs another one after it",
             f"write it after a +, as {last}+name",
+            option=option_of(kind),
+            value=text,
         )
     made = implementation(**chosen)
     for part in reversed(outer):
@@ -156,7 +170,10 @@ def create(kind: str, text: str) -> Any:
         if not takes_another(implementation):
             name = parse(part)[0]
             raise OptionError(
-                f"{kind_word(kind)} {name!r} takes no other one after it", f"use {name} alone"
+                f"{kind_word(kind)} {name!r} takes no other one after it",
+                f"use {name} alone",
+                option=option_of(kind),
+                value=text,
             )
         made = implementation(made, **chosen)
     return made
@@ -172,10 +189,13 @@ def kind_word(kind: str) -> str:
     return _SINGULAR.get(kind, kind[:-1])
 
 
+def option_of(kind: str) -> str:
+    """Return the option of a run that names one of a kind: `share` for `sharing`."""
+    return _OPTIONS.get(kind, kind_word(kind))
+
+
 def is_open(kind: str, name: str) -> bool:
-    """Return whether a name of this kind is half a chain: a fusion that is made around another
-    one.
-    """
+    """Return whether a name is half a chain: a fusion that is made around another one."""
     return kind == "fusions" and takes_another(get(kind, name))
 
 
@@ -188,9 +208,7 @@ def takes_another(implementation: Any) -> bool:
 def decorator(
     kind: str, promote: Callable[[Any], Any] = lambda implementation: implementation
 ) -> Callable[[Any], Any]:
-    """Return a decorator that registers a function or class under its own name, or under
-    `name=`.
-    """
+    """Return a decorator that registers a function or class by its own name, or by `name=`."""
 
     def register_as(implementation: Any = None, *, name: str | None = None) -> Any:
         if implementation is None or isinstance(implementation, str):
@@ -203,7 +221,5 @@ def decorator(
 
 @functools.cache
 def _points(kind: str) -> tuple[EntryPoint, ...]:
-    """Return what installed packages bring; kept, since looking through all of them takes its
-    time.
-    """
+    """Return the entry points of installed packages, cached since looking them up is slow."""
     return tuple(entry_points(group=f"fusion_nb.{kind}"))

@@ -1,5 +1,4 @@
-"""The three questions asked of any data set: how many rows, which labels, and the rows at these
-positions.
+"""Access to any data set: its number of rows, its labels, and its rows by position.
 
 A data set is either a pair `(x, y)` of arrays of equal length, or any object with `__len__` and
 `__getitem__` that gives one `(x, y)` at a time, such as a torch `Dataset`.
@@ -18,7 +17,7 @@ from fusion_nb.errors import DataError
 
 #: Whole-numbered floats with at most this many different values are read as classes.
 _MAX_FLOAT_CLASSES = 100
-#: Rows of a data set whose labels are compared with its `targets` before those are believed.
+#: Rows whose labels are compared with a data set's `targets` before these are used.
 _PROBED = 5
 
 
@@ -35,8 +34,9 @@ def take(data: Any, indices: np.ndarray) -> Any:
 
 
 def some(data: Any, count: int, seed: int, owner: str) -> Any:
-    """Return `count` of the rows, always the same for a seed and an owner, or all where that is 0
-    or no fewer.
+    """Return `count` of the rows, always the same for a seed and an owner.
+
+    All rows are returned where `count` is 0, or there are no more.
     """
     if not count or count >= size(data):
         return data
@@ -56,18 +56,15 @@ def chunks(order: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def stored_labels(data: Any) -> np.ndarray:
-    """Return the labels as they are stored. Costs one pass over a data set that has no
-    `targets`.
-    """
+    """Return the labels as they are stored; it reads all rows of a data set without `targets`."""
     return np.asarray(data[1]) if isinstance(data, tuple) else _read_labels(data)
 
 
 def decode(y: np.ndarray) -> np.ndarray:
-    """Return labels as class numbers (int64) where they name classes, else as they are.
+    """Return labels as class numbers (int64) where they name classes, else unchanged.
 
-    Booleans, whole-numbered floats of few values and one-hot rows name classes; a column of its own
-    is flattened. What rows look like together decides, so this is to be asked of a whole data set
-    and not of a party's part of it.
+    Booleans, whole-numbered floats of few values and one-hot rows name classes; a single column is
+    flattened. All rows together decide, so that this needs a whole data set and not a party's part.
     """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -81,14 +78,12 @@ def decode(y: np.ndarray) -> np.ndarray:
 
 
 def is_classes(y: np.ndarray) -> bool:
-    """Return whether labels name classes: they are whole numbers, not measurements."""
+    """Return whether labels name classes, which are whole numbers, and are not measurements."""
     return bool(np.issubdtype(y.dtype, np.integer) or y.dtype == np.bool_)
 
 
 def label_counts(y: np.ndarray) -> dict[int, int]:
-    """Return how often each class occurs; empty for measurements, and for several labels for each
-    row.
-    """
+    """Return the number of rows of each class; empty for measurements and for multiple labels."""
     if not is_classes(y) or y.ndim != 1:
         return {}
     classes, counts = np.unique(y, return_counts=True)
@@ -130,14 +125,12 @@ def _read_labels(data: Any) -> np.ndarray:
     items = [data[i] for i in range(min(_PROBED, len(data)))]
     if not all(isinstance(item, list | tuple) and len(item) == 2 for item in items):
         raise DataError(
-            f"a row of {type(data).__name__} is no pair (x, y)",
+            f"a row of {type(data).__name__} is not a pair (x, y)",
             "return (x, y) from its __getitem__",
         )
     probed = [np.asarray(y) for _, y in items]
-    for attribute in (
-        "targets",
-        "labels",
-    ):  # torchvision's two spellings; believing them spares decoding every image
+    # torchvision's two spellings; using them avoids decoding every image.
+    for attribute in ("targets", "labels"):
         found = getattr(data, attribute, None)
         if found is not None and len(found) == len(data):
             y = np.asarray(found)

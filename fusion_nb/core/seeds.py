@@ -1,8 +1,6 @@
-"""One random stream for each purpose, so that no draw depends on which other draws were made before
-it.
+"""One random stream for each purpose, so that no draw depends on the order of other draws.
 
-`stream(seed, "fit", 3, "party 2")` is the same on every engine, however many parties answered
-first.
+`stream(seed, "fit", 3, "party 2")` is the same on every engine, in whatever order parties answer.
 """
 
 from __future__ import annotations
@@ -22,55 +20,58 @@ def _sequence(seed: int, key: tuple[str | int, ...]) -> np.random.SeedSequence:
 
 
 def stream(seed: int, *key: str | int) -> np.random.Generator:
-    """Return the random generator that belongs to `key` under `seed`."""
+    """Return the random generator of `key` under `seed`."""
     return np.random.default_rng(_sequence(seed, key))
 
 
 def number(seed: int, *key: str | int) -> int:
-    """Return a 63-bit whole number that belongs to `key` under `seed`, for frameworks that seed by
-    number.
-    """
+    """Return a 63-bit whole number for `key` under `seed`, for frameworks that seed by number."""
     return int(_sequence(seed, key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def some(seed: int, total: int, count: int, *key: str | int) -> list[int]:
-    """Return `count` of the numbers below `total` in order, chosen by the stream that belongs to
-    `key`.
-    """
+    """Return `count` of the numbers below `total` in order, chosen by the stream of `key`."""
     if count == total:
         return list(range(total))
     return sorted(stream(seed, *key).choice(total, count, replace=False).tolist())
 
 
-class Shared:
-    """Python's and numpy's own random state, fixed by a seed for whoever draws inside `with`, and
-    given back after.
+class SeededGlobalRandomness:
+    """A seeded state of Python's and numpy's global generators, swapped in inside `with`.
 
-    For code of the user's that draws from it: a cell's body, or a data set that varies its rows.
-    Entered again, it goes on where it left. The state is everyone's: with `alone`, one thread at a
-    time holds it, and should hold it shortly.
+    For code of the user's that draws from them: a cell's body, or a data set that varies its rows.
+    The user's own state is restored at the end, and a second `with` continues the seeded one. The
+    state belongs to the whole process: with `exclusive`, one thread at a time holds it, and should
+    hold it shortly.
     """
 
     _lock = threading.RLock()
 
-    def __init__(self, seed: int, *, alone: bool) -> None:
-        self._alone = alone
-        self._own = random.Random(seed).getstate(), np.random.RandomState(seed % 2**32).get_state()
-        self._theirs: Any = None
+    def __init__(self, seed: int, *, exclusive: bool) -> None:
+        self._exclusive = exclusive
+        self._seeded: Any = (
+            random.Random(seed).getstate(),
+            np.random.RandomState(seed % 2**32).get_state(),
+        )
+        self._users: Any = None
 
     def __enter__(self) -> None:
-        if self._alone:
+        if self._exclusive:
             self._lock.acquire()
-        self._theirs = random.getstate(), np.random.get_state()
-        self._set(self._own)
+        self._users = _global_state()
+        _set_global_state(self._seeded)
 
     def __exit__(self, *error: object) -> None:
-        self._own = random.getstate(), np.random.get_state()
-        self._set(self._theirs)
-        if self._alone:
+        self._seeded = _global_state()
+        _set_global_state(self._users)
+        if self._exclusive:
             self._lock.release()
 
-    @staticmethod
-    def _set(state: Any) -> None:
-        random.setstate(state[0])
-        np.random.set_state(state[1])
+
+def _global_state() -> Any:
+    return random.getstate(), np.random.get_state()
+
+
+def _set_global_state(state: Any) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])

@@ -1,17 +1,19 @@
-"""The nouns of a federation: what travels between parties and aggregator, and what an
-implementation promises.
+"""The nouns of a federation: requests to parties, their replies, and the record of a round.
 
-Dataclasses that travel are frozen. Arrays inside them are not to be written to by whoever receives
-them.
+All of them are frozen dataclasses, and none of them knows a framework. Arrays inside them are
+shared: a receiver must not write to them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fusion_nb.core.protocols import Fusion
 
 #: Every entry of a model's state by name, BatchNorm statistics and integer counters included.
 Weights = dict[str, np.ndarray]
@@ -19,16 +21,17 @@ Weights = dict[str, np.ndarray]
 Metrics = dict[str, float]
 #: Metrics by party.
 PartyMetrics = Mapping[str, Mapping[str, float]]
-#: What can be asked of a party. A closed set: a verb is never a method name taken off a wire.
-Verb = Literal["collect", "prepare", "fit", "send", "adopt", "evaluate"]
+
+
+# Replies: what a party sends back.
 
 
 @dataclass(frozen=True)
 class Update:
-    """A party's answer: the weights after local training, and the `num_examples` rows they rest on.
+    """A party's weights after local training, and the `num_examples` rows that they rest on.
 
-    `weights` is empty where nothing but metrics is asked for (`evaluate`). `extras` carries what
-    one fusion needs beyond weights, such as control variates or word counts.
+    `weights` is empty where a request asks for metrics or extras only. `extras` carries what one
+    fusion needs beyond weights, such as control variates or word counts.
     """
 
     party: str
@@ -39,10 +42,11 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Unchanged:
-    """A party's answer that it has nothing worth sending this round, with how far it has drifted.
+class NoUpdate:
+    """A party's report that it trained and has nothing worth sending this round.
 
-    `extras` carries what little it reports instead of weights.
+    divergence: how far its weights are from those that it started from, as its fusion measures it
+    extras:     the few numbers that it reports in place of weights
     """
 
     party: str
@@ -54,10 +58,11 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Failure:
-    """A party's failure is an answer, not an exception of the loop.
+    """A party's failure, which is a reply and not an exception of the loop.
 
-    `error` is one line, `traceback` the text a person debugs with. `exception` is the object itself
-    where the party lives in this process, and None where it came over a wire.
+    error:     one line;  traceback: the text that a person debugs with
+    exception: the object itself where the party lives in this process, None where it came over a
+               wire
     """
 
     party: str
@@ -66,82 +71,244 @@ class Failure:
     exception: BaseException | None = field(default=None, compare=False, repr=False)
 
 
-#: What a party that did not fail answers.
-Answer = Update | Unchanged
+#: The reply of a party that did not fail.
+Answer = Update | NoUpdate
 Reply = Answer | Failure
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What local training came to.
+# Local training.
 
-    metrics:   the model's own, such as the mean `loss` over the rows of the last pass
-    num_steps: steps of the optimizer
-    travel:    how far these steps carry a weight whose gradient is 1 all along: lr * num_steps for
-               plain SGD, further with momentum. NaN for a model that does not tell.
-    extras:    what else the model was asked for, such as weights that were trained beside these
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The result of one local training, as `Model.fit` returns it.
+
+    weights:             a copy that belongs to the caller
+    metrics:             the model's own, such as the mean `loss` over the rows of the last pass
+    num_steps:           steps that the optimizer took
+    effective_step_size: how far these steps carry a weight whose gradient is always 1: lr *
+                         num_steps for plain SGD, more with momentum; NaN if the model can't tell
+    extras:              further results that were asked for, such as a second model's weights
     """
 
     weights: Weights
     metrics: Metrics
     num_steps: int
-    travel: float
+    effective_step_size: float
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Training:
-    """One party's local training, as a model's `fit_together` gets it: from which weights, on which
-    rows, and how.
-    """
+class TrainingTask:
+    """One party's local training, for a model that trains several of them as one."""
 
     weights: Weights
     data: Any
     options: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Turn:
-    """A party's turn in a round, as the party's side of a fusion sees it: what came, what it keeps,
-    what it can do.
+class TrainFunction(Protocol):
+    """Trains on a party's own rows; see `LocalContext.train`."""
 
-    weights:  the aggregator's;  received: what else came with them (a fusion's `send`)
-    state:    what this party keeps for the fusion from one round to the next. Entries are replaced
-              and never changed in place, since a round that is given up is trained again from the
-              old ones.
-    train:    `train(weights, name="", **options)` trains on the party's own rows, from any weights,
-              with the options of the run and those given. A second training of a turn has a name,
-              and so a random stream and an optimizer of its own.
-    measure:  `measure(weights)` returns the metrics of any weights on the party's own training rows
-    score:    `score(weights, rows=slice(None))` returns them on its own test rows, or on some of
-              them; nothing where there are none, or where this round is not measured
+    def __call__(self, weights: Weights, name: str = "", **options: Any) -> TrainingResult:
+        """Return the result of a training that starts from these weights."""
+
+
+class EvaluateTestFunction(Protocol):
+    """Evaluates weights on a party's own test rows; see `LocalContext.evaluate_test`."""
+
+    def __call__(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
+        """Return the metrics on the test rows, or on some of them."""
+
+
+@dataclass(frozen=True)
+class FederationInfo:
+    """The facts about a federation that a fusion may use, known before round 1.
+
+    num_parties: parties of the federation, whether they are sampled or not
+    entries:     names of all entries of the weights, in the model's order
+    trained:     names of the entries that gradients train; the others are statistics and counters,
+                 for which no step but a mean makes sense
+    batch_norm:  names of the entries of batch normalization layers
+    """
+
+    num_parties: int
+    entries: tuple[str, ...]
+    trained: frozenset[str]
+    batch_norm: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class LocalContext:
+    """A party's view of a round, passed to `Fusion.local_update`.
+
+    weights:   those of the aggregator;  broadcast: the extras that came with them
+    state:     entries that this party keeps for the fusion from one round to the next. Replace
+               entries and never change them in place: a round that is given up is trained again
+               from the old ones. Four names have a meaning for the loop: "weights" (the party goes
+               on from them), "personal" (its own model), "layers" (entries that replace those of
+               the fused model at this party), and none of them need be there.
+    num_examples, num_test: the party's training and test rows
+    train:     `train(weights, name="", **options)` trains on the party's own rows from any weights,
+               with the options of the run and those given. A second training in a round has a name,
+               and with it a random stream and an optimizer of its own.
+    evaluate_train: `evaluate_train(weights)` returns metrics on the party's own training rows
+    evaluate_test: `evaluate_test(weights, rows=slice(None))` returns metrics on its own test rows,
+                   or on some of them; nothing without test rows, or in a round without measurement
     """
 
     party: str
     round: int
     weights: Weights
-    received: Mapping[str, Any]
+    broadcast: Mapping[str, Any]
     state: dict[str, Any]
     num_examples: int
     num_test: int
-    train: Callable[..., Trained]
-    measure: Callable[[Weights], Metrics]
-    score: Callable[..., Metrics]
+    info: FederationInfo
+    train: TrainFunction
+    evaluate_train: Callable[[Weights], Metrics]
+    evaluate_test: EvaluateTestFunction
 
     def update(self, weights: Weights, **extras: Any) -> Update:
-        """Return the answer that sends weights, and what else the fusion needs."""
+        """Return the answer that sends weights, and extras for the fusion."""
         return Update(self.party, weights, self.num_examples, extras=extras)
 
-    def unchanged(self, divergence: float = 0.0, **extras: Any) -> Unchanged:
+    def no_update(self, divergence: float = 0.0, **extras: Any) -> NoUpdate:
         """Return the answer that sends no weights."""
-        return Unchanged(self.party, self.num_examples, divergence, extras=extras)
+        return NoUpdate(self.party, self.num_examples, divergence, extras=extras)
+
+
+#: The party's half of a fusion.
+LocalUpdate = Callable[[LocalContext], Answer]
+
+
+# Requests: a closed set. What a party does follows from the type of the request that it gets.
+
+
+@dataclass(frozen=True)
+class CollectRequest:
+    """Round 0: report what the parties need to agree on, such as word counts."""
+
+
+@dataclass(frozen=True)
+class PrepareRequest:
+    """Round 0: take over what the parties agreed on, such as a vocabulary."""
+
+    agreed: Any
+
+
+@dataclass(frozen=True)
+class RoundRequest:
+    """Train in a round, or take part in a step after the last one (round 0).
+
+    weights:       the aggregator's, or the part of them that travels;  broadcast: extras with them
+    options:       of `Model.fit`: epochs, batch_size, lr, optimizer, the fusion's client options
+    seed:          of the run; each (seed, round, party) has its own random stream
+    info:          facts about the federation
+    local_update:  the party's half of the fusion; None for one training from the weights
+    party_options: by party, options that replace those above (stragglers)
+    is_measured:   whether parties evaluate on their test rows;  num_test_rows: on at most that many
+                   of them, or 0 for all
+    fusion_since:  first round of this fusion; what a party kept for an earlier one is dropped
+    """
+
+    round: int
+    weights: Weights
+    broadcast: Mapping[str, Any]
+    options: Mapping[str, Any]
+    seed: int
+    info: FederationInfo
+    local_update: LocalUpdate | None = None
+    party_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    is_measured: bool = True
+    num_test_rows: int = 0
+    fusion_since: int = 0
+
+
+@dataclass(frozen=True)
+class SendRequest:
+    """Send the weights that the party kept; see `Synchronising`."""
+
+
+@dataclass(frozen=True)
+class AdoptRequest:
+    """Continue from these weights in place of those that the party kept; see `Synchronising`."""
+
+    weights: Weights
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Evaluate weights on the party's own test rows.
+
+    costly:        evaluate the model's costly metrics too
+    num_test_rows: at most that many test rows, always the same ones for a seed; 0 for all
+    """
+
+    weights: Weights
+    costly: bool = False
+    num_test_rows: int = 0
+    seed: int = 0
+
+
+Request = (
+    CollectRequest | PrepareRequest | RoundRequest | SendRequest | AdoptRequest | EvaluateRequest
+)
+#: `(request, cohort) -> replies`: how a request reaches the parties, as `Engine.run`.
+Ask = Callable[[Request, Sequence[str]], Iterator[Reply]]
+
+
+# The state and the record of a run.
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """The demands of a fusion on the rest of a run. The defaults demand nothing.
+
+    full_participation:  all parties must take part in every round
+    plain_sgd:           it makes sense with plain SGD only (with momentum or without)
+    effective_step_size: it divides by `TrainingResult.effective_step_size`, which a momentum that
+                         is kept between rounds would change
+    min_updates:         updates that a round needs
+    no_update_allowed:   a party may train and send no update
+    uses_partial_work:   the partial work of a straggler is of use
+    partial_updates:     updates hold some of the entries only
+    local_layers:        parties keep some entries to themselves, so that only they have a whole
+                         model
+    """
+
+    full_participation: bool = False
+    plain_sgd: bool = False
+    effective_step_size: bool = False
+    min_updates: int = 1
+    no_update_allowed: bool = False
+    uses_partial_work: bool = False
+    partial_updates: bool = False
+    local_layers: bool = False
+
+    def merged(self, other: Requirements) -> Requirements:
+        """Return requirements that satisfy both.
+
+        >>> Requirements(min_updates=3).merged(Requirements(plain_sgd=True)).min_updates
+        3
+        """
+        return Requirements(
+            full_participation=self.full_participation or other.full_participation,
+            plain_sgd=self.plain_sgd or other.plain_sgd,
+            effective_step_size=self.effective_step_size or other.effective_step_size,
+            min_updates=max(self.min_updates, other.min_updates),
+            no_update_allowed=self.no_update_allowed or other.no_update_allowed,
+            uses_partial_work=self.uses_partial_work or other.uses_partial_work,
+            partial_updates=self.partial_updates or other.partial_updates,
+            local_layers=self.local_layers or other.local_layers,
+        )
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is other from some round on.
+    """Options that change from a given round on.
 
-    values: options of the run (lr, epochs, fraction, fusion) and their values
+    values: options of the run (lr, epochs, fraction, fusion) and their new values
     fusion: the rule that the option `fusion` names, or None where the rule stays
     """
 
@@ -149,8 +316,20 @@ class Change:
     fusion: Fusion | None = None
 
     def then(self, later: Change) -> Change:
-        """Return this change with a later one over it."""
+        """Return this change followed by a later one."""
         return Change({**self.values, **later.values}, later.fusion or self.fusion)
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """The aggregator's state after a whole round: with the parties' states, all that a run needs.
+
+    round: 0 before the first round;  fusion_state: whatever the fusion's `aggregate` returned
+    """
+
+    round: int
+    weights: Weights
+    fusion_state: Any
 
 
 @dataclass(frozen=True)
@@ -166,12 +345,11 @@ class RoundRecord:
                     (the fused model), on its own test rows
     cohort:         the parties that were asked to train, in party order
     seconds:        wall time of the round, evaluation and baselines included
-    bytes_up/down:  weights, and what else a fusion needs, that parties sent and that were sent to
-                    them
+    bytes_up/down:  weights, and extras of the fusion, that parties sent and that were sent to them
     failures:       the parties that did not answer
     silent:         the parties that trained and sent no weights
-    bytes_fedavg:   what fedavg would have moved, both ways, with the same cohort
-    changes:        options of the run that were other from this round on
+    bytes_fedavg:   bytes that fedavg would have moved, both ways, with the same cohort
+    changes:        options of the run that changed in this round
     """
 
     round: int
@@ -190,82 +368,3 @@ class RoundRecord:
     def synchronised(self) -> bool:
         """Whether any party's weights travelled in this round."""
         return len(self.silent) + len(self.failures) < len(self.cohort)
-
-
-@runtime_checkable
-class Fusion(Protocol):
-    """An aggregation rule: state in, state out, so that a run can be stopped and continued at any
-    round.
-
-    It may have more, each of which the loop looks for:
-
-    meet(num_parties, trained, model)   told before `init`: how many parties there are; the names of
-                             the entries that gradients train (the others are statistics, for which
-                             no step but a mean makes sense); and the aggregator's own model, for
-                             rules that look at what weights predict
-    send(state) -> mapping   what the aggregator sends along with the weights
-    down(weights) -> weights what of the weights goes to each party, where that is not all
-    train(turn) -> reply     the party's side: what it does in its turn, in place of one training
-                             from the weights
-    sends_part = True        updates hold some of the entries alone
-    keeps_layers = True      parties keep some entries to themselves, so that only they have a whole
-                             model
-    everyone = True          all parties must take part in every round
-    may_be_silent = True     a party may train and send nothing
-    keeps_partial = True     a straggler's partial work is of use
-    needs_sgd = True         it makes sense with plain SGD alone (with momentum or without)
-    needs_travel = True      it divides by how far steps travel, which a kept momentum would change
-    min_updates              answers that a round needs at the least
-    """
-
-    #: Options that every party's model must honour during local training (FedProx's `mu`, say).
-    local: Mapping[str, Any]
-
-    def init(self, weights: Weights) -> Any:
-        """Return the rule's state before the first round."""
-
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return new weights and new state. `updates` comes in party order and can be read once."""
-
-
-class Synchronising(Fusion, Protocol):
-    """A fusion whose parties keep their weights (`turn.state["weights"]`), and send them only when
-    asked to.
-    """
-
-    def asks(self, reports: Sequence[Unchanged], state: Any) -> tuple[Sequence[str], Any]:
-        """Return, once all have trained, who is to send its weights; they are asked one by one as
-        `fuse` reads.
-        """
-
-    def adopt(self, weights: Weights, state: Any) -> Weights:
-        """Return what those who sent their weights go on from, once `fuse` has returned these."""
-
-
-@runtime_checkable
-class Engine(Protocol):
-    """A transport: carries a verb to parties and yields their replies in the order of the
-    cohort.
-    """
-
-    def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
-        """Take charge of the parties. `gate` is called between batches: it may block (pause) or
-        raise Stopped.
-        """
-
-    def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
-        """Ask each party of the cohort, and yield one reply for each."""
-
-    def close(self) -> None:
-        """Let go of workers. Safe to call twice."""
-
-
-class Split(Protocol):
-    """Divides rows among parties: returns one array of row indices for each; every row exactly
-    once.
-    """
-
-    def __call__(
-        self, labels: np.ndarray, num_parties: int, rng: np.random.Generator
-    ) -> list[np.ndarray]:
-        """Return the row indices of each party."""

@@ -1,1 +1,1 @@
-"""Rows: where they come from, what form they have, and how parties divide them."""
+"""Data: recognised, loaded, and partitioned among parties."""

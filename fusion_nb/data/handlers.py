@@ -1,6 +1,4 @@
-"""Data handlers: found by name, class or module path, made in the way their constructor asks for,
-and read.
-"""
+"""Data handlers: classes that read a data set, found by name, by class or by module path."""
 
 from __future__ import annotations
 
@@ -9,22 +7,67 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from fusion_nb.core import registry
-from fusion_nb.errors import DataError, NameNotFoundError, nearest
+from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
+
+#: The kinds of rows: arrays of numbers, or documents of words. A model takes one of them.
+Kind = Literal["numbers", "documents"]
+#: Rows and labels `(x, y)`; the labels of documents may be None.
+Pair = tuple[Any, Any]
 
 
-def find(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Return the class that a handler's name stands for: in the notebook, registered, or
-    `module:Class`.
+class DataHandler(ABC):
+    """A data set that a run reads by name: `--data name`, or `--data-handler name --data path`.
+
+    kind: whether x is numbers or documents; a model is offered data of its own kind
+
+    A constructor with one parameter is given the path in `--data`; keyword-only parameters are
+    options, as in `--data 20_newsgroup:quotes=no`. Any class with `get_data()` is read, whether it
+    derives from this one or not; without `kind` it is taken for numbers.
+
+    >>> import numpy as np
+    >>> @dataset(name="coins")
+    ... class Coins(DataHandler):
+    ...     def get_data(self):
+    ...         x = np.array([[0.2], [0.9], [0.1], [0.8]])
+    ...         return (x, np.array([0, 1, 0, 1])), None
+    >>> train, test = read(find("coins", {}), path="")
+    >>> train[0].shape, test
+    ((4, 1), None)
+    """
+
+    kind: ClassVar[Kind] = "numbers"
+
+    @abstractmethod
+    def get_data(self) -> tuple[Pair, Pair | None]:
+        """Return `((x_train, y_train), (x_test, y_test))`; the second is None without test rows."""
+
+
+@runtime_checkable
+class _HasData(Protocol):
+    def get_data(self) -> Any: ...
+
+
+def kind_of(handler: Any) -> Kind:
+    """Return the kind of rows that the class of a data handler declares."""
+    is_declared = inspect.isclass(handler) and issubclass(handler, DataHandler)
+    return handler.kind if is_declared else "numbers"
+
+
+def find(name: str, namespace: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the class of a data handler: one of the notebook, a registered one or `module:Class`.
 
     A registered one may have options: `20_newsgroup:quotes=no`.
     """
-    if inspect.isclass(namespace.get(name)):
-        return namespace[name]
+    in_notebook = namespace.get(name)
+    if inspect.isclass(in_notebook):
+        return in_notebook
     if name.partition(":")[0] in registry.names("datasets"):
         implementation, options = registry.bind("datasets", name)
         return functools.partial(implementation, **options) if options else implementation
@@ -37,57 +80,91 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
         raise NameNotFoundError(
             f"{module} has no class {attribute!r}",
             f"{nearest(attribute, known)}it has: {', '.join(known)}",
+            option="data_handler",
+            value=name,
+            allowed=known,
         )
-    return getattr(loaded, attribute)
+    found: Callable[..., Any] = getattr(loaded, attribute)
+    return found
 
 
-def read(handler: Any, path: str) -> tuple[Any, Any]:
-    """Return the (train, test or None) that a handler reads, each a pair (x, y). `path` may be
-    empty.
+def read(handler: Callable[..., Any], path: str) -> tuple[Pair, Pair | None]:
+    """Return the training and test rows that a data handler reads, the second None without any.
+
+    path: of its file; may be empty. Raises DataError for a handler that needs one, or that returns
+    something else than pairs.
     """
-    name = getattr(handler, "__name__", "") or handler.func.__name__
-    parameters = [
-        p
-        for p in inspect.signature(handler).parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if parameters and not path and parameters[0].default is parameters[0].empty:
-        raise DataError(f"the data handler {name} needs a file", "give its path with --data")
-    if parameters and parameters[0].name == "data_config":
-        # The constructor of IBM's handlers: a dictionary that says where the file is.
-        made = handler({"npz_file": path, "txt_file": path})
-    else:
-        made = handler(path) if parameters and path else handler()
-    if not callable(getattr(made, "get_data", None)):
+    name = _name(handler)
+    made = _make(handler, name, path)
+    if not isinstance(made, _HasData):
         raise DataError(
             f"the data handler {name} has no get_data()", "it returns ((x, y), (x_test, y_test))"
         )
     found = made.get_data()
-    pairs = found if isinstance(found, tuple) else ()
-    if len(pairs) != 2 or not all(
-        pair is None or (isinstance(pair, tuple | list) and len(pair) == 2) for pair in pairs
-    ):
+    if not isinstance(found, tuple) or len(found) != 2 or not _is_pair(found[0]):
+        raise _wrong_pairs(name)
+    train, test = found
+    if test is None:
+        return tuple(train), None
+    if not _is_pair(test):
+        raise _wrong_pairs(name)
+    return tuple(train), tuple(test)
+
+
+def _make(handler: Callable[..., Any], name: str, path: str) -> Any:
+    positional = [
+        parameter
+        for parameter in inspect.signature(handler).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    first = positional[0] if positional else None
+    if first is None:
+        return handler()
+    if not path and first.default is first.empty:
         raise DataError(
-            f"{name}.get_data() did not return two pairs",
-            "return ((x_train, y_train), (x_test, y_test)); the second may be None",
+            f"the data handler {name} needs a file", f"give its path with {option('data')}"
         )
-    train, test = (None if pair is None else tuple(pair) for pair in pairs)
-    return train, test
+    if first.name == "data_config":
+        # The constructor of IBM's handlers: a dictionary that says where the file is.
+        return handler({"npz_file": path, "txt_file": path})
+    return handler(path) if path else handler()
 
 
-def _import(module: str) -> Any:
+def _name(handler: Callable[..., Any]) -> str:
+    plain = handler.func if isinstance(handler, functools.partial) else handler
+    return str(plain.__name__)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
+
+
+def _wrong_pairs(name: str) -> DataError:
+    return DataError(
+        f"{name}.get_data() did not return two pairs",
+        "return ((x_train, y_train), (x_test, y_test)); the second may be None",
+    )
+
+
+def _import(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # something that the user's own module imports is missing: that is theirs to see
+            raise  # a module that the user's own module imports is missing: the user must see that
         hint = "write the handler as package.module:Class or folder/file.py:Class"
-        raise NameNotFoundError(f"there is no module {module!r}", hint) from None
+        raise NameNotFoundError(
+            f"there is no module {module!r}", hint, option="data_handler"
+        ) from None
 
 
-def _load_file(path: Path) -> Any:
+def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise NameNotFoundError(f"there is no file {path}", f"the current folder is {Path.cwd()}")
+        raise NameNotFoundError(
+            f"there is no file {path}",
+            f"the current folder is {Path.cwd()}",
+            option="data_handler",
+        )
     # A name of its own, or a handler called utils.py would replace a module of that name.
     spec = importlib.util.spec_from_file_location(f"fusion_nb_handler_{path.stem}", path)
     assert spec is not None
@@ -96,3 +173,9 @@ def _load_file(path: Path) -> Any:
     sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
+
+
+dataset = registry.decorator("datasets")
+dataset.__doc__ = (
+    """Register a data handler under its own name, for `--data name` or `--data-handler name`."""
+)

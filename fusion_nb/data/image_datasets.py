@@ -1,8 +1,4 @@
-"""Data handlers: classes whose `get_data()` returns `((x_train, y_train), (x_test, y_test))`.
-
-One that gives texts for x says so by `gives = "documents"`, and is offered for models of documents
-alone.
-"""
+"""Data handlers of images and of `.npz` files."""
 
 from __future__ import annotations
 
@@ -12,19 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion_nb.core import registry
-from fusion_nb.errors import DataError, missing_extra
-
-Arrays = tuple[np.ndarray, np.ndarray]
+from fusion_nb.data.arrays import Arrays
+from fusion_nb.data.handlers import DataHandler
+from fusion_nb.errors import DataError, missing_extra, option, private
 
 _MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 _MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 
-class Digits:
-    """1,797 handwritten digits that come with the package, as (N, 1, 28, 28) float32 in [0, 1]; 360
-    are test rows.
+class Digits(DataHandler):
+    """1,797 handwritten digits that come with the package, 360 of them test rows.
 
+    Images are (N, 1, 28, 28) float32 in [0, 1].
     Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
     Repository, 1998 (8 x 8 pixels there, enlarged here so that models written for MNIST fit).
     """
@@ -43,17 +38,16 @@ class Digits:
         return (x[train], y[train]), (x[test], y[test])
 
 
-class Npz:
-    """A `.npz` file with the arrays x_train, y_train and, if there is a central test set, x_test,
-    y_test.
-    """
+class Npz(DataHandler):
+    """A `.npz` file of arrays: x_train, y_train and, for a central test set, x_test, y_test."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def get_data(self) -> tuple[Arrays, Arrays | None]:
-        """Return the arrays as they are stored. Raises DataError for a file that can't be read or
-        lacks an array.
+        """Return the arrays as they are stored.
+
+        Raises DataError for a file that can't be read or lacks an array.
         """
         arrays = _load(Path(self.path))
         for needed in ("x_train", "y_train"):
@@ -68,13 +62,13 @@ class Npz:
         return (arrays["x_train"], arrays["y_train"]), test
 
 
-class Mnist:
-    """MNIST as (N, 1, 28, 28) float32 in [0, 1]: 60,000 training and 10,000 test rows, or those of
-    a file like it.
+class Mnist(DataHandler):
+    """MNIST, 60,000 training and 10,000 test rows, or the rows of a file like it.
 
-    The file holds x_train, y_train, x_test, y_test; images of (N, 28, 28), (N, 28, 28, 1) or (N, 1,
-    28, 28), as bytes or as numbers in [0, 1]; labels as numbers or one-hot. Read from `path`, or
-    `$FUSION_NB_DATA/mnist.npz`, or downloaded once into a cache.
+    Images are (N, 1, 28, 28) float32 in [0, 1]. The file holds x_train, y_train, x_test, y_test;
+    images of (N, 28, 28), (N, 28, 28, 1) or (N, 1, 28, 28), as bytes or as numbers in [0, 1];
+    labels as numbers or one-hot. Read from `path`, or `$FUSION_NB_DATA/mnist.npz`, or downloaded
+    once into a cache.
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document
     Recognition", 1998.
     """
@@ -85,8 +79,9 @@ class Mnist:
         self.path = path
 
     def get_data(self) -> tuple[Arrays, Arrays | None]:
-        """Return images with a channel axis. Raises DataError for a file that holds no 28 x 28
-        images.
+        """Return images with a channel axis.
+
+        Raises DataError for a file whose images are not 28 x 28, or if the download fails.
         """
         train, test = Npz(self.path or self._find()).get_data()
         return self._images(train), None if test is None else self._images(test)
@@ -96,7 +91,7 @@ class Mnist:
         if x.shape[1:] not in ((28, 28), (28, 28, 1), (1, 28, 28)):
             raise DataError(
                 f"MNIST images are 28 x 28, and these rows have shape {x.shape[1:]}",
-                "use --data-handler npz",
+                f"use {option('data_handler', 'npz')}",
             )
         return _scaled(x).reshape(-1, *self._shape), y.astype(np.int64)
 
@@ -114,15 +109,15 @@ class Mnist:
         except (OSError, ValueError) as error:
             raise DataError(
                 f"MNIST could not be downloaded ({type(error).__name__})",
-                "set FUSION_NB_DATA to a folder that holds mnist.npz, or use --data digits, "
-                "which needs no network",
+                "set FUSION_NB_DATA to a folder that holds mnist.npz, or use "
+                f"{option('data', 'digits')}, which needs no network",
             ) from error
 
 
 class MnistKeras(Mnist):
-    """MNIST as (N, 28, 28, 1) float32 in [0, 1], as Keras's layers take images; the same files as
-    `mnist`.
+    """MNIST with channels last, as Keras's layers take images.
 
+    Images are (N, 28, 28, 1) float32 in [0, 1]. It reads the same files as `mnist`.
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document
     Recognition", 1998.
     """
@@ -130,13 +125,13 @@ class MnistKeras(Mnist):
     _shape = (28, 28, 1)
 
 
-class Cifar10Keras:
-    """CIFAR-10 as (N, 32, 32, 3) float32 in [0, 1]: 50,000 training and 10,000 test rows, or those
-    of a file like it.
+class Cifar10Keras(DataHandler):
+    """CIFAR-10, 50,000 training and 10,000 test rows, or the rows of a file like it.
 
-    The file holds x_train, y_train, x_test, y_test; images of (N, 32, 32, 3) or (N, 3, 32, 32), as
-    bytes or as numbers in [0, 1]; labels as numbers, also of (N, 1), or one-hot. Read from `path`,
-    or `$FUSION_NB_DATA/cifar10.npz`, or by Keras's loader, which downloads it once.
+    Images are (N, 32, 32, 3) float32 in [0, 1]. The file holds x_train, y_train, x_test, y_test;
+    images of (N, 32, 32, 3) or (N, 3, 32, 32), as bytes or as numbers in [0, 1]; labels as numbers,
+    also of (N, 1), or one-hot. Read from `path`, or `$FUSION_NB_DATA/cifar10.npz`, or by Keras's
+    loader, which downloads it once.
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
 
@@ -144,8 +139,10 @@ class Cifar10Keras:
         self.path = path
 
     def get_data(self) -> tuple[Arrays, Arrays | None]:
-        """Return images with channels last. Raises DataError for a file that holds no 32 x 32
-        images of 3 channels.
+        """Return images with channels last.
+
+        Raises DataError for a file whose images are not 32 x 32 with 3 channels, or if the download
+        fails.
         """
         path = self.path or in_folder("cifar10.npz")
         train, test = Npz(path).get_data() if path else self._download()
@@ -160,7 +157,7 @@ class Cifar10Keras:
                 "CIFAR-10 images are 32 x 32 with 3 channels, and these rows have shape "
                 f"{x.shape[1:]}"
             )
-            raise DataError(line, "use --data-handler npz")
+            raise DataError(line, f"use {option('data_handler', 'npz')}")
         return np.ascontiguousarray(_scaled(x)), y.astype(np.int64)
 
     def _download(self) -> tuple[Arrays, Arrays]:
@@ -171,11 +168,11 @@ class Cifar10Keras:
             return found
         except ModuleNotFoundError as error:
             raise missing_extra(error, "the data set 'cifar10_keras'") from error
-        except Exception as error:  # what Keras's loader raises without a network
+        except Exception as error:  # Keras's loader raises several kinds without a network
             raise DataError(
                 f"CIFAR-10 could not be downloaded ({type(error).__name__})",
-                "set FUSION_NB_DATA to a folder that holds cifar10.npz, or use --data digits, "
-                "which needs no network",
+                "set FUSION_NB_DATA to a folder that holds cifar10.npz, or use "
+                f"{option('data', 'digits')}, which needs no network",
             ) from error
 
 
@@ -206,7 +203,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
     except DataError:
         raise
-    except Exception as error:  # whatever a damaged or hostile file makes zip and numpy raise
+    except Exception as error:  # a damaged or hostile file makes zip and numpy raise any kind
         if "Object arrays" in str(error):
             raise DataError(
                 f"{path} holds an array of Python objects, which is not read because it could "
@@ -215,7 +212,8 @@ def _load(path: Path) -> dict[str, np.ndarray]:
                 "shape",
             ) from None
         raise DataError(
-            f"{path} can't be read as .npz ({error})", "is it complete? save it again with np.savez"
+            f"{path} can't be read as .npz ({private(error)})",
+            "is it complete? save it again with np.savez",
         ) from None
 
 
@@ -227,9 +225,3 @@ def _bilinear(small: int, large: int) -> np.ndarray:
     matrix[np.arange(large), left] = 1 - (position - left)
     matrix[np.arange(large), left + 1] = position - left
     return matrix
-
-
-dataset = registry.decorator("datasets")
-dataset.__doc__ = (
-    """Register a data handler under its own name, for `--data name` or `--data-handler name`."""
-)

@@ -1,11 +1,9 @@
-"""From one pool of rows to parties: read, divide, hold test rows back, and say what a user should
-know about it.
-"""
+"""Partitioning: data is loaded, divided among parties, and test rows are held back."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,33 +14,34 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.options import signature_options
 from fusion_nb.core.party import Party
 from fusion_nb.data import splits
-from fusion_nb.data.loading import Source, column, read
-from fusion_nb.errors import DataError, SplitError
+from fusion_nb.data.arrays import DataSet
+from fusion_nb.data.loading import Source, read, row_keys
+from fusion_nb.errors import DataError, SplitError, option
 
 _DEFAULT_PARTIES = 4
 #: Whole numbers of more kinds than this are hardly classes: they are not counted one by one.
 _MAX_CLASSES = 100
 
 
-@dataclass
-class Division:
-    """Parties with their rows, before any model is looked at.
+@dataclass(frozen=True)
+class PartitionedData:
+    """Parties with their rows, before any model is known.
 
     labels:  per party, the labels of its training rows and of its own test rows
     test:    the aggregator's own test set or None, and its labels
     classes: names of the classes where labels were text
-    notes:   what the user should know, as sentences; a warning starts with "warning:"
+    notes:   sentences for the user; a warning starts with "warning:"
     """
 
-    parties: list[Party]
-    labels: dict[str, tuple[np.ndarray, np.ndarray]]
-    test: Any = None
+    parties: tuple[Party, ...]
+    labels: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    test: DataSet | None = None
     test_labels: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     classes: tuple[str, ...] = ()
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(
+    def load(
         cls,
         namespace: Mapping[str, Any],
         *,
@@ -53,54 +52,60 @@ class Division:
         parties: int | None,
         holdout: float,
         seed: int,
-    ) -> Division:
-        """Read and divide data, as the options of the same names in a RunSpec say.
+    ) -> PartitionedData:
+        """Load data and divide it among parties, as the options of the same names in `RunSpec` say.
 
-        Raises DataError, SplitError or NameNotFoundError for what can't be read or divided.
+        Raises DataError, SplitError or NameNotFoundError for data that can't be read or divided.
         """
         function, options = registry.bind("splits", split)
-        # An option of this kind names a column or variable; the split is given the values
-        # themselves.
+        # An option of this kind names a column or variable; the split is given its values.
         per_row = next(
             (o.name for o in signature_options(function) if o.is_per_row and o.name in options),
             "",
         )
         key = str(options.get(per_row, ""))
         source = read(data, namespace, handler=data_handler, label=label, key=key)
-        made = cls([], {}, source.test, classes=source.classes, notes=list(source.notes))
-        if source.test is not None:
-            made.test_labels = source.labels["", "test"]
+        notes = source.notes
         if source.parties is not None:
-            made._take_given(source, source.parties, split, parties, holdout, seed)
+            shares = _given_shares(source, source.parties, split, parties, holdout, seed)
+            notes = (*notes, f"split: as given, {len(shares)} parties")
         else:
-            keys = column(source, key, namespace) if key else None
+            keys = row_keys(source, key, namespace) if key else None
             if keys is not None:
                 options[per_row] = keys
-            made._divide(
-                source, split, functools.partial(function, **options), keys, parties, holdout, seed
-            )
-        # A model of documents can be watched by what it makes of those it was trained on.
-        is_text = documents.are(made.parties[0].train)
-        if made.test is None and not is_text and not any(party.num_test for party in made.parties):
+            draw = functools.partial(function, **options)
+            shares = _drawn_shares(source, split, draw, keys, parties, holdout, seed)
+        made = tuple(Party(share.party, share.train, share.test) for share in shares)
+        # A model of documents can be evaluated on those that it was trained on.
+        is_text = documents.are(made[0].train)
+        if source.test is None and not is_text and not any(party.num_test for party in made):
             raise DataError(
                 "there is no test row to measure the model on",
-                "give a test set, use fewer parties, or hold rows back with --holdout 0.2",
+                f"give a test set, use fewer parties, or hold rows back with "
+                f"{option('holdout', 0.2)}",
             )
-        made._note_untested()
-        return made
+        return cls(
+            made,
+            {share.party: share.labels for share in shares},
+            source.test,
+            source.labels.get(("", "test"), np.empty(0, dtype=np.int64)),
+            source.classes,
+            (*notes, *_untested_note(made, has_central_test=source.test is not None)),
+        )
 
     def class_name(self, label: int) -> str:
         """Return the text that a class had in the data, or its number."""
         return self.classes[label] if 0 <= label < len(self.classes) else str(label)
 
     def all_labels(self) -> np.ndarray:
-        """Return the labels of every row there is, the central test set's included."""
+        """Return the labels of all rows of parties, and of the central test set."""
         every = [y for pair in self.labels.values() for y in pair if len(y)]
         return np.concatenate([*every, self.test_labels] if len(self.test_labels) else every)
 
     def label_counts(self, *, with_test: bool) -> dict[str, dict[int, int]]:
-        """Return, per party, how many of its rows each class of any party has; empty for
-        measurements.
+        """Return, per party, how many of its rows each class has; empty for measurements.
+
+        Every party has a count, perhaps 0, for each class of any party.
         """
         counted = {
             party: rows_of.label_counts(
@@ -117,97 +122,109 @@ class Division:
         }
 
     def sizes(self) -> dict[str, int]:
-        """Return, per party, how many rows it has, its test rows included."""
+        """Return how many rows each party has, its test rows included."""
         return {party.id: party.num_examples + party.num_test for party in self.parties}
 
     def missing_classes(self) -> list[str]:
-        """Return the classes that no party has a training row of: tested somewhere, or skipped in
-        the numbering.
+        """Return the classes without a training row at any party.
+
+        A class is missing where only test rows have it, or where its number is skipped.
         """
         everything = self.all_labels()
         if not rows_of.is_classes(everything) or everything.ndim != 1 or not len(everything):
             return []
-        trained = set(
-            np.unique(np.concatenate([train for train, _ in self.labels.values()])).tolist()
+        train_labels = [train for train, _ in self.labels.values()]
+        trained = set(np.unique(np.concatenate(train_labels)).tolist())
+        expected = set(np.unique(everything).tolist())
+        highest = max(expected)
+        if min(expected) >= 0 and highest < _MAX_CLASSES:
+            expected |= set(range(highest + 1))
+        return [self.class_name(label) for label in sorted(expected - trained)]
+
+
+@dataclass(frozen=True)
+class _Share:
+    """One party's part of the data: its training and test rows, and the labels of both."""
+
+    party: str
+    train: DataSet
+    test: DataSet | None
+    labels: tuple[np.ndarray, np.ndarray]
+
+
+def _given_shares(
+    source: Source,
+    given: Mapping[str, tuple[DataSet, DataSet | None]],
+    split: str,
+    num_parties: int | None,
+    holdout: float,
+    seed: int,
+) -> list[_Share]:
+    """Return the shares of data that the user has already divided."""
+    if split != "iid":
+        raise SplitError(
+            f"{option('split', split)}, but the data is already split",
+            f"leave {option('split')} out",
         )
-        asked = set(np.unique(everything).tolist())
-        highest = max(asked)
-        if min(asked) >= 0 and highest < _MAX_CLASSES:
-            asked |= set(range(highest + 1))
-        return [self.class_name(label) for label in sorted(asked - trained)]
-
-    def _add(self, name: str, train: Any, test: Any, labels: tuple[np.ndarray, np.ndarray]) -> None:
-        self.parties.append(Party(name, train, test))
-        self.labels[name] = labels
-
-    def _hold_back(
-        self, name: str, pool: Any, y: np.ndarray, rows: np.ndarray, holdout: float, seed: int
-    ) -> None:
-        train, test = splits.holdout(y, rows, holdout, seeds.stream(seed, "holdout", name))
-        own_test = rows_of.take(pool, test) if len(test) else None
-        self._add(name, rows_of.take(pool, train), own_test, (y[train], y[test]))
-
-    def _take_given(
-        self,
-        source: Source,
-        given: Mapping[str, tuple[Any, Any]],
-        split: str,
-        num_parties: int | None,
-        holdout: float,
-        seed: int,
-    ) -> None:
-        if split != "iid":
-            raise SplitError(f"--split {split}, but the data is already split", "leave --split out")
-        if num_parties not in (None, len(given)):
-            raise SplitError(
-                f"--parties {num_parties}, but the data has {len(given)}",
-                f"use --parties {len(given)}",
-            )
-        for name, (train, test) in given.items():
-            y = source.labels[name, "train"]
-            if test is None:
-                self._hold_back(name, train, y, np.arange(len(y)), holdout, seed)
-            else:
-                self._add(name, train, test, (y, source.labels[name, "test"]))
-        self.notes.append(f"split: as given, {len(given)} parties")
-
-    def _divide(
-        self,
-        source: Source,
-        how: str,
-        split: Callable[..., list[np.ndarray]],
-        keys: np.ndarray | None,
-        num_parties: int | None,
-        holdout: float,
-        seed: int,
-    ) -> None:
-        y = source.labels["", "train"]
-        num_rows = len(y)
-        natural = [] if keys is None else [str(key) for key in np.unique(keys)]
-        num_parties = num_parties or len(natural) or _DEFAULT_PARTIES
-        if num_parties > num_rows:
-            raise SplitError(
-                f"--parties {num_parties}, but there are only {num_rows} rows", "use fewer parties"
-            )
-        names = (
-            natural
-            if len(natural) == num_parties
-            else [f"party {i + 1}" for i in range(num_parties)]
+    if num_parties not in (None, len(given)):
+        raise SplitError(
+            f"{option('parties', num_parties)}, but the data has {len(given)}",
+            f"use {option('parties', len(given))}",
         )
-        parts = split(y, num_parties, seeds.stream(seed, "split"))
-        splits.check(parts, num_rows, names, how)
-        for name, rows in zip(names, parts, strict=True):
-            self._hold_back(name, source.train, y, np.asarray(rows), holdout, seed)
+    shares = []
+    for party, (train, test) in given.items():
+        y = source.labels[party, "train"]
+        if test is None:
+            share = _held_back(party, train, y, np.arange(len(y)), holdout, seed)
+        else:
+            share = _Share(party, train, test, (y, source.labels[party, "test"]))
+        shares.append(share)
+    return shares
 
-    def _note_untested(self) -> None:
-        untested = [party.id for party in self.parties if not party.num_test]
-        if untested and (self.test is not None or len(untested) < len(self.parties)):
-            where = "the central test set" if self.test is not None else "the other parties' rows"
-            what = (
-                f"{len(untested)} of {len(self.parties)} parties have"
-                if len(untested) > 1
-                else f"{untested[0]} has"
-            )
-            self.notes.append(
-                f"{what} no test rows of their own; the fused model is measured on {where}"
-            )
+
+def _drawn_shares(
+    source: Source,
+    split: str,
+    draw: Callable[..., splits.Parts],
+    keys: np.ndarray | None,
+    num_parties: int | None,
+    holdout: float,
+    seed: int,
+) -> list[_Share]:
+    """Return the shares of a pool that a split divides. `split` is how messages call it."""
+    assert source.train is not None
+    y = source.labels["", "train"]
+    natural = [] if keys is None else [str(key) for key in np.unique(keys)]
+    num_parties = num_parties or len(natural) or _DEFAULT_PARTIES
+    if num_parties > len(y):
+        raise SplitError(
+            f"{option('parties', num_parties)}, but there are only {len(y)} rows",
+            "use fewer parties",
+        )
+    is_natural = len(natural) == num_parties
+    names = natural if is_natural else [f"party {i + 1}" for i in range(num_parties)]
+    parts = draw(y, num_parties, seeds.stream(seed, "split"))
+    splits.check(parts, len(y), names, split)
+    return [
+        _held_back(name, source.train, y, np.asarray(rows), holdout, seed)
+        for name, rows in zip(names, parts, strict=True)
+    ]
+
+
+def _held_back(
+    party: str, pool: DataSet, y: np.ndarray, rows: np.ndarray, holdout: float, seed: int
+) -> _Share:
+    """Return the share of a party that has these rows of a pool, some held back as test rows."""
+    train, test = splits.holdout(y, rows, holdout, seeds.stream(seed, "holdout", party))
+    own_test = rows_of.take(pool, test) if len(test) else None
+    return _Share(party, rows_of.take(pool, train), own_test, (y[train], y[test]))
+
+
+def _untested_note(parties: Sequence[Party], *, has_central_test: bool) -> list[str]:
+    untested = [party.id for party in parties if not party.num_test]
+    if not untested or (len(untested) == len(parties) and not has_central_test):
+        return []
+    where = "the central test set" if has_central_test else "the other parties' rows"
+    is_one = len(untested) == 1
+    who = f"{untested[0]} has" if is_one else f"{len(untested)} of {len(parties)} parties have"
+    return [f"{who} no test rows of their own; the fused model is measured on {where}"]

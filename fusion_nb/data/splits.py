@@ -1,8 +1,8 @@
-"""Ways to divide rows among parties: plain functions of the labels, the number of parties and a
-random generator.
+"""Splits: ways to divide rows among parties, each one function.
 
-Each returns one array of row indices for each party; together they hold every row exactly once.
-A split of your own is the same function under `@fusion_nb.split`.
+A split takes the labels, the number of parties and a random generator, and returns one array of row
+indices for each party; together they hold every row exactly once. A split of your own is such a
+function under `@fusion_nb.split`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from pydantic import Field
 
 from fusion_nb.core import registry
 from fusion_nb.core.options import PER_ROW
-from fusion_nb.errors import OptionError, SplitError
+from fusion_nb.errors import OptionError, SplitError, option
 
 Parts = list[np.ndarray]
 
-#: How often a random split is drawn again before a party without rows is accepted (and then
-#: reported by `check`).
+#: How often a random split is drawn before a party without rows is left for `check` to refuse.
 _TRIES = 100
 
 
 def iid(labels: np.ndarray, num_parties: int, rng: np.random.Generator) -> Parts:
-    """Shuffle the rows and deal them out evenly: every party sees the same mix."""
+    """Shuffle the rows and deal them out evenly: every party gets the same mix.
+
+    Source: the IID partition of McMahan, Moore, Ramage, Hampson, Aguera y Arcas,
+    "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
+    """
     return np.array_split(rng.permutation(len(labels)), num_parties)
 
 
@@ -48,10 +51,12 @@ def dirichlet(
     """
     _need_one_label_each(labels, "dirichlet")
     if not np.issubdtype(labels.dtype, np.integer):
-        what = "there are no labels" if np.isnan(labels).all() else "these labels are measurements"
+        why = "there are no labels" if np.isnan(labels).all() else "these labels are measurements"
         raise SplitError(
-            f"the split 'dirichlet' divides by class, and {what}",
+            f"the split 'dirichlet' divides by class, and {why}",
             "use iid, quantity, shards (by sorted label) or by_key",
+            option="split",
+            value="dirichlet",
         )
 
     def draw() -> Parts:
@@ -77,15 +82,14 @@ def shards(
         Field(description="shards, and so at most about this many classes, for each party", ge=1),
     ] = 2,
 ) -> Parts:
-    """Sort the rows by label, cut them into equal shards, and deal each party some of them: the
-    pathological split.
+    """Sort the rows by label, cut them into equal shards and deal each party some of them.
 
+    Each party has few classes: the pathological non-IID partition.
     Source: McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of
     Deep Networks from Decentralized Data", AISTATS 2017.
     """
     _need_one_label_each(labels, "shards")
-    # Shuffled first, so that which rows of a class share a shard does not depend on their order in
-    # the file.
+    # Shuffled first, or the order in the file would decide which rows of a class share a shard.
     shuffled = rng.permutation(len(labels))
     by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
     pieces = np.array_split(by_label, num_parties * per_party)
@@ -131,21 +135,25 @@ def by_key(
         PER_ROW,
     ],
 ) -> Parts:
-    """Follow a natural partition: rows with the same key (device, hospital, writer) stay together.
+    """Keep rows with the same key (device, hospital, writer) together: a natural partition.
 
-    With fewer parties than keys, whole keys are dealt out at random, the largest first and to the
-    smallest party.
+    With fewer parties than keys, whole keys are dealt out, the largest first and to the party that
+    is the smallest then; keys of one size are dealt out in random order.
     """
     keys = np.asarray(key)
     names, member = np.unique(keys, return_inverse=True)
     if len(keys) != len(labels):
         raise SplitError(
-            f"the key has {len(keys)} values for {len(labels)} rows", "give one key for each row"
+            f"the key has {len(keys)} values for {len(labels)} rows",
+            "give one key for each row",
+            option="split",
         )
     if num_parties > len(names):
         raise SplitError(
             f"{num_parties} parties, but the key has only {len(names)} different values",
-            f"use --parties {len(names)} or fewer",
+            f"use {option('parties', len(names))} or fewer",
+            option="parties",
+            value=num_parties,
         )
     if num_parties == len(names):
         return [np.flatnonzero(member == i) for i in range(len(names))]
@@ -161,9 +169,8 @@ def by_key(
 
 def holdout(
     labels: np.ndarray, rows: np.ndarray, fraction: float, rng: np.random.Generator
-) -> tuple[np.ndarray, ...]:
-    """Divide one party's rows into training rows and its own test rows, class by class where
-    classes are large enough.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide one party's rows into training rows and its own test rows, stratified by label.
 
     A party with two rows or more keeps at least one of each; a party with one row trains on it.
     """
@@ -171,18 +178,20 @@ def holdout(
     if num_test <= 0:
         return rows, rows[:0]
     shuffled = rng.permutation(rows)
-    # Sorted by label and then taken at equal steps: each class gives its share, and the number is
+    # Rows sorted by label are taken at equal steps: each class gives its share, and the number is
     # exact.
-    by_label = (
-        shuffled[np.argsort(labels[shuffled], kind="stable")] if labels.ndim == 1 else shuffled
-    )
+    is_flat = labels.ndim == 1
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")] if is_flat else shuffled
     chosen = np.zeros(len(rows), dtype=bool)
     chosen[np.floor((np.arange(num_test) + rng.random()) * len(rows) / num_test).astype(int)] = True
     return rng.permutation(by_label[~chosen]), by_label[chosen]
 
 
 def check(parts: Any, num_rows: int, names: Sequence[str], how: str) -> None:
-    """Raise SplitError unless every row was given to exactly one party and no party is empty."""
+    """Raise SplitError unless every row is at exactly one party and no party is empty.
+
+    parts: the result of the split `how`, which may be a user's function;  names: of the parties
+    """
     is_rows = isinstance(parts, list | tuple) and all(
         isinstance(part, np.ndarray) and np.issubdtype(part.dtype, np.integer) for part in parts
     )
@@ -191,6 +200,8 @@ def check(parts: Any, num_rows: int, names: Sequence[str], how: str) -> None:
         raise SplitError(
             f"the split {how!r} does not give every row to exactly one of {len(names)} parties",
             "return one array of row indices for each party, without overlap and without gaps",
+            option="split",
+            value=how,
         )
     empty = [name for name, part in zip(names, parts, strict=True) if not len(part)]
     if empty:
@@ -198,6 +209,8 @@ def check(parts: Any, num_rows: int, names: Sequence[str], how: str) -> None:
         raise SplitError(
             f"the split {how!r} leaves {len(empty)} of {len(names)} parties without rows ({shown})",
             "use fewer parties, a more even split (a larger alpha, or iid), or another seed",
+            option="split",
+            value=how,
         )
 
 
@@ -206,6 +219,8 @@ def _need_one_label_each(labels: np.ndarray, name: str) -> None:
         raise SplitError(
             f"the split {name!r} divides by label, and these rows have several labels each",
             "use iid, quantity or by_key",
+            option="split",
+            value=name,
         )
 
 
@@ -217,8 +232,8 @@ def _until_none_empty(draw: Callable[[], Parts]) -> Parts:
     return parts
 
 
-def promote(function: Any) -> Any:
-    """Return a function that can be a split. Raises OptionError for one of another form."""
+def promote(function: Callable[..., Parts]) -> Callable[..., Parts]:
+    """Return the function if it can be a split. Raises OptionError for one of another form."""
     parameters = inspect.signature(function).parameters.values()
     if sum(p.kind is not p.KEYWORD_ONLY for p in parameters) != 3:
         raise OptionError(
@@ -233,6 +248,9 @@ split = registry.decorator("splits", promote)
 split.__doc__ = """Register a split under its own name, for `--split name`.
 
 >>> @split
-... def halves(labels, num_parties, rng):
+... def in_order(labels, num_parties, rng):
 ...     return np.array_split(np.arange(len(labels)), num_parties)
+>>> function, options = registry.bind("splits", "in_order")
+>>> [part.tolist() for part in function(np.zeros(5), 2, np.random.default_rng(0))]
+[[0, 1, 2], [3, 4]]
 """

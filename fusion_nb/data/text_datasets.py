@@ -1,6 +1,4 @@
-"""Data handlers of text: classes whose `get_data()` returns `((texts, labels), (test texts, test
-labels))`.
-"""
+"""Data handlers of texts: documents of one's own, 20 newsgroups and Wikipedia."""
 
 from __future__ import annotations
 
@@ -8,15 +6,16 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
 from fusion_nb.core.documents import Document, words_of
+from fusion_nb.data.handlers import DataHandler, Kind
 from fusion_nb.data.image_datasets import in_folder
-from fusion_nb.errors import DataError, missing_extra
+from fusion_nb.errors import DataError, missing_extra, option, private
 
 Texts = tuple[list[Any], list[str] | None]
 
@@ -24,38 +23,35 @@ Texts = tuple[list[Any], list[str] | None]
 _QUOTE = re.compile(r"(writes in|writes:|wrote:|says:|said:|^In article|^Quoted from|^\||^>)")
 
 
-class Documents:
+class Documents(DataHandler):
     """Documents of your own: a `.jsonl` or `.jsonl.gz` file with one a line.
 
     A line has words (a list) or text, and may have tags (a list), label, and split: "train" (the
     default) or "test".
     """
 
-    gives = "documents"
+    kind: ClassVar[Kind] = "documents"
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def get_data(self) -> tuple[Texts, Texts | None]:
-        """Return the documents to train on, and those to test on or None. Raises DataError for
-        another kind of file.
+        """Return the documents to train on, and those to test on or None.
+
+        Raises DataError for another kind of file.
         """
         found: dict[str, tuple[list[Any], list[Any]]] = {"train": ([], []), "test": ([], [])}
         for number, line in enumerate(_lines(self.path)):
-            split, words, tags = (
-                line.get("split", "train"),
-                line.get("words", line.get("text")),
-                line.get("tags"),
-            )
-            is_text = isinstance(words, str) or (
-                isinstance(words, list) and all(isinstance(w, str) for w in words)
-            )
-            if split not in ("train", "test") or not is_text or not isinstance(tags, list | None):
-                hint = (
+            split = line.get("split", "train")
+            words = line.get("words", line.get("text"))
+            tags = line.get("tags")
+            is_known = split in ("train", "test") and isinstance(tags, list | None)
+            if not is_known or not _is_text(words):
+                raise DataError(
+                    f"{self.path}: line {number + 1} is no document",
                     "each line has words (a list) or text; tags (a list), label, split (train "
-                    "or test) may follow"
+                    "or test) may follow",
                 )
-                raise DataError(f"{self.path}: line {number + 1} is no document", hint)
             documents, labels = found[split]
             documents.append(_Tagged(words, tags) if tags else words)
             labels.append(line.get("label"))
@@ -66,24 +62,28 @@ class Documents:
         return train, test if test[0] else None
 
 
+def _is_text(words: Any) -> bool:
+    is_words = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    return is_words or isinstance(words, str)
+
+
 class _Tagged(NamedTuple):
     words: Any
     tags: list[Any]
 
 
-class Newsgroups:
-    """20 newsgroups, "bydate": 11,314 messages to train and 7,532 to test, each with the group that
-    it was posted to.
+class Newsgroups(DataHandler):
+    """20 newsgroups "bydate": 11,314 messages to train on and 7,532 to test on.
 
-    The file is `.jsonl` or `.jsonl.gz` with one message a line: text, label, split ("train" or
-    "test") and, if it has headers, body_start. Read from `path`, or
-    `$FUSION_NB_DATA/20newsgroups.jsonl.gz`, or by scikit-learn's loader, which downloads it once.
-    Messages that are empty after what is dropped are left out.
+    The label of a message is the group that it was posted to. The file is `.jsonl` or `.jsonl.gz`
+    with one message a line: text, label, split ("train" or "test") and, if it has headers,
+    body_start. Read from `path`, or `$FUSION_NB_DATA/20newsgroups.jsonl.gz`, or by scikit-learn's
+    loader, which downloads it once. Messages of which the options leave no word are left out.
     Source: Lang, "NewsWeeder: Learning to Filter Netnews", ICML 1995; the version by date is
     Rennie's.
     """
 
-    gives = "documents"
+    kind: ClassVar[Kind] = "documents"
 
     def __init__(
         self,
@@ -102,20 +102,15 @@ class Newsgroups:
         self._headers, self._quotes, self._signatures = headers, quotes, signatures
 
     def get_data(self) -> tuple[Texts, Texts]:
-        """Return the messages to train on and those to test on. Raises DataError for another kind
-        of file.
+        """Return the messages to train on and those to test on.
+
+        Raises DataError for another kind of file, or if the download fails.
         """
         path = self.path or in_folder("20newsgroups.jsonl.gz")
         messages = _lines(path) if path else self._download()
         found: dict[str, tuple[list[Any], list[str]]] = {"train": ([], []), "test": ([], [])}
         for number, message in enumerate(messages):
-            kinds = {"text": str, "label": str, "split": str, "body_start": int}
-            is_whole = {"text", "label", "split"} <= message.keys()
-            if not is_whole or any(
-                not isinstance(message.get(k, kind()), kind) for k, kind in kinds.items()
-            ):
-                message["split"] = ""
-            if message["split"] not in found:
+            if not _is_message(message):
                 raise DataError(
                     f"{path}: line {number + 1} is no message of 20 newsgroups",
                     "each line has text, label, and split: train or test",
@@ -129,11 +124,8 @@ class Newsgroups:
     def _stripped(self, message: dict[str, Any]) -> str:
         text: str = message["text"]
         if not self._headers:
-            text = (
-                text[message["body_start"] :]
-                if "body_start" in message
-                else text.partition("\n\n")[2]
-            )
+            has_start = "body_start" in message
+            text = text[message["body_start"] :] if has_start else text.partition("\n\n")[2]
         if not self._quotes:
             text = "\n".join(line for line in text.split("\n") if not _QUOTE.search(line))
         if not self._signatures:
@@ -148,7 +140,7 @@ class Newsgroups:
         for split in ("train", "test"):
             try:
                 fetched = fetch_20newsgroups(subset=split)
-            except Exception as error:  # what scikit-learn's loader raises without a network
+            except Exception as error:  # scikit-learn's loader raises several kinds offline
                 raise DataError(
                     f"20 newsgroups could not be downloaded ({type(error).__name__})",
                     "set FUSION_NB_DATA to a folder that holds 20newsgroups.jsonl.gz",
@@ -157,40 +149,44 @@ class Newsgroups:
                 yield {"text": text, "label": fetched.target_names[label], "split": split}
 
 
-class Wikipedia:
-    """Wikipedia articles, each tagged with its title: a `.jsonl` or `.jsonl.gz` file, or a
-    MediaWiki dump (`.xml.bz2`).
+class Wikipedia(DataHandler):
+    """Wikipedia articles, each tagged with its title, from a file.
 
-    A line of `.jsonl` has title and text, and may have source, which becomes the label. A dump is
-    streamed through gensim's reader: articles alone, without markup. Read from `path`, or
+    The file is `.jsonl`, `.jsonl.gz` or a MediaWiki dump (`.xml.bz2`). A line of `.jsonl` has title
+    and text, and may have source, which becomes the label. A dump is streamed through gensim's
+    reader: articles alone, without markup. Read from `path`, or
     `$FUSION_NB_DATA/wikipedia_sample.jsonl.gz`.
     """
 
-    gives = "documents"
+    kind: ClassVar[Kind] = "documents"
 
     def __init__(
         self,
         path: str = "",
         *,
-        limit: Annotated[int, Field(description="read at most so many articles; 0: all", ge=0)] = 0,
+        limit: Annotated[
+            int, Field(description="read at most this many articles; 0: all", ge=0)
+        ] = 0,
     ) -> None:
         self.path = path
         self._limit = limit
 
     def get_data(self) -> tuple[Texts, None]:
-        """Return the articles; there is no test set. Raises DataError for another kind of file, or
-        none.
+        """Return the articles; there is no test set.
+
+        Raises DataError for another kind of file, or where there is no file.
         """
         path = self.path or in_folder("wikipedia_sample.jsonl.gz")
         if not path:
-            hint = "write --data-handler wikipedia --data dump.xml.bz2 (or .jsonl.gz)"
-            raise DataError("the data set 'wikipedia' needs a file", hint)
+            handler, file = option("data_handler", "wikipedia"), option("data", "dump.xml.bz2")
+            raise DataError(
+                "the data set 'wikipedia' needs a file", f"write {handler} {file} (or .jsonl.gz)"
+            )
         articles: list[Document] = []
         labels: list[str] = []
         titles: dict[str, int] = {}
-        for title, label, text in (
-            _dump(Path(path)) if ".xml" in Path(path).name else _articles(path)
-        ):
+        is_dump = ".xml" in Path(path).name
+        for title, label, text in _dump(Path(path)) if is_dump else _articles(path):
             words = words_of(text)
             if not words:
                 continue
@@ -201,6 +197,14 @@ class Wikipedia:
             if len(articles) == self._limit:
                 break
         return (articles, labels if all(labels) else None), None
+
+
+def _is_message(found: Mapping[str, Any]) -> bool:
+    """Return whether an object of a file is a message of 20 newsgroups."""
+    types = {"text": str, "label": str, "split": str, "body_start": int}
+    is_whole = {"text", "label", "split"} <= found.keys()
+    is_typed = all(isinstance(found.get(key, kind()), kind) for key, kind in types.items())
+    return is_whole and is_typed and found["split"] in ("train", "test")
 
 
 def _articles(path: str) -> Iterator[tuple[str, str, str]]:
@@ -226,15 +230,16 @@ def _dump(path: Path) -> Iterator[tuple[str, str, str]]:
                     yield title, "", filter_wiki(text)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
-    except (OSError, EOFError, SyntaxError) as error:  # SyntaxError is what XML's parser raises
+    except (OSError, EOFError, SyntaxError) as error:  # XML's parser raises SyntaxError
         raise DataError(
-            f"{path} can't be read as a MediaWiki dump ({error})", "is it complete?"
+            f"{path} can't be read as a MediaWiki dump ({private(error)})", "is it complete?"
         ) from None
 
 
 def _lines(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file with one JSON object a line. Raises DataError for another kind of
-    file.
+    """Yield the objects of a file with one JSON object a line.
+
+    Raises DataError for another kind of file.
     """
     opened = gzip.open if path.endswith(".gz") else open
     done = 0
@@ -253,13 +258,15 @@ def _lines(path: str) -> Iterator[dict[str, Any]]:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         hint = "it has one JSON object a line, and .gz where it is packed"
         raise DataError(
-            f"{path} can't be read after line {done} ({type(error).__name__}: {error})", hint
+            f"{path} can't be read after line {done} ({type(error).__name__}: {private(error)})",
+            hint,
         ) from None
 
 
 def _without_signature(text: str) -> str:
-    """Return a message without its last block, if a blank or dashed line sets it off and it isn't
-    the only one.
+    """Return a message without its last block, if a blank or dashed line sets it off.
+
+    A message of one block is returned as it is.
     """
     lines = text.strip().split("\n")
     for number in range(len(lines) - 1, 0, -1):

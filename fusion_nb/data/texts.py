@@ -1,17 +1,15 @@
-"""Text in any of the forms that a notebook holds, as documents; or refused with what is wrong about
-it.
-"""
+"""Text in the forms that a notebook holds, converted to documents, or refused with the reason."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fusion_nb.core import documents
 from fusion_nb.core.documents import Document
-from fusion_nb.errors import DataError
+from fusion_nb.errors import DataError, private
 
 #: Columns of a DataFrame that hold text when there are several that could.
 _TEXT_COLUMNS = ("text", "document", "body", "content", "message")
@@ -20,20 +18,20 @@ _TEXT_COLUMNS = ("text", "document", "body", "content", "message")
 def holds_documents(value: Any) -> bool:
     """Return whether a value is a sequence of documents: tagged ones, texts, or lists of words.
 
-    A list of lists of texts is parties: a word has no blank inside.
+    A list of lists of texts is not: it means parties. A word has no blank inside.
     """
     first = _first(value)
     return is_tagged(first) or isinstance(first, str) or _is_words(first)
 
 
-def are_no_labels(value: Any, count: int) -> bool:
-    """Return whether a value beside so many documents is documents to test on, and not their
-    labels.
+def are_documents(value: Any, num_training: int) -> bool:
+    """Return whether the second item of a pair is documents to test on, not the first one's labels.
 
-    Texts of several words are documents where there are more or fewer of them.
+    num_training: how many documents the first item has. Texts of several words are labels where
+    there is one for each document, and documents otherwise.
     """
     first = _first(value)
-    is_text = isinstance(first, str) and " " in first.strip() and len(value) != count
+    is_text = isinstance(first, str) and " " in first.strip() and len(value) != num_training
     return is_tagged(first) or _is_words(first) or is_text
 
 
@@ -42,14 +40,15 @@ def is_tagged(item: Any) -> bool:
     return hasattr(item, "words") and hasattr(item, "tags")
 
 
-def to_documents(rows: tuple[Any, Any], where: str, prefix: str) -> tuple[np.ndarray, Any]:
+def to_documents(
+    texts: Iterable[Any], labels: Any, where: str, prefix: str
+) -> tuple[np.ndarray, Any]:
     """Return (documents, labels) of rows of text; rows without labels have NaN.
 
-    where: what messages call the rows;  prefix: what the tags of documents begin with that bring
-                                         none
-    Raises DataError, with the first culprit, for rows that are no text, or hold no word.
+    where: how messages call the rows;  prefix: begins the tag of each document that has no tag of
+    its own, and is followed by its number. Raises DataError for rows that are not text or hold no
+    word, and names the first of them.
     """
-    texts, labels = rows
     if labels is not None and all(label is None for label in labels):
         labels = None
     items = list(texts)
@@ -60,57 +59,53 @@ def to_documents(rows: tuple[Any, Any], where: str, prefix: str) -> tuple[np.nda
     if empty := [number for number, document in enumerate(made) if not document.words]:
         raise DataError(
             f"{where}: {len(empty)} documents have no word (the first is number {empty[0]}, "
-            f"{items[empty[0]]!r:.40})",
+            f"{private(f'{items[empty[0]]!r:.40}')})",
             "drop them first: docs = [doc for doc in docs if ...]",
         )
     return documents.array(made), documents.no_labels(len(made)) if labels is None else labels
 
 
 def text_column(frame: Any, features: Sequence[str]) -> str:
-    """Return the column of a DataFrame that holds documents, or "": one that is named so, or the
-    only feature.
+    """Return the column of a DataFrame that holds documents, or "".
 
-    An only feature of single words is a category and no text.
+    It is the one that is called text, document or the like, or the only feature. An only feature of
+    single words is a category, not text.
     """
     words = [column for column in features if frame[column].dtype.kind not in "biufcmM"]
     named = next((column for column in _TEXT_COLUMNS if column in words), "")
     if named or words != list(features) or len(words) != 1:
         return named
-    return (
-        words[0]
-        if any(not isinstance(item, str) or " " in item for item in frame[words[0]])
-        else ""
-    )
+    has_sentences = any(not isinstance(item, str) or " " in item for item in frame[words[0]])
+    return words[0] if has_sentences else ""
 
 
 def _document(item: Any, tag: str, where: str) -> Document:
     if isinstance(item, Document):
         return item
-    given = [tag]
-    if is_tagged(item):
-        if isinstance(item.tags, str) or not hasattr(item.tags, "__iter__"):
-            raise DataError(
-                f"{where}: its tags are {item.tags!r}, not a list",
-                "write TaggedDocument(words, [tag])",
-            )
-        given = [str(tag) for tag in item.tags]
-    if not given:
-        raise DataError(f"{where} has no tag", "give it one: TaggedDocument(words, [tag])")
+    tags = _tags(item, where) if is_tagged(item) else (tag,)
     words = item.words if is_tagged(item) else item
     if isinstance(words, str):
-        return Document(documents.words_of(words), tuple(given))
-    if not isinstance(words, list | tuple | np.ndarray) or not all(
-        isinstance(word, str) for word in words
-    ):
-        kind = (
-            type(item).__name__
-            if not isinstance(words, list | tuple)
-            else f"a {type(words).__name__} of other things"
-        )
+        return Document(documents.words_of(words), tags)
+    is_list = isinstance(words, list | tuple | np.ndarray)
+    if not is_list or not all(isinstance(word, str) for word in words):
+        has_items = isinstance(words, list | tuple)
+        kind = f"a {type(words).__name__} of other things" if has_items else type(item).__name__
         raise DataError(
             f"{where} is {kind}, not text", "give a string, a list of words, or a TaggedDocument"
         )
-    return Document(tuple(words), tuple(given))
+    return Document(tuple(words), tags)
+
+
+def _tags(item: Any, where: str) -> tuple[str, ...]:
+    if isinstance(item.tags, str) or not hasattr(item.tags, "__iter__"):
+        raise DataError(
+            f"{where}: its tags are {private(repr(item.tags))}, not a list",
+            "write TaggedDocument(words, [tag])",
+        )
+    tags = tuple(str(tag) for tag in item.tags)
+    if not tags:
+        raise DataError(f"{where} has no tag", "give it one: TaggedDocument(words, [tag])")
+    return tags
 
 
 def _first(value: Any) -> Any:

@@ -1,3 +1,1 @@
-"""Transports: each carries the same verbs to parties, and gives the same curve for the same
-seed.
-"""
+"""Engines: transports that carry requests to parties, with the same curve for the same seed."""

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from fusion_nb.core.machine import kept_memory, num_cores
-from fusion_nb.core.thread_pool import Workers
-from fusion_nb.core.types import Reply, Verb
+from fusion_nb.core.protocols import Engine, Model, PartyLike
+from fusion_nb.core.thread_pool import WorkerPool
+from fusion_nb.core.types import EvaluateRequest, Reply, Request, RoundRequest
 
 
-class LocalEngine:
-    """Runs parties in this process, one on each core; the curve it gives is what other engines are
-    held to.
+class LocalEngine(Engine):
+    """Runs parties in this process, one on each core. Other engines are held to its curve.
 
-    There is one model for each core, however many parties there are: weights are swapped in before
+    There is one model for each core, however many parties there are: weights are loaded before
     each party's turn. A party's training keeps to one core, so that its numbers are the same
-    whatever trains beside it. Parties whose models can't be trained in threads (Keras, gensim) take
-    turns.
+    whatever trains beside it. Parties whose models can't be trained in threads (Keras, gensim)
+    train one after the other.
     """
 
     def __init__(
@@ -37,70 +37,67 @@ class LocalEngine:
         ] = False,
     ) -> None:
         self._most, self._keep_memory = workers or num_cores(), keep_memory
-        self._parties: dict[str, Any] = {}
-        self._model: Any = None
-        self._workers: Workers | None = None
+        self._parties: dict[str, PartyLike] = {}
+        self._model: Model | None = None
+        self._workers: WorkerPool[Model] | None = None
         self._settings = ExitStack()
-        self._forgotten: Any = None
+        self._finalizer: Callable[[], Any] = lambda: None
 
-    def width(self, model: Any, num_parties: int) -> int:
+    def width(self, model: Model, num_parties: int) -> int:
         """Return how many parties train at once."""
-        return min(self._most, num_parties) if model.side_by_side else 1
+        return min(self._most, num_parties) if model.thread_safe else 1
 
-    def check(self, model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> list[str]:
-        """Return what is to be said about how it runs them, as sentences."""
-        return (
-            ["memory: what is freed stays with the process until the run ends"]
-            if self._keep_memory
-            else []
-        )
+    def check(
+        self, model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]
+    ) -> list[str]:
+        """Return notes for the user, as sentences."""
+        if self._keep_memory:
+            return ["memory: what is freed stays with the process until the run ends"]
+        return []
 
-    def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
-        """Take the parties over, and a copy of the model for each worker."""
+    def start(self, parties: Sequence[PartyLike], model: Model, gate: Callable[[], None]) -> None:
+        """Take over the parties, and a copy of the model for each worker."""
         self._parties = {party.id: party for party in parties}
         self._model = model.clone()
         self._model.gate = gate
         # A party that trains alone has all cores for itself.
-        if model.side_by_side and len(parties) > 1:
-            self._settings.enter_context(model.on_one_core())
+        if model.thread_safe and len(parties) > 1:
+            self._settings.enter_context(model.single_threaded())
             self._model.num_cores = 1
         if self._keep_memory:
             self._settings.enter_context(kept_memory())
         if (width := self.width(model, len(parties))) > 1:
             models = [self._model, *(self._model.clone() for _ in range(width - 1))]
-            self._workers = Workers(models, gate, model.on_one_core)
+            self._workers = WorkerPool(models, gate, model.single_threaded)
             for each in models:
                 each.gate = self._workers.gate
-        # Whoever drops an engine without closing it leaves neither threads nor settings behind.
-        self._forgotten = weakref.finalize(self, _let_go, self._workers, self._settings)
-        self._forgotten.atexit = False  # a kernel that ends does not wait for a run that is held
+        # An engine that is dropped unclosed leaves neither threads nor settings behind.
+        finalizer = weakref.finalize(self, _release, self._workers, self._settings)
+        finalizer.atexit = False  # a kernel that ends does not wait for a run that is paused
+        self._finalizer = finalizer
 
-    def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
+    def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
-
-        def answer(model: Any, party: str) -> Reply:
-            reply: Reply = self._parties[party].answer(verb, model, **orders)
-            return reply
-
-        if self._workers and verb in ("fit", "evaluate") and len(cohort) > 1:
-            return self._workers.map(answer, cohort)
-        return self._in_turn(answer, cohort)
+        is_work = isinstance(request, RoundRequest | EvaluateRequest)
+        if self._workers and is_work and len(cohort) > 1:
+            return self._workers.map(
+                lambda model, party: self._parties[party].answer(request, model), cohort
+            )
+        return self._one_by_one(request, cohort)
 
     def close(self) -> None:
-        """Let go of the models and the parties, and give the process its settings back."""
-        if self._forgotten:
-            self._forgotten()
+        """Release the models and the parties, and give the process its settings back."""
+        self._finalizer()
         self._parties, self._model, self._workers = {}, None, None
 
-    def _in_turn(
-        self, answer: Callable[[Any, str], Reply], cohort: Sequence[str]
-    ) -> Iterator[Reply]:
+    def _one_by_one(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
+        assert self._model is not None
         for party in cohort:
             self._model.gate()
-            yield answer(self._model, party)
+            yield self._parties[party].answer(request, self._model)
 
 
-def _let_go(workers: Workers | None, settings: ExitStack) -> None:
+def _release(workers: WorkerPool[Model] | None, settings: ExitStack) -> None:
     if workers:
         workers.close()
     settings.close()

@@ -1,6 +1,4 @@
-"""The engine of several processes: each trains parties on a core of its own, with an interpreter of
-its own.
-"""
+"""The engine of several processes, each with an interpreter and a core of its own."""
 
 from __future__ import annotations
 
@@ -9,30 +7,31 @@ import select
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from fusion_nb.core.machine import num_cores
-from fusion_nb.core.thread_pool import Workers
-from fusion_nb.core.types import Failure, Reply, Verb
-from fusion_nb.engines.process_worker import GIVE_UP, GO, HOLD, ORDERS, TURN
+from fusion_nb.core.protocols import Engine, Model, PartyLike
+from fusion_nb.core.thread_pool import WorkerPool
+from fusion_nb.core.types import Failure, Reply, Request
+from fusion_nb.engines.process_worker import GIVE_UP, GO, HOLD, PARTY, REQUEST, no_gate
 from fusion_nb.engines.shared_memory import Arena, pack, receive, send
-from fusion_nb.errors import OptionError, Stopped
+from fusion_nb.errors import OptionError, Stopped, option
 
-#: Seconds between two looks at whether the run is held or stopped, while a worker trains.
-_LOOK = 0.05
+#: Seconds between two looks at whether the run is paused or stopped, while a worker trains.
+_LOOK_SECONDS = 0.05
 
 
-class ProcessEngine:
+class ProcessEngine(Engine):
     """Runs parties in worker processes; the curve is the local engine's.
 
     For many tiny trainings, where threads of one interpreter wait for each other, and for
-    frameworks that can't train in threads. Rows and weights lie in memory that all share. What is
-    defined in a cell is sent along. Starting takes seconds, since every worker imports the
-    framework. Workers end with the process that started them.
+    frameworks that can't train in threads. Rows and weights lie in memory that all processes share.
+    Classes and functions that a cell defines are sent along. Starting takes seconds, since every
+    worker imports the framework. Workers end with the process that started them.
     """
 
     def __init__(
@@ -43,64 +42,72 @@ class ProcessEngine:
         ] = 0,
     ) -> None:
         self._most = workers or num_cores()
-        self._parties: dict[str, Any] = {}
-        self._workers: Workers | None = None
+        self._parties: dict[str, PartyLike] = {}
+        self._workers: WorkerPool[_Process] | None = None
         self._processes: list[_Process] = []
-        self._forgotten: Any = None
+        self._request_arena: Arena | None = None
+        self._finalizer: Callable[[], Any] = lambda: None
 
-    def width(self, model: Any, num_parties: int) -> int:
+    def width(self, model: Model, num_parties: int) -> int:
         """Return how many parties train at once."""
         return min(self._most, num_parties)
 
-    def check(self, model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> list[str]:
-        """Return what to say. Raises OptionError where there is no such process, or what can't be
+    def check(
+        self, model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]
+    ) -> list[str]:
+        """Return notes for the user.
+
+        Raises OptionError on a system without such processes, or for a model or rows that can't be
         sent to one.
         """
+        name = option("engine", "process")
+        local = f"use {option('engine', 'local')}"
         if os.name != "posix":
-            raise OptionError("--engine process needs Linux or macOS", "use --engine local")
+            raise OptionError(f"{name} needs Linux or macOS", local)
         try:
             # Arrays are left where they are.
-            _dumps((_bare(model), parties), protocol=5, buffer_callback=lambda _: None)
+            _dumps((_without_gate(model), parties), protocol=5, buffer_callback=lambda _: None)
         except Exception as error:
             line = (
                 "the model or its rows can't be sent to another process: "
                 f"{str(error).strip().splitlines()[0]}"
             )
-            raise OptionError(f"--engine process: {line}", "use --engine local") from error
+            raise OptionError(f"{name}: {line}", local) from error
         return [f"engine: {self.width(model, len(parties))} worker processes"]
 
-    def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
+    def start(self, parties: Sequence[PartyLike], model: Model, gate: Callable[[], None]) -> None:
         """Start the processes, and give them the model and the parties."""
         self._parties = {party.id: party for party in parties}
-        given, orders = Arena(), Arena()
-        message = pack((_bare(model), self._parties), given, _dumps)
-        self._orders = orders
+        given, self._request_arena = Arena(), Arena()
+        message = pack((_without_gate(model), self._parties), given, _dumps)
         self._processes = [
-            _Process(given, orders, message) for _ in range(self.width(model, len(parties)))
+            _Process(given, self._request_arena, message)
+            for _ in range(self.width(model, len(parties)))
         ]
-        self._workers = Workers(self._processes, gate, nullcontext)
+        self._workers = WorkerPool(self._processes, gate, nullcontext)
         for process in self._processes:
             process.gate = self._workers.gate
-        # Whoever drops an engine without closing it leaves no process behind.
-        self._forgotten = weakref.finalize(self, _let_go, self._workers, self._processes)
-        self._forgotten.atexit = False  # they end with this process as it is
+        # An engine that is dropped unclosed leaves no process behind.
+        finalizer = weakref.finalize(self, _release, self._workers, self._processes)
+        finalizer.atexit = False  # they end with this process in any case
+        self._finalizer = finalizer
 
-    def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
+    def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
         assert self._workers is not None
-        told = pack((verb, orders), self._orders, _dumps)
+        assert self._request_arena is not None
+        message = pack(request, self._request_arena, _dumps)
 
         def answer(process: _Process, name: str) -> Reply:
             party = self._parties[name]
-            reply, party.memory = process.ask(told, name, party.memory)
+            reply, party.persistent_state = process.ask(message, name, party.persistent_state)
             return reply
 
         return self._workers.map(answer, cohort)
 
     def close(self) -> None:
         """End the processes."""
-        if self._forgotten:
-            self._forgotten()
+        self._finalizer()
         self._parties, self._workers, self._processes = {}, None, []
 
 
@@ -108,39 +115,40 @@ class _Process:
     """One worker process, as the thread that speaks with it sees it."""
 
     gate: Callable[[], None]
-    #: The orders that it has.
-    _told: bytes
+    #: The message with the request that it has.
+    _sent: bytes
 
-    def __init__(self, given: Arena, orders: Arena, message: bytes) -> None:
-        self._given, self._orders, self._message = given, orders, message
+    def __init__(self, given: Arena, request_arena: Arena, first_message: bytes) -> None:
+        self._given, self._request_arena = given, request_arena
+        self._first_message = first_message
         self._launch()
 
-    def ask(self, told: bytes, name: str, memory: Any) -> tuple[Reply, Any]:
-        """Return a party's reply, and what it remembers. Raises Stopped; a process that ends is a
-        party's failure.
+    def ask(self, request: bytes, name: str, state: Any) -> tuple[Reply, Any]:
+        """Return a party's reply, and its persistent state after it.
 
-        told: the message that holds the verb and the orders, which is sent once
+        request: the message that holds the request, which is sent to a process once
+        Raises Stopped. A process that ends is a party's failure.
         """
         self._control[0] = GO
         try:
-            if told is not self._told:
-                send(self._asked, ORDERS + told)
-                self._told = told
-            send(self._asked, TURN + pack((name, memory), self._down))
+            if request is not self._sent:
+                send(self._stdin, REQUEST + request)
+                self._sent = request
+            send(self._stdin, PARTY + pack((name, state), self._down))
             self._wait()
-            reply, memory = receive(self._answers, self._up)
+            reply, new_state = receive(self._stdout, self._up)
         except (EOFError, OSError):
             code = self._process.wait()
             self.close()
             self._launch()
-            return Failure(name, f"its worker process ended (exit code {code})"), memory
+            return Failure(name, f"its worker process ended (exit code {code})"), state
         if reply is None:
             raise Stopped
-        return reply, memory
+        return reply, new_state
 
     def close(self) -> None:
         """End the process."""
-        for pipe in (self._asked, self._answers):
+        for pipe in (self._stdin, self._stdout):
             pipe.close()
         self._process.kill()
         self._process.wait()
@@ -148,7 +156,14 @@ class _Process:
     def _launch(self) -> None:
         self._down, self._up, self._control_arena = Arena(), Arena(), Arena()
         self._control = self._control_arena.byte()
-        fds = [a.fd for a in (self._given, self._orders, self._down, self._up, self._control_arena)]
+        arenas = (
+            self._given,
+            self._request_arena,
+            self._down,
+            self._up,
+            self._control_arena,
+        )
+        fds = [arena.fd for arena in arenas]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fusion_nb.engines.process_worker", *map(str, fds)],
             stdin=subprocess.PIPE,
@@ -158,15 +173,13 @@ class _Process:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._asked, self._answers = self._process.stdin, self._process.stdout
-        self._told = b""
-        send(self._asked, self._message)
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._sent = b""
+        send(self._stdin, self._first_message)
 
     def _wait(self) -> None:
-        """Wait for the reply, and meanwhile hold or stop the process where the run is held or
-        stopped.
-        """
-        while not select.select([self._answers], [], [], _LOOK)[0]:
+        """Wait for the reply; meanwhile hold or stop the process with the run."""
+        while not select.select([self._stdout], [], [], _LOOK_SECONDS)[0]:
             if self._control[0] == GIVE_UP:
                 continue
             self._control[0] = HOLD  # for as long as the gate blocks
@@ -177,7 +190,7 @@ class _Process:
                 self._control[0] = GIVE_UP
 
 
-def _let_go(workers: Workers, processes: Sequence[_Process]) -> None:
+def _release(workers: WorkerPool[_Process], processes: Sequence[_Process]) -> None:
     workers.close()
     for process in processes:
         process.close()
@@ -190,8 +203,8 @@ def _dumps(thing: Any, **options: Any) -> Any:
     return cloudpickle.dumps(thing, **options)
 
 
-def _bare(model: Any) -> Any:
+def _without_gate(model: Model) -> Model:
     """Return a copy of a model without its gate, which belongs to this process."""
     copied = model.clone()
-    vars(copied).pop("gate", None)
+    copied.gate = no_gate
     return copied

@@ -1,8 +1,6 @@
-"""A process that answers for parties: `python -m fusion_nb.engines.process_worker`, started by
-`process.ProcessEngine`.
+"""A process that answers for parties, started by `process.ProcessEngine`.
 
-It ends when the process that started it does, in the middle of a batch if need be: nobody is left
-to ask.
+It ends when the process that started it does, in the middle of a batch if need be.
 """
 
 from __future__ import annotations
@@ -21,65 +19,70 @@ from fusion_nb.core.types import Failure, Reply
 from fusion_nb.engines.shared_memory import Arena, pack, receive, send
 from fusion_nb.errors import Stopped
 
-#: What the byte of the control arena says: go on, wait, or give up what is under way.
+#: The byte of the control arena: go on, wait, or give up the running request.
 GO, HOLD, GIVE_UP = 0, 1, 2
-#: What a message begins with: a verb and its orders, or a party and what it remembers.
-ORDERS, TURN = b"o", b"t"
-_HELD = 0.002
+#: The first byte of a message: a request, or a party with its persistent state.
+REQUEST, PARTY = b"r", b"p"
+#: Seconds between two looks at the control byte while it says wait.
+_HOLD_SECONDS = 0.002
 
 
-def main(given: Arena, orders: Arena, down: Arena, up: Arena, control: Arena) -> None:
-    """Answer one party after the other until the other end is gone.
+def no_gate() -> None:
+    """Let everything pass: the gate of a model on its way to another process."""
 
-    given:  the model and the parties, for all workers;  orders: those of a verb, for all workers
-    down, up: what parties of this worker remember, and their replies
-    control: one byte that holds or stops it between two batches
+
+def main(given: Arena, request_arena: Arena, down: Arena, up: Arena, control: Arena) -> None:
+    """Answer for one party after the other until the other end is gone.
+
+    given:         the model and the parties, for all workers
+    request_arena: the request under way, for all workers
+    down, up:      persistent states for this worker, and its replies
+    control:       one byte that holds or stops it between two batches
     """
-    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a model prints is no answer
+    incoming, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a model prints is no reply
     signal = control.byte()
 
     def gate() -> None:
         while signal[0] == HOLD:
-            time.sleep(_HELD)
+            time.sleep(_HOLD_SECONDS)
         if signal[0] == GIVE_UP:
             raise Stopped
 
-    model, parties = receive(asked, given, copies=False)
+    model, parties = receive(incoming, given, copies=False)
     model.gate = gate
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    arenas = {ORDERS: orders, TURN: down}
-    threading.Thread(target=_read, args=(asked, arenas, messages.put), daemon=True).start()
-    verb, told = "", {}
-    with model.on_one_core():
+    arenas = {REQUEST: request_arena, PARTY: down}
+    threading.Thread(target=_read, args=(incoming, arenas, messages.put), daemon=True).start()
+    request: Any = None
+    with model.single_threaded():
         while True:
             kind, message = messages.get()
-            if kind == ORDERS:
-                verb, told = message
+            if kind == REQUEST:
+                request = message
                 continue
-            party = parties[message[0]]
-            party.memory = message[1]
+            name, state = message
+            party = parties[name]
+            party.persistent_state = state
             try:
-                reply = _portable(party.answer(verb, model, **told))
+                reply = _portable(party.answer(request, model))
             except Stopped:
                 reply = None
-            send(answers, pack((reply, party.memory), up))
-            del message, reply
+            send(replies, pack((reply, party.persistent_state), up))
+            del message, state, reply
 
 
-def _read(asked: Any, arenas: dict[bytes, Arena], put: Callable[[Any], None]) -> None:
+def _read(incoming: Any, arenas: dict[bytes, Arena], put: Callable[[Any], None]) -> None:
     try:
-        while kind := asked.read(1):
-            put((kind, receive(asked, arenas[kind])))
+        while kind := incoming.read(1):
+            put((kind, receive(incoming, arenas[kind])))
         os._exit(0)
     except (EOFError, OSError):
         os._exit(0)
 
 
 def _portable(reply: Reply) -> Reply:
-    """Return a reply that can be sent: a failure goes without an exception that can't be made again
-    over there.
-    """
+    """Return a reply that can be sent: a failure without an exception that can't be unpickled."""
     if isinstance(reply, Failure) and reply.exception is not None:
         try:
             pickle.loads(pickle.dumps(reply.exception))

@@ -1,6 +1,4 @@
-"""Objects on their way between two processes: small parts through a pipe, arrays through shared
-memory.
-"""
+"""Objects sent between two processes: small parts by a pipe, arrays by shared memory."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Arena:
-    """Memory that processes share: a file without a name, which is gone when the last of them ends,
-    however it ends.
-    """
+    """Memory that processes share: a file without a name, which vanishes with the last of them."""
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
@@ -35,29 +31,30 @@ class Arena:
         self._map: mmap.mmap | None = None
 
     def write(self, parts: Sequence[memoryview]) -> None:
-        """Lay parts out one after the other, from the beginning."""
+        """Write parts one after the other, from the beginning."""
         view, start = self._view(sum(_room(part.nbytes) for part in parts)), 0
         for part in parts:
             view[start : start + part.nbytes] = part.cast("B")
             start += _room(part.nbytes)
 
     def read(self, sizes: Sequence[int], *, copies: bool) -> list[Any]:
-        """Return the parts of these sizes: copies of them, or the memory itself until somebody here
-        writes to it.
+        """Return the parts of these sizes.
+
+        copies: without it, they are the memory itself until this process writes to it
         """
-        total, start, found = sum(map(_room, sizes)), 0, []
+        total, start, parts = sum(map(_room, sizes)), 0, []
         if not copies and total:
             view = memoryview(mmap.mmap(self.fd, total, access=mmap.ACCESS_COPY))
         else:
             view = self._view(total)
         for size in sizes:
             part = view[start : start + size]
-            found.append(bytearray(part) if copies else part)
+            parts.append(bytearray(part) if copies else part)
             start += _room(size)
-        return found
+        return parts
 
     def byte(self) -> memoryview:
-        """Return the first byte, which the other processes see change."""
+        """Return the first byte; the other processes see it change."""
         return self._view(1)[:1]
 
     def _view(self, size: int) -> memoryview:
@@ -69,9 +66,7 @@ class Arena:
 
 
 def pack(thing: Any, arena: Arena, dumps: Any = pickle.dumps) -> bytes:
-    """Lay a thing's arrays out in the arena, and return the rest of it as the bytes of a
-    message.
-    """
+    """Write an object's arrays to the arena, and return the rest of it as a message."""
     buffers: list[pickle.PickleBuffer] = []
     body = dumps(thing, protocol=5, buffer_callback=buffers.append)
     parts = [buffer.raw() for buffer in buffers]
@@ -87,9 +82,7 @@ def send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def receive(pipe: IO[bytes], arena: Arena, *, copies: bool = True) -> Any:
-    """Return the next thing that comes through a pipe. Raises EOFError where the other end is
-    gone.
-    """
+    """Return the next object from a pipe. Raises EOFError where the other end is closed."""
     length, num_parts = _HEADER.unpack(_exactly(pipe, _HEADER.size))
     sizes = [_LENGTH.unpack(_exactly(pipe, _LENGTH.size))[0] for _ in range(num_parts)]
     body = _exactly(pipe, length)
@@ -97,10 +90,10 @@ def receive(pipe: IO[bytes], arena: Arena, *, copies: bool = True) -> Any:
 
 
 def _exactly(pipe: IO[bytes], count: int) -> bytes:
-    found = pipe.read(count)
-    if len(found) < count:
+    read = pipe.read(count)
+    if len(read) < count:
         raise EOFError
-    return found
+    return read
 
 
 def _room(size: int) -> int:

@@ -1,30 +1,38 @@
-"""The engine for small models: several parties' models are trained as one batched tensor
-program.
-"""
+"""The engine for small models: several parties' models train as one batched tensor program."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from fusion_nb.core.arithmetic import num_bytes
-from fusion_nb.core.types import Reply, Training, Verb
+from fusion_nb.core.protocols import BatchTrainable, Model, PartyLike
+from fusion_nb.core.types import (
+    Metrics,
+    Reply,
+    Request,
+    RoundRequest,
+    TrainingResult,
+    TrainingTask,
+    Weights,
+)
 from fusion_nb.engines.local import LocalEngine
-from fusion_nb.errors import OptionError, missing_extra
+from fusion_nb.errors import OptionError, missing_extra, option
 
-#: Bytes of weights in one stack, at most; several stacks are under way or wait to be fused.
+#: Bytes of weights in one stack, at most; several stacks train, or wait to be aggregated.
 _MOST_BYTES = 32 << 20
 
 
 class VectorizedEngine(LocalEngine):
-    """Stacks the models of several parties and trains them together; its curve is the local one's
-    but for rounding.
+    """Stacks the models of several parties and trains them together.
 
-    A party's side of a fusion runs as everywhere else. Where it asks for a training, it is put
-    aside until the other parties of its stack ask for theirs, and then all are done at once.
+    Its curve is the local engine's except for rounding. A party's half of a fusion runs as on any
+    engine; where it trains, it is suspended until the other parties of its stack train too, and
+    then all trainings are done at once.
     stack: parties in one stack at most; fewer where their weights would take too much memory
     """
 
@@ -45,34 +53,35 @@ class VectorizedEngine(LocalEngine):
         super().__init__(workers=workers, keep_memory=keep_memory)
         self._stack = stack
 
-    def check(self, model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> list[str]:
-        """Return what to say about it. Raises OptionError where a model can't be trained in
-        stacks.
-        """
-        gain = trial(model, orders, parties)
-        if isinstance(gain, str):
+    def check(
+        self, model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]
+    ) -> list[str]:
+        """Return notes for the user. Raises OptionError where models can't train in stacks."""
+        if reason := check_batchable(model, options, parties):
             raise OptionError(
-                f"--engine vectorized can't train this model: {gain}", "leave it to --engine local"
+                f"{option('engine', 'vectorized')} can't train this model: {reason}",
+                f"leave it to {option('engine', 'local')}",
             )
-        return ["engine: vectorized", *super().check(model, orders, parties)]
+        return ["engine: vectorized", *super().check(model, options, parties)]
 
-    def run(self, verb: Verb, cohort: Sequence[str], **orders: Any) -> Iterator[Reply]:
-        """Ask each party of the cohort, a stack at a time, and yield their replies in its order."""
-        if verb != "fit" or len(cohort) < 2:
-            return super().run(verb, cohort, **orders)
-        return self._stacks(cohort, orders)
+    def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
+        """Ask each party of the cohort, a stack at a time, and yield replies in its order."""
+        if isinstance(request, RoundRequest) and len(cohort) > 1:
+            return self._run_stacks(request, cohort)
+        return super().run(request, cohort)
 
-    def _stacks(self, cohort: Sequence[str], orders: dict[str, Any]) -> Iterator[Reply]:
-        def answer(model: Any, stack: Sequence[str]) -> list[Reply]:
-            turns = [
-                lambda seat, party=party: self._parties[party].answer("fit", seat, **orders)
+    def _run_stacks(self, request: RoundRequest, cohort: Sequence[str]) -> Iterator[Reply]:
+        def answer(model: Model, stack: Sequence[str]) -> list[Reply]:
+            turns: list[Turn] = [
+                lambda model, party=party: self._parties[party].answer(request, model)  # type: ignore[misc]
                 for party in stack
             ]
-            return together(model, turns)
+            return run_turns(model, turns)
 
-        most = max(2, min(self._stack, _MOST_BYTES // max(num_bytes(orders["weights"]), 1)))
-        # The same number for each core, and of one size: the last of 17 parties would train alone
-        # else.
+        assert self._model is not None
+        most = max(2, min(self._stack, _MOST_BYTES // max(num_bytes(request.weights), 1)))
+        # The same number of stacks for each core, and of one size: else the last of 17 parties
+        # would train alone.
         width = min(self.width(self._model, len(cohort)), len(cohort) // 2)
         num_stacks = min(-(-len(cohort) // (most * width)) * width, len(cohort) // 2)
         bounds = [round(i * len(cohort) / num_stacks) for i in range(num_stacks + 1)]
@@ -80,75 +89,160 @@ class VectorizedEngine(LocalEngine):
         if self._workers and len(stacks) > 1:
             answers = self._workers.map(answer, stacks)
         else:
-            answers = (answer(self._model, stack) for stack in stacks)
+            model = self._model
+            answers = (answer(model, stack) for stack in stacks)
         for replies in answers:
             yield from replies
 
 
-class Seat:
-    """The model as one party of a stack sees it: it takes weights and rows, and its trainings are
-    done together.
+class SuspendableModel:
+    """The model as one party of a stack sees it; its `fit` suspends the party's turn.
+
+    It takes weights and rows of its own; everything else is asked of the one real model.
     """
 
-    def __init__(self, model: Any, put_aside: Callable[[Training], Any]) -> None:
-        self._model, self._put_aside = model, put_aside
-        self._weights: Any = {}
+    def __init__(self, model: Model, suspend: Callable[[TrainingTask], Any]) -> None:
+        self._model, self._suspend = model, suspend
+        self._weights: Weights = {}
+        self.gate = model.gate
+        self.num_cores = model.num_cores
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    @property
+    def kind(self) -> str:
+        """The real model's."""
+        return self._model.kind
 
-    def set_weights(self, weights: Any) -> None:
-        """Take over weights."""
+    @property
+    def supported_options(self) -> frozenset[str]:
+        """The real model's."""
+        return self._model.supported_options
+
+    @property
+    def supported_client_options(self) -> frozenset[str]:
+        """The real model's."""
+        return self._model.supported_client_options
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The real model's."""
+        return self._model.metrics
+
+    @property
+    def train_metrics(self) -> tuple[str, ...]:
+        """The real model's."""
+        return self._model.train_metrics
+
+    @property
+    def costly_metrics(self) -> tuple[str, ...]:
+        """The real model's."""
+        return self._model.costly_metrics
+
+    @property
+    def has_lr_schedule(self) -> bool:
+        """The real model's."""
+        return self._model.has_lr_schedule
+
+    @property
+    def min_rows(self) -> int:
+        """The real model's."""
+        return self._model.min_rows
+
+    @property
+    def single_model(self) -> Model:
+        """The real model's."""
+        return self._model.single_model
+
+    @property
+    def thread_safe(self) -> bool:
+        """The real model's."""
+        return self._model.thread_safe
+
+    def single_threaded(self) -> AbstractContextManager[Any]:
+        """Return the real model's context."""
+        return self._model.single_threaded()
+
+    def clone(self) -> Model:
+        """Return a copy of the real model."""
+        return self._model.clone()
+
+    def trained_names(self) -> frozenset[str]:
+        """Return the real model's."""
+        return self._model.trained_names()
+
+    def batch_norm_names(self) -> frozenset[str]:
+        """Return the real model's."""
+        return self._model.batch_norm_names()
+
+    def check_weights(self, found: Weights, expected: Weights, *, partial: bool = False) -> str:
+        """Return what the real model finds wrong."""
+        return self._model.check_weights(found, expected, partial=partial)
+
+    def set_weights(self, weights: Weights) -> None:
+        """Load weights."""
         self._weights = weights
 
-    def get_weights(self) -> Any:
-        """Return the weights; they are nobody else's, and are not written to again."""
+    def get_weights(self) -> Weights:
+        """Return the weights, which are not written to again."""
         return self._weights
 
-    def fit(self, data: Any, **options: Any) -> Any:
-        """Train on the rows, when all parties of the stack are there."""
-        result = self._put_aside(Training(self._weights, data, options))
+    def fit(self, data: Any, **options: Any) -> TrainingResult:
+        """Train on the rows, once all parties of the stack train."""
+        result = self._suspend(TrainingTask(self._weights, data, options))
         if isinstance(result, Exception):
             raise result
-        self._weights, found = result
-        return found
+        assert isinstance(result, TrainingResult)
+        self._weights = result.weights
+        return result
 
-    def evaluate(self, data: Any) -> Any:
+    def evaluate(self, data: Any) -> Metrics:
         """Return the metrics over the rows."""
         self._model.set_weights(self._weights)
         return self._model.evaluate(data)
 
+    def evaluate_train(self, data: Any, state: Mapping[str, Any]) -> Metrics:
+        """Return the training metrics of a party's rows with its state."""
+        self._model.set_weights(self._weights)
+        return self._model.evaluate_train(data, state)
 
-def together(model: Any, turns: Sequence[Callable[[Seat], Reply]]) -> list[Reply]:
-    """Return what the turns return, each of which is put aside whenever it asks for a training,
-    until all have asked.
+    def evaluate_costly(self, data: Any) -> Metrics:
+        """Return the costly metrics that the rows allow."""
+        self._model.set_weights(self._weights)
+        return self._model.evaluate_costly(data)
 
-    A turn is a greenlet: a function that can be left in the middle. The trainings of all that wait
-    are one call.
+
+#: One party's turn in a stack: it is given the model that the party sees.
+Turn = Callable[[SuspendableModel], Reply]
+
+
+def run_turns(model: Model, turns: Sequence[Turn]) -> list[Reply]:
+    """Return the replies of several turns, whose trainings are done together.
+
+    A turn is a greenlet, a function that can be suspended. Each is suspended at `fit`; once all
+    that are left have arrived there, their trainings are one call.
     """
+    assert isinstance(model, BatchTrainable)
     greenlet = _greenlet()
     hub = greenlet.getcurrent()
     tracks = [greenlet.greenlet(turn, hub) for turn in turns]
-    waiting = {i: track.switch(Seat(model, hub.switch)) for i, track in enumerate(tracks)}
+    waiting = {
+        i: track.switch(SuspendableModel(model, hub.switch)) for i, track in enumerate(tracks)
+    }
     replies: dict[int, Reply] = {}
     while True:
         replies |= {i: waiting.pop(i) for i in list(waiting) if tracks[i].dead}
         if not waiting:
             return [replies[i] for i in range(len(turns))]
-        results = model.fit_together(list(waiting.values()))
+        results = model.train_batched(list(waiting.values()))
         waiting = {i: tracks[i].switch(result) for i, result in zip(waiting, results, strict=True)}
 
 
-def trial(model: Any, orders: dict[str, Any], parties: Sequence[Any]) -> str | float:
-    """Return why a model can't be trained in stacks, or how many times as fast a few parties are
-    when it is.
-    """
+def check_batchable(model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> str:
+    """Return why a model can't be trained in stacks, or an empty string."""
     _greenlet()
-    if not hasattr(model, "fit_together"):
+    if not isinstance(model, BatchTrainable):
         return f"a {model.kind} is trained one party at a time"
-    with model.on_one_core():
-        found: str | float = model.apart(orders, parties)
-    return found
+    with model.single_threaded():
+        return model.check_batchable(options, parties)
 
 
 def _greenlet() -> Any:

@@ -1,152 +1,173 @@
-"""What a federation asks of a model, whatever framework it is written in."""
+"""The contract between a federation and a model, whatever framework the model is written in."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fusion_nb.core import registry, seeds
+from fusion_nb.core import arithmetic
 from fusion_nb.core.machine import num_cores
 from fusion_nb.core.options import signature_options
-from fusion_nb.core.types import Metrics, Weights
-from fusion_nb.errors import ModelError, NameNotFoundError, nearest
+from fusion_nb.core.protocols import BatchTrainable, NeedsAgreement
+from fusion_nb.core.types import Metrics, TrainingResult, Weights
+from fusion_nb.errors import ModelError, OptionError
 
-#: The base class, as `module.Class`, by which a framework's models are known without importing the
-#: framework.
-_BASE_CLASSES = {
-    "gensim.models.doc2vec.Doc2Vec": "doc2vec",
-    "keras.src.models.model.Model": "keras",
-    # after Keras: on its torch backend its models are Modules too
-    "torch.nn.modules.module.Module": "torch",
-}
-#: Frameworks that draw a model's first weights from a generator of their own, and not from Python's
-#: or numpy's.
-_DRAWS_ITSELF = {"torch"}
-#: What the file of a whole model ends with.
-_SUFFIXES = {
-    ".pt": "torch",
-    ".pth": "torch",
-    ".keras": "keras",
-    ".doc2vec": "doc2vec",
-    ".d2v": "doc2vec",
-}
+__all__ = ["BatchTrainable", "Model", "NeedsAgreement", "setting_names"]
+
+
+def setting_names(kind: type[Model]) -> list[str]:
+    """Return the names of the options of a run that decide how an adapter is made."""
+    return [option.name for option in signature_options(kind)]
 
 
 class Model(ABC):
-    """A model of some framework: weights in and out by name, local training, evaluation, and files.
+    """An adapter: it trains, evaluates and writes the models of one framework for a federation.
 
-    An adapter never changes the user's own object: it works on a copy, and hands out copies.
+    It never changes the user's own object: it works on a copy, and hands out copies. Rows come as a
+    tuple of arrays (x, y), or as an object with `__len__` and `__getitem__`.
 
-    An adapter whose parties must agree on something before round 1 (a vocabulary, say) has three
-    more methods: `collect(data) -> extras` at each party, `agree(updates)` at the aggregator, whose
-    return value goes to `prepare(data, state, agreed)` at each party; only then are the first
-    weights taken. `notes` says what was agreed.
+    A complete framework in one file, with the line that registers it:
 
-    An adapter that can train several parties' models as one has two more: `fit_together(trainings)`
-    returns for each `Training` its (weights, what `fit` returns), or the exception that it ended
-    with; and `apart(orders, parties)` returns why these parties must be trained one by one, or how
-    many times as fast they are together.
+    >>> class Line:
+    ...     '''A model of this framework: it predicts x @ w.'''
+    ...     def __init__(self, num_inputs):
+    ...         self.w = np.zeros(num_inputs)
+
+    >>> from fusion_nb.models.lookup import model_adapter, wrap
+    >>> @model_adapter(name="line")
+    ... class LineModel(Model):
+    ...     base_class = f"{Line.__module__}.Line"  # how its models are recognised
+    ...     suffixes = (".line",)  # the files that `load` reads
+    ...     kind, metrics, formats = "Line", ("loss",), {"line": "model.line"}
+    ...     supported_options = frozenset({"batch_size"})
+    ...
+    ...     def __init__(self, line):
+    ...         self.w = line.w.copy()
+    ...     def clone(self):
+    ...         return LineModel(self)
+    ...     def check(self, rows, labels, *, lr, optimizer):
+    ...         if labels.ndim != 1:
+    ...             raise ModelError("a Line predicts one number", "give one label for each row")
+    ...         return ["loss: mean squared error"]
+    ...     def get_weights(self):
+    ...         return {"w": self.w.copy()}
+    ...     def set_weights(self, weights):
+    ...         self.w = weights["w"].copy()
+    ...     def fit(self, data, *, epochs, batch_size, lr, optimizer, seed, state=None, **options):
+    ...         self.check_client_options(options)
+    ...         order = np.random.default_rng(seed)
+    ...         num_steps = 0
+    ...         for _ in range(epochs):
+    ...             rows = order.permutation(len(data[1]))
+    ...             for batch in np.split(rows, range(batch_size, len(rows), batch_size)):
+    ...                 self.gate()  # a pause waits here, a stop is raised here
+    ...                 x, y = data[0][batch], data[1][batch]
+    ...                 self.w -= lr * x.T @ (x @ self.w - y) / len(batch)
+    ...                 num_steps += 1
+    ...         return TrainingResult(
+    ...             self.get_weights(), self.evaluate(data), num_steps, num_steps * lr
+    ...         )
+    ...     def evaluate(self, data):
+    ...         return {"loss": float(np.mean((data[0] @ self.w - data[1]) ** 2))}
+    ...     def native(self, weights):
+    ...         line = Line(0)
+    ...         line.w = weights["w"].copy()
+    ...         return line
+    ...     def save(self, path, weights, format):
+    ...         np.savetxt(path, weights["w"])
+
+    >>> model = wrap(Line(2), "model")  # `%%fusion` does this with the notebook's variable
+    >>> x = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> result = model.fit(
+    ...     (x, x @ [2, 3]), epochs=200, batch_size=2, lr=0.5, optimizer="sgd", seed=0
+    ... )
+    >>> result.weights["w"].round(3), result.num_steps
+    (array([2., 3.]), 400)
+
+    One that this package brings is registered by one line in `core/builtin.py` instead. An adapter
+    derives from two more base classes where it has more to offer: `NeedsAgreement`, if parties must
+    agree on something before round 1 (a vocabulary, say), and `BatchTrainable`, if several parties'
+    models can be trained as one.
     """
 
-    #: Options of fusions (`Fusion.local`) that `fit` honours. Any other is refused by name before
-    #: training.
-    supports: ClassVar[frozenset[str]] = frozenset()
+    #: The base class of the framework's models as `module.Class`. They are recognised by this name,
+    #: so that the framework is not imported for it.
+    base_class: ClassVar[str]
+    #: Endings of the files that hold a whole model and that `load` reads, the usual one first.
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    #: The name of this kind of model in messages.
+    kind: str = "model"
+    #: Packages whose versions belong on the card.
+    packages: tuple[str, ...] = ()
     #: Export format -> file name in the export's folder.
-    formats: ClassVar[Mapping[str, str]] = {}
-    #: What messages call a model of this kind.
-    kind: ClassVar[str] = "model"
+    formats: Mapping[str, str] = {}
+    #: The one of `formats` that `load` reads again; "" where a model can't be sent to a service.
+    whole_format: str = ""
+    #: Those of `formats` in which a service hands out fused weights, beside json and npz.
+    download_formats: tuple[str, ...] = ()
+    #: How a client of a service saves a file that `load` reads, as a sentence.
+    upload_hint: ClassVar[str] = ""
+    #: The kind of rows that it is trained on.
+    data_kind: Literal["numbers", "documents"] = "numbers"
+    #: Options of fusions (`Fusion.client_options`) that `fit` honours. Any other is refused by name
+    #: before training.
+    supported_client_options: frozenset[str] = frozenset()
+    #: Options of a run that `fit` takes and that not every kind of model has. Options that decide
+    #: how the adapter is made (`loss`, say) are keyword-only parameters of its constructor.
+    supported_options: frozenset[str] = frozenset({"batch_size", "optimizer", "local_steps"})
+    #: Option of a run -> values that completion offers for it.
+    choices: Mapping[str, list[str]] = {}
+    #: Whether `fit` takes `progress=(from, to)`: the part of the run, from 0 to 1, that it trains.
+    has_lr_schedule: bool = False
     #: The fusion and the optimizer of a run that names none.
     defaults: Mapping[str, Any] = {"fusion": "fedavg", "optimizer": "sgd"}
-    #: Options of a run that `fit` is told of and that not every kind of model has. Those that
-    #: decide how the adapter is made (`loss`, say) are keyword-only parameters of its constructor.
-    orders: ClassVar[frozenset[str]] = frozenset({"batch_size", "optimizer", "local_steps"})
-    #: Called between two batches: it may block (pause) or raise Stopped.
+    #: Called between two batches: it blocks during a pause, and raises Stopped for a stop.
     gate: Callable[[], None] = staticmethod(lambda: None)
     #: Cores that `evaluate` may use.
     num_cores: int = num_cores()
-    #: What `evaluate` measures; the first is what a run monitors unless told otherwise.
+    #: The metrics of `evaluate`; a run monitors the first one unless it names another.
     metrics: tuple[str, ...] = ("accuracy", "loss")
-    #: Those of `metrics` that a party measures on its own training rows and state, by `watch`.
-    watched: tuple[str, ...] = ()
-    #: Those of `metrics` that cost so much that `examine` measures them every few rounds alone, and
-    #: in the last.
-    examined: tuple[str, ...] = ()
-    #: "numbers" or "documents": what the rows of its data are.
-    takes: ClassVar[str] = "numbers"
-    #: Whether `fit` is told by `progress=(from, to)` which part of a run, from 0 to 1, it is to
-    #: train.
-    is_scheduled: ClassVar[bool] = False
-    #: What parties agreed on before round 1, as sentences for the user.
+    #: Those of `metrics` that `evaluate_train` measures, on a party's own training rows and state.
+    train_metrics: tuple[str, ...] = ()
+    #: Those of `metrics` that `evaluate_costly` measures, every few rounds and in the last.
+    costly_metrics: tuple[str, ...] = ()
+    #: The parties' agreement before round 1, as sentences for the user.
     notes: tuple[str, ...] = ()
-    #: Training rows that every party must have at the least.
+    #: Training rows that every party must have at least.
     min_rows: int = 1
-    #: Option of a run -> values that completion offers for it.
-    choices: ClassVar[Mapping[str, list[str]]] = {}
-    #: Packages whose versions belong on the card.
-    packages: ClassVar[tuple[str, ...]] = ()
 
-    @property
-    def settings(self) -> list[str]:
-        """The options of a run that decide how the adapter is made."""
-        return settings(type(self))
-
-    @property
-    def single(self) -> Model:
-        """The model that one party trains: itself, unless it holds several."""
-        return self
-
-    @property
-    def side_by_side(self) -> bool:
-        """Whether copies of it may be trained at the same time, each in a thread of its own."""
-        return False
-
-    @classmethod
-    def on_one_core(cls) -> AbstractContextManager[Any]:
-        """Return a context in which what a thread computes stays on one core."""
-        return nullcontext()
-
-    def default_lr(self, optimizer: Any) -> float | None:
-        """Return the learning rate of a run that names none; None leaves it to what the optimizer
-        brings.
-        """
-        return 0.01
+    # How it is made
 
     @classmethod
     def handles(cls, model: Any) -> bool:
-        """Return whether this adapter takes that object. Asked of adapters that other packages
-        bring.
-        """
-        return False
+        """Return whether an object is a model of this framework: one derived from `base_class`."""
+        return any(f"{b.__module__}.{b.__qualname__}" == cls.base_class for b in type(model).mro())
+
+    @property
+    def setting_names(self) -> list[str]:
+        """The names of the options of a run that decide how the adapter is made."""
+        return setting_names(type(self))
 
     @classmethod
     def load(cls, path: Path) -> Any:
-        """Return the framework's own model from a file, running nothing that the file brings
-        along.
-        """
+        """Return the framework's own model from a file, and run no code that the file holds."""
         raise ModelError(
             f"{cls.__name__} reads no files", "give the name of a variable that holds the model"
         )
 
     @classmethod
-    def taken_up(cls, model: Any) -> Model:
-        """Return the adapter of a model that one of this class wrote in a run, ready for weights of
-        the same run.
-        """
+    def from_checkpoint(cls, model: Any) -> Model:
+        """Return the adapter of a model that `native` returned, ready for weights of its run."""
         return cls(model)  # type: ignore[call-arg]
 
     @classmethod
     def seeded(cls, seed: int) -> AbstractContextManager[Any]:
-        """Return a context in which the framework draws initial weights that depend on the seed
-        alone.
-        """
+        """Return a context in which first weights depend on the seed alone."""
         return nullcontext()
 
     @abstractmethod
@@ -157,32 +178,69 @@ class Model(ABC):
     def check(
         self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
     ) -> list[str]:
-        """Try a few rows, and look at all labels; return what was inferred, as sentences.
+        """Try a few rows, and look at all labels; return the conclusions as sentences.
 
         Raises ModelError where model, rows, labels and optimizer don't go together.
         """
+
+    # How it is run
+
+    @property
+    def single_model(self) -> Model:
+        """The adapter of the model that one party trains: itself, unless it holds several."""
+        return self
+
+    @property
+    def thread_safe(self) -> bool:
+        """Whether copies of it may be trained at the same time, each in its own thread."""
+        return False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is trained on a GPU."""
+        return False
+
+    @classmethod
+    def single_threaded(cls) -> AbstractContextManager[Any]:
+        """Return a context in which the computations of a thread stay on one core."""
+        return nullcontext()
+
+    def default_lr(self, optimizer: Any) -> float | None:
+        """Return the learning rate of a run that names none; None leaves it to the optimizer."""
+        return 0.01
+
+    # Its weights
 
     @abstractmethod
     def get_weights(self) -> Weights:
         """Return a copy of every entry of the model's state."""
 
-    def trained_names(self) -> frozenset[str]:
-        """Return the names of the entries that gradients train; other numbers are statistics, such
-        as BatchNorm's.
+    @abstractmethod
+    def set_weights(self, weights: Weights) -> None:
+        """Take over weights that `check_weights` accepts."""
+
+    def check_weights(self, found: Weights, expected: Weights, *, partial: bool = False) -> str:
+        """Return an error text where `found` can't take the place of `expected`, or "".
+
+        partial: some of the entries are enough
+        By default names, shapes and dtypes must be equal, and numbers finite. A model that grows
+        from round to round, such as one of trees, accepts other shapes.
         """
+        return arithmetic.misfit(found, expected, partial=partial)
+
+    def trained_names(self) -> frozenset[str]:
+        """Return the names of the entries that gradients train; others are statistics."""
         return frozenset(
             name
             for name, array in self.get_weights().items()
             if np.issubdtype(array.dtype, np.inexact)
         )
 
-    def norm_names(self) -> frozenset[str]:
+    def batch_norm_names(self) -> frozenset[str]:
         """Return the names of the entries of batch normalization layers."""
         return frozenset()
 
-    @abstractmethod
-    def set_weights(self, weights: Weights) -> None:
-        """Take over weights of the same names, shapes and dtypes."""
+    # Training and evaluation
 
     @abstractmethod
     def fit(
@@ -196,48 +254,47 @@ class Model(ABC):
         seed: int,
         state: dict[str, Any] | None = None,
         steps: int = 0,
-        **local: Any,
-    ) -> Mapping[str, Any]:
-        """Train on the rows; return `loss`, the mean over the rows of the last pass, `steps`,
-        `travel` and `extras`.
+        **client_options: Any,
+    ) -> TrainingResult:
+        """Train on the rows; return the new weights, and `loss`, the mean over the last pass.
 
         seed:  fixes the order of rows and everything random in the model
-        steps: train so many batches, in place of `epochs`; for models with "local_steps" among
-        their `orders`
-        local: those of `supports` that a fusion asks for. Of these every framework means the same:
+        state: entries that this party keeps from one round to the next. They are replaced and never
+               changed in place, since a round that fails is trained again from the old ones.
+        steps: train this number of batches, in place of `epochs`; only for models with
+               "local_steps" among their `supported_options`
+        client_options: those of `supported_client_options` that a fusion asks for. Every framework
+               gives these the same meaning:
                mu, anchor: add mu / 2 times the squared distance from the anchor to the loss (mu *
-               (w - anchor) to the gradient); without an anchor, from the weights that the training
-               starts from
+               (w - anchor) to the gradient); without an anchor, the distance from the weights that
+               the training starts from
                shift: named arrays that are added to the gradient of the parameters of these names
                mix: train weights `own` too, on the same batches, by the loss of `alpha` * own + (1
-                    - alpha) * these weights; `extras` holds them as `own`, and the mixture as
-                    `mixed`
-        `steps` is how many the optimizer took, and `travel` how far they carry a weight whose
-        gradient is always 1.
-        state: what this party keeps from one round to the next. Entries are replaced and never
-               changed in place, since a round that is given up is trained again from the old ones.
+                    - alpha) * these weights; the result's `extras` hold them as `own`, and the
+                    mixture as `mixed`
         """
 
     @abstractmethod
     def evaluate(self, data: Any) -> Metrics:
-        """Return the metrics over the rows; the mean over data sets weighted by size is the metric
-        of their union.
+        """Return the metrics over the rows.
+
+        The mean over data sets, weighted by their sizes, is the metric of their union.
         """
 
-    def watch(self, data: Any, state: Mapping[str, Any]) -> Metrics:
-        """Return the metrics `watched`, of a party's own training rows with what it keeps in its
-        state.
-        """
+    def evaluate_train(self, data: Any, state: Mapping[str, Any]) -> Metrics:
+        """Return the metrics `train_metrics` of a party's own training rows and its state."""
         return {}
 
-    def examine(self, data: Any) -> Metrics:
-        """Return those of the metrics `examined` that these rows allow."""
+    def evaluate_costly(self, data: Any) -> Metrics:
+        """Return those of the metrics `costly_metrics` that these rows allow."""
         return {}
+
+    # What the user gets
 
     def personal(self, weights: Weights, data: Any) -> Any:
-        """Return the framework's own model with these weights and what of a party's rows belongs
-        into it.
+        """Return the framework's own model with these weights and a party's own part.
 
+        data: the party's training rows
         Raises ModelError for a kind of model that is the same at every party.
         """
         raise ModelError(
@@ -246,131 +303,15 @@ class Model(ABC):
 
     @abstractmethod
     def native(self, weights: Weights) -> Any:
-        """Return the framework's own model with these weights, ready for prediction and independent
-        of this one.
-        """
+        """Return the framework's own model with these weights, ready for prediction, as a copy."""
 
     @abstractmethod
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights to `path` in one of `formats`."""
 
-
-def framework_of(model: Any) -> str:
-    """Return the registered name of the adapter that takes an object, or an empty string; imports
-    no framework.
-    """
-    for base in type(model).__mro__:
-        if name := _BASE_CLASSES.get(f"{base.__module__}.{base.__qualname__}"):
-            return name
-    others = (name for name in registry.names("models") if name not in _BASE_CLASSES.values())
-    return next((name for name in others if registry.get("models", name).handles(model)), "")
-
-
-def adapter_of(name: str, namespace: Mapping[str, Any]) -> type[Model] | None:
-    """Return the adapter for the model that a variable holds, or None where there is none, or for a
-    file.
-    """
-    framework = framework_of(namespace.get(name))
-    return registry.get("models", framework) if framework else None
-
-
-def find(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Return the user's model: a variable's value, or what a file holds.
-
-    Raises NameNotFoundError, with the models that the namespace has, or ModelError for a file that
-    is refused.
-    """
-    if name in namespace:
-        return namespace[name]
-    path = Path(name)
-    if path.suffix in _SUFFIXES:
-        if not path.is_file():
-            raise ModelError(f"there is no file {name}", f"the current folder is {Path.cwd()}")
-        return registry.get("models", _SUFFIXES[path.suffix]).load(path)
-    if path.exists():
-        raise ModelError(
-            f"{name} is no kind of file that models are read from",
-            f"those are: {', '.join(_SUFFIXES)}",
-        )
-    there = [
-        key for key, value in namespace.items() if not key.startswith("_") and framework_of(value)
-    ]
-    hint = f"{nearest(name, there)}models here: {', '.join(there)}"
-    other = f"define it in the cell ({name} = ...), or name another one with --model"
-    raise NameNotFoundError(
-        f"there is no variable {name!r} in this notebook", hint if there else other
-    )
-
-
-def check_defined(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Raise ModelError where a cell's body made a model under another name, and an older one would
-    be trained.
-    """
-    if name not in before or before[name] is not after.get(name):
-        return
-    made = [
-        key
-        for key, value in after.items()
-        if value is not before.get(key) and not key.startswith("_")
-    ]
-    if others := [key for key in made if framework_of(after[key])]:
-        line = f"the cell's body makes {others[0]}, and {name!r} is that of an earlier cell"
-        raise ModelError(line, f"add --model {others[0]}, or call it {name}")
-
-
-@contextmanager
-def seeded(seed: int, code: str) -> Iterator[None]:
-    """Fix everyone's random state for as long as a cell's body builds a model: Python's, numpy's
-    and the frameworks'.
-
-    A framework that is installed but not loaded yet is loaded here, and quietly, if the code names
-    it. If it names none, the body may still import one by way of the user's own modules: the one
-    whose generator is its own is loaded.
-    """
-    installed = {name: base.partition(".")[0] for base, name in _BASE_CLASSES.items()}
-    installed = {
-        name: package for name, package in installed.items() if importlib.util.find_spec(package)
-    }
-    named = {name for name, package in installed.items() if re.search(rf"\b{package}\b", code)}
-    with ExitStack() as stack:
-        # Not alone: the body may wait for a run in the background, which in turn draws for its data
-        # set.
-        stack.enter_context(seeds.Shared(seed, alone=False))
-        for name, package in installed.items():
-            if name in named or package in sys.modules or (not named and name in _DRAWS_ITSELF):
-                stack.enter_context(registry.get("models", name).seeded(seed))
-        yield
-
-
-def settings(kind: type[Model]) -> list[str]:
-    """Return the options of a run that decide how an adapter is made."""
-    return [option.name for option in signature_options(kind)]
-
-
-def loaded() -> list[type[Model]]:
-    """Return the adapters of the frameworks that are loaded already."""
-    there = [name for base, name in _BASE_CLASSES.items() if base.partition(".")[0] in sys.modules]
-    return [registry.get("models", name) for name in there]
-
-
-def wrap(model: Any, name: str, **options: Any) -> Model:
-    """Return the adapter for a user's model, made with those of the options that this kind of model
-    has.
-
-    Raises ModelError for an object that no adapter takes.
-    """
-    framework = framework_of(model)
-    if framework:
-        kind = registry.get("models", framework)
-        return kind(
-            model, **{option: options[option] for option in settings(kind) if option in options}
-        )
-    kinds = ", ".join(registry.names("models"))
-    if isinstance(model, type):
-        raise ModelError(
-            f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)"
-        )
-    raise ModelError(
-        f"{name!r} is {type(model).__name__}, which is no model of a known framework",
-        f"known: {kinds}, such as a torch.nn.Module, a keras.Model or a gensim Doc2Vec",
-    )
+    def check_client_options(self, names: Iterable[str]) -> None:
+        """Raise OptionError for options of a fusion that this kind of model can't honour."""
+        if unknown := set(names) - self.supported_client_options:
+            raise OptionError(
+                f"a {self.kind} can't honour {', '.join(sorted(unknown))}", "use another fusion"
+            )

@@ -1,6 +1,4 @@
-"""What a model is to learn, told from the shapes of its outputs and labels, whatever the
-framework.
-"""
+"""The task of a model of any framework, inferred from the shapes of its outputs and labels."""
 
 from __future__ import annotations
 
@@ -13,15 +11,13 @@ from fusion_nb.core.rows import is_classes
 from fusion_nb.errors import ModelError
 
 Task = Literal["classes", "binary", "numbers", "own"]
-#: Whole-numbered labels of at most so many kinds look like classes.
+#: Whole-numbered labels look like classes where they are of at most this number of kinds.
 _MAX_FEW = 10
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One of several classes, yes or no for each output, or numbers; why; and what the user should
-    look at, or "".
-    """
+    """The task, why it was chosen, and a doubt that the user should look at, or ""."""
 
     task: Task
     why: str
@@ -29,7 +25,7 @@ class Decision:
 
 
 def decide(output: tuple[int, ...], labels: np.ndarray, class_axis: int) -> Decision:
-    """Return what outputs of a shape, whose first axis is the rows, can learn from such labels.
+    """Return the task for outputs of a shape, whose first axis is the rows, and labels.
 
     class_axis: the axis of outputs that has one entry for each class: 1 in PyTorch, -1 in Keras
     Raises ModelError where they don't go together.
@@ -65,7 +61,7 @@ def same_size(output: tuple[int, ...], labels: np.ndarray) -> bool:
 
 
 def check_classes(output: tuple[int, ...], labels: np.ndarray, class_axis: int) -> None:
-    """Raise ModelError where labels are no class numbers with one of the outputs for each."""
+    """Raise ModelError where labels are not class numbers with one output for each class."""
     places = [size for axis, size in enumerate(output) if axis != class_axis % len(output)]
     if labels.ndim > 1 and tuple(places[1:]) != labels.shape[1:]:
         raise misfit(output, labels, "there is not one label for each place", class_axis)

@@ -1,4 +1,4 @@
-"""How text such as `sgd:momentum=0.9` names an optimizer, whatever the framework."""
+"""Optimizers of any framework by text such as `sgd:momentum=0.9`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fusion_nb.errors import OptionError, nearest
 class Optimizers:
     """The optimizers of one framework.
 
-    framework: what messages call it;  module: where it keeps them;  base: their base class
+    framework: its name in messages;  module: the module that holds them;  base: their base class
     left_out: classes that don't fit a loop of one step for each batch, or can't be made from text
-    not_options: parameters of their constructors that are none of the user's to give in text
+    not_options: parameters of their constructors that a user can't give in text
     """
 
     framework: str
@@ -44,7 +44,7 @@ class Optimizers:
         """Return an optimizer from `adam`, `sgd:momentum=0.9`, `optim.Adam`, or a class of the
         framework's.
 
-        first, fixed: what its constructor is given besides the options in the text
+        first, fixed: arguments of its constructor besides the options in the text
         Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
         refuses.
         """
@@ -53,7 +53,8 @@ class Optimizers:
             return kind(*first, **{**options, **fixed})
         except (TypeError, ValueError) as error:
             line = f"the optimizer {choice!r} can't be made: {str(error).strip().splitlines()[0]}"
-            raise OptionError(line, f"its options are: {', '.join(self._options(kind))}") from error
+            hint = f"its options are: {', '.join(self._options(kind))}"
+            raise OptionError(line, hint, option="optimizer", value=choice) from error
 
     def _resolve(self, choice: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
         if self._is_usable(choice):
@@ -65,12 +66,17 @@ class Optimizers:
             raise OptionError(
                 f"{self.framework} has no optimizer {name!r}",
                 f"{nearest(short, self.known)}there are: {', '.join(self.names)}",
+                option="optimizer",
+                value=choice,
+                allowed=self.names,
             )
         if unknown := [option for option in given if option not in self._options(kind)]:
             raise OptionError(
                 f"the optimizer {name!r} has no option {unknown[0]!r}",
                 f"{nearest(unknown[0], self._options(kind))}its options are: "
                 f"{', '.join(self._options(kind))}",
+                option="optimizer",
+                value=choice,
             )
         return kind, {option: _value(text) for option, text in given.items()}
 
@@ -85,9 +91,7 @@ class Optimizers:
 
 
 def is_sgd(choice: Any) -> bool:
-    """Return whether a run's optimizer, as text, class or object, is plain SGD, with momentum or
-    without.
-    """
+    """Return whether a run's optimizer (text, class or object) is SGD, with or without momentum."""
     if isinstance(choice, str):
         return parse(choice)[0].rpartition(".")[2].lower() == "sgd"
     return (choice if isinstance(choice, type) else type(choice)).__name__ == "SGD"
@@ -103,17 +107,18 @@ def has_momentum(choice: Any) -> bool:
     return is_sgd(choice) and str(given) not in ("0", "0.0")
 
 
-def travel(
+def effective_step_size(
     num_steps: int, lr: float, momentum: float = 0.0, dampening: float = 0.0, nesterov: bool = False
 ) -> float:
-    """Return how far so many steps of SGD from a fresh start carry a weight whose gradient is
-    always 1.
+    """Return how far `num_steps` of a new SGD optimizer carry a weight whose gradient is always 1.
 
     Source: the sum of the coefficients a_i of Wang, Liu, Liang, Joshi, Poor, "Tackling the
     Objective Inconsistency Problem in Heterogeneous Federated Optimization", NeurIPS 2020.
 
-    >>> travel(3, 0.5), travel(3, 0.5, momentum=0.5)  # 1 + 1 + 1, and 1 + 1.5 + 1.75, times lr
-    (1.5, 2.125)
+    >>> effective_step_size(3, 0.5)  # (1 + 1 + 1) times lr
+    1.5
+    >>> effective_step_size(3, 0.5, momentum=0.5)  # (1 + 1.5 + 1.75) times lr
+    2.125
     """
     if not momentum:
         return num_steps * lr

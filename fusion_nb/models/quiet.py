@@ -1,4 +1,4 @@
-"""A library's start-up chatter, kept out of the user's output; what is no chatter is passed on."""
+"""Keeps a library's messages at its start out of the user's output; other text is passed on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: Lines that TensorFlow's C++ side writes to the process's stderr while it is loaded, whatever its
-#: log level is.
+#: Lines that TensorFlow's C++ code writes to the process's stderr while it is loaded. No log level
+#: stops them.
 _CHATTER = re.compile(
     rb"(WARNING: All log messages before absl|[IW]\d{4} \d\d|\d{4}-\d\d-\d\d [\d:.]+: [IW] |"
     rb"To enable the following instructions|Skipping registering GPU devices)"
@@ -21,11 +21,10 @@ _CHATTER = re.compile(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what is written to the process's standard error meanwhile, and then pass on all but
-    the chatter.
+    """Hold back the process's standard error for a while, and then pass on all but such lines.
 
-    Python's own `sys.stderr` is no help here: the lines come from C++. For the length of an import
-    alone.
+    Replacing Python's `sys.stderr` would not help, as the lines come from C++. For the length of an
+    import only.
     """
     try:
         kept = os.dup(2)
@@ -45,7 +44,11 @@ def quiet() -> Iterator[None]:
 
 
 class _Hush:
-    """Finds TensorFlow as Python would, once, and loads it quietly."""
+    """Finds TensorFlow as Python would, once, and loads it quietly.
+
+    The user's own cell may import TensorFlow before any adapter is loaded, so that nothing but an
+    import hook comes early enough.
+    """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return the spec of TensorFlow, whose loader is quiet; of anything else, None."""
@@ -66,7 +69,7 @@ class _Hush:
 
 
 def hush() -> None:
-    """Keep TensorFlow's chatter out of the output of whichever cell first imports it."""
+    """Keep TensorFlow's messages out of the output of the cell that first imports it."""
     if "tensorflow" not in sys.modules and not any(
         isinstance(finder, _Hush) for finder in sys.meta_path
     ):
@@ -74,5 +77,5 @@ def hush() -> None:
 
 
 def no_hush() -> None:
-    """Leave imports to Python again."""
+    """Remove the import hook."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Hush)]

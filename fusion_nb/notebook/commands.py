@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from fusion_nb.errors import NameNotFoundError, OptionError, RunError, nearest
-from fusion_nb.models import base as models
+from fusion_nb.errors import (
+    NameNotFoundError,
+    OptionError,
+    RunError,
+    cell_spelling,
+    nearest,
+    spelled_in,
+)
+from fusion_nb.models import lookup
 from fusion_nb.notebook import explain, options
 from fusion_nb.notebook.kernel import draws_widgets
 from fusion_nb.notebook.live import LiveView, status_text
@@ -31,17 +38,19 @@ def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
 
     cell: the body of a `%%fusion` cell, or None for a line
     """
-    words = options.tokens(text)
-    if cell is None and (not words or words[0] in ("help", "-h", "--help")):
-        return show_help(words[1:])
-    line = options.read(text)
-    if cell is None:
-        return COMMANDS[line.command](shell, line)
-    if line.command != "run":
-        raise OptionError(
-            f"%%fusion {line.command} takes no cell", f"write %fusion {line.command} in one line"
-        )
-    return train(shell, line, options.to_spec(line, cell))
+    with spelled_in(cell_spelling):
+        words = options.tokens(text)
+        if cell is None and (not words or words[0] in ("help", "-h", "--help")):
+            return show_help(words[1:])
+        line = options.read(text)
+        if cell is None:
+            return COMMANDS[line.command](shell, line)
+        if line.command != "run":
+            raise OptionError(
+                f"%%fusion {line.command} takes no cell",
+                f"write %fusion {line.command} in one line",
+            )
+        return train(shell, line, options.to_spec(line, cell))
 
 
 def run(shell: InteractiveShell, line: Line) -> None:
@@ -174,7 +183,7 @@ def _run_body(shell: InteractiveShell, spec: RunSpec, *, names_model: bool) -> N
     names_model: whether the line says which variable holds the model
     """
     before = dict(shell.user_ns)
-    with models.seeded(spec.seed, spec.code):
+    with lookup.seeded(spec.seed, spec.code):
         done = shell.run_cell(spec.code)
     if done.error_before_exec:
         raise OptionError(
@@ -185,7 +194,7 @@ def _run_body(shell: InteractiveShell, spec: RunSpec, *, names_model: bool) -> N
         error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
         raise error
     if not names_model:
-        models.check_defined(spec.model, before, shell.user_ns)
+        lookup.check_defined(spec.model, before, shell.user_ns)
 
 
 def _make(shell: InteractiveShell, spec: RunSpec, name: str, *, service: str) -> Run:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fusion_nb.core import registry
 from fusion_nb.data import loading
-from fusion_nb.models import base as models
+from fusion_nb.models import lookup
 from fusion_nb.notebook import options
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
@@ -100,13 +100,13 @@ def _formats(fragment: str, public: Mapping[str, Any]) -> list[str]:
 
 
 def _models(fragment: str, public: Mapping[str, Any]) -> list[str]:
-    return [name for name, value in public.items() if models.framework_of(value)]
+    return [name for name, value in public.items() if lookup.framework_of(value)]
 
 
 def _of_adapters(field: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
     """Return the function that lists what the loaded frameworks take for an option."""
     return lambda fragment, public: [
-        word for adapter in models.loaded() for word in adapter.choices.get(field, ())
+        word for adapter in lookup.loaded() for word in adapter.choices.get(field, ())
     ]
 
 

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from IPython.display import display
-from markupsafe import Markup
 
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.charts import image_tag
-from fusion_nb.reporting.result import caption_html
+from fusion_nb.reporting.formatting import caption_html, duration
 from fusion_nb.reporting.templates import render
-from fusion_nb.runs.preview import duration
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED, UNDER_WAY
 
@@ -83,7 +81,7 @@ class LiveView:
         self._chart: Any = None
         self.box: Any = None
         self._handle = self._show_widgets() if widgets else self._show_text()
-        run.subscribe(self)
+        self._unsubscribe = run.subscribe(self)
 
     def __call__(self, run: Run) -> None:
         """Show the state after a round or a change of status; runs in the training thread."""
@@ -91,7 +89,7 @@ class LiveView:
             if run.status in ENDED:
                 self._handle.update(run.result().mimebundle(), raw=True)
                 # This cell is final; more rounds are shown in the cell that asks for them.
-                run.unsubscribe(self)
+                self._unsubscribe()
             elif self._status is not None:
                 if run.status != self._shown_status:
                     self._shown_status = run.status
@@ -126,12 +124,14 @@ class LiveView:
             self._chart.value = self._picture()
 
     def _picture(self) -> str:
-        return image_tag(charts.curves(self._run.records, self._run.shown, self._run.planned))
+        return image_tag(
+            charts.curves(self._run.records, self._run.chart_metrics, self._run.planned)
+        )
 
 
 def status_html(run: Run) -> str:
     """Return the status line; a screen reader says it whenever it changes."""
-    return render(_STATUS, caption=Markup(caption_html(status_text(run), run.notes)))
+    return render(_STATUS, caption=caption_html(status_text(run), run.notes))
 
 
 def status_text(run: Run) -> str:
@@ -140,7 +140,7 @@ def status_text(run: Run) -> str:
     parts = [f"{run.name}: {run.status}, round {len(records)} of {run.planned}"]
     if records:
         last = records.last()
-        parts += [f"{name} {last[name]:.3f}" for name in run.shown if name in last]
+        parts += [f"{name} {last[name]:.3f}" for name in run.chart_metrics if name in last]
         elapsed = duration(sum(record.seconds for record in records))
         parts.append(f"{elapsed} so far" if run.status in UNDER_WAY else elapsed)
     if run.status == "running" and records:

@@ -1,5 +1,6 @@
-"""Pictures of a run and of a split, drawn without pyplot, so that no state is shared with the
-user's own figures.
+"""Charts of a run and of a split.
+
+They are drawn without pyplot, so that no state is shared with the user's own figures.
 """
 
 from __future__ import annotations
@@ -10,38 +11,50 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from fusion_nb.core.history import History
+from fusion_nb.reporting.templates import render
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Colours with a contrast of 3:1 on white and on dark; the first is the fused model's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-#: What is trained beside the fused model: start of its metrics' names -> label, colour and dash.
-BESIDE = {
+#: The models that the fused one is compared with: prefix of their metrics -> label, colour, dash.
+COMPARED = {
     "central_": ("one model with all rows", "#444444", "-."),
     "alone_": ("parties alone, on average", COLOURS[1], ":"),
     "personal_": ("parties' own models, on average", COLOURS[2], "--"),
 }
-#: The same for live and final pictures, or the page would jump.
+#: Inches and dots per inch; the same for live and final pictures, or the page would move.
 WIDTH, HEIGHT, DPI = 8.4, 3.0, 100
-#: Up to so many parties are drawn one by one, and beyond as a band.
+#: More parties than this are drawn as a band in place of one line each.
 _MAX_LINES = 10
+#: More parties than this have no numbers in the heat map of a split.
 _MAX_NUMBERS = 20
+#: More labels than this are not drawn: they are hardly classes, and nobody could read them.
 _MAX_CLASSES = 40
+_IMAGE = (
+    '<img alt="{{ alt }}" width="{{ width }}" style="max-width:100%;height:auto" '
+    'src="data:image/png;base64,{{ source }}">'
+)
 
 
 @dataclass
 class Chart:
-    """A matplotlib Figure with a sentence that says what it shows; notebooks show both."""
+    """A matplotlib Figure with a sentence that describes it; notebooks show both."""
 
-    figure: Any
+    figure: Figure
     alt: str
 
     @cached_property
     def png(self) -> bytes:
-        """The picture as PNG on opaque white, since black ink on nothing vanishes on dark
+        """The picture as PNG on opaque white: black ink on a transparent ground vanishes on dark
         themes.
         """
         buffer = io.BytesIO()
@@ -56,52 +69,47 @@ class Chart:
         return {"image/png": self.png, "text/html": image_tag(self), "text/plain": self.alt}
 
 
-def image_tag(chart: Chart) -> str:
-    """Return an `<img>` that holds the picture itself; alt text inside a PNG is ignored by every
-    front end.
-    """
+def image_tag(chart: Chart) -> Markup:
+    """Return an `<img>` that holds the picture itself, with its description as alt text."""
     import base64
-    import html
 
+    # Alt text inside a PNG is ignored by every front end.
     source = base64.b64encode(chart.png).decode()
-    return (
-        f'<img alt="{html.escape(chart.alt, quote=True)}" width="{round(WIDTH * DPI)}" '
-        f'style="max-width:100%;height:auto" src="data:image/png;base64,{source}">'
-    )
+    return render(_IMAGE, alt=chart.alt, width=round(WIDTH * DPI), source=source)
 
 
 def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Chart:
-    """Draw one run: a panel for each metric with the fused model solid, and each party's own model
-    thin and dashed.
+    """Draw one run: a panel for each metric, the fused model solid, each party's model thin and
+    dashed.
 
-    What was trained beside it is drawn too; and where parties did not send weights in every round,
-    ticks mark those in which they did.
+    Baselines are drawn too. Where parties did not send weights in every round, ticks mark the
+    rounds in which they did.
     metrics:    two metrics of the fused model, such as ("loss", "accuracy")
-    num_rounds: rounds that are planned; the horizontal axis makes room for them, as far as the
-    curve stays readable
+    num_rounds: planned rounds; the horizontal axis has room for them, as far as the curve stays
+                readable
     """
-    # Margins that are the same in every picture: nothing moves from one to the next, and to find
-    # the best ones each time would take as long as all the rest of the drawing.
+    # Fixed margins: nothing moves from one picture to the next, and a layout engine would take as
+    # long as the rest of the drawing.
     figure, axes = _panels(metrics, _room(len(history), num_rounds), layout=None)
     rounds = np.array([record.round for record in history])
     parties = sorted({party for record in history for party in record.party_metrics})
     known = history.metrics()
-    beside = [start for start in BESIDE if any(name.startswith(start) for name in known)]
+    compared = [start for start in COMPARED if any(name.startswith(start) for name in known)]
     figure.subplots_adjust(
-        left=0.06, right=0.985, bottom=0.24, top=0.82 if beside else 0.88, wspace=0.16
+        left=0.06, right=0.985, bottom=0.24, top=0.82 if compared else 0.88, wspace=0.16
     )
     for axis, metric in zip(axes, metrics, strict=True):
         own = [history.party(party, f"local_{metric}") for party in parties]
-        _parties(axis, rounds, np.array(own, dtype=float), grey=bool(beside))
-        for start in beside:
-            label, colour, dash = BESIDE[start]
+        _parties(axis, rounds, np.array(own, dtype=float), grey=bool(compared))
+        for start in compared:
+            label, colour, dash = COMPARED[start]
             values = history[start + metric] if start + metric in known else []
             _line(axis, rounds, values, label, colour, dash, width=1.8, label_end=False)
         values = history[metric] if metric in known else []
-        _line(axis, rounds, values, "fused", COLOURS[0], label_end=not beside)
+        _line(axis, rounds, values, "fused", COLOURS[0], label_end=not compared)
         _synchronisations(axis, history)
         _changes(axis, history)
-    if beside:
+    if compared:
         figure.legend(
             *axes[-1].get_legend_handles_labels(),
             loc="upper right",
@@ -109,7 +117,7 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
             frameon=False,
             fontsize=8,
         )
-    # Always there, so that nothing moves when the first round comes in.
+    # Drawn even without a round, so that nothing moves when the first one arrives.
     caption = "dashed: each party's model before fusion, on its own test rows"
     if len(parties) > _MAX_LINES:
         caption = (
@@ -123,8 +131,8 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
 
 
 def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
-    """Draw the fused models of several runs over each other: against rounds, and the last metric
-    against bytes too.
+    """Draw the fused models of several runs over each other, against rounds, and the last metric
+    against bytes as well.
     """
     num_rounds = max([2, *(len(history) for history in histories.values())])
     figure, axes = _panels([*metrics, metrics[-1]], num_rounds, "constrained")
@@ -132,7 +140,7 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     for i, (name, history) in enumerate(histories.items()):
         rounds = np.array([record.round for record in history])
         sent = np.array(history.bytes_sent()) / 1e6
-        # Beyond four runs colours come again, with another dash.
+        # After four runs the colours repeat, with another dash.
         style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
         panels = [(axis, metric, rounds) for axis, metric in zip(by_round, metrics, strict=True)]
         for axis, metric, x in [*panels, (by_bytes, metrics[-1], sent)]:
@@ -141,7 +149,7 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     _measure_in_bytes(
         by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history]
     )
-    # A legend and not labels at the ends: curves that come close would write over each other.
+    # A legend and not labels at the ends, which would overlap where curves are close.
     figure.legend(
         *axes[0].get_legend_handles_labels(),
         loc="outside lower center",
@@ -160,15 +168,15 @@ def split(
     sizes: Mapping[str, int],
     class_names: Mapping[int, str],
 ) -> Chart:
-    """Draw who holds what: parties by labels as a heat map, and how many rows each party has.
+    """Draw how rows are divided: a heat map of parties by classes, and the rows of each party.
 
-    counts: per party, rows of each class (empty where labels are measurements);  sizes: per party,
-    its rows
+    counts: per party, rows of each class (empty where labels are measurements)
+    sizes:  per party, its rows
     """
     from matplotlib.figure import Figure
 
     parties, classes = list(sizes), sorted({label for row in counts.values() for label in row})
-    if len(classes) > _MAX_CLASSES:  # hardly classes, and no one could read them
+    if len(classes) > _MAX_CLASSES:
         classes = []
     height = min(1.2 + 0.28 * len(parties), 9.0)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -202,8 +210,8 @@ def split(
 
 
 def _room(done: int, planned: int) -> int:
-    """Return how many rounds the axis shows: the planned ones, or for a long run as many as double
-    when full.
+    """Return how many rounds the axis shows: the planned ones, or for a long run a number that
+    doubles whenever it is reached.
     """
     room = 20
     while room < done:
@@ -211,7 +219,7 @@ def _room(done: int, planned: int) -> int:
     return max(2, done, min(planned, room))
 
 
-def _panels(metrics: Sequence[str], num_rounds: int, layout: Any) -> tuple[Any, Any]:
+def _panels(metrics: Sequence[str], num_rounds: int, layout: Any) -> tuple[Figure, Sequence[Axes]]:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -232,7 +240,7 @@ def _panels(metrics: Sequence[str], num_rounds: int, layout: Any) -> tuple[Any, 
 
 
 def _line(
-    axis: Any,
+    axis: Axes,
     rounds: np.ndarray,
     values: Sequence[float],
     label: str,
@@ -271,14 +279,12 @@ def _line(
 
 
 def _is_sparing(history: History) -> bool:
-    """Return whether there are rounds in which some party sent no weights, though it was asked to
-    train.
-    """
+    """Return whether some party trained in some round and sent no weights."""
     return any(record.silent for record in history)
 
 
-def _synchronisations(axis: Any, history: History) -> None:
-    """Mark the rounds in which weights travelled, where that is not every one."""
+def _synchronisations(axis: Axes, history: History) -> None:
+    """Mark the rounds in which weights travelled, unless they did in every round."""
     if _is_sparing(history):
         rounds = [record.round for record in history if record.synchronised]
         axis.vlines(
@@ -286,8 +292,8 @@ def _synchronisations(axis: Any, history: History) -> None:
         )
 
 
-def _changes(axis: Any, history: History) -> None:
-    """Mark the rounds from which on an option was another one."""
+def _changes(axis: Axes, history: History) -> None:
+    """Mark the rounds from which an option had another value."""
     for record in history:
         if record.changes:
             text = ", ".join(f"{name} {value}" for name, value in record.changes.items())
@@ -305,10 +311,8 @@ def _changes(axis: Any, history: History) -> None:
             )
 
 
-def _measure_in_bytes(axis: Any, totals: Sequence[int]) -> None:
-    """Give the horizontal axis megabytes, in powers of ten where runs differ too much to be seen
-    beside each other.
-    """
+def _measure_in_bytes(axis: Axes, totals: Sequence[int]) -> None:
+    """Scale the horizontal axis in megabytes, logarithmically where runs differ too much."""
     from matplotlib.ticker import AutoLocator
 
     axis.set_xlabel("MB sent, up and down", loc="left")
@@ -318,9 +322,10 @@ def _measure_in_bytes(axis: Any, totals: Sequence[int]) -> None:
     axis.autoscale(axis="x")
 
 
-def _parties(axis: Any, rounds: np.ndarray, values: np.ndarray, *, grey: bool = False) -> None:
-    """Draw parties' lines, or the band that holds the middle 80 % of them; grey where other lines
-    have the colours.
+def _parties(axis: Axes, rounds: np.ndarray, values: np.ndarray, *, grey: bool = False) -> None:
+    """Draw the parties' lines, or the band that holds the middle 80 % of them.
+
+    grey: draw lines in grey, since others use the colours
     """
     if not values.size or not np.isfinite(values).any():
         return
@@ -344,11 +349,9 @@ def _parties(axis: Any, rounds: np.ndarray, values: np.ndarray, *, grey: bool = 
 
 
 def _alt(history: History, metrics: Sequence[str]) -> str:
-    """Return what the curves show as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10
-    rounds`.
-    """
+    """Return the curves as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10 rounds`."""
     parts: list[str] = []
-    beside: list[str] = []
+    compared: list[str] = []
     for metric in metrics:
         values = [
             v for v in (history[metric] if metric in history.metrics() else []) if math.isfinite(v)
@@ -356,14 +359,14 @@ def _alt(history: History, metrics: Sequence[str]) -> str:
         if values:
             parts.append(f"{metric} from {values[0]:.3g} to {values[-1]:.3g}")
     last = history.last()
-    for start, (label, _, _) in BESIDE.items():
+    for start, (label, _, _) in COMPARED.items():
         ends = [
             f"{metric} {last[start + metric]:.3g}" for metric in metrics if start + metric in last
         ]
-        beside += [f"; {label}: {' and '.join(ends)}"] if ends else []
+        compared += [f"; {label}: {' and '.join(ends)}"] if ends else []
     text = " and ".join(parts) or "no round is whole yet"
     return (
-        f"{text[0].upper()}{text[1:]} over {len(history)} rounds{''.join(beside)}"
+        f"{text[0].upper()}{text[1:]} over {len(history)} rounds{''.join(compared)}"
         if parts
         else text.capitalize()
     )

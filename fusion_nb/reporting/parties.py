@@ -1,36 +1,40 @@
-"""What a run came to at each party: alone, before fusion, with the fused model, and with a model of
-its own.
+"""The parties of a run, each with the metrics of four models on its own test rows: trained alone,
+after local training, fused, and personal.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusion_nb.core.history import better, is_higher_better
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import NameNotFoundError, nearest
+from fusion_nb.reporting.formatting import number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAX_ROWS = 10
-#: Whose metrics a report has.
+#: The models whose metrics a report has.
 KINDS = ("alone", "local", "fused", "personal")
+#: The models that are compared with one trained alone, in words.
+_MODEL = {"fused": "the fused model", "personal": "one of their own"}
 
 
 @dataclass(frozen=True)
 class PartyReport:
-    """One party's side of a run; all metrics are on its own test rows.
+    """One party of a run. All metrics are measured on its own test rows.
 
-    num_examples, num_test: its training rows, and the test rows of its own
+    num_examples: number of its training rows;  num_test: number of its own test rows
     label_counts: training rows of each class, by the class's name; empty where labels are
-    measurements
-    local:        metrics of its own model after its last local training, before fusion
+                  measurements
+    local:        metrics of its model after its last local training, before aggregation
     fused:        metrics of the fused model; empty where only parties have whole models
-    alone:        metrics of a model that it trained without anybody (`--baseline local`), or empty
-    personal:     metrics of the model of its own that it was given (`--personal`, `--share`), or
-                  empty
+    alone:        metrics of a model that it trained alone (`--baseline local`), or empty
+    personal:     metrics of its personal model (`--personal`, `--share`), or empty
     """
 
     id: str
@@ -45,16 +49,15 @@ class PartyReport:
 
     @property
     def model(self) -> Any:
-        """The party's own model: that of `--personal` or `--share`; for a Doc2Vec, one with its
-        documents.
+        """The party's own model: its personal model, or for a Doc2Vec one with its documents.
 
-        Made anew each time. Raises ModelError where all parties have the same.
+        Each access makes a new object. Raises ModelError where all parties have the same model.
         """
         return self._model()
 
 
 class Parties(list[PartyReport]):
-    """The parties' reports in order, also by name: `run.parties["party 1"]`; also a table."""
+    """The parties' reports: a list, a mapping (`run.parties["party 1"]`), and a table."""
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):
@@ -67,8 +70,8 @@ class Parties(list[PartyReport]):
             )
         return found[key]
 
-    def to_frame(self) -> Any:
-        """Return a pandas DataFrame with one row for each party."""
+    def to_frame(self) -> pd.DataFrame:
+        """Return a DataFrame with one row for each party."""
         import pandas as pd
 
         rows = [
@@ -84,7 +87,10 @@ class Parties(list[PartyReport]):
         return pd.DataFrame(rows).set_index("party")
 
     def table(self, metric: str, limit: int = _MAX_ROWS) -> list[list[str]]:
-        """Return header and rows as text, with a last line for parties beyond the limit."""
+        """Return the header and the rows of a table; a last row counts the parties beyond `limit`.
+
+        metric: the metric that is shown of each model
+        """
         metric = _bare(metric)
         kinds = [
             kind
@@ -106,8 +112,9 @@ class Parties(list[PartyReport]):
         return [header, *shown]
 
     def gains(self, metric: str) -> list[str]:
-        """Return, as sentences, who gains by what; nothing where it is not known what parties reach
-        alone.
+        """Return sentences that compare the models by their means over parties.
+
+        The list is empty where no model was trained alone, since nothing can be gained then.
         """
         metric = _bare(metric)
         alone = self.having("alone", metric)
@@ -116,17 +123,18 @@ class Parties(list[PartyReport]):
         worst = min if is_higher_better(metric) else max
         parts, gained = [], []
         for kind in ("alone", "fused", "personal"):
-            found = self.having(kind, metric)
-            if not found:
+            values = self.having(kind, metric)
+            if not values:
                 continue
-            mean, spread = statistics.fmean(found.values()), statistics.pstdev(found.values())
+            mean = statistics.fmean(values.values())
+            spread = statistics.pstdev(values.values())
             parts.append(
-                f"{kind} {number(mean)} (worst {number(worst(found.values()))}, spread "
+                f"{kind} {number(mean)} (worst {number(worst(values.values()))}, spread "
                 f"{number(spread)})"
             )
             gains = [
                 better(metric, value, alone[party])
-                for party, value in found.items()
+                for party, value in values.items()
                 if party in alone
             ]
             if kind != "alone":
@@ -135,9 +143,7 @@ class Parties(list[PartyReport]):
         return lines + ([f"better than alone: {', '.join(gained)}"] if gained else [])
 
     def having(self, kind: str, metric: str) -> dict[str, float]:
-        """Return a metric by party, of those that have it: of kind alone, local, fused or
-        personal.
-        """
+        """Return a metric of one of the `KINDS` of models by party, of the parties that have it."""
         return {
             party.id: getattr(party, kind)[metric]
             for party in self
@@ -154,28 +160,20 @@ class Parties(list[PartyReport]):
         return str(self.to_frame().to_html())
 
 
-def of_kinds(found: Metrics, metrics: Sequence[str]) -> dict[str, Metrics]:
-    """Return what a party measured (`local_loss`, `loss`, ...) by whose model it is of: `KINDS`."""
-    starts = {kind: "" if kind == "fused" else f"{kind}_" for kind in KINDS}
+def by_kind(metrics: Metrics, names: Sequence[str]) -> dict[str, Metrics]:
+    """Return a party's metrics (`local_loss`, `loss`, ...) by the model that they belong to.
+
+    metrics: as in `RoundRecord.party_metrics`;  names: the metrics of a model, as `loss`
+    The keys are `KINDS`.
+    """
+    prefixes = {kind: "" if kind == "fused" else f"{kind}_" for kind in KINDS}
     return {
-        kind: {m: found[start + m] for m in metrics if start + m in found}
-        for kind, start in starts.items()
+        kind: {name: metrics[prefix + name] for name in names if prefix + name in metrics}
+        for kind, prefix in prefixes.items()
     }
 
 
 def _bare(metric: str) -> str:
-    """Return the metric of a party that a metric of the run is of: `accuracy` for
-    `central_accuracy`.
-    """
-    start, _, name = metric.partition("_")
-    return name if start in (*KINDS, "central") else metric
-
-
-_MODEL = {"fused": "the fused model", "personal": "one of their own"}
-
-
-def number(value: float | None) -> str:
-    """Return a metric as text of three digits, and a dash for none."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if math.isfinite(value) and abs(value) < 1000 else f"{value:.3g}"
+    """Return the metric of a model behind a metric of the run: `accuracy` of `central_accuracy`."""
+    prefix, _, name = metric.partition("_")
+    return name if prefix in (*KINDS, "central") else metric

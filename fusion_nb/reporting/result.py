@@ -1,19 +1,39 @@
-"""What a run came to: one record, and how it is told in a line, in a few lines, and in a saved
+"""The result of a run as one record, in a line, in a few lines, and as the output of a saved
 notebook.
 """
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusion_nb.core.history import History, better
 from fusion_nb.core.types import Weights
 from fusion_nb.reporting import charts
-from fusion_nb.reporting.parties import Parties, number
+from fusion_nb.reporting.formatting import (
+    caption_html,
+    count_bytes,
+    html_table,
+    number,
+    text_table,
+)
+from fusion_nb.reporting.parties import Parties
+from fusion_nb.reporting.templates import render
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PAGE = (
+    "{% if image %}"
+    '<figure style="margin:0"><figcaption>{{ caption }}</figcaption>{{ image }}</figure>'
+    "{{ table }}{% for line in gains %}<div>{{ line }}</div>{% endfor %}"
+    "{% else %}{{ caption }}{% endif %}"
+    "{% if traceback %}"
+    "<details><summary>traceback</summary><pre>{{ traceback }}</pre></details>"
+    "{% endif %}"
+)
 
 
 class Text(str):
@@ -28,8 +48,8 @@ class Text(str):
 class Similar(list[tuple[str, str, float]]):
     """Documents near a text as (tag, party, cosine similarity), the nearest first; also a table."""
 
-    def to_frame(self) -> Any:
-        """Return a pandas DataFrame with one row for each document."""
+    def to_frame(self) -> pd.DataFrame:
+        """Return a DataFrame with one row for each document."""
         import pandas as pd
 
         return pd.DataFrame(list(self), columns=["tag", "party", "similarity"])
@@ -43,9 +63,7 @@ class Similar(list[tuple[str, str, float]]):
 
 @dataclass(frozen=True)
 class Best:
-    """The best round by the monitored metric, the fused weights that it left, and a model with
-    them.
-    """
+    """The best round by the monitored metric, its fused weights, and a model with them."""
 
     round: int
     metric: str
@@ -56,7 +74,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything about a run that a reader of its card, or of the saved notebook, needs.
+    """Everything about a run that the reader of its card, or of a saved notebook, needs.
 
     spec:    the options, as a mapping;  cell: text that repeats the run
     chosen:  options that the spec leaves open, as the model chose them
@@ -83,54 +101,72 @@ class Result:
 
     def headline(self) -> str:
         """Return the run in one line."""
-        done = f"{self.name}: {self.status}, {len(self.history)} of {self.planned} rounds"
-        if self.reason:
-            done += f" ({self.reason})"
-        parts = [
-            done,
-            f"{self.chosen['fusion']} over {len(self.parties)} "
-            f"{'party' if len(self.parties) == 1 else 'parties'}",
-            *(
-                f"{self.spec[name]} for each party"
-                for name in ("personal", "share")
-                if self.spec.get(name)
-            ),
+        first = f"{self.name}: {self.status}, {len(self.history)} of {self.planned} rounds"
+        parts = [f"{first} ({self.reason})" if self.reason else first, self._fusion_and_parties()]
+        parts += [
+            f"{self.spec[name]} for each party"
+            for name in ("personal", "share")
+            if self.spec.get(name)
         ]
         if self.history:
             last = self.history.last()
             parts += [f"{name} {number(last[name])}" for name in self.metrics if name in last]
             parts.append(f"{sum(record.seconds for record in self.history):.1f} s")
-        best = (
-            self.history[self.best_round - 1].metrics[self.monitor] if self.best_round else math.nan
-        )
-        if self.history and better(
-            self.monitor, best, self.history.last().get(self.monitor, math.nan)
-        ):
-            parts.append(f"best {self.monitor} {number(best)} in round {self.best_round}")
+            parts += self._better_round(last.get(self.monitor, math.nan))
         return ", ".join(parts)
 
     def summary(self) -> Text:
-        """Return the run in a few lines: the headline, what was inferred, the parties, what was
-        sent.
-        """
-        lines = [self.headline(), *(f"  {note}" for note in self.notes)]
+        """Return the run in a few lines: headline, notes, bytes sent, comparison, parties."""
+        lines = list(self.notes)
         if self.history:
-            lines += [f"  {line}" for line in self._traffic()]
+            lines += self._traffic()
             failures = sum(len(record.failures) for record in self.history)
-            lines += [f"  failures: {failures}, see run.failures"] if failures else []
-        lines += [f"  {line}" for line in self.parties.gains(self.monitor)]
-        table = self.parties.table(self.monitor)
-        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-        lines += [
-            "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-            for row in table
-        ]
-        return Text("\n".join(lines))
+            lines += [f"failures: {failures}, see run.failures"] if failures else []
+        lines += self.parties.gains(self.monitor)
+        lines += text_table(self.parties.table(self.monitor))
+        return Text("\n".join([self.headline(), *(f"  {line}" for line in lines)]))
+
+    def chart(self) -> charts.Chart:
+        """Return the curves."""
+        return charts.curves(self.history, self.metrics)
+
+    def mimebundle(self) -> dict[str, Any]:
+        """Return the output that stays in a saved notebook: HTML, a picture, and one line of text.
+
+        It needs no kernel, no widget and no trusted page: the HTML has neither a style sheet nor
+        SVG.
+        """
+        line = self.headline()
+        caption = caption_html(line, self.notes)
+        if not self.history:
+            page = render(_PAGE, image="", caption=caption, traceback=self.traceback)
+            return {"text/html": str(page), "text/plain": line}
+        chart = self.chart()
+        page = render(
+            _PAGE,
+            image=charts.image_tag(chart),
+            caption=caption,
+            table=html_table(self.parties.table(self.monitor)),
+            gains=self.parties.gains(self.monitor),
+            traceback=self.traceback,
+        )
+        return {"text/html": str(page), "image/png": chart.png, "text/plain": line}
+
+    def _fusion_and_parties(self) -> str:
+        word = "party" if len(self.parties) == 1 else "parties"
+        return f"{self.chosen['fusion']} over {len(self.parties)} {word}"
+
+    def _better_round(self, last: float) -> list[str]:
+        """Return the best round in words, where it is better than the last one."""
+        if not self.best_round:
+            return []
+        best = self.history[self.best_round - 1].metrics[self.monitor]
+        if not better(self.monitor, best, last):
+            return []
+        return [f"best {self.monitor} {number(best)} in round {self.best_round}"]
 
     def _traffic(self) -> list[str]:
-        """Return what was sent, beside what fedavg would have sent, and how often parties
-        synchronised.
-        """
+        """Return the bytes sent beside those of fedavg, and how often parties synchronised."""
         sent = sum(record.bytes_up + record.bytes_down for record in self.history)
         fedavg = sum(record.bytes_fedavg for record in self.history)
         line = (
@@ -152,71 +188,3 @@ class Result:
             )
             return [line, warning]
         return [line, f"weights travelled in {times} of {len(self.history)} rounds"]
-
-    def chart(self) -> charts.Chart:
-        """Return the curves."""
-        return charts.curves(self.history, self.metrics)
-
-    def mimebundle(self) -> dict[str, Any]:
-        """Return what stays in a saved notebook, readable without a kernel, a widget or a trusted
-        page.
-
-        HTML that survives an untrusted page (no style sheet, no SVG), the picture alone, and one
-        line of text.
-        """
-        text = html.escape(self.traceback)
-        error = f"<details><summary>traceback</summary><pre>{text}</pre></details>"
-        shown_error = error if self.traceback else ""
-        if not self.history:
-            page = caption_html(self.headline(), self.notes) + shown_error
-            return {"text/html": page, "text/plain": self.headline()}
-        chart = self.chart()
-        caption = caption_html(self.headline(), self.notes)
-        gains = "".join(
-            f"<div>{html.escape(line)}</div>" for line in self.parties.gains(self.monitor)
-        )
-        page = (
-            f'<figure style="margin:0"><figcaption>{caption}</figcaption>'
-            f"{charts.image_tag(chart)}</figure>{html_table(self.parties.table(self.monitor))}"
-            f"{gains}{shown_error}"
-        )
-        return {"text/html": page, "image/png": chart.png, "text/plain": self.headline()}
-
-
-def caption_html(line: str, notes: Sequence[str]) -> str:
-    """Return a line and the notes on a run; the same above the live chart and above the final one,
-    so nothing jumps.
-    """
-    below = "".join(f'<div style="opacity:.8">{html.escape(note)}</div>' for note in notes)
-    return f'<div style="line-height:1.8"><b>{html.escape(line)}</b></div>{below}'
-
-
-def html_table(rows: list[list[str]]) -> str:
-    """Return a small table whose header cells say what they head."""
-    # not every front end brings one
-    style = 'style="padding:.1em .6em;text-align:right;line-height:1.6"'
-    head = "".join(f'<th scope="col" {style}>{html.escape(cell)}</th>' for cell in rows[0])
-    body = "".join(
-        f'<tr><th scope="row" {style}>{html.escape(row[0])}</th>'
-        + "".join(f"<td {style}>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows[1:]
-    )
-    return (
-        f'<table style="margin:.5em 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    )
-
-
-def markdown_table(rows: list[list[str]]) -> str:
-    """Return a table in Markdown, the first row of which is its header."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
-
-
-def count_bytes(count: float) -> str:
-    """Return a number of bytes as text of three digits."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"

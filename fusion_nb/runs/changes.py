@@ -1,107 +1,115 @@
-"""Options that are changed while a run is under way: as text, as checked values, and as what a
-federation is told.
-"""
+"""Changes of a run that is under way: which options may change, and whether a change is allowed."""
 
 from __future__ import annotations
 
-import copy
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fusion_nb.core import registry
-from fusion_nb.core.federation import Federation
 from fusion_nb.core.types import Change
-from fusion_nb.errors import OptionError, nearest
-from fusion_nb.runs import checks
+from fusion_nb.errors import OptionError, nearest, option
+from fusion_nb.runs import change_text
+from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported
+from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import RunSpec
 
-#: The options of a run that may be other from a round on.
+#: The options of a run that may change from one round to the next.
 CHANGEABLE = ("lr", "epochs", "fraction", "fusion")
-_PART = re.compile(r"\s*(\d+)\s*:\s*(\w+)\s*=\s*(.+?)\s*$")
-#: Options that make something of the fusion when a run is built, so that it has to stay.
-_HOLD_THE_FUSION = ("personal", "ensemble", "straggler", "adversary")
+#: Options that build something around the fusion, so that it can't be replaced.
+_FIX_THE_FUSION = ("personal", "ensemble", "straggler", "adversary")
 
 
-def parse(text: str) -> dict[int, dict[str, str]]:
-    """Return round -> option -> value of text such as `5:lr=0.01;8:fusion=fedprox:mu=0.1`. Raises
-    OptionError.
+def change(resolved: Resolved, given: Mapping[str, Any]) -> tuple[Resolved, Change]:
+    """Return a run with other options, and the change that a federation is given.
+
+    Nothing of the run is changed. Raises OptionError for an option that can't change, a value that
+    is not allowed, or options that don't go together.
     """
-    found: dict[int, dict[str, str]] = {}
-    for part in filter(str.strip, text.split(";")):
-        match = _PART.match(part)
-        if match is None or not int(match[1]):
-            line = f"--changes can't read {part.strip()!r}"
-            raise OptionError(
-                line, "write round:option=value, several with ; between: 5:lr=0.01;8:epochs=2"
-            )
-        found.setdefault(int(match[1]), {})[match[2]] = match[3]
-    return found
-
-
-def written(changes: Mapping[int, Change]) -> str:
-    """Return the text that `parse` reads."""
-    parts = [
-        f"{n}:{name}={value}" for n in sorted(changes) for name, value in changes[n].values.items()
-    ]
-    return ";".join(parts)
-
-
-def change(
-    spec: RunSpec, federation: Federation, given: Mapping[str, Any]
-) -> tuple[RunSpec, Change]:
-    """Return the spec as it is with these options, and what a federation is to be told of them.
-
-    Raises OptionError for an option that can't be changed, a value that is not allowed, or what
-    does not go together.
-    """
-    for name in given:
-        if name not in CHANGEABLE:
-            hint = f"{nearest(name, CHANGEABLE)}those that can are: {', '.join(CHANGEABLE)}"
-            raise OptionError(f"{name!r} can't be changed while a run is under way", hint)
+    _check_changeable(given)
+    spec = resolved.spec
     wanted = RunSpec(**spec.model_dump(exclude_unset=True) | dict(given))
     values = {name: getattr(wanted, name) for name in given}
+    _check_values(values, spec)
+    _check_central(wanted, resolved)
+    fusion = None
+    if "fusion" in values:
+        _check_replaceable(spec)
+        fusion = registry.create("fusions", values["fusion"])
+    changed = replace(resolved, spec=wanted, rule=fusion or resolved.rule)
+    if fusion is not None:
+        check_supported(changed)
+    for check in FUSION_CHECKS:
+        check(changed)
+    if fusion is not None and resolved.rule is not None:
+        for rule, name in ((fusion, wanted.fusion), (resolved.rule, spec.fusion)):
+            if rule.synchronising is not None:
+                raise OptionError(
+                    f"a run can't change to or from {name}, whose parties keep weights of their "
+                    "own",
+                    "make another run with that fusion",
+                    option="fusion",
+                    value=values["fusion"],
+                )
+    return changed, Change(values, fusion)
+
+
+def plan(resolved: Resolved) -> dict[int, Change]:
+    """Return the changes that the spec's option `changes` plans, by round.
+
+    Each is checked on top of those before it, as in `change`.
+    """
+    planned = {}
+    for number, given in sorted(change_text.parse(resolved.spec.changes).items()):
+        resolved, planned[number] = change(resolved, given)
+    return planned
+
+
+def _check_changeable(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if name not in CHANGEABLE:
+            raise OptionError(
+                f"{name!r} can't be changed while a run is under way",
+                f"{nearest(name, CHANGEABLE)}those that can are: {', '.join(CHANGEABLE)}",
+                option=name,
+                value=value,
+                allowed=CHANGEABLE,
+            )
+
+
+def _check_values(values: Mapping[str, Any], spec: RunSpec) -> None:
     if missing := [name for name, value in values.items() if value in (None, "")]:
         raise OptionError(
-            f"{missing[0]} was given no value", f"give one, or leave {missing[0]} as it is"
+            f"{missing[0]} was given no value",
+            f"give one, or leave {missing[0]} as it is",
+            option=missing[0],
         )
     if "epochs" in values and spec.local_steps:
         raise OptionError(
-            "a round's work is --local-steps here, so epochs can't be changed",
+            f"a round's work is {option('local_steps')} here, so epochs can't be changed",
             "leave epochs as it is",
         )
-    if (
-        wanted.fraction < 1
-        and "central" in spec.baseline
-        and "local_steps" not in federation.model.orders
-    ):
-        line = (
-            f"fraction {wanted.fraction:g} with --baseline central: a {federation.model.kind} "
-            "trains whole epochs only"
+
+
+def _check_central(wanted: RunSpec, resolved: Resolved) -> None:
+    """Check that the baseline `central` can take as many steps as a smaller cohort."""
+    in_steps = "local_steps" in resolved.model.supported_options
+    if wanted.fraction < 1 and "central" in resolved.baselines and not in_steps:
+        raise OptionError(
+            f"fraction {wanted.fraction:g} with {option('baseline', 'central')}: a "
+            f"{resolved.model.kind} trains whole epochs only",
+            "leave the fraction as it is",
+            option="fraction",
+            value=wanted.fraction,
         )
-        raise OptionError(line, "leave the fraction as it is")
-    if "fusion" not in values:
-        fusion = None
-    elif holders := [name for name in _HOLD_THE_FUSION if getattr(spec, name)]:
-        line = f"the fusion can't be changed in a run with --{holders[0]}, which is built around it"
-        raise OptionError(line, "make another run with that fusion")
-    else:
-        fusion = registry.create("fusions", values["fusion"])
-        checks.check_supports(wanted, federation.model, fusion)
-    later = copy.copy(federation)
-    later.fusion = fusion or federation.fusion
-    later.fraction = wanted.fraction
-    checks.check_fusion(wanted, later)
-    if fusion and (hasattr(fusion, "asks") or hasattr(federation.fusion, "asks")):
-        name = values["fusion"] if hasattr(fusion, "asks") else spec.fusion
-        line = f"a run can't change to or from {name}, whose parties keep weights of their own"
-        raise OptionError(line, "make another run with that fusion")
-    return wanted, Change(values, fusion)
 
 
-def plan(spec: RunSpec, federation: Federation) -> dict[int, Change]:
-    """Return what the spec's `changes` come to, each checked on top of those before it."""
-    found = {}
-    for number, given in sorted(parse(spec.changes).items()):
-        spec, found[number] = change(spec, federation, given)
-    return found
+def _check_replaceable(spec: RunSpec) -> None:
+    if fixing := [name for name in _FIX_THE_FUSION if getattr(spec, name)]:
+        raise OptionError(
+            f"the fusion can't be changed in a run with {option(fixing[0])}, which is built "
+            "around it",
+            "make another run with that fusion",
+            option="fusion",
+            value=spec.fusion,
+        )

@@ -1,233 +1,294 @@
-"""What can be told, before any training, not to go together."""
+"""The rules about options, model and data that go together, in the order in which they are applied.
+
+All are applied before any training. Each returns notes for the user, or raises a FusionError.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fusion_nb.algorithms.fusions.base import Around
-from fusion_nb.core import documents, registry
-from fusion_nb.core.federation import Federation
-from fusion_nb.core.types import Fusion
-from fusion_nb.data.partition import Division
-from fusion_nb.errors import DataError, ModelError, OptionError, nearest
-from fusion_nb.models import base as models
-from fusion_nb.models.optimizers import has_momentum, is_sgd
+from fusion_nb.core import arithmetic, documents, registry
+from fusion_nb.errors import DataError, ModelError, OptionError, nearest, option
+from fusion_nb.models.base import Model, setting_names
+from fusion_nb.runs import changes
 from fusion_nb.runs.early_stopping import Until
-from fusion_nb.runs.spec import OF_MODEL, RunSpec
+from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported
+from fusion_nb.runs.resolve import Resolved
+from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
-#: Methods for personal models that need nothing of the fusion.
-_WITH_ANY_FUSION = ("finetune", "ditto")
+#: A rule, or a part of the run that has notes for the user.
+Check = Callable[[Resolved], Sequence[str]]
+#: The prefix of each baseline's metrics.
+_PREFIXES = {"central": "central_", "local": "alone_"}
 
 
-def absent_options(model: models.Model | type[models.Model]) -> set[str]:
+def run_checks(resolved: Resolved) -> list[str]:
+    """Apply all rules, and return the notes. Raises the FusionError of the first that is broken."""
+    return [note for check in CHECKS for note in check(resolved)]
+
+
+def absent_options(model: Model | type[Model]) -> set[str]:
     """Return the options of a run that this kind of model does not have."""
-    settings = models.settings(model) if isinstance(model, type) else model.settings
-    has = model.orders | set(settings) | ({"schedule"} if model.is_scheduled else set())
-    return set(OF_MODEL) - has
+    kind = model if isinstance(model, type) else type(model)
+    present = model.supported_options | set(setting_names(kind))
+    return set(MODEL_OPTIONS) - present - ({"schedule"} if model.has_lr_schedule else set())
 
 
-def check_options(spec: RunSpec, model: models.Model) -> None:
-    """Raise OptionError for an option that was given and that this kind of model does not have."""
+def check_min_parties(resolved: Resolved) -> Sequence[str]:
+    """Check that a word can be known to as many parties as `min_parties` asks for."""
+    wanted, present = resolved.spec.min_parties, len(resolved.data.parties)
+    if wanted > present:
+        raise OptionError(
+            f"{option('min_parties', wanted)}, but there are {present}",
+            "no word would be left: use fewer",
+        )
+    return ()
+
+
+def check_model_options(resolved: Resolved) -> Sequence[str]:
+    """Check that only options that the model has are given."""
+    spec, model = resolved.spec, resolved.model
     absent = absent_options(model)
-    for name in OF_MODEL:
+    for name in MODEL_OPTIONS:
         if name in absent and getattr(spec, name) != RunSpec.model_fields[name].default:
-            listed = ", ".join(
-                f"--{option.replace('_', '-')}" for option in OF_MODEL if option not in absent
-            )
-            line = (
-                f"--{name.replace('_', '-')} {getattr(spec, name)}: a {model.kind} has no "
-                "such option"
-            )
+            present = ", ".join(option(other) for other in MODEL_OPTIONS if other not in absent)
             raise OptionError(
-                line, f"leave it out; beside --lr and --epochs it has: {listed or 'none'}"
+                f"{option(name, getattr(spec, name))}: a {model.kind} has no such option",
+                f"leave it out; beside {option('lr')} and {option('epochs')} it has: "
+                f"{present or 'none'}",
             )
+    return ()
 
 
-def check_fusion(spec: RunSpec, federation: Federation) -> None:
-    """Raise OptionError where the fusion doesn't go together with the other options."""
-    fusion, orders, name = federation.fusion, federation.orders, spec.fusion
-    if getattr(fusion, "everyone", False) and spec.fraction < 1:
-        line = f"--fraction {spec.fraction:g}, but with {name} all parties take part in every round"
-        raise OptionError(line, "leave --fraction out, or use another fusion")
-    if getattr(fusion, "needs_sgd", False) and not is_sgd(orders["optimizer"]):
-        line = (
-            f"--optimizer {spec.optimizer or orders['optimizer']}, but {name} needs plain SGD "
-            "at the parties"
-        )
-        raise OptionError(line, "use --optimizer sgd, or sgd:momentum=0.9")
-    if (
-        getattr(fusion, "needs_travel", False)
-        and spec.keep_optimizer
-        and has_momentum(orders["optimizer"])
-    ):
-        line = (
-            f"--keep-optimizer with {spec.optimizer}, but {name} has to know how far a "
-            "round's steps travel"
-        )
-        raise OptionError(line, "leave --keep-optimizer or the momentum out")
-    if hasattr(fusion, "asks") and spec.personal and not spec.personal.startswith(_WITH_ANY_FUSION):
-        line = (
-            f"--personal {spec.personal} with --fusion {name}, whose parties keep weights of "
-            "their own already"
-        )
-        raise OptionError(line, "use finetune or ditto, or another fusion")
-    if spec.personal.startswith("ifca") and getattr(fusion, "may_be_silent", False):
-        line = (
-            f"--personal {spec.personal} with --fusion {name}: a party that stays silent has "
-            "no say in its cluster"
-        )
-        raise OptionError(line, "use another fusion")
-    if spec.ensemble and (
-        others := [o for o in ("fusion", "personal", "share") if getattr(spec, o)]
-    ):
-        line = (
-            f"--ensemble {spec.ensemble} with --{others[0]}: an ensemble keeps the parties' "
-            "models, and fuses none"
-        )
-        raise OptionError(line, "use one of them")
-    if spec.personal and spec.share:
-        raise OptionError(
-            "--personal and --share both give each party its model", "use one of them"
-        )
-    if spec.adversary:
-        _check_adversary(spec, federation)
-    least, most = getattr(fusion, "min_updates", 1), len(federation.cohort(1))
-    if most < least:
-        line = f"--fusion {name} needs {least} parties in a round, and there are {most}"
-        raise OptionError(
-            line, "use more parties, a larger --fraction, or other numbers for the rule"
-        )
-
-
-def _check_adversary(spec: RunSpec, federation: Federation) -> None:
-    """Raise OptionError, or DataError, where hostile parties can't do what they are to do."""
-    fusion, model, option = federation.fusion, federation.model, f"--adversary {spec.adversary}"
-    if hasattr(registry.get("adversaries", registry.parse(spec.adversary)[0]), "flipped"):
-        if model.takes == "documents":
-            line = (
-                f"{option}, but a {model.kind} learns from words alone: its labels have no "
-                "part in it"
-            )
-            raise OptionError(line, "use another adversary, such as bit_flip")
-        if "accuracy" not in model.metrics:
-            raise DataError(
-                f"{option}, but the labels are measurements",
-                "use another adversary, such as bit_flip",
-            )
-    elif hasattr(fusion, "asks"):
-        line = (
-            f"{option} with --fusion {spec.fusion}, whose parties keep their weights and send "
-            "them only when asked"
-        )
-        raise OptionError(line, "use label_flip, or another fusion")
-    elif spec.ensemble and getattr(fusion, "sends_part", False):
-        line = f"{option} with --ensemble {spec.ensemble}, which keeps the parties' models apart"
-        raise OptionError(line, "use label_flip, or a fusion")
-
-
-def check_own_test_rows(spec: RunSpec, division: Division) -> None:
-    """Raise OptionError where only the aggregator could measure, and parties alone have whole
-    models.
-    """
-    if not all(party.num_test for party in division.parties):
-        line = (
-            f"--personal {spec.personal}: only parties have whole models, and not all have "
-            "test rows of their own"
-        )
-        raise OptionError(line, "hold some back with --holdout 0.2, or use fewer parties")
-    if division.test is not None:
-        line = (
-            "the central test set is not used: only parties have whole models, and measure "
-            "them on their own rows"
-        )
-        division.notes.append(line)
-
-
-def check_rows(division: Division) -> None:
-    """Raise DataError where test rows are not of the form of the training rows."""
-    wanted = form(division.parties[0].train)
-    tests = {"the central test set": division.test} | {
-        f"the test set of {p.id}": p.test for p in division.parties
-    }
-    for name, rows in tests.items():
-        if rows is not None and wanted and form(rows) and form(rows) != wanted:
-            raise DataError(
-                f"rows of {name} have shape {form(rows)}, training rows {wanted}",
-                "give all the same form",
-            )
-
-
-def check_kind(spec: RunSpec, model: models.Model, division: Division) -> None:
-    """Raise ModelError where the rows are documents and the model wants numbers, or the other way
-    round.
-    """
-    rows = division.parties[0].train
-    if documents.are(rows):
-        if model.takes != "documents":
+def check_data_kind(resolved: Resolved) -> Sequence[str]:
+    """Check that the model takes rows of this kind: numbers or documents."""
+    spec, model, parties = resolved.spec, resolved.model, resolved.data.parties
+    data = option("data", spec.data)
+    if documents.are(parties[0].train):
+        if model.data_kind != "documents":
             raise ModelError(
-                f"the rows of --data {spec.data} are documents, and a {model.kind} takes numbers",
+                f"the rows of {data} are documents, and a {model.kind} takes numbers",
                 "encode them first, or use a gensim Doc2Vec",
             )
-        documents.check_tags({party.id: party.train[0] for party in division.parties})
-    elif model.takes == "documents":
+        documents.check_tags({party.id: party.train[0] for party in parties})
+    elif model.data_kind == "documents":
         raise ModelError(
-            f"the rows of --data {spec.data} are numbers, and a {model.kind} takes documents",
-            "give texts, lists of words or TaggedDocuments, or --data 20_newsgroup",
+            f"the rows of {data} are numbers, and a {model.kind} takes documents",
+            f"give texts, lists of words or TaggedDocuments, or {option('data', '20_newsgroup')}",
+        )
+    return ()
+
+
+def check_row_shapes(resolved: Resolved) -> Sequence[str]:
+    """Check that test rows have the shape of training rows."""
+    parties = resolved.data.parties
+    wanted = _row_shape(parties[0].train)
+    tests = {"the central test set": resolved.data.test}
+    tests |= {f"the test set of {party.id}": party.test for party in parties}
+    for name, rows in tests.items():
+        shape = () if rows is None else _row_shape(rows)
+        if wanted and shape and shape != wanted:
+            raise DataError(
+                f"rows of {name} have shape {shape}, training rows {wanted}",
+                "give all the same form",
+            )
+    return ()
+
+
+def check_party_sizes(resolved: Resolved) -> Sequence[str]:
+    """Check that every party has as many training rows as the model needs."""
+    needed = resolved.model.min_rows
+    small = [party.id for party in resolved.data.parties if party.num_examples < needed]
+    if small:
+        raise ModelError(
+            f"{len(small)} parties have fewer than the {needed} training rows that this model "
+            f"needs ({', '.join(small[:3])})",
+            f"use fewer parties, a more even split, or {option('holdout', 0)} with a test set",
+            option="parties",
+        )
+    return ()
+
+
+def check_model(resolved: Resolved) -> Sequence[str]:
+    """Check that the model can be trained on these rows: a few of them are tried."""
+    model, data, options = resolved.model, resolved.data, resolved.train_options
+    # Seeded, since a lazy layer draws its first weights when it sees its first rows.
+    with model.seeded(resolved.spec.seed):
+        return model.check(
+            data.parties[0].train,
+            data.all_labels(),
+            lr=options["lr"],
+            optimizer=options["optimizer"],
         )
 
 
-def form(rows: Any) -> tuple[int, ...]:
-    """Return the shape of a row, where it can be told without reading any."""
-    return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
+def note_missing_classes(resolved: Resolved) -> Sequence[str]:
+    """Note the classes that no party can learn."""
+    if "accuracy" not in resolved.model.metrics:
+        return ()
+    missing = resolved.data.missing_classes()
+    if not missing:
+        return ()
+    return [f"warning: no party has a training row of class {', '.join(missing)}"]
 
 
-def unsupported(model: models.Model | type[models.Model], fusion: Fusion) -> list[str]:
-    """Return what a fusion asks of local training that this kind of model can't do."""
-    return sorted(set(fusion.local) - model.supports)
+def check_finite_weights(resolved: Resolved) -> Sequence[str]:
+    """Check that the first weights are finite numbers."""
+    arithmetic.check_finite(resolved.model.get_weights())
+    return ()
 
 
-def check_supports(spec: RunSpec, model: models.Model, fusion: Fusion) -> None:
-    """Raise OptionError where local training is asked for what this kind of model can't do."""
-    if refused := unsupported(model, fusion):
-        what, instead = (
-            f"--fusion {spec.fusion}",
-            f"use another fusion, such as {model.defaults['fusion']}",
-        )
-        if isinstance(fusion, Around) and not unsupported(model, fusion.inner):
-            what, instead = f"--personal {spec.personal}", "leave it out, or use finetune"
+def check_ensemble(resolved: Resolved) -> Sequence[str]:
+    """Check that the ensemble goes together with the model and the rows: it is made here."""
+    if resolved.ensemble is not None:
+        _ = resolved.joined
+    return ()
+
+
+def check_own_test_rows(resolved: Resolved) -> Sequence[str]:
+    """Check that parties have test rows of their own where only they have whole models."""
+    if resolved.rule is None or not resolved.rule.requires.local_layers:
+        return ()
+    if not all(party.num_test for party in resolved.data.parties):
         raise OptionError(
-            f"{what} asks every party for {', '.join(refused)}, which a {model.kind} can't do",
-            instead,
+            f"{option('personal', resolved.spec.personal)}: only parties have whole models, and "
+            "not all have test rows of their own",
+            f"hold some back with {option('holdout', 0.2)}, or use fewer parties",
         )
+    if resolved.data.test is None:
+        return ()
+    return [
+        "the central test set is not used: only parties have whole models, and measure them on "
+        "their own rows"
+    ]
 
 
-def check_metrics(spec: RunSpec, federation: Federation) -> None:
-    """Raise OptionError where an option names a metric that the run will not have in its rounds."""
-    metrics = ["train_loss", *federation.model.metrics]
-    beside = {"central": "central_", "local": "alone_"}
-    starts = [start for name, start in beside.items() if name in spec.baseline]
-    if (spec.personal or spec.share) and "alone_" not in starts:
-        starts.append("alone_")
-    if spec.personal and federation.closing is None:
-        starts.append("personal_")
-    metrics += [start + name for start in starts for name in federation.model.metrics]
+def check_stragglers(resolved: Resolved) -> Sequence[str]:
+    """Check that a straggler whose partial work is used can do less than the others."""
+    rule, spec = resolved.rule, resolved.spec
+    if resolved.stragglers is not None and rule is not None and rule.requires.uses_partial_work:
+        name = "local_steps" if spec.local_steps else "epochs"
+        resolved.stragglers.check(spec.local_steps or spec.epochs, name)
+    return ()
+
+
+def note_unmeasured_models(resolved: Resolved) -> Sequence[str]:
+    """Note that personal models are not measured without test rows of a party's own."""
+    has_tests = any(party.num_test for party in resolved.data.parties)
+    if not resolved.spec.personal or has_tests:
+        return ()
+    return [
+        "warning: no party has test rows of its own, so nobody's own model is measured; "
+        f"see {option('holdout')}"
+    ]
+
+
+def check_central_baseline(resolved: Resolved) -> Sequence[str]:
+    """Check that the baseline `central` can be trained on all rows, as long as the cohorts are."""
+    if "central" not in resolved.baselines:
+        return ()
+    spec, model, parties = resolved.spec, resolved.model, resolved.data.parties
+    if "local_steps" not in model.supported_options and spec.fraction < 1:
+        raise OptionError(
+            f"{option('baseline', 'central')} with {option('fraction', f'{spec.fraction:g}')}: a "
+            f"{model.kind} trains whole epochs only",
+            "leave one of them out",
+        )
+    rows = [party.train for party in parties] + [party.test for party in parties if party.num_test]
+    if len({isinstance(part, tuple) for part in rows}) > 1:
+        raise OptionError(
+            f"{option('baseline', 'central')}, but some parties hold arrays and others a Dataset",
+            "give all the same kind, or leave it out",
+        )
+    return ()
+
+
+def check_sharing(resolved: Resolved) -> Sequence[str]:
+    """Check that the groups of `share` fit the parties."""
+    if resolved.sharing is not None:
+        resolved.sharing.check([party.id for party in resolved.data.parties])
+    return ()
+
+
+def check_metric_names(resolved: Resolved) -> Sequence[str]:
+    """Check that options that name a metric name one that the run has in its rounds."""
+    spec, metrics = resolved.spec, _metric_names(resolved)
     if spec.until:
         Until(spec.until).check(metrics)
     if spec.monitor and spec.monitor not in metrics:
-        hint = f"{nearest(spec.monitor, metrics)}this run will have: {', '.join(metrics)}"
         raise OptionError(
-            f"--monitor names the metric {spec.monitor!r}, which this run does not have", hint
+            f"{option('monitor')} names the metric {spec.monitor!r}, which this run does not have",
+            f"{nearest(spec.monitor, metrics)}this run will have: {', '.join(metrics)}",
+            value=spec.monitor,
+            allowed=metrics,
         )
+    return ()
 
 
-def check_sizes(model: models.Model, division: Division) -> None:
-    """Raise ModelError where parties have fewer training rows than the model can be trained on."""
-    if small := [party.id for party in division.parties if party.num_examples < model.min_rows]:
-        raise ModelError(
-            f"{len(small)} parties have fewer than the {model.min_rows} training rows that this "
-            "model needs "
-            f"({', '.join(small[:3])})",
-            "use fewer parties, a more even split, or --holdout 0 with a test set",
-        )
+def check_changes(resolved: Resolved) -> Sequence[str]:
+    """Check that the planned changes are allowed."""
+    changes.plan(resolved)
+    return ()
+
+
+def check_engine(resolved: Resolved) -> Sequence[str]:
+    """Check that the engine can train the model; it may have notes."""
+    model, _ = resolved.joined
+    return resolved.engine.check(model, resolved.train_options, resolved.data.parties)
+
+
+def note_hostile_parties(resolved: Resolved) -> Sequence[str]:
+    """Note which parties are hostile."""
+    hostile = resolved.hostile
+    if not hostile:
+        return ()
+    who = " and ".join(filter(None, (", ".join(hostile[:-1]), hostile[-1])))
+    name = registry.parse(resolved.spec.adversary)[0]
+    return [f"simulated: {who} {'is' if len(hostile) == 1 else 'are'} hostile ({name})"]
+
+
+#: All rules, in the order in which a user should hear of what is wrong.
+CHECKS: tuple[Check, ...] = (
+    check_min_parties,
+    check_model_options,
+    check_data_kind,
+    check_row_shapes,
+    check_party_sizes,
+    check_model,
+    note_missing_classes,
+    check_finite_weights,
+    check_ensemble,
+    check_supported,
+    check_own_test_rows,
+    check_stragglers,
+    *FUSION_CHECKS,
+    note_unmeasured_models,
+    check_central_baseline,
+    check_sharing,
+    check_metric_names,
+    check_changes,
+    check_engine,
+    note_hostile_parties,
+)
+
+
+def _row_shape(rows: Any) -> tuple[int, ...]:
+    """Return the shape of a row, where it is known without reading one."""
+    return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
+
+
+def _metric_names(resolved: Resolved) -> list[str]:
+    """Return the names of the metrics that the rounds have."""
+    model, fusion = resolved.joined
+    prefixes = [_PREFIXES[name] for name in _PREFIXES if name in resolved.baselines]
+    in_rounds = resolved.personal is None and not fusion.has_post_training
+    if resolved.spec.personal and in_rounds:
+        prefixes.append("personal_")
+    return [
+        "train_loss",
+        *model.metrics,
+        *(prefix + name for prefix in prefixes for name in model.metrics),
+    ]

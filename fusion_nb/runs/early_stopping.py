@@ -1,4 +1,4 @@
-"""When to stop early: predicates over the history, evaluated after every whole round."""
+"""Early stopping: predicates over the history, evaluated after every whole round."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fusion_nb.core.history import History, better
-from fusion_nb.errors import OptionError, nearest
+from fusion_nb.errors import OptionError, nearest, option
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -26,8 +26,8 @@ _CLAUSE = re.compile(
 class Until:
     """Stop once every clause of `"accuracy >= 0.95 and loss < 0.2"` holds for the fused model.
 
-    A metric that a round did not measure does not hold. Raises OptionError for text of another
-    form.
+    A clause about a metric that the round did not measure does not hold. Raises OptionError for
+    text of another form.
     """
 
     text: str
@@ -40,9 +40,10 @@ class Until:
         matches = [_CLAUSE.match(clause) for clause in re.split(r"\band\b", self.text)]
         if not all(matches):
             raise OptionError(
-                f"--until can't read {self.text!r}",
+                f"{option('until')} can't read {self.text!r}",
                 'write a metric, one of >= > <= <, and a number, such as "accuracy >= 0.95"; '
                 "join several with 'and'",
+                value=self.text,
             )
         return [(m[1], m[2], float(m[3])) for m in matches if m]
 
@@ -51,8 +52,10 @@ class Until:
         for metric, _, _ in self.clauses():
             if metric not in metrics:
                 raise OptionError(
-                    f"--until names the metric {metric!r}, which this run does not have",
+                    f"{option('until')} names the metric {metric!r}, which this run does not have",
                     f"{nearest(metric, metrics)}it will have: {', '.join(metrics)}",
+                    value=self.text,
+                    allowed=metrics,
                 )
 
     def __call__(self, history: History) -> str:

@@ -1,16 +1,14 @@
-"""A look before training: who would hold what, what there is to warn of, and what the run would
-cost.
-"""
+"""A preview of a run before training: the split, the notes, and the estimated cost."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -18,27 +16,27 @@ from fusion_nb.algorithms.baselines import num_steps
 from fusion_nb.core import arithmetic
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.federation import Federation
-from fusion_nb.data.partition import Division
-from fusion_nb.engines.progress import Watched
+from fusion_nb.core.protocols import NeedsAgreement
+from fusion_nb.data.partition import PartitionedData
 from fusion_nb.reporting import charts
-from fusion_nb.reporting.result import count_bytes
-from fusion_nb.runs.build import build, divide, settled
+from fusion_nb.reporting.formatting import count_bytes, duration
+from fusion_nb.runs.build import Prepared, divide, prepare
+from fusion_nb.runs.resolve import with_default_rounds
 from fusion_nb.runs.spec import RunSpec
 
-#: Batches of the probe beyond its first one.
-_PROBED = 4
-#: Rows that the probe measures a model on.
-_MEASURED = 256
+#: Batches that are tried beyond the first one.
+_NUM_TRIED_BATCHES = 4
+#: Rows that the model is measured on.
+_NUM_TRIED_ROWS = 256
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run would take; None where it can't be known before parties have agreed on a
-    vocabulary.
+    """The cost of a run; None where it can't be known before parties have agreed on a vocabulary.
 
-    rows, steps: training rows and batches that all parties go through in all rounds
+    rows, steps: training rows and batches of all parties in all rounds
     seconds:     an estimate, from a few batches that were tried
-    bytes_each:  weights that one party sends in a round;  bytes_all: all that travels, up and down
+    bytes_each:  weights that one party sends in a round;  bytes_all: everything up and down
     """
 
     rows: int
@@ -48,113 +46,106 @@ class Cost:
     bytes_all: int | None
 
     def __str__(self) -> str:
-        parts = [
-            f"{self.rows:,} rows to train on"
-            + (f" in {self.steps:,} batches" if self.steps is not None else "")
-        ]
+        batches = f" in {self.steps:,} batches" if self.steps is not None else ""
+        parts = [f"{self.rows:,} rows to train on{batches}"]
         if self.seconds is not None:
             parts.append(f"about {duration(self.seconds)} on this machine")
         if self.bytes_each is not None and self.bytes_all is not None:
-            each, every = count_bytes(self.bytes_each), count_bytes(self.bytes_all)
+            each, total = count_bytes(self.bytes_each), count_bytes(self.bytes_all)
             parts.append(
-                f"each party sends {each} of weights in a round; {every} in all, up and down"
+                f"each party sends {each} of weights in a round; {total} in all, up and down"
             )
         return "; ".join(parts)
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What `look` found: the split as a picture, what the user should know as sentences, and the
-    cost.
-    """
+    """The split as a chart, notes for the user as sentences, and the cost."""
 
     chart: charts.Chart
-    notes: list[str]
+    notes: Sequence[str]
     cost: Cost
 
 
 def look(spec: RunSpec, namespace: Mapping[str, Any]) -> Preview:
-    """Return what a run of this spec would be, checked as a run is, and without training it.
+    """Return a preview of the run of a spec, which is checked as a run is, and not trained.
 
-    Raises a FusionError for the first thing that doesn't fit.
+    Raises the FusionError of the first rule that is broken.
     """
-    spec = settled(spec)
-    division = divide(spec, namespace)
-    federation = build(spec, namespace, division)
-    return Preview(split_chart(division), division.notes, cost(federation, spec.rounds))
+    spec = with_default_rounds(spec)
+    data = divide(spec, namespace)
+    prepared = prepare(spec, namespace, data)
+    return Preview(split_chart(data), prepared.notes, cost(prepared))
 
 
-def split_chart(division: Division) -> charts.Chart:
+def split_chart(data: PartitionedData) -> charts.Chart:
     """Draw parties by labels, and how many rows each party has."""
-    counts = division.label_counts(with_test=True)
-    names = {label: division.class_name(label) for row in counts.values() for label in row}
-    return charts.split(counts, division.sizes(), names)
+    counts = data.label_counts(with_test=True)
+    names = {label: data.class_name(label) for row in counts.values() for label in row}
+    return charts.split(counts, data.sizes(), names)
 
 
-def cost(federation: Federation, rounds: int) -> Cost:
-    """Return what so many rounds of a federation would cost; a few batches are tried for it on a
-    copy of the model.
-    """
-    turns = Counter(party for round in range(1, rounds + 1) for party in federation.cohort(round))
-    orders, parties = federation.orders, {party.id: party for party in federation.parties}
-    in_steps = "local_steps" in federation.model.orders
-    steps = (
-        sum(num_steps(federation, [party]) * count for party, count in turns.items())
-        if in_steps
-        else None
-    )
-    if "steps" in orders:
-        rows = (steps or 0) * int(orders["batch_size"])
+def cost(prepared: Prepared) -> Cost:
+    """Return the cost of a run; a few batches are tried on a copy of its model."""
+    federation, rounds = prepared.federation, prepared.resolved.spec.rounds
+    tasks = Counter(party for round in range(1, rounds + 1) for party in federation.cohort(round))
+    model, options = federation.model, federation.train_options
+    steps = None
+    if "local_steps" in model.supported_options:
+        steps = sum(num_steps(federation, [party]) * count for party, count in tasks.items())
+    if "steps" in options:
+        rows = (steps or 0) * int(options["batch_size"])
     else:
-        rows = sum(
-            parties[party].num_examples * int(orders["epochs"]) * count
-            for party, count in turns.items()
-        )
-    if hasattr(federation.model, "collect"):
+        sizes = {party.id: party.num_examples for party in federation.parties}
+        rows = sum(sizes[party] * int(options["epochs"]) * count for party, count in tasks.items())
+    if isinstance(model, NeedsAgreement):
         return Cost(rows, steps, None, None, None)
-    each = arithmetic.num_bytes(federation.model.single.get_weights())
-    seconds = None if steps is None else _seconds(federation, rounds, steps, turns.total())
-    return Cost(rows, steps, seconds, each, 2 * each * turns.total())
+    each = arithmetic.num_bytes(model.single_model.get_weights())
+    seconds = None if steps is None else _seconds(prepared, steps, tasks.total())
+    return Cost(rows, steps, seconds, each, 2 * each * tasks.total())
 
 
-def _seconds(federation: Federation, rounds: int, steps: int, num_turns: int) -> float:
-    """Return the time of training and measuring, from a few batches and rows that are tried."""
-    party, model = federation.parties[0], federation.model.single.clone()
-    orders = {**federation.orders, "seed": federation.seed}
+def _seconds(prepared: Prepared, steps: int, num_tasks: int) -> float:
+    """Return the estimated time of training and evaluation."""
+    federation, test = prepared.federation, prepared.resolved.test
+    model = federation.model.single_model.clone()
+    width = federation.engine.width(federation.model, len(federation.cohort(1)))
+    with model.single_threaded() if width > 1 else nullcontext():
+        start, step = _batch_seconds(federation, model)
+    training = (step * steps + start * num_tasks) * (1 + len(federation.baselines)) / width
+    # A round measures each party's model before fusion and the fused one on its own rows, and the
+    # fused one on the central rows.
+    config = federation.config
+    most = config.evaluate_rows or math.inf
+    rows = next((party.test for party in federation.parties if party.num_test), test)
+    own = sum(min(party.num_test, most) for party in federation.parties)
+    central = 0 if test is None else min(rows_of.size(test), most)
+    per_round = _row_seconds(rows, model) * (2 * own / width + central)
+    num_evaluations = prepared.resolved.spec.rounds / config.evaluate_every
+    return training + per_round * num_evaluations
+
+
+def _batch_seconds(federation: Federation, model: Any) -> tuple[float, float]:
+    """Return the time of beginning a party's training, and that of each of its batches."""
+    rows = federation.parties[0].train
+    options = {**federation.train_options, "seed": federation.config.seed}
 
     def fit(count: int) -> float:
         started = time.perf_counter()
-        model.fit(party.train, **orders | {"steps": count})
+        model.fit(rows, **options | {"steps": count})
         return time.perf_counter() - started
 
-    cohort = len(federation.cohort(1))
-    width = getattr(cast(Watched, federation.engine).innermost, "width", lambda *_: 1)(
-        federation.model, cohort
-    )
-    with model.on_one_core() if width > 1 else nullcontext():
-        fit(1)  # the first one pays for what is set up once
-        # The least of several, since whatever else the machine does only adds to it.
-        one, several = (min(fit(count) for _ in range(3)) for count in (1, 1 + _PROBED))
-    step = max(several - one, 0.0) / _PROBED
-    tests = [p.test for p in federation.parties if p.num_test] or [federation.test]
-    few = rows_of.take(tests[0], np.arange(min(_MEASURED, rows_of.size(tests[0]))))
+    fit(1)  # the first one includes what is set up once
+    # The least of several, since other processes only add to it.
+    one, several = (min(fit(count) for _ in range(3)) for count in (1, 1 + _NUM_TRIED_BATCHES))
+    step = max(several - one, 0.0) / _NUM_TRIED_BATCHES
+    return max(one - step, 0.0), step
+
+
+def _row_seconds(rows: Any, model: Any) -> float:
+    """Return the time of evaluating a row."""
+    few = rows_of.take(rows, np.arange(min(_NUM_TRIED_ROWS, rows_of.size(rows))))
     model.evaluate(few)
     started = time.perf_counter()
     model.evaluate(few)
-    row = (time.perf_counter() - started) / rows_of.size(few)
-    # A round measures each party's model before fusion, and the fused one, on its own rows; and on
-    # the central ones.
-    most = federation.evaluate_rows or math.inf
-    own = sum(min(p.num_test, most) for p in federation.parties)
-    central = 0 if federation.test is None else min(rows_of.size(federation.test), most)
-    training = (
-        (step * steps + max(one - step, 0.0) * num_turns) * (1 + len(federation.beside)) / width
-    )
-    return training + row * (2 * own / width + central) * rounds / federation.evaluate_every
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words, as exact as anybody wants to know it."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return (time.perf_counter() - started) / rows_of.size(few)

@@ -1,6 +1,4 @@
-"""The runs of this process: their names, how they are begun from Python, and several of them in one
-picture.
-"""
+"""The runs of this process: their names, a run from Python, and several runs in one chart."""
 
 from __future__ import annotations
 
@@ -9,36 +7,41 @@ import keyword
 from collections.abc import Mapping
 from typing import Any
 
-from fusion_nb.errors import OptionError, RunError
+from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
 from fusion_nb.reporting import charts
+from fusion_nb.runs.handle import ENDED, UNDER_WAY, RunHandle
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
-#: What the status of a run is while it may add rounds by itself, and once it does not.
-UNDER_WAY, ENDED = ("running", "paused"), ("finished", "stopped", "failed")
+__all__ = ["ENDED", "RUNS", "UNDER_WAY", "compare", "federate", "new_name", "remember"]
+
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.
 RUNS: dict[str, Run] = {}
+#: Options of `federate` that may be objects.
+_OBJECTS = ("model", "data", "loss", "optimizer", "data_handler")
 
 
 def remember(run: Run) -> None:
-    """Add a run to RUNS as the latest one. Raises OptionError where that would lose one that is
-    under way.
+    """Add a run to RUNS as the latest one.
+
+    Raises OptionError where that would forget another run of this name that is under way.
     """
-    there = RUNS.pop(run.name, None)
-    if there is not None and there is not run and there.status in UNDER_WAY:
-        RUNS[run.name] = there
+    before = RUNS.pop(run.name, None)
+    if before is not None and before is not run and before.status in UNDER_WAY:
+        RUNS[run.name] = before
         raise OptionError(
-            f"{run.name!r} is still {there.status}",
+            f"{run.name!r} is still {before.status}",
             f"stop it first (%fusion stop {run.name}), or use another name",
+            option="name",
+            value=run.name,
         )
     RUNS[run.name] = run
 
 
 def new_name(given: str, namespace: Mapping[str, Any]) -> str:
-    """Return the variable to bind a run to: as given, or the first of run, run_2, ... that is no
-    variable yet.
+    """Return the variable to bind a run to: `given`, or the first of run, run_2, ... that is free.
 
-    Raises OptionError where a run under that name would lose something.
+    Raises OptionError for a name that can't be bound without losing something.
     """
     if not given:
         names = ("run" if i == 1 else f"run_{i}" for i in range(1, 10_000))
@@ -46,39 +49,41 @@ def new_name(given: str, namespace: Mapping[str, Any]) -> str:
         return next(name for name in names if name not in namespace and name not in live)
     if not given.isidentifier() or keyword.iskeyword(given) or hasattr(builtins, given):
         raise OptionError(
-            f"--name {given!r} can't name a variable", "use letters, digits and underscores"
+            f"{option('name', repr(given))} can't name a variable",
+            "use letters, digits and underscores",
         )
-    there = namespace.get(given, RUNS.get(given))
-    if isinstance(there, Run) and there.status in UNDER_WAY:
+    present = namespace.get(given, RUNS.get(given))
+    if isinstance(present, RunHandle) and present.status in UNDER_WAY:
         raise OptionError(
-            f"{given!r} is still {there.status}",
-            f"%fusion stop {given} first, or use another --name",
+            f"{given!r} is still {present.status}",
+            f"%fusion stop {given} first, or use another {option('name')}",
         )
-    if there is not None and not isinstance(there, Run):
+    if present is not None and not isinstance(present, RunHandle):
         raise OptionError(
-            f"the variable {given!r} holds {type(there).__name__}, not a run", "use another --name"
+            f"the variable {given!r} holds {type(present).__name__}, not a run",
+            f"use another {option('name')}",
         )
     return given
 
 
-def compare(chosen: Mapping[str, Run]) -> charts.Chart:
-    """Draw several runs over each other; what is still under way is drawn as far as it is, and says
-    so.
+def compare(runs: Mapping[str, RunHandle]) -> charts.Chart:
+    """Draw several runs over each other, by name. A run that is under way is marked so.
 
-    Raises RunError for runs that are measured in other metrics.
+    Raises RunError for runs that are measured in different metrics.
     """
-    shown = next(iter(chosen.values())).shown
-    if other := next((name for name, run in chosen.items() if run.shown != shown), ""):
-        measured = (
-            f"{', '.join(chosen[other].shown)}, and {next(iter(chosen))} in {', '.join(shown)}"
-        )
-        raise RunError(f"{other} is measured in {measured}", "compare runs of the same metrics")
-    under_way = {
-        name: f" ({run.status})" for name, run in chosen.items() if run.status in UNDER_WAY
+    first, metrics = next((name, run.chart_metrics) for name, run in runs.items())
+    for name, run in runs.items():
+        if run.chart_metrics != metrics:
+            raise RunError(
+                f"{name} is measured in {', '.join(run.chart_metrics)}, and {first} in "
+                f"{', '.join(metrics)}",
+                "compare runs of the same metrics",
+            )
+    labels = {
+        name: f"{name} ({run.status})" if run.status in UNDER_WAY else name
+        for name, run in runs.items()
     }
-    return charts.compare(
-        {name + under_way.get(name, ""): run.records for name, run in chosen.items()}, shown
-    )
+    return charts.compare({labels[name]: run.records for name, run in runs.items()}, metrics)
 
 
 def federate(
@@ -86,26 +91,30 @@ def federate(
 ) -> Run:
     """Run a federation from Python: the options of the cell, with objects where the cell has names.
 
-    model: a model, or the path of its file;  data: arrays, a DataFrame, a Dataset, a list or dict
-                                              of these, or a name
-    background: return at once instead of when it has ended
-    loss, optimizer, data_handler may be objects too. Nothing is drawn: look at `run.summary()` and
+    model:      a model, or the path of its file
+    data:       arrays, a DataFrame, a Dataset, a list or dict of these, or a name
+    background: return at once, and not only when it has ended
+    loss, optimizer, data_handler may be objects too. Nothing is drawn: see `run.summary()` and
     `run.plot()`.
     """
-    namespace = {}
-    for option, value in {"model": model, "data": data, **options}.items():
+    chosen, namespace = _named_objects({"model": model, "data": data, **options})
+    with spelled_in(python_spelling):
+        run = Run(RunSpec(**chosen), namespace, name=name)
+        remember(run)
+        run.start()
+        return run if background else run.wait()
+
+
+def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of a spec, with names in place of objects, and the objects by name."""
+    chosen: dict[str, Any] = {}
+    namespace: dict[str, Any] = {}
+    for name, value in options.items():
         if value is None:
-            options.pop(option, None)
-        elif option in ("model", "data", "loss", "optimizer", "data_handler") and not isinstance(
-            value, str
-        ):
-            # The name says to whoever repeats the run that this was an object and must be there
-            # under that name.
-            options[option] = f"given_{option}"
-            namespace[options[option]] = value
-        else:
-            options[option] = value
-    run = Run(RunSpec(**options), namespace, name=name)
-    remember(run)
-    run.start()
-    return run if background else run.wait()
+            continue
+        chosen[name] = value
+        if name in _OBJECTS and not isinstance(value, str):
+            # The name tells whoever repeats the run that this was an object.
+            chosen[name] = f"given_{name}"
+            namespace[chosen[name]] = value
+    return chosen, namespace

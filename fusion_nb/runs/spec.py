@@ -8,35 +8,55 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
+from fusion_nb.core.builtin import FRAMEWORKS
 from fusion_nb.core.options import Option
-from fusion_nb.errors import OptionError, nearest
+from fusion_nb.errors import (
+    OptionError,
+    cell_spelling,
+    nearest,
+    option,
+    python_spelling,
+    spelled_in,
+)
+
+#: One file name suffix of each framework, in words.
+_SUFFIXES = [kind.suffixes[0] for kind in FRAMEWORKS.values() if kind.suffixes][::-1]
+_MODEL_FILES = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
 
 
 def _option(
-    default: Any, doc: str, *aliases: str, choices: str = "", of_model: bool = False, **bounds: Any
+    default: Any,
+    description: str,
+    *aliases: str,
+    choices: str = "",
+    model_option: bool = False,
+    **bounds: Any,
 ) -> Any:
-    """Return a field: its help text, other names for the command line, and the registry that lists
-    its choices.
+    """Return a field of `RunSpec`.
 
-    of_model: not every kind of model has it
+    aliases: other names on the option line;  choices: the registry that lists its values
+    model_option: not every kind of model has it;  bounds: those of pydantic's `Field`
     """
-    extra: dict[str, Any] = {"aliases": list(aliases), "choices": choices, "of_model": of_model}
-    return Field(default, description=doc, json_schema_extra=extra, **bounds)
+    extra: dict[str, Any] = {
+        "aliases": list(aliases),
+        "choices": choices,
+        "model_option": model_option,
+    }
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
 class RunSpec(BaseModel):
-    """All options of a run. Magic, panel, service and YAML file produce one; nothing else starts a
-    run.
+    """All options of a run. Magic, panel, service, YAML file and Python call make one, and nothing
+    else starts a run.
 
     Raises OptionError that names the option, the value and what is allowed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = _option(
-        "model", "variable that holds the model, or a .pt, .keras or .doc2vec file"
-    )
+    model: str = _option("model", f"variable that holds the model, or a {_MODEL_FILES} file")
     data: str = _option(
         "digits", "variable, data set, .npz file, or several files", choices="datasets"
     )
@@ -61,10 +81,10 @@ class RunSpec(BaseModel):
     local_steps: int = _option(
         0,
         "batches that a party trains in each round, in place of --epochs (0: whole epochs)",
-        of_model=True,
+        model_option=True,
         ge=0,
     )
-    batch_size: int = _option(32, "rows in a batch", of_model=True, ge=1)
+    batch_size: int = _option(32, "rows in a batch", model_option=True, ge=1)
     lr: float | None = _option(
         None,
         "learning rate of local training (default: the model's own, or 0.01)",
@@ -74,15 +94,15 @@ class RunSpec(BaseModel):
     optimizer: str = _option(
         "",
         "the framework's own name, with options: sgd:momentum=0.9, or a variable (default: sgd)",
-        of_model=True,
+        model_option=True,
     )
     keep_optimizer: bool = _option(
         False,
         "a party goes on with the optimizer's state of its last round (default: a fresh one)",
-        of_model=True,
+        model_option=True,
     )
     loss: str = _option(
-        "", "name or variable (default: inferred from model and labels)", of_model=True
+        "", "name or variable (default: inferred from model and labels)", model_option=True
     )
     fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
     quorum: float | None = _option(
@@ -96,7 +116,7 @@ class RunSpec(BaseModel):
         "", "simulated: share of a round's parties that do less, as 0.2:epochs=uniform"
     )
     adversary: str = _option(
-        "", "simulated: hostile parties and what they do, as label_flip:2", choices="adversaries"
+        "", "simulated: hostile parties and their attack, as label_flip:2", choices="adversaries"
     )
     personal: str = _option("", "a model for each party, beside the fused one", choices="personal")
     share: str = _option(
@@ -105,7 +125,7 @@ class RunSpec(BaseModel):
     ensemble: str = _option(
         "", "no fusion, but the parties' models together, after one exchange", choices="ensembles"
     )
-    baseline: str = _option("", "trained beside for comparison: central, local, or central,local")
+    baseline: str = _option("", "trained as well, for comparison: central, local, or central,local")
     until: str = _option("", 'stop early: "accuracy >= 0.95"')
     patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
     monitor: str = _option(
@@ -124,24 +144,23 @@ class RunSpec(BaseModel):
         ge=0,
         le=2**63 - 1,
     )
-    device: str = _option("auto", "auto, cpu, cuda or mps", of_model=True)
+    device: str = _option("auto", "auto, cpu, cuda or mps", model_option=True)
     precision: str = _option(
         "float32",
         "of a model's computations: float32, or bf16, which is coarser and faster",
-        of_model=True,
+        model_option=True,
     )
     engine: str = _option("local", "where parties run", choices="engines")
     schedule: str = _option(
         "",
-        "falls of a learning rate that falls, as after+rounds: 0+10,10+5 (default: one over all "
-        "rounds)",
-        of_model=True,
+        "when the learning rate falls, as after+rounds: 0+10,10+5 (default: once over all rounds)",
+        model_option=True,
     )
     changes: str = _option(
-        "", "options that are other from a round on: 5:lr=0.01;8:fusion=fedprox:mu=0.1"
+        "", "options that change from a given round on: 5:lr=0.01;8:fusion=fedprox:mu=0.1"
     )
     min_parties: int = _option(
-        1, "keep only words that at least so many parties have", of_model=True, ge=1
+        1, "keep only words that at least this many parties have", model_option=True, ge=1
     )
     code: str = Field("", description="the cell's body, which defines the model")
 
@@ -149,12 +168,13 @@ class RunSpec(BaseModel):
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise _one_line(error) from None
+            raise _readable(error).spelled(python_spelling) from None
 
     @classmethod
     def from_yaml(cls, text: str) -> RunSpec:
-        """Return the spec that `to_yaml` wrote. Raises OptionError for text that is none."""
-        return cls(**read_yaml(text))
+        """Return the spec that `to_yaml` wrote. Raises OptionError for any other text."""
+        with spelled_in(cell_spelling):
+            return cls(**read_yaml(text))
 
     def to_yaml(self) -> str:
         """Return every option as YAML text that repeats the run, the cell's body included."""
@@ -163,14 +183,13 @@ class RunSpec(BaseModel):
         )
 
     def to_cell(self) -> str:
-        """Return a cell that repeats the run: `%%fusion` with the options that are not the default,
-        and its body.
+        """Return a cell that repeats the run: `%%fusion`, the options that are not the default, and
+        its body.
         """
         chosen = self.model_dump(exclude_defaults=True, exclude={"code"})
-        written = {f"--{name.replace('_', '-')}": value for name, value in chosen.items()}
         words = [
-            name if value is True else f"{name} {shlex.quote(str(value))}"
-            for name, value in written.items()
+            cell_spelling(name) if value is True else cell_spelling(name, shlex.quote(str(value)))
+            for name, value in chosen.items()
         ]
         line = " ".join(words)
         return f"%%fusion {line}\n{self.code}" if self.code else f"%fusion run {line}"
@@ -186,24 +205,25 @@ class RunSpec(BaseModel):
         return f"{made}\nrun = fusion_nb.Run(spec, globals()).start().wait()"
 
 
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
 #: Options that not every kind of model has.
-OF_MODEL = [
-    name
-    for name, field in RunSpec.model_fields.items()
-    if (field.json_schema_extra or {}).get("of_model")  # type: ignore[union-attr]
+MODEL_OPTIONS = [
+    name for name, field in RunSpec.model_fields.items() if _extra(field).get("model_option")
 ]
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block, so that a cell's body stays readable."""
-
-    def represent_str(self, text: str) -> Any:
-        return self.represent_scalar(
-            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
-        )
+def run_option(name: str) -> Option:
+    """Return a field of `RunSpec` as an option: its type, its meaning and its bounds."""
+    field = RunSpec.model_fields[name]
+    return Option(name, Annotated[field.annotation, field], field.default)
 
 
-_Dumper.add_representer(str, _Dumper.represent_str)
+def allowed(name: str) -> str:
+    """Return the values of an option in words, such as `a number > 0 and <= 1`."""
+    return run_option(name).allowed
 
 
 def read_yaml(text: str) -> dict[str, Any]:
@@ -219,40 +239,14 @@ def read_yaml(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise OptionError("the file holds no options", "write one a line, such as  rounds: 10")
     aliases = {
-        alias: name for name, field in RunSpec.model_fields.items() for alias in _aliases(field)
+        alias: name
+        for name, field in RunSpec.model_fields.items()
+        for alias in _extra(field).get("aliases", ())
     }
     given = {
         str(name).replace("-", "_"): value for name, value in found.items() if value is not None
     }
     return {aliases.get(name, name): value for name, value in given.items()}
-
-
-def _aliases(field: Any) -> list[str]:
-    return list((field.json_schema_extra or {}).get("aliases", ()))
-
-
-def _one_line(error: ValidationError) -> OptionError:
-    first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        known = list(RunSpec.model_fields)
-        return OptionError(
-            f"there is no option {name!r}", f"{nearest(name, known)}there are: {', '.join(known)}"
-        )
-    return OptionError(
-        f"--{name.replace('_', '-')} {first['input']} is not allowed", f"give {allowed(name)}"
-    )
-
-
-def option(name: str) -> Option:
-    """Return a field as an option: its meaning, its bounds, and how its text is read."""
-    field = RunSpec.model_fields[name]
-    return Option(name, Annotated[field.annotation, field], field.default)
-
-
-def allowed(name: str) -> str:
-    """Return in words what a field takes, such as `a number > 0 and <= 1`."""
-    return option(name).allowed
 
 
 def from_file(path: str) -> dict[str, Any]:
@@ -263,5 +257,35 @@ def from_file(path: str) -> dict[str, Any]:
         return read_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(
-            f"--config {path} can't be read ({error})", "write one with run.spec.to_yaml()"
+            f"{option('config', path)} can't be read ({error})",
+            "write one with run.spec.to_yaml()",
         ) from None
+
+
+def _readable(error: ValidationError) -> OptionError:
+    """Return pydantic's first complaint as one line."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        known = list(RunSpec.model_fields)
+        return OptionError(
+            f"there is no option {name!r}",
+            f"{nearest(name, known)}there are: {', '.join(known)}",
+            option=name,
+            value=first["input"],
+            allowed=known,
+        )
+    return OptionError(f"{option(name, first['input'])} is not allowed", f"give {allowed(name)}")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block, so that a cell's body stays readable."""
+
+    def represent_str(self, text: str) -> Any:
+        """Return a string as a YAML node."""
+        return self.represent_scalar(
+            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+        )
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)

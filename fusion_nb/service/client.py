@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from fusion_nb.core.history import record_of
+from fusion_nb.core.history import from_dict
 from fusion_nb.core.types import RoundRecord, Weights
 from fusion_nb.errors import DataError, ModelError, OptionError, ServiceError, missing_extra
-from fusion_nb.models import base as models
+from fusion_nb.models import lookup
 from fusion_nb.service.request_fields import MODELS, TYPES, WHOLE
 from fusion_nb.service.storage.run_folder import write_npz
 
@@ -159,7 +159,7 @@ class Client:
                     answer.read()
                     raise _told(answer)
                 for line in answer.iter_lines():
-                    yield record_of(json.loads(line))
+                    yield from_dict(json.loads(line))
         except httpx.HTTPError as error:
             raise self._lost(error) from None
 
@@ -289,8 +289,8 @@ def _to_file(model: Any, folder: Path) -> tuple[str, Path]:
                 f"{path} is no kind of file that models are sent as", f"those are: {known}"
             )
         return kind, path
-    adapter = models.wrap(model, "the model")
-    kind = TYPES.get(models.framework_of(model), "")
+    adapter = lookup.wrap(model, "the model")
+    kind = TYPES.get(lookup.framework_of(model), "")
     if not kind:
         raise ModelError(f"the service takes no {adapter.kind}", f"it takes: {', '.join(MODELS)}")
     path = folder / MODELS[kind]

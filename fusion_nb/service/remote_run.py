@@ -4,20 +4,31 @@ of any other.
 
 from __future__ import annotations
 
+import functools
 import json
 import queue
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from fusion_nb.core import documents
 from fusion_nb.core.history import History
-from fusion_nb.core.party import Party
-from fusion_nb.core.types import RoundRecord
-from fusion_nb.errors import DataError, ExportError, ModelError, OptionError, RunError, ServiceError
-from fusion_nb.models import base as models
+from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.types import RoundRecord, Weights
+from fusion_nb.errors import (
+    DataError,
+    ExportError,
+    ModelError,
+    OptionError,
+    RunError,
+    ServiceError,
+    option,
+)
+from fusion_nb.models import lookup
+from fusion_nb.runs.build import Prepared
+from fusion_nb.runs.rounds import RoundSource
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 from fusion_nb.service.client import Client
@@ -41,72 +52,107 @@ class RemoteRun(Run):
     def __init__(
         self, spec: RunSpec, namespace: Mapping[str, Any], *, url: str, name: str = "run"
     ) -> None:
-        for option in ("loss", "optimizer"):
-            if (given := getattr(spec, option)) and given in namespace:
+        for word in ("loss", "optimizer"):
+            if (given := getattr(spec, word)) and given in namespace:
                 line = (
-                    f"--{option} {given} is an object of this notebook, and a service takes "
+                    f"{option(word, given)} is an object of this notebook, and a service takes "
                     "names alone"
                 )
                 raise OptionError(line, "use one of the framework's own names")
         if spec.ensemble:
             raise OptionError(
-                "--ensemble is not for a run that a service trains", "train it in the kernel"
+                f"{option('ensemble')} is not for a run that a service trains",
+                "train it in the kernel",
             )
-        super().__init__(spec, namespace, name=name)
-        self._model_type = TYPES.get(models.framework_of(models.find(spec.model, namespace)), "")
+        framework = lookup.framework_of(lookup.find(spec.model, namespace))
+        super().__init__(
+            spec,
+            namespace,
+            name=name,
+            trained_by=functools.partial(RemoteRounds, framework=framework, url=url),
+        )
+
+
+class RemoteRounds(RoundSource):
+    """The rounds of a run that a service trains."""
+
+    def __init__(
+        self, prepared: Prepared, control: RunControl, *, framework: str, url: str
+    ) -> None:
+        self._prepared, self._gate, self._url = prepared, control.gate, url
+        self._model: Any = prepared.federation.model
+        self._spec, data = prepared.resolved.spec, prepared.resolved.data
+        self._num_rounds = 0
+        self._history = History()
+        self._weights: Weights = {}
+        self._best_weights: Weights = {}
+        self._model_type = TYPES.get(framework, "")
         if not self._model_type:
             raise OptionError(
-                f"a service takes no {self._federation.model.kind}",
-                f"it takes: {', '.join(MODELS)}",
+                f"a service takes no {self._model.kind}", f"it takes: {', '.join(MODELS)}"
             )
-        self._rows = [(party.id, party.train, party.test) for party in self._division.parties]
+        self._rows = [(party.id, party.train, party.test) for party in data.parties]
         for party, *both in self._rows:
             if other := next((rows for rows in both if not isinstance(rows, tuple | None)), None):
                 line = f"the rows of {party} are a {type(other).__name__}, which can't be sent"
                 raise DataError(line, "give arrays: (x, y)")
-        if self._division.test is not None and documents.are(self._division.test):
+        self._test = data.test
+        if self._test is not None and documents.are(self._test):
             raise DataError(
                 "a central test set of documents can't be sent",
                 "give it to a party, as its test rows",
             )
-        self._url = url
         with Client(url) as client:
             client.aggregators()  # whether it is there, and knows this client
-        # What stands beside is trained there too, and what follows the last round; and early
-        # stopping is watched there.
-        self._federation.closing, self._federation.beside = None, ()
-        self._early = [lambda history: "" for _ in self._early]
 
-    def change(self, **options: Any) -> NoReturn:
-        """Refuse: the service trains what was asked for at first."""
-        self._refuse("change")
+    @property
+    def history(self) -> History:
+        """The whole rounds so far."""
+        return self._history
 
-    def pause(self) -> NoReturn:
-        """Refuse: a service does not hold its runs."""
-        self._refuse("pause")
+    @property
+    def model(self) -> Any:
+        """The adapter of the model."""
+        return self._model
 
-    def step(self, wait: bool = True) -> NoReturn:
-        """Refuse: a service does not hold its runs."""
-        self._refuse("step")
+    @property
+    def weights(self) -> Weights:
+        """The fused weights, once the run has ended; the first ones before."""
+        return self._weights or self._prepared.federation.initial_weights
 
-    def more(self, rounds: int = 5) -> NoReturn:
-        """Refuse: the parties' data is deleted at the service when a run has ended."""
-        self._refuse("more")
+    @property
+    def best_weights(self) -> Weights:
+        """The fused weights of the best round."""
+        return self._best_weights
 
-    def _refuse(self, what: str) -> NoReturn:
+    def plan(self, last: int, after: int | None = None) -> None:
+        """Plan rounds up to `last`."""
+        self._num_rounds = last
+        self._prepared.federation.config.schedule.extend(last, after)
+
+    def check_request(self, request: str) -> None:
+        """Refuse: a service does not hold its runs, and deletes the data of one that has ended."""
         raise RunError(
-            f"{what}() is not for a run that a service trains",
+            f"{request}() is not for a run that a service trains",
             "stop() ends it; run the cell anew for more",
         )
 
-    def _rounds(self, count: int) -> Iterator[RoundRecord]:
+    def own_model(self, party: str) -> Any:
+        """Return a party's own model, where it is the fused one with what the party keeps."""
+        if self._spec.personal or self._spec.share:
+            line = f"the model of {party} is at the service, which gives out no party's model"
+            raise RunError(line, "train it in the kernel")
+        train = next(train for name, train, _ in self._rows if name == party)
+        return self.model.personal(self.weights, train)
+
+    def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
         """Register everything, and yield rounds as the service tells of them."""
         with Client(self._url) as client:
             aggregator_id = self._register(client)
             try:
                 client.train(aggregator_id, wait=False)
                 for record in self._follow(client, aggregator_id):
-                    self._federation.history[record.round - 1 :] = [record]
+                    self._history[record.round - 1 :] = [record]
                     yield record
                 status = client.status(aggregator_id)
                 if status["state"] == "failed":
@@ -123,16 +169,16 @@ class RemoteRun(Run):
     def _register(self, client: Client) -> str:
         """Send the model and each party's rows; return the aggregator's id."""
         options = self._spec.model_dump(exclude_defaults=True, exclude=NOT_TAKEN)
-        options |= {"parties": len(self._rows), "rounds": self._target}
-        model = self._federation.model
+        options |= {"parties": len(self._rows), "rounds": self._num_rounds}
+        model = self._model
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / MODELS[self._model_type]
             try:
-                model.save(path, self._federation.initial, WHOLE[self._model_type])
+                model.save(path, self._prepared.federation.initial_weights, WHOLE[self._model_type])
             except ExportError as error:
                 line = f"the model can't be sent: {error.message}"
                 raise ModelError(line, "build it of torch.nn's classes") from None
-            aggregator_id = client.start_aggregator(path, test=self._division.test, **options)
+            aggregator_id = client.start_aggregator(path, test=self._test, **options)
             try:
                 for party, train, test in self._rows:
                     self._gate()
@@ -178,8 +224,7 @@ class RemoteRun(Run):
         """End the federation at the service, and take what came of it: all rounds, and the
         weights.
         """
-        federation = self._federation
-        seen = len(federation.history)
+        seen = len(self._history)
         try:
             client.stop(aggregator_id)
             # What is measured after the last round is in its record; and there may be one more
@@ -188,17 +233,15 @@ class RemoteRun(Run):
             if not history:
                 return
             weights, best = client.weights(aggregator_id), client.weights(aggregator_id, "best")
-            if (
-                not federation.model.get_weights()
-            ):  # a Doc2Vec, whose parties agreed on its words there
+            if not self._model.get_weights():  # a Doc2Vec, whose parties agreed on its words there
                 with tempfile.TemporaryDirectory() as folder:
                     path = client.download(
                         aggregator_id, Path(folder) / MODELS[self._model_type], "gensim"
                     )
-                    kind = type(federation.model)
-                    federation.model = kind.taken_up(kind.load(path))
+                    kind = type(self._model)
+                    self._model = kind.from_checkpoint(kind.load(path))
         except ServiceError as error:
-            federation.history.clear()  # no rounds without the weights that they led to
+            self._history.clear()  # no rounds without the weights that they led to
             hint = (
                 f"its {seen} rounds are kept there: Client(url).weights({aggregator_id!r}) "
                 "fetches what they led to"
@@ -206,16 +249,7 @@ class RemoteRun(Run):
             raise ServiceError(
                 error.message, hint if seen else error.hint, status=error.status
             ) from None
-        federation.history[:], federation.weights, self._best_weights = history, weights, best
-
-    def _keep(self, history: History) -> None:
-        """Keep nothing: weights are taken once, when the run has ended."""
-
-    def _personal(self, party: Party) -> Any:
-        if self._spec.personal or self._spec.share:
-            line = f"the model of {party.id} is at the service, which gives out no party's model"
-            raise RunError(line, "train it in the kernel")
-        return super()._personal(party)
+        self._history[:], self._weights, self._best_weights = history, weights, best
 
 
 def _lines(train: Any, test: Any) -> str:

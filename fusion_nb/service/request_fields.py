@@ -10,7 +10,7 @@ from typing import Any
 from fusion_nb.core import registry
 from fusion_nb.core.registry import parse
 from fusion_nb.errors import FusionError, nearest
-from fusion_nb.runs.build import check_names
+from fusion_nb.runs.resolve import check_names
 from fusion_nb.runs.spec import RunSpec, allowed
 from fusion_nb.service.errors import FieldError
 

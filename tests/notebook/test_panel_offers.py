@@ -53,16 +53,16 @@ class TestOffers:
         assert "clinics" not in offered(panel, "data")
 
     def test_refresh_finds_new_variables(self, namespace: dict[str, Any]) -> None:
-        namespace: dict[str, Any] = {}
-        panel = Panel(namespace=namespace)
+        variables: dict[str, Any] = {}
+        panel = Panel(namespace=variables)
         assert panel.spec.model == "model"
         with pytest.raises(NameNotFoundError):
             run_to_the_end(panel)
         assert "there is no variable &#39;model&#39;" in panel.screen.controls["model"].error.value
-        namespace["mine"] = namespace["model"]
+        variables["mine"] = namespace["model"]
         press(panel, "Refresh variables")
         assert panel.spec.model == "mine", "the only one there is"
-        namespace["model"] = namespace["model"]
+        variables["model"] = namespace["model"]
         press(panel, "Refresh variables")
         assert panel.spec.model == "mine", "what is chosen stays"
 

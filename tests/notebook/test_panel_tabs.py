@@ -167,8 +167,8 @@ class TestExportTab:
             labelled(panel, f"as {kind}").value for kind in ("a cell", "Python", "YAML")
         )
         assert f"--rounds {len(panel.run.records)} " in cell
-        assert cell == panel.run.so_far.to_cell() == panel.run.result().cell
-        assert RunSpec.from_yaml(yaml) == panel.run.so_far
+        assert cell == panel.run.completed_spec.to_cell() == panel.run.result().cell
+        assert RunSpec.from_yaml(yaml) == panel.run.completed_spec
         again = dict(namespace)
         exec(python, again)
         assert again["run"].history["loss"] == panel.run.history["loss"]

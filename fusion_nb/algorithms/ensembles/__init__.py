@@ -1,1 +1,1 @@
-"""Ensembles of the parties' models, and what is distilled from them."""
+"""Ensembles of the parties' models, and one model distilled from them."""

@@ -1,68 +1,73 @@
-"""Fusion by what models predict: one model learns what the parties' models say about rows without
-labels.
-"""
+"""FedDF: one model learns the predictions of the parties' models on rows without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from fusion_nb.algorithms.fusions.averaging import fedavg
+from fusion_nb.algorithms.ensembles.model import PredictingModel
 from fusion_nb.core import seeds
-from fusion_nb.core.types import Update, Weights
+from fusion_nb.core.arithmetic import weighted_mean
+from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.types import FederationInfo, Update, Weights
 from fusion_nb.models.combining import TINY
 
 
-class FedDF:
-    """Average the parties' weights, and train the mean on until it predicts, on rows without
-    labels, what they do.
+class FedDF(Fusion):
+    """Average the parties' weights, and train the mean until it predicts the same as they do on
+    rows without labels.
 
     The parties' predictions are averaged as logits, which for probabilities is their geometric
     mean.
+
+    model: the aggregator's, which predicts with any weights
 
     Source: Lin, Kong, Stich, Jaggi, "Ensemble Distillation for Robust Model Fusion in Federated
     Learning", NeurIPS 2020.
     """
 
-    local: Mapping[str, Any] = {}
-
-    def __init__(self, rows: np.ndarray, *, epochs: int, lr: float, batch_size: int) -> None:
-        self._rows = rows
+    def __init__(
+        self,
+        model: PredictingModel,
+        rows: np.ndarray,
+        *,
+        epochs: int,
+        lr: float,
+        batch_size: int,
+    ) -> None:
+        self._model, self._rows = model, rows
         self._options: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
-        self._model: Any = None
 
-    def meet(self, num_parties: int, trained: frozenset[str], model: Any) -> None:
-        """Take the aggregator's model, which predicts with any weights."""
-        self._model = model
-
-    def init(self, weights: Weights) -> Any:
+    def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the number of rounds so far."""
-        return 0
+        return {"rounds": 0}
 
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the mean, trained on towards the parties' joint predictions."""
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Return the mean, trained towards the mean of the parties' predictions."""
         total: Any = 0.0
         count = 0
         unlabelled = (self._rows, np.zeros(len(self._rows), np.int64))
 
-        def watched() -> Iterator[Update]:
+        def predicted() -> Iterator[Update]:
             nonlocal total, count
             for update in updates:
                 self._model.set_weights(update.weights)
-                total, count = total + self._in_logits(self._model.predict(unlabelled)), count + 1
+                total = total + self._to_logits(self._model.predict(unlabelled))
+                count += 1
                 yield update
 
-        mean, _ = fedavg().fuse(weights, watched(), None)
-        shown = self._from_logits(np.asarray(total) / count)
+        mean = weighted_mean(predicted(), lambda update: update.num_examples)
+        targets = self._from_logits(np.asarray(total) / count)
         self._model.set_weights(mean)
-        self._model.imitate(
-            self._rows, shown, seed=seeds.number(0, "distill", state), **self._options
-        )
-        return self._model.get_weights(), state + 1
+        seed = seeds.number(0, "distill", state["rounds"])
+        self._model.distill(self._rows, targets, seed=seed, **self._options)
+        return self._model.get_weights(), {"rounds": state["rounds"] + 1}
 
-    def _in_logits(self, predictions: np.ndarray) -> np.ndarray:
+    def _to_logits(self, predictions: np.ndarray) -> np.ndarray:
         predictions = predictions.astype(np.float64)
         if self._model.task == "classes":
             return np.log(np.maximum(predictions, TINY))

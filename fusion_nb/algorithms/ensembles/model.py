@@ -1,59 +1,64 @@
-"""Models of several parties as one model: each party trains its member, and all predict
-together.
-"""
+"""The parties' models as one model: each party trains its member, and all predict together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
-from fusion_nb.core.types import Metrics, Weights
+from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.models.base import Model
 from fusion_nb.models.combining import SHARES, combine, prefix
+from fusion_nb.models.predicting import Predicting
+
+
+class PredictingModel(Model, Predicting):
+    """The type of an adapter that is both a model and able to predict."""
 
 
 class EnsembleModel(Model):
-    """One member for each party, and how much each counts.
+    """One member for each party, and each member's share of the prediction.
 
     inner:    the adapter of a single model, which was checked against the data;  parties: in order
     rule:     "mean" or "vote";  holdout: share of a party's training rows that its member does not
-              see, for stacking
-    Members that nobody trained yet count for nothing.
+              see, for stacking;  num_classes: for shares by class, or 0 for one share for each
+              member
+    Members that no party has trained yet have no share.
     """
+
+    base_class = ""  # it is made from models of other frameworks
 
     def __init__(
         self,
-        inner: Any,
+        inner: PredictingModel,
         parties: Sequence[str],
         rule: str,
         holdout: float = 0.0,
-        per_class: int = 0,
+        num_classes: int = 0,
     ) -> None:
         self.inner = inner
-        # What a kind of model says of itself is here that of the members.
-        self.__dict__["supports"] = inner.supports | {"member", "stacks"}
-        for name in (
-            "kind",
-            "formats",
-            "orders",
-            "packages",
-            "takes",
-            "metrics",
-            "min_rows",
-            "defaults",
-        ):
-            setattr(self, name, getattr(inner, name))
+        self.supported_client_options = inner.supported_client_options | {"member", "stacks"}
+        self.supported_options = inner.supported_options
+        self.kind = inner.kind
+        self.packages = inner.packages
+        self.formats = inner.formats
+        self.data_kind = inner.data_kind
+        self.metrics = inner.metrics
+        self.min_rows = inner.min_rows
+        self.defaults = inner.defaults
         self.rule = rule
         self._positions = {party: i for i, party in enumerate(parties)}
         self._holdout = holdout
         first = inner.get_weights()
         self._members: list[Weights] = [first for _ in parties]
-        shape = (per_class, len(parties)) if per_class else (len(parties),)
+        shape = (num_classes, len(parties)) if num_classes else (len(parties),)
         self._shares = np.full(shape, 1 / len(parties), np.float32)
         #: The member that was trained last, which stands for all until there are other weights.
         self._trained: int | None = None
@@ -68,39 +73,36 @@ class EnsembleModel(Model):
         self.inner.gate = gate
 
     @property
-    def single(self) -> Model:
+    def single_model(self) -> Model:
         """The adapter of a member."""
-        found: Model = self.inner
-        return found
+        return self.inner
 
     @property
-    def settings(self) -> list[str]:
+    def setting_names(self) -> list[str]:
         """The options of a run that decide how a member's adapter is made."""
-        found: list[str] = self.inner.settings
-        return found
+        return self.inner.setting_names
 
     def clone(self) -> EnsembleModel:
         """Return an independent copy."""
-        other: EnsembleModel = object.__new__(EnsembleModel)
-        other.__dict__.update(self.__dict__)
-        other.inner, other._members = self.inner.clone(), list(self._members)
+        other = copy.copy(self)
+        other.inner = cast(PredictingModel, self.inner.clone())
+        other._members = list(self._members)
         return other
 
     def check(
         self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
     ) -> list[str]:
         """Check a single model."""
-        found: list[str] = self.inner.check(rows, labels, lr=lr, optimizer=optimizer)
-        return found
+        return self.inner.check(rows, labels, lr=lr, optimizer=optimizer)
 
     def get_weights(self) -> Weights:
         """Return all members' weights under their prefixes, and the shares."""
-        found = {
-            f"{prefix(i)}{n}": array
+        entries = {
+            f"{prefix(i)}{name}": array
             for i, member in enumerate(self._members)
-            for n, array in member.items()
+            for name, array in member.items()
         }
-        return found | {SHARES: self._shares}
+        return entries | {SHARES: self._shares}
 
     def trained_names(self) -> frozenset[str]:
         """Return the names that are trained in each member."""
@@ -117,21 +119,23 @@ class EnsembleModel(Model):
 
     def fit(
         self, data: Any, *, member: str = "", stacks: bool = False, **options: Any
-    ) -> Mapping[str, Any]:
-        """Train a party's member on its rows; or, with `stacks`, sum up what all members predict on
-        rows kept back.
+    ) -> TrainingResult:
+        """Train a party's member on its rows; or, with `stacks`, return sums over all members'
+        predictions on the rows that were held back.
+
+        The result has the weights of all members.
         """
         if stacks:
-            return self._sums(rows_of.take(data, kept_back(rows_of.size(data), self._holdout)))
+            return self._sums(rows_of.take(data, held_back(rows_of.size(data), self._holdout)))
         seen = data
         if self._holdout:
             every = np.arange(rows_of.size(data))
-            seen = rows_of.take(data, np.setdiff1d(every, kept_back(len(every), self._holdout)))
+            seen = rows_of.take(data, np.setdiff1d(every, held_back(len(every), self._holdout)))
         self._trained = self._positions[member]
         self.inner.set_weights(self._members[self._trained])
-        fitted: Mapping[str, Any] = self.inner.fit(seen, **options)
-        self._members[self._trained] = self.inner.get_weights()
-        return fitted
+        result = self.inner.fit(seen, **options)
+        self._members[self._trained] = result.weights
+        return replace(result, weights=self.get_weights())
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the metrics of all members together; right after training, of the member that was
@@ -139,37 +143,34 @@ class EnsembleModel(Model):
         """
         if self._trained is not None:
             self.inner.set_weights(self._members[self._trained])
-            alone: Metrics = self.inner.evaluate(data)
-            return alone
-        together = combine(
+            return self.inner.evaluate(data)
+        joint = combine(
             self._predictions(data), self._shares, self.rule, self.inner.task, self.inner.class_axis
         )
-        found: Metrics = self.inner.judge(together, data)
-        return found
+        return self.inner.evaluate_predictions(joint, data)
 
     def native(self, weights: Weights) -> Any:
-        """Return one model of the framework that predicts what the members do together."""
+        """Return one model of the framework with the joint prediction of the members."""
         other = self.clone()
         other.set_weights(weights)
         used = np.flatnonzero(other._shares.reshape(-1, len(other._members)).any(0))
         members = [other._members[i] for i in used]
-        return other.inner.together(members, other._shares[..., used], self.rule)
+        return other.inner.as_ensemble(members, other._shares[..., used], self.rule)
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write that model."""
         self.inner.write(self.native(weights), path, format)
 
     def _predictions(self, data: Any) -> list[np.ndarray]:
-        counts = np.asarray(self._shares.reshape(-1, len(self._members)).any(0))
-        found: list[Any] = [None] * len(self._members)
-        for i, member in enumerate(self._members):
-            if counts[i]:
-                self.inner.set_weights(member)
-                found[i] = self.inner.predict(data)
-        nothing = np.zeros_like(next(p for p in found if p is not None))
-        return [nothing if p is None else p for p in found]
+        has_share = np.asarray(self._shares.reshape(-1, len(self._members)).any(0))
+        predicted: dict[int, np.ndarray] = {}
+        for i in np.flatnonzero(has_share).tolist():
+            self.inner.set_weights(self._members[i])
+            predicted[i] = self.inner.predict(data)
+        nothing = np.zeros_like(next(iter(predicted.values())))
+        return [predicted.get(i, nothing) for i in range(len(self._members))]
 
-    def _sums(self, data: Any) -> dict[str, Any]:
+    def _sums(self, data: Any) -> TrainingResult:
         """Return sums over the rows: of products of two members' predictions, and of products with
         the truth.
         """
@@ -198,14 +199,14 @@ class EnsembleModel(Model):
             "products": np.einsum("pcm,pcn->cmn", stacked, stacked),
             "truth": np.einsum("pcm,pc->cm", stacked, truth.astype(np.float64)),
         }
-        return {"loss": self.inner.judge(joint, data)["loss"], "extras": sums}
+        loss = self.inner.evaluate_predictions(joint, data)["loss"]
+        return TrainingResult(self.get_weights(), {"loss": loss}, 0, math.nan, sums)
 
 
-def kept_back(num_rows: int, share: float) -> np.ndarray:
-    """Return the positions of that share of a party's rows, in order: the same whenever it is
-    asked.
+def held_back(num_rows: int, share: float) -> np.ndarray:
+    """Return the positions of a share of a party's rows, in order: a function of the arguments.
 
-    Drawn, since labels may come in a pattern.
+    They are drawn at random, since labels may come in a pattern.
     """
     count = max(1, int(share * num_rows + 0.5))
     return np.sort(seeds.stream(0, "kept back", num_rows).choice(num_rows, count, replace=False))

@@ -1,3 +1,5 @@
-"""Aggregation rules. A new one is a class with `init` and `fuse`, or a function under
+"""Aggregation rules, one file each.
+
+A new rule is a class derived from `fusion_nb.core.protocols.Fusion`, or a function under
 `@fusion_nb.fusion`.
 """

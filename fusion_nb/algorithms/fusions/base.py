@@ -1,74 +1,62 @@
-"""How a plain function becomes an aggregation rule."""
+"""How a plain function, or a class, is registered as an aggregation rule."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from fusion_nb.core import registry
-from fusion_nb.core.types import Answer, Fusion, Turn, Update, Weights
+from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.types import Update, Weights
 from fusion_nb.errors import OptionError
 
+#: A function that returns new weights from those before the round and the parties' updates.
 Rule = Callable[[Weights, Iterator[Update]], Weights]
 
+#: The members of a rule's class before the contract was an abstract base class, and their names
+#: today.
+_RENAMED = {
+    "fuse": "aggregate",
+    "local": "client_options",
+    "train": "local_update(context)",
+    "send": "broadcast",
+    "down": "shared_weights(weights, state)",
+    "meet": "init(weights, info)",
+    "asks": "select_senders",
+    "adopt": "after_sync",
+    "closing": "post_training",
+    "everyone": "requires.full_participation",
+    "may_be_silent": "requires.no_update_allowed",
+    "keeps_partial": "requires.uses_partial_work",
+    "needs_sgd": "requires.plain_sgd",
+    "needs_travel": "requires.effective_step_size",
+    "min_updates": "requires.min_updates",
+    "sends_part": "requires.partial_updates",
+    "keeps_layers": "requires.local_layers",
+}
 
-class Stateless:
-    """A fusion made from a function: it remembers nothing between rounds and asks nothing of the
-    parties.
+
+class FunctionFusion(Fusion):
+    """Makes a fusion from a function. It has no state and asks nothing of the parties.
+
+    >>> import numpy as np
+    >>> largest = FunctionFusion(lambda weights, updates: max(
+    ...     updates, key=lambda update: update.num_examples).weights)
+    >>> updates = [Update("a", {"w": np.ones(2)}, 10), Update("b", {"w": np.zeros(2)}, 5)]
+    >>> largest.aggregate({"w": np.zeros(2)}, iter(updates), None)
+    ({'w': array([1., 1.])}, None)
     """
-
-    local: Mapping[str, Any] = {}
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
 
-    def init(self, weights: Weights) -> Any:
-        """Return the state, of which there is none."""
-        return None
-
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return what the function makes of the updates, and the state as it was."""
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Return the weights that the function returns, and the state unchanged."""
         return self._rule(weights, updates), state
-
-
-class Around:
-    """A rule around another one: what it does not change is the other's, and so are options and the
-    rest it may have.
-
-    `Around(inner)` itself changes nothing.
-    """
-
-    def __init__(self, inner: Fusion) -> None:
-        self.inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # while it is being copied, and has none yet
-            raise AttributeError(name)
-        return getattr(self.inner, name)
-
-    @property
-    def local(self) -> Mapping[str, Any]:
-        """What every party must honour: what the inner rule asks for."""
-        return self.inner.local
-
-    def init(self, weights: Weights) -> Any:
-        """Return the inner rule's state."""
-        return self.inner.init(weights)
-
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return what the inner rule makes of the updates."""
-        return self.inner.fuse(weights, updates, state)
-
-
-def take_turn(fusion: Fusion, turn: Turn) -> Answer:
-    """Return a party's answer in its turn: the fusion's own party's side, or one training from the
-    weights.
-    """
-    if hasattr(fusion, "train"):
-        return cast(Answer, fusion.train(turn))
-    return turn.update(turn.train(turn.weights).weights)
 
 
 def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
@@ -89,29 +77,39 @@ def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
 
     @functools.wraps(rule)
     def make(**options: Any) -> Fusion:
-        return Stateless(functools.partial(rule, **options))
+        return FunctionFusion(functools.partial(rule, **options))
 
-    # What is left to fill in are the options; the registry reads them from here.
+    # The keyword-only parameters that remain are the options; the registry reads them from here.
     make.__signature__ = inspect.Signature([p for p in parameters if p.kind is p.KEYWORD_ONLY])  # type: ignore[attr-defined]
     return make
 
 
 def promote(rule: Any) -> Callable[..., Fusion]:
-    """Return a maker of fusions from a function, or from a class that has `local`, `init` and
-    `fuse`.
+    """Return a maker of fusions from a function, or from a class derived from `Fusion`.
+
+    Raises OptionError for a class of another form; for one of the earlier form, the hint says what
+    to rename.
     """
     if not inspect.isclass(rule):
         return stateless(rule)
-    if missing := [name for name in ("local", "init", "fuse") if not hasattr(rule, name)]:
+    old = [name for name in _RENAMED if name in vars(rule)]
+    if old and not (issubclass(rule, Fusion) and "aggregate" in vars(rule)):
+        renamed = ", ".join(f"{name} -> {_RENAMED[name]}" for name in old)
         raise OptionError(
-            f"the class {rule.__name__} is no fusion: it has no {' and no '.join(missing)}",
-            "a fusion has: local (a dict), init(weights) and fuse(weights, updates, state)",
+            f"the class {rule.__name__} has the form that fusions had earlier",
+            f"derive it from fusion_nb.core.protocols.Fusion and rename: {renamed}",
         )
-    return cast(Callable[..., Fusion], rule)
+    if not issubclass(rule, Fusion) or inspect.isabstract(rule):
+        raise OptionError(
+            f"the class {rule.__name__} is no fusion",
+            "derive it from fusion_nb.core.protocols.Fusion and write "
+            "aggregate(weights, updates, state), which returns (weights, state)",
+        )
+    return rule
 
 
 fusion = registry.decorator("fusions", promote)
-fusion.__doc__ = """Register an aggregation rule under its own name, for `--fusion name`.
+fusion.__doc__ = """Register an aggregation rule under its own name, for the option `fusion`.
 
 >>> @fusion
 ... def biggest_party(weights, updates):

@@ -1,32 +1,34 @@
-"""Fusion of models whose loss is a sum over what they are trained on, and not a mean."""
+"""Fusion of models whose loss is a sum over words, and not a mean over rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from fusion_nb.core.arithmetic import RunningMean
+from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import Update, Weights
 
 
-class Doc2VecFusion:
-    """Add what the parties changed, as one model does that reads all their documents in turn.
+class Doc2VecFusion(Fusion):
+    """Add the parties' changes, as one model does that reads all their documents in turn.
 
-    The loss is a sum over words: a party's step is a step of the whole, and the mean of K parties'
+    The loss is a sum over words: a party's step is a step for the sum, and the mean of K parties'
     models takes a K-th of it. So new = old + eta * (mean of the parties' weights - old), where eta
-    is the number of parties that answered. But a frequent word is where a party wants it after one
-    pass, and K parties that want the same would overshoot K-fold: so no row (a word) moves further
-    than `limit` times the longest way that any one party moved it.
+    is the number of parties that answered. But a frequent word has reached a party's optimum after
+    one pass, and K parties with the same optimum would overshoot K-fold: so no row (a word) moves
+    further than `limit` times the longest move that any one party made with it.
 
     Source: joint learning of Witherspoon, Steuer, Bent, Desai, "SEEC: Semantic Vector Federation
     across Edge Computing Environments", 2020; the sum in place of their mean, and its limit, are
     ours.
     """
 
-    local: Mapping[str, Any] = {"summed_loss": True}
+    client_options: Mapping[str, Any] = MappingProxyType({"summed_loss": True})
 
     def __init__(
         self,
@@ -51,11 +53,9 @@ class Doc2VecFusion:
     ) -> None:
         self._eta, self._weighted, self._limit = eta, weighted, limit
 
-    def init(self, weights: Weights) -> Any:
-        """Return the state, of which there is none."""
-        return None
-
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
         """Return the old weights moved by the parties' changes; entries that are no real numbers
         are averaged.
         """
@@ -80,7 +80,7 @@ class Doc2VecFusion:
         change = eta * (mean.astype(np.float64) - old)
         if self._limit:
             lengths = _lengths(change)
-            # A row that nobody moved has no length to shorten.
+            # A row that no party moved has no length to shorten.
             shorter = np.minimum(1, self._limit * longest / np.where(lengths > 0, lengths, 1))
             change *= shorter.reshape(shorter.shape + (1,) * (change.ndim - shorter.ndim))
         return np.asarray(old + change).astype(old.dtype)

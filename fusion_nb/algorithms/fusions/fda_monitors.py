@@ -1,44 +1,53 @@
-"""How a few numbers of each party tell how far the parties are apart.
+"""Estimates of how far the parties are apart, from a few numbers that each of them reports.
 
 With the drift u_i of each party since the last synchronisation, the variance is mean |u_i|^2 -
-|mean u_i|^2. Each party reports |u_i|^2 and a linear picture of u_i; the picture of the mean is the
-mean of the pictures, and bounds its length. This holds only where all make their pictures in the
-same way.
+|mean u_i|^2. Each party reports |u_i|^2 and a linear projection of u_i; the projection of the mean
+is the mean of the projections, and bounds its length. This holds only where all parties project in
+the same way.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import functools
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
 from fusion_nb.core import arithmetic, seeds
-from fusion_nb.core.types import Turn, Weights
-from fusion_nb.errors import OptionError, nearest
+from fusion_nb.core.types import LocalContext, Weights
+from fusion_nb.errors import OptionError, nearest, option
 
 
-class Monitor(Protocol):
-    """A way to report a drift in a few numbers, the first of which is its squared length, and to
-    read their mean.
+class Monitor(ABC):
+    """Reports a drift in a few numbers, the first of which is its squared length, and estimates
+    the variance from their mean.
+
+    >>> class Sums(Monitor):
+    ...     '''The naive estimate, with the sum of all drifts beside it.'''
+    ...     def report(self, state, drift):
+    ...         total = sum(array.sum() for array in drift.values())
+    ...         return np.array([arithmetic.squared_norm(drift), total])
+    ...     def estimate(self, mean):
+    ...         return float(mean[0])
+    >>> Sums().estimate(Sums().report({}, {"w": np.array([3.0, 4.0])}))
+    25.0
     """
 
-    def renew(self, turn: Turn) -> None:
-        """Take note, in a party's state, of the weights that it had last in common with the
-        others.
-        """
+    def begin_round(self, context: LocalContext) -> None:
+        """Keep, in a party's state, what the report needs of the last common weights."""
 
+    @abstractmethod
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:
         """Return the numbers that a party reports."""
 
+    @abstractmethod
     def estimate(self, mean: np.ndarray) -> float:
-        """Return the variance, or more, that the mean of all reports stands for."""
+        """Return an upper estimate of the variance from the mean of all reports."""
 
 
-class Naive:
+class Naive(Monitor):
     """The mean squared length of the drifts: the variance, if they all had different directions."""
-
-    def renew(self, turn: Turn) -> None:
-        """Take note of nothing."""
 
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:
         """Return the squared length."""
@@ -49,26 +58,26 @@ class Naive:
         return float(mean[0])
 
 
-class Linear:
-    """The naive estimate less the squared length of the mean drift along the way of the last
+class Linear(Monitor):
+    """The naive estimate less the squared length of the mean drift along the direction of the last
     synchronisation.
     """
 
-    def renew(self, turn: Turn) -> None:
-        """Keep the direction from the last common weights but one to the last, from the second on.
+    def begin_round(self, context: LocalContext) -> None:
+        """Keep the direction between the last two common weights, once there are two.
 
-        A party that was away meanwhile might have missed some between those it knows, and has none
-        until the next ones.
+        A party that missed a round might not know all common weights in between, and has no
+        direction until the next ones.
         """
-        state, last = turn.state, turn.state.get("common")
-        if last is not None and not arithmetic.equal(last, turn.weights):
-            way = arithmetic.change(turn.weights, last)
-            length = arithmetic.norm(way)
-            was_there = state["round"] == turn.round - 1
+        state, last = context.state, context.state.get("common")
+        if last is not None and not arithmetic.equal(last, context.weights):
+            move = arithmetic.change(context.weights, last)
+            length = arithmetic.norm(move)
+            took_part = state["round"] == context.round - 1
             state["direction"] = (
-                {name: array / length for name, array in way.items()} if was_there else None
+                {name: array / length for name, array in move.items()} if took_part else None
             )
-        state["common"], state["round"] = turn.weights, turn.round
+        state["common"], state["round"] = context.weights, context.round
 
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:
         """Return the squared length, and the length along the direction (NaN while there is
@@ -84,14 +93,14 @@ class Linear:
 
     def estimate(self, mean: np.ndarray) -> float:
         """Return the mean squared length less the squared mean length along the direction, where
-        all have that.
+        all parties have one.
         """
         return float(mean[0] if np.isnan(mean[1]) else mean[0] - mean[1] ** 2)
 
 
-class Sketch:
-    """The naive estimate less the squared length of the mean drift, which a sketch of it tells
-    within a share epsilon.
+class Sketch(Monitor):
+    """The naive estimate less the squared length of the mean drift, which a sketch gives within a
+    share epsilon.
 
     Source: Alon, Matias, Szegedy, "The Space Complexity of Approximating the Frequency Moments",
     STOC 1996; in the quick form of Cormode, Garofalakis, "Sketching Streams Through the Net", VLDB
@@ -100,45 +109,43 @@ class Sketch:
 
     depth, width, epsilon = 5, 250, 0.06
 
-    def __init__(self) -> None:
-        self._hashes: tuple[np.ndarray, np.ndarray] = np.zeros((0, 0), np.intp), np.zeros((0, 0))
-
-    def renew(self, turn: Turn) -> None:
-        """Take note of nothing."""
-
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:
         """Return the squared length, and the sketch."""
         vector = np.concatenate([array.ravel() for array in drift.values()])
-        buckets, signs = self._hashed(len(vector))
+        buckets, signs = _hashes(len(vector), self.depth, self.width)
         rows = [np.bincount(b, s * vector, self.width) for b, s in zip(buckets, signs, strict=True)]
         return np.array([float(vector @ vector), *np.concatenate(rows)])
 
     def estimate(self, mean: np.ndarray) -> float:
-        """Return the mean squared length less what the mean sketch says of the mean's, made smaller
-        by epsilon.
+        """Return the mean squared length less the squared length that the mean sketch gives, made
+        smaller by epsilon.
         """
         squares = (mean[1:].reshape(self.depth, self.width) ** 2).sum(1)
         return float(mean[0] - np.median(squares) / (1 + self.epsilon))
 
-    def _hashed(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return each number's bucket and sign in each row of the sketch: the same at every
-        party.
-        """
-        if self._hashes[0].shape[-1] != size:
-            rng = seeds.stream(0, "sketch", size)
-            buckets = rng.integers(0, self.width, (self.depth, size))
-            self._hashes = buckets, rng.choice([-1.0, 1.0], (self.depth, size))
-        return self._hashes
+
+@functools.lru_cache(maxsize=1)
+def _hashes(size: int, depth: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each number's bucket and sign in each row of the sketch: the same at every party.
+
+    One result is kept, since every party of a run asks for the same; in the smallest dtypes, since
+    there are `depth` times as many as weights.
+    """
+    rng = seeds.stream(0, "sketch", size)
+    buckets = rng.integers(0, width, (depth, size)).astype(np.min_scalar_type(width))
+    signs = rng.choice([-1.0, 1.0], (depth, size)).astype(np.int8)
+    return buckets, signs
 
 
 _MONITORS: dict[str, type[Monitor]] = {"naive": Naive, "linear": Linear, "sketch": Sketch}
 
 
-def named(name: str) -> Monitor:
+def create(name: str) -> Monitor:
     """Return the monitor of a name. Raises OptionError."""
     if name not in _MONITORS:
         raise OptionError(
-            f"fda:monitor={name} is not allowed",
+            f"{option('fusion', f'fda:monitor={name}')} is not allowed",
             f"{nearest(name, _MONITORS)}there are: {', '.join(_MONITORS)}",
+            allowed=tuple(_MONITORS),
         )
     return _MONITORS[name]()

@@ -1,6 +1,4 @@
-"""Optimizers at the aggregator: the parties' mean change is a gradient, and these are the ways to
-follow it.
-"""
+"""Optimizers at the aggregator, for which the parties' mean change is a gradient."""
 
 from __future__ import annotations
 
@@ -10,11 +8,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from fusion_nb.algorithms.fusions.server_update import Stepping, each
-from fusion_nb.core.types import Weights
+from fusion_nb.algorithms.fusions.server_update import ServerUpdate, trained_zeros
+from fusion_nb.core.arithmetic import tree_map
+from fusion_nb.core.types import FederationInfo, Weights
 
 
-class FedAvgM(Stepping):
+class FedAvgM(ServerUpdate):
     """Follow the parties' mean change with momentum: v = beta * v + change, new = old + lr * v.
 
     With beta 0 and lr 1 it is fedavg.
@@ -31,45 +30,57 @@ class FedAvgM(Stepping):
     ) -> None:
         self._beta, self._lr = beta, lr
 
-    def init(self, weights: Weights) -> Any:
+    def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the velocity, which is zero."""
-        return self.zeros(weights)
+        return {**super().init(weights, info), "velocity": trained_zeros(weights, info.trained)}
 
     def step(self, change: Weights, state: Any) -> tuple[Weights, Any]:
         """Return the step along the velocity, and the velocity."""
-        velocity = each(lambda v, c: self._beta * v + c, state, change)
-        return each(lambda v: self._lr * v, velocity), velocity
+        velocity = tree_map(lambda v, c: self._beta * v + c, state["velocity"], change)
+        return tree_map(lambda v: self._lr * v, velocity), {**state, "velocity": velocity}
 
 
-class _Adaptive(Stepping, ABC):
-    """m = beta1 * m + (1 - beta1) * change; v by `second`, from tau squared on; new = old + lr * m
-    / (sqrt(v) + tau).
+class AdaptiveUpdate(ServerUpdate, ABC):
+    """A base of rules with an adaptive step: m / (sqrt(v) + tau), of the moments m and v.
 
-    As in the paper, and unlike Adam as frameworks have it, no bias is corrected. Parties count by
-    their rows, as with fedavg, where Algorithm 2 as printed has the bare mean.
+    m = beta1 * m + (1 - beta1) * change; v by `second_moment`, which starts at tau squared; new =
+    old + lr * m / (sqrt(v) + tau). As in the paper, and unlike Adam as frameworks have it, no bias
+    is corrected. Parties are weighted by their rows, as with fedavg, where Algorithm 2 as printed
+    has the bare mean.
+
+    >>> class FedMax(AdaptiveUpdate):
+    ...     "Divide by the largest change so far."
+    ...     def second_moment(self, v, square):
+    ...         return np.maximum(v, square)
+    >>> start = {"w": np.zeros(1)}
+    >>> state = FedMax().init(start, FederationInfo(1, ("w",), frozenset({"w"})))
+    >>> FedMax().step({"w": np.array([3.0])}, state)[0]
+    {'w': array([0.75])}
     """
 
-    _beta1 = _beta2 = 0.0
-    _lr = _tau = 1.0
+    _beta1 = 0.0
+    _lr = 1.0
+    _tau = 1.0
 
-    def init(self, weights: Weights) -> Any:
+    def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the first moment, which is zero, and the second, which is tau squared."""
-        zeros = self.zeros(weights)
-        return zeros, each(lambda zero: zero + self._tau**2, zeros)
+        zeros = trained_zeros(weights, info.trained)
+        moments = {"m": zeros, "v": tree_map(lambda zero: zero + self._tau**2, zeros)}
+        return {**super().init(weights, info), **moments}
 
     def step(self, change: Weights, state: Any) -> tuple[Weights, Any]:
         """Return the step, and the moments."""
-        first = each(lambda m, c: self._beta1 * m + (1 - self._beta1) * c, state[0], change)
-        second = each(lambda v, c: self.second(v, c**2), state[1], change)
-        step = each(lambda m, v: self._lr * m / (np.sqrt(v) + self._tau), first, second)
-        return step, (first, second)
+        m = tree_map(lambda m, c: self._beta1 * m + (1 - self._beta1) * c, state["m"], change)
+        v = tree_map(lambda v, c: self.second_moment(v, c**2), state["v"], change)
+        step = tree_map(lambda m, v: self._lr * m / (np.sqrt(v) + self._tau), m, v)
+        return step, {**state, "m": m, "v": v}
 
     @abstractmethod
-    def second(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
-        """Return the second moment after a change of which these are the squares."""
+    def second_moment(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
+        """Return the second moment after a change with these squares."""
 
 
-class FedAdagrad(_Adaptive):
+class FedAdagrad(AdaptiveUpdate):
     """Follow the mean change with steps that shrink where changes were large so far: v = v + change
     squared.
 
@@ -90,12 +101,12 @@ class FedAdagrad(_Adaptive):
     ) -> None:
         self._lr, self._beta1, self._tau = lr, beta1, tau
 
-    def second(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
+    def second_moment(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
         """Return the sum of all squares."""
         return v + square
 
 
-class FedAdam(_Adaptive):
+class FedAdam(AdaptiveUpdate):
     """Follow the mean change with steps that adapt to recent ones: v = beta2 * v + (1 - beta2) *
     change squared.
 
@@ -119,7 +130,7 @@ class FedAdam(_Adaptive):
     ) -> None:
         self._lr, self._beta1, self._beta2, self._tau = lr, beta1, beta2, tau
 
-    def second(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
+    def second_moment(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
         """Return the mean of squares, the latest counting most."""
         return self._beta2 * v + (1 - self._beta2) * square
 
@@ -132,6 +143,6 @@ class FedYogi(FedAdam):
     Optimization", ICLR 2021 (Algorithm 2, FedYogi).
     """
 
-    def second(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
+    def second_moment(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
         """Return v moved towards the squares by their size, however far away it is."""
         return v - (1 - self._beta2) * square * np.sign(v - square)

@@ -1,34 +1,31 @@
-"""No fusion at all: every party trains on from its own weights."""
+"""No fusion: every party continues to train its own weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from fusion_nb.core.types import Turn, Unchanged, Update, Weights
+from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.types import LocalContext, NoUpdate, Update, Weights
 
 
-def go_on(turn: Turn) -> Weights:
-    """Train from where the party is, keep where that leads, and return it."""
-    trained = turn.train(turn.state.get("weights", turn.weights))
-    turn.state["weights"] = trained.weights
-    return trained.weights
+def continue_local_training(context: LocalContext) -> Weights:
+    """Train from the party's own weights, keep the result as its own weights, and return it."""
+    result = context.train(context.state.get("weights", context.weights))
+    context.state["weights"] = result.weights
+    return result.weights
 
 
-class Alone:
-    """Let every party train alone: nothing travels, and the aggregator keeps the first weights."""
+class LocalOnly(Fusion):
+    """Let every party train alone: no weights are sent, and the aggregator keeps the first ones."""
 
-    local: Mapping[str, Any] = {}
+    def local_update(self, context: LocalContext) -> NoUpdate:
+        """Continue to train the party's own weights."""
+        continue_local_training(context)
+        return context.no_update()
 
-    def init(self, weights: Weights) -> Any:
-        """Return the state, of which there is none."""
-        return None
-
-    def train(self, turn: Turn) -> Unchanged:
-        """Train on from the party's own weights."""
-        go_on(turn)
-        return turn.unchanged()
-
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the weights as they are."""
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Return the weights and the state unchanged."""
         return weights, state

@@ -1,4 +1,4 @@
-"""Fusion that cares for the parties with the largest loss."""
+"""q-FedAvg: a larger share for the parties with the largest loss."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.algorithms.fusions.server_update import Stepping, each, travel
+from fusion_nb.algorithms.fusions.server_update import (
+    ServerUpdate,
+    effective_step_size,
+    trained_change,
+    trained_zeros,
+)
 from fusion_nb.core import arithmetic
-from fusion_nb.core.arithmetic import RunningMean
-from fusion_nb.core.types import Turn, Update, Weights
+from fusion_nb.core.arithmetic import RunningMean, tree_map
+from fusion_nb.core.types import LocalContext, Update, Weights
 
 
-class QFedAvg(Stepping):
-    """Let parties count by the q-th power of the loss that the fused model has on their rows, so
-    that all end alike.
+class QFedAvg(ServerUpdate):
+    """Weigh parties by the q-th power of the fused model's loss on their rows, so that the losses
+    of all become more equal.
 
-    With q 0 every party counts the same, and it is iter_avg. Costs a pass over a party's training
-    rows in each round.
+    With q 0 all parties have the same share, and it is iter_avg. Costs one evaluation of a party's
+    training rows in each round.
 
     Source: Li, Sanjabi, Beirami, Smith, "Fair Resource Allocation in Federated Learning", ICLR 2020
     (Algorithm 2, with 1 / lr of local training for the Lipschitz constant, as there).
@@ -31,29 +36,33 @@ class QFedAvg(Stepping):
     ) -> None:
         self._q = q
 
-    def train(self, turn: Turn) -> Update:
-        """Train, and report the loss before, and the learning rate."""
-        loss = turn.measure(turn.weights)["loss"]
-        trained = turn.train(turn.weights)
-        return turn.update(
-            trained.weights, loss=loss, lr=travel(trained) / max(1, trained.num_steps)
-        )
+    def local_update(self, context: LocalContext) -> Update:
+        """Train, and report the loss before training and the learning rate."""
+        loss = context.evaluate_train(context.weights)["loss"]
+        result = context.train(context.weights)
+        lr = effective_step_size(result) / max(1, result.num_steps)
+        return context.update(result.weights, loss=loss, lr=lr)
 
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
         """Return the weights moved by the sum of F**q * change / lr over the sum of the curvatures
         h.
         """
-        mean, total, curvature = RunningMean(), self.zeros(weights), 0.0
+        trained = state["trained"]
+        mean, total, curvature = RunningMean(), trained_zeros(weights, trained), 0.0
         for update in updates:
-            # A loss of 0 would count for nothing at all, and its negative power be infinite.
+            # A loss of 0 would give a party no share at all, and its negative power be infinite.
             loss, lr = max(update.extras["loss"], 1e-10), update.extras["lr"]
             mean.add(update.weights, 1.0)
-            gradient = each(lambda c, lr=lr: c / lr, self.change(update.weights, weights))
-            total = each(lambda t, g, f=loss: t + f**self._q * g, total, gradient)
+            change = trained_change(update.weights, weights, trained)
+            gradient = tree_map(lambda c, lr=lr: c / lr, change)
+            total = tree_map(lambda t, g, f=loss: t + f**self._q * g, total, gradient)
             curvature += (
                 self._q * loss ** (self._q - 1) * arithmetic.squared_norm(gradient)
                 + loss**self._q / lr
             )
         if not mean.total:
             return weights, state
-        return mean.mean() | arithmetic.moved(weights, each(lambda t: t / curvature, total)), state
+        step = tree_map(lambda t: t / curvature, total)
+        return mean.mean() | arithmetic.moved(weights, step), state

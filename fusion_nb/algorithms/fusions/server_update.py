@@ -1,104 +1,86 @@
-"""What rules share that do more than average: the parties' mean change as a direction in which to
-step.
-"""
+"""A base of rules that treat the parties' mean change as a direction in which to step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from fusion_nb.core import arithmetic
 from fusion_nb.core.arithmetic import RunningMean
-from fusion_nb.core.types import Trained, Update, Weights
-from fusion_nb.errors import OptionError
+from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.types import FederationInfo, TrainingResult, Update, Weights
+from fusion_nb.errors import OptionError, option
 
 
-class Averaging:
-    """Averages what comes in, each party in proportion to its rows; a base of rules that ask more
-    of the parties.
+class ServerUpdate(Fusion):
+    """Moves the trained entries by a step that `step` computes from the mean change, and averages
+    all other entries.
 
-    Where nothing comes in, the weights stay.
+    Statistics, such as BatchNorm's, must not be stepped: a variance would become negative. The
+    state is a dict with the entries `trained` (sorted names) and `num_parties`; a subclass adds its
+    own entries in `init` and returns a new dict from `step`.
+
+    >>> import numpy as np
+    >>> class HalfStep(ServerUpdate):
+    ...     '''Steps half as far as fedavg does.'''
+    ...     def step(self, change, state):
+    ...         return {name: array / 2 for name, array in change.items()}, state
+    >>> rule, start = HalfStep(), {"w": np.zeros(2)}
+    >>> info = FederationInfo(1, ("w",), frozenset({"w"}), frozenset())
+    >>> updates = iter([Update("party 1", {"w": np.ones(2)}, num_examples=10)])
+    >>> rule.aggregate(start, updates, rule.init(start, info))[0]
+    {'w': array([0.5, 0.5])}
     """
 
-    local: Mapping[str, Any] = {}
+    def init(self, weights: Weights, info: FederationInfo) -> Any:
+        """Return the names of the trained entries, and the number of parties."""
+        return {"trained": sorted(info.trained), "num_parties": info.num_parties}
 
-    def init(self, weights: Weights) -> Any:
-        """Return the state, of which there is none."""
-        return None
-
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the mean of the updates, weighted by their rows."""
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Return the weights moved by a step along the mean change, and the new state."""
         mean = RunningMean()
         for update in updates:
             mean.add(update.weights, update.num_examples)
-        return mean.mean() if mean.total else weights, state
-
-
-class Stepping:
-    """Moves what gradients train by a step that `step` makes of the mean change, and averages
-    everything else.
-
-    Statistics, such as BatchNorm's, must not be stepped: a variance would become negative.
-    """
-
-    local: Mapping[str, Any] = {}
-    num_parties = 0
-    _trained: frozenset[str] | None = None
-
-    def meet(self, num_parties: int, trained: frozenset[str], model: Any) -> None:
-        """Take note of how many parties there are, and of what is trained."""
-        self.num_parties, self._trained = num_parties, trained
-
-    def init(self, weights: Weights) -> Any:
-        """Return the state, of which there is none."""
-        return None
-
-    def change(self, new: Weights, old: Weights) -> Weights:
-        """Return what training added to the entries that it trains, in float64."""
-        found = arithmetic.change(new, old)
-        return (
-            found
-            if self._trained is None
-            else {name: found[name] for name in found if name in self._trained}
-        )
-
-    def zeros(self, weights: Weights) -> Weights:
-        """Return zeros for the entries that are trained."""
-        return arithmetic.zeros_like(self.change(weights, weights))
-
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the weights moved by a step along the mean change, and the rule's new state."""
-        mean = RunningMean()
-        for update in updates:
-            mean.add(update.weights, self.share(update))
         if not mean.total:
             return weights, state
-        fused = mean.mean()
-        step, state = self.step(self.change(fused, weights), state)
-        return fused | arithmetic.moved(weights, step), state
-
-    def share(self, update: Update) -> float:
-        """Return how much a party counts: its number of rows."""
-        return update.num_examples
+        average = mean.mean()
+        step, state = self.step(trained_change(average, weights, state["trained"]), state)
+        return average | arithmetic.moved(weights, step), state
 
     def step(self, change: Weights, state: Any) -> tuple[Weights, Any]:
-        """Return the step to take, and the new state."""
+        """Return the step to take for the mean change, and the new state."""
         return change, state
 
 
-def each(function: Callable[..., Any], *weights: Weights) -> Weights:
-    """Return a function of the entries of several weights, name by name."""
-    return arithmetic.tree_map(function, *weights)
+def trained_change(new: Weights, old: Weights, trained: Collection[str]) -> Weights:
+    """Return, in float64, what training added to the entries that it trains."""
+    names, change = frozenset(trained), arithmetic.change(new, old)
+    return {name: change[name] for name in change if name in names}
 
 
-def travel(trained: Trained) -> float:
-    """Return how far the steps of a training travel. Raises OptionError for a kind of model that
-    does not tell.
+def trained_zeros(weights: Weights, trained: Collection[str]) -> Weights:
+    """Return zeros, in float64, for the floating entries that are trained."""
+    return arithmetic.zeros_like(trained_change(weights, weights, trained))
+
+
+def in_dtypes_of(weights: Weights, entries: Weights) -> Weights:
+    """Return entries in the dtypes of the weights of the same names, as parties keep and send
+    them.
     """
-    if not math.isfinite(trained.travel):
+    return {name: array.astype(weights[name].dtype) for name, array in entries.items()}
+
+
+def effective_step_size(result: TrainingResult) -> float:
+    """Return the effective step size of a training.
+
+    Raises OptionError for a kind of model that does not report it.
+    """
+    if not math.isfinite(result.effective_step_size):
         raise OptionError(
             "the fusion needs to know the steps of local training, which this model does not tell",
-            "use another fusion, such as fedavg",
+            f"use another {option('fusion')}, such as fedavg",
         )
-    return trained.travel
+    return result.effective_step_size

@@ -1,6 +1,6 @@
-"""The updates of a round as a table with a row for each party, read a few columns at a time.
+"""The updates of a round as a matrix with a row for each party, read a few columns at a time.
 
-No second copy of all updates is made. Numbers are looked at in float64, and returned in their own
+No second copy of all updates is made. Numbers are converted to float64, and returned in their own
 dtypes.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from fusion_nb.core.types import Update, Weights
 
-#: Columns that are looked at together.
+#: Columns that are read together.
 _COLUMNS = 2**15
-#: What is made of columns: `(parties, columns) -> columns`.
+#: A function `(parties, columns) -> columns`.
 Columnwise = Callable[[np.ndarray], np.ndarray]
 
 
@@ -26,11 +26,11 @@ def is_real(array: np.ndarray) -> bool:
 
 
 def each_column(updates: Sequence[Update], function: Columnwise) -> Weights:
-    """Return what a function makes of each column of the updates' entries.
+    """Return the results of a function of each column of the updates' entries.
 
-    Whole numbers are given to it as differences from one in the middle, so that counters beyond
-    2**53 keep their last digit when all agree, and what it returns is rounded; booleans are given
-    as 0 and 1.
+    Whole numbers are passed as differences from one in the middle, so that counters beyond 2**53
+    keep their last digit when all agree, and the results are rounded; booleans are passed as 0 and
+    1.
     """
     return {
         name: _each_column([np.asarray(update.weights[name]) for update in updates], function)
@@ -61,9 +61,9 @@ def products(updates: Sequence[Update], start: Weights, *more: Weights) -> np.nd
     floating entries.
 
     more: further changes, which come last; entries that they lack are 0
-    From these follow all distances. Measured from where the round started, which no hostile party
-    chose, those among honest parties stay exact however far away somebody else is. What is too far
-    for float64 is infinite, or NaN.
+    From these follow all distances. Measured from the start of the round, which no hostile party
+    chose, those among honest parties stay exact however far away another party is. A distance too
+    long for float64 is infinite, or NaN.
     """
     size = len(updates) + len(more)
     found = np.zeros((size, size))

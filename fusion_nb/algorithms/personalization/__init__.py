@@ -1,1 +1,1 @@
-"""Methods that leave each party with a model of its own."""
+"""Methods that give each party a model of its own, one file each."""

@@ -1,141 +1,117 @@
-"""Layers that parties keep to themselves: what is fused is the rest of the model."""
+"""A base of rules whose parties keep some layers to themselves: only the other layers are fused."""
 
 from __future__ import annotations
 
-import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
+from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
+from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.types import (
+    Answer,
+    FederationInfo,
+    LocalContext,
+    Metrics,
+    TrainingResult,
+    Update,
+    Weights,
+)
 
-from fusion_nb.algorithms.fusions.base import Around, take_turn
-from fusion_nb.core.types import Answer, Fusion, Metrics, Trained, Turn, Update, Weights
-from fusion_nb.errors import OptionError
 
+class LocalLayers(FusionWrapper, ABC):
+    """Fuses all entries except some, which every party trains, keeps and uses for itself.
 
-class _Layers(Around, ABC):
-    """Fuses all entries but some, which every party trains, keeps and uses for itself."""
-
-    sends_part = True
-    keeps_layers = True
+    >>> from fusion_nb.algorithms.fusions.averaging import fedavg
+    >>> class OwnBias(LocalLayers):
+    ...     "Every party has its own biases."
+    ...     def local_names(self, info):
+    ...         return frozenset(name for name in info.entries if name.endswith("bias"))
+    >>> rule, names = OwnBias(fedavg()), ("0.weight", "0.bias")
+    >>> state = rule.init(dict.fromkeys(names), FederationInfo(2, names, frozenset(names)))
+    >>> list(rule.shared_weights(dict.fromkeys(names), state))
+    ['0.weight']
+    """
 
     def __init__(self, inner: Fusion) -> None:
         super().__init__(inner)
-        self._own: frozenset[str] = frozenset()
+        self.requires = replace(inner.requires, partial_updates=True, local_layers=True)
 
     @abstractmethod
-    def chosen(self, model: Any) -> frozenset[str]:
+    def local_names(self, info: FederationInfo) -> frozenset[str]:
         """Return the names of the entries that parties keep. Raises OptionError where there are
         none.
         """
 
-    def meet(self, num_parties: int, trained: frozenset[str], model: Any) -> None:
-        """Find the entries that parties keep; the inner rule is told of the others."""
-        self._own = self.chosen(model)
-        if hasattr(self.inner, "meet"):
-            self.inner.meet(num_parties=num_parties, trained=trained - self._own, model=model)
+    def init(self, weights: Weights, info: FederationInfo) -> Any:
+        """Return the names of the local entries, and the inner rule's state for the others."""
+        local = self.local_names(info)
+        inner = self.inner.init(_without(local, weights), _shared_info(local, info))
+        return {"inner": inner, "local": sorted(local)}
 
-    def init(self, weights: Weights) -> Any:
-        """Return the inner rule's state, which is of the shared entries."""
-        return self.inner.init(self.down(weights))
+    def broadcast(self, state: Any) -> Mapping[str, Any]:
+        """Return the inner rule's extras."""
+        return self.inner.broadcast(state["inner"])
 
-    def down(self, weights: Weights) -> Weights:
-        """Return the shared entries, which are all that travels."""
-        return {name: array for name, array in weights.items() if name not in self._own}
+    def shared_weights(self, weights: Weights, state: Any) -> Weights:
+        """Return the entries that are fused: no others travel."""
+        return self.inner.shared_weights(_without(state["local"], weights), state["inner"])
 
-    def train(self, turn: Turn) -> Answer:
-        """Train the fused entries with the party's own, keep these, and send those: the rule sees
-        no others.
+    def local_update(self, context: LocalContext) -> Answer:
+        """Train the fused entries together with the party's own; keep these, and send the others.
+
+        The inner rule sees the fused entries only.
         """
-        own: Weights = turn.state.get("layers") or {
-            entry: turn.weights[entry] for entry in self._own
+        local = self.local_names(context.info)
+        own: Weights = context.state.get("layers") or {
+            name: array for name, array in context.weights.items() if name in local
         }
 
-        def train(weights: Weights, name: str = "", **options: Any) -> Trained:
-            trained = turn.train(weights | own, name, **options)
+        def train(weights: Weights, name: str = "", **options: Any) -> TrainingResult:
+            result = context.train(weights | own, name, **options)
             if not name:
-                turn.state["layers"] = {entry: trained.weights[entry] for entry in self._own}
-            return replace(trained, weights=self.down(trained.weights))
+                context.state["layers"] = {entry: result.weights[entry] for entry in own}
+            return replace(result, weights=_without(local, result.weights))
 
-        def measure(weights: Weights) -> Metrics:
-            return turn.measure(weights | own)
+        def evaluate_train(weights: Weights) -> Metrics:
+            return context.evaluate_train(weights | own)
 
-        def score(weights: Weights, rows: slice = slice(None)) -> Metrics:
-            return turn.score(weights | own, rows)
+        def evaluate_test(weights: Weights, rows: slice = slice(None)) -> Metrics:
+            return context.evaluate_test(weights | own, rows)
 
         shared = replace(
-            turn, weights=self.down(turn.weights), train=train, measure=measure, score=score
+            context,
+            weights=_without(local, context.weights),
+            info=_shared_info(local, context.info),
+            train=train,
+            evaluate_train=evaluate_train,
+            evaluate_test=evaluate_test,
         )
-        return take_turn(self.inner, shared)
+        return self.inner.local_update(shared)
 
-    def fuse(self, weights: Weights, updates: Iterator[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the shared entries fused by the inner rule; the others stay as they were at
-        first.
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Return the shared entries fused by the inner rule; the local ones keep their first
+        values.
         """
-        fused, state = self.inner.fuse(self.down(weights), updates, state)
-        return weights | fused, state
+        shared = _without(state["local"], weights)
+        fused, inner = self.inner.aggregate(shared, updates, state["inner"])
+        return weights | fused, {**state, "inner": inner}
 
 
-class FedPer(_Layers):
-    """Let every party keep some layers to itself, such as the last one, and fuse the others.
-
-    Its own layers never leave a party, and the aggregator's model has the first weights in their
-    place.
-
-    Source: Arivazhagan, Aggarwal, Singh, Choudhary, "Federated Learning with Personalization
-    Layers", 2019.
-    """
-
-    def __init__(
-        self,
-        inner: Fusion,
-        *,
-        layers: Annotated[
-            str, Field(description="names of weights with * for anything, as 4.*; several with |")
-        ],
-    ) -> None:
-        super().__init__(inner)
-        self._patterns = layers.split("|")
-
-    def chosen(self, model: Any) -> frozenset[str]:
-        """Return the entries whose names match."""
-        names = list(model.get_weights())
-        for pattern in self._patterns:
-            if not fnmatch.filter(names, pattern):
-                hint = f"its weights are: {', '.join(names)}"
-                raise OptionError(
-                    f"fedper:layers={pattern} is the name of no weights of this model", hint
-                )
-        own = frozenset(
-            name for pattern in self._patterns for name in fnmatch.filter(names, pattern)
-        )
-        if len(own) == len(names):
-            line = f"fedper:layers={'|'.join(self._patterns)} leaves nothing to be fused"
-            raise OptionError(line, f"choose some of: {', '.join(names)}")
-        return own
+def _without(local: Collection[str], weights: Weights) -> Weights:
+    """Return the entries of the weights that are not local."""
+    names = frozenset(local)
+    return {name: array for name, array in weights.items() if name not in names}
 
 
-class FedBN(_Layers):
-    """Let every party keep its batch normalization to itself, parameters and statistics, and fuse
-    the other layers.
-
-    For parties whose rows look different (another scanner, another camera) and mean the same.
-
-    Source: Li, Jiang, Zhang, Kamp, Dou, "FedBN: Federated Learning on Non-IID Features via Local
-    Batch Normalization", ICLR 2021.
-    """
-
-    def __init__(self, inner: Fusion) -> None:
-        super().__init__(inner)
-
-    def chosen(self, model: Any) -> frozenset[str]:
-        """Return the entries of batch normalization layers."""
-        own: frozenset[str] = model.norm_names()
-        if not own:
-            raise OptionError(
-                "--personal fedbn, but the model has no batch normalization",
-                "use fedper:layers=...",
-            )
-        return own
+def _shared_info(local: frozenset[str], info: FederationInfo) -> FederationInfo:
+    """Return the facts about a federation that has the shared entries only."""
+    return replace(
+        info,
+        entries=tuple(name for name in info.entries if name not in local),
+        trained=info.trained - local,
+        batch_norm=info.batch_norm - local,
+    )

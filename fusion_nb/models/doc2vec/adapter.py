@@ -1,61 +1,55 @@
-"""gensim's Doc2Vec: parties share what predicts words, and keep the vectors of their documents to
-themselves.
-"""
+"""gensim's Doc2Vec: parties share its output and word weights, and keep their document vectors."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gensim.models.doc2vec import Doc2Vec
 
 from fusion_nb.core import documents as texts
-from fusion_nb.core import rows as rows_of
 from fusion_nb.core.documents import Document
 from fusion_nb.core.rows import is_classes
-from fusion_nb.core.types import Metrics, Update, Weights
-from fusion_nb.errors import ModelError, OptionError
-from fusion_nb.models.base import Model
-from fusion_nb.models.doc2vec import files, measures, vocabulary
+from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
+from fusion_nb.errors import ModelError
+from fusion_nb.models.base import Model, NeedsAgreement
+from fusion_nb.models.doc2vec import files, vocabulary
+from fusion_nb.models.doc2vec.evaluating import Evaluator
+from fusion_nb.models.doc2vec.neighbours import Neighbour, NeighbourFinder
 from fusion_nb.models.doc2vec.training import Trainer, first_vectors, random_of
 
-#: Documents that are measured: for the loss, for the self-rank at each party, and for the
-#: classifier.
-_LOSS_SAMPLE, _RANK_SAMPLE, _CLASSIFIED_SAMPLE = 50, 50, 500
 
-#: A document near a text: its tag, whose it is, and its cosine similarity.
-_Neighbour = tuple[str, str, float]
-_Finder = Callable[[str, int], list[_Neighbour]]
+class Doc2VecModel(NeedsAgreement, Model):
+    """A gensim Doc2Vec, of which only the hyper-parameters are taken over.
 
+    Parties agree on the vocabulary, and train from scratch. The output weights travel (`syn1neg`
+    with negative sampling, `syn1` with hierarchical softmax), and the word vectors where they are
+    trained (dm=1 or dbow_words=1). Document vectors are a party's state and never leave it.
 
-class Doc2VecModel(Model):
-    """A gensim Doc2Vec, whose hyper-parameters are taken; parties agree on the vocabulary and train
-    it from scratch.
-
-    What travels are the output weights (`syn1neg` with negative sampling, `syn1` with hierarchical
-    softmax), and the word vectors where they are trained (dm=1 or dbow_words=1). Document vectors
-    are a party's state and never leave it.
-
-    min_parties: keep only words that at least so many parties have
+    min_parties: keep only words that at least this number of parties have
     Source: Le, Mikolov, "Distributed Representations of Sentences and Documents", ICML 2014; joint
-    learning over
-    parties: Witherspoon, Steuer, Bent, Desai, "SEEC: Semantic Vector Federation across Edge
-    Computing Environments", 2020.
+    learning over parties: Witherspoon, Steuer, Bent, Desai, "SEEC: Semantic Vector Federation
+    across Edge Computing Environments", 2020.
     """
 
+    base_class = "gensim.models.doc2vec.Doc2Vec"
+    suffixes = (".doc2vec", ".d2v")
     kind = "Doc2Vec"
-    supports = frozenset({"summed_loss"})
-    formats: ClassVar = files.FORMATS
-    packages: ClassVar = ("gensim",)
+    packages = ("gensim",)
+    formats: Mapping[str, str] = files.FORMATS
+    whole_format = "gensim"
+    download_formats = ("gensim",)
+    upload_hint = "send the file that a gensim Doc2Vec's save(path, separately=[]) wrote"
+    data_kind = "documents"
+    supported_client_options = frozenset({"summed_loss"})
+    supported_options = frozenset()
+    has_lr_schedule = True
     defaults: Mapping[str, Any] = {"fusion": "doc2vec", "optimizer": ""}
-    orders: ClassVar = frozenset()
-    takes = "documents"
-    is_scheduled = True
     metrics: tuple[str, ...] = ("self_rank", "loss")
-    watched = ("self_rank",)
+    train_metrics = ("self_rank",)
 
     def __init__(self, model: Doc2Vec, *, min_parties: int = 1) -> None:
         self.model = Doc2Vec(**vocabulary.settings(model))
@@ -77,13 +71,14 @@ class Doc2VecModel(Model):
 
     @classmethod
     def load(cls, path: Path) -> Doc2Vec:
-        """Return the Doc2Vec in a file of gensim's. Raises ModelError for a file that holds
-        anything else.
+        """Return the Doc2Vec in a file of gensim's.
+
+        Raises ModelError for a file that holds anything else.
         """
         return files.load(path)
 
     @classmethod
-    def taken_up(cls, model: Doc2Vec) -> Doc2VecModel:
+    def from_checkpoint(cls, model: Doc2Vec) -> Doc2VecModel:
         """Return the adapter of a model that has the vocabulary that parties agreed on."""
         made = cls(model)
         made.model, made._has_words = model, True
@@ -92,9 +87,7 @@ class Doc2VecModel(Model):
     def check(
         self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
     ) -> list[str]:
-        """Look at the hyper-parameters and at what there is to measure; the words are looked at in
-        round 0.
-        """
+        """Look at the hyper-parameters and the labels; words are looked at in round 0."""
         if not self.model.negative and not self.model.hs:
             raise ModelError(
                 "this Doc2Vec has negative=0 and hs=0, so it can't be trained",
@@ -113,7 +106,8 @@ class Doc2VecModel(Model):
                 "and train anew"
             )
         if is_classes(labels):
-            self.metrics, self.examined = ("self_rank", "loss", "accuracy"), ("accuracy",)
+            self.metrics = ("self_rank", "loss", "accuracy")
+            self.costly_metrics = ("accuracy",)
         return notes
 
     # Round 0
@@ -123,15 +117,14 @@ class Doc2VecModel(Model):
         return {"counts": vocabulary.count(data[0])}
 
     def agree(self, updates: Sequence[Update]) -> vocabulary.Agreement:
-        """Add the parties' word counts, and build the vocabulary. Raises ModelError where no word
-        is left.
+        """Add the parties' word counts, and build the vocabulary.
+
+        Raises ModelError where no word is left.
         """
-        self._agreed, self._has_words = (
-            vocabulary.agree(updates, self.model, self._min_parties),
-            True,
-        )
-        self.notes = self._agreed.notes
-        return self._agreed
+        agreed = vocabulary.agree(updates, self.model, self._min_parties)
+        self._agreed, self._has_words = agreed, True
+        self.notes = agreed.notes
+        return agreed
 
     def prepare(self, data: Any, state: dict[str, Any], agreed: vocabulary.Agreement) -> None:
         """Build the agreed vocabulary at a party, and draw first vectors for its documents.
@@ -145,20 +138,20 @@ class Doc2VecModel(Model):
         vocabulary.check_party(data[0], self.model)
         state["vectors"] = self._first_vectors(data[0])
 
-    # Training
+    # Its weights
 
     def get_weights(self) -> Weights:
-        """Return a copy of what travels; empty before parties agreed on a vocabulary."""
-        return (
-            {name: array.copy() for name, array in self._shared().items()}
-            if self._has_words
-            else {}
-        )
+        """Return a copy of the shared weights; empty before parties agreed on a vocabulary."""
+        if not self._has_words:
+            return {}
+        return {name: array.copy() for name, array in self._shared().items()}
 
     def set_weights(self, weights: Weights) -> None:
         """Copy weights into the model's own arrays."""
         for name, array in self._shared().items():
             array[...] = weights[name]
+
+    # Training and evaluation
 
     def fit(
         self,
@@ -171,92 +164,47 @@ class Doc2VecModel(Model):
         progress: tuple[float, float] = (0.0, 1.0),
         batch_size: int = 1,
         optimizer: Any = "",
-        **local: Any,
-    ) -> Metrics:
-        """Train document by document; return the loss on a fixed sample of the rows, after
-        training.
+        steps: int = 0,
+        **client_options: Any,
+    ) -> TrainingResult:
+        """Train document by document; `loss` is that of a fixed sample of the rows, after training.
 
-        lr:       what the learning rate falls from over the whole run, to the model's `min_alpha`
-        progress: where on that fall this training begins and ends, from 0 to 1
-        state:    keeps the vectors of the party's documents;  batch_size, optimizer: have no
-                  meaning here
+        lr:       the start of the learning rate's fall over the whole run, to the model's
+                  `min_alpha`
+        progress: the part of that fall, from 0 to 1, that this training covers
+        state:    keeps the vectors of the party's documents
+        batch_size, optimizer, steps: have no meaning here
         Raises Stopped through `gate`.
         """
-        if unknown := local.keys() - self.supports:
-            raise OptionError(
-                f"a Doc2Vec can't honour {', '.join(sorted(unknown))}", "use another fusion"
-            )
-        documents, model = data[0], self.model
+        self.check_client_options(client_options)
+        documents = data[0]
         state = {} if state is None else state
         vectors = state["vectors"].copy() if "vectors" in state else self._first_vectors(documents)
-        rows = {tag: row for row, tag in enumerate(texts.tags(documents))}
-        start, end = self._rate(lr, progress[0]), self._rate(lr, progress[1])
-        shuffler, trainer = np.random.default_rng(seed), Trainer(model)
-        model.random = np.random.RandomState(seed % 2**32)
-        total = epochs * len(documents)
-        for epoch in range(epochs):
-            for number, index in enumerate(shuffler.permutation(len(documents))):
-                self.gate()
-                done = (epoch * len(documents) + number) / total
-                document = documents[index]
-                own = [rows[tag] for tag in document.tags]
-                trainer.train(document.words, own, start + (end - start) * done, vectors)
+        alphas = self._rate(lr, progress[0]), self._rate(lr, progress[1])
+        Trainer(self.model).train_all(documents, vectors, epochs, alphas, seed, self.gate)
         state["vectors"] = vectors
-        return {"loss": self._loss_of_own(documents, vectors)}
-
-    def _rate(self, lr: float | None, progress: float) -> float:
-        first = float(self.model.alpha) if lr is None else lr
-        return first + (min(first, float(self.model.min_alpha)) - first) * progress
-
-    # Measuring
+        loss = self._evaluator().loss(documents, vectors)
+        num_steps = epochs * len(documents)
+        return TrainingResult(self.get_weights(), {"loss": loss}, num_steps, float("nan"))
 
     def evaluate(self, data: Any) -> Metrics:
-        """Return the loss on a fixed sample of documents that the model has not seen, their vectors
-        inferred.
-        """
-        documents = data[0][measures.sample(rows_of.size(data), _LOSS_SAMPLE)]
-        vectors = Trainer(self.model).infer_all(documents, self.gate)
-        return {"loss": self._mean_loss(documents, vectors)}
+        """Return the loss of a sample of documents, with inferred vectors."""
+        return self._evaluator().evaluate(data)
 
-    def watch(self, data: Any, state: Mapping[str, Any]) -> Metrics:
-        """Return the self-rank of a sample of a party's documents among all of them, and their
-        loss.
-        """
-        documents, vectors = data[0], state["vectors"]
-        positions = measures.sample(len(documents), _RANK_SAMPLE)
-        inferred = Trainer(self.model).infer_all(documents[positions], self.gate)
-        row = {tag: number for number, tag in enumerate(texts.tags(documents))}
-        rows = np.array([row[documents[position].tags[0]] for position in positions])
-        rank = measures.self_rank(vectors, inferred, rows)
-        return {"self_rank": rank, "loss": self._loss_of_own(documents, vectors)}
+    def evaluate_train(self, data: Any, state: Mapping[str, Any]) -> Metrics:
+        """Return the self-rank and the loss of a sample of a party's own documents."""
+        return self._evaluator().evaluate_train(data[0], state["vectors"])
 
-    def examine(self, data: Any) -> Metrics:
-        """Return the accuracy of a linear classifier on inferred vectors of a sample of documents,
-        cross-validated.
-        """
-        positions = measures.sample(rows_of.size(data), _CLASSIFIED_SAMPLE)
-        vectors = Trainer(self.model).infer_all(data[0][positions], self.gate)
-        accuracy = measures.classified(vectors, data[1][positions])
-        return {} if accuracy is None else {"accuracy": accuracy}
+    def evaluate_costly(self, data: Any) -> Metrics:
+        """Return the cross-validated accuracy of a linear classifier on inferred vectors."""
+        return self._evaluator().evaluate_costly(data)
 
-    def _loss_of_own(self, documents: Sequence[Document], vectors: np.ndarray) -> float:
-        row = {tag: number for number, tag in enumerate(texts.tags(documents))}
-        chosen = [documents[position] for position in measures.sample(len(documents), _LOSS_SAMPLE)]
-        return self._mean_loss(
-            chosen, np.stack([vectors[row[document.tags[0]]] for document in chosen])
-        )
-
-    def _mean_loss(self, documents: Sequence[Document], vectors: np.ndarray) -> float:
-        pairs = zip(documents, vectors, strict=True)
-        return float(
-            np.mean([measures.loss(self.model, document, vector) for document, vector in pairs])
-        )
-
-    # What is taken away
+    # What the user gets
 
     def native(self, weights: Weights) -> Doc2Vec:
-        """Return an ordinary Doc2Vec with these weights, which infers vectors of new text; it has
-        no documents.
+        """Return an ordinary Doc2Vec with these weights, without documents.
+
+        It infers vectors of new text.
         """
         other = self.clone()
         if self._has_words:
@@ -264,10 +212,9 @@ class Doc2VecModel(Model):
         return other.model
 
     def personal(self, weights: Weights, data: Any) -> Doc2Vec:
-        """Return a Doc2Vec with these weights and a party's documents, their vectors inferred anew
-        under them.
+        """Return a Doc2Vec with these weights and a party's documents, with inferred vectors.
 
-        A tag that several documents have gets the vector of them together, as if they were one.
+        Documents with the same tag get one vector, as if they were one document.
         """
         if not self._has_words:
             raise ModelError("parties have not agreed on a vocabulary yet", "train a round first")
@@ -282,35 +229,24 @@ class Doc2VecModel(Model):
 
     def neighbours(
         self, weights: Weights, parties: Sequence[Any]
-    ) -> Callable[[str, int], list[tuple[str, str, float]]]:
-        """Return a function (text, n) that finds the nearest documents of all parties as (tag,
-        party, similarity).
+    ) -> Callable[[str, int], list[Neighbour]]:
+        """Return a function (text, count) that finds the nearest documents of all parties.
 
-        Each party compares with its own documents, their vectors inferred anew; tags and
-        similarities are all it tells.
+        It returns (tag, party, similarity) of each, with vectors inferred under these weights.
         """
-        own = [(party.id, self.personal(weights, party.train).dv) for party in parties]
-        trainer = Trainer(self.native(weights))
-
-        def find(text: str, count: int) -> list[_Neighbour]:
-            words = texts.words_of(text) if isinstance(text, str) else tuple(text)
-            if not any(word in trainer.model.wv for word in words):
-                raise OptionError(
-                    f"no word of {text[:40]!r} is in the vocabulary", "use words that parties have"
-                )
-            vector = trainer.infer(Document(words, ()))
-            found = [
-                (tag, party, near)
-                for party, dv in own
-                for tag, near in dv.similar_by_vector(vector, topn=count)
-            ]
-            return sorted(found, key=lambda item: -item[2])[:count]
-
-        return find
+        owned = {party.id: self.personal(weights, party.train) for party in parties}
+        return NeighbourFinder(self.native(weights), owned)
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights."""
         files.save(self.native(weights), path, format)
+
+    def _rate(self, lr: float | None, progress: float) -> float:
+        first = float(self.model.alpha) if lr is None else lr
+        return first + (min(first, float(self.model.min_alpha)) - first) * progress
+
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(self.model, self.gate)
 
     def _shared(self) -> dict[str, np.ndarray]:
         model, shared = self.model, {}
@@ -324,6 +260,5 @@ class Doc2VecModel(Model):
 
     def _first_vectors(self, documents: Sequence[Document]) -> np.ndarray:
         tags = texts.tags(documents)
-        return first_vectors(
-            random_of([str(self.model.seed), *tags]), len(tags), self.model.vector_size
-        )
+        random = random_of([str(self.model.seed), *tags])
+        return first_vectors(random, len(tags), self.model.vector_size)

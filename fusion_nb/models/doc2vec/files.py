@@ -1,6 +1,4 @@
-"""Doc2Vec models as files: in gensim's own format and in word2vec's text, read without running what
-is inside.
-"""
+"""Doc2Vec models as files: in gensim's format and word2vec's text, read without running code."""
 
 from __future__ import annotations
 
@@ -12,11 +10,11 @@ import numpy as np
 from gensim.models.doc2vec import Doc2Vec
 from gensim.models.keyedvectors import KeyedVectors
 
-from fusion_nb.errors import ExportError, ModelError
+from fusion_nb.errors import ExportError, ModelError, option
 
 FORMATS = {"gensim": "model.doc2vec", "word2vec": "words.txt"}
-#: What gensim writes into the file of a Doc2Vec beside its own two classes, and nothing that could
-#: run code.
+#: The names that gensim writes into the file of a Doc2Vec beside its own two classes. None of them
+#: could run code.
 _ADMITTED = {
     "gensim.utils": {"call_on_class_only"},
     "numpy": {"ndarray", "dtype", "float32", "float64", "int64", "uint32"},
@@ -36,8 +34,9 @@ _ARRAYS = {
 
 
 def save(model: Doc2Vec, path: Path, format: str) -> None:
-    """Write a model in one of FORMATS. Raises ExportError for word vectors that were never
-    trained.
+    """Write a model in one of FORMATS.
+
+    Raises ExportError for word vectors that were never trained.
     """
     if format == "gensim":
         model.save(str(path), separately=[])  # in one file, however large its arrays are
@@ -52,9 +51,7 @@ def save(model: Doc2Vec, path: Path, format: str) -> None:
 
 
 class _Stored:
-    """What stands in for gensim's objects while a file is read: it takes a state, and can do
-    nothing.
-    """
+    """An inert object in place of one of gensim's while a file is read: it only takes a state."""
 
     def __new__(cls) -> _Stored:
         return super().__new__(cls)
@@ -74,9 +71,7 @@ class _StoredVectors(_Stored):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands in for gensim's classes, or what arrays are made of; any other is
-        refused by name.
-        """
+        """Return an inert class for gensim's, or a part of arrays; any other name is refused."""
         if (module, name) == ("gensim.models.doc2vec", "Doc2Vec"):
             return _StoredModel
         if (module, name) == ("gensim.models.keyedvectors", "KeyedVectors"):
@@ -86,15 +81,15 @@ class _Unpickler(pickle.Unpickler):
         raise ModelError(
             f"it holds {module}.{name}, and only what gensim's own Doc2Vec is made of is read "
             "from a file",
-            "build the model in the notebook, and give the variable's name with --model",
+            f"build the model in the notebook, and give the variable's name with {option('model')}",
         )
 
 
 def load(path: Path) -> Doc2Vec:
-    """Return the Doc2Vec in a file that gensim wrote; its large arrays may lie beside it, as gensim
-    puts them.
+    """Return the Doc2Vec in a file that gensim wrote.
 
-    gensim's own loader would unpickle whatever the file names, so the state is read into inert
+    Its large arrays may lie beside it, where gensim puts them. gensim's own loader would unpickle
+    any class that the file names, so the state is read into inert
     objects, and arrays without pickle. Raises ModelError, naming what it holds, for a file with
     anything but a Doc2Vec and numpy arrays.
     """
@@ -109,16 +104,14 @@ def load(path: Path) -> Doc2Vec:
         return _revived(found, path)
     except ModelError as error:
         raise ModelError(f"{path} is refused: {error.message}", error.hint) from None
-    except Exception as error:  # whatever a damaged or hostile file makes the unpickler raise
+    except Exception as error:  # a damaged or hostile file makes the unpickler raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:80]
         hint = "is it complete? save it again"
         raise ModelError(f"{path} can't be read as a gensim model ({reason})", hint) from None
 
 
 def _revived(stored: _StoredModel, path: Path) -> Doc2Vec:
-    """Return a Doc2Vec with what was stored. Raises whatever a state that is none makes gensim
-    raise.
-    """
+    """Return a Doc2Vec with the stored state. An invalid state makes gensim raise anything."""
     parts: dict[str, Any] = {"": stored, "wv": stored.__dict__["wv"], "dv": stored.__dict__["dv"]}
     for part, names in _ARRAYS.items():
         prefix = f"{path}.{part}." if part else f"{path}."
@@ -136,16 +129,13 @@ def _revived(stored: _StoredModel, path: Path) -> Doc2Vec:
     if model.negative:
         model.make_cum_table()  # not stored, or not to be trusted
     if model.wv.index_to_key:
-        model.infer_vector(
-            ["a"], epochs=1
-        )  # a model whose parts are missing fails here, and not in a run
+        # A model whose parts are missing fails here, and not in a run.
+        model.infer_vector(["a"], epochs=1)
     return model
 
 
 def _check_arrays(model: Doc2Vec) -> None:
-    """Raise ValueError where arrays are not of the sizes that gensim's compiled code takes for
-    granted.
-    """
+    """Raise ValueError where arrays lack the sizes that gensim's compiled code relies on."""
     count = len(model.wv.index_to_key)
     if not count:  # a model that has no vocabulary yet has none of them
         return

@@ -1,6 +1,4 @@
-"""What a Doc2Vec is watched by: its loss, whether documents know themselves, and what their vectors
-tell of labels.
-"""
+"""The metrics of a Doc2Vec: its loss, its self-rank, and how well vectors predict labels."""
 
 from __future__ import annotations
 
@@ -19,19 +17,19 @@ _FOLDS = 5
 
 
 def sample(count: int, limit: int) -> np.ndarray:
-    """Return at most `limit` of so many positions, always the same, spread evenly."""
+    """Return at most `limit` of `count` positions, always the same, spread evenly."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
 
 
 def loss(model: Doc2Vec, document: Document, vector: np.ndarray) -> float:
-    """Return the mean loss over a document's words, given its vector, on negatives that depend on
-    its words alone.
+    """Return the mean loss over a document's words, given its vector.
 
-    Each word counts by the chance with which sub-sampling keeps it, as it does in training.
+    The negatives depend on its words alone. The weight of a word is the chance that sub-sampling
+    keeps it, as in training.
 
     Negative sampling: -log s(v.w) - sum log s(-v.n) over `negative` words n drawn as in training;
-    hierarchical softmax: the loss of the word's path. A document without known words is as good as
-    guessed.
+    hierarchical softmax: the loss of the word's path. The loss of a document without known words
+    is that of a guess.
     """
     known = model.wv.key_to_index
     rows = np.array(
@@ -63,18 +61,14 @@ def loss(model: Doc2Vec, document: Document, vector: np.ndarray) -> float:
 
 
 def _inputs(model: Doc2Vec, rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Return what the model predicts each word from: the document's vector, with dm=1 together with
-    the context.
-    """
+    """Return the inputs for each word: the document's vector, with dm=1 also the context."""
     if model.sg:
         return np.broadcast_to(vector, (len(rows), len(vector)))
     words, window = model.wv.vectors, model.window
     inputs = np.empty((len(rows), model.layer1_size), dtype=np.float64)
     for position in range(len(rows)):
-        before, after = (
-            rows[max(0, position - window) : position],
-            rows[position + 1 : position + 1 + window],
-        )
+        before = rows[max(0, position - window) : position]
+        after = rows[position + 1 : position + 1 + window]
         if model.dm_concat:
             pad = model.wv.key_to_index["\0"]
             around = [
@@ -93,19 +87,18 @@ def _inputs(model: Doc2Vec, rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 def self_rank(own: np.ndarray, inferred: np.ndarray, rows: np.ndarray) -> float:
-    """Return the share of documents whose own vector is the nearest of all to the one that is
-    inferred for them.
+    """Return the share of documents whose own vector is the nearest one to their inferred vector.
 
-    own: all vectors of a party;  inferred: one for each of some documents, whose own vectors are in
-                                  `rows`
+    own: all vectors of a party;  inferred: vectors of some documents, whose own ones are in `rows`
     """
     nearest = (unit(inferred) @ unit(own).T).argmax(1)
     return float((nearest == rows).mean())
 
 
 def classified(vectors: np.ndarray, labels: Sequence[int] | np.ndarray) -> float | None:
-    """Return the accuracy of logistic regression on vectors, cross-validated; None where labels
-    allow none.
+    """Return the cross-validated accuracy of logistic regression on vectors.
+
+    It is None where labels allow none.
     """
     labels = np.asarray(labels)
     if labels.ndim > 1:

@@ -1,7 +1,7 @@
 """Training and inference of one document at a time, through gensim's own compiled functions.
 
 `Doc2Vec.train` runs threads that can't be stopped between two documents, and has one schedule for
-each call; these functions are what it calls itself.
+each call; it calls these functions itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gensim.models.doc2vec import (
     train_document_dm_concat,
 )
 
+from fusion_nb.core import documents as texts
 from fusion_nb.core.documents import Document
 
 
@@ -26,18 +27,43 @@ class Trainer:
 
     def __init__(self, model: Doc2Vec) -> None:
         self.model = model
-        self._work, self._neurons = (
-            matutils.zeros_aligned(model.layer1_size, dtype=np.float32) for _ in range(2)
-        )
-        self._free = np.ones(1, dtype=np.float32)  # no document vector is held fast
+        self._work = matutils.zeros_aligned(model.layer1_size, dtype=np.float32)
+        self._neurons = matutils.zeros_aligned(model.layer1_size, dtype=np.float32)
+        self._free = np.ones(1, dtype=np.float32)  # no document vector is frozen
 
     def train(
         self, words: Sequence[str], rows: Sequence[int], alpha: float, vectors: np.ndarray
     ) -> None:
-        """Move the document vectors in `rows`, and the model, by one pass over a document's
-        words.
-        """
+        """Train the document vectors in `rows`, and the model, on one document's words."""
         self._step(words, rows, alpha, vectors, learn=True)
+
+    def train_all(
+        self,
+        documents: Sequence[Document],
+        vectors: np.ndarray,
+        epochs: int,
+        alphas: tuple[float, float],
+        seed: int,
+        gate: Callable[[], None],
+    ) -> None:
+        """Train in place on all documents, in a random order in each of the epochs.
+
+        vectors: of the documents, in the order of their tags
+        alphas:  the first and the last learning rate, between which it falls evenly
+        gate:    called between two documents
+        """
+        rows = {tag: row for row, tag in enumerate(texts.tags(documents))}
+        start, end = alphas
+        shuffler = np.random.default_rng(seed)
+        self.model.random = np.random.RandomState(seed % 2**32)
+        total = epochs * len(documents)
+        for epoch in range(epochs):
+            for number, index in enumerate(shuffler.permutation(len(documents))):
+                gate()
+                done = (epoch * len(documents) + number) / total
+                document = documents[index]
+                own = [rows[tag] for tag in document.tags]
+                self.train(document.words, own, start + (end - start) * done, vectors)
 
     def _step(
         self,
@@ -65,11 +91,10 @@ class Trainer:
         train(model, words, rows, alpha, self._work, self._neurons, **options)
 
     def infer(self, document: Document) -> np.ndarray:
-        """Return the vector of a document under the model, which stays as it is; the same in every
-        process.
+        """Return the vector of a document under the model, the same in every process.
 
-        gensim's own `infer_vector` depends on the model's random state and on how Python hashes
-        text.
+        The model is not changed. gensim's own `infer_vector` depends on the model's random state
+        and on how Python hashes text.
         """
         model = self.model
         random = random_of(document.words)
@@ -95,8 +120,9 @@ class Trainer:
 
 
 def random_of(words: Sequence[str]) -> np.random.RandomState:
-    """Return a random state that depends on the words alone (Python's hash of text differs between
-    processes).
+    """Return a random state that depends on the words alone.
+
+    Python's own hash of text would differ between processes.
     """
     digest = hashlib.blake2b(
         "\0".join(words).encode("utf-8", "surrogatepass"), digest_size=16

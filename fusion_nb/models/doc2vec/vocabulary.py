@@ -13,14 +13,33 @@ from fusion_nb.core.documents import Document
 from fusion_nb.core.types import Update
 from fusion_nb.errors import ModelError
 
+#: Hyper-parameters that a Doc2Vec keeps under their names.
+_SETTINGS = (
+    "vector_size",
+    "alpha",
+    "min_alpha",
+    "window",
+    "min_count",
+    "max_final_vocab",
+    "sample",
+    "seed",
+    "hs",
+    "negative",
+    "ns_exponent",
+    "dm_concat",
+    "dm_tag_count",
+    "dbow_words",
+    "epochs",
+    "shrink_windows",
+)
+
 
 @dataclass(frozen=True)
 class Agreement:
-    """What parties agree on before round 1, and what every one of them builds its model from.
+    """The agreement before round 1, from which every party builds its model.
 
-    counts: each word's count over all parties, from the most frequent on, equal counts by the
-            alphabet; of words in the vocabulary alone, so that no party learns of another's rarer
-            ones
+    counts: each word's count over all parties, the most frequent first, equal counts by the
+            alphabet; only of words in the vocabulary, so that no party learns another's rarer words
     words:  the model's vocabulary in the order of its rows, after `min_count`
     num_documents, num_words: of all parties together
     """
@@ -33,13 +52,12 @@ class Agreement:
 
 
 def count(documents: Iterable[Document]) -> dict[str, int]:
-    """Return how often each word occurs at a party; all that a party ever says about its text."""
+    """Return how often each word occurs at a party; a party sends nothing else of its text."""
     return dict(Counter(word for document in documents for word in document.words))
 
 
 def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreement:
-    """Add the parties' counts, drop words that fewer than `min_parties` have, and build the model's
-    vocabulary.
+    """Add the parties' counts, drop words of fewer than `min_parties`, and build the vocabulary.
 
     Raises ModelError where `min_count` leaves no word.
     """
@@ -85,10 +103,10 @@ def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreem
 
 
 def build(model: Doc2Vec, agreed: Agreement) -> None:
-    """Give a model the agreed vocabulary: its rows, sampling table and Huffman tree are the same
-    for everybody.
+    """Give a model the agreed vocabulary.
 
-    Raises ModelError where its rows come out in another order than was agreed.
+    Its rows, sampling table and Huffman tree are the same at every party. Raises ModelError where
+    the order of rows differs from the agreement.
     """
     # gensim sorts by count and leaves equal counts in the opposite of the order in which it meets
     # them.
@@ -105,9 +123,7 @@ def build(model: Doc2Vec, agreed: Agreement) -> None:
 
 
 def check_party(documents: Sequence[Document], model: Doc2Vec) -> None:
-    """Raise ModelError where a party has nothing to train on: no known word, or tags that dm_concat
-    can't use.
-    """
+    """Raise ModelError for a party without a known word, or with tags that dm_concat can't use."""
     known = model.wv.key_to_index
     if not any(word in known for document in documents for word in document.words):
         raise ModelError(
@@ -125,27 +141,5 @@ def check_party(documents: Sequence[Document], model: Doc2Vec) -> None:
 
 def settings(model: Doc2Vec) -> dict[str, Any]:
     """Return the hyper-parameters with which a Doc2Vec was made."""
-    names = (
-        *(
-            "vector_size",
-            "alpha",
-            "min_alpha",
-            "window",
-            "min_count",
-            "max_final_vocab",
-            "sample",
-            "seed",
-            "hs",
-        ),
-        *(
-            "negative",
-            "ns_exponent",
-            "dm_concat",
-            "dm_tag_count",
-            "dbow_words",
-            "epochs",
-            "shrink_windows",
-        ),
-    )
-    found = {name: getattr(model, name) for name in names}
+    found = {name: getattr(model, name) for name in _SETTINGS}
     return found | {"dm": int(not model.sg), "workers": 1}

@@ -14,15 +14,13 @@ from fusion_nb.models.keras.probe import first_line, layers_of
 
 
 def copy_of(model: keras.Model) -> keras.Model:
-    """Return an uncompiled model of the same architecture, layer names and weights, that shares
-    nothing.
+    """Return an independent, uncompiled model of the same architecture, names and weights.
 
-    What is frozen in the model is frozen in the copy. Raises ModelError for a model that Keras
-    can't make again: a subclass that says nothing about its constructor, or that was given layers.
+    Frozen layers are frozen in the copy. Raises ModelError for a model that Keras can't make again:
+    a subclass that says nothing about its constructor, or that was given layers.
     """
-    with seeds.Shared(
-        0, alone=True
-    ):  # what a copy draws for first weights that it won't keep is not the user's
+    # A copy draws first weights that it won't keep, not from the user's random numbers.
+    with seeds.SeededGlobalRandomness(0, exclusive=True):
         # clone_model compiles the clone of a compiled model, and fails where the loss is the user's
         # own function.
         compiled, model.compiled = model.compiled, False
@@ -57,9 +55,7 @@ def copy_of(model: keras.Model) -> keras.Model:
 
 
 def clone(model: keras.Model) -> keras.Model:
-    """Return what Keras makes of the configuration of a Sequential or functional model, with
-    weights of its own.
-    """
+    """Return a new model from the configuration of a Sequential or functional one."""
     return keras.models.clone_model(model, clone_function=_layer, recursive=True)
 
 
@@ -77,17 +73,16 @@ def _layer(layer: Any) -> Any:
 
 
 def finish(model: keras.Model) -> None:
-    """Let layers that compute with their weights beforehand (Normalization) do so anew, after
-    weights were set.
-    """
+    """Let layers that prepare values from their weights (Normalization) do so for new weights."""
     for layer in layers_of(model):
         if isinstance(layer, keras.layers.Normalization) and layer.built:
             layer.finalize_state()
 
 
 def _made_again(model: keras.Model) -> keras.Model:
-    """Return what the class makes of the arguments that Keras noted, or that the model keeps under
-    their names.
+    """Return a new object of a subclass.
+
+    Its arguments are those that Keras noted, or that the model keeps under their names.
     """
     try:
         noted = model.get_config()

@@ -1,7 +1,7 @@
-"""What outputs of Keras models predict, and how those of several models become one.
+"""The predictions of outputs of Keras models, and the joint outputs of several models.
 
-Keras's own operations and layers alone are used, so that a joint model's file is read where
-fusion_nb is not.
+Only Keras's own operations and layers are used, so that the file of a joint model can be read
+without fusion_nb.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from fusion_nb.models.combining import TIE, TINY
 
 
 def predictions(output: Any, task: str, logits: bool) -> Any:
-    """Return what outputs predict: probabilities of classes or of yes, or the numbers
-    themselves.
-    """
+    """Return the predictions of outputs: probabilities of classes or of yes, or the numbers."""
     if not logits:
         return output
     return keras.ops.softmax(output, axis=-1) if task == "classes" else keras.ops.sigmoid(output)
 
 
 def outputs(predicted: Any, task: str, logits: bool) -> Any:
-    """Return outputs that predict this: the reverse of `predictions`."""
+    """Return outputs with these predictions: the reverse of `predictions`."""
     if not logits:
         return predicted
     likely = keras.ops.clip(predicted, TINY, 1 - TINY if task == "binary" else 1.0)
@@ -35,8 +33,8 @@ def outputs(predicted: Any, task: str, logits: bool) -> Any:
 def joined(found: Sequence[Any], shares: np.ndarray, rule: str, task: str, logits: bool) -> Any:
     """Return the joint outputs of several models' symbolic ones, of the same meaning.
 
-    shares: how much each model counts (models,), or counts for each class (classes, models); a
-    weight, never trained
+    shares: the weight of each model (models,), or of each for each class (classes, models); never
+            trained
     rule:   "mean" of the predictions, or "vote" for the most probable class
     task:   classes, binary or numbers;  logits: outputs are logits, not probabilities
     """

@@ -1,6 +1,4 @@
-"""Keras models as files: written in Keras's own formats, and read without running what is
-inside.
-"""
+"""Keras models as files: written in Keras's own formats, and read without running code."""
 
 from __future__ import annotations
 
@@ -29,31 +27,27 @@ def save(model: keras.Model, path: Path, format: str) -> None:
             model.export(path, verbose=False)
     except OSError:
         raise
-    except Exception as error:  # Keras raises whatever it meets inside the model
+    except Exception as error:  # Keras raises anything that it meets inside the model
         line = f"this model can't be written as {format!r}: {first_line(error)}"
         raise ExportError(line, "weights always work") from error
 
 
 def load(path: Path) -> keras.Model:
-    """Return the model in a `.keras` file, in Keras's safe mode: layers of Keras's own, and no
-    code.
+    """Return the model in a `.keras` file, in Keras's safe mode: Keras's own layers, and no code.
 
     Raises ModelError for a file that is damaged, or holds more than that.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # that an optimizer's state is not read: a party's is fresh anyway
+            # Keras warns that an optimizer's state is not read, but a party's is new anyway.
+            warnings.simplefilter("ignore")
             try:
                 found = keras.saving.load_model(path, safe_mode=True)
-            # what it was compiled with may be somebody's own, and then the model is taken without
-            # it
+            # Its loss or metrics may be somebody's own; then the model is read without them.
             except Exception:
                 found = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (
-        Exception
-    ) as error:  # whatever a damaged or hostile file makes zip, json, h5py and Keras raise
+    # A damaged or hostile file makes zip, json, h5py and Keras raise anything.
+    except Exception as error:
         if not zipfile.is_zipfile(path):
             raise ModelError(
                 f"{path} is no .keras file", "write one with model.save('model.keras')"

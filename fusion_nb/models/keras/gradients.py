@@ -1,4 +1,4 @@
-"""What a fusion adds to a party's gradients, inside the step that Keras traces."""
+"""The terms that a fusion adds to a party's gradients, inside the step that Keras traces."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from fusion_nb.models.keras.optimizers import bare
 
 
 class Correction:
-    """Adds mu * (w - anchor) and shift to the gradients that a compiled model hands to its
-    optimizer.
+    """Adds mu * (w - anchor) and shift to the gradients of a compiled model.
 
-    What is added are variables, so a round assigns them and traces nothing. They and the
-    optimizer's new `apply` are made when a fusion first asks for them, and each choice of terms has
-    a training function of its own: training without any is what it was. Variables are the
-    optimizer's, which is where a backend without state looks for them.
+    The terms are variables, so that a round assigns them and Keras traces nothing anew. They and
+    the optimizer's new `apply` are made when a fusion first asks for them, and each choice of terms
+    has its own training function: a training without terms is Keras's own. The variables belong to
+    the optimizer, since a backend without state looks for them there.
 
     model: compiled and with a built optimizer;  trained: its trainable variables by name
     """
@@ -31,8 +30,7 @@ class Correction:
         self._mu: Any = None
         self._anchors: dict[str, Any] = {}
         self._shifts: dict[str, Any] = {}
-        #: The terms of the training that is under way, and those that were once added to a
-        #: gradient.
+        #: The terms of the current training, and those that were once added to a gradient.
         self._terms: frozenset[str] = frozenset()
         self._seen: set[frozenset[str]] = set()
         self._functions: dict[frozenset[str], Any] = {}
@@ -41,7 +39,7 @@ class Correction:
     def prepare(
         self, *, mu: float = 0.0, anchor: Weights | None = None, shift: Weights | None = None
     ) -> None:
-        """Let the training that follows add these terms, and no others.
+        """Let the next training add these terms, and no others.
 
         anchor: by default the weights that the model has now;  shift: of some trained weights or
         all
@@ -67,7 +65,7 @@ class Correction:
                 variable.assign(shift.get(name, np.zeros(variable.shape)))
 
     def check(self) -> None:
-        """Raise ModelError where a training is over and the terms have met no gradient."""
+        """Raise ModelError after a training in which the terms were added to no gradient."""
         if self._terms and self._terms not in self._seen:
             line = (
                 "the model's own train_step changes weights without its optimizer's apply, so "
@@ -82,9 +80,7 @@ class Correction:
         return {key: add(variable, name=name) for key, variable in self._trained.items()}
 
     def _hook(self) -> None:
-        """Put the correction before `apply`: there a wrapping LossScaleOptimizer has already
-        unscaled the gradients.
-        """
+        """Put the correction before `apply`, where a LossScaleOptimizer has unscaled gradients."""
         apply, trained = self._optimizer.apply, self._model.trainable_variables
         # A train_step may hand over Keras's variables, or the backend's own.
         self._names = {id(each): name for name, v in self._trained.items() for each in (v, v.value)}

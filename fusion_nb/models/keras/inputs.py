@@ -1,4 +1,4 @@
-"""The rows of a data set, brought to what a Keras model takes."""
+"""The rows of a data set in the form that a Keras model takes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fusion_nb.models.keras import probe
 
 @dataclass(frozen=True)
 class Inputs:
-    """How one model takes its rows, as float32 in the shape that it wants.
+    """How one model takes its rows, as float32 in the model's shape.
 
     shape:        of a row, None for any size; or None where the model doesn't say
-    num_words:    how many numbers the Embedding knows that the model begins with, or 0
+    num_words:    input size of the Embedding that the model begins with, or 0
     scales_bytes: bytes are scaled to [0, 1], since the model doesn't scale them itself
     """
 
@@ -29,18 +29,17 @@ class Inputs:
 
     @classmethod
     def of(cls, model: keras.Model) -> Inputs:
-        """Return how a model takes its rows; before it is built, it says nothing about their
-        shape.
-        """
+        """Return how a model takes its rows; the shape is known once it is built."""
         return cls(input_shape(model), probe.embedding_size(model), not probe.scales_itself(model))
 
     def batches(
         self, data: Any, batches: list[np.ndarray], seed: int = 0
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (x, y) for each array of row indices, y as it is stored; the seed fixes what a
-        Dataset draws.
+        """Yield (x, y) for each array of row indices, y as it is stored.
+
+        seed: fixes the random numbers of a Dataset
         """
-        shared = seeds.Shared(seed, alone=True)
+        shared = seeds.SeededGlobalRandomness(seed, exclusive=True)
         for batch in batches:
             if isinstance(data, tuple):
                 x, y = data[0][batch], data[1][batch]
@@ -51,8 +50,9 @@ class Inputs:
             yield self.bring(x), y
 
     def bring(self, x: np.ndarray) -> np.ndarray:
-        """Return rows in the model's shape. Raises DataError for what are no numbers, or not those
-        it knows.
+        """Return rows in the model's shape.
+
+        Raises DataError for values that are no numbers, or that the Embedding does not know.
         """
         if x.dtype == object or x.dtype.kind not in "biuf":
             raise DataError(f"the rows hold {x.dtype}, not numbers", "turn them into numbers first")
@@ -66,7 +66,7 @@ class Inputs:
         return bring(x, self.shape).astype(np.float32) / scale
 
     def notes(self, x: np.ndarray) -> list[str]:
-        """Return what is done to rows, as sentences."""
+        """Return the changes to rows, as sentences."""
         notes = []
         if self._scales(x):
             notes.append(
@@ -82,8 +82,9 @@ class Inputs:
 
 
 def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
-    """Return the shape of a row that the model takes, None for any size; or None where it doesn't
-    say.
+    """Return the shape of a row that the model takes, with None for any size; or None.
+
+    The result is None where the model doesn't say.
     """
     try:
         shape = model.input_shape
@@ -93,15 +94,14 @@ def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
 
 
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Return whether rows of a shape are what the model takes."""
+    """Return whether the model takes rows of a shape."""
     return len(shape) == len(wanted) and all(
         want in (None, size) for size, want in zip(shape, wanted, strict=True)
     )
 
 
 def bring(x: np.ndarray, wanted: tuple[int | None, ...] | None) -> np.ndarray:
-    """Return rows in the shape that the model takes: channels moved, or an axis of one added or
-    taken away.
+    """Return rows in the model's shape: channels moved, or an axis of size one added or removed.
 
     (N, 1, 28, 28), (N, 28, 28) and (N, 28, 28, 1) become each other, and any of them (N, 784).
     Raises DataError, with both shapes, where that is not enough.

@@ -1,4 +1,4 @@
-"""Which loss a Keras model is trained with, and what its outputs are measured by."""
+"""The loss that a Keras model is trained with, and the metrics of its outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fusion_nb.models import inference
 
 Task = Literal["classes", "one_hot", "binary", "numbers", "own"]
 
-#: Keras's name -> what the loss compares. Those of several classes and of yes or no take logits or
+#: Keras's name -> the kind of targets. Losses of classes and of yes or no take logits or
 #: probabilities.
 _TASKS: dict[str, Task] = {
     "sparse_categorical_crossentropy": "classes",
@@ -45,14 +45,14 @@ NAMES = sorted({*_TASKS, *_SHORT})
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss with the form of target it wants.
+    """A loss, and the form of target that it takes.
 
-    task:    what it compares; "one_hot" is classes written as rows of 0 and 1, "own" is what only a
-             callable knows
-    logits:  outputs are logits, not probabilities
-    why:     how it was chosen;  warning: what the user should look at, or ""
-    is_keras: the loss is one of Keras's own, so a saved model can hold it
-    is_sum:  it sums over a batch, where others average
+    task:     the kind of its targets; "one_hot" is classes written as rows of 0 and 1, "own" is
+              known to the user's callable alone
+    logits:   outputs are logits, not probabilities
+    why:      how it was chosen;  warning: a doubt that the user should look at, or ""
+    is_keras: the loss is one of Keras's own, so that a saved model can hold it
+    is_sum:   it sums over a batch, where others average
     """
 
     name: str
@@ -92,8 +92,9 @@ class Objective:
         return [kind(name="accuracy")]
 
     def target(self, y: np.ndarray, output: tuple[int, ...]) -> np.ndarray:
-        """Return labels in the type and shape that the loss compares with outputs of a shape (rows,
-        ...).
+        """Return labels in the type and shape that the loss takes.
+
+        output: the shape (rows, ...) of the model's output
         """
         if self.task == "classes":
             return y.reshape(len(y), *output[1:-1]).astype(np.int64)
@@ -109,8 +110,9 @@ class Objective:
 
 
 def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
-    """Return the loss that fits a model's output and the labels. Raises ModelError where none does.
+    """Return the loss that fits a model's output and the labels.
 
+    Raises ModelError where none does.
     last: name of the model's last activation, or ""
     """
     decision = inference.decide(output.shape, labels, class_axis=-1)
@@ -131,9 +133,7 @@ def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
 
 
 def compiled(loss: Any, output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
-    """Return the loss that the user compiled the model with, and with the meaning that Keras gives
-    it.
-    """
+    """Return the loss that the user compiled the model with, as Keras understands it."""
     if isinstance(loss, list | tuple | dict) and len(loss) == 1:
         loss = next(iter(loss.values())) if isinstance(loss, dict) else loss[0]
     if isinstance(loss, str):
@@ -152,8 +152,7 @@ def named(
 ) -> Objective:
     """Return the loss that the user named or gave. Raises ModelError.
 
-    A loss that goes by its name takes logits where the model ends in them; an object is taken as it
-    is.
+    A loss that is named takes logits where the model ends in them; an object is used as it is.
     """
     if isinstance(loss, str):
         short = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss.rpartition(".")[2]).lower()
@@ -165,6 +164,9 @@ def named(
                 f"no loss is called {loss!r}",
                 f"{nearest(short, NAMES)}there are: {', '.join(NAMES)}; or name a function of "
                 "(target, output)",
+                option="loss",
+                value=loss,
+                allowed=NAMES,
             )
         logits, warning = False, ""
         if _TASKS[name] in ("classes", "one_hot"):
@@ -255,7 +257,7 @@ def _sums_to_one(output: np.ndarray) -> bool:
 
 
 def _binary_logits(output: np.ndarray, last: str) -> tuple[bool, str]:
-    """Return whether outputs of yes or no are logits, and a warning where that is a guess."""
+    """Return whether outputs for yes or no are logits, and a warning where that is a guess."""
     if last:
         return last not in _PROBABILITIES, ""
     if ((output > 0) & (output < 1)).all():

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import keras
 import numpy as np
 
-from fusion_nb.errors import OptionError
+from fusion_nb.errors import OptionError, option
 from fusion_nb.models import optimizers
 from fusion_nb.models.keras.probe import first_line
 from fusion_nb.models.optimizers import Optimizers
@@ -31,7 +31,7 @@ def make(choice: Any, lr: float | None) -> keras.optimizers.Optimizer:
     """Return a new optimizer from `adam`, `sgd:momentum=0.9`, `keras.optimizers.Adam`, a class, or
     an object.
 
-    lr: the learning rate; None leaves the one that the optimizer has, or its schedule
+    lr: the learning rate; None keeps the optimizer's own, or its schedule
     Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
     refuses.
     """
@@ -46,7 +46,8 @@ def make(choice: Any, lr: float | None) -> keras.optimizers.Optimizer:
         raise OptionError(
             f"Keras can't make another {type(choice).__name__} like the one given: "
             f"{first_line(error)}",
-            "register what it was given with keras.saving.register_keras_serializable()",
+            "register its arguments with keras.saving.register_keras_serializable()",
+            option="optimizer",
         ) from error
 
 
@@ -59,20 +60,22 @@ def _config(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
             f"{first_line(error)}"
         )
         raise OptionError(
-            line, "give its learning rate's class a get_config(), or name the optimizer"
+            line,
+            "give its learning rate's class a get_config(), or name the optimizer",
+            option="optimizer",
         ) from error
     if "learning_rate" not in config:  # a MultiOptimizer has several optimizers inside
         line = f"the {type(optimizer).__name__} given has no learning_rate in its get_config()"
         raise OptionError(
-            line, "give one optimizer that trains all weights, or name one with --optimizer"
+            line,
+            f"give one optimizer that trains all weights, or name one with {option('optimizer')}",
+            option="optimizer",
         )
     return config
 
 
 def own_lr(optimizer: Any) -> float | None:
-    """Return the learning rate that an optimizer object brings: None for a schedule, 0.01 for a
-    mere name.
-    """
+    """Return the learning rate of an optimizer object: None for a schedule, 0.01 for a name."""
     optimizer = bare(optimizer)
     if not isinstance(optimizer, _Optimizer):
         return 0.01
@@ -81,9 +84,7 @@ def own_lr(optimizer: Any) -> float | None:
 
 
 def bare(optimizer: Any) -> Any:
-    """Return the optimizer itself where mixed precision has wrapped it; compiling a copy wraps it
-    again.
-    """
+    """Return the optimizer inside a wrapper of mixed precision; compiling wraps it again."""
     is_wrapped = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     return optimizer.inner_optimizer if is_wrapped else optimizer
 
@@ -94,23 +95,21 @@ def state(variables: Sequence[Any]) -> list[np.ndarray]:
 
 
 def restore(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-    """Put back what `state` returned."""
+    """Restore the variables from the copy that `state` returned."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
 def num_steps(optimizer: keras.optimizers.Optimizer) -> int:
-    """Return how many steps an optimizer has taken; gradients that it gathers for a later one are
-    none.
-    """
+    """Return how many steps an optimizer has taken; gathering gradients for one is none."""
     return int(keras.ops.convert_to_numpy(bare(optimizer).iterations))
 
 
-def travel(optimizer: keras.optimizers.Optimizer, steps: int) -> float:
-    """Return how far the last steps carried a weight whose gradient is always 1; of others than
-    SGD, their rates' sum.
+def effective_step_size(optimizer: keras.optimizers.Optimizer, steps: int) -> float:
+    """Return how far the last steps carried a weight whose gradient is always 1.
 
-    With a schedule and momentum, each step counts with the schedule's mean.
+    For optimizers other than SGD it is the sum of the learning rates. With a schedule and momentum,
+    each step counts with the schedule's mean.
     """
     optimizer = bare(optimizer)
     if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -121,11 +120,11 @@ def travel(optimizer: keras.optimizers.Optimizer, steps: int) -> float:
         lr = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
     is_sgd = isinstance(optimizer, keras.optimizers.SGD)
     settings = {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov} if is_sgd else {}
-    return optimizers.travel(steps, lr, **settings)
+    return optimizers.effective_step_size(steps, lr, **settings)
 
 
-#: Optimizer -> step -> rate. A schedule costs half as much as a step of a small model, and parties
-#: repeat each other.
+#: Optimizer -> step -> rate. Computing a rate costs half as much as a step of a small model, and
+#: all parties need the same ones.
 _RATES: WeakKeyDictionary[keras.optimizers.Optimizer, dict[int, float]] = WeakKeyDictionary()
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a Keras model before it is trained."""
+"""A first look at a Keras model before it is trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fusion_nb.errors import ModelError
+from fusion_nb.errors import ModelError, option
 
 
 def layers_of(model: Any) -> Iterator[Any]:
@@ -37,9 +37,7 @@ def last_activation(model: Any) -> str:
 
 
 def scales_itself(model: Any) -> bool:
-    """Return whether a model turns bytes into small numbers itself: by a layer, or by arithmetic on
-    its input.
-    """
+    """Return whether a model scales bytes itself: by a layer, or by arithmetic on its input."""
     if any(
         isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
         for layer in layers_of(model)
@@ -54,9 +52,7 @@ def scales_itself(model: Any) -> bool:
 
 
 def embedding_size(model: Any) -> int:
-    """Return how many numbers the Embedding knows that the model begins with, or 0 where it begins
-    with none.
-    """
+    """Return the input size of the Embedding that the model begins with, or 0 without one."""
     first = next(
         (layer for layer in layers_of(model) if not isinstance(layer, keras.layers.InputLayer)),
         None,
@@ -65,9 +61,7 @@ def embedding_size(model: Any) -> int:
 
 
 def check_form(model: Any, names: Sequence[str]) -> None:
-    """Raise ModelError for a model that can't be shared: several inputs or outputs, or weights of
-    one name.
-    """
+    """Raise ModelError for several inputs or outputs, or weights of the same name."""
     for what in ("inputs", "outputs"):
         found = getattr(model, what, None)
         if found is not None and len(found) != 1:
@@ -86,8 +80,9 @@ def check_form(model: Any, names: Sequence[str]) -> None:
 
 
 def output_of(model: Any, x: np.ndarray) -> np.ndarray:
-    """Return the model's output for some rows. Raises ModelError where they don't fit, or it is no
-    single tensor.
+    """Return the model's output for some rows.
+
+    Raises ModelError where the rows don't fit, or the output is no single tensor.
     """
     try:
         output = model(x, training=False)
@@ -109,8 +104,9 @@ def output_of(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 def try_training(model: Any, loss: str, x: np.ndarray, y: np.ndarray) -> None:
-    """Do one step of training and of evaluation, and undo it. Raises ModelError, naming the loss,
-    where they fail.
+    """Do one step of training and of evaluation, and undo it.
+
+    Raises ModelError, with the loss's name, where they fail.
     """
     weights = [np.array(w) for w in model.get_weights()]
     try:
@@ -123,7 +119,7 @@ def try_training(model: Any, loss: str, x: np.ndarray, y: np.ndarray) -> None:
             f"the loss {loss} can't compare the model's output with the labels: {first_line(error)}"
         )
         raise ModelError(
-            line, "name another one with --loss, or give a function of (target, output)"
+            line, f"name another one with {option('loss')}, or give a function of (target, output)"
         ) from error
     if "loss" not in trained:
         raise ModelError(
@@ -143,8 +139,9 @@ def no_fit(x: np.ndarray, error: Exception) -> ModelError:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text that says what is wrong: Keras puts it, in bold,
-    below where it was.
+    """Return the line of an error's text that says what is wrong.
+
+    Keras writes it in bold, below the place of the error.
     """
     text = str(error)
     if text.startswith("Exception encountered when calling") and (

@@ -1,4 +1,4 @@
-"""What is random in a Keras model, made to depend on a seed alone."""
+"""The random numbers of a Keras model, made to depend on a seed alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fusion_nb.core import seeds
 
-#: What the paths of variables end with that belong to random numbers, and not to the model.
+#: The end of the paths of variables that belong to random numbers, and not to the model.
 _STATE = "seed_generator_state"
 
 
@@ -22,13 +22,12 @@ def seed_generators(model: keras.Model, seed: int) -> None:
 
 
 def own_randomness(seed: int) -> AbstractContextManager[Any]:
-    """Return a context in which what Keras draws from its backend's own generator depends on the
-    seed alone.
+    """Return a context in which the backend's own random numbers depend on the seed alone.
 
     Keras's PyTorch backend leaves dropout to PyTorch's generator, unless a layer was given a seed.
     """
     if keras.backend.backend() != "torch":
         return nullcontext()
-    from fusion_nb.models.torch.randomness import OwnRandomness
+    from fusion_nb.models.torch_randomness import OwnRandomness
 
     return OwnRandomness(seed + 1)

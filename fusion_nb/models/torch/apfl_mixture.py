@@ -1,27 +1,24 @@
-"""A second model, trained on the same batches as the first: a mixture of the first and of weights
-of its own.
-"""
+"""A second model, trained on the same batches as the first: a mixture of it and of own weights."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
 from fusion_nb.core.types import Weights
 from fusion_nb.models.torch.gradients import like
+from fusion_nb.models.torch.weights import array
 
 
 class Mixture:
-    """Predicts with alpha * own + (1 - alpha) * first, and trains what is its own by what the
-    mixture gets wrong.
+    """Predicts with alpha * own + (1 - alpha) * first, and trains its own weights by the mixture.
 
     first: the module that is trained beside;  own: weights of which the trained entries are used
     make:  makes an optimizer for parameters
-    Statistics, such as BatchNorm's, are the mixture's, and start where the first module's are.
+    Statistics, such as BatchNorm's, belong to the mixture, and start from the first module's.
     """
 
     def __init__(
@@ -40,24 +37,18 @@ class Mixture:
         self._mix()
 
     def learn(self, x: Tensor, target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Do one step by the loss of the mixture as it was before the first module's step; then mix
-        anew.
-        """
+        """Do one step by the loss of the mixture before the first module's step; then mix anew."""
         self.module.zero_grad(set_to_none=True)
         loss(self.module(x), target).backward()
         for name, p in self.module.named_parameters():
-            if name in self._own:  # the mixture is alpha times as steep in what is its own
+            if name in self._own:  # the mixture is alpha times as steep in its own weights
                 self._own[name].grad = None if p.grad is None else self._alpha * p.grad
         self._optimizer.step()
         self._mix()
 
-    def own(self) -> dict[str, Any]:
-        """Return the trained weights of its own, as arrays."""
-        found = {
-            name: p.detach().float() if p.dtype == torch.bfloat16 else p.detach()
-            for name, p in self._own.items()
-        }
-        return {name: p.cpu().numpy().copy() for name, p in found.items()}
+    def own(self) -> Weights:
+        """Return its own trained weights, as arrays."""
+        return {name: array(p) for name, p in self._own.items()}
 
     def _mix(self) -> None:
         first = dict(self._first.named_parameters())

@@ -1,6 +1,4 @@
-"""Rows on their way to a module: batches of tensors, in the type and on the device that it
-takes.
-"""
+"""Rows as batches of tensors, in the type and on the device that a module takes."""
 
 from __future__ import annotations
 
@@ -18,14 +16,14 @@ from fusion_nb.core import seeds
 from fusion_nb.errors import ModelError
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batches:
     """How one module takes its rows.
 
     dtype, device: of its inputs, and of labels that are measurements
-    min_rows:      rows that a batch of training must have at the least
-    takes_numbers: whether rows of whole numbers stay such, for an Embedding; bytes are scaled to
-    [0, 1] else
+    min_rows:      rows that a batch of training must have at least
+    takes_numbers: whether rows of whole numbers stay whole, for an Embedding; if not, bytes are
+                   scaled to [0, 1]
     """
 
     dtype: torch.dtype
@@ -36,22 +34,21 @@ class Batches:
     def of(
         self, data: Any, batches: list[np.ndarray], seed: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (x, y) on the device for each array of row indices; the seed fixes what a Dataset
-        draws.
+        """Yield (x, y) on the device for each array of row indices.
+
+        seed: fixes the random numbers of a Dataset
         """
         if isinstance(data, tuple):
-            x, y = (
-                torch.from_numpy(np.ascontiguousarray(data[0])),
-                self.labels(torch.from_numpy(data[1])),
-            )
-            # What whole numbers mean is told from all rows; a round of few batches should not
-            # convert all of them else.
+            x = torch.from_numpy(np.ascontiguousarray(data[0]))
+            y = self.labels(torch.from_numpy(data[1]))
+            # All rows together decide whether they are whole numbers. Other rows are converted by
+            # the batch, so that a round of few batches does not convert all of them.
             x = self.inputs(x) if self.takes_numbers else x
             for batch in batches:
                 index = torch.from_numpy(batch)
                 yield self.inputs(x[index]).to(self.device), y[index].to(self.device)
             return
-        shared = seeds.Shared(seed, alone=True)
+        shared = seeds.SeededGlobalRandomness(seed, exclusive=True)
         # A generator of its own: without one a DataLoader draws from the user's.
         sampler = [batch.tolist() for batch in batches]
         loader = iter(DataLoader(data, batch_sampler=sampler, generator=torch.Generator()))
@@ -70,8 +67,9 @@ class Batches:
             yield self.inputs(batch[0]).to(self.device), self.labels(batch[1]).to(self.device)
 
     def shuffled(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
-        """Return the positions of so many rows in a random order, in batches of a size; the last
-        may be smaller.
+        """Return the positions of `count` rows in a random order, in batches of a size.
+
+        The last batch may be smaller.
         """
         batches = rows_of.chunks(torch.randperm(count, generator=generator).numpy(), size)
         if len(batches) > 1 and len(batches[-1]) < self.min_rows:

@@ -1,4 +1,4 @@
-"""Where a PyTorch model is trained."""
+"""The device that a PyTorch model is trained on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from fusion_nb.errors import OptionError
 
 
 def find(name: str) -> torch.device:
-    """Return the device of a name; "auto" takes CUDA, then Apple's MPS, then the CPU. Raises
-    OptionError.
+    """Return the device of a name; "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises OptionError.
     """
     if name != "auto":
         try:
@@ -18,7 +19,10 @@ def find(name: str) -> torch.device:
             return device
         except (RuntimeError, AssertionError) as error:
             raise OptionError(
-                f"there is no device {name!r} here", "use auto, cpu, cuda or mps"
+                f"there is no device {name!r} here",
+                "use auto, cpu, cuda or mps",
+                option="device",
+                value=name,
             ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -1,6 +1,4 @@
-"""PyTorch models as files: written in the formats that others read, and read without running what
-is inside.
-"""
+"""PyTorch models as files: written in formats that others read, and read without running code."""
 
 from __future__ import annotations
 
@@ -17,7 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusion_nb.errors import ExportError, FusionError, ModelError, missing_extra
+from fusion_nb.errors import ExportError, FusionError, ModelError, missing_extra, option
+
+#: Format -> file name in the export's folder.
+FORMATS = {
+    "pt": "model.pt",
+    "safetensors": "model.safetensors",
+    "whole": "model_whole.pt",
+    "torchscript": "model.torchscript.pt",
+    "pt2": "model.pt2",
+    "onnx": "model.onnx",
+}
 
 
 def save_state_dict(module: nn.Module, path: Path, example: Tensor) -> None:
@@ -42,7 +50,7 @@ def save_whole(module: nn.Module, path: Path, example: Tensor) -> None:
 def save_torchscript(module: nn.Module, path: Path, example: Tensor) -> None:
     """Write a TorchScript program: scripted where that works, else traced with one row."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that TorchScript is old is known to whoever asks for it
+        warnings.simplefilter("ignore")  # the user who asks for TorchScript knows that it is old
         try:
             program = torch.jit.script(module)
         except Exception:
@@ -96,14 +104,15 @@ SAVERS: dict[str, Callable[[nn.Module, Path, Tensor], None]] = {
 
 
 def save(module: nn.Module, path: Path, format: str, example: Tensor) -> None:
-    """Write a module in one of SAVERS. Raises ExportError where the format can't hold this
-    model.
+    """Write a module in one of SAVERS.
+
+    Raises ExportError where the format can't hold this model.
     """
     try:
         SAVERS[format](module, path, example)
     except (OSError, FusionError):
         raise
-    except Exception as error:  # the exporters of torch raise whatever they meet inside the model
+    except Exception as error:  # torch's exporters raise anything that they meet inside the model
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExportError(
             f"this model can't be written as {format!r}: {first}", "pt and safetensors always work"
@@ -111,8 +120,7 @@ def save(module: nn.Module, path: Path, format: str, example: Tensor) -> None:
 
 
 def load(path: Path) -> nn.Module:
-    """Return the module in a file written by `torch.save(model)`, running nothing that the file
-    brings along.
+    """Return the module in a file written by `torch.save(model)`, and run no code that it holds.
 
     Only classes of torch.nn are admitted. Raises ModelError, naming the class, for anything else.
     """
@@ -122,13 +130,13 @@ def load(path: Path) -> nn.Module:
         if isinstance(found, nn.Module):
             # A module whose parts are missing passes the unpickler and would fail later.
             found.state_dict(), repr(found), copy.deepcopy(found)
-    except Exception as error:  # whatever a damaged or hostile file makes the unpickler raise
+    except Exception as error:  # a damaged or hostile file makes the unpickler raise anything
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             raise ModelError(
                 f"{path} is refused: it holds {refused[1]}, and only layers of torch.nn are read "
                 "from a file",
                 "define the model in the notebook, load its weights, and give the variable's "
-                "name with --model",
+                f"name with {option('model')}",
             ) from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:80]
         raise ModelError(
@@ -138,7 +146,7 @@ def load(path: Path) -> nn.Module:
         raise ModelError(
             f"{path} holds {type(found).__name__}, not a model",
             "build the model in the notebook, model.load_state_dict(torch.load(path)), and use "
-            "--model NAME",
+            f"{option('model', 'NAME')}",
         )
     return found
 

@@ -1,4 +1,4 @@
-"""What a fusion adds to a party's gradients."""
+"""The terms that a fusion adds to a party's gradients."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def correction(
     anchor: Weights | None = None,
     shift: Weights | None = None,
 ) -> Callable[[], None]:
-    """Return a function that adds mu * (w - anchor) and shift to the gradients that stand in the
-    module's parameters.
+    """Return a function that adds mu * (w - anchor) and shift to the gradients of the parameters.
 
     anchor: by default the weights that the module has now
     """

@@ -1,4 +1,4 @@
-"""Which loss a PyTorch model is trained with, and what its outputs are measured by."""
+"""The loss that a PyTorch model is trained with, and the metrics of its outputs."""
 
 from __future__ import annotations
 
@@ -45,32 +45,34 @@ _CLASSES = {
     "HuberLoss": "huber",
     "SmoothL1Loss": "smooth_l1",
 }
-#: Operations that only change how a tensor is looked at; the one before them decides what it means.
+#: Operations that only change the view of a tensor; the one before them decides its meaning.
 _VIEWS = (
-    *(
-        "View",
-        "UnsafeView",
-        "ReshapeAlias",
-        "Squeeze",
-        "Unsqueeze",
-        "Clone",
-        "Alias",
-        "Transpose",
-        "Permute",
-    ),
-    *("Select", "Slice", "Index", "Clamp", "Expand", "ToCopy"),
+    "View",
+    "UnsafeView",
+    "ReshapeAlias",
+    "Squeeze",
+    "Unsqueeze",
+    "Clone",
+    "Alias",
+    "Transpose",
+    "Permute",
+    "Select",
+    "Slice",
+    "Index",
+    "Clamp",
+    "Expand",
+    "ToCopy",
 )
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss with the form of target it wants.
+    """A loss, and the form of target that it takes.
 
-    task:        "classes" (one of several), "binary" (yes or no for each output), "numbers", or
-                 "own" for a callable whose outputs and labels have shapes of which only the loss
-                 itself can make sense
-    zero_one:    binary outputs are probabilities, not logits
-    why:         how it was chosen;  warning: what the user should look at, or ""
+    task:     "classes" (one of several), "binary" (yes or no for each output), "numbers", or "own"
+              for a callable that alone can interpret the shapes of its outputs and labels
+    zero_one: binary outputs are probabilities, not logits
+    why:      how it was chosen;  warning: a doubt that the user should look at, or ""
     """
 
     name: str
@@ -131,6 +133,20 @@ def infer(output: Tensor, labels: np.ndarray) -> Objective:
     return replace(_named("mse", decision.why), warning=decision.warning)
 
 
+def form(objective: Objective, output: Tensor) -> str:
+    """Return the meaning of outputs: the name of the loss that takes such outputs, or "numbers".
+
+    Outputs of a model with a loss of the user's own mean what a loss for the same task takes.
+    """
+    if objective.name in ("nll", "bce", "bce_logits", "nll_of_probabilities", "cross_entropy"):
+        return objective.name
+    if objective.task == "binary":
+        return "bce" if objective.zero_one else "bce_logits"
+    if objective.task != "classes":
+        return "numbers"
+    return "nll_of_probabilities" if _sums_to_one(output) else "cross_entropy"
+
+
 def _misfit(output: Tensor, labels: np.ndarray, why: str) -> ModelError:
     return inference.misfit(tuple(output.shape), labels, why, class_axis=1)
 
@@ -147,6 +163,9 @@ def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
             f"no loss is called {loss!r}",
             f"{nearest(known, LOSSES)}there are: {', '.join(LOSSES)}; or name a function of "
             "(output, target)",
+            option="loss",
+            value=loss,
+            allowed=sorted(LOSSES),
         )
     chosen = _named(known, "as named", output)
     _check_shape(chosen, output, labels)
@@ -154,8 +173,9 @@ def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
 
 
 def _given(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
-    """Return a callable of the user's with the task that its name, or else output and labels,
-    tell.
+    """Return the user's callable with its task.
+
+    The task follows from the callable's name, or else from output and labels.
     """
     loss = loss() if isinstance(loss, type) else loss
     name = getattr(loss, "__name__", type(loss).__name__)

@@ -32,18 +32,19 @@ def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> o
 
 
 def is_bare_sgd(optimizer: optim.Optimizer) -> bool:
-    """Return whether its step takes lr times the gradient off, and nothing else."""
+    """Return whether its step subtracts lr times the gradient, and nothing else."""
     group = optimizer.param_groups[0]
     others = (group.get(name) for name in ("momentum", "weight_decay", "nesterov", "maximize"))
     return type(optimizer) is optim.SGD and not any(others)
 
 
-def travel(optimizer: optim.Optimizer, num_steps: int) -> float:
-    """Return how far so many steps carry a weight whose gradient is always 1; of others than SGD,
-    their rates' sum.
+def effective_step_size(optimizer: optim.Optimizer, num_steps: int) -> float:
+    """Return how far these steps carry a weight whose gradient is always 1.
+
+    For optimizers other than SGD it is the sum of the learning rates.
     """
     group = optimizer.param_groups[0]
     if not isinstance(optimizer, optim.SGD):
         return num_steps * float(group["lr"])
     settings = {name: group[name] for name in ("momentum", "dampening", "nesterov")}
-    return optimizers.travel(num_steps, float(group["lr"]), **settings)
+    return optimizers.effective_step_size(num_steps, float(group["lr"]), **settings)

@@ -1,4 +1,4 @@
-"""In which precision a module computes; its weights keep their own."""
+"""The precision in which a module computes; its weights keep their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusion_nb.errors import OptionError, nearest
+from fusion_nb.errors import OptionError, nearest, option
 
 NAMES = ["float32", "bf16"]
 
@@ -19,8 +19,8 @@ class Precision:
     """Runs a module as it is ("float32"), or its matrix products and convolutions in bfloat16
     ("bf16").
 
-    by_pixel: whether images lie with all channels of a pixel together, which is how convolutions on
-    a CPU are fastest
+    by_pixel: whether all channels of a pixel lie together in memory: convolutions on a CPU are
+              fastest then
     """
 
     name: str
@@ -32,13 +32,15 @@ class Precision:
         """Return the precision of a name for a module. Raises OptionError."""
         if name not in NAMES:
             raise OptionError(
-                f"--precision {name} is not allowed", f"{nearest(name, NAMES)}give float32 or bf16"
+                f"{option('precision', name)} is not allowed",
+                f"{nearest(name, NAMES)}give float32 or bf16",
+                allowed=NAMES,
             )
         if name == "bf16" and any(
             p.is_floating_point() and p.dtype != torch.float32 for p in module.parameters()
         ):
             raise OptionError(
-                "--precision bf16 with a model that is not float32",
+                f"{option('precision', 'bf16')} with a model that is not float32",
                 "leave it out, or use model.float()",
             )
         return cls(name, device)
@@ -49,11 +51,9 @@ class Precision:
         return self.name == "bf16"
 
     def laid_out(self, module: nn.Module, x: Tensor) -> Precision:
-        """Return this precision with images by pixel, where that makes sense and the module takes
-        them so.
+        """Return this precision with images by pixel, where the module has use for it and works.
 
-        One that looks at a convolution's output with `view` takes them in PyTorch's usual order
-        alone.
+        A module that calls `view` on a convolution's output works in PyTorch's usual order only.
         """
         if x.ndim != 4 or not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
             return self
@@ -65,7 +65,7 @@ class Precision:
         return other
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        """Return the module with its weights where they are used fastest."""
+        """Return the module with its weights in the order of memory that is fastest."""
         return module.to(memory_format=torch.channels_last) if self.by_pixel else module  # type: ignore[call-overload]
 
     def run(self, module: nn.Module, x: Tensor) -> Any:

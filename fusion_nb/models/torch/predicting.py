@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.types import Metrics, Weights
+from fusion_nb.core.types import Metrics
 from fusion_nb.models.combining import TIE, TINY
-from fusion_nb.models.predicting import Predicting
-from fusion_nb.models.torch import files
-from fusion_nb.models.torch.batches import Batches
-from fusion_nb.models.torch.losses import Objective
+from fusion_nb.models.torch.setup import Setup
 
 _BATCH = 128
 
 
 def predictions(output: Tensor, form: str) -> Tensor:
-    """Return what outputs predict. form: the loss's name, which tells logits from probabilities."""
+    """Return the predictions of outputs.
+
+    form: see `losses.form`; it tells logits from probabilities
+    """
     if form == "nll":
         return output.exp()
     if form == "bce_logits":
@@ -34,86 +31,52 @@ def predictions(output: Tensor, form: str) -> Tensor:
 
 
 def outputs(predicted: Tensor, form: str) -> Tensor:
-    """Return outputs that predict this: the reverse of `predictions`."""
+    """Return outputs with these predictions: the reverse of `predictions`."""
     if form in ("nll", "cross_entropy"):
         return predicted.clamp_min(TINY).log()
     return predicted.logit(TINY) if form == "bce_logits" else predicted
 
 
-class TorchPredicting(Predicting):
-    """What a TorchModel predicts, and learns from predictions."""
+class Predictor:
+    """A module's predictions, and its training on the predictions of others.
 
-    module: nn.Module
-    _rows: Batches
-    _example: Tensor
-    gate: Callable[[], None]
-    #: An objective whose loss is the user's own, and what outputs were found to be with it.
-    _found: tuple[Objective, str] | None = None
+    gate: called between two batches
+    """
 
-    @abstractmethod
-    def _ready(self) -> Objective: ...
-
-    @abstractmethod
-    def _own_randomness(
-        self, data: Any, seed: int
-    ) -> AbstractContextManager[AbstractContextManager[Any]]: ...
+    def __init__(self, module: nn.Module, setup: Setup, gate: Callable[[], None]) -> None:
+        self._module = module
+        self._setup = setup
+        self._gate = gate
 
     @property
-    def task(self) -> str:
-        """What the model is to learn."""
-        return self._ready().task
-
-    @property
-    def _form(self) -> str:
-        """What outputs are: those of a loss of the user's own are taken as the loss of the same
-        task takes them.
-        """
-        objective = self._ready()
-        known = {"nll", "bce", "bce_logits", "nll_of_probabilities", "cross_entropy"}
-        if objective.name in known:
-            return objective.name
-        if objective.task == "binary":
-            return "bce" if objective.zero_one else "bce_logits"
-        if objective.task != "classes":
-            return "numbers"
-        if self._found is None or self._found[0] is not objective:
-            with torch.no_grad():
-                output = self.module.eval()(self._example.to(self._rows.device))
-            total = output.sum(1)
-            are_probabilities = bool((output >= 0).all()) and torch.allclose(
-                total, torch.ones_like(total), atol=1e-3
-            )
-            self._found = (
-                objective,
-                "nll_of_probabilities" if are_probabilities else "cross_entropy",
-            )
-        return self._found[1]
+    def _dtype(self) -> torch.dtype:
+        return torch.promote_types(self._setup.batches.dtype, torch.float32)
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""
-        form, found = self._form, []
-        self.module.eval()
-        with torch.no_grad(), self._own_randomness(data, seed=0):
-            for x, _ in self._rows.of(data, rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)):
-                self.gate()
-                found.append(predictions(_wide(self.module(x)), form).cpu().numpy())
+        found = []
+        chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
+        self._module.eval()
+        with torch.no_grad(), self._setup.own_randomness(data, seed=0):
+            for x, _ in self._setup.batches.of(data, chunks):
+                self._gate()
+                output = _wide(self._module(x))
+                found.append(predictions(output, self._setup.form).cpu().numpy())
         return np.concatenate(found)
 
-    def judge(self, predictions: np.ndarray, data: Any) -> Metrics:
+    def evaluate(self, predictions: np.ndarray, data: Any) -> Metrics:
         """Return the metrics of predictions for these rows."""
-        objective, count = self._ready(), rows_of.size(data)
+        objective, count = self._setup.objective, rows_of.size(data)
         chunks = rows_of.chunks(np.arange(count), _BATCH)
         totals: Metrics = {}
-        dtype, form = torch.promote_types(self._rows.dtype, torch.float32), self._form
-        for (x, y), chunk in zip(self._rows.of(data, chunks), chunks, strict=True):
-            output = outputs(
-                torch.as_tensor(predictions[chunk], dtype=dtype, device=x.device), form
-            )
+        for (x, y), chunk in zip(self._setup.batches.of(data, chunks), chunks, strict=True):
+            predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=x.device)
+            output = outputs(predicted, self._setup.form)
             for name, value in objective.measure(output, objective.target(y, output)).items():
                 totals[name] = totals.get(name, 0.0) + value * len(x)
         return {name: total / count for name, total in totals.items()}
 
-    def imitate(
+    def distill(
         self,
         rows: np.ndarray,
         predictions: np.ndarray,
@@ -123,35 +86,28 @@ class TorchPredicting(Predicting):
         lr: float,
         seed: int,
     ) -> None:
-        """Train, with Adam, on rows without labels until it predicts what it is shown."""
-        shuffler, form = torch.Generator().manual_seed(seed), self._form
-        stepper = torch.optim.Adam((p for p in self.module.parameters() if p.requires_grad), lr)
-        dtype = torch.promote_types(self._rows.dtype, torch.float32)
-        shown = torch.as_tensor(predictions, dtype=dtype, device=self._rows.device)
+        """Train, with Adam, on rows without labels towards the given predictions."""
+        batches_of = self._setup.batches
+        shuffler = torch.Generator().manual_seed(seed)
+        stepper = torch.optim.Adam((p for p in self._module.parameters() if p.requires_grad), lr)
+        shown = torch.as_tensor(predictions, dtype=self._dtype, device=batches_of.device)
         unlabelled = (rows, np.zeros(len(rows), np.int64))
-        self.module.train()
-        with self._own_randomness(unlabelled, seed):
+        self._module.train()
+        with self._setup.own_randomness(unlabelled, seed):
             for _ in range(epochs):
-                batches = self._rows.shuffled(len(rows), batch_size, shuffler)
-                for (x, _), batch in zip(self._rows.of(unlabelled, batches), batches, strict=True):
-                    self.gate()
+                batches = batches_of.shuffled(len(rows), batch_size, shuffler)
+                for (x, _), batch in zip(batches_of.of(unlabelled, batches), batches, strict=True):
+                    self._gate()
                     stepper.zero_grad(set_to_none=True)
-                    _distance(_wide(self.module(x)), shown[batch], form).backward()
+                    output = _wide(self._module(x))
+                    _distance(output, shown[batch], self._setup.form).backward()
                     stepper.step()
-
-    def together(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
-        """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
-        modules = [self.native(weights) for weights in members]  # type: ignore[attr-defined]
-        return TorchEnsemble(modules, shares, rule, self._form).eval()
-
-    def write(self, native: nn.Module, path: Path, format: str) -> None:
-        """Write an ensemble in one of the formats of a single model."""
-        files.save(native, path, format, self._example)
 
 
 def _distance(output: Tensor, shown: Tensor, form: str) -> Tensor:
-    """Return the cross-entropy between what is shown and what outputs predict; of numbers, the mean
-    squared error.
+    """Return the cross-entropy between given predictions and those of outputs.
+
+    For numbers it is the mean squared error.
     """
     if form == "numbers":
         return F.mse_loss(output, shown.reshape(output.shape))
@@ -167,18 +123,15 @@ def _distance(output: Tensor, shown: Tensor, form: str) -> Tensor:
 
 
 def _wide(output: Tensor) -> Tensor:
-    """Return outputs in single precision at the least: in half, a probability may well be rounded
-    to 1.
-    """
+    """Return outputs in single precision at least: in half, a probability may be rounded to 1."""
     return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
 class TorchEnsemble(nn.Module):
-    """Several modules as one, whose outputs mean what those of one of them do.
+    """Several modules as one, whose outputs have the same meaning as those of one of them.
 
-    shares: how much each member counts (members,), or counts for each class (classes, members)
-    rule:   "mean" of the predictions, or "vote";  form: the name of the loss that the members were
-            trained with
+    shares: the weight of each member (members,), or of each for each class (classes, members)
+    rule:   "mean" of the predictions, or "vote";  form: see `losses.form`
     """
 
     shares: Tensor
@@ -205,13 +158,13 @@ class TorchEnsemble(nn.Module):
         shares = self.shares
         if shares.ndim == 2:  # (classes, members), between the rows and the places of a row
             shares = shares.reshape(1, shares.shape[0], *[1] * (stacked.ndim - 3), shares.shape[1])
-        together = (stacked * shares).sum(-1)
+        joint = (stacked * shares).sum(-1)
         if classes:
-            together = together.clamp_min(TINY)
-            together = together / together.sum(1, keepdim=True)
+            joint = joint.clamp_min(TINY)
+            joint = joint / joint.sum(1, keepdim=True)
         elif self.form in ("bce", "bce_logits"):
-            together = together.clamp(TINY, 1 - TINY)
-        return outputs(together, self.form)
+            joint = joint.clamp(TINY, 1 - TINY)
+        return outputs(joint, self.form)
 
 
 # So that a file of a whole ensemble is read as one of torch.nn's own layers is.

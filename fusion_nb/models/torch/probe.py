@@ -1,6 +1,4 @@
-"""What is asked of a model before it is trained: a pass over a few rows, and whose fault it is when
-that fails.
-"""
+"""A first pass of a model over a few rows, and the cause where it fails."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from fusion_nb.errors import ModelError
 
 
 def checked_output(forward: Callable[[], Any], x: Tensor, when: str) -> Tensor:
-    """Return a model's output for some rows. Raises ModelError where the rows don't fit, or it is
-    no single tensor.
+    """Return a model's output for some rows.
+
+    Raises ModelError where the rows don't fit, or the output is no single tensor.
     """
     try:
         output = forward()

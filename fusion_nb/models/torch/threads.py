@@ -1,4 +1,4 @@
-"""How many cores a PyTorch computation takes."""
+"""The number of cores that a PyTorch computation takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from fusion_nb.core.machine import Shared
+from fusion_nb.core.machine import RefCountedSetting
 
 
 def _one() -> Callable[[], None]:
@@ -16,15 +16,15 @@ def _one() -> Callable[[], None]:
     return lambda: torch.set_num_threads(before)
 
 
-_one_each = Shared(_one)
+_one_each = RefCountedSetting(_one)
 
 
 @contextmanager
-def on_one_core() -> Iterator[None]:
-    """Keep the computations of this thread, and of new ones, on one core each; give the setting
-    back after the last.
+def single_threaded() -> Iterator[None]:
+    """Keep the computations of this thread, and of new ones, on one core each.
 
-    Both halves are needed: OpenMP's count belongs to a thread, and MKL's to the process.
+    The last one to leave restores the setting. Both halves are needed: OpenMP's count belongs to a
+    thread, and MKL's to the process.
     """
     with _one_each():
         torch.set_num_threads(1)

@@ -10,14 +10,15 @@ from typing import Any
 import ipywidgets as widgets
 
 from fusion_nb.errors import DataError, FusionError, ModelError, SplitError
-from fusion_nb.models import base as models
+from fusion_nb.models import lookup
+from fusion_nb.models.base import Model
 from fusion_nb.notebook import complete
 from fusion_nb.notebook.panel import messages, offers
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry, as_text
 from fusion_nb.notebook.panel.labels import label
 from fusion_nb.runs import checks
-from fusion_nb.runs.build import check_names
-from fusion_nb.runs.spec import RunSpec, option
+from fusion_nb.runs.resolve import check_names
+from fusion_nb.runs.spec import RunSpec, run_option
 
 #: The options that most runs decide, in this order; all others are under More.
 _FIRST = (
@@ -79,11 +80,11 @@ class Form:
         self.refresh()
 
     @property
-    def model(self) -> type[models.Model] | None:
+    def model(self) -> type[Model] | None:
         """The adapter of the chosen model, or None where that is not known without its file."""
         if "model" not in self.controls:
             return None
-        return models.adapter_of(self.controls["model"].text, self._namespace)
+        return lookup.adapter_of(self.controls["model"].text, self._namespace)
 
     @property
     def offer(self) -> str:
@@ -155,7 +156,7 @@ class Form:
 
     def _make(self, name: str) -> Control:
         """Return the control of an option."""
-        described, default = option(name), RunSpec.model_fields[name].default
+        described, default = run_option(name), RunSpec.model_fields[name].default
         extra: Any = RunSpec.model_fields[name].json_schema_extra
         help = f"{described.description} (--{name.replace('_', '-')})"
         kind = extra["choices"]

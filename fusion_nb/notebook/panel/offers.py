@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_nb.core import registry
-from fusion_nb.data import texts
+from fusion_nb.data import handlers, loading
 from fusion_nb.errors import FusionError
 from fusion_nb.models.base import Model
 from fusion_nb.notebook import complete
-from fusion_nb.runs import checks
+from fusion_nb.runs import fusion_checks
 
 
 def values(option: str, namespace: Mapping[str, Any], model: type[Model] | None) -> list[str]:
@@ -27,7 +27,7 @@ def values(option: str, namespace: Mapping[str, Any], model: type[Model] | None)
     if model is None:
         return offered
     if option == "data":
-        return [name for name in offered if kind_of_data(name, namespace) in ("", model.takes)]
+        return [name for name in offered if kind_of_data(name, namespace) in ("", model.data_kind)]
     if option == "fusion":
         return [name for name in offered if not missing_abilities(model, name)]
     return offered
@@ -39,13 +39,8 @@ def kind_of_data(name: str, namespace: Mapping[str, Any]) -> str:
     """
     value = namespace.get(name)
     if value is None:
-        return str(getattr(registry.get("datasets", name), "gives", "numbers"))
-    if hasattr(value, "columns"):  # which column is text, and which the label, is not known yet
-        return ""
-    parts = list(value.values()) if isinstance(value, dict) else value
-    first = parts[:1] if isinstance(parts, list | tuple) else ()
-    is_text = any(texts.holds_documents(part) for part in (parts, *first))
-    return "documents" if is_text else "numbers"
+        return handlers.kind_of(registry.get("datasets", name))
+    return loading.kind_of(value)
 
 
 def missing_abilities(model: type[Model], fusion: str) -> list[str]:
@@ -54,7 +49,7 @@ def missing_abilities(model: type[Model], fusion: str) -> list[str]:
         made = registry.create("fusions", fusion)
     except FusionError:  # it needs another fusion after it, or an option that has no default
         return []
-    return checks.unsupported(model, made)
+    return fusion_checks.unsupported(model, made)
 
 
 def description(model: type[Model]) -> str:
@@ -64,7 +59,7 @@ def description(model: type[Model]) -> str:
         for name in registry.names("fusions")
         if (missing := missing_abilities(model, name))
     }
-    parts = [f"data are {model.takes}, which is what a {model.kind} takes"]
+    parts = [f"data are {model.data_kind}, which is what a {model.kind} takes"]
     if refused:
         reasons = " and ".join(sorted({each for missing in refused.values() for each in missing}))
         fusions = f"the fusion{'s' if len(refused) > 1 else ''} {', '.join(refused)}"

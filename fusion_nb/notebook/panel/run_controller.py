@@ -40,6 +40,7 @@ class RunController:
 
     def __init__(self, variables: Variables, display: Callable[[], Display]) -> None:
         self.run: Run | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
         self._variables = variables
         self._display = display
         self._worker = BackgroundWorker(self._ended)
@@ -139,13 +140,12 @@ class RunController:
         """Take over a run, and show it from now on."""
         self.leave()
         self.run = run
-        run.subscribe(self._update)
+        self._unsubscribe = run.subscribe(self._update)
         self.refresh()
 
     def leave(self) -> None:
         """Stop following the run."""
-        if self.run is not None:
-            self.run.unsubscribe(self._update)
+        self._unsubscribe()
 
     def bind_output(self) -> None:
         """Let the panel's threads print into the cell that is running now."""

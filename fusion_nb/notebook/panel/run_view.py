@@ -14,8 +14,8 @@ from fusion_nb.engines.progress import Progress
 from fusion_nb.notebook.live import Throttle, status_html
 from fusion_nb.notebook.panel.messages import disclosure
 from fusion_nb.reporting import charts
-from fusion_nb.reporting.parties import number
-from fusion_nb.reporting.result import Result, html_table
+from fusion_nb.reporting.formatting import html_table, number
+from fusion_nb.reporting.result import Result
 from fusion_nb.reporting.templates import render
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
@@ -39,6 +39,7 @@ class RunView:
 
     def __init__(self, throttle: Callable[[float], Throttle] | None = None) -> None:
         self.run: Run | None = None
+        self._subscriptions: list[Callable[[], None]] = []
         self._throttle = throttle or (lambda after: Throttle(after=after))
         self._lock = threading.Lock()
         self._throttles = self._new_throttles()
@@ -83,17 +84,16 @@ class RunView:
             self._write(run)
             self._draw(run)
         self.box.layout.display = ""
-        run.subscribe(self._update)
-        run.hear(self._receive)
+        self._subscriptions = [run.subscribe(self._update), run.on_progress(self._receive)]
         if run.status != self._shown_status:  # it ended before it had a listener
             self._update(run)
 
     def leave(self) -> None:
         """Stop following the run that is shown."""
-        run, self.run = self.run, None
-        if run is not None:
-            run.unsubscribe(self._update)
-            run.unhear(self._receive)
+        self.run = None
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
+        self._subscriptions = []
 
     def _update(self, run: Run) -> None:
         """Show the state after a round or a change of status."""
@@ -134,7 +134,7 @@ class RunView:
         self._count()
 
     def _draw(self, run: Run) -> None:
-        curves = charts.curves(run.records, run.shown, run.planned)
+        curves = charts.curves(run.records, run.chart_metrics, run.planned)
         self._chart.value = charts.image_tag(curves)
         result, failures = run.result(), run.failures
         self._table.value = parties_html(result, failures) + failures_html(result, failures)
@@ -162,7 +162,7 @@ def parties_html(result: Result, failures: Sequence[Failure]) -> Markup:
     if (hidden := len(result.parties) - _MAX_ROWS) > 0:
         empty = [""] * (len(header) - 1)
         rows.append([f"and {hidden} more: {result.name}.parties", *empty])
-    return Markup(html_table(rows))
+    return html_table(rows)
 
 
 def failures_html(result: Result, failures: Sequence[Failure]) -> Markup:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-from markupsafe import Markup
 
 from fusion_nb.core import registry
 from fusion_nb.errors import FusionError, RunError
@@ -16,7 +15,7 @@ from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.labels import label
 from fusion_nb.reporting import charts
-from fusion_nb.reporting.parties import number
+from fusion_nb.reporting.formatting import number
 from fusion_nb.reporting.templates import render
 from fusion_nb.runs import session
 from fusion_nb.runs.changes import CHANGEABLE
@@ -52,7 +51,7 @@ class PreviewTab:
 
     def show(self, preview: Preview) -> None:
         """Show the result of a preview."""
-        chart = Markup(charts.image_tag(preview.chart))
+        chart = charts.image_tag(preview.chart)
         self._result.value = render(_PREVIEW, cost=preview.cost, notes=preview.notes, chart=chart)
 
 
@@ -193,7 +192,7 @@ class ExportTab:
         if list(self._format.options) != run.formats:
             self._format.options = run.formats
             self._format.value = run.formats[0]
-        self._repeat.show(run.spec if run.status in ("ready", "running") else run.so_far)
+        self._repeat.show(run.repeatable_spec)
 
     def list_files(self, files: Sequence[Path]) -> None:
         """Show the files that were written."""
@@ -232,7 +231,7 @@ def _change_control(name: str) -> Control:
 
 def _line_of(run: Run) -> str:
     """Return a run in one short line."""
-    metric, last = run.shown[1], run.records.last()
+    metric, last = run.chart_metrics[1], run.records.last()
     reached = f", {metric} {number(last[metric])}" if metric in last else ""
     fusion = run.result().chosen["fusion"]
     return f"{run.name}: {run.status}, {len(run.records)} rounds of {fusion}{reached}"

@@ -23,9 +23,9 @@ from fusion_nb.core.registry import parse
 from fusion_nb.core.rows import size
 from fusion_nb.data import arrays
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest
-from fusion_nb.models import base as models
+from fusion_nb.models import lookup
 from fusion_nb.runs.run import Run
-from fusion_nb.runs.spec import OF_MODEL, RunSpec
+from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 from fusion_nb.service.processes import sandbox
 from fusion_nb.service.request_fields import TYPES
 from fusion_nb.service.storage import uploads
@@ -42,7 +42,7 @@ def look_at_model(path: str, limit: int) -> dict[str, Any]:
     about = folder.about
     uploads.check_unpacked(folder.model, "model_file", limit)
     try:
-        native = models.find(str(folder.model), {})
+        native = lookup.find(str(folder.model), {})
     except ModelError as error:
         # A notebook would be told to name a variable instead, which a client of the service does
         # not have.
@@ -53,15 +53,15 @@ def look_at_model(path: str, limit: int) -> dict[str, Any]:
             "doc2vec": "send what a gensim Doc2Vec's save(path, separately=[]) wrote",
         }
         raise ModelError(error.message, hints[about["model_type"]]) from None
-    kind = TYPES[models.framework_of(native)]
+    kind = TYPES[lookup.framework_of(native)]
     if kind != about["model_type"]:
         raise DataError(f"model_file holds a {kind} model", f"give model_type={kind}")
     spec = RunSpec(**about["options"])
-    given = {name: getattr(spec, name) for name in OF_MODEL}
-    adapter = models.wrap(native, "model", **given)
+    given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
+    adapter = lookup.wrap(native, "model", **given)
     arithmetic.check_finite(adapter.get_weights())
     name = parse(spec.optimizer)[0].rpartition(".")[2].lower()
-    known = getattr(adapter, "choices", {}).get("optimizer", ())
+    known = adapter.choices.get("optimizer", ())
     if name and name not in known:
         raise OptionError(
             f"optimizer {spec.optimizer!r} is not allowed",
@@ -99,7 +99,9 @@ def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
         return {}
     train, test = sandbox.rows_of(about)
     wanted = {
-        name: value for name, value in folder.about["options"].items() if name in (*OF_MODEL, "lr")
+        name: value
+        for name, value in folder.about["options"].items()
+        if name in (*MODEL_OPTIONS, "lr")
     }
     spec = RunSpec(**wanted, model=str(folder.model), data="data")
     name = about["party"]
@@ -133,8 +135,8 @@ def convert(path: str, which: str, format: str, target: str) -> dict[str, Any]:
         )
         Path(target).write_bytes(text)
         return {"round": number}
-    native = models.find(str(folder.path / f"trained{folder.model.suffix}"), {})
-    adapter = registry.get("models", models.framework_of(native)).taken_up(native)
+    native = lookup.find(str(folder.path / f"trained{folder.model.suffix}"), {})
+    adapter = registry.get("models", lookup.framework_of(native)).from_checkpoint(native)
     adapter.save(Path(target), weights, format)
     return {"round": number}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core import history
+from fusion_nb.core.run_control import RunControl
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
 from fusion_nb.service.processes import sandbox
@@ -24,21 +25,20 @@ from fusion_nb.service.storage import atomic
 from fusion_nb.service.storage.run_folder import Folder
 
 
-class Pulse(Run):
-    """A run that tells the server, at most once a second, that a batch has ended."""
+class Pulse:
+    """Tells the server, at most once a second, that a batch has ended."""
 
-    answers = -1
-    _told = 0.0
+    def __init__(self, channel: int) -> None:
+        self._channel, self._last = channel, 0.0
 
-    def _gate(self) -> None:
+    def __call__(self) -> None:
+        """Write one byte, unless the last one is less than a second old."""
         now = time.monotonic()
-        if now - self._told > 1:
-            self._told = now
-            with contextlib.suppress(
-                OSError
-            ):  # a server that is gone: the thread that listens to it ends this process
-                os.write(self.answers, b".")
-        super()._gate()
+        if now - self._last > 1:
+            self._last = now
+            # A server that is gone: the thread that listens to it ends this process.
+            with contextlib.suppress(OSError):
+                os.write(self._channel, b".")
 
 
 class Keeper:
@@ -63,13 +63,13 @@ class Keeper:
                     run.write(self._folder.path / f"trained{self._folder.model.suffix}", whole)
                 best = records.best(run.monitor)
                 is_best = best is not None and best.round == record.round
-                self._line = json.dumps(history.plain(record), allow_nan=False)
+                self._line = json.dumps(history.to_dict(record), allow_nan=False)
                 self._folder.keep_round(record.round, self._line, run.weights, is_best)
                 self._kept = record.round
             if (
                 run.status in ENDED
                 and self._kept
-                and (line := json.dumps(history.plain(records[-1]))) != self._line
+                and (line := json.dumps(history.to_dict(records[-1]))) != self._line
             ):
                 self._folder.add_line(line)  # what followed the last round is told in its record
         except BaseException as error:
@@ -111,19 +111,19 @@ class Orders:
 def main(path: str, max_memory: str = "0") -> None:
     """Train what a folder holds, and write there how it ended."""
     sandbox.be_expendable(int(max_memory))
-    Pulse.answers = sandbox.own_channel()
+    control = RunControl(on_gate=Pulse(sandbox.own_channel()))
     folder = Folder(Path(path))
     outcome: dict[str, Any]
     orders = Orders()
     try:
         spec, namespace = sandbox.spec_and_namespace(folder)
-        run = Pulse(spec, namespace, name="run")
+        run = Run(spec, namespace, name="run", control=control)
         keeper = Keeper(folder)
         run.subscribe(keeper)
         begun = {
             "notes": run.notes,
             "planned": run.planned,
-            "shown": list(run.shown),
+            "shown": list(run.chart_metrics),
             "monitor": run.monitor,
         }
         atomic.write_json(folder.path / "begun.json", begun)

@@ -1,6 +1,4 @@
-"""The batches of several trainings side by side, with those that are shorter filled up with rows
-that don't count.
-"""
+"""The batches of several tasks side by side; shorter ones are filled up with rows of no weight."""
 
 from __future__ import annotations
 
@@ -11,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusion_nb.core.types import Training
+from fusion_nb.core.types import TrainingTask
+from fusion_nb.models.passes import epochs_or_steps
 from fusion_nb.models.torch.batches import Batches
 
 #: Bytes of rows that are laid out at a time.
@@ -20,12 +19,12 @@ _WINDOW = 4 << 20
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows each of several trainings sees in each step, exactly as it would alone.
+    """The rows of each of several tasks in each step, the same as if it were trained alone.
 
-    index:    (trainings, steps, batch size) positions of rows
-    shares:   of the same shape: what a row counts in its batch, 0 for those that fill up
-    steps:    how many steps each takes;  last: the first step of each one's last pass
-    ending:   step -> those whose last one it is
+    index:  (tasks, steps, batch size) positions of rows
+    shares: of the same shape: the weight of a row in its batch, 0 for those that fill up
+    steps:  the number of steps of each task;  last: the first step of the last pass of each
+    ending: step -> the tasks whose last step it is
     """
 
     index: Tensor
@@ -35,9 +34,9 @@ class Plan:
     ending: dict[int, list[int]]
 
     @classmethod
-    def of(cls, trainings: Sequence[Training], rows: Batches) -> Plan:
-        """Return the plan of trainings with one size of batch."""
-        planned = [_batches(training, rows) for training in trainings]
+    def of(cls, tasks: Sequence[TrainingTask], rows: Batches) -> Plan:
+        """Return the plan of tasks with one size of batch."""
+        planned = [_batches(task, rows) for task in tasks]
         steps = [len(batches) for batches, _ in planned]
         widest = max(len(batch) for batches, _ in planned for batch in batches)
         index = np.zeros((len(planned), max(steps), widest), np.int64)
@@ -53,24 +52,24 @@ class Plan:
         return cls(torch.from_numpy(index), torch.from_numpy(shares), steps, last, ending)
 
     def mean_losses(self, losses: np.ndarray) -> list[float]:
-        """Return the mean over the rows of each last pass, from the means over the batches (steps,
-        trainings).
+        """Return the mean over the rows of each last pass.
+
+        losses: (steps, tasks) means over the batches
         """
         sizes = np.count_nonzero(self.shares.numpy(), axis=2).T.astype(np.float64)
-        for i, last in enumerate(self.last):  # what comes after an end has no rows
+        for i, last in enumerate(self.last):  # steps after an end have no rows
             sizes[:last, i] = 0
         with np.errstate(invalid="ignore"):
             totals = (np.where(sizes > 0, losses, 0.0) * sizes).sum(0)
         return [float(mean) for mean in totals / sizes.sum(0)]
 
     def laid_out(
-        self, trainings: Sequence[Training], rows: Batches
+        self, tasks: Sequence[TrainingTask], rows: Batches
     ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-        """Yield, for each step, its number, x (trainings, batch size, ...), y and shares."""
+        """Yield, for each step, its number, x (tasks, batch size, ...), y and shares."""
         num, num_steps, size = self.index.shape
         sources = [
-            (torch.from_numpy(t.data[0]), rows.labels(torch.from_numpy(t.data[1])))
-            for t in trainings
+            (torch.from_numpy(t.data[0]), rows.labels(torch.from_numpy(t.data[1]))) for t in tasks
         ]
         each = num * size * sources[0][0][:1].numel() * rows.dtype.itemsize
         span = max(1, min(num_steps, _WINDOW // max(each, 1)))
@@ -86,17 +85,20 @@ class Plan:
                 yield start + step, x[:, part], y[:, part], shares[:, start + step]
 
 
-def _batches(training: Training, rows: Batches) -> tuple[list[np.ndarray], int]:
-    """Return the batches of all passes of a training, and where the last pass begins."""
-    options, count = training.options, len(training.data[0])
+def _batches(task: TrainingTask, rows: Batches) -> tuple[list[np.ndarray], int]:
+    """Return the batches of all passes of a task, and the position where the last pass begins."""
+    options, count = task.options, len(task.data[0])
     shuffler = torch.Generator().manual_seed(options["seed"])
-    steps, epochs = options.get("steps", 0), options["epochs"]
     batches: list[np.ndarray] = []
     last = 0
-    while (len(batches) < steps) if steps else (epochs > 0):
-        last, epochs = len(batches), epochs - 1
-        batches += rows.shuffled(count, options["batch_size"], shuffler)
-    return batches[:steps] if steps else batches, last
+    for first, pass_of in epochs_or_steps(
+        lambda: rows.shuffled(count, options["batch_size"], shuffler),
+        options["epochs"],
+        options.get("steps", 0),
+    ):
+        last = first
+        batches += pass_of
+    return batches, last
 
 
 def _gathered(sources: Sequence[Tensor], index: Tensor, rows: Batches) -> Tensor:

@@ -1,8 +1,7 @@
-"""Stacks of fully connected networks, trained by products of batches of matrices that are written
-out by hand.
+"""Stacks of fully connected networks, trained by batched matrix products written out by hand.
 
 A small network's step is little arithmetic and much reading of its weights: here they are read once
-on the way there, once on the way back, and changed in place by the very product that is their
+in the forward pass, once in the backward pass, and changed in place by the product that is their
 gradient.
 """
 
@@ -18,7 +17,7 @@ from torch.nn import functional as F
 
 from fusion_nb.models.torch.losses import LOSSES, Objective
 
-#: Activation -> what the gradient of its output is multiplied by, told from that output.
+#: Activation -> its function, and its slope as a function of its output.
 _ACTIVATIONS: dict[object, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "relu": (torch.relu_, lambda h: h > 0),
     "tanh": (torch.tanh_, lambda h: 1 - h * h),
@@ -30,7 +29,7 @@ _FUNCTIONS = {
     **dict.fromkeys((torch.tanh, F.tanh, "tanh"), "tanh"),
     **dict.fromkeys((torch.sigmoid, F.sigmoid, "sigmoid"), "sigmoid"),
 }
-#: What brings rows into one line each; whether it does is seen when its numbers are compared.
+#: Calls that may flatten rows; the trial's comparison of numbers shows whether they do.
 _FLATTENING = {torch.flatten, "flatten", "view", "reshape", torch.reshape}
 
 
@@ -51,7 +50,7 @@ class Dense:
 
     @classmethod
     def of(cls, module: nn.Module, objective: Objective) -> Dense | None:
-        """Return what trains such a module, or None for one of another form."""
+        """Return the trainer of such a module, or None for one of another form."""
         if (
             objective.name not in ("cross_entropy", "nll")
             or objective.loss is not LOSSES[objective.name][0]
@@ -95,11 +94,10 @@ class Dense:
     def first_step(
         self, shared: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor, lr: float
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Do the first step of networks that start from the same weights; return these in stacks,
-        and the losses.
+        """Do the first step of networks that start from the same weights.
 
-        The way there is one product for all, and the stacks are written for the first time with the
-        step done.
+        Return the new weights in stacks, and the losses. The forward pass is one product for all,
+        and the stacks are first written with the step done.
         """
         losses, outer = self._outer(shared, x, y, shares)
         stacks: dict[str, Tensor] = {}
@@ -132,10 +130,9 @@ class Dense:
     def _outer(
         self, entries: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
     ) -> tuple[Tensor, list[tuple[Layer, Tensor, Tensor]]]:
-        """Return the losses, and for each layer what came into it and the gradient of what went
-        out.
+        """Return the losses, and for each layer its inputs and the gradient of its outputs.
 
-        A layer's weights may be changed as soon as it was returned: the way back through it is
+        A layer's weights may be changed as soon as it was returned: the backward pass through it is
         done.
         """
         inputs = [x.flatten(2)]
@@ -174,7 +171,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _kind(node: fx.Node, module: nn.Module) -> str:
-    """Return what a node of a traced module does, or an empty string for what is not known here."""
+    """Return the kind of operation of a node of a traced module; "" for an unknown one."""
     if node.op in ("placeholder", "output"):
         return "ends"
     if node.op == "call_module":

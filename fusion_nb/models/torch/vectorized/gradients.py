@@ -1,6 +1,4 @@
-"""The gradients of several copies of a module at once, each on a batch of its own, for any module
-that vmap takes.
-"""
+"""The gradients of several copies of a module at once, each on its own batch, by `vmap`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One step of several trainings at once: by an optimizer, or as the one product that plain SGD
-comes to.
-"""
+"""One step of several tasks at once: by an optimizer, or as the one product that plain SGD is."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn, optim
 
-from fusion_nb.core.types import Training
+from fusion_nb.core.types import TrainingTask
 from fusion_nb.models.torch.vectorized.dense import Dense
 
 Gradients = Callable[
@@ -20,21 +18,21 @@ Gradients = Callable[
 
 
 class FusedSteps:
-    """Plain SGD of fully connected networks, in place. Trainings that start from the same weights
-    share them at first.
+    """Plain SGD of fully connected networks, in place.
 
-    `values` holds the trained entries in stacks.
+    Tasks that start from the same weights share them at first. `values` holds the trained entries
+    in stacks.
     """
 
     def __init__(
-        self, dense: Dense, trainings: Sequence[Training], names: Sequence[str], lr: float
+        self, dense: Dense, tasks: Sequence[TrainingTask], names: Sequence[str], lr: float
     ) -> None:
         self._dense, self._lr = dense, lr
-        self._are_shared = all(training.weights is trainings[0].weights for training in trainings)
+        self._are_shared = all(task.weights is tasks[0].weights for task in tasks)
         if self._are_shared:
-            self.values = {name: _tensor(trainings[0].weights[name]) for name in names}
+            self.values = {name: _tensor(tasks[0].weights[name]) for name in names}
         else:
-            self.values = stacks(trainings, names, torch.device("cpu"))
+            self.values = stacks(tasks, names, torch.device("cpu"))
 
     def do(self, x: Tensor, y: Tensor, shares: Tensor) -> Tensor:
         """Do one step; return the losses."""
@@ -46,26 +44,24 @@ class FusedSteps:
 
 
 class OptimizerSteps:
-    """Steps of any optimizer that treats each number by itself, with what a fusion adds to the
-    gradients.
-    """
+    """Steps of an optimizer that treats each number by itself, with a fusion's gradient terms."""
 
     def __init__(
         self,
         gradients: Gradients,
-        trainings: Sequence[Training],
+        tasks: Sequence[TrainingTask],
         names: Sequence[str],
         make: Callable[[Sequence[nn.Parameter]], optim.Optimizer],
         device: torch.device,
     ) -> None:
-        self.values = stacks(trainings, names, device)
+        self.values = stacks(tasks, names, device)
         self._others = stacks(
-            trainings, [name for name in trainings[0].weights if name not in self.values], device
+            tasks, [name for name in tasks[0].weights if name not in self.values], device
         )
         self._gradients = gradients
         self._parameters = {name: nn.Parameter(value) for name, value in self.values.items()}
         self._optimizer = make(list(self._parameters.values()))
-        self._correct = _correction(self._parameters, trainings)
+        self._correct = _correction(self._parameters, tasks)
 
     def do(self, x: Tensor, y: Tensor, shares: Tensor) -> Tensor:
         """Do one step; return the losses."""
@@ -78,12 +74,10 @@ class OptimizerSteps:
 
 
 def stacks(
-    trainings: Sequence[Training], names: Sequence[str], device: torch.device
+    tasks: Sequence[TrainingTask], names: Sequence[str], device: torch.device
 ) -> dict[str, Tensor]:
-    """Return the trainings' first weights of these names, one on the other."""
-    return {
-        name: _stack([training.weights[name] for training in trainings], device) for name in names
-    }
+    """Return the tasks' first weights of these names in stacks."""
+    return {name: _stack([task.weights[name] for task in tasks], device) for name in names}
 
 
 def _stack(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
@@ -98,16 +92,17 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def _correction(
-    trained: Mapping[str, nn.Parameter], trainings: Sequence[Training]
+    trained: Mapping[str, nn.Parameter], tasks: Sequence[TrainingTask]
 ) -> Callable[[], None]:
-    """Return what adds mu * (w - anchor) and shift to the gradients, as `gradients.correction` does
-    for one module.
+    """Return a function that adds mu * (w - anchor) and shift to the gradients of a stack.
+
+    `gradients.correction` does the same for one module.
     """
-    options = [training.options for training in trainings]
+    options = [task.options for task in tasks]
     mu, shifted = options[0].get("mu", 0.0), options[0].get("shift") or {}
     anchors: dict[str, Tensor] = {}
     if mu:
-        given = [o.get("anchor") or t.weights for o, t in zip(options, trainings, strict=True)]
+        given = [o.get("anchor") or t.weights for o, t in zip(options, tasks, strict=True)]
         anchors = {n: _stack([anchor[n] for anchor in given], p.device) for n, p in trained.items()}
     shifts = {
         name: _stack([np.asarray(o["shift"][name]) for o in options], p.device).to(p.dtype)

@@ -1,0 +1,103 @@
+"""Aggregation: from the replies of a round to new weights and a new state of the fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fusion_nb.core import arithmetic
+from fusion_nb.core.protocols import Fusion, Model, Synchronising
+from fusion_nb.core.replies import RoundReplies
+from fusion_nb.core.types import (
+    AdoptRequest,
+    Ask,
+    SendRequest,
+    ServerState,
+    Weights,
+)
+from fusion_nb.errors import PartyError
+
+
+@dataclass(frozen=True)
+class Aggregated:
+    """The result of an aggregation: the new state, and the bytes that were sent to parties."""
+
+    state: ServerState
+    bytes_down: int
+
+
+def aggregate(
+    fusion: Fusion,
+    state: ServerState,
+    replies: RoundReplies,
+    cohort: Sequence[str],
+    broadcast: Mapping[str, Any],
+    *,
+    model: Model,
+    ask: Ask,
+) -> Aggregated:
+    """Let a fusion aggregate the replies of the round after `state`.
+
+    Raises PartyError where the fusion returns no usable weights, or too few parties answered.
+    """
+    extra_bytes = arithmetic.num_bytes(broadcast)
+    weight_bytes = arithmetic.num_bytes(fusion.shared_weights(state.weights, state.fusion_state))
+    if rule := fusion.synchronising:
+        new, num_senders = _synchronise(fusion, rule, state, replies, model, ask)
+        # Parties hold the weights of the last synchronisation already, but for the first round.
+        sent_down = weight_bytes * (num_senders + (len(cohort) if new.round == 1 else 0))
+        return Aggregated(new, sent_down + extra_bytes * len(cohort))
+    # A copy: a rule that writes into its arguments must not change the last whole round.
+    own = arithmetic.copy(state.weights)
+    result = fusion.aggregate(own, iter(replies), state.fusion_state)
+    new = _new_state(result, own, state, model)
+    replies.drain()
+    return Aggregated(new, (weight_bytes + extra_bytes) * len(cohort))
+
+
+def _synchronise(
+    fusion: Fusion,
+    rule: Synchronising,
+    state: ServerState,
+    replies: RoundReplies,
+    model: Model,
+    ask: Ask,
+) -> tuple[ServerState, int]:
+    """Ask those parties for their weights that the rule selects, and return how many sent them."""
+    own = arithmetic.copy(state.weights)
+    replies.drain()
+    selected, fusion_state = rule.select_senders(
+        list(replies.no_updates.values()), state.fusion_state
+    )
+    updates = replies.continue_with(ask(SendRequest(), selected)) if selected else iter(())
+    result = fusion.aggregate(own, updates, fusion_state)
+    new = _new_state(result, own, state, model)
+    senders = [party for party in selected if party not in replies.no_updates]
+    if senders:
+        after = rule.after_sync(result[0], new.fusion_state)
+        adopting = ask(AdoptRequest(after), senders)
+        RoundReplies(adopting, senders, round=new.round, quorum=1.0).drain()
+    return new, len(senders)
+
+
+def _new_state(result: Any, own: Weights, state: ServerState, model: Model) -> ServerState:
+    """Return the state after a round. Raises PartyError where `aggregate` returned no such thing.
+
+    own: the copy of the weights that the fusion was given
+    """
+    number = state.round + 1
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise PartyError(
+            f"the fusion's aggregate() returned {type(result).__name__}",
+            "it returns (weights, state)",
+        )
+    weights, fusion_state = result
+    if problem := model.check_weights(weights, state.weights):
+        raise PartyError(
+            f"the fusion returned unusable weights in round {number}: {problem}",
+            "a fusion returns new weights: a dictionary with the names, shapes and dtypes of "
+            "those it got",
+        )
+    # Weights that are returned as they were given need not be evaluated again.
+    return ServerState(number, state.weights if weights is own else weights, fusion_state)

@@ -1,0 +1,97 @@
+"""The parties of a federation with the engine that reaches them and the model that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fusion_nb.core.party import Party
+from fusion_nb.core.protocols import Engine, Model, NeedsAgreement
+from fusion_nb.core.replies import RoundReplies
+from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.types import (
+    CollectRequest,
+    Failure,
+    FederationInfo,
+    PrepareRequest,
+    Reply,
+    Request,
+    Update,
+    Weights,
+)
+
+
+class Network:
+    """Starts an engine when it is first needed, and brings all parties to the same model.
+
+    `initial_weights` are those before round 1, empty before parties agreed on a model that needs
+    it; `info` is None until then. `failures` are those of round 0.
+    """
+
+    def __init__(
+        self, parties: Sequence[Party], model: Model, engine: Engine, control: RunControl
+    ) -> None:
+        self.parties, self.model, self.engine = parties, model, engine
+        self._control = control
+        self._is_started = False
+        self.failures: tuple[Failure, ...] = ()
+        self.info: FederationInfo | None = None
+        self.initial_weights: Weights = model.get_weights()
+        if not isinstance(model, NeedsAgreement):
+            self.info = self._describe()
+
+    @property
+    def everyone(self) -> list[str]:
+        """The ids of all parties, in order."""
+        return [party.id for party in self.parties]
+
+    def start(self) -> None:
+        """Start the engine, unless it runs."""
+        if not self._is_started:
+            self.model.gate = self._control.gate
+            self.engine.start(self.parties, self.model, self._control.gate)
+            self._is_started = True
+
+    def ask(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
+        """Carry a request to each party of a cohort, and yield their replies in its order."""
+        self.start()
+        return self.engine.run(request, cohort)
+
+    def agree(self, *, keep_states: bool) -> None:
+        """Do round 0: let all parties agree on the model, where it needs that.
+
+        keep_states: whether parties keep their states, since they have trained already
+        Raises the error of the first party that fails: who is missing in round 0 could take part in
+        no other.
+        """
+        if self.info is not None or not isinstance(self.model, NeedsAgreement):
+            return
+        kept = [party.persistent_state for party in self.parties]
+        agreed = self.model.agree(self._ask_everyone(CollectRequest()))
+        self._ask_everyone(PrepareRequest(agreed))
+        if keep_states:
+            for party, state in zip(self.parties, kept, strict=True):
+                party.persistent_state = state
+        self.initial_weights = self.model.get_weights()
+        self.info = self._describe()
+
+    def close(self) -> None:
+        """Release the engine's workers. The next request starts them again."""
+        if self._is_started:
+            self.engine.close()
+            self._is_started = False
+
+    def _ask_everyone(self, request: Request) -> list[Update]:
+        everyone = self.everyone
+        replies = RoundReplies(self.ask(request, everyone), everyone, round=0, quorum=1.0)
+        try:
+            return list(replies)
+        finally:
+            self.failures = tuple(replies.failures)
+
+    def _describe(self) -> FederationInfo:
+        return FederationInfo(
+            num_parties=len(self.parties),
+            entries=tuple(self.initial_weights),
+            trained=self.model.trained_names(),
+            batch_norm=self.model.batch_norm_names(),
+        )

@@ -1,0 +1,93 @@
+"""The settings of a federation, and the changes that they undergo from given rounds on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.types import Change
+
+
+@dataclass(frozen=True)
+class FederationConfig:
+    """The settings that a federation begins with.
+
+    train_options:  options of every party's `Model.fit`: epochs, batch_size, lr, optimizer, ...
+    seed:           fixes cohorts, order of rows, and everything random in local training
+    fraction:       share of the parties that train in a round, at least one party
+    quorum:         share of a round's cohort that must answer for the round to count
+    evaluate_every: rounds between two evaluations of the fused model; the last is always evaluated
+    evaluate_rows:  test rows of each set that an evaluation takes before the last round, 0 for all
+    schedule:       how the learning rate falls, for models that have a schedule
+    """
+
+    train_options: Mapping[str, Any]
+    seed: int = 0
+    fraction: float = 1.0
+    quorum: float = 1.0
+    evaluate_every: int = 1
+    evaluate_rows: int = 0
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """The settings that hold in one round.
+
+    fusion_since: the first round of the fusion, or 0 for the one that the run began with
+    """
+
+    fusion: Fusion
+    fusion_since: int
+    fraction: float
+    train_options: Mapping[str, Any]
+
+
+class ChangePlan:
+    """Which settings hold in which round: those of the beginning, and changes by round.
+
+    >>> plan = ChangePlan(FederationConfig({"lr": 0.1}), None, {5: Change({"lr": 0.01})})
+    >>> plan.settings(4).train_options["lr"], plan.settings(5).train_options["lr"]
+    (0.1, 0.01)
+    """
+
+    def __init__(
+        self, config: FederationConfig, fusion: Fusion, changes: Mapping[int, Change]
+    ) -> None:
+        self._config, self._fusion = config, fusion
+        self.changes: dict[int, Change] = dict(changes)
+        self._pending: list[Change] = []
+
+    def add(self, change: Change) -> None:
+        """Let a change hold from the next round that begins; from any thread."""
+        self._pending.append(change)
+
+    def begin(self, round: int) -> Change:
+        """Let pending changes hold from a round that begins, and return its change.
+
+        A round that is tried again finds the same change.
+        """
+        while self._pending:
+            self.changes[round] = self.changes.get(round, Change()).then(self._pending.pop(0))
+        return self.changes.get(round, Change())
+
+    def settings(self, round: int) -> RoundSettings:
+        """Return the settings that hold in a round."""
+        fusion, since, fraction = self._fusion, 0, self._config.fraction
+        options = dict(self._config.train_options)
+        for number in sorted(self.changes):
+            if number > round:
+                break
+            change = self.changes[number]
+            if change.fusion is not None and change.fusion is not fusion:
+                fusion, since = change.fusion, number
+            fraction = change.values.get("fraction", fraction)
+            options |= {
+                name: value
+                for name, value in change.values.items()
+                if name not in ("fraction", "fusion")
+            }
+        return RoundSettings(fusion, since, fraction, options)

@@ -1,0 +1,117 @@
+"""The training of a compiled Keras model, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.types import Metrics, TrainingResult
+from fusion_nb.models.keras import optimizers, randomness
+from fusion_nb.models.keras.gradients import Correction
+from fusion_nb.models.keras.setup import Setup
+from fusion_nb.models.keras.variables import NamedVariables
+from fusion_nb.models.passes import epochs_or_steps
+
+#: Rows in a batch of evaluation.
+_EVALUATION_BATCH = 128
+
+
+class Trainer:
+    """Compiles a model once, and trains and evaluates it.
+
+    Each training only restores the optimizer's state, so that Keras traces nothing anew.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        variables: NamedVariables,
+        setup: Setup,
+        optimizer: Any,
+        lr: float | None,
+    ) -> None:
+        self.optimizer = optimizer
+        self.lr = lr
+        self._model = model
+        self._variables = variables
+        self._setup = setup
+        # Compiled kernels are made for each size of batch, and the last batch of each party has its
+        # own.
+        model.compile(
+            optimizer=optimizers.make(optimizer, lr),
+            loss=setup.objective.loss,
+            metrics=setup.objective.measures(),
+            jit_compile=False,
+        )
+        model.optimizer.build(
+            model.trainable_variables
+        )  # mixed precision has wrapped the optimizer
+        self._state = model.optimizer.variables
+        self._fresh = optimizers.state(self._state)
+        self._correction = Correction(model, variables.trained())
+
+    def train(
+        self,
+        data: Any,
+        gate: Callable[[], None],
+        *,
+        epochs: int,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        kept: dict[str, Any] | None,
+        **added: Any,
+    ) -> TrainingResult:
+        """Train until the end, or until the mean loss of a pass is not finite.
+
+        gate: called between two batches;  added: terms of the gradient, see `Model.fit`
+        kept: a party's entries from earlier rounds, if its optimizer continues from them, or None
+        """
+        optimizers.restore(self._state, (kept or {}).get("optimizer", self._fresh))
+        self._correction.prepare(**added)
+        randomness.seed_generators(self._model, seed)
+        shuffler = np.random.default_rng(seed)
+        before = optimizers.num_steps(self._model.optimizer)
+        taken, mean = 0, float("nan")
+        passes = epochs_or_steps(
+            lambda: rows_of.chunks(shuffler.permutation(rows_of.size(data)), batch_size),
+            epochs,
+            steps,
+        )
+        with randomness.own_randomness(seed):
+            for first, batches in passes:
+                total = 0.0
+                for x, y in self._setup.batches(data, batches, seed + first):
+                    gate()
+                    loss = self._model.train_on_batch(x, y, return_dict=True)["loss"]
+                    total += self._setup.per_row(loss, len(x)) * len(x)
+                taken = first + len(batches)
+                mean = total / sum(map(len, batches))
+                if not np.isfinite(mean):
+                    break
+        if taken:
+            self._correction.check()
+        if kept is not None:
+            kept["optimizer"] = optimizers.state(self._state)
+        # A train_step that does not use its optimizer is counted as one step for each batch.
+        num_steps = optimizers.num_steps(self._model.optimizer) - before or taken
+        size = optimizers.effective_step_size(self._model.optimizer, num_steps)
+        return TrainingResult(self._variables.read(), {"loss": mean}, num_steps, size)
+
+    def evaluate(self, data: Any, gate: Callable[[], None]) -> Metrics:
+        """Return the objective's metrics, averaged over the rows."""
+        count = rows_of.size(data)
+        totals = dict.fromkeys(self._setup.objective.metrics, 0.0)
+        chunks = rows_of.chunks(np.arange(count), _EVALUATION_BATCH)
+        for x, y in self._setup.batches(data, chunks):
+            gate()
+            self._model.reset_metrics()
+            measured = self._model.test_on_batch(x, y, return_dict=True)
+            measured["loss"] = self._setup.per_row(measured["loss"], len(x))
+            for name in totals:
+                totals[name] += float(measured[name]) * len(x)
+        return {name: total / count for name, total in totals.items()}

@@ -1,0 +1,152 @@
+"""From a user's object, its name or a file to the adapter of its framework."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from fusion_nb.core import registry, seeds
+from fusion_nb.core.builtin import FRAMEWORKS
+from fusion_nb.errors import ModelError, NameNotFoundError, nearest, option
+from fusion_nb.models.base import Model, setting_names
+
+#: Registers an adapter under its own name, or under `name=`. Its `base_class` and `suffixes` say
+#: which models and files it takes.
+model_adapter = registry.decorator("models")
+
+_BY_BASE_CLASS = {framework.base_class: name for name, framework in FRAMEWORKS.items()}
+
+
+def adapter(name: str) -> type[Model]:
+    """Return the adapter that is registered under a name; this imports its framework."""
+    found: type[Model] = registry.get("models", name)
+    return found
+
+
+def framework_of(model: Any) -> str:
+    """Return the registered name of the adapter for an object, or "" where no adapter takes it.
+
+    No framework that this package brings is imported.
+    """
+    for base in type(model).__mro__:
+        if name := _BY_BASE_CLASS.get(f"{base.__module__}.{base.__qualname__}"):
+            return name
+    return next((name for name in _others() if adapter(name).handles(model)), "")
+
+
+def adapter_of(name: str, namespace: Mapping[str, Any]) -> type[Model] | None:
+    """Return the adapter for the model that a variable holds; None for other values and files."""
+    framework = framework_of(namespace.get(name))
+    return adapter(framework) if framework else None
+
+
+def suffixes() -> dict[str, str]:
+    """Return the endings of files that hold a whole model, each with the name of its adapter."""
+    found = {suffix: name for name, kind in FRAMEWORKS.items() for suffix in kind.suffixes}
+    return found | {suffix: name for name in _others() for suffix in adapter(name).suffixes}
+
+
+def find(name: str, namespace: Mapping[str, Any]) -> Any:
+    """Return the user's model: the value of a variable, or the content of a file.
+
+    Raises NameNotFoundError, with the models that the namespace has, or ModelError for a file that
+    is refused.
+    """
+    if name in namespace:
+        return namespace[name]
+    path = Path(name)
+    known = suffixes() if path.suffix else {}
+    if path.suffix in known:
+        if not path.is_file():
+            raise ModelError(f"there is no file {name}", f"the current folder is {Path.cwd()}")
+        return adapter(known[path.suffix]).load(path)
+    if path.exists():
+        raise ModelError(
+            f"{name} is no kind of file that models are read from",
+            f"those are: {', '.join(suffixes())}",
+        )
+    models = [
+        key for key, value in namespace.items() if not key.startswith("_") and framework_of(value)
+    ]
+    hint = f"{nearest(name, models)}models here: {', '.join(models)}"
+    if not models:
+        hint = f"define it in the cell ({name} = ...), or name another one with {option('model')}"
+    raise NameNotFoundError(f"there is no variable {name!r} in this notebook", hint)
+
+
+def check_defined(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise ModelError where a cell's body makes a model, but the run would train an older one."""
+    if name not in before or before[name] is not after.get(name):
+        return
+    made = [
+        key
+        for key, value in after.items()
+        if value is not before.get(key) and not key.startswith("_")
+    ]
+    if others := [key for key in made if framework_of(after[key])]:
+        raise ModelError(
+            f"the cell's body makes {others[0]}, and {name!r} is that of an earlier cell",
+            f"add {option('model', others[0])}, or call it {name}",
+        )
+
+
+@contextmanager
+def seeded(seed: int, code: str) -> Iterator[None]:
+    """Fix all random state while a cell's body builds a model.
+
+    This is the state of Python, numpy and the frameworks. An installed framework that is not loaded
+    yet is loaded here if the code names it. If the code names none, it may still import one through
+    the user's own modules, so those frameworks are loaded that draw from their own generator.
+    """
+    installed = {
+        name: framework
+        for name, framework in FRAMEWORKS.items()
+        if importlib.util.find_spec(framework.package)
+    }
+    named = {name for name, kind in installed.items() if re.search(rf"\b{kind.package}\b", code)}
+    with ExitStack() as stack:
+        # No lock: the body may wait for a run in the background, which draws for its own data set.
+        stack.enter_context(seeds.SeededGlobalRandomness(seed, exclusive=False))
+        for name, framework in installed.items():
+            is_loaded = framework.package in sys.modules
+            if name in named or is_loaded or (not named and framework.has_own_generator):
+                stack.enter_context(adapter(name).seeded(seed))
+        yield
+
+
+def loaded() -> list[type[Model]]:
+    """Return the adapters of the frameworks that are loaded already."""
+    return [adapter(name) for name, kind in FRAMEWORKS.items() if kind.package in sys.modules]
+
+
+def wrap(model: Any, name: str, **options: Any) -> Model:
+    """Return the adapter for a user's model, made with those of the options that it has.
+
+    Raises ModelError for an object that no adapter takes.
+    """
+    framework = framework_of(model)
+    if framework:
+        kind: Any = adapter(framework)
+        made: Model = kind(
+            model, **{word: options[word] for word in setting_names(kind) if word in options}
+        )
+        return made
+    if isinstance(model, type):
+        raise ModelError(
+            f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)"
+        )
+    raise ModelError(
+        f"{name!r} is {type(model).__name__}, which is no model of a known framework",
+        f"known: {', '.join(registry.names('models'))}, such as a torch.nn.Module, a keras.Model "
+        "or a gensim Doc2Vec",
+    )
+
+
+def _others() -> list[str]:
+    """Return the names of the adapters that were registered from outside this package."""
+    return [name for name in registry.names("models") if name not in FRAMEWORKS]

@@ -1,0 +1,131 @@
+"""The training of one party's module: a plain loop over batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.types import TrainingResult
+from fusion_nb.models.passes import epochs_or_steps
+from fusion_nb.models.torch import optimizers, weights
+from fusion_nb.models.torch.apfl_mixture import Mixture
+from fusion_nb.models.torch.gradients import correction
+from fusion_nb.models.torch.setup import Setup
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long a training lasts: `epochs` passes, or `steps` batches where that is not 0."""
+
+    epochs: int
+    batch_size: int
+    steps: int = 0
+
+
+class Trainer:
+    """Trains a module in place.
+
+    module, setup: what is trained, and how;  gate: called between two batches
+    optimizer, lr: of the run;  kept: a party's entries from earlier rounds, if its optimizer
+    continues from them, or None
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        setup: Setup,
+        gate: Callable[[], None],
+        *,
+        optimizer: Any,
+        lr: float | None,
+        kept: dict[str, Any] | None,
+    ) -> None:
+        self._module = module
+        self._setup = setup
+        self._gate = gate
+        self._optimizer, self._lr = optimizer, lr
+        self._kept = kept
+
+    def train(
+        self,
+        data: Any,
+        duration: Duration,
+        seed: int,
+        *,
+        mix: Mapping[str, Any] | None = None,
+        **added: Any,
+    ) -> TrainingResult:
+        """Train until the end, or until the mean loss of a pass is not finite.
+
+        mix, added: see `Model.fit`
+        """
+        self._module.train()
+        rows = self._setup.batches
+        shuffler = torch.Generator().manual_seed(seed)
+        stepper = self._make(p for p in self._module.parameters() if p.requires_grad)
+        if self._kept and "optimizer" in self._kept:
+            stepper.load_state_dict(copy.deepcopy(self._kept["optimizer"]))
+        correct = correction(self._module, **added)
+        mixture = Mixture(self._module, self._make, **mix) if mix else None
+        num_steps, mean = 0, float("nan")
+        passes = epochs_or_steps(
+            lambda: rows.shuffled(rows_of.size(data), duration.batch_size, shuffler),
+            duration.epochs,
+            duration.steps,
+        )
+        with self._setup.own_randomness(data, seed, all_along=mixture is not None) as drawing:
+            for first, batches in passes:
+                total = torch.zeros((), device=rows.device)
+                for x, y in rows.of(data, batches, seed + first):
+                    self._gate()
+                    target, loss = self._step(x, y, stepper, correct, drawing)
+                    if mixture:
+                        mixture.learn(x, target, self._setup.objective.loss)
+                    total += self._setup.objective.per_row(loss, len(x)) * len(x)
+                num_steps = first + len(batches)
+                mean = float(total) / sum(map(len, batches))
+                if not np.isfinite(mean):
+                    break
+        if self._kept is not None:
+            self._kept["optimizer"] = stepper.state_dict()
+        extras = {}
+        if mixture:
+            extras = {"own": mixture.own(), "mixed": weights.read(mixture.module)}
+        return TrainingResult(
+            weights.read(self._module),
+            {"loss": mean},
+            num_steps,
+            optimizers.effective_step_size(stepper, num_steps),
+            extras,
+        )
+
+    def _make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return optimizers.make(self._optimizer, parameters, self._lr)
+
+    def _step(
+        self,
+        x: Tensor,
+        y: Tensor,
+        stepper: torch.optim.Optimizer,
+        correct: Callable[[], None],
+        drawing: AbstractContextManager[Any],
+    ) -> tuple[Tensor, Tensor]:
+        """Do one step on a batch; return its target and its loss."""
+        objective = self._setup.objective
+        with drawing:
+            output = self._setup.precision.run(self._module, x)
+            target = objective.target(y, output)
+            loss = objective.loss(output, target)
+        stepper.zero_grad(set_to_none=True)
+        loss.backward()
+        correct()
+        stepper.step()
+        return target, loss.detach()

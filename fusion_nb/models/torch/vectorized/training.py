@@ -1,0 +1,250 @@
+"""Several parties' modules trained as one: their weights lie in stacks, and a step is done for all.
+
+Which modules can be trained so is told from their form, and from a trial.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn, optim
+
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.protocols import PartyLike
+from fusion_nb.core.types import TrainingResult, TrainingTask, Weights
+from fusion_nb.errors import Stopped
+from fusion_nb.models.torch import optimizers
+from fusion_nb.models.torch import weights as module_weights
+from fusion_nb.models.torch.losses import LOSSES
+from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.vectorized.batches import Plan
+from fusion_nb.models.torch.vectorized.dense import Dense
+from fusion_nb.models.torch.vectorized.gradients import Vmapped
+from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps
+
+Result = TrainingResult | Exception
+#: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.
+_ELEMENTWISE = (
+    optim.ASGD,
+    optim.Adadelta,
+    optim.Adagrad,
+    optim.Adam,
+    optim.AdamW,
+    optim.Adamax,
+    optim.NAdam,
+    optim.RAdam,
+    optim.RMSprop,
+    optim.Rprop,
+    optim.SGD,
+)
+#: Steps and parties of the trial.
+_TRIED_STEPS, _TRIED_PARTIES = 2, 8
+#: Largest difference between the weights of the two ways, as a share of how far they moved.
+_TOLERANCE = 1e-3
+
+
+class BatchedTraining:
+    """Trains several parties' modules as one.
+
+    module, setup: of one party;  gate: called between two batches
+    dense:         the quick way to train this module, if it has the form for it
+    train_alone:   trains one party, for tasks that can't be stacked
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        setup: Setup,
+        gate: Callable[[], None],
+        dense: Dense | None,
+        train_alone: Callable[[TrainingTask], TrainingResult],
+    ) -> None:
+        self._module = module
+        self._setup = setup
+        self._gate = gate
+        self._dense = dense
+        self._train_alone = train_alone
+
+    def train(self, tasks: Sequence[TrainingTask]) -> list[Result]:
+        """Return the results of all tasks, the same as one by one."""
+        groups: dict[Hashable, list[int]] = {}
+        for i, task in enumerate(tasks):
+            groups.setdefault(_group(i, task), []).append(i)
+        found: dict[int, Result] = {}
+        for members in groups.values():
+            group = [tasks[i] for i in members]
+            results = self._stacked(group) if len(group) > 1 else [self._alone(group[0])]
+            found |= zip(members, results, strict=True)
+        return [found[i] for i in range(len(tasks))]
+
+    def obstacle(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> str:
+        """Return why the module's form can't be stacked, or ""."""
+        objective, rows, module = self._setup.objective, self._setup.batches, self._module
+        stepper = _optimizer_of(options)
+        names = {name for name, _ in module.named_parameters()}
+        names |= {name for name, _ in module.named_buffers()}
+        is_known = objective.name in LOSSES and LOSSES[objective.name][0] is objective.loss
+        obstacles = {
+            "it draws random numbers, as dropout does": self._setup.draws.in_training,
+            "its batch normalization would see the rows that fill up short batches": (
+                rows.min_rows > 1
+            ),
+            "its rows come from a Dataset, one at a time": not all(
+                isinstance(party.train, tuple) for party in parties
+            ),
+            "its rows are whole numbers": rows.takes_numbers,
+            f"its loss {objective.name} is none of {', '.join(LOSSES)}": not is_known,
+            "it computes in bf16": self._setup.precision.is_reduced,
+            "some of its weights have two names": bool(set(module.state_dict()) - names),
+            "its parameters are not float32 or float64": any(
+                p.dtype not in (torch.float32, torch.float64) for p in module.parameters()
+            ),
+            f"the optimizer {type(stepper).__name__} looks at a whole model": (
+                type(stepper) not in _ELEMENTWISE
+            ),
+        }
+        return next((reason for reason, holds in obstacles.items() if holds), "")
+
+    def trial(
+        self, options: Mapping[str, Any], parties: Sequence[PartyLike], weights: Weights
+    ) -> str:
+        """Return why a trial of two steps fails as one, or "".
+
+        Its numbers must be those of one party after the other.
+        """
+        tasks = _trial_tasks(options, parties, weights)
+        try:
+            batched = self._stacked(tasks)
+        except Exception as error:  # anything that vmap finds that it can't do
+            return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        alone = [self._alone(task) for task in tasks]
+        agree = all(_agree(a, b, weights) for a, b in zip(batched, alone, strict=True))
+        return "" if agree else "a trial of two steps came to other numbers"
+
+    def speedup(
+        self, options: Mapping[str, Any], parties: Sequence[PartyLike], weights: Weights
+    ) -> float:
+        """Return how many times as fast a few parties are when they are trained as one."""
+        tasks = _trial_tasks(options, parties, weights)
+        fast = _least_seconds(lambda: self._stacked(tasks))
+        slow = _least_seconds(lambda: [self._alone(task) for task in tasks])
+        return slow / fast
+
+    def _alone(self, task: TrainingTask) -> Result:
+        try:
+            return self._train_alone(task)
+        except Stopped:
+            raise
+        except Exception as error:
+            return error
+
+    def _stacked(self, tasks: Sequence[TrainingTask]) -> list[Result]:
+        rows = self._setup.batches
+        plan, steps = Plan.of(tasks, rows), self._steps(tasks)
+        losses = torch.zeros(max(plan.steps), len(tasks))
+        done: dict[int, dict[str, torch.Tensor]] = {}
+        for step, x, y, shares in plan.laid_out(tasks, rows):
+            self._gate()
+            losses[step] = steps.do(x, y, shares)
+            is_last = step + 1 == len(losses)
+            for i in plan.ending[step]:
+                # Later steps of the stack are not its own.
+                done[i] = {
+                    name: stack[i] if is_last else stack[i].clone()
+                    for name, stack in steps.values.items()
+                }
+        means, stepper = plan.mean_losses(losses.numpy()), _optimizer_of(tasks[0].options)
+        results: list[Result] = []
+        for i, task in enumerate(tasks):
+            trained = {name: value.cpu().numpy() for name, value in done[i].items()}
+            size = optimizers.effective_step_size(stepper, plan.steps[i])
+            results.append(
+                TrainingResult(task.weights | trained, {"loss": means[i]}, plan.steps[i], size)
+            )
+        return results
+
+    def _steps(self, tasks: Sequence[TrainingTask]) -> FusedSteps | OptimizerSteps:
+        options, trained = tasks[0].options, module_weights.trained_names(self._module)
+        names = [name for name in tasks[0].weights if name in trained]
+        device = self._setup.batches.device
+        is_plain = (
+            not options.get("mu")
+            and not options.get("shift")
+            and len(names) == len(tasks[0].weights)
+        )
+        if self._dense and is_plain and device.type == "cpu":
+            stepper = _optimizer_of(options)
+            if optimizers.is_bare_sgd(stepper):
+                return FusedSteps(self._dense, tasks, names, stepper.param_groups[0]["lr"])
+        self._module.train()
+
+        def make(parameters: Sequence[nn.Parameter]) -> optim.Optimizer:
+            return optimizers.make(options["optimizer"], parameters, options["lr"])
+
+        gradients = self._dense or Vmapped(self._module, self._setup.objective)
+        return OptimizerSteps(gradients, tasks, names, make, device)
+
+
+def _group(position: int, task: TrainingTask) -> Hashable:
+    """Return a key that tasks in one stack share; a task that can't be stacked has its own."""
+    options = task.options
+    has_steps = options.get("steps") or options["epochs"]
+    if options.get("mix") or not len(task.data[0]) or not has_steps:
+        return position
+    return (
+        options.get("batch_size"),
+        options.get("lr"),
+        options.get("mu"),
+        str(options["optimizer"]),
+        options.get("anchor") is None,
+        tuple(options.get("shift") or ()),
+    )
+
+
+def _optimizer_of(options: Mapping[str, Any]) -> optim.Optimizer:
+    """Return an optimizer of the run's kind, to read its settings."""
+    return optimizers.make(options["optimizer"], [nn.Parameter(torch.zeros(1))], options["lr"])
+
+
+def _trial_tasks(
+    options: Mapping[str, Any], parties: Sequence[PartyLike], weights: Weights
+) -> list[TrainingTask]:
+    """Return the tasks of a trial of two steps.
+
+    Their numbers of rows differ, since the rows that fill up a batch must not matter.
+    """
+    most = _TRIED_STEPS * options["batch_size"]
+    tasks = []
+    for i, party in enumerate(parties[:_TRIED_PARTIES]):
+        count = max(1, min(party.num_examples, most) - i % 3)
+        rows = rows_of.take(party.train, np.arange(count))
+        tasks.append(TrainingTask(weights, rows, {**options, "steps": _TRIED_STEPS, "seed": i}))
+    return tasks
+
+
+def _least_seconds(train: Callable[[], Any]) -> float:
+    """Return the least time of three; the first of them pays for what is set up once."""
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        train()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def _agree(batched: Result, alone: Result, before: Weights) -> bool:
+    if isinstance(batched, Exception) or isinstance(alone, Exception):
+        return isinstance(batched, Exception) and isinstance(alone, Exception)
+    if not np.isfinite(alone.metrics["loss"]):  # rows are extreme, which is the same both ways
+        return not np.isfinite(batched.metrics["loss"])
+    for name, array in alone.weights.items():
+        moved = np.abs(array.astype(np.float64) - before[name]).max(initial=0.0)
+        difference = np.abs(batched.weights[name].astype(np.float64) - array).max(initial=0.0)
+        if difference > _TOLERANCE * moved + 1e-6:
+            return False
+    losses = batched.metrics["loss"], alone.metrics["loss"]
+    return bool(np.isclose(*losses, rtol=1e-3, atol=1e-6))

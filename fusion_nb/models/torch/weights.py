@@ -1,0 +1,63 @@
+"""The entries of a module's state as named arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fusion_nb.core.types import Weights
+
+
+def read(module: nn.Module) -> Weights:
+    """Return a copy of every tensor of the state dict.
+
+    bfloat16 becomes float32, which holds it exactly.
+    """
+    return {
+        name: array(tensor)
+        for name, tensor in module.state_dict().items()
+        if isinstance(tensor, Tensor)
+    }
+
+
+def write(module: nn.Module, weights: Weights) -> None:
+    """Copy weights into the module's own tensors."""
+    own = module.state_dict()
+    with torch.no_grad():
+        for name, found in weights.items():
+            own[name].copy_(torch.from_numpy(np.require(found, requirements=["W"])))
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """Return a copy of a tensor as an array; bfloat16 becomes float32."""
+    wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return wide.detach().cpu().numpy().copy()
+
+
+def trained_names(module: nn.Module) -> frozenset[str]:
+    """Return the names of the parameters that are not frozen, each name of a shared one."""
+    named = module.named_parameters(remove_duplicate=False)
+    return frozenset(name for name, parameter in named if parameter.requires_grad)
+
+
+def batch_norm_names(module: nn.Module) -> frozenset[str]:
+    """Return the names of batch normalization's entries: parameters, statistics and counters."""
+    layers = {name for name, layer in module.named_modules() if isinstance(layer, _BatchNorm)}
+    return frozenset(
+        name
+        for name, entry in module.state_dict().items()
+        if isinstance(entry, Tensor) and name.rpartition(".")[0] in layers
+    )
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Return whether batch normalization is among the module's layers."""
+    return any(isinstance(layer, _BatchNorm) for layer in module.modules())
+
+
+def plain(module: nn.Module) -> nn.Module:
+    """Return the module on the CPU, with its tensors in PyTorch's usual order of memory."""
+    found: nn.Module = module.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return found

@@ -1,0 +1,157 @@
+"""The card of an export: one record as JSON for programs and as Markdown for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fusion_nb.core import arithmetic
+from fusion_nb.core.types import Metrics, Weights
+from fusion_nb.reporting.formatting import markdown_table
+from fusion_nb.reporting.parties import KINDS, PartyReport
+from fusion_nb.reporting.result import Result
+from fusion_nb.reporting.templates import Markdown, render_markdown
+
+_CARD = """\
+# {{ card.name }}: a model fused by {{ card.chosen.fusion }} over {{ num_parties }} parties
+
+Written {{ card.created }}. Status: {{ card.status }}{{ reason }}.
+The weights are those of round {{ card.round }}: {{ metrics }}.
+
+![curves](chart.png)
+
+## To repeat it
+```
+{{ cell }}
+```
+{% for note in card.notes %}
+- {{ note }}
+{% endfor %}
+
+## Options
+{{ options }}
+
+## Parties
+{{ parties }}
+
+Local: the party's own model after its last local training, before fusion. All on the party's own
+{{ rows }}.
+{{ gains }}
+
+## Rounds
+{{ rounds }}
+
+## Weights
+SHA-256 of the fused weights: `{{ card.weights.sha256 }}`
+(first weights: `{{ card.weights.initial_sha256 }}`)
+
+Made with {{ versions }} on {{ card.platform }}.
+"""
+
+
+def as_dict(
+    result: Result,
+    weights: Weights,
+    round: int,
+    *,
+    files: Mapping[str, str],
+    packages: Sequence[str],
+) -> dict[str, Any]:
+    """Return the card as a mapping that JSON can hold.
+
+    weights, round: the exported weights and the round that they are of
+    files:          SHA-256 of each exported file;  packages: those whose versions are told
+    """
+    return {
+        "name": result.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status": result.status,
+        "reason": result.reason,
+        "round": round,
+        "best_round": result.best_round,
+        "monitor": result.monitor,
+        "shown": list(result.metrics),
+        "metrics": _finite(result.history[round - 1].metrics if round else {}),
+        "spec": result.spec,
+        "chosen": result.chosen,
+        "cell": result.cell,
+        "notes": list(result.notes),
+        "parties": [_party(party) for party in result.parties],
+        "history": json.loads(result.history.to_json()),
+        "weights": {
+            "sha256": arithmetic.digest(weights),
+            "initial_sha256": result.initial_sha256,
+            "entries": {name: [str(array.dtype), *array.shape] for name, array in weights.items()},
+        },
+        "files": dict(files),
+        "versions": _versions(packages),
+        "platform": platform.platform(),
+    }
+
+
+def as_markdown(card: Mapping[str, Any], result: Result) -> str:
+    """Return the card as text for people.
+
+    Names and values are escaped, so that none of them can end a table cell or begin a tag.
+    """
+    metrics = [
+        f"{name} {value:.4g}" for name, value in card["metrics"].items() if value is not None
+    ]
+    options = [
+        [name, str(value)]
+        for name, value in (card["spec"] | card["chosen"]).items()
+        if name != "code" and value != ""
+    ]
+    rounds = [
+        [str(record["round"]), *(_cell(record["metrics"].get(name)) for name in card["shown"])]
+        for record in card["history"]
+    ]
+    parties = result.parties.table(result.monitor, limit=len(result.parties))
+    return render_markdown(
+        _CARD,
+        card=card,
+        num_parties=len(card["parties"]),
+        reason=f" ({card['reason']})" if card["reason"] else "",
+        metrics=", ".join(metrics),
+        cell=Markdown(card["cell"].replace("```", "'''")),
+        options=Markdown(markdown_table([["option", "value"], *options])),
+        parties=Markdown(markdown_table(parties)),
+        rows="documents that it trained on" if card["monitor"] == "self_rank" else "test rows",
+        gains=Markdown("\n".join(result.parties.gains(result.monitor))),
+        rounds=Markdown(markdown_table([["round", *card["shown"]], *rounds])),
+        versions=", ".join(f"{name} {number}" for name, number in card["versions"].items()),
+    )
+
+
+def _party(party: PartyReport) -> dict[str, Any]:
+    kinds = {kind: getattr(party, kind) for kind in KINDS}
+    return {
+        "party": party.id,
+        "num_examples": party.num_examples,
+        "num_test": party.num_test,
+        "label_counts": party.label_counts,
+        **{kind: _finite(metrics) for kind, metrics in kinds.items() if metrics},
+    }
+
+
+def _finite(metrics: Metrics) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("fusion_nb", "numpy", *packages):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

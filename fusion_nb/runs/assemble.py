@@ -1,0 +1,103 @@
+"""From the objects behind a spec to a federation, in one construction."""
+
+from __future__ import annotations
+
+from fusion_nb.algorithms.baselines import Central, Local
+from fusion_nb.core import registry
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.protocols import Baseline, Engine, Fusion, ModelPoisoning, PostTraining
+from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.settings import FederationConfig
+from fusion_nb.engines.faults import FaultyEngine, flip_labels
+from fusion_nb.engines.progress import ProgressEngine
+from fusion_nb.runs import changes
+from fusion_nb.runs.resolve import Resolved
+
+
+def assemble(resolved: Resolved, control: RunControl | None = None) -> Federation:
+    """Return the federation of a spec that was resolved and checked.
+
+    control: pauses and stops the run
+    """
+    control = control or RunControl()
+    data, (model, fusion) = resolved.data, resolved.joined
+    config = _config(resolved)
+    # Baselines compare with parties that are honest.
+    others: dict[str, Baseline] = {}
+    local: Local | None = None
+    if "central" in resolved.baselines:
+        engine = _baseline_engine(resolved)
+        others["central"] = Central(
+            data.parties, model, engine, config, test=resolved.test, control=control
+        )
+    if "local" in resolved.baselines:
+        engine = _baseline_engine(resolved)
+        local = Local(data.parties, model, engine, config, test=resolved.test, control=control)
+        others["local"] = local
+    return Federation(
+        parties=flip_labels(data.parties, resolved.hostile, resolved.attack, data.all_labels()),
+        model=model,
+        fusion=fusion,
+        engine=ProgressEngine(_faulty(resolved)),
+        config=config,
+        test=resolved.test,
+        baselines=tuple(others.values()),
+        post_training=_post_training(resolved, fusion, local),
+        personal_parties=local.federation.parties if resolved.sharing and local else (),
+        changes=changes.plan(resolved),
+        control=control,
+    )
+
+
+def _config(resolved: Resolved) -> FederationConfig:
+    spec = resolved.spec
+    return FederationConfig(
+        train_options=dict(resolved.train_options),
+        seed=spec.seed,
+        fraction=spec.fraction,
+        quorum=_quorum(resolved),
+        evaluate_every=spec.evaluate_every,
+        evaluate_rows=spec.evaluate_rows,
+        schedule=Schedule.parse(spec.schedule),
+    )
+
+
+def _quorum(resolved: Resolved) -> float:
+    """Return the share of a cohort that must answer; with simulated faults one party is enough."""
+    if resolved.spec.quorum is not None:
+        return resolved.spec.quorum
+    return 1 / len(resolved.data.parties) if resolved.is_faulty else 1.0
+
+
+def _baseline_engine(resolved: Resolved) -> Engine:
+    """Return an engine for a baseline, which has no faults."""
+    made: Engine = registry.create("engines", resolved.spec.engine)
+    return made
+
+
+def _faulty(resolved: Resolved) -> Engine:
+    """Return the engine, with the faults that are simulated around it."""
+    if not resolved.is_faulty:
+        return resolved.engine
+    requires, attack = resolved.joined[1].requires, resolved.attack
+    return FaultyEngine(
+        resolved.engine,
+        seed=resolved.spec.seed,
+        dropout=resolved.spec.dropout,
+        stragglers=resolved.stragglers,
+        uses_partial_work=requires.uses_partial_work,
+        min_updates=requires.min_updates,
+        attack=attack if isinstance(attack, ModelPoisoning) else None,
+        hostile=resolved.hostile,
+    )
+
+
+def _post_training(resolved: Resolved, fusion: Fusion, local: Local | None) -> PostTraining | None:
+    """Return the step after the last round, or None."""
+    if resolved.sharing is not None and local is not None:
+        alone = local.federation
+        return lambda federation: resolved.sharing(alone)
+    if resolved.personal is not None:
+        return resolved.personal
+    return fusion.post_training if fusion.has_post_training else None

@@ -1,0 +1,212 @@
+"""The outcome of a run: its models, its parties, its record, and its export."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fusion_nb.core import arithmetic
+from fusion_nb.core.types import Failure, Weights
+from fusion_nb.errors import ExportError, OptionError, RunError
+from fusion_nb.reporting import export
+from fusion_nb.reporting.parties import Parties, PartyReport, by_kind
+from fusion_nb.reporting.result import Best, Result, Similar
+from fusion_nb.runs import change_text
+from fusion_nb.runs.background_run import BackgroundRun
+from fusion_nb.runs.build import Prepared
+from fusion_nb.runs.checks import absent_options
+from fusion_nb.runs.rounds import RoundSource
+from fusion_nb.runs.spec import RunSpec
+
+
+class RunOutcome:
+    """Answers for the rounds that a run has so far, wherever they are trained.
+
+    prepared: the checked run;  source: trains its rounds;  background: the thread that drives it
+    """
+
+    def __init__(self, prepared: Prepared, source: RoundSource, background: BackgroundRun) -> None:
+        self._prepared, self._source, self._background = prepared, source, background
+        self._federation = prepared.federation
+        self._spec, data = prepared.resolved.spec, prepared.resolved.data
+        self._absent_options = absent_options(prepared.resolved.model)
+        has_classes = "accuracy" in self._federation.model.metrics
+        self._label_counts = data.label_counts(with_test=False) if has_classes else {}
+        self._chosen = _chosen_options(prepared)
+        # Kept until there are other weights or further rounds.
+        self._digest: tuple[Weights | None, str] = (None, "")
+        self._native: tuple[Weights | None, Any] = (None, None)
+        self._neighbours: tuple[int, Any] = (-1, None)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what was inferred from model and data, and warnings."""
+        of_baselines = [note for other in self._federation.baselines for note in other.notes]
+        return [*self._prepared.notes, *self._source.model.notes, *of_baselines]
+
+    @property
+    def chart_metrics(self) -> tuple[str, str]:
+        """The two metrics of charts: the loss, and the one that people read."""
+        names = (*self._federation.model.metrics[::-1], "train_loss")
+        return "loss", next(name for name in names if name != "loss")
+
+    @property
+    def failures(self) -> list[Failure]:
+        """All failures of parties; those of a round that was given up for them come last."""
+        found = [failure for record in self._source.history for failure in record.failures]
+        found += self._federation.post_training_failures
+        return found + (
+            list(self._federation.round_failures) if self._background.error is not None else []
+        )
+
+    def model(self) -> Any:
+        """Return the framework's own model with the fused weights of the last whole round."""
+        weights = self._source.weights
+        if self._native[0] is not weights:
+            self._native = (weights, self._source.model.native(weights))
+        return self._native[1]
+
+    def best(self) -> Best:
+        """Return the best round by the monitored metric."""
+        record, monitor = self._source.history.best(self._prepared.monitor), self._prepared.monitor
+        if record is None:
+            raise self._no_round()
+        weights = self._source.best_weights
+        model = self._source.model.native(weights)
+        return Best(record.round, monitor, record.metrics[monitor], arithmetic.copy(weights), model)
+
+    def parties(self, round: int | None = None) -> Parties:
+        """Return the parties' reports as of a round, or of the last one."""
+        latest = self._source.history[:round].latest()
+        has_whole = not self._federation.fusion.requires.local_layers
+        class_name = self._prepared.resolved.data.class_name
+        reports = Parties()
+        for party in self._federation.parties:
+            metrics = by_kind(latest.get(party.id, {}), self._federation.model.metrics)
+            counts = self._label_counts.get(party.id, {})
+            reports.append(
+                PartyReport(
+                    party.id,
+                    party.num_examples,
+                    party.num_test,
+                    {class_name(label): count for label, count in counts.items()},
+                    **metrics | ({} if has_whole else {"fused": {}}),
+                    _model=functools.partial(self._source.own_model, party.id),
+                )
+            )
+        return reports
+
+    def similar(self, text: str | Sequence[str], topn: int) -> Similar:
+        """Return the documents of the parties that are nearest to a text or its words."""
+        is_words = isinstance(text, list | tuple) and all(isinstance(word, str) for word in text)
+        if not (isinstance(text, str) or is_words) or topn < 1:
+            raise OptionError(
+                f"similar({text!r}, topn={topn}) is not allowed", "give a text, and topn >= 1"
+            )
+        model, num_rounds = self._source.model, len(self._source.history)
+        if model.data_kind != "documents":
+            raise RunError(
+                f"{self._background.name} has a {model.kind}, which has no vectors of documents",
+                "use a Doc2Vec",
+            )
+        if not num_rounds:
+            raise self._no_round()
+        if self._neighbours[0] != num_rounds:
+            found = model.neighbours(self._source.weights, self._federation.parties)
+            self._neighbours = (num_rounds, found)
+        return Similar(self._neighbours[1](text, topn))
+
+    def export(
+        self, path: str, format: str | Sequence[str], which: str, overwrite: bool
+    ) -> list[Path]:
+        """Write the fused model of the last or the best round with its card into a new folder."""
+        known = list(self._source.model.formats)
+        formats = [format or known[0]] if isinstance(format, str) else list(format)
+        if which not in ("last", "best"):
+            raise ExportError(f"which={which!r} is not allowed", "use 'last' or 'best'")
+        export.check_target(path, formats, known, overwrite)
+        self._background.settle()
+        weights, round = self._source.weights, len(self._source.history)
+        if which == "best":
+            best = self.best()
+            weights, round = best.weights, best.round
+        result = replace(self.result(), parties=self.parties(round))
+        return export.write(path, result, self._source.model, weights, round, formats, overwrite)
+
+    def result(self) -> Result:
+        """Return the run as one record, as it stands now."""
+        run, history = self._background, self._background.records
+        best = history.best(self._prepared.monitor)
+        error, status = run.error, run.status
+        return Result(
+            name=run.name,
+            spec=self.planned_spec().model_dump(exclude_none=True, exclude=self._absent_options),
+            chosen=self._chosen,
+            cell=self.repeatable_spec().to_cell(),
+            status=status,
+            reason=run.reason,
+            planned=run.planned,
+            monitor=self._prepared.monitor,
+            metrics=self.chart_metrics,
+            best_round=best.round if best else 0,
+            history=history,
+            parties=self.parties(),
+            notes=self.notes,
+            initial_sha256=self._initial_sha256(),
+            traceback="" if error is None else "".join(traceback.format_exception(error)),
+        )
+
+    def planned_spec(self) -> RunSpec:
+        """Return the options that repeat the run as it is planned now."""
+        return self._spec_of(self._background.planned)
+
+    def completed_spec(self) -> RunSpec:
+        """Return the options that repeat the rounds that were completed."""
+        return self._spec_of(len(self._source.history) or self._background.planned)
+
+    def repeatable_spec(self) -> RunSpec:
+        """Return the options of the planned run while it may still reach them, and then of the
+        rounds that were completed.
+        """
+        is_planned = self._background.status in ("ready", "running")
+        return self.planned_spec() if is_planned else self.completed_spec()
+
+    def _spec_of(self, rounds: int) -> RunSpec:
+        """Return the options that repeat that many rounds, with the changes since the start."""
+        update: dict[str, Any] = {"rounds": rounds}
+        if not self._background.stops_early:
+            update |= {"until": "", "patience": 0}
+        schedule = str(self._federation.config.schedule)
+        if self._federation.model.has_lr_schedule and schedule != f"0+{rounds}":
+            update["schedule"] = schedule
+        if self._federation.changes:
+            update["changes"] = change_text.to_text(self._federation.changes)
+        return self._spec.model_copy(update=update)
+
+    def _initial_sha256(self) -> str:
+        """Return the digest of the first weights, which exist after round 0 at the latest."""
+        weights = self._federation.initial_weights
+        if self._digest[0] is not weights:
+            self._digest = (weights, arithmetic.digest(weights))
+        return self._digest[1]
+
+    def _no_round(self) -> RunError:
+        name = self._background.name
+        return RunError(f"{name} has no whole round yet", f"{name}.more() trains some")
+
+
+def _chosen_options(prepared: Prepared) -> dict[str, Any]:
+    """Return the options that the model chose where the spec leaves them open."""
+    spec, model = prepared.resolved.spec, prepared.resolved.model
+    options = prepared.resolved.train_options
+    fusion = f"ensemble {spec.ensemble}" if spec.ensemble else spec.fusion
+    chosen = {"fusion": fusion or model.defaults["fusion"], "lr": options["lr"]}
+    if "optimizer" in model.supported_options and not spec.optimizer:
+        optimizer = options["optimizer"]
+        is_name = isinstance(optimizer, str)
+        chosen["optimizer"] = optimizer if is_name else type(optimizer).__name__.lower()
+    return chosen

@@ -1,0 +1,308 @@
+"""From the names in a spec to the objects that they name.
+
+No rule about which options go together is applied here: those are in `checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fusion_nb.algorithms import attacks, baselines
+from fusion_nb.core import registry
+from fusion_nb.core.arithmetic import round_half_up
+from fusion_nb.core.protocols import (
+    DataPoisoning,
+    Engine,
+    Fusion,
+    ModelPoisoning,
+    PostTraining,
+)
+from fusion_nb.core.schedule import Schedule
+from fusion_nb.data.loading import read
+from fusion_nb.data.partition import PartitionedData
+from fusion_nb.engines.faults import Stragglers
+from fusion_nb.errors import DataError, FusionError, OptionError, option
+from fusion_nb.models import lookup
+from fusion_nb.models.base import Model
+from fusion_nb.runs import change_text
+from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
+
+#: Options of a spec that name a component, and the registry of each.
+_COMPONENTS = {
+    "fusion": "fusions",
+    "engine": "engines",
+    "adversary": "adversaries",
+    "split": "splits",
+    "personal": "personal",
+    "share": "sharing",
+    "ensemble": "ensembles",
+}
+#: Those of them that are made with more than their options, and so only bound at first.
+_BOUND = ("split", "personal", "share", "ensemble")
+#: Options of a spec with a notation of their own, and the function that reads each.
+_NOTATIONS: dict[str, Callable[[str], object]] = {
+    "until": Until,
+    "straggler": Stragglers.parse,
+    "schedule": Schedule.parse,
+    "changes": change_text.parse,
+    "baseline": baselines.parse,
+}
+#: A model of fewer numbers leaves a GPU idle where parties are trained one after the other.
+_SMALL_MODEL = 1_000_000
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A spec with the objects behind its names.
+
+    model:         the adapter of the user's model
+    data:          the parties with their rows
+    train_options: the options of `Model.fit` that every party has
+    rule:          the fusion, a personalization method around it included; None for an ensemble
+    personal:      a personalization method that follows the last round
+    sharing:       a method that gives each group of parties a model after the last round
+    ensemble:      a method that keeps the parties' models and lets them predict together
+    attack:        what hostile parties do
+    stragglers:    the parties that do less work
+    read_rows:     returns the rows behind the name of a variable or a data set
+    """
+
+    spec: RunSpec
+    model: Model
+    data: PartitionedData
+    train_options: Mapping[str, Any]
+    rule: Fusion | None
+    personal: PostTraining | None
+    sharing: Any
+    ensemble: Any
+    attack: DataPoisoning | ModelPoisoning | None
+    stragglers: Stragglers | None
+    read_rows: Callable[[str], np.ndarray]
+
+    @cached_property
+    def joined(self) -> tuple[Any, Fusion]:
+        """The model and the fusion of the federation, which an ensemble makes of the parties' one.
+
+        Made on first use: an ensemble needs a model that was tried on some rows.
+        """
+        if self.rule is not None:
+            return self.model, self.rule
+        model, fusion = self.ensemble.join(self.model, self.data.parties, self.read_rows)
+        return model, fusion
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, without simulated faults.
+
+        Made on first use: a model with lazy layers has no weights before it was tried on some rows.
+        """
+        made: Engine = registry.create("engines", engine_name(self.spec, self.model))
+        return made
+
+    @property
+    def test(self) -> Any:
+        """The aggregator's test set; None where only parties have whole models to evaluate."""
+        if self.rule is not None and self.rule.requires.local_layers:
+            return None
+        return self.data.test
+
+    @property
+    def baselines(self) -> list[str]:
+        """The names of the baselines that are trained.
+
+        A personal model is compared with one that was trained alone, so that `local` is added.
+        """
+        names = baselines.parse(self.spec.baseline)
+        is_personal = bool(self.spec.personal or self.spec.share)
+        return [*names, "local"] if is_personal and "local" not in names else names
+
+    @property
+    def hostile(self) -> tuple[str, ...]:
+        """The ids of the hostile parties."""
+        if self.attack is None:
+            return ()
+        ids = [party.id for party in self.data.parties]
+        return tuple(attacks.hostile(ids, self.attack.num, self.spec.seed))
+
+    @property
+    def cohort_size(self) -> int:
+        """The number of parties that train in a round."""
+        return max(1, round_half_up(self.spec.fraction * len(self.data.parties)))
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether faults are simulated."""
+        return bool(self.spec.dropout or self.spec.straggler or self.spec.adversary)
+
+
+def resolve(
+    spec: RunSpec, namespace: Mapping[str, Any], data: PartitionedData | None = None
+) -> Resolved:
+    """Return a spec with the objects behind its names.
+
+    namespace: where names of variables are looked up
+    data:      the parties, if they were read before
+    Raises a FusionError for a name that is not known, or data that can't be read.
+    """
+    check_names(spec)
+    with _about("model", spec.model):
+        native = lookup.find(spec.model, namespace)
+    data = data or divide(spec, namespace)
+    given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
+    given["loss"] = _or_variable(spec.loss, namespace)
+    with _about("model", spec.model):
+        model = lookup.wrap(native, spec.model, **given)
+    rule, personal = _rule_and_personal(spec, model)
+    return Resolved(
+        spec=spec,
+        model=model,
+        data=data,
+        train_options=_train_options(spec, model, namespace),
+        rule=rule,
+        personal=personal,
+        sharing=_sharing(spec, namespace),
+        ensemble=_created(spec, "ensemble"),
+        attack=_created(spec, "adversary"),
+        stragglers=Stragglers.parse(spec.straggler) if spec.straggler else None,
+        read_rows=lambda name: _rows(name, namespace),
+    )
+
+
+def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> PartitionedData:
+    """Return the parties that a spec makes of its data; names are looked up in `namespace`."""
+    names = ("data", "data_handler", "label", "split", "parties", "holdout", "seed")
+    return PartitionedData.load(namespace, **{name: getattr(spec, name) for name in names})
+
+
+def check_names(spec: RunSpec) -> None:
+    """Raise OptionError or NameNotFoundError for an option that is wrong by itself.
+
+    Neither the data nor the model is needed for that.
+    """
+    for name, kind in _COMPONENTS.items():
+        if text := getattr(spec, name):
+            with _about(name, text):
+                if name in _BOUND:
+                    registry.bind(kind, text)
+                else:
+                    registry.create(kind, text)
+    for name, read_text in _NOTATIONS.items():
+        if text := getattr(spec, name):
+            with _about(name, text):
+                read_text(text)
+
+
+def with_default_rounds(spec: RunSpec) -> RunSpec:
+    """Return a spec with the rounds that its ensemble takes, unless it says how many.
+
+    Raises OptionError for a number of rounds that the ensemble does not allow.
+    """
+    check_names(spec)
+    if not spec.ensemble:
+        return spec
+    num_rounds = _created(spec, "ensemble").num_rounds
+    if "rounds" not in spec.model_fields_set:
+        return spec.model_copy(update={"rounds": num_rounds or 1})
+    if num_rounds and spec.rounds % num_rounds:
+        raise OptionError(
+            f"{option('rounds', spec.rounds)} with {option('ensemble', spec.ensemble)}, which "
+            f"takes {num_rounds} at a time",
+            f"leave it out; {option('epochs')} says how long parties train",
+        )
+    return spec
+
+
+def engine_name(spec: RunSpec, model: Model) -> str:
+    """Return the engine that a spec names; for a small model on a GPU the one that tries which is
+    faster, unless the spec names one.
+    """
+    if "engine" in spec.model_fields_set or not model.on_gpu:
+        return spec.engine
+    num_numbers = sum(array.size for array in model.get_weights().values())
+    return "auto" if num_numbers <= _SMALL_MODEL else spec.engine
+
+
+@contextmanager
+def _about(name: str, value: str) -> Iterator[None]:
+    """Let an error that names no option say which one it is about."""
+    try:
+        yield
+    except FusionError as error:
+        if not error.option:
+            error.option, error.value = name, value
+        raise
+
+
+def _created(spec: RunSpec, name: str) -> Any:
+    """Return the component that an option names, or None where the option is empty."""
+    text = getattr(spec, name)
+    return registry.create(_COMPONENTS[name], text) if text else None
+
+
+def _rule_and_personal(spec: RunSpec, model: Model) -> tuple[Fusion | None, PostTraining | None]:
+    """Return the fusion, with a personalization method around it, or else one that follows the last
+    round.
+    """
+    if spec.ensemble:
+        return None, None
+    fusion: Fusion = registry.create("fusions", spec.fusion or model.defaults["fusion"])
+    if not spec.personal:
+        return fusion, None
+    made, chosen = registry.bind("personal", spec.personal)
+    if isinstance(made, type) and issubclass(made, Fusion):
+        around: Any = made
+        return around(fusion, **chosen), None
+    return fusion, made(**chosen)
+
+
+def _sharing(spec: RunSpec, namespace: Mapping[str, Any]) -> Any:
+    if not spec.share:
+        return None
+    made, chosen = registry.bind("sharing", spec.share)
+    if chosen.get("key") in namespace:
+        chosen["key"] = namespace[chosen["key"]]
+    return made(**chosen)
+
+
+def _train_options(spec: RunSpec, model: Model, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    optimizer = _or_variable(spec.optimizer, namespace) or model.defaults["optimizer"]
+    options: dict[str, Any] = {
+        "epochs": spec.epochs,
+        "batch_size": spec.batch_size,
+        "lr": model.default_lr(optimizer) if spec.lr is None else spec.lr,
+        "optimizer": optimizer,
+    }
+    if spec.local_steps:
+        options["steps"] = spec.local_steps
+    return options
+
+
+def _rows(name: str, namespace: Mapping[str, Any]) -> np.ndarray:
+    """Return rows without labels: those of a variable, or of a data set."""
+    value = namespace.get(name)
+    if isinstance(value, np.ndarray) or hasattr(value, "shape"):  # a tensor of any framework
+        return np.asarray(value)
+    pool = read(name, namespace).train
+    if pool is None:
+        raise DataError(f"{name} has no rows", "give a variable or a data set")
+    if isinstance(pool, tuple):
+        return np.asarray(pool[0])
+    return np.stack([np.asarray(pool[i][0]) for i in range(len(pool))])
+
+
+def _or_variable(name: str, namespace: Mapping[str, Any]) -> Any:
+    """Return the class, function or optimizer that a variable holds, or else the name itself, which
+    the framework knows.
+    """
+    value = namespace.get(name)
+    is_optimizer = any(
+        base.__name__ in ("Optimizer", "BaseOptimizer") for base in type(value).__mro__
+    )
+    return value if callable(value) or is_optimizer else name

@@ -1,0 +1,143 @@
+"""Where the rounds of a run are trained: by a federation in this process, or elsewhere."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+from fusion_nb.core.history import History
+from fusion_nb.core.party import Party
+from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.types import Change, RoundRecord, Weights
+from fusion_nb.errors import RunError
+from fusion_nb.runs.build import Prepared
+
+
+class RoundSource(ABC):
+    """Trains rounds for a `BackgroundRun`, and keeps what they led to.
+
+    Between batches, or whenever it waits, it passes the gate of the `RunControl` that it was made
+    with: the gate holds a run that is paused, and raises Stopped.
+    """
+
+    #: Why it ended before its last round by itself, in words, or an empty string.
+    reason: str = ""
+
+    @property
+    @abstractmethod
+    def history(self) -> History:
+        """The whole rounds so far."""
+
+    @property
+    @abstractmethod
+    def model(self) -> Any:
+        """The adapter of the model, which takes the weights."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> Weights:
+        """The fused weights of the last whole round, or the first ones."""
+
+    @property
+    @abstractmethod
+    def best_weights(self) -> Weights:
+        """The fused weights of the best round by the monitored metric."""
+
+    @abstractmethod
+    def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
+        """Train that many rounds more, and yield each as soon as it is whole."""
+
+    @abstractmethod
+    def own_model(self, party: str) -> Any:
+        """Return a party's own model, as its framework has it.
+
+        Raises RunError or ModelError where the party has none.
+        """
+
+    def plan(self, last: int, after: int | None = None) -> None:  # noqa: B027  (not all plan)
+        """Plan rounds up to `last`; the learning rate falls anew after the round `after`."""
+
+    def change(self, change: Change) -> None:
+        """Change options from the next round on."""
+        raise RunError("change() is not for this run", "make another run with these options")
+
+    def check_request(self, request: str) -> None:  # noqa: B027  (most follow all)
+        """Raise RunError for a request (pause, step, more, change) that can't be followed."""
+
+    def finish(self) -> None:  # noqa: B027  (not all have one)
+        """Do the step after the last round, once."""
+
+    def close(self) -> None:  # noqa: B027  (not all have workers)
+        """Release workers. Further rounds start them again."""
+
+
+class FederationRounds(RoundSource):
+    """The rounds of a federation in this process."""
+
+    def __init__(self, prepared: Prepared, control: RunControl) -> None:
+        self._federation, self._monitor = prepared.federation, prepared.monitor
+        spec = prepared.resolved.spec
+        self._is_personal = bool(spec.personal or spec.share)
+        self._best_weights: Weights = {}
+
+    @property
+    def history(self) -> History:
+        """The whole rounds so far."""
+        return self._federation.history
+
+    @property
+    def model(self) -> Any:
+        """The adapter of the federation's model."""
+        return self._federation.model
+
+    @property
+    def weights(self) -> Weights:
+        """The fused weights of the last whole round, or the first ones."""
+        return self._federation.weights or self._federation.initial_weights
+
+    @property
+    def best_weights(self) -> Weights:
+        """The fused weights of the best round by the monitored metric."""
+        return self._best_weights
+
+    def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
+        """Train that many rounds more, and keep the weights of the best one."""
+        for record in self._federation.rounds(num_rounds):
+            best = self._federation.history.best(self._monitor)
+            if best is not None and best.round == record.round:
+                self._best_weights = self._federation.weights
+            yield record
+
+    def own_model(self, party: str) -> Any:
+        """Return a party's personal model, or the model with what the party keeps."""
+        holder = self._holder(party)
+        own = holder.own_model_weights(self.weights, len(self.history))
+        if own is not None:
+            return self.model.native(own)
+        if self._is_personal:
+            raise RunError(
+                f"{party} has no model of its own yet", "it gets one when it has trained"
+            )
+        return self.model.personal(self.weights, holder.train)
+
+    def plan(self, last: int, after: int | None = None) -> None:
+        """Let the learning rate fall over further rounds."""
+        self._federation.config.schedule.extend(last, after)
+
+    def change(self, change: Change) -> None:
+        """Change options from the next round on."""
+        self._federation.add_change(change)
+
+    def finish(self) -> None:
+        """Do the step after the last round, once."""
+        self._federation.finish()
+
+    def close(self) -> None:
+        """Release the engine's workers."""
+        self._federation.close()
+
+    def _holder(self, party: str) -> Party:
+        """Return the party that holds a personal model; with `share` it is one trained alone."""
+        holders = self._federation.personal_parties or self._federation.parties
+        return next(holder for holder in holders if holder.id == party)

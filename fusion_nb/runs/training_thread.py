@@ -1,0 +1,160 @@
+"""The thread that trains the rounds of a run."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from fusion_nb.core import cell_output
+from fusion_nb.core.history import History
+from fusion_nb.core.run_control import RunControl
+from fusion_nb.errors import FusionError, Stopped
+from fusion_nb.runs.rounds import RoundSource
+
+#: Returns the reason to end a run early, or an empty string; asked after every whole round.
+EarlyStopping = Callable[[History], str]
+#: Longest wait in seconds for a lock, or None. Only on Windows can't Ctrl-C interrupt such a wait,
+#: so that it is divided into short ones there; everywhere a change ends it at once.
+_LONGEST_WAIT = 0.2 if os.name == "nt" else None
+
+
+class TrainingThread:
+    """Trains rounds up to a target in a thread of its own, and again when it is launched anew.
+
+    target:           the number of rounds to reach
+    early_stopping:   predicates that end it before
+    is_training:      whether the thread may add rounds
+    hold_after_round: whether the run is held at the end of the round that it is in
+    round_ended:      whether a round ended since this was set to False
+    reason, error:    why it ended before the target, and the exception that ended it
+
+    These are read and written under `changed`, which wakes the threads that wait for a change. So
+    no request falls between the thread's last look at them and its end.
+    """
+
+    def __init__(
+        self,
+        source: RoundSource,
+        control: RunControl,
+        target: int,
+        *,
+        name: str,
+        early_stopping: Sequence[EarlyStopping],
+        notify: Callable[[], None],
+    ) -> None:
+        self.target, self.early_stopping = target, list(early_stopping)
+        self.is_training = self.hold_after_round = self.round_ended = False
+        self.reason = ""
+        self.error: BaseException | None = None
+        self.traceback: TracebackType | None = None
+        self.changed = threading.Condition()
+        self._source, self._control = source, control
+        self._name, self._notify = name, notify
+        self._thread: threading.Thread | None = None
+        self._done = threading.Event()
+        self._done.set()
+
+    @property
+    def was_launched(self) -> bool:
+        """Whether it was launched before."""
+        return self._thread is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the thread has ended, and every listener was notified."""
+        return self._done.is_set()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it may be launched: the last thread has ended, or it is the one that asks."""
+        return self.is_done or threading.current_thread() is self._thread
+
+    def launch(self, *, one_round: bool = False) -> None:
+        """Start a thread. Call it under `changed`, and only while `is_at_rest`."""
+        self._control.reset()
+        self.hold_after_round, self.is_training = one_round, True
+        self.reason, self.error, self.traceback = "", None, None
+        # Each thread has an event of its own: one that still notifies its listeners must not mark
+        # its successor as done.
+        self._done = threading.Event()
+        # A daemon: a kernel that is shut down does not wait for a run.
+        self._thread = threading.Thread(
+            target=self._train,
+            args=(self._done, cell_output.bind_output()),
+            name=f"fusion_nb {self._name}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float | None = None) -> None:
+        """Wait until the condition holds, or for `timeout` seconds. Ctrl-C interrupts it.
+
+        This is not Thread.join: an interrupt there can mark a thread as ended that has not
+        (python/cpython#90882).
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        with self.changed:
+            while not condition():
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    return
+                waits = [wait for wait in (left, _LONGEST_WAIT) if wait is not None]
+                self.changed.wait(min(waits, default=None))
+
+    def _train(self, done: threading.Event, bind_output: Callable[[], None]) -> None:
+        try:
+            bind_output()
+            self._notify()
+            while self._goes_on():
+                for _ in self._source.rounds(self.target - len(self._source.history)):
+                    self._end_round()
+                    if self.reason:
+                        break
+                self.reason = self.reason or self._source.reason
+            self._source.finish()
+        except Stopped:
+            if not self.is_training:  # all rounds are there
+                self.reason = (
+                    "stopped while parties were given models of their own, which not all have now"
+                )
+        except BaseException as error:
+            self.error, self.traceback = error, error.__traceback__
+            self.reason = _first_line(error)
+        finally:
+            self._end(done)
+
+    def _goes_on(self) -> bool:
+        with self.changed:
+            self.is_training = not self.reason and len(self._source.history) < self.target
+            return self.is_training
+
+    def _end_round(self) -> None:
+        history = self._source.history
+        with self.changed:
+            self.reason = next(filter(None, (stop(history) for stop in self.early_stopping)), "")
+            is_last = bool(self.reason) or len(history) >= self.target
+            if self.hold_after_round and not is_last and not self._control.is_stopping:
+                self._control.pause()
+            self.hold_after_round = False
+        self._notify()
+        with self.changed:
+            self.round_ended = True
+            self.changed.notify_all()
+
+    def _end(self, done: threading.Event) -> None:
+        with self.changed:
+            self.is_training = False
+            self.changed.notify_all()
+        self._source.close()
+        self._notify()
+        with self.changed:
+            done.set()
+            self.changed.notify_all()
+
+
+def _first_line(error: BaseException) -> str:
+    text = error.message if isinstance(error, FusionError) else f"{type(error).__name__}: {error}"
+    return text.partition("\n")[0]
