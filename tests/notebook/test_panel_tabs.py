@@ -51,7 +51,7 @@ class TestChangeTab:
         controls["fusion"].set("fedprox")
         press(panel, "Change from the next round on")
         settle(panel)
-        assert "from the next round on: lr 0.05, fusion fedprox" in page(panel)
+        assert "from the next round on: learning rate 0.05, fusion fedprox" in page(panel)
         assert controls["lr"].text == ""
         panel.more(1)
         panel.wait()

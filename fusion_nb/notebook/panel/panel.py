@@ -9,6 +9,7 @@ from typing import Any
 from fusion_nb.core import cell_output
 from fusion_nb.errors import OptionError, RunError
 from fusion_nb.notebook import kernel
+from fusion_nb.notebook.panel.labels import spelling
 from fusion_nb.notebook.panel.run_controller import RunController
 from fusion_nb.notebook.panel.screen import Screen
 from fusion_nb.notebook.panel.variables import Variables
@@ -160,7 +161,7 @@ class Panel:
                 "give one or several of lr, epochs, fraction, fusion",
             )
         self._runs.current().change(**options)
-        changes = ", ".join(f"{name} {value}" for name, value in options.items())
+        changes = ", ".join(spelling(name, value) for name, value in options.items())
         self._view.say(f"from the next round on: {changes}")
 
     def export(
