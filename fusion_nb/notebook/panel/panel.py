@@ -10,6 +10,7 @@ from fusion_nb.core import cell_output
 from fusion_nb.errors import OptionError, RunError
 from fusion_nb.notebook import kernel
 from fusion_nb.notebook.panel.labels import spelling
+from fusion_nb.notebook.panel.launching import check_alone, deciding
 from fusion_nb.notebook.panel.run_controller import RunController
 from fusion_nb.notebook.panel.screen import Screen
 from fusion_nb.notebook.panel.variables import Variables
@@ -125,25 +126,34 @@ class Panel:
 
     def pause(self) -> None:
         """Pause the run between two batches. Raises RunError when it is not running."""
-        self._runs.pause()
+        self._runs.current().pause()
 
     def resume(self) -> None:
         """Continue after a pause. Raises RunError when it is not paused, or while another run is
         running.
         """
-        self._runs.resume()
+        with deciding:
+            run = self._runs.current()
+            check_alone(run)
+            run.resume()
 
     def step(self) -> None:
         """Train one round, pause again, and return at once. Raises RunError while a run is
         running.
         """
-        self._runs.step()
+        with deciding:
+            check_alone()
+            run = self._runs.current()
+            self._runs.launch("beginning a round", lambda: run.step(wait=False))
 
     def more(self, rounds: int = 5) -> None:
         """Add rounds to the run, and return at once. Raises RunError while another run is
         running.
         """
-        self._runs.more(rounds)
+        with deciding:
+            run = self._runs.current()
+            check_alone(run)
+            self._runs.launch("adding rounds", lambda: run.more(rounds))
 
     def stop(self) -> None:
         """Stop between two batches and keep the last whole round, or cancel a run that is being

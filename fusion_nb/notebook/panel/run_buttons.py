@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
-from fusion_nb.notebook.panel.actions import RunActions
+from fusion_nb.notebook.panel.actions import PanelActions
 from fusion_nb.notebook.panel.tabs import ButtonMaker
 from fusion_nb.runs.session import ENDED
 
@@ -15,7 +15,7 @@ class RunButtons:
     """Start, Pause, Resume, Step one round, Stop and More rounds."""
 
     def __init__(
-        self, button: ButtonMaker, actions: RunActions, start: Callable[[], object]
+        self, button: ButtonMaker, actions: PanelActions, start: Callable[[], object]
     ) -> None:
         self._rounds = widgets.BoundedIntText(
             5, min=1, max=10**6, description="rounds to add", style={"description_width": "initial"}

@@ -74,37 +74,13 @@ class RunController:
             launching.check_alone()
             names = self._variables.snapshot()
             self._cancelled.clear()
-            self._launch("preparing a run", lambda: self._make_and_start(read(), names), delay)
+            self.launch("preparing a run", lambda: self._make_and_start(read(), names), delay)
 
-    def pause(self) -> None:
-        """Pause between two batches. Raises RunError when the run is not running."""
-        self.current().pause()
-
-    def resume(self) -> None:
-        """Continue after a pause. Raises RunError when it is not paused, or while another run is
-        running.
+    def launch(self, activity: str, action: Callable[[], object], delay: float = 0.0) -> None:
+        """Let the run continue by an action in the panel's own thread, and return at once; until
+        then no other run may. Called while `deciding` is held.
         """
-        with deciding:
-            launching.check_alone(self.current())
-            self.current().resume()
-
-    def step(self) -> None:
-        """Train one round, pause again, and return at once. Raises RunError while a run is
-        running.
-        """
-        with deciding:
-            launching.check_alone()
-            run = self.current()
-            self._launch("beginning a round", lambda: run.step(wait=False))
-
-    def more(self, rounds: int = 5) -> None:
-        """Add rounds to the run, and return at once. Raises RunError while another run is
-        running.
-        """
-        with deciding:
-            run = self.current()
-            launching.check_alone(run)
-            self._launch("adding rounds", lambda: run.more(rounds))
+        launching.launch(self, action, partial(self.work, activity, delay=delay))
 
     def stop(self) -> None:
         """Stop between two batches and keep the last whole round, or cancel a run that is being
@@ -158,9 +134,6 @@ class RunController:
             if state != self._shown:
                 self._shown = state
                 self._display().refresh(*state)
-
-    def _launch(self, activity: str, action: Callable[[], object], delay: float = 0.0) -> None:
-        launching.launch(self, action, partial(self.work, activity, delay=delay))
 
     def _make_and_start(self, spec: RunSpec, names: dict[str, Any]) -> None:
         """Make a run and start it; in the panel's own thread."""

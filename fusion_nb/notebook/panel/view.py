@@ -9,10 +9,11 @@ from typing import Any
 import ipywidgets as widgets
 
 from fusion_nb.notebook.panel import messages
-from fusion_nb.notebook.panel.actions import PanelActions, RunActions
+from fusion_nb.notebook.panel.actions import PanelActions
 from fusion_nb.notebook.panel.form import Form
 from fusion_nb.notebook.panel.output import PanelOutput
 from fusion_nb.notebook.panel.run_buttons import RunButtons
+from fusion_nb.notebook.panel.run_controller import RunController
 from fusion_nb.notebook.panel.run_view import RunView
 from fusion_nb.notebook.panel.subshells import answer_beside
 from fusion_nb.notebook.panel.tabs import ChangeTab, CompareTab, ExportTab, PreviewTab
@@ -25,12 +26,15 @@ _DELAY = 0.2
 
 
 class View:
-    """The widgets of a panel. They call `panel` and `runs` when they are pressed.
+    """The widgets of a panel.
 
+    panel: the actions of its buttons;  runs: begins runs and longer actions, in the panel's thread
     namespace: where models and data are looked for
     """
 
-    def __init__(self, panel: PanelActions, runs: RunActions, namespace: Mapping[str, Any]) -> None:
+    def __init__(
+        self, panel: PanelActions, runs: RunController, namespace: Mapping[str, Any]
+    ) -> None:
         self.buttons: list[widgets.Button] = []
         self._message = widgets.HTML(layout={"min_height": "2em"})
         self._followed: Run | None = None
@@ -51,7 +55,7 @@ class View:
             ),
         )
         self.run_buttons = RunButtons(
-            self._button, runs, lambda: runs.begin(self.form.spec, _DELAY)
+            self._button, panel, lambda: runs.begin(self.form.spec, _DELAY)
         )
         tabs = {
             "Configure": self.form.box,
