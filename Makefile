@@ -17,7 +17,7 @@ demo: $(VENV)/demo  ## run the quickstart on the shipped data
 
 test: lint  ## lint, types, tests, notebooks
 	$(SIDE_BY_SIDE)
-	KERAS_BACKEND=torch $(SIDE_BY_SIDE) tests/test_keras.py tests/test_keras_ensemble.py
+	KERAS_BACKEND=torch $(SIDE_BY_SIDE) tests/models/keras_adapter
 	$(MAKE) notebooks
 
 test-all: $(VENV)/test $(KERNELS)  ## everything, the long tests too

@@ -37,7 +37,7 @@ Rows = list[tuple[list[Document], list[Any] | None]]
 
 def own_vectors(run: Run) -> np.ndarray:
     """Return the vectors that all parties have of their documents, in party order."""
-    return np.concatenate([party.state["vectors"] for party in run._federation.parties])
+    return np.concatenate([party.state["vectors"] for party in run.federation.parties])
 
 
 def inferred(run: Run, documents: Any) -> np.ndarray:
@@ -49,7 +49,7 @@ def self_rank(run: Run) -> float:
     """Return the share of documents whose own vector is the nearest of all parties' to the one
     inferred for them.
     """
-    documents = [document for party in run._federation.parties for document in party.train[0]]
+    documents = [document for party in run.federation.parties for document in party.train[0]]
     return float(
         (
             (unit(inferred(run, documents)) @ unit(own_vectors(run)).T).argmax(1)

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+#: Of these files fixtures are loaded; as modules with doctests they would all have the same name.
+collect_ignore_glob = ["*/conftest.py"]
+
 DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

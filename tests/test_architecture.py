@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fusion_nb.core.builtin import FRAMEWORKS
+
 ROOT = Path(__file__).parents[1] / "fusion_nb"
 #: The seven layers, lowest first. Rooms of one layer do not see each other.
 LAYERS = (
@@ -24,10 +26,8 @@ LAYERS = (
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 #: Where a heavy package may be imported at the top of a file.
 HEAVY = {
-    "torch": "models/torch/",
+    **{framework.package: f"models/{name}" for name, framework in FRAMEWORKS.items()},
     "tensorflow": "models/keras",
-    "keras": "models/keras",
-    "gensim": "models/doc2vec",
     "ray": "engines/ray",
     "flwr": "engines/flower",
     "fastapi": "service/api/",

@@ -3,19 +3,14 @@ new test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fusion_nb.core import arithmetic, documents, registry
-from fusion_nb.core.types import Engine, Fusion, Reply, Trained, Turn, Update, Weights
-from fusion_nb.engines.local import LocalEngine
-from fusion_nb.errors import OptionError, SplitError
-from fusion_nb.models import base
+from fusion_nb.core import registry
+from fusion_nb.core.types import Engine, Weights
+from fusion_nb.errors import SplitError
 from fusion_nb.runs.build import build
 from fusion_nb.runs.spec import RunSpec
 
@@ -32,146 +27,10 @@ def some_weights(seed: int) -> Weights:
     }
 
 
-#: Rules that need another one after them, written so that they are of use.
-AROUND = {"bucketing": "bucketing:s=2+median"}
-
-
-def make(name: str) -> Any:
-    return registry.create("fusions", AROUND.get(name, name))
-
-
-def enough(name: str) -> int:
-    """Return how many parties a fusion is given: three, or as many as it needs."""
-    return max(3, getattr(make(name), "min_updates", 1))
-
-
-def updates(count: int) -> list[Update]:
-    return [Update(f"party {i}", some_weights(i), 10 * i) for i in range(1, count + 1)]
-
-
-def answer(fusion: Any, update: Update, received: Any) -> Any:
-    """Return what a party sends whose training, in 5 steps of 0.1, leads to the weights of an
-    update."""
-
-    def train(weights: Weights, name: str = "", **options: Any) -> Trained:
-        return Trained(update.weights, {"loss": 1.0}, 5, 0.5)
-
-    def measure(weights: Weights, rows: Any = None) -> dict[str, float]:
-        return {"loss": 1.0}
-
-    turn = Turn(
-        update.party,
-        1,
-        some_weights(0),
-        received,
-        {},
-        update.num_examples,
-        0,
-        train,
-        measure,
-        measure,
-    )
-    return fusion.train(turn) if hasattr(fusion, "train") else update
-
-
-def fuse(name: str, given: list[Update]) -> Weights:
-    """Return what a fusion makes of parties that trained to the weights of the updates."""
-    fusion, start = make(name), some_weights(0)
-    if hasattr(fusion, "meet"):
-        fusion.meet(num_parties=len(given), trained=frozenset(start) - {"norm.mean"}, model=None)
-    state = fusion.init(start)
-    replies = [
-        answer(fusion, update, fusion.send(state) if hasattr(fusion, "send") else {})
-        for update in given
-    ]
-    if hasattr(fusion, "asks"):
-        asked, state = fusion.asks(replies, state)
-        replies = [next(update for update in given if update.party == party) for party in asked]
-    return fusion.fuse(start, iter(replies), state)[0]
-
-
 def same(a: Weights, b: Weights, tolerance: float = 0.0) -> bool:
     return a.keys() == b.keys() and all(
         np.allclose(a[n], b[n], rtol=tolerance, atol=tolerance) for n in a
     )
-
-
-class Poisoned(LocalEngine):
-    """An engine on which what party 2 sends is NaN."""
-
-    def run(self, verb: Any, cohort: Any, **orders: Any) -> Iterator[Reply]:
-        for reply in super().run(verb, cohort, **orders):
-            if isinstance(reply, Update) and reply.party == "party 2":
-                floating = {
-                    n: a for n, a in reply.weights.items() if np.issubdtype(a.dtype, np.floating)
-                }
-                lost = arithmetic.tree_map(lambda a: a * a.dtype.type(np.nan), floating)
-                reply = replace(reply, weights=reply.weights | lost)
-            yield reply
-
-
-@pytest.mark.parametrize("name", registry.names("fusions"))
-class TestEveryFusion:
-    def test_is_a_fusion(self, name: str) -> None:
-        assert isinstance(make(name), Fusion)
-
-    def test_what_nobody_changed_stays(self, name: str) -> None:
-        unchanged = [Update(f"party {i}", some_weights(0), 3 * i + 1) for i in range(enough(name))]
-        assert same(fuse(name, unchanged), some_weights(0), 1e-15)
-
-    def test_order_of_arrival_is_irrelevant(self, name: str) -> None:
-        given = updates(enough(name))
-        assert same(fuse(name, given), fuse(name, given[::-1]), 1e-7)
-
-    def test_names_shapes_and_dtypes_survive(self, name: str) -> None:
-        assert not arithmetic.misfit(fuse(name, updates(enough(name))), some_weights(0))
-
-    def test_inputs_are_untouched(self, name: str) -> None:
-        given = updates(enough(name))
-        fuse(name, given)
-        fresh = updates(enough(name))
-        assert all(
-            same(update.weights, other.weights) for update, other in zip(given, fresh, strict=True)
-        )
-
-    def test_a_nan_is_refused_by_name_and_the_round_goes_on(self, name: str) -> None:
-        options = {"dynamic": ":threshold=0", "fda": ":theta=0"}.get(name, "")
-        native, x, y = MAKERS["doc2vec" if name == "doc2vec" else "torch"]()
-        spec = RunSpec(
-            data="data",
-            fusion=AROUND.get(name, name) + options,
-            parties=enough(name) + 1,
-            quorum=0.5,
-            holdout=0,
-        )
-        federation = build(spec, {"model": native, "data": ((x, y), (x, y))})
-        federation.engine = Poisoned()
-        (record,) = federation.rounds(1)
-        (failure,) = record.failures
-        assert failure.party == "party 2"
-        assert "update of party 2 in round 1 is refused" in failure.error
-        assert "not finite" in failure.error
-        assert np.isfinite(arithmetic.norm(federation.weights))
-
-    def test_explains_itself(self, name: str) -> None:
-        assert "Source:" in (registry.get("fusions", name).__doc__ or "")
-
-
-#: Rules that do not go where all parties are, but a step of their own that way.
-STEPS = {"doc2vec", "feddyn", "fedadagrad", "fedadam", "fedyogi", "qfedavg"}
-
-
-@pytest.mark.parametrize("name", registry.names("fusions"))
-def test_what_all_agree_on_is_where_it_goes(name: str) -> None:
-    start, agreed = some_weights(0), some_weights(7)
-    fused = fuse(name, [Update(f"party {i}", agreed, 3 * i + 1) for i in range(enough(name))])
-    if name in STEPS:
-        assert all(
-            np.vdot(fused[n] - start[n], agreed[n] - start[n]) > 0
-            for n in ("layer.weight", "layer.bias")
-        )
-    else:
-        assert same(fused, agreed, 1e-6)
 
 
 def some_labels() -> np.ndarray:
@@ -230,113 +89,6 @@ class TestEveryEngine:
         assert isinstance(engine, Engine)
         engine.close()
         engine.close()
-
-
-#: How to make a small model of each framework: (model, rows, labels).
-MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray, np.ndarray]]] = {}
-
-
-def small(framework: str) -> Callable[[Any], Any]:
-    return lambda maker: MAKERS.setdefault(framework, maker)
-
-
-@small("torch")
-def torch_model() -> tuple[Any, np.ndarray, np.ndarray]:
-    from torch import nn
-
-    module = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
-    return (
-        module,
-        np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32),
-        np.arange(30) % 3,
-    )
-
-
-@small("doc2vec")
-def doc2vec_model() -> tuple[Any, np.ndarray, np.ndarray]:
-    from gensim.models.doc2vec import Doc2Vec
-
-    rng = np.random.default_rng(0)
-    words = [tuple(f"w{number}" for number in rng.integers(0, 20, 15)) for _ in range(30)]
-    rows = documents.array(
-        [documents.Document(text, (f"tag {i}",)) for i, text in enumerate(words)]
-    )
-    return Doc2Vec(vector_size=6, min_count=1, epochs=3), rows, np.arange(30) % 3
-
-
-@small("keras")
-def keras_model() -> tuple[Any, np.ndarray, np.ndarray]:
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            layers.Input((4,)),
-            layers.Dense(6),
-            layers.BatchNormalization(),
-            layers.Dropout(0.1),
-            layers.Dense(3),
-        ]
-    )
-    return (
-        model,
-        np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32),
-        np.arange(30) % 3,
-    )
-
-
-@pytest.mark.parametrize("name", registry.names("models"))
-class TestEveryModel:
-    ORDERS: ClassVar = {"epochs": 2, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
-
-    @pytest.fixture
-    def model(self, name: str) -> Any:
-        native, x, y = MAKERS[name]()
-        model = base.wrap(native, "model")
-        model.check((x, y), y, lr=0.1, optimizer="sgd")
-        if hasattr(model, "agree"):
-            model.agree([Update("party", {}, len(x), extras=model.collect((x, y)))])
-        return model
-
-    def test_weights_go_round_bit_by_bit(self, model: Any) -> None:
-        weights = {n: a + np.ones_like(a) for n, a in model.get_weights().items()}
-        other = model.clone()
-        other.set_weights(weights)
-        assert not arithmetic.misfit(other.get_weights(), weights)
-        assert all(np.array_equal(array, weights[n]) for n, array in other.get_weights().items())
-        assert not same(model.get_weights(), weights), "a clone is independent"
-
-    def test_a_seed_fixes_training(self, model: Any, name: str) -> None:
-        _, x, y = MAKERS[name]()
-        found = []
-        for seed in (1, 1, 2):
-            other = model.clone()
-            metrics = other.fit((x, y), seed=seed, **self.ORDERS)
-            found.append((metrics, arithmetic.digest(other.get_weights())))
-        assert found[0] == found[1] != found[2]
-
-    def test_metrics_of_parts_average_to_those_of_the_whole(self, model: Any, name: str) -> None:
-        _, x, y = MAKERS[name]()
-        whole, a, b = (
-            model.evaluate((x[part], y[part]))
-            for part in (slice(None), slice(0, 10), slice(10, None))
-        )
-        assert set(whole) == set(model.metrics) - {*model.watched, *model.examined}
-        assert all(whole[m] == pytest.approx((10 * a[m] + 20 * b[m]) / 30, rel=1e-5) for m in whole)
-
-    def test_an_option_it_does_not_know_is_refused(self, model: Any, name: str) -> None:
-        _, x, y = MAKERS[name]()
-        with pytest.raises(OptionError, match="nothing_like_it"):
-            model.fit((x, y), seed=1, nothing_like_it=0.1, **self.ORDERS)
-
-    def test_every_format_is_written(self, model: Any, tmp_path: Path) -> None:
-        for format, file in model.formats.items():
-            model.save(tmp_path / file, model.get_weights(), format)
-            assert (tmp_path / file).exists()
-
-    def test_its_own_kind_is_recognised(self, name: str) -> None:
-        assert base.framework_of(MAKERS[name]()[0]) == name
 
 
 @pytest.mark.parametrize(

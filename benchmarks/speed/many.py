@@ -19,9 +19,9 @@ from benchmarks.speed.measure import peak_memory, sides
 from benchmarks.speed.table import Row
 from fusion_nb.algorithms.fusions.averaging import fedavg
 from fusion_nb.core.arithmetic import weighted_mean
-from fusion_nb.core.federation import Federation
+from fusion_nb.core.federation import Federation, FederationConfig
 from fusion_nb.core.party import Party
-from fusion_nb.core.types import Update
+from fusion_nb.core.types import TrainingResult, Update
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.models.torch.adapter import TorchModel
 
@@ -147,8 +147,8 @@ def _none(_: object) -> None:
 class _Idle(TorchModel):
     """A model that does not train."""
 
-    def fit(self, data: Any, **options: Any) -> dict[str, Any]:
-        return {"loss": 1.0, "steps": 1, "travel": 0.0, "extras": {}}
+    def fit(self, data: Any, **options: Any) -> TrainingResult:
+        return TrainingResult(self.get_weights(), {"loss": 1.0}, 1, 0.0)
 
 
 def overhead(train: Arrays, *, parties: int = 100, rounds: int = 12) -> list[Row]:
@@ -156,11 +156,10 @@ def overhead(train: Arrays, *, parties: int = 100, rounds: int = 12) -> list[Row
     model = _Idle(peers.cnn(0))
     model.check((train[0][:8], train[1][:8]), train[1], lr=0.1, optimizer="sgd")
     everyone = [Party(f"party {i}", (train[0][:8], train[1][:8])) for i in range(parties)]
-    orders = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
+    options = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
     few = (train[0][:8], train[1][:8])
-    federation = Federation(
-        everyone, model, fedavg(), LocalEngine(), orders, test=few, evaluate_every=10**6
-    )
+    config = FederationConfig(options, evaluate_every=10**6)
+    federation = Federation(everyone, model, fedavg(), LocalEngine(), config, test=few)
     records = list(federation.rounds(rounds))
     federation.close()
     turn = 1e3 * statistics.median(record.seconds for record in records[1:-1]) / parties

@@ -1,3 +1,1 @@
-"""Federated learning algorithms, one file each: fusions, personal models, ensembles, attacks,
-baselines.
-"""
+"""Federated learning algorithms: fusions, personal models, ensembles, attacks, baselines."""

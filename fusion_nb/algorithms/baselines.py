@@ -37,8 +37,8 @@ def parse(text: str) -> list[str]:
 class FederatedBaseline(Baseline):
     """A baseline that is a federation itself, trained in the rounds of the main one.
 
-    A subclass passes its federation to this constructor, and says in `metrics` what of a round is
-    shown. Its failure ends nothing else: it is told in `notes`.
+    A subclass passes its federation to this constructor, and calls `train_until` in `measure`. A
+    failure of the baseline ends the baseline only, and becomes a note.
     """
 
     def __init__(self, federation: Federation) -> None:
@@ -66,18 +66,17 @@ class FederatedBaseline(Baseline):
         return not self._has_failed
 
     def changed_options(self, main: Federation, round: int) -> dict[str, Any]:
-        """Return the options that change in a round: those of the main federation, except its
-        fusion.
-        """
+        """Return the options that change in a round: those of `main`, except its fusion."""
         return dict(main.changes[round].values) if round in main.changes else {}
 
 
 class Central(FederatedBaseline):
-    """One model trained on all parties' rows together, with as many steps in a round as the
-    cohort's parties take.
+    """One model trained on all parties' rows together.
+
+    It takes as many steps in a round as the cohort's parties take together.
 
     Evaluated on the same rows as the fused model, as `central_loss` and so on. For comparison only:
-    in a federation nobody has all rows.
+    in a federation no party has all rows.
 
     parties, model, config, test, control: those of the main federation
     """
@@ -196,8 +195,9 @@ def num_steps(federation: Federation, cohort: Collection[str]) -> int:
 
 
 def _num_batches(size: int, batch_size: int, least: int) -> int:
-    """Return the batches of an epoch; a last one with fewer rows than the model can take is joined
-    with the one before.
+    """Return the batches of an epoch.
+
+    A last batch with fewer rows than the model can take is joined with the one before.
     """
     full, rest = divmod(size, batch_size)
     return full + (rest >= least or not full)

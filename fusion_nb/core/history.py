@@ -73,7 +73,7 @@ class History(list[RoundRecord]):
         return found
 
     def best(self, metric: str) -> RoundRecord | None:
-        """Return the first round with the best value of a metric, or None if it was not measured."""
+        """Return the first round with the best value of a metric, or None without any value."""
         best: RoundRecord | None = None
         for record in self:
             if metric in record.metrics and (

@@ -92,7 +92,9 @@ class Party:
                 extras = _agreeing(model).collect(self.train)
                 return Update(self.id, {}, self.num_examples, extras=extras)
             case PrepareRequest():
-                _agreeing(model).prepare(self.train, self.state, request.agreed)
+                state = dict(self.state)  # one that was saved stays as it was
+                _agreeing(model).prepare(self.train, state, request.agreed)
+                self.state = state
                 return Update(self.id, {}, self.num_examples)
             case SendRequest():
                 return Update(self.id, self.state["fusion"]["weights"], self.num_examples)

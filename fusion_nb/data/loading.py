@@ -17,7 +17,7 @@ from fusion_nb.data.arrays import DataSet, Unlabelled
 from fusion_nb.data.source_kinds import Columns, Items, Parties, Pool, Raw, Table, Texts
 from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
 
-#: What the option `data` says where nobody gave it.
+#: The value of the option `data` where none was given.
 _DEFAULT_DATA = "digits"
 
 

@@ -1,3 +1,1 @@
-"""Adapters: one module for each framework, imported when a model of that framework is met, and not
-before.
-"""
+"""Adapters of model frameworks: one folder for each, imported when one of its models is met."""

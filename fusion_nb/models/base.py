@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 
 from fusion_nb.core import arithmetic
 from fusion_nb.core.machine import num_cores
-from fusion_nb.core.options import signature_options
 from fusion_nb.core.protocols import BatchTrainable, NeedsAgreement
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
-from fusion_nb.errors import ModelError, OptionError
+from fusion_nb.errors import ModelError
+from fusion_nb.models.kind import ModelKind, setting_names
 
 __all__ = ["BatchTrainable", "Model", "NeedsAgreement", "setting_names"]
 
 
-def setting_names(kind: type[Model]) -> list[str]:
-    """Return the names of the options of a run that decide how an adapter is made."""
-    return [option.name for option in signature_options(kind)]
-
-
-class Model(ABC):
+class Model(ModelKind):
     """An adapter: it trains, evaluates and writes the models of one framework for a federation.
 
     It never changes the user's own object: it works on a copy, and hands out copies. Rows come as a
@@ -95,37 +89,6 @@ class Model(ABC):
     models can be trained as one.
     """
 
-    #: The base class of the framework's models as `module.Class`. They are recognised by this name,
-    #: so that the framework is not imported for it.
-    base_class: ClassVar[str]
-    #: Endings of the files that hold a whole model and that `load` reads, the usual one first.
-    suffixes: ClassVar[tuple[str, ...]] = ()
-    #: The name of this kind of model in messages.
-    kind: str = "model"
-    #: Packages whose versions belong on the card.
-    packages: tuple[str, ...] = ()
-    #: Export format -> file name in the export's folder.
-    formats: Mapping[str, str] = {}
-    #: The one of `formats` that `load` reads again; "" where a model can't be sent to a service.
-    whole_format: str = ""
-    #: Those of `formats` in which a service hands out fused weights, beside json and npz.
-    download_formats: tuple[str, ...] = ()
-    #: How a client of a service saves a file that `load` reads, as a sentence.
-    upload_hint: ClassVar[str] = ""
-    #: The kind of rows that it is trained on.
-    data_kind: Literal["numbers", "documents"] = "numbers"
-    #: Options of fusions (`Fusion.client_options`) that `fit` honours. Any other is refused by name
-    #: before training.
-    supported_client_options: frozenset[str] = frozenset()
-    #: Options of a run that `fit` takes and that not every kind of model has. Options that decide
-    #: how the adapter is made (`loss`, say) are keyword-only parameters of its constructor.
-    supported_options: frozenset[str] = frozenset({"batch_size", "optimizer", "local_steps"})
-    #: Option of a run -> values that completion offers for it.
-    choices: Mapping[str, list[str]] = {}
-    #: Whether `fit` takes `progress=(from, to)`: the part of the run, from 0 to 1, that it trains.
-    has_lr_schedule: bool = False
-    #: The fusion and the optimizer of a run that names none.
-    defaults: Mapping[str, Any] = {"fusion": "fedavg", "optimizer": "sgd"}
     #: Called between two batches: it blocks during a pause, and raises Stopped for a stop.
     gate: Callable[[], None] = staticmethod(lambda: None)
     #: Cores that `evaluate` may use.
@@ -140,35 +103,6 @@ class Model(ABC):
     notes: tuple[str, ...] = ()
     #: Training rows that every party must have at least.
     min_rows: int = 1
-
-    # How it is made
-
-    @classmethod
-    def handles(cls, model: Any) -> bool:
-        """Return whether an object is a model of this framework: one derived from `base_class`."""
-        return any(f"{b.__module__}.{b.__qualname__}" == cls.base_class for b in type(model).mro())
-
-    @property
-    def setting_names(self) -> list[str]:
-        """The names of the options of a run that decide how the adapter is made."""
-        return setting_names(type(self))
-
-    @classmethod
-    def load(cls, path: Path) -> Any:
-        """Return the framework's own model from a file, and run no code that the file holds."""
-        raise ModelError(
-            f"{cls.__name__} reads no files", "give the name of a variable that holds the model"
-        )
-
-    @classmethod
-    def from_checkpoint(cls, model: Any) -> Model:
-        """Return the adapter of a model that `native` returned, ready for weights of its run."""
-        return cls(model)  # type: ignore[call-arg]
-
-    @classmethod
-    def seeded(cls, seed: int) -> AbstractContextManager[Any]:
-        """Return a context in which first weights depend on the seed alone."""
-        return nullcontext()
 
     @abstractmethod
     def clone(self) -> Model:
@@ -199,11 +133,6 @@ class Model(ABC):
     def on_gpu(self) -> bool:
         """Whether it is trained on a GPU."""
         return False
-
-    @classmethod
-    def single_threaded(cls) -> AbstractContextManager[Any]:
-        """Return a context in which the computations of a thread stay on one core."""
-        return nullcontext()
 
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate of a run that names none; None leaves it to the optimizer."""
@@ -289,7 +218,7 @@ class Model(ABC):
         """Return those of the metrics `costly_metrics` that these rows allow."""
         return {}
 
-    # What the user gets
+    # Results for the user
 
     def personal(self, weights: Weights, data: Any) -> Any:
         """Return the framework's own model with these weights and a party's own part.
@@ -308,10 +237,3 @@ class Model(ABC):
     @abstractmethod
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights to `path` in one of `formats`."""
-
-    def check_client_options(self, names: Iterable[str]) -> None:
-        """Raise OptionError for options of a fusion that this kind of model can't honour."""
-        if unknown := set(names) - self.supported_client_options:
-            raise OptionError(
-                f"a {self.kind} can't honour {', '.join(sorted(unknown))}", "use another fusion"
-            )

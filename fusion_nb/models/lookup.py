@@ -6,18 +6,35 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fusion_nb.core import registry, seeds
 from fusion_nb.core.builtin import FRAMEWORKS
-from fusion_nb.errors import ModelError, NameNotFoundError, nearest, option
+from fusion_nb.core.contracts import check_form
+from fusion_nb.errors import ModelError, NameNotFoundError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
+
+
+def _checked(kind: type[Model]) -> type[Model]:
+    """Return an adapter's class. Raises OptionError for one of an earlier form, or incomplete."""
+    check_form("models", kind, "adapter of models")
+    if not (isinstance(kind, type) and issubclass(kind, Model)):
+        raise OptionError(f"{kind!r} is no adapter of models", "derive a class from Model")
+    if "base_class" not in dir(kind):
+        raise OptionError(
+            f"{kind.__name__} does not say which models it takes",
+            'give it base_class = "module.Class", the base class of these models',
+        )
+    if missing := sorted(kind.__abstractmethods__):
+        raise OptionError(f"{kind.__name__} lacks {', '.join(missing)}", "see help(Model)")
+    return kind
+
 
 #: Registers an adapter under its own name, or under `name=`. Its `base_class` and `suffixes` say
 #: which models and files it takes.
-model_adapter = registry.decorator("models")
+model_adapter = registry.decorator("models", _checked)
 
 _BY_BASE_CLASS = {framework.base_class: name for name, framework in FRAMEWORKS.items()}
 
@@ -36,7 +53,7 @@ def framework_of(model: Any) -> str:
     for base in type(model).__mro__:
         if name := _BY_BASE_CLASS.get(f"{base.__module__}.{base.__qualname__}"):
             return name
-    return next((name for name in _others() if adapter(name).handles(model)), "")
+    return next((name for name, kind in _others().items() if kind.handles(model)), "")
 
 
 def adapter_of(name: str, namespace: Mapping[str, Any]) -> type[Model] | None:
@@ -48,7 +65,7 @@ def adapter_of(name: str, namespace: Mapping[str, Any]) -> type[Model] | None:
 def suffixes() -> dict[str, str]:
     """Return the endings of files that hold a whole model, each with the name of its adapter."""
     found = {suffix: name for name, kind in FRAMEWORKS.items() for suffix in kind.suffixes}
-    return found | {suffix: name for name in _others() for suffix in adapter(name).suffixes}
+    return found | {suffix: name for name, kind in _others().items() for suffix in kind.suffixes}
 
 
 def find(name: str, namespace: Mapping[str, Any]) -> Any:
@@ -147,6 +164,12 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
     )
 
 
-def _others() -> list[str]:
-    """Return the names of the adapters that were registered from outside this package."""
-    return [name for name in registry.names("models") if name not in FRAMEWORKS]
+def _others() -> dict[str, type[Model]]:
+    """Return the adapters that other packages or the user registered, by name."""
+    found = {}
+    for name in registry.names("models"):
+        if name not in FRAMEWORKS:
+            # Without its framework, there are no models that it would take.
+            with suppress(ImportError):
+                found[name] = adapter(name)
+    return found

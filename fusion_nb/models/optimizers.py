@@ -41,9 +41,9 @@ class Optimizers:
         return sorted(self.known)
 
     def make(self, choice: Any, *first: Any, **fixed: Any) -> Any:
-        """Return an optimizer from `adam`, `sgd:momentum=0.9`, `optim.Adam`, or a class of the
-        framework's.
+        """Return an optimizer.
 
+        choice: `adam`, `sgd:momentum=0.9`, `optim.Adam`, or a class of the framework's
         first, fixed: arguments of its constructor besides the options in the text
         Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
         refuses.

@@ -170,6 +170,10 @@ class Run(RunHandle):
         """
         return self._listeners.add(listener)
 
+    def unsubscribe(self, listener: Callable[[Self], object]) -> None:
+        """End the subscription of a listener, if there is one."""
+        self._listeners.discard(listener)
+
     def on_progress(self, listener: Callable[[Progress], None]) -> Callable[[], None]:
         """Call `listener` for every reply of a party within a round, in the training thread.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +15,9 @@ from fusion_nb.runs.rounds import RoundSource
 
 #: Returns the reason to end a run early, or an empty string; asked after every whole round.
 EarlyStopping = Callable[[History], str]
-#: Longest wait in seconds for a lock, or None. Only on Windows can't Ctrl-C interrupt such a wait,
-#: so that it is divided into short ones there; everywhere a change ends it at once.
-_LONGEST_WAIT = 0.2 if os.name == "nt" else None
+#: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts that
+#: don't reach a waiting thread as a signal: on Windows, and by `_thread.interrupt_main`.
+_LONGEST_WAIT = 0.5
 
 
 class TrainingThread:
@@ -101,8 +100,7 @@ class TrainingThread:
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     return
-                waits = [wait for wait in (left, _LONGEST_WAIT) if wait is not None]
-                self.changed.wait(min(waits, default=None))
+                self.changed.wait(_LONGEST_WAIT if left is None else min(left, _LONGEST_WAIT))
 
     def _train(self, done: threading.Event, bind_output: Callable[[], None]) -> None:
         try:

@@ -124,7 +124,7 @@ class TestDataSets:
             def __getitem__(self, i: int) -> Any:
                 return bad[i]
 
-        with pytest.raises(DataError, match=r"is no pair \(x, y\)"):
+        with pytest.raises(DataError, match=r"is not a pair \(x, y\)"):
             read(Odd())
 
 

@@ -13,8 +13,9 @@ from fusion_nb.core.types import Update, Weights
 
 
 class ALIE(OmniscientPoisoning):
-    """Send, for every number, the honest parties' mean less z of their standard deviations: too
-    near to be cut off.
+    """Send, for every number, the honest parties' mean less z of their standard deviations.
+
+    The forged numbers are too near to the mean to be cut off.
 
     Without a z, the largest with which enough honest parties are farther from the mean than the
     hostile ones: of n updates, f of them hostile, floor(n / 2 + 1) - f; it is 0, and there is no
@@ -46,9 +47,7 @@ class ALIE(OmniscientPoisoning):
 
 
 def largest_z(num_parties: int, num_hostile: int) -> float:
-    """Return how many standard deviations from the mean hostile parties hide, as the paper computes
-    it.
-    """
+    """Return how many standard deviations from the mean hostile parties hide, as in the paper."""
     num_honest = num_parties - num_hostile
     supporters = num_parties // 2 + 1 - num_hostile
     share = (num_honest - max(1, supporters)) / num_honest

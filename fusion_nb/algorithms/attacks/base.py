@@ -87,8 +87,7 @@ class IndependentPoisoning(ModelPoisoning):
 
 
 class OmniscientPoisoning(ModelPoisoning):
-    """Forges from the weights of all honest parties of the round; all hostile parties send the
-    same.
+    """Forges from the weights of all honest parties; all hostile parties send the same.
 
     It waits for all replies of a round. Where no honest party answered, hostile parties send their
     honest weights.

@@ -35,9 +35,7 @@ class Mimic(OmniscientPoisoning):
 
 
 def _most_unlike(start: Weights, honest: Sequence[Update], names: Sequence[str]) -> int:
-    """Return the position of the change that is longest along the first principal direction of
-    all.
-    """
+    """Return the position of the change that is longest along the first principal direction."""
     products = np.zeros((len(honest), len(honest)))
     for name in names:
         changes = (stacked(honest, name) - start[name]).reshape(len(honest), -1)

@@ -11,8 +11,7 @@ from fusion_nb.algorithms.attacks.base import IndependentPoisoning, Num
 
 
 class Noise(IndependentPoisoning):
-    """Add Gaussian noise to the honest weights, of a standard deviation sigma in units of the
-    weights.
+    """Add Gaussian noise to the honest weights, of a standard deviation sigma.
 
     Source: after Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries:
     Byzantine Tolerant Gradient Descent", NeurIPS 2017, where hostile parties send noise alone.

@@ -16,8 +16,9 @@ from fusion_nb.models.combining import TINY
 
 
 class FedDF(Fusion):
-    """Average the parties' weights, and train the mean until it predicts the same as they do on
-    rows without labels.
+    """Average the parties' weights, then train the mean to predict the same as the parties do.
+
+    It is trained on rows without labels.
 
     The parties' predictions are averaged as logits, which for probabilities is their geometric
     mean.

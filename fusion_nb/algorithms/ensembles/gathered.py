@@ -14,8 +14,7 @@ from fusion_nb.models.combining import SHARES, prefix
 
 
 class Gathered(Fusion):
-    """Put each party's model in its place in an ensemble, with the same share for all models that
-    were sent.
+    """Put each party's model in its place in an ensemble, with the same share for all.
 
     With `stacks`, every second round finds the share of each: parties send sums of products of
     predictions on rows that they held back, from which follow the shares, none of them negative,
@@ -38,9 +37,7 @@ class Gathered(Fusion):
         return {"members": [], "rounds": 0}
 
     def shared_weights(self, weights: Weights, state: Any) -> Weights:
-        """Return one model, which a party needs to train; or all of them, where parties evaluate
-        them.
-        """
+        """Return one model, for training; or all of them, where parties evaluate them."""
         if self._is_stacking(state["rounds"] + 1):
             return weights
         first = next(iter(self._prefixes.values()))
@@ -84,8 +81,9 @@ class Gathered(Fusion):
 
 
 def least_squares(products: np.ndarray, truth: np.ndarray, even: np.ndarray) -> np.ndarray:
-    """Return, for each class, the shares >= 0 with the least squared error, regularized towards
-    even ones.
+    """Return, for each class, the shares >= 0 with the least squared error.
+
+    They are regularized towards even shares.
 
     products: (classes, members, members);  truth: (classes, members);  even: (members,), 0 for
     members that are not there, which get no share. Where no share helps, all members get the same.

@@ -49,8 +49,9 @@ class EnsembleMethod(ABC):
         """
 
     def check(self, model: Model) -> PredictingModel:
-        """Return the model as one that predicts. Raises OptionError where its predictions can't be
-        joined.
+        """Return the model as one that predicts.
+
+        Raises OptionError where its predictions can't be joined.
         """
         given = option("ensemble", self.name)
         if not isinstance(model, Predicting):
@@ -67,8 +68,7 @@ class EnsembleMethod(ABC):
 
 
 class Mean(EnsembleMethod):
-    """Let the parties' models predict together: the mean of their probabilities, or of the numbers
-    they predict.
+    """Let the parties' models predict together: the mean of their probabilities or numbers.
 
     Source: Hansen, Salamon, "Neural Network Ensembles", IEEE Transactions on Pattern Analysis and
     Machine Intelligence 1990.
@@ -97,8 +97,9 @@ class Vote(Mean):
     _rule = "vote"
 
     def check(self, model: Model) -> PredictingModel:
-        """Return the model as one that predicts. Raises OptionError where there are no classes to
-        vote for.
+        """Return the model as one that predicts.
+
+        Raises OptionError where there are no classes to vote for.
         """
         predicting = super().check(model)
         if predicting.task == "numbers":
@@ -158,7 +159,7 @@ class Distill(EnsembleMethod):
     """Train one model to predict the mean of the parties' predictions, on rows without labels.
 
     Source: Lin, Kong, Stich, Jaggi, "Ensemble Distillation for Robust Model Fusion in Federated
-    Learning", NeurIPS 2020 (FedDF; with one round it is one exchange, and `--rounds` repeats it as
+    Learning", NeurIPS 2020 (FedDF; with one round it is one exchange, and more rounds repeat it as
     there).
     """
 
@@ -179,8 +180,9 @@ class Distill(EnsembleMethod):
         self._options: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
 
     def join(self, model: Model, parties: Sequence[Party], rows_of: RowsOf) -> tuple[Model, Fusion]:
-        """Return the model as it is, and the fusion that distills. Raises DataError for rows that
-        don't fit.
+        """Return the model as it is, and the fusion that distills.
+
+        Raises DataError for rows that don't fit.
         """
         predicting = self.check(model)
         rows, first = rows_of(self._data), parties[0].train

@@ -120,8 +120,9 @@ class EnsembleModel(Model):
     def fit(
         self, data: Any, *, member: str = "", stacks: bool = False, **options: Any
     ) -> TrainingResult:
-        """Train a party's member on its rows; or, with `stacks`, return sums over all members'
-        predictions on the rows that were held back.
+        """Train a party's member on its rows.
+
+        With `stacks`, return sums over all members' predictions on the rows that were held back.
 
         The result has the weights of all members.
         """
@@ -138,8 +139,9 @@ class EnsembleModel(Model):
         return replace(result, weights=self.get_weights())
 
     def evaluate(self, data: Any) -> Metrics:
-        """Return the metrics of all members together; right after training, of the member that was
-        trained.
+        """Return the metrics of all members together.
+
+        Right after training they are those of the member that was trained.
         """
         if self._trained is not None:
             self.inner.set_weights(self._members[self._trained])
@@ -171,9 +173,7 @@ class EnsembleModel(Model):
         return [predicted.get(i, nothing) for i in range(len(self._members))]
 
     def _sums(self, data: Any) -> TrainingResult:
-        """Return sums over the rows: of products of two members' predictions, and of products with
-        the truth.
-        """
+        """Return sums over rows: products of members' predictions, and products with the truth."""
         members, axis = self._predictions(data), self.inner.class_axis
         stored = np.asarray(rows_of.stored_labels(data))
         if self.inner.task == "classes":

@@ -31,8 +31,9 @@ def iter_avg(weights: Weights, updates: Iterator[Update]) -> Weights:
 
 
 class Averaging(Fusion):
-    """Averages the parties' weights in proportion to their rows; a base of rules that change the
-    local update.
+    """Averages the parties' weights in proportion to their rows.
+
+    It is a base of rules that change the local update.
 
     The weights stay as they are in a round without updates.
 

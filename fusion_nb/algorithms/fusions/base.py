@@ -5,37 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from fusion_nb.core import registry
+from fusion_nb.core.contracts import check_form
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import Update, Weights
 from fusion_nb.errors import OptionError
 
 #: A function that returns new weights from those before the round and the parties' updates.
 Rule = Callable[[Weights, Iterator[Update]], Weights]
-
-#: The members of a rule's class before the contract was an abstract base class, and their names
-#: today.
-_RENAMED = {
-    "fuse": "aggregate",
-    "local": "client_options",
-    "train": "local_update(context)",
-    "send": "broadcast",
-    "down": "shared_weights(weights, state)",
-    "meet": "init(weights, info)",
-    "asks": "select_senders",
-    "adopt": "after_sync",
-    "closing": "post_training",
-    "everyone": "requires.full_participation",
-    "may_be_silent": "requires.no_update_allowed",
-    "keeps_partial": "requires.uses_partial_work",
-    "needs_sgd": "requires.plain_sgd",
-    "needs_travel": "requires.effective_step_size",
-    "min_updates": "requires.min_updates",
-    "sends_part": "requires.partial_updates",
-    "keeps_layers": "requires.local_layers",
-}
 
 
 class FunctionFusion(Fusion):
@@ -60,8 +39,7 @@ class FunctionFusion(Fusion):
 
 
 def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
-    """Turn a function `(weights, updates, *, options)` that returns new weights into a maker of
-    fusions.
+    """Turn a function `(weights, updates, *, options) -> weights` into a maker of fusions.
 
     `weights` are those before the round; `updates` is an iterator in party order that can be read
     once. Keyword-only parameters become the fusion's options. Raises OptionError for a function of
@@ -87,25 +65,13 @@ def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
 def promote(rule: Any) -> Callable[..., Fusion]:
     """Return a maker of fusions from a function, or from a class derived from `Fusion`.
 
-    Raises OptionError for a class of another form; for one of the earlier form, the hint says what
+    Raises OptionError for a class of another form; for one of an earlier form, the hint says what
     to rename.
     """
     if not inspect.isclass(rule):
         return stateless(rule)
-    old = [name for name in _RENAMED if name in vars(rule)]
-    if old and not (issubclass(rule, Fusion) and "aggregate" in vars(rule)):
-        renamed = ", ".join(f"{name} -> {_RENAMED[name]}" for name in old)
-        raise OptionError(
-            f"the class {rule.__name__} has the form that fusions had earlier",
-            f"derive it from fusion_nb.core.protocols.Fusion and rename: {renamed}",
-        )
-    if not issubclass(rule, Fusion) or inspect.isabstract(rule):
-        raise OptionError(
-            f"the class {rule.__name__} is no fusion",
-            "derive it from fusion_nb.core.protocols.Fusion and write "
-            "aggregate(weights, updates, state), which returns (weights, state)",
-        )
-    return rule
+    check_form("fusions", rule, "fusion")
+    return cast(Callable[..., Fusion], rule)
 
 
 fusion = registry.decorator("fusions", promote)

@@ -21,8 +21,7 @@ from fusion_nb.errors import OptionError, option
 
 
 class Bucketing(FusionWrapper):
-    """Give the inner rule the means of s parties each, drawn again in every round, in place of
-    single parties.
+    """Give the inner rule the means of s parties each, drawn again in every round.
 
     The inner rule comes after a plus: `bucketing:s=2+krum:f=1`. For parties whose rows are unlike:
     means differ less than the parties in them, so that fewer honest parties look hostile. Of n

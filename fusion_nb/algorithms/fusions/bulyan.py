@@ -15,8 +15,9 @@ from fusion_nb.core.types import Requirements, Update, Weights
 
 
 class Bulyan(RobustFusion):
-    """Choose n - 2f parties by krum, one after the other, then average, of each number, those
-    nearest to the median.
+    """Choose parties by krum, then average, of each number, those nearest to the median.
+
+    It chooses n - 2f parties of n, one after the other, and averages n - 4f of these numbers.
 
     These are n - 4f of the n - 2f. It tolerates f hostile parties of n, which must be at least 4f +
     3, and unlike krum it lets none of them move single numbers far. A score is over as many nearest

@@ -15,8 +15,7 @@ from fusion_nb.core.types import Answer, LocalContext, Requirements
 
 
 class CMFL(Averaging):
-    """Let a party send only if enough of its change has the direction of the fused model's last
-    change.
+    """Let a party send only if its change agrees enough with the fused model's last change.
 
     Relevance is the share of the trained weights whose change has the sign of the fused model's
     last change; where both are 0 they agree. Frozen weights and statistics are left out.

@@ -56,8 +56,9 @@ class Doc2VecFusion(Fusion):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the old weights moved by the parties' changes; entries that are no real numbers
-        are averaged.
+        """Return the old weights moved by the sum of the changes.
+
+        Entries that are no real numbers are averaged.
         """
         mean, parties = RunningMean(), 0
         longest = {name: np.zeros(old.shape[:1]) for name, old in weights.items() if _is_real(old)}

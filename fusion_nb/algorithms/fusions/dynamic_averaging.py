@@ -22,8 +22,9 @@ from fusion_nb.core.types import (
 
 
 class Dynamic(Synchronising):
-    """Let parties train on their own; average only those that have drifted, and as few others as
-    balance them.
+    """Let parties train on their own; average those that have drifted, and few others.
+
+    Others are asked for only until they balance those that drifted.
 
     A party whose squared distance from the last common weights exceeds the threshold sends its
     weights; others are asked one by one until the mean of those asked is within it, and these
@@ -64,8 +65,9 @@ class Dynamic(Synchronising):
         return {"rounds": 0, "violations": 0, "balancing": [1, 0], "balanced": {}}
 
     def local_update(self, context: LocalContext) -> NoUpdate:
-        """Continue from the party's own weights; report the squared distance in rounds in which it
-        is checked.
+        """Continue from the party's own weights.
+
+        The squared distance is reported in rounds in which it is checked.
         """
         weights = continue_local_training(context)
         if context.round % self._check_every:
@@ -73,8 +75,9 @@ class Dynamic(Synchronising):
         return context.no_update(arithmetic.distance(weights, context.weights) ** 2)
 
     def select_senders(self, reports: Sequence[NoUpdate], state: Any) -> tuple[Sequence[str], Any]:
-        """Return the parties that drifted, then all others in a random order; no party where none
-        drifted.
+        """Return the parties that drifted, then all others in a random order.
+
+        There are none where no party drifted.
         """
         drifted = [report.party for report in reports if report.divergence > self._threshold]
         others = sorted({report.party for report in reports} - {*drifted})
@@ -93,9 +96,7 @@ class Dynamic(Synchronising):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the mean of all; or the weights unchanged, where some parties balance each
-        other.
-        """
+        """Return the mean of all; or the same weights, where some parties balance each other."""
         least, most = state["balancing"]
         mean = RunningMean()
         for update in updates:
@@ -107,8 +108,6 @@ class Dynamic(Synchronising):
         return mean.mean() if mean.total else weights, state
 
     def after_sync(self, weights: Weights, state: Any) -> Weights:
-        """Return the mean of the parties that balance each other, or else the new common
-        weights.
-        """
+        """Return the mean of the parties that balance each other, or the new common weights."""
         balanced: Weights = state["balanced"]
         return balanced or weights

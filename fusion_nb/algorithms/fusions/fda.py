@@ -16,8 +16,7 @@ from fusion_nb.core.types import LocalContext, NoUpdate, Requirements, Update, W
 
 
 class FDA(Synchronising):
-    """Let parties train on their own, and average all of them once an estimate of their variance
-    exceeds theta.
+    """Let parties train on their own; average all once an estimate of their variance exceeds theta.
 
     In every round each party reports a few numbers: the squared length of its drift since the last
     synchronisation and, except for the monitor `naive`, a small projection of its direction. From

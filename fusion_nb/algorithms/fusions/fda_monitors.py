@@ -20,8 +20,9 @@ from fusion_nb.errors import OptionError, nearest, option
 
 
 class Monitor(ABC):
-    """Reports a drift in a few numbers, the first of which is its squared length, and estimates
-    the variance from their mean.
+    """Reports a drift in a few numbers, and estimates the variance from their mean.
+
+    The first of these numbers is the squared length of the drift.
 
     >>> class Sums(Monitor):
     ...     '''The naive estimate, with the sum of all drifts beside it.'''
@@ -34,7 +35,7 @@ class Monitor(ABC):
     25.0
     """
 
-    def begin_round(self, context: LocalContext) -> None:
+    def begin_round(self, context: LocalContext) -> None:  # noqa: B027  (most keep nothing)
         """Keep, in a party's state, what the report needs of the last common weights."""
 
     @abstractmethod
@@ -59,8 +60,9 @@ class Naive(Monitor):
 
 
 class Linear(Monitor):
-    """The naive estimate less the squared length of the mean drift along the direction of the last
-    synchronisation.
+    """The naive estimate less the squared mean drift along one direction.
+
+    It is the direction of the last synchronisation.
     """
 
     def begin_round(self, context: LocalContext) -> None:
@@ -80,9 +82,7 @@ class Linear(Monitor):
         state["common"], state["round"] = context.weights, context.round
 
     def report(self, state: dict[str, Any], drift: Weights) -> np.ndarray:
-        """Return the squared length, and the length along the direction (NaN while there is
-        none).
-        """
+        """Return the squared length, and the length along the direction (NaN without one)."""
         direction = state.get("direction")
         along = (
             np.nan
@@ -92,15 +92,17 @@ class Linear(Monitor):
         return np.array([arithmetic.squared_norm(drift), along])
 
     def estimate(self, mean: np.ndarray) -> float:
-        """Return the mean squared length less the squared mean length along the direction, where
-        all parties have one.
+        """Return the mean squared length less the squared mean length along the direction.
+
+        Nothing is subtracted where a party has no direction.
         """
         return float(mean[0] if np.isnan(mean[1]) else mean[0] - mean[1] ** 2)
 
 
 class Sketch(Monitor):
-    """The naive estimate less the squared length of the mean drift, which a sketch gives within a
-    share epsilon.
+    """The naive estimate less the squared length of the mean drift, estimated by a sketch.
+
+    The sketch gives it within a share epsilon.
 
     Source: Alon, Matias, Szegedy, "The Space Complexity of Approximating the Frequency Moments",
     STOC 1996; in the quick form of Cormode, Garofalakis, "Sketching Streams Through the Net", VLDB
@@ -117,8 +119,9 @@ class Sketch(Monitor):
         return np.array([float(vector @ vector), *np.concatenate(rows)])
 
     def estimate(self, mean: np.ndarray) -> float:
-        """Return the mean squared length less the squared length that the mean sketch gives, made
-        smaller by epsilon.
+        """Return the mean squared length less the squared length of the mean.
+
+        The latter follows from the mean sketch, and is made smaller by epsilon.
         """
         squares = (mean[1:].reshape(self.depth, self.width) ** 2).sum(1)
         return float(mean[0] - np.median(squares) / (1 + self.epsilon))

@@ -20,8 +20,7 @@ from fusion_nb.core.types import FederationInfo, LocalContext, Requirements, Upd
 
 
 class FedDyn(ServerUpdate):
-    """Change every party's loss from round to round until its minimum is that of the mean loss of
-    all parties.
+    """Change every party's loss until its minimum is that of the mean loss of all parties.
 
     Source: Acar, Zhao, Matas Navarro, Mattina, Whatmough, Saligrama, "Federated Learning Based on
     Dynamic Regularization", ICLR 2021 (Algorithm 1). All parties have the same share.
@@ -57,8 +56,9 @@ class FedDyn(ServerUpdate):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the mean of the parties' weights less h / alpha, and h less alpha times the mean
-        change over all parties.
+        """Return the mean of the parties' weights less h / alpha, and the new h.
+
+        The new h is the old one less alpha times the mean change over all parties.
         """
         mean = RunningMean()
         for update in updates:

@@ -16,8 +16,7 @@ from fusion_nb.core.types import LocalContext, Requirements, Update, Weights
 
 
 class FedNova(ServerUpdate):
-    """Average the parties' changes per step, so that a party with more steps does not pull the
-    fused model to itself.
+    """Average the parties' changes per step, so that parties with more steps do not dominate.
 
     With equal work it is fedavg. Momentum is accounted for: a change is divided by the effective
     step size and not by the number of steps.

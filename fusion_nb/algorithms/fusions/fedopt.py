@@ -81,8 +81,9 @@ class AdaptiveUpdate(ServerUpdate, ABC):
 
 
 class FedAdagrad(AdaptiveUpdate):
-    """Follow the mean change with steps that shrink where changes were large so far: v = v + change
-    squared.
+    """Follow the mean change with steps that shrink where changes were large so far.
+
+    v = v + change squared.
 
     Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated
     Optimization", ICLR 2021 (Algorithm 2, FedAdagrad).
@@ -107,8 +108,9 @@ class FedAdagrad(AdaptiveUpdate):
 
 
 class FedAdam(AdaptiveUpdate):
-    """Follow the mean change with steps that adapt to recent ones: v = beta2 * v + (1 - beta2) *
-    change squared.
+    """Follow the mean change with steps that adapt to recent changes.
+
+    v = beta2 * v + (1 - beta2) * change squared.
 
     Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated
     Optimization", ICLR 2021 (Algorithm 2, FedAdam).
@@ -136,8 +138,9 @@ class FedAdam(AdaptiveUpdate):
 
 
 class FedYogi(FedAdam):
-    """Follow the mean change with steps that adapt, but not in jumps: v moves by (1 - beta2) *
-    change squared.
+    """Follow the mean change with steps that adapt, but slowly.
+
+    v moves by (1 - beta2) * change squared.
 
     Source: Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, "Adaptive Federated
     Optimization", ICLR 2021 (Algorithm 2, FedYogi).

@@ -11,8 +11,9 @@ from fusion_nb.core.types import Requirements
 
 
 class FedProx(Averaging):
-    """Average the parties' weights; each party's loss has the term mu / 2 * squared distance from
-    the fused model.
+    """Average the parties' weights, with local training held near the fused model.
+
+    Each party's loss has the term mu / 2 * squared distance from the fused model.
 
     With mu 0 it is fedavg, except that the partial work of stragglers is used.
 

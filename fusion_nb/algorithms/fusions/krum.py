@@ -15,8 +15,9 @@ from fusion_nb.core.types import Requirements, Update, Weights
 
 
 class Krum(RobustFusion):
-    """Take the weights of one party: the one with the least sum of squared distances to its n - f -
-    2 nearest others.
+    """Take the weights of one party: the one that is nearest to others.
+
+    It has the least sum of squared distances to its n - f - 2 nearest others.
 
     It tolerates f hostile parties of n, which must be at least 2f + 3. Of equals, the first by name
     is taken. The training of all other parties is lost, which costs much where their rows are
@@ -51,8 +52,9 @@ def mean_of_best(weights: Weights, updates: Sequence[Update], f: int, count: int
 
 
 def krum_scores(squares: np.ndarray, f: int) -> np.ndarray:
-    """Return every party's sum of squared distances to its n - f - 2 nearest others, and at least
-    to one; the least is best.
+    """Return every party's sum of squared distances to its n - f - 2 nearest others.
+
+    The sum is over at least one other; the least is best.
     """
     count = max(1, len(squares) - f - 2)
     others = squares + np.diag(np.full(len(squares), np.inf))

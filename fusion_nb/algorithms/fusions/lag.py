@@ -22,8 +22,9 @@ from fusion_nb.core.types import (
 
 
 class LAG(ServerUpdate):
-    """Let a party send only a change that differs from the last one that it sent; until then the
-    last one is used again.
+    """Let a party send only a change that differs from the last one that it sent.
+
+    Until then the last one is used again.
 
     A party sends nothing while the squared distance of its change from the last sent is at most xi
     times the sum of the squared lengths of the fused model's last `memory` moves. Statistics, which
@@ -75,8 +76,9 @@ class LAG(ServerUpdate):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the weights moved by the mean of every party's last change, weighted by their
-        rows.
+        """Return the weights moved by the mean of every party's last change.
+
+        The mean is weighted by the parties' rows.
         """
         mean, changes = RunningMean(), dict(state["changes"])
         for update in updates:

@@ -11,8 +11,9 @@ from fusion_nb.core.types import Update, Weights
 
 
 class Median(RobustFusion):
-    """Take the median of each number; of an even number of parties, the mean of the two in the
-    middle.
+    """Take the median of each number.
+
+    Of an even number of parties it is the mean of the two in the middle.
 
     Source: Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards
     Optimal Statistical Rates", ICML 2018 (Option I).

@@ -19,8 +19,9 @@ from fusion_nb.core.types import LocalContext, Update, Weights
 
 
 class QFedAvg(ServerUpdate):
-    """Weigh parties by the q-th power of the fused model's loss on their rows, so that the losses
-    of all become more equal.
+    """Weigh parties by the q-th power of the fused model's loss on their rows.
+
+    The losses of all parties become more equal by this.
 
     With q 0 all parties have the same share, and it is iter_avg. Costs one evaluation of a party's
     training rows in each round.
@@ -46,9 +47,7 @@ class QFedAvg(ServerUpdate):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the weights moved by the sum of F**q * change / lr over the sum of the curvatures
-        h.
-        """
+        """Return the weights moved by the sum of F**q * change / lr over the curvatures h."""
         trained = state["trained"]
         mean, total, curvature = RunningMean(), trained_zeros(weights, trained), 0.0
         for update in updates:

@@ -15,8 +15,9 @@ from fusion_nb.errors import DivergedError, PartyError, option
 
 
 class RobustFusion(Fusion):
-    """Reads all updates of a round before it combines them; a base of rules that tolerate hostile
-    parties.
+    """Reads all updates of a round before it combines them.
+
+    It is a base of rules that tolerate hostile parties.
 
     The updates of a few hostile parties, whatever they hold, move the result only by a limited
     distance. A party's number of rows is only its claim, so in all of these rules every party has
@@ -60,8 +61,9 @@ class RobustFusion(Fusion):
     def combine(
         self, weights: Weights, updates: Sequence[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the new weights and the new state; the updates are in the order of the parties'
-        names.
+        """Return the new weights and the new state.
+
+        updates: in the order of the parties' names
         """
 
 
@@ -86,8 +88,9 @@ def finite_changes(products: np.ndarray, num_extra: int = 0) -> tuple[list[int],
 
 
 def moved_by(weights: Weights, updates: Sequence[Update], step: Weights) -> Weights:
-    """Return the floating entries of the weights moved by a step, and the medians of the parties'
-    other entries.
+    """Return the weights moved by a step, and the parties' medians where there is no step.
+
+    step: of the floating entries
     """
     moved = {
         name: np.asarray(weights[name] + change).astype(weights[name].dtype)

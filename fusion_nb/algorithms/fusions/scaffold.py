@@ -22,8 +22,9 @@ from fusion_nb.core.types import FederationInfo, LocalContext, Requirements, Upd
 
 
 class Scaffold(ServerUpdate):
-    """Correct every party's gradient by the difference between the mean direction of all parties
-    and its own (control variates).
+    """Correct every party's gradient by control variates.
+
+    These are the difference between the mean direction of all parties and the party's own.
 
     A party sends twice the bytes of its weights: the change of its control variate too. All parties
     have the same share.
@@ -70,8 +71,9 @@ class Scaffold(ServerUpdate):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the weights moved along the mean change, and the control variate moved by the
-        cohort's share of the parties' changes.
+        """Return the weights moved along the mean change, and the new control variate.
+
+        It is moved by the cohort's share of the changes of the parties' control variates.
         """
         mean, controls = RunningMean(), RunningMean()
         for update in updates:

@@ -14,8 +14,9 @@ from fusion_nb.errors import OptionError, option
 
 
 class ServerUpdate(Fusion):
-    """Moves the trained entries by a step that `step` computes from the mean change, and averages
-    all other entries.
+    """Moves the trained entries by a step along the mean change, and averages all others.
+
+    The method `step` computes the step.
 
     Statistics, such as BatchNorm's, must not be stepped: a variance would become negative. The
     state is a dict with the entries `trained` (sorted names) and `num_parties`; a subclass adds its
@@ -67,9 +68,7 @@ def trained_zeros(weights: Weights, trained: Collection[str]) -> Weights:
 
 
 def in_dtypes_of(weights: Weights, entries: Weights) -> Weights:
-    """Return entries in the dtypes of the weights of the same names, as parties keep and send
-    them.
-    """
+    """Return entries in the dtypes of the weights of the same names."""
     return {name: array.astype(weights[name].dtype) for name, array in entries.items()}
 
 

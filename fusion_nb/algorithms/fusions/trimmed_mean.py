@@ -18,8 +18,7 @@ _ROUNDING = 1e-9
 
 
 class TrimmedMean(RobustFusion):
-    """Average each number over the parties that remain when the largest and the smallest values are
-    cut off, a share beta of each.
+    """Average each number without the largest and the smallest values, a share beta of each.
 
     The number cut off at each end is beta times the parties, rounded down. It tolerates that many
     hostile parties, so it needs enough updates to cut off one. With beta 0 it is iter_avg.

@@ -19,9 +19,7 @@ Columnwise = Callable[[np.ndarray], np.ndarray]
 
 
 def is_real(array: np.ndarray) -> bool:
-    """Return whether an entry takes part in distances: it is floating, or complex as two such
-    numbers.
-    """
+    """Return whether distances include an entry: it is floating, or complex (two numbers)."""
     return bool(np.issubdtype(array.dtype, np.inexact))
 
 
@@ -57,8 +55,9 @@ def _each_column(arrays: Sequence[np.ndarray], function: Columnwise) -> np.ndarr
 
 
 def products(updates: Sequence[Update], start: Weights, *more: Weights) -> np.ndarray:
-    """Return the inner product of every two of the updates' changes since `start`, over all
-    floating entries.
+    """Return the inner product of every two of the updates' changes since `start`.
+
+    It is over all floating entries.
 
     more: further changes, which come last; entries that they lack are 0
     From these follow all distances. Measured from the start of the round, which no hostile party
@@ -87,9 +86,7 @@ def products(updates: Sequence[Update], start: Weights, *more: Weights) -> np.nd
 
 
 def between(products: np.ndarray) -> np.ndarray:
-    """Return the squared distance between every two changes of which these are the inner
-    products.
-    """
+    """Return the squared distance between every two changes, from their inner products."""
     own = np.diagonal(products)
     with np.errstate(invalid="ignore"):
         found = own[:, None] + own - 2 * products
@@ -104,8 +101,9 @@ def from_mixture(products: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def mixture(updates: Sequence[Update], start: Weights, shares: np.ndarray) -> Weights:
-    """Return the sum of the updates' changes since `start`, each times its share, in float64;
-    floating entries only.
+    """Return the sum of the updates' changes since `start`, each times its share.
+
+    It has the floating entries only, in float64.
     """
     found: Weights = {}
     for name, old in start.items():
@@ -123,8 +121,9 @@ def _parts(size: int) -> Iterator[slice]:
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
-    """Return the numbers of an entry in one row, a complex one as two; of an array in one piece, in
-    its own memory.
+    """Return the numbers of an entry in one row, a complex one as two.
+
+    The row shares the memory of an array in one piece.
     """
     flat = np.ascontiguousarray(array).reshape(-1)
     return flat.view(flat.real.dtype) if np.iscomplexobj(flat) else flat

@@ -14,8 +14,9 @@ from fusion_nb.core.types import Answer, LocalContext, TrainingResult, Weights
 
 
 class APFL(FusionWrapper):
-    """Let every party use a mixture of the shared model and one of its own, which learns what the
-    mixture lacks.
+    """Let every party use a mixture of the shared model and one of its own.
+
+    Its own model learns to correct the shared one in the mixture.
 
     The mixture is alpha * own + (1 - alpha) * shared, step by step on the same batches; the fused
     model is the same as without it.

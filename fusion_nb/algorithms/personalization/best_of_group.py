@@ -25,8 +25,7 @@ _HALVES = (slice(0, None, 2), slice(1, None, 2))
 
 
 class BestOfGroup:
-    """Let each group of similar parties adopt the model of one member: the best on the group's test
-    rows.
+    """Let each group of similar parties adopt the model that is best on the group's test rows.
 
     Models are those of the parties trained alone. Groups are of parties whose models moved alike
     (average linkage of the cosines between their changes), or as a variable says. With epochs, each
@@ -76,8 +75,9 @@ class BestOfGroup:
             )
 
     def __call__(self, alone: Federation) -> dict[str, Metrics]:
-        """Group the parties of a federation in which each trained alone, and give each party the
-        best model of its group.
+        """Give each party the best model of its group.
+
+        alone: a federation in which each party trained alone
         """
         models = {answer.party: answer.weights for answer in alone.ask_parties(_send)}
         if isinstance(self._key, str):
@@ -121,8 +121,9 @@ def _score(context: LocalContext, groups: list[list[str]], models: Mapping[str, 
 def _choices(
     group: Sequence[str], scores: Mapping[str, Mapping[str, Any]], metric: str
 ) -> tuple[str, str, str]:
-    """Return the members whose models are best on the first halves of the group's test rows, on the
-    second halves, and on all.
+    """Return the members whose models are best on the group's test rows.
+
+    There are three: on the first halves of the rows, on the second halves, and on all.
     """
     present = [scores[member] for member in group if member in scores]
 
@@ -169,8 +170,9 @@ def _adopt(
 
 
 def _weighted(measured: Sequence[tuple[int, Metrics]]) -> Metrics:
-    """Return the means of metrics, weighted by numbers of rows; those without metrics are left
-    out.
+    """Return the means of metrics, weighted by numbers of rows.
+
+    Rows without metrics are left out.
     """
     present = [(size, metrics) for size, metrics in measured if metrics]
     total = sum(size for size, _ in present)

@@ -13,8 +13,9 @@ from fusion_nb.core.types import Answer, LocalContext
 
 
 class Ditto(FusionWrapper):
-    """Let every party train a second model of its own, held near the fused one by lambda / 2 *
-    squared distance.
+    """Let every party train a second model of its own, held near the fused one.
+
+    Its loss has the term lambda / 2 * squared distance from the fused model.
 
     The fused model is the same as without it. A party trains twice in a round.
 

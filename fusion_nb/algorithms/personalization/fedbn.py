@@ -9,8 +9,9 @@ from fusion_nb.errors import OptionError, option
 
 
 class FedBN(LocalLayers):
-    """Let every party keep its batch normalization to itself, parameters and statistics, and fuse
-    the other layers.
+    """Let every party keep its batch normalization to itself, and fuse the other layers.
+
+    Both the parameters and the statistics of these layers stay at the party.
 
     For parties whose rows look different (another scanner, another camera) and mean the same.
 

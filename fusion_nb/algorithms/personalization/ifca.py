@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 
 class IFCA(FusionWrapper):
-    """Train a model for each cluster of parties, beside the fused one: each party joins the cluster
-    whose model fits it best.
+    """Train a model for each cluster of parties, beside the fused one.
+
+    Each party joins the cluster whose model fits it best.
 
     Parties receive all clusters' models and send the one that they trained, which costs that much
     more traffic and twice the training. The first models have the first weights of the run,
@@ -77,8 +78,9 @@ class IFCA(FusionWrapper):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the inner rule's weights, and the mean of each cluster's models, weighted by
-        rows.
+        """Return the inner rule's weights, and the mean of each cluster's models.
+
+        The means are weighted by rows.
         """
         means = [RunningMean() for _ in state["clusters"]]
 
@@ -112,9 +114,7 @@ def _join_cluster(context: LocalContext) -> Update:
 
 
 def _nearest_cluster(context: LocalContext) -> tuple[int, Weights]:
-    """Return the cluster whose model has the lowest loss on the party's training rows, and that
-    model.
-    """
+    """Return the cluster with the lowest loss on the party's training rows, and its model."""
     clusters: list[Weights] = list(context.broadcast["clusters"].values())
     losses = [context.evaluate_train(weights)["loss"] for weights in clusters]
     best = int(np.argmin(losses))

@@ -40,8 +40,9 @@ class LocalLayers(FusionWrapper, ABC):
 
     @abstractmethod
     def local_names(self, info: FederationInfo) -> frozenset[str]:
-        """Return the names of the entries that parties keep. Raises OptionError where there are
-        none.
+        """Return the names of the entries that parties keep.
+
+        Raises OptionError where there are none.
         """
 
     def init(self, weights: Weights, info: FederationInfo) -> Any:
@@ -93,9 +94,7 @@ class LocalLayers(FusionWrapper, ABC):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the shared entries fused by the inner rule; the local ones keep their first
-        values.
-        """
+        """Return the shared entries fused by the inner rule, and the local ones unchanged."""
         shared = _without(state["local"], weights)
         fused, inner = self.inner.aggregate(shared, updates, state["inner"])
         return weights | fused, {**state, "inner": inner}

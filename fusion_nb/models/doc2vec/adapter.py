@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from gensim.models.doc2vec import Doc2Vec
@@ -78,7 +78,7 @@ class Doc2VecModel(NeedsAgreement, Model):
         return files.load(path)
 
     @classmethod
-    def from_checkpoint(cls, model: Doc2Vec) -> Doc2VecModel:
+    def from_checkpoint(cls, model: Doc2Vec) -> Self:
         """Return the adapter of a model that has the vocabulary that parties agreed on."""
         made = cls(model)
         made.model, made._has_words = model, True
@@ -199,7 +199,7 @@ class Doc2VecModel(NeedsAgreement, Model):
         """Return the cross-validated accuracy of a linear classifier on inferred vectors."""
         return self._evaluator().evaluate_costly(data)
 
-    # What the user gets
+    # Results for the user
 
     def native(self, weights: Weights) -> Doc2Vec:
         """Return an ordinary Doc2Vec with these weights, without documents.

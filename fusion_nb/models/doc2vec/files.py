@@ -90,7 +90,7 @@ def load(path: Path) -> Doc2Vec:
 
     Its large arrays may lie beside it, where gensim puts them. gensim's own loader would unpickle
     any class that the file names, so the state is read into inert
-    objects, and arrays without pickle. Raises ModelError, naming what it holds, for a file with
+    objects, and arrays without pickle. Raises ModelError, which names the content, for a file with
     anything but a Doc2Vec and numpy arrays.
     """
     try:

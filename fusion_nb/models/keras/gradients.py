@@ -119,7 +119,7 @@ class Correction:
         if "shift" in self._terms:
             added.append(keras.ops.convert_to_tensor(self._shifts[name]))
         for term in added:
-            # The optimizer divides what it is given by a fixed scale of the loss, if it has one.
+            # The optimizer divides its gradients by a fixed scale of the loss, if it has one.
             scaled = (
                 term
                 if self._optimizer.loss_scale_factor is None

@@ -28,9 +28,9 @@ NAMES = _ALL.names
 
 
 def make(choice: Any, lr: float | None) -> keras.optimizers.Optimizer:
-    """Return a new optimizer from `adam`, `sgd:momentum=0.9`, `keras.optimizers.Adam`, a class, or
-    an object.
+    """Return a new optimizer.
 
+    choice: `adam`, `sgd:momentum=0.9`, `keras.optimizers.Adam`, a class, or an object
     lr: the learning rate; None keeps the optimizer's own, or its schedule
     Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
     refuses.

@@ -121,8 +121,9 @@ class Objective:
 
 
 def infer(output: Tensor, labels: np.ndarray) -> Objective:
-    """Return the loss that fits a model's output and the labels. Raises ModelError where none
-    does.
+    """Return the loss that fits a model's output and the labels.
+
+    Raises ModelError where none does.
     """
     decision = inference.decide(tuple(output.shape), labels, class_axis=1)
     last = _last_operation(output)
@@ -152,8 +153,9 @@ def _misfit(output: Tensor, labels: np.ndarray, why: str) -> ModelError:
 
 
 def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
-    """Return the loss that the user named, or gave as a callable of (output, target). Raises
-    ModelError.
+    """Return the loss that the user named, or gave as a callable of (output, target).
+
+    Raises ModelError.
     """
     if callable(loss):
         return _given(loss, output, labels)
@@ -256,8 +258,9 @@ def _check_shape(chosen: Objective, output: Tensor, labels: np.ndarray) -> None:
 
 
 def _last_operation(output: Tensor) -> str:
-    """Return the name of the operation that made the output (`LogSoftmaxBackward0`), looking
-    through reshapes.
+    """Return the name of the operation that made the output, such as `LogSoftmaxBackward0`.
+
+    Reshapes after it are ignored.
     """
     node = output.grad_fn
     while node is not None and node.name().startswith(_VIEWS) and node.next_functions:

@@ -19,9 +19,9 @@ NAMES = _ALL.names
 
 
 def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> optim.Optimizer:
-    """Return an optimizer from `sgd:momentum=0.9`, `optim.Adam`, `torch.optim.Adadelta`, or an
-    Optimizer class.
+    """Return an optimizer.
 
+    choice: `sgd:momentum=0.9`, `optim.Adam`, `torch.optim.Adadelta`, or an Optimizer class
     Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
     refuses.
     """

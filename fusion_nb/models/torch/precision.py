@@ -16,9 +16,9 @@ NAMES = ["float32", "bf16"]
 
 @dataclass(frozen=True)
 class Precision:
-    """Runs a module as it is ("float32"), or its matrix products and convolutions in bfloat16
-    ("bf16").
+    """Runs a module in its own precision, or its products and convolutions in bfloat16.
 
+    name:     "float32" for the module's own precision, or "bf16"
     by_pixel: whether all channels of a pixel lie together in memory: convolutions on a CPU are
               fastest then
     """

@@ -33,7 +33,7 @@ class Duration:
 class Trainer:
     """Trains a module in place.
 
-    module, setup: what is trained, and how;  gate: called between two batches
+    module, setup: the module, and how it is trained;  gate: called between two batches
     optimizer, lr: of the run;  kept: a party's entries from earlier rounds, if its optimizer
     continues from them, or None
     """

@@ -41,8 +41,10 @@ def fit(model: TorchModel, rows: Any, **options: Any) -> TrainingResult:
 def plain_loop(
     module: nn.Module, steps: torch.optim.Optimizer, *, epochs: int, order: int, dropped: int
 ) -> None:
-    """Train as anybody would without this package, with the seeds of the order of rows and of what
-    is dropped."""
+    """Train without this package.
+
+    order: the seed of the order of rows;  dropped: the seed of dropout
+    """
     torch.manual_seed(dropped)
     generator = torch.Generator().manual_seed(order)
     for _ in range(epochs):

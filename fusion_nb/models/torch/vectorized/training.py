@@ -227,7 +227,7 @@ def _trial_tasks(
 
 
 def _least_seconds(train: Callable[[], Any]) -> float:
-    """Return the least time of three; the first of them pays for what is set up once."""
+    """Return the least time of three; the first one includes the set-up."""
     seconds = []
     for _ in range(3):
         started = time.perf_counter()

@@ -1,0 +1,96 @@
+"""A spec as text that repeats a run, and errors about its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusion_nb import Run, RunSpec
+from fusion_nb.core.builtin import FRAMEWORKS
+from fusion_nb.errors import OptionError, cell_spelling
+from fusion_nb.runs.spec import MODEL_OPTIONS, allowed, from_file, read_yaml, run_option
+
+
+def test_python_repeats_a_run(net: Any, rows: Any) -> None:
+    model, data = net(), rows
+    spec = RunSpec(
+        data="data", rounds=3, split="dirichlet:alpha=0.4", seed=4, until="accuracy >= 2"
+    )
+    run = Run(spec, locals() | {"model": model}).start().wait()
+    there: dict[str, Any] = {"model": model, "data": data}
+    exec(run.spec.to_python(), there)
+    assert there["run"].history["loss"] == run.history["loss"]
+    assert there["run"].spec == run.spec
+
+
+def test_python_repeats_a_cell_with_a_body(ip: Any) -> None:
+    cell = "%%fusion --rounds 2 --name first\nfrom torch import nn\n"
+    cell += "model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    assert ip.run(cell).error is None
+    first = ip.ns["first"]
+    assert ip.run(first.spec.to_python()).error is None
+    assert ip.ns["run"].history["loss"] == first.history["loss"]
+
+
+def test_yaml_repeats_every_option() -> None:
+    spec = RunSpec(rounds=3, until="loss < 1", code="x = 1\ny = 2\n", keep_optimizer=True)
+    assert RunSpec.from_yaml(spec.to_yaml()) == spec
+    assert "code: |" in spec.to_yaml()
+
+
+def test_yaml_takes_the_other_names_of_options() -> None:
+    assert read_yaml("algorithm: fedprox:mu=1\nlocal-steps: 3\nlr:") == {
+        "fusion": "fedprox:mu=1",
+        "local_steps": 3,
+    }
+
+
+@pytest.mark.parametrize("text", ["- a list", "just text", "a: b: c"])
+def test_text_that_is_no_mapping_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match=r"no options|not YAML"):
+        RunSpec.from_yaml(text)
+
+
+def test_a_file_that_can_not_be_read_names_the_option(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--config .* can't be read") as caught:
+        from_file(str(tmp_path / "none.yaml"))
+    assert caught.value.option == "config"
+
+
+def test_errors_have_parts_and_python_spelling() -> None:
+    with pytest.raises(OptionError, match=r"^batch_size=0 is not allowed") as caught:
+        RunSpec(batch_size=0)
+    assert (caught.value.option, caught.value.value) == ("batch_size", "0")
+    assert caught.value.hint == "give a whole number >= 1"
+    assert caught.value.spelled(cell_spelling).message == "--batch-size 0 is not allowed"
+
+
+def test_errors_of_yaml_are_spelled_as_a_cell() -> None:
+    with pytest.raises(OptionError, match=r"^--batch-size 0 is not allowed"):
+        RunSpec.from_yaml("batch_size: 0")
+
+
+def test_an_option_that_does_not_exist_is_named_with_the_nearest() -> None:
+    with pytest.raises(OptionError, match="no option 'epoch'") as caught:
+        RunSpec(epoch=1)
+    assert caught.value.option == "epoch"
+    assert "did you mean 'epochs'" in caught.value.hint
+    assert "epochs" in caught.value.allowed
+
+
+def test_bounds_are_those_of_the_fields() -> None:
+    assert allowed("fraction") == "a number > 0 and <= 1"
+    assert run_option("parties").type is int
+    assert run_option("rounds").default == 10
+
+
+def test_options_of_some_models_are_marked() -> None:
+    assert {"optimizer", "batch_size", "loss", "schedule"} <= {*MODEL_OPTIONS}
+    assert not {"rounds", "lr", "fusion"} & {*MODEL_OPTIONS}
+
+
+def test_the_help_of_the_model_lists_the_files_of_all_frameworks() -> None:
+    for framework in FRAMEWORKS.values():
+        assert framework.suffixes[0] in run_option("model").description
