@@ -12,6 +12,7 @@ from fusion_nb.version import __version__ as __version__
 if TYPE_CHECKING:
     from fusion_nb.algorithms.fusions.base import fusion
     from fusion_nb.data.splits import split
+    from fusion_nb.models.lookup import model_adapter
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate
@@ -24,6 +25,7 @@ __all__ = [
     "federate",
     "fusion",
     "load_ipython_extension",
+    "model_adapter",
     "split",
     "unload_ipython_extension",
 ]
@@ -36,6 +38,7 @@ _EXPORTS = {
     "RunSpec": "fusion_nb.runs.spec",
     "federate": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
+    "model_adapter": "fusion_nb.models.lookup",
     "split": "fusion_nb.data.splits",
 }
 
@@ -44,7 +47,12 @@ def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'fusion_nb' has no attribute {name!r}")
     import importlib
+    import sys
 
+    if "IPython" in sys.modules:  # threads of a run print into the cell that began it
+        from fusion_nb.notebook import kernel
+
+        kernel.install()
     value = globals()[name] = getattr(importlib.import_module(_EXPORTS[name]), name)
     return value
 

@@ -5,31 +5,19 @@ from __future__ import annotations
 
 import gc
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
-from browsing import CHROMIUM
 from markers import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 #: Of these files fixtures are loaded; as modules with doctests they would all have the same name.
 collect_ignore_glob = ["*/conftest.py"]
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-CELL = (
-    "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU(), "
-    "nn.Linear(16, 10))\n"
-)
 DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared" / "data"))
 #: Commands. Doctest would import them, and with them what they register or need.
 collect_ignore = ["api_reference.py", "same_curves.py", "wheel.py"]
@@ -114,69 +102,3 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     shell = SimpleNamespace(run=run, ns=_shell.user_ns, shell=_shell)
     yield shell
     _shell.run_line_magic("unload_ext", "fusion_nb")
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args() -> dict[str, Any]:
-    flags = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-    ]
-    return {"executable_path": CHROMIUM, "args": flags}
-
-
-@pytest.fixture(scope="session")
-def browser_context_args() -> dict[str, Any]:
-    return {"viewport": {"width": 1180, "height": 1020}}
-
-
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A JupyterLab of its own, with the tutorials in its folder."""
-    folder = tmp_path_factory.mktemp("lab")
-    work = folder / "work"
-    work.mkdir()
-    for path in NOTEBOOKS.glob("*.ipynb"):
-        notebook = nbformat.read(path, 4)
-        for cell in notebook.cells:  # or what was saved would be taken for what this run draws
-            cell.update(
-                {"outputs": [], "execution_count": None} if cell.cell_type == "code" else {}
-            )
-        nbformat.write(notebook, work / path.name)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    homes = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    options = [
-        *("--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=t"),
-        "--LabApp.expose_app_in_browser=True",  # so that a test can change the theme
-        f"--ServerApp.root_dir={work}",
-    ]
-    # Or a question about news lies over the notebook.
-    settings = folder / "CONFIG" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text(
-        '{"fetchNews": "false", "checkForUpdates": false}'
-    )
-    log = (folder / "log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyter", "lab", *options],
-        env=os.environ | homes,
-        stdout=log,
-        stderr=log,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"{url}/api?token=t").close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield url, work
-    finally:
-        server.terminate()
-        server.wait(20)
-        log.close()

@@ -1,1 +1,1 @@
-"""What a notebook adds: magics, a live view, completion. No training logic lives here."""
+"""The notebook's side: magics, completion, a live view and a panel. No training logic is here."""

@@ -1,134 +1,126 @@
-"""Tab completion on the option line: commands, options, their choices, and variables that would
-fit.
+"""Words that can stand at the cursor of an option line.
+
+They are commands, options, the values of an option, and variables that fit it.
 """
 
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_LINE = re.compile(r"^\s*(%%?)fusion\s(.*)$", re.DOTALL)
-
-
-def matcher(namespace: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """Return an IPython matcher that answers on `%fusion` and `%%fusion` lines, and there alone."""
-    from IPython.core.completer import SimpleCompletion, context_matcher
-
-    @context_matcher()
-    def fusion_matcher(context: Any) -> Any:
-        found = _LINE.match(context.text_until_cursor)
-        is_first = not context.full_text[: context.full_text.find("fusion")].strip(" %\n")
-        if found is None or (found[1] == "%%" and not is_first):
-            return {"completions": []}
-        typed = re.split(r"\s", found[2])
-        fragment = typed.pop()
-        words = [
-            word
-            for word in suggest([t for t in typed if t], fragment, namespace)
-            if word.startswith(fragment)
-        ]
-        return {
-            "completions": [SimpleCompletion(word, type="param") for word in words],
-            "matched_fragment": fragment,
-            "suppress": True,
-            "ordered": True,
-        }
-
-    return fusion_matcher
+from fusion_nb.core import registry
+from fusion_nb.data import loading
+from fusion_nb.models import lookup
+from fusion_nb.notebook import options
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.spec import RunSpec
 
 
 def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> list[str]:
-    """Return what could stand at the cursor, after the words before it."""
-    from fusion_nb.notebook import options
+    """Return the words that can stand at the cursor.
 
+    before: the words on the line before it;  fragment: the part of a word that is typed already
+    """
     if fragment.startswith("--") and "=" in fragment:  # --split=dir is --split dir
         option, _, rest = fragment.partition("=")
         return [f"{option}={word}" for word in suggest([*before, option], rest, namespace)]
-    last = before[-1] if before else ""
-    field = options.names().get(last)
-    if field and not options.stands_alone(field):
+    field = options.names().get(before[-1] if before else "")
+    if field and not options.is_flag(field):
         return values(field, fragment, namespace)
     command = before[0] if before and before[0] in options.COMMANDS else ""
-    if not fragment.startswith("-") and command in ("list", "help"):
+    is_option = fragment.startswith("-")
+    if not is_option and command in ("list", "help"):
         return _topics(command)
-    own = options.COMMANDS[command or "run"][2]
-    fields = (
-        []
-        if command not in ("", *options.RUNNING)
-        else [f for f in options.names().values() if f not in options.OWN]
-    )
-    spelled = [
-        option
-        for option, name in options.names().items()
-        if name in (*own, *fields) and option.startswith("--")
-    ]
-    runs = [
-        name for name, value in namespace.items() if _is_run(value) and not name.startswith("_")
-    ]
-    if not before and not fragment.startswith("-"):
-        return [*options.COMMANDS, *spelled]
-    return (
-        spelled
-        if command in ("", *options.RUNNING) or fragment.startswith("-")
-        else [*runs, *spelled]
-    )
+    spellings = _options_of(command)
+    if not before and not is_option:
+        return [*options.COMMANDS, *spellings]
+    takes_run = command not in ("", *options.COMMANDS_WITH_RUN_OPTIONS)
+    return [*_runs(namespace), *spellings] if takes_run and not is_option else spellings
 
 
 def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]:
-    """Return what an option could be given, as far as it begins with the fragment."""
-    from fusion_nb.core import registry
-    from fusion_nb.data import loading
-    from fusion_nb.models import lookup
-    from fusion_nb.notebook import options
-    from fusion_nb.runs.spec import RunSpec
-
+    """Return the values that an option can be given, as far as they begin with the fragment."""
     public = {name: value for name, value in namespace.items() if not name.startswith("_")}
-    if field == "format":
-        return sorted(
-            {format for value in public.values() if _is_run(value) for format in value.formats}
-        )
-    if field == "config":
-        return sorted(glob.glob(f"{fragment}*.y*ml"))
-    if field in options.OWN:
-        return list(options.OWN[field][1])
-    if field == "model":
-        return [name for name, value in public.items() if lookup.framework_of(value)]
-    if field == "device":
-        return ["auto", "cpu", "cuda", "mps"]
-    if field == "monitor":
-        return ["accuracy", "loss", "self_rank", "train_loss"]
-    if field in ("optimizer", "loss"):
-        return [word for adapter in lookup.loaded() for word in adapter.choices.get(field, ())]
+    if field in _VALUES:
+        return _VALUES[field](fragment, public)
+    if field in options.LINE_OPTIONS:
+        return list(options.LINE_OPTIONS[field].choices)
     extra: Any = RunSpec.model_fields[field].json_schema_extra
-    kind = extra["choices"]
-    variables = (
-        [n for n, v in public.items() if loading.looks_like_data(n, v)] if field == "data" else []
-    )
-    if not kind:
-        return variables
-    name, colon, rest = fragment.partition(":")
-    if colon and name in registry.names(kind) and rest.rpartition(",")[2].count("="):
-        return []  # the value of an option
-    if colon and name in registry.names(kind):
-        # Complete the option after the last comma: dirichlet:al -> dirichlet:alpha=
-        given = rest.rpartition(",")[0]
-        head = f"{name}:{given}," if given else f"{name}:"
-        return [f"{head}{option.name}=" for option in registry.options(kind, name)]
-    return [*registry.names(kind), *variables]
+    variables = []
+    if field == "data":
+        variables = [name for name, value in public.items() if loading.looks_like_data(name, value)]
+    return _components(extra["choices"], fragment, variables) if extra["choices"] else variables
 
 
-def _is_run(value: Any) -> bool:
-    from fusion_nb.runs.run import Run
+def _options_of(command: str) -> list[str]:
+    """Return the options that a command takes, each as it is written; none for `run`."""
+    takes_run_options = command in ("", *options.COMMANDS_WITH_RUN_OPTIONS)
+    own = options.COMMANDS[command or "run"].options
+    return [
+        written
+        for written, name in options.names().items()
+        if written.startswith("--")
+        and (name in own or (takes_run_options and name not in options.LINE_OPTIONS))
+    ]
 
-    return isinstance(value, Run)
+
+def _runs(namespace: Mapping[str, Any]) -> list[str]:
+    return [
+        name
+        for name, value in namespace.items()
+        if isinstance(value, Run) and not name.startswith("_")
+    ]
 
 
 def _topics(command: str) -> list[str]:
-    from fusion_nb.core import registry
-    from fusion_nb.notebook import options
-
     if command == "list":
         return list(registry.KINDS)
     return [*options.COMMANDS, *(name for kind in registry.KINDS for name in registry.names(kind))]
+
+
+def _components(kind: str, fragment: str, variables: list[str]) -> list[str]:
+    """Return the names of a kind and the variables that fit, or the options of the component that
+    is being written.
+    """
+    name, colon, rest = fragment.partition(":")
+    if not colon or name not in registry.names(kind):
+        return [*registry.names(kind), *variables]
+    given, _, last = rest.rpartition(",")
+    if "=" in last:
+        return []  # the value of an option
+    # Complete the option after the last comma: dirichlet:al -> dirichlet:alpha=
+    head = f"{name}:{given}," if given else f"{name}:"
+    return [f"{head}{option.name}=" for option in registry.options(kind, name)]
+
+
+def _formats(fragment: str, public: Mapping[str, Any]) -> list[str]:
+    runs = (value for value in public.values() if isinstance(value, Run))
+    return sorted({format for run in runs for format in run.formats})
+
+
+def _models(fragment: str, public: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in public.items() if lookup.framework_of(value)]
+
+
+def _of_adapters(field: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
+    """Return the function that lists what the loaded frameworks take for an option."""
+    return lambda fragment, public: [
+        word for adapter in lookup.loaded() for word in adapter.choices.get(field, ())
+    ]
+
+
+def _always(*words: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
+    return lambda fragment, public: list(words)
+
+
+#: Option -> the function that lists its values, from the fragment and the variables.
+_VALUES: dict[str, Callable[[str, Mapping[str, Any]], list[str]]] = {
+    "config": lambda fragment, public: sorted(glob.glob(f"{fragment}*.y*ml")),
+    "device": _always("auto", "cpu", "cuda", "mps"),
+    "format": _formats,
+    "loss": _of_adapters("loss"),
+    "model": _models,
+    "monitor": _always("accuracy", "loss", "self_rank", "train_loss"),
+    "optimizer": _of_adapters("optimizer"),
+}

@@ -1,83 +1,89 @@
-"""Help on what can be chosen: names with their promise, and one component with its options."""
+"""Help on names: lists of what a run can be given, and one component with its options."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from fusion_nb.core import registry
-from fusion_nb.core.options import signature_options
+from fusion_nb.core.options import Option, signature_options
 from fusion_nb.errors import NameNotFoundError, OptionError, nearest
 from fusion_nb.notebook import options
 from fusion_nb.runs.spec import RunSpec
 
 #: Kinds whose implementations bring a heavy framework, and so are listed without being imported.
-_HEAVY = ("models",)
+_HEAVY_KINDS = ("models",)
 #: Kind -> the option of a run that takes one of its names.
-_OPTIONS = {
+_OPTION_OF_KIND = {
     field.json_schema_extra["choices"]: f"--{name}"
     for name, field in reversed(RunSpec.model_fields.items())
     if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["choices"]
 }
 
 
-def listing(kinds: list[str]) -> str:
-    """Return the names of the given kinds, or of all, each with the sentence that it promises."""
+def listing(kinds: Sequence[str]) -> str:
+    """Return the names of the given kinds, or of all kinds, each with the first line of its
+    docstring.
+    """
     if unknown := [kind for kind in kinds if kind not in registry.KINDS]:
-        known = ", ".join(registry.KINDS)
         raise OptionError(
             f"there is no kind {unknown[0]!r}",
-            f"{nearest(unknown[0], registry.KINDS)}there are: {known}",
+            f"{nearest(unknown[0], registry.KINDS)}there are: {', '.join(registry.KINDS)}",
+            allowed=registry.KINDS,
         )
     lines = []
     for kind in kinds or registry.KINDS:
         lines.append(f"{kind}:")
         for name in registry.names(kind):
-            promise = "" if kind in _HEAVY else _promise(registry.get(kind, name))
-            lines.append(f"  {name:<17} {promise}".rstrip())
+            summary = "" if kind in _HEAVY_KINDS else _summary(registry.get(kind, name))
+            lines.append(f"  {name:<17} {summary}".rstrip())
     return "\n".join(lines)
 
 
 def component(name: str) -> str:
-    """Return what a command, option, fusion, split or data set does, and its options with their
-    defaults.
-    """
+    """Return the help on a command, an option, a fusion, a split or a data set."""
     if name in options.COMMANDS:
-        does, words, own = options.COMMANDS[name]
-        flags = "".join(f"\n  --{flag:<12} {options.meaning(flag)}" for flag in own)
-        return f"%fusion {name} {words}\n  {does}{flags}"
-    for spelled in (name, f"--{name}", f"--{name.replace('_', '-')}"):
-        if spelled in options.names():
-            field = options.names()[spelled]
-            return (
-                f"{', '.join(o for o, other in options.names().items() if other == field)}\n  "
-                f"{options.meaning(field)}"
-            )
+        return _describe_command(name)
+    for written in (name, f"--{name}", f"--{name.replace('_', '-')}"):
+        if written in options.names():
+            return _describe_option(options.names()[written])
     if kinds := [kind for kind in registry.KINDS if name in registry.names(kind)]:
         return "\n\n".join(_describe(kind, name, registry.get(kind, name)) for kind in kinds)
-    known = [
-        *options.COMMANDS,
-        *(known for kind in registry.KINDS for known in registry.names(kind)),
-    ]
+    known = [*options.COMMANDS, *(each for kind in registry.KINDS for each in registry.names(kind))]
     raise NameNotFoundError(
         f"there is no help on {name!r}", f"{nearest(name, known)}%fusion list shows all names"
     )
 
 
+def _describe_command(name: str) -> str:
+    command = options.COMMANDS[name]
+    own = "".join(f"\n  --{each:<12} {options.describe(each)}" for each in command.options)
+    return f"%fusion {name} {command.words}\n  {command.purpose}{own}"
+
+
+def _describe_option(field: str) -> str:
+    spellings = (written for written, name in options.names().items() if name == field)
+    return f"{', '.join(spellings)}\n  {options.describe(field)}"
+
+
 def _describe(kind: str, name: str, implementation: Any) -> str:
+    """Return the docstring of a component, its options, and how a run is given it."""
+    component_options = signature_options(implementation)
     lines = [f"{name} ({registry.kind_word(kind)})", inspect.getdoc(implementation) or ""]
-    for option in signature_options(implementation):
-        default = "required" if option.required else f"default {option.default}"
-        allowed = f", {option.bounds_in_words}" if option.bounds_in_words else ""
-        lines.append(
-            f"  {option.name}: {option.type.__name__}{allowed}, {default}  {option.description}"
-        )
-    first = next((option.name for option in signature_options(implementation)), "")
-    if use := _OPTIONS.get(kind):
+    lines += [_line_of(each) for each in component_options]
+    if use := _OPTION_OF_KIND.get(kind):
+        first = f":{component_options[0].name}=..." if component_options else ""
         another = "+name" if registry.is_open(kind, name) else ""
-        lines.append(f"use: {use} {name}{f':{first}=...' if first else ''}{another}")
+        lines.append(f"use: {use} {name}{first}{another}")
     return "\n".join(lines)
 
 
-def _promise(implementation: Any) -> str:
+def _line_of(each: Option) -> str:
+    default = "required" if each.required else f"default {each.default}"
+    bounds = f", {each.bounds_in_words}" if each.bounds_in_words else ""
+    return f"  {each.name}: {each.type.__name__}{bounds}, {default}  {each.description}"
+
+
+def _summary(implementation: Any) -> str:
     return (inspect.getdoc(implementation) or "").partition("\n")[0]

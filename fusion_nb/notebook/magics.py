@@ -1,252 +1,77 @@
-"""`%fusion` and `%%fusion`. Loading this must stay quick, so all that takes time is imported inside
-functions.
+"""`%fusion` and `%%fusion` in an IPython shell.
+
+Loading the extension imports this module alone and must stay quick: the commands, the option line
+and completion are imported when they are first used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from fusion_nb.models.quiet import hush, no_hush
+from fusion_nb.notebook import kernel
 
-if TYPE_CHECKING:
-    from fusion_nb.notebook.options import Line
-    from fusion_nb.runs.run import Run
-    from fusion_nb.runs.spec import RunSpec
+#: The start of a line or cell that this extension completes, and the words after it.
+_LINE = re.compile(r"^\s*(%%?)fusion\s(.*)$", re.DOTALL)
 
 
 @magics_class
 class FusionMagics(Magics):
-    """The magics of one IPython shell. The runs they speak of are in `fusion_nb.runs.RUNS`, whoever
-    made them.
-    """
+    """The magics of one IPython shell, and the completion of their option line."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self.matcher = matcher(shell.user_ns)
 
     @line_cell_magic
     def fusion(self, line: str, cell: str | None = None) -> Any:
         """Train one model over several parties. `%fusion help` lists commands and options."""
-        from fusion_nb.errors import cell_spelling, spelled_in
+        from fusion_nb.notebook import commands
 
-        with spelled_in(cell_spelling):
-            return self._fusion(line, cell)
-
-    def _fusion(self, line: str, cell: str | None) -> Any:
-        from fusion_nb.errors import OptionError
-        from fusion_nb.notebook import options
-
-        words = options.tokens(line)
-        if cell is None and (not words or words[0] in ("help", "-h", "--help")):
-            return self._help(words[1:])
-        read = options.read(line)
-        if cell is not None:
-            if read.command != "run":
-                raise OptionError(
-                    f"%%fusion {read.command} takes no cell",
-                    f"write %fusion {read.command} in one line",
-                )
-            return self._train(read, options.to_spec(read, cell))
-        command: Callable[[Line], Any] = getattr(self, f"_{read.command}")
-        return command(read)
-
-    # Training
-
-    def _run(self, line: Line) -> None:
-        from fusion_nb.notebook import options
-
-        self._train(line, options.to_spec(line))
-
-    def _train(self, line: Line, spec: RunSpec) -> None:
-        from fusion_nb.errors import OptionError
-        from fusion_nb.models import lookup
-        from fusion_nb.runs.session import new_name, remember
-
-        new_name(line.own.get("name", ""), self.shell.user_ns)
-        if spec.code:
-            before = dict(self.shell.user_ns)
-            with lookup.seeded(spec.seed, spec.code):
-                done = self.shell.run_cell(spec.code)
-            if done.error_before_exec:
-                raise OptionError(
-                    "the cell's body can't be read, so nothing was trained", "see the error above"
-                )
-            if error := done.error_in_exec:
-                # It was shown with its full traceback. The cell must fail, but not show it a second
-                # time.
-                error._render_traceback_ = lambda: [
-                    "(the cell's body failed, so nothing was trained)"
-                ]
-                raise error
-            if "model" not in line.options:
-                lookup.check_defined(spec.model, before, self.shell.user_ns)
-        name = new_name(
-            line.own.get("name", ""), self.shell.user_ns
-        )  # again: the body may have taken it meanwhile
-        run = self._made(line, spec, name)
-        remember(run)
-        self.shell.user_ns[name] = run
-        self._show(run, run.start, background="background" in line.own, quiet="quiet" in line.own)
-        # Binds `_` as a cell's value would, without showing the run a second time.
-        self.shell.displayhook.update_user_ns(run)
-
-    def _made(self, line: Line, spec: RunSpec, name: str) -> Run:
-        from fusion_nb.runs.run import Run
-
-        if "service" not in line.own:
-            return Run(spec, self.shell.user_ns, name=name)
-        from fusion_nb.service.remote_run import RemoteRun
-
-        return RemoteRun(spec, self.shell.user_ns, url=line.own["service"], name=name)
-
-    def _show(self, run: Run, launch: Callable[[], Any], *, background: bool, quiet: bool) -> None:
-        """Launch a run with a view of it in this cell's output, and wait for it unless it is for
-        the background.
-        """
-        from IPython.display import display
-
-        from fusion_nb.notebook.live import LiveView, draws_widgets
-
-        widgets = draws_widgets()
-        if not quiet and (widgets or background):
-            LiveView(run, widgets=widgets)
-        launch()
-        if background:
-            return
-        try:
-            run.wait()
-        finally:
-            if not quiet and not widgets:  # nobody saw it train; one static result is all there is
-                display(run.result().mimebundle(), raw=True)
-
-    # Steering
-
-    def _stop(self, line: Line) -> None:
-        print(self._chosen(line).stop())
-
-    def _pause(self, line: Line) -> None:
-        print(_status(self._chosen(line).pause()))
-
-    def _resume(self, line: Line) -> None:
-        print(_status(self._chosen(line).resume()))
-
-    def _status(self, line: Line) -> None:
-        print(_status(self._chosen(line)))
-
-    def _more(self, line: Line) -> None:
-        from fusion_nb.runs.spec import RunSpec
-
-        run = self._chosen(line)
-        rounds = RunSpec(rounds=line.options.get("rounds", 5)).rounds
-        if run.status == "paused":
-            print(_status(run.more(rounds)))
-            return
-        self._show(run, lambda: run.more(rounds), background="background" in line.own, quiet=False)
-
-    # Looking
-
-    def _panel(self, line: Line) -> Any:
-        from fusion_nb.notebook import options
-        from fusion_nb.notebook.panel import Panel
-
-        return Panel(
-            namespace=self.shell.user_ns, **options.to_spec(line).model_dump(exclude_unset=True)
-        )
-
-    def _split(self, line: Line) -> Any:
-        from fusion_nb.notebook import options
-        from fusion_nb.runs.build import divide
-        from fusion_nb.runs.preview import split_chart
-
-        division = divide(options.to_spec(line), self.shell.user_ns)
-        for note in division.notes:
-            print(note)
-        if missing := division.missing_classes():
-            print(f"warning: no party has a training row of class {', '.join(missing)}")
-        return split_chart(division)
-
-    def _runs(self, line: Line) -> None:
-        from fusion_nb.runs.session import RUNS
-
-        print("\n".join(_status(run) for run in RUNS.values()) or "no run yet: %%fusion makes one")
-
-    def _compare(self, line: Line) -> Any:
-        from fusion_nb.errors import RunError
-        from fusion_nb.runs.session import RUNS, compare
-
-        chosen = {name: self._named(name) for name in line.words} or RUNS
-        if not chosen:
-            raise RunError("there is no run to compare", "%%fusion makes one")
-        return compare(chosen)
-
-    def _export(self, line: Line) -> None:
-        from fusion_nb.errors import OptionError
-
-        if not line.words:
-            raise OptionError("%fusion export needs a folder", "write %fusion export run my_folder")
-        *name, folder = line.words
-        formats = line.own["format"].split(",") if "format" in line.own else ""
-        run = self._named(name[0]) if name else self._latest()
-        written = run.export(
-            folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own
-        )
-        print("\n".join(str(path) for path in written))
-
-    def _list(self, line: Line) -> None:
-        from fusion_nb.notebook import explain
-
-        print(explain.listing(line.words))
-
-    def _help(self, names: list[str]) -> None:
-        from fusion_nb.notebook import explain, options
-
-        print("\n".join(explain.component(name) for name in names) or options.usage())
-
-    # Runs by name
-
-    def _chosen(self, line: Line) -> Run:
-        return self._named(line.words[0]) if line.words else self._latest()
-
-    def _latest(self) -> Run:
-        from fusion_nb.errors import RunError
-        from fusion_nb.runs.session import RUNS
-
-        if not RUNS:
-            raise RunError("there is no run yet", "%%fusion makes one")
-        return next(reversed(RUNS.values()))
-
-    def _named(self, name: str) -> Run:
-        from fusion_nb.errors import NameNotFoundError, nearest
-        from fusion_nb.runs.run import Run
-        from fusion_nb.runs.session import RUNS
-
-        there = self.shell.user_ns.get(name)
-        found = there if isinstance(there, Run) else RUNS.get(name)
-        if found is not None:
-            return found
-        raise NameNotFoundError(
-            f"no run is called {name!r}",
-            f"{nearest(name, RUNS)}there are: {', '.join(RUNS) or 'none yet'}",
-        )
+        return commands.execute(self.shell, line, cell)
 
 
-def _status(run: Run) -> str:
-    from fusion_nb.notebook.live import status_text
+def matcher(namespace: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Return an IPython matcher that completes `%fusion` and `%%fusion` lines, and no others."""
 
-    return status_text(run)
+    @context_matcher()
+    def fusion_matcher(context: Any) -> Any:
+        line = _LINE.match(context.text_until_cursor)
+        is_first = not context.full_text[: context.full_text.find("fusion")].strip(" %\n")
+        if line is None or (line[1] == "%%" and not is_first):
+            return {"completions": []}
+        from fusion_nb.notebook.complete import suggest
+
+        *before, fragment = re.split(r"\s", line[2])
+        offered = suggest([word for word in before if word], fragment, namespace)
+        return {
+            "completions": [
+                SimpleCompletion(word, type="param")
+                for word in offered
+                if word.startswith(fragment)
+            ],
+            "matched_fragment": fragment,
+            "suppress": True,
+            "ordered": True,
+        }
+
+    return fusion_matcher
 
 
 def load(ip: Any) -> None:
-    """Register the magics in a shell, once."""
-    if any(isinstance(found, FusionMagics) for found in ip.magics_manager.registry.values()):
+    """Register the magics and their completion in a shell, once."""
+    if "FusionMagics" in ip.magics_manager.registry:
         return
-    ip.register_magics(FusionMagics)
+    kernel.install()
     hush()
-    if getattr(ip, "Completer", None) is not None:
-        from fusion_nb.notebook.complete import matcher
-
-        made = matcher(ip.user_ns)
-        ip.Completer.custom_matchers.append(made)
-        ip.magics_manager.registry["FusionMagics"].matcher = made
+    magics = FusionMagics(ip)
+    ip.register_magics(magics)
+    ip.Completer.custom_matchers.append(magics.matcher)
 
 
 def unload(ip: Any) -> None:
@@ -257,5 +82,5 @@ def unload(ip: Any) -> None:
     no_hush()
     for kind in ("line", "cell"):
         ip.magics_manager.magics[kind].pop("fusion", None)
-    if getattr(magics, "matcher", None) in getattr(ip.Completer, "custom_matchers", ()):
+    if magics.matcher in ip.Completer.custom_matchers:
         ip.Completer.custom_matchers.remove(magics.matcher)

@@ -1,69 +1,96 @@
-"""The option line of `%fusion` and `%%fusion`: built from RunSpec, so that a new field is an option
-at once.
+"""The option line of `%fusion` and `%%fusion`.
+
+It is built from `RunSpec`, so that a new field is an option at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn
 
-from fusion_nb.errors import OptionError, nearest
+from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.runs import spec
 
-#: sub-command -> (what it does, words after it, options of its own)
-COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "run": (
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `%fusion`.
+
+    purpose: one line of help;  words: the words that it takes;  options: the options of its own
+    """
+
+    purpose: str
+    words: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def max_words(self) -> float:
+        """How many words it takes at most."""
+        return float("inf") if self.words.endswith("...]") else len(self.words.split())
+
+
+@dataclass(frozen=True)
+class LineOption:
+    """An option that belongs to a command and is no field of `RunSpec`.
+
+    choices: the values it takes where they are few;  is_flag: whether it is written without a value
+    """
+
+    description: str
+    choices: tuple[str, ...] = ()
+    is_flag: bool = False
+
+
+COMMANDS: Mapping[str, Command] = {
+    "run": Command(
         "train: the same as %fusion with options alone",
-        "",
-        ("config", "background", "name", "quiet", "service"),
+        options=("config", "background", "name", "quiet", "service"),
     ),
-    "panel": ("configure, watch, steer and export a run by mouse or keyboard", "", ("config",)),
-    "split": ("show who would hold what, before any training", "", ("config",)),
-    "status": ("say where a run stands", "[RUN]", ()),
-    "stop": ("stop a run, keeping its last whole round", "[RUN]", ()),
-    "pause": ("hold a run between two batches", "[RUN]", ()),
-    "resume": ("go on after a pause", "[RUN]", ()),
-    "more": ("train more rounds after the last one", "[RUN]", ("rounds", "background")),
-    "runs": ("list the runs of this notebook", "", ()),
-    "compare": ("draw several runs over each other", "[RUN RUN ...]", ()),
-    "export": (
-        "write the fused model and its card",
-        "[RUN] FOLDER",
-        ("format", "which", "overwrite"),
+    "panel": Command(
+        "configure, watch, steer and export a run by mouse or keyboard", options=("config",)
     ),
-    "list": ("list fusions, splits, datasets, models, engines", "[KIND]", ()),
-    "help": ("explain the options, or one fusion, split or data set", "[NAME]", ()),
+    "split": Command("show which party would hold which rows", options=("config",)),
+    "status": Command("show the round and the metrics of a run", "[RUN]"),
+    "stop": Command("stop a run and keep its last whole round", "[RUN]"),
+    "pause": Command("pause a run between two batches", "[RUN]"),
+    "resume": Command("continue a paused run", "[RUN]"),
+    "more": Command("train more rounds after the last one", "[RUN]", ("rounds", "background")),
+    "runs": Command("list the runs of this notebook"),
+    "compare": Command("draw several runs in one chart", "[RUN RUN ...]"),
+    "export": Command(
+        "write the fused model and its card", "[RUN] FOLDER", ("format", "which", "overwrite")
+    ),
+    "list": Command("list fusions, splits, datasets, models, engines", "[KIND]"),
+    "help": Command("explain the options, or one fusion, split or data set", "[NAME]"),
 }
-#: option -> (help, choices, whether it stands alone)
-OWN: dict[str, tuple[str, tuple[str, ...], bool]] = {
-    "config": (
-        "YAML file with options; those on the line come first, and its code is run",
-        (),
-        False,
+LINE_OPTIONS: Mapping[str, LineOption] = {
+    "config": LineOption(
+        "YAML file with options; options on the line replace those of the file, and its code is run"
     ),
-    "background": ("return at once and train while other cells run", (), True),
-    "name": ("variable to bind the run to (default: run, run_2, ...)", (), False),
-    "quiet": ("draw and print nothing", (), True),
-    "service": (
-        "train on a Model Fusion service, at http://CLIENT_ID:CLIENT_SECRET@host:port",
-        (),
-        False,
+    "background": LineOption("return at once and train while other cells run", is_flag=True),
+    "name": LineOption("variable to bind the run to (default: run, run_2, ...)"),
+    "quiet": LineOption("draw and print nothing", is_flag=True),
+    "service": LineOption(
+        "train on a Model Fusion service, at http://CLIENT_ID:CLIENT_SECRET@host:port"
     ),
-    "format": ("export: format, or several with commas", (), False),
-    "which": ("export: the last or the best round", ("last", "best"), False),
-    "overwrite": ("export: replace an earlier export", (), True),
+    "format": LineOption("export: format, or several with commas"),
+    "which": LineOption("export: the last or the best round", ("last", "best")),
+    "overwrite": LineOption("export: replace an earlier export", is_flag=True),
 }
 #: Commands that take the options of a run.
-RUNNING = ("run", "split", "panel")
+COMMANDS_WITH_RUN_OPTIONS = ("run", "split", "panel")
 
 
 @dataclass(frozen=True)
 class Line:
-    """An option line, read: the sub-command, the words after it, a run's options, and the command's
-    own.
+    """An option line that has been read.
+
+    command: the command;  words: the words after it;  options: options of a run, as text;  own: the
+    command's own options
     """
 
     command: str
@@ -82,32 +109,20 @@ def names() -> dict[str, str]:
     """Return every way to write an option (`--fusion`, `--algorithm`, `-a`) with the field that it
     sets.
     """
-    found = {}
+    spellings = {}
     for name, info in spec.RunSpec.model_fields.items():
         if isinstance(info.json_schema_extra, dict):  # `code` is the cell's body, not an option
             aliases: Any = info.json_schema_extra["aliases"]
             for word in (name.replace("_", "-"), *aliases):
-                found[f"-{word}" if len(word) == 1 else f"--{word}"] = name
-    return found | {f"--{name}": name for name in OWN}
+                spellings[f"-{word}" if len(word) == 1 else f"--{word}"] = name
+    return spellings | {f"--{name}": name for name in LINE_OPTIONS}
 
 
-@cache
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="%fusion", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
-    )
-    parser.add_argument("words", nargs="*")
-    for option, name in names().items():
-        # Values stay text here: RunSpec turns them into numbers and says what is allowed.
-        parser.add_argument(
-            option, dest=name, action="store_true" if stands_alone(name) else "store"
-        )
-    return parser
-
-
-def stands_alone(name: str) -> bool:
-    """Return whether an option takes no value: it is said, or not."""
-    return OWN[name][2] if name in OWN else spec.RunSpec.model_fields[name].annotation is bool
+def is_flag(name: str) -> bool:
+    """Return whether an option is written without a value."""
+    if name in LINE_OPTIONS:
+        return LINE_OPTIONS[name].is_flag
+    return spec.RunSpec.model_fields[name].annotation is bool
 
 
 def tokens(line: str) -> list[str]:
@@ -116,64 +131,47 @@ def tokens(line: str) -> list[str]:
     """
     lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
-    found = []
+    words = []
     try:
         for token in lexer:  # read one by one: an apostrophe inside a comment closes nothing
             if token.startswith("#"):
                 break
-            found.append(token)
+            words.append(token)
     except ValueError:
         raise OptionError(
             f"a quote is not closed in: {line}", 'write values with spaces in quotes: "a b"'
         ) from None
-    return found
+    return words
 
 
 def read(line: str) -> Line:
-    """Return what an option line asks for. Raises OptionError, with the nearest option, for one
-    that doesn't exist.
+    """Return an option line, read and checked.
+
+    Raises OptionError for a command or an option that does not exist, or that do not go together.
     """
-    found, unknown = _parser().parse_known_intermixed_args(tokens(line))
+    parsed, unknown = _parser().parse_known_intermixed_args(tokens(line))
     if unknown:
-        raise _unknown(unknown[0])
-    values = vars(found)
+        word = unknown[0].partition("=")[0]
+        raise OptionError(
+            f"there is no option {word}", f"{nearest(word, names())}%fusion help lists all of them"
+        )
+    values = vars(parsed)
     words = values.pop("words", [])
-    command = words.pop(0) if words else "run"
-    if command not in COMMANDS:
-        if line.lstrip().startswith(
-            "-"
-        ):  # a value fell apart: --until accuracy >= 0.95, --split dirichlet alpha=1
-            hint = (
-                "put a value with blanks in quotes, and a component's options after a colon: "
-                "dirichlet:alpha=0.5"
-            )
-            raise OptionError(f"{command!r} stands alone on the line", hint)
-        raise OptionError(
-            f"%fusion has no command {command!r}", f"{nearest(command, COMMANDS)}{_commands()}"
-        )
-    allowed = COMMANDS[command][2]
-    options = {name: value for name, value in values.items() if name not in OWN}
-    own = {name: value for name, value in values.items() if name in OWN}
-    refused = [name for name in own if name not in allowed]
-    if command not in RUNNING:
-        refused += [name for name in options if name not in allowed]
-    if refused:
-        known = ", ".join(f"--{name}" for name in allowed) or "no options"
-        raise OptionError(
-            f"%fusion {command} takes no --{refused[0].replace('_', '-')}", f"it takes {known}"
-        )
-    takes = COMMANDS[command][1]
-    if not takes.endswith("...]") and len(words) > len(takes.split()):
-        hint = f"write %fusion {command} {takes}".rstrip()
-        raise OptionError(
-            f"%fusion {command} does not know what {words[-1]!r} is for",
-            f"{hint}; options start with --",
-        )
-    return Line(command, words, options, own)
+    name = words.pop(0) if words else "run"
+    if name not in COMMANDS:
+        raise _unknown_command(name, line)
+    _check_options(name, values)
+    _check_words(name, words)
+    return Line(
+        name,
+        words,
+        options={name: value for name, value in values.items() if name not in LINE_OPTIONS},
+        own={name: value for name, value in values.items() if name in LINE_OPTIONS},
+    )
 
 
 def to_spec(line: Line, code: str = "") -> spec.RunSpec:
-    """Return the spec of a line: the options of `--config`, those of the line over them, and the
+    """Return the spec of a line: the options of `--config`, replaced by those of the line, and the
     cell's body.
     """
     options = spec.from_file(line.own["config"]) if "config" in line.own else {}
@@ -183,45 +181,81 @@ def to_spec(line: Line, code: str = "") -> spec.RunSpec:
     return spec.RunSpec(**options)
 
 
-def _unknown(word: str) -> OptionError:
-    option = word.partition("=")[0]
-    return OptionError(
-        f"there is no option {option}", f"{nearest(option, names())}%fusion help lists all of them"
-    )
-
-
-def _commands() -> str:
-    return f"there are: {', '.join(COMMANDS)}"
-
-
-def meaning(name: str) -> str:
-    """Return what an option does, with its default."""
-    if name in OWN:
-        return OWN[name][0]
+def describe(name: str) -> str:
+    """Return the description of an option, with its default."""
+    if name in LINE_OPTIONS:
+        return LINE_OPTIONS[name].description
     info = spec.RunSpec.model_fields[name]
-    return (
-        f"{info.description} [{info.default}]"
-        if info.default not in ("", None, False)
-        else str(info.description)
-    )
+    has_default = info.default not in ("", None, False)
+    return f"{info.description} [{info.default}]" if has_default else str(info.description)
 
 
 def usage() -> str:
     """Return all commands and options as text."""
-    lines = ["%%fusion [options]        train the model that the cell's body defines", ""]
-    lines += [
-        f"  %fusion {name + ' ' + words:<22} {does}" for name, (does, words, _) in COMMANDS.items()
-    ]
-    lines += ["", "options of a run (and, at the end, of commands):"]
-    written: dict[str, list[str]] = {}
-    for option, name in names().items():
-        written.setdefault(name, []).append(option)
-    for name, spelled in written.items():
-        lines.append(f"  {', '.join(spelled):<28} {meaning(name)}")
+    spellings: dict[str, list[str]] = {}
+    for written, name in names().items():
+        spellings.setdefault(name, []).append(written)
     return "\n".join(
         [
-            *lines,
+            "%%fusion [options]        train the model that the cell's body defines",
+            "",
+            *(
+                f"  %fusion {name + ' ' + command.words:<22} {command.purpose}"
+                for name, command in COMMANDS.items()
+            ),
+            "",
+            "options of a run (and, at the end, of commands):",
+            *(
+                f"  {', '.join(written):<28} {describe(name)}"
+                for name, written in spellings.items()
+            ),
             "",
             "%fusion help NAME explains a fusion, a split or a data set; %fusion list shows them",
         ]
     )
+
+
+@cache
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="%fusion", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
+    parser.add_argument("words", nargs="*")
+    for written, name in names().items():
+        # Values stay text here: RunSpec turns them into numbers and says what is allowed.
+        parser.add_argument(written, dest=name, action="store_true" if is_flag(name) else "store")
+    return parser
+
+
+def _unknown_command(word: str, line: str) -> OptionError:
+    # A value that fell apart: --until accuracy >= 0.95, --split dirichlet alpha=1
+    if line.lstrip().startswith("-"):
+        return OptionError(
+            f"{word!r} stands alone on the line",
+            "put a value with blanks in quotes, and a component's options after a colon: "
+            "dirichlet:alpha=0.5",
+        )
+    return OptionError(
+        f"%fusion has no command {word!r}",
+        f"{nearest(word, COMMANDS)}there are: {', '.join(COMMANDS)}",
+    )
+
+
+def _check_options(name: str, values: Mapping[str, Any]) -> None:
+    """Raise OptionError for an option that the command does not take."""
+    own = COMMANDS[name].options
+    takes_run_options = name in COMMANDS_WITH_RUN_OPTIONS
+    for each in values:
+        if each not in own and (each in LINE_OPTIONS or not takes_run_options):
+            taken = ", ".join(option(other) for other in own) or "no options"
+            raise OptionError(f"%fusion {name} takes no {option(each)}", f"it takes {taken}")
+
+
+def _check_words(name: str, words: list[str]) -> None:
+    """Raise OptionError for more words than the command takes."""
+    command = COMMANDS[name]
+    if len(words) > command.max_words:
+        usage = f"write %fusion {name} {command.words}".rstrip()
+        raise OptionError(
+            f"%fusion {name} has no use for {words[-1]!r}", f"{usage}; options start with --"
+        )

@@ -1,8 +1,7 @@
-"""Controls that are made from what an option says of itself: its type, its default, its help, what
-it could be given.
+"""Controls made from the description of an option: its type, its default, its help and its values.
 
-Every control holds text, as the option line does, and an empty text means that nothing was said.
-What is wrong with it stands under it, as one sentence.
+Every control holds text, as the option line does, and an empty text means that the option is not
+given. An error stands under its control, as one sentence.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from fusion_nb.core.options import Option
 from fusion_nb.errors import FusionError
 from fusion_nb.notebook.panel.messages import alert
 
-#: So wide that three stand in a row on a page of 900 pixels.
-_WIDE = {"width": "17em"}
+#: Three of them stand in a row on a page of 900 pixels.
+_WIDTH = {"width": "17em"}
 _STYLE = {"description_width": "7em"}
 #: Beyond this a browser's numbers are not exact.
 _MAX_EXACT = 2**53
@@ -28,7 +27,7 @@ _OTHER = "\0"
 
 
 class Control(ABC):
-    """Something that holds the text of one option, with a place for what is wrong with it."""
+    """A control that holds the text of one option, with a place for an error below it."""
 
     def __init__(self, label: str, default: str) -> None:
         self.label = label
@@ -39,15 +38,15 @@ class Control(ABC):
     @property
     @abstractmethod
     def text(self) -> str:
-        """What the option is given; empty for nothing."""
+        """The value of the option; empty where it is not given."""
 
     @abstractmethod
     def set(self, text: str) -> None:
         """Hold a text as if it had been chosen. Raises OptionError for one that can't be held."""
 
     @abstractmethod
-    def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed()` whenever the text may have become another one."""
+    def observe(self, changed: Callable[[], None]) -> None:
+        """Call `changed()` whenever the text may have changed."""
 
     @property
     def is_default(self) -> bool:
@@ -55,28 +54,29 @@ class Control(ABC):
         return self.text in ("", self.default)
 
     def mark(self, sentence: str) -> None:
-        """Show what is wrong, or take that away again with an empty sentence."""
+        """Show an error, or remove it with an empty sentence."""
         self.error.value = alert(sentence) if sentence else ""
         self.error.layout.display = "" if sentence else "none"
 
     @property
     def is_marked(self) -> bool:
-        """Whether something is wrong with it."""
+        """Whether an error stands under it."""
         return bool(self.error.value)
 
 
 class Entry(Control):
-    """A line, a number or a tick."""
+    """A line of text, a number or a checkbox."""
 
     def __init__(
         self, label: str, help: str, kind: type, default: Any, *, most: float | None = None
     ) -> None:
-        super().__init__(label, "" if default is None else _written(default))
+        super().__init__(label, "" if default is None else as_text(default))
+        self._kind = kind
         common: dict[str, Any] = {
             "description": label,
             "tooltip": help,
             "style": _STYLE,
-            "layout": _WIDE,
+            "layout": _WIDTH,
         }
         is_number = isinstance(default, int | float) and not isinstance(default, bool)
         if kind is bool:
@@ -86,34 +86,33 @@ class Entry(Control):
         elif kind is float and is_number:
             self._widget = widgets.FloatText(default, **common)
         else:
+            self._kind = str
             self._widget = widgets.Text(self.default, continuous_update=False, **common)
         self.box = widgets.VBox([self._widget, self.error])
 
     @property
     def text(self) -> str:
-        """What stands in it."""
-        return _written(self._widget.value).strip()
+        """The value that it holds, as text."""
+        return as_text(self._widget.value).strip()
 
     def set(self, text: str) -> None:
-        """Hold a text; a number or a tick can hold no other, and then keeps what it has."""
-        kind = {widgets.IntText: int, widgets.FloatText: float, widgets.Checkbox: bool}.get(
-            type(self._widget), str
-        )
-        self._widget.value = Option(self.label, kind).read(text or self.default)
+        """Hold a text. Raises OptionError where a number or a checkbox can't hold it, and keeps the
+        value that it has.
+        """
+        self._widget.value = Option(self.label, self._kind).read(text or self.default)
 
-    def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed()` when another value stands in it."""
+    def observe(self, changed: Callable[[], None]) -> None:
+        """Call `changed()` when it holds another value."""
         self._widget.observe(lambda _: changed(), "value")
 
 
 class Choice(Control):
-    """A list of names, with the options of the one that is chosen, and if wanted a line to type in
-    another.
+    """A list of names, with controls for the options of the chosen one.
 
     kind:  the registry's kind that the names are of, or an empty string for plain words
-    names: returns what can be chosen now
-    blank: what the list calls choosing nothing, where that is possible
-    other: what the line for something else asks for, or an empty string for no such line
+    names: returns the names that can be chosen now
+    blank: the entry of the list for choosing nothing, where that is possible
+    other: the label of a line in which anything else can be typed, or an empty string for no line
     """
 
     def __init__(
@@ -130,10 +129,10 @@ class Choice(Control):
         super().__init__(label, default)
         self._names, self._kind, self._help = names, kind, help
         self.blank = blank
-        self._changed: list[Callable[[], None]] = []
+        self._observers: list[Callable[[], None]] = []
         self._options: list[tuple[Option, Control]] = []
         self._inner: Choice | None = None
-        common: dict[str, Any] = {"tooltip": help, "style": _STYLE, "layout": _WIDE}
+        common: dict[str, Any] = {"tooltip": help, "style": _STYLE, "layout": _WIDTH}
         self.head = widgets.Dropdown(description=label, **common)
         self._line = widgets.Text(description=other, continuous_update=False, **common)
         self._has_line = bool(other)
@@ -143,11 +142,11 @@ class Choice(Control):
         self.refresh()
         self.set(default)
         self.head.observe(self._chosen, "value")
-        self._line.observe(lambda _: self._tell(), "value")
+        self._line.observe(lambda _: self._notify(), "value")
 
     @property
     def text(self) -> str:
-        """The name, its options that are not the default, and for a chain what comes after it."""
+        """The name with its options that are not the default, and the rest of a chain."""
         if self.head.value == _OTHER:
             return str(self._line.value).strip()
         given = ",".join(
@@ -158,17 +157,25 @@ class Choice(Control):
         text = f"{self.head.value}:{given}" if given else str(self.head.value or "")
         return f"{text}+{self._inner.text}" if self._inner is not None else text
 
+    @property
+    def parts(self) -> list[tuple[Option, Control]]:
+        """The options of the chosen name, each with its control."""
+        return list(self._options)
+
+    @property
+    def inner(self) -> Choice | None:
+        """The choice of the next name in a chain, where the chosen one needs another after it."""
+        return self._inner
+
     def set(self, text: str) -> None:
         """Hold a text such as `dirichlet:alpha=0.3`."""
         first, *rest = registry.chain(text) if self._kind == "fusions" else [text]
         name, given = registry.parse(first) if self._kind else (text, {})
-        known = [value for _, value in self.head.options]
-        if name not in known and self._kind and not self._has_line:
-            registry.get(
-                self._kind, name
-            )  # raises where there is none; otherwise it is one that is not offered
-            self.head.options = [*self.head.options, (name, name)]
-        elif name not in known:
+        offered = [value for _, value in self.head.options]
+        if name not in offered and self._kind and not self._has_line:
+            registry.get(self._kind, name)  # raises where there is none
+            self.head.options = [*self.head.options, (name, name)]  # exists, but is not offered
+        elif name not in offered:
             name, given, self._line.value = _OTHER, {}, text
         self.head.value = name
         self._arrange()
@@ -177,27 +184,26 @@ class Choice(Control):
         for option, control in self._options:
             if option.name in given:
                 control.set(given.pop(option.name))
-        if given:  # says which options there are
-            registry.bind(self._kind, first)
+        if given:
+            registry.bind(self._kind, first)  # raises, and lists the options that there are
         if self._inner is not None and rest:
             self._inner.set("+".join(rest))
 
-    def watch(self, changed: Callable[[], None]) -> None:
+    def observe(self, changed: Callable[[], None]) -> None:
         """Call `changed()` when another name, or another value of its options, is chosen."""
-        self._changed.append(changed)
+        self._observers.append(changed)
 
     def refresh(self) -> None:
-        """Offer what there is to choose now, and keep what is chosen."""
+        """Offer the names that can be chosen now, and keep the chosen one."""
         kept = self.head.value
         names = list(dict.fromkeys(self._names()))
-        if kept == _OTHER and self._line.value in names:  # it was typed before it was there
+        if kept == _OTHER and self._line.value in names:  # it was typed before it existed
             kept = self._line.value
         if kept and kept != _OTHER and kept not in names:
             names.append(kept)
         offered = [(self.blank, "")] if self.blank else []
-        offered += [(name, name) for name in names] + (
-            [("other …", _OTHER)] if self._has_line else []
-        )
+        offered += [(name, name) for name in names]
+        offered += [("other …", _OTHER)] if self._has_line else []
         if offered != list(self.head.options):
             self.head.options = offered  # ipywidgets then chooses the first
         if kept is not None:
@@ -205,37 +211,40 @@ class Choice(Control):
 
     def _chosen(self, change: Any) -> None:
         if change["new"] == _OTHER and change["old"] and not self._line.value:
-            self._line.value = change[
-                "old"
-            ]  # most often it is that with an option: sgd, and then sgd:momentum=0.9
+            # Most often one adds options to it: sgd, and then sgd:momentum=0.9.
+            self._line.value = change["old"]
         self._arrange()
-        self._tell()
+        self._notify()
 
     def _arrange(self) -> None:
-        """Show the controls that belong to what is chosen."""
+        """Show the controls that belong to the chosen name."""
         name = self.head.value
         self._line.layout.display = "" if name == _OTHER else "none"
         self._options, self._inner = [], None
         if self._kind and name and name in registry.names(self._kind):
-            try:
-                found = registry.options(self._kind, name)
-                is_open = registry.is_open(self._kind, name)
-            except FusionError:  # an extra that is not installed: Start says which
-                found, is_open = [], False
-            self._options = [(option, for_option(option)) for option in found]
-            if is_open:
-                self._inner = Choice(
-                    "with", self._help, self._names, self.default or "fedavg", kind=self._kind
-                )
+            self._options, self._inner = self._controls_of(name)
         controls: list[Control] = [control for _, control in self._options]
         controls += [self._inner] if self._inner is not None else []
         for control in controls:
-            control.watch(self._tell)
+            control.observe(self._notify)
         self._parts.children = [control.box for control in controls]
         self._parts.layout.border_left = "3px solid #0072B2" if controls else None
 
-    def _tell(self) -> None:
-        for changed in self._changed:
+    def _controls_of(self, name: str) -> tuple[list[tuple[Option, Control]], Choice | None]:
+        """Return the controls of a name's options, and of the next name in a chain."""
+        try:
+            options = registry.options(self._kind, name)
+            is_open = registry.is_open(self._kind, name)
+        except FusionError:  # an extra is not installed: Start says which
+            return [], None
+        inner = None
+        if is_open:
+            default = self.default or "fedavg"
+            inner = Choice("with", self._help, self._names, default, kind=self._kind)
+        return [(option, for_option(option)) for option in options], inner
+
+    def _notify(self) -> None:
+        for changed in self._observers:
             changed()
 
 
@@ -243,14 +252,10 @@ def for_option(option: Option) -> Control:
     """Return the control of a component's option."""
     bounds = option.bounds_in_words
     help = f"{option.description} ({bounds})" if bounds else option.description
-    return Entry(
-        option.name,
-        help,
-        option.type,
-        None if option.required else option.default,
-        most=option.bounds.get("le"),
-    )
+    default = None if option.required else option.default
+    return Entry(option.name, help, option.type, default, most=option.bounds.get("le"))
 
 
-def _written(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a value as an option line has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,53 +1,65 @@
-"""What the panel says as HTML: a sentence, what is wrong, and a traceback behind a disclosure."""
+"""Messages of the panel as HTML: a sentence, an error, and a traceback behind a disclosure."""
 
 from __future__ import annotations
 
-import html
+import copy
 import traceback
 
-from fusion_nb.errors import FusionError, cell_spelling
+from markupsafe import Markup
+
+from fusion_nb.errors import FusionError
+from fusion_nb.notebook.panel.labels import spelling
+from fusion_nb.reporting.templates import render
+
+_NEWS = '<div role="status" aria-live="polite">{{ sentence }}</div>'
+_ASIDE = '<div style="opacity:.8;line-height:1.4;white-space:normal">{{ sentence }}</div>'
+#: Its ink has enough contrast on light and on dark themes.
+_ALERT = """\
+<div role="alert" style="border-left:3px solid #D55E00;padding-left:.5em;line-height:1.4;\
+white-space:normal">{{ sentence }}</div>"""
+_DISCLOSURE = """\
+<details><summary>{{ line }}</summary><pre style="white-space:pre-wrap;max-height:24em;\
+overflow:auto;line-height:1.3">{{ text }}</pre></details>"""
+_LISTING = """\
+<div role="status" style="line-height:1.5">{{ heading }}\
+{% for line in lines %}<div>{{ line }}</div>{% endfor %}</div>"""
 
 
-def plain(sentence: str) -> str:
+def news(sentence: str) -> Markup:
     """Return a sentence that a screen reader says when it has time."""
-    return (
-        f'<div role="status" aria-live="polite">{html.escape(sentence)}</div>' if sentence else ""
-    )
+    return render(_NEWS, sentence=sentence)
 
 
-def aside(sentence: str) -> str:
+def aside(sentence: str) -> Markup:
     """Return a sentence that need not be read."""
-    return (
-        f'<div style="opacity:.8;line-height:1.4;white-space:normal">{html.escape(sentence)}</div>'
-    )
+    return render(_ASIDE, sentence=sentence)
 
 
-def alert(sentence: str) -> str:
-    """Return what is wrong, which a screen reader says at once, in ink that is read on light and on
-    dark.
-    """
-    style = "border-left:3px solid #D55E00;padding-left:.5em;line-height:1.4;white-space:normal"
-    return f'<div role="alert" style="{style}">{html.escape(sentence)}</div>'
+def alert(sentence: str) -> Markup:
+    """Return a sentence about a mistake, which a screen reader says at once."""
+    return render(_ALERT, sentence=sentence)
 
 
-def disclosed(line: str, text: str) -> str:
+def disclosure(line: str, text: str) -> Markup:
     """Return a line that opens a longer text, such as a traceback."""
-    style = "white-space:pre-wrap;max-height:24em;overflow:auto;line-height:1.3"
-    return (
-        f"<details><summary>{html.escape(line)}</summary><pre "
-        f'style="{style}">{html.escape(text)}</pre></details>'
-    )
+    return render(_DISCLOSURE, line=line, text=text)
 
 
-def of_error(error: BaseException) -> str:
-    """Return an error: one that a user can mend without its stack, any other with it."""
+def listing(heading: str, lines: list[str]) -> Markup:
+    """Return a heading with lines below it."""
+    return render(_LISTING, heading=heading, lines=lines)
+
+
+def of_error(error: BaseException) -> Markup:
+    """Return an error: a FusionError as a sentence, any other with its traceback."""
     if isinstance(error, FusionError):
-        return alert(one_line(error))
+        return alert(sentence_of(error))
     line = f"{type(error).__name__}: {error}".partition("\n")[0]
-    return alert(line) + disclosed("traceback", "".join(traceback.format_exception(error)))
+    return alert(line) + disclosure("traceback", "".join(traceback.format_exception(error)))
 
 
-def one_line(error: FusionError) -> str:
-    """Return what is wrong and what to do about it."""
-    error.spelled(cell_spelling)
-    return f"{error.message}: {error.hint}" if error.hint else error.message
+def sentence_of(error: FusionError) -> str:
+    """Return an error and its hint in one sentence, with options by their labels."""
+    # A copy: the cell that raised the error writes options as an option line has them.
+    shown = copy.copy(error).spelled(spelling)
+    return f"{shown.message}: {shown.hint}" if shown.hint else shown.message

@@ -1,81 +1,77 @@
-"""A panel in a notebook: live while the kernel is there, and something to read when it is gone."""
+"""The output of a panel: widgets while the kernel lives, and a result in the saved notebook."""
 
 from __future__ import annotations
 
-import html
 import uuid
 from typing import Any
 
 import ipywidgets as widgets
+from IPython.display import display
+from markupsafe import Markup
 
-from fusion_nb.notebook.live import draws_widgets
+from fusion_nb.notebook.kernel import draws_widgets
 from fusion_nb.reporting.result import Result
+from fusion_nb.reporting.templates import render
 
 _SENTENCE = "A panel of fusion_nb, in which no run has ended. Run the cell to use it."
+_HIDDEN = '<div class="{{ mark }}">{{ page }}</div>'
+_REPEAT = '{{ page }}<pre style="white-space:pre-wrap">{{ cell }}</pre>'
+#: Hides the result that is kept as long as the widgets live, and keeps typed keys from JupyterLab.
+#:
+#: JupyterLab reads keys as commands for cells wherever the focus is not in a line of text: in a
+#: list, an arrow would select another cell, and "dd" delete this one. An attribute of its shortcut
+#: system turns that off for the element that has the focus; widgets can't set attributes, but HTML
+#: in them can. Keys with Ctrl, such as for saving, still reach JupyterLab. The listener captures
+#: them on their way down, before JupyterLab does.
+_BESIDE = """\
+<style>.{{ mark }}{display:none}</style>\
+<img alt="" src="data:," onerror="window.addEventListener('keydown',e=>{\
+if(e.target.closest&&e.target.closest('.{{ box }}'))\
+e.target.toggleAttribute('data-lm-suppress-shortcuts',!(e.ctrlKey||e.metaKey||e.altKey))},true)">"""
 
 
-class Shown:
-    """Displays a panel's widgets, and below them what stays in the saved notebook.
+class PanelOutput:
+    """Displays a panel's widgets, and below them the result that the saved notebook keeps.
 
     A widget can't be read without a kernel, so a second output holds the result. As long as the
-    widgets live, a style of theirs hides it, and nobody sees the same twice.
+    widgets live, a style of theirs hides it, and nobody sees it twice.
     """
 
     def __init__(self, box: widgets.VBox) -> None:
         self._mark = f"fusion-nb-{uuid.uuid4().hex[:12]}"
-        beside = f"<style>.{self._mark}{{display:none}}</style>{_keeping_keys(f'{self._mark}-box')}"
-        self._box = widgets.VBox(
+        beside = render(_BESIDE, mark=self._mark, box=f"{self._mark}-box")
+        self.box = widgets.VBox(
             [*box.children, widgets.HTML(beside, layout={"display": "none"})], layout=box.layout
         )
-        self._box.add_class(f"{self._mark}-box")
+        self.box.add_class(f"{self._mark}-box")
         self._bundle: dict[str, Any] = {
-            "text/html": self._hidden(html.escape(_SENTENCE)),
+            "text/html": self._hidden(_SENTENCE),
             "text/plain": _SENTENCE,
         }
         self._handles: list[Any] = []
 
     def display(self) -> None:
         """Show the panel in the output of the cell that is running."""
-        from IPython.display import display
-
         if draws_widgets():
-            view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
-            display(
-                {"application/vnd.jupyter.widget-view+json": view, "text/plain": "fusion_nb panel"},
-                raw=True,
-            )
+            view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
+            bundle = {
+                "application/vnd.jupyter.widget-view+json": view,
+                "text/plain": "fusion_nb panel",
+            }
+            display(bundle, raw=True)
         self._handles.append(display(self._bundle, raw=True, display_id=True))
 
     def keep(self, result: Result) -> None:
         """Let the saved notebook hold this result: chart, table, and the options that repeat it."""
         self._bundle = result.mimebundle()
-        repeat = f'<pre style="white-space:pre-wrap">{html.escape(result.cell)}</pre>'
-        self._bundle["text/html"] = self._hidden(self._bundle["text/html"] + repeat)
-        self.renew()
+        page = render(_REPEAT, page=Markup(self._bundle["text/html"]), cell=result.cell)
+        self._bundle["text/html"] = self._hidden(page)
+        self.send_again()
 
-    def renew(self) -> None:
-        """Send once more what stays."""
+    def send_again(self) -> None:
+        """Send the kept result once more."""
         for handle in self._handles:
             handle.update(self._bundle, raw=True)
 
     def _hidden(self, page: str) -> str:
-        return f'<div class="{self._mark}">{page}</div>'
-
-
-def _keeping_keys(box: str) -> str:
-    """Return HTML that keeps what is typed in a box of that class from being read as JupyterLab's
-    shortcuts.
-
-    JupyterLab reads keys as commands for cells wherever the focus is not in a line of text: in a
-    list, an arrow would select another cell, and "dd" delete this one. An attribute of its shortcut
-    system turns that off for the element that has the focus; widgets can't set attributes, but HTML
-    of theirs can. Keys with Ctrl, such as for saving, stay.
-    """
-    name = "data-lm-suppress-shortcuts"
-    keep = (
-        "window.addEventListener('keydown',e=>{"
-        f"if(e.target.closest&&e.target.closest('.{box}'))"
-        f"e.target.toggleAttribute('{name}',!(e.ctrlKey||e.metaKey||e.altKey))"
-        "},true)"  # on its way down, before JupyterLab has it
-    )
-    return f'<img alt="" src="data:," onerror="{keep}">'
+        return render(_HIDDEN, mark=self._mark, page=page)

@@ -1,176 +1,178 @@
-"""A run while it goes on: where it stands, its curves, and its parties; told by the training
-thread.
-"""
+"""The run in a panel: its status, its curves and its parties, redrawn by the training thread."""
 
 from __future__ import annotations
 
-import html
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import ipywidgets as widgets
+from markupsafe import Markup
 
 from fusion_nb.core.types import Failure
 from fusion_nb.engines.progress import Progress
 from fusion_nb.notebook.live import Throttle, status_html
-from fusion_nb.notebook.panel.messages import disclosed
+from fusion_nb.notebook.panel.messages import disclosure
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.formatting import html_table, number
 from fusion_nb.reporting.result import Result
+from fusion_nb.reporting.templates import render
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
 
-#: Parties in the table; a federation of thousands is read from `run.parties`.
-_MAX_PARTIES = 20
+#: Parties in the table, and failures below it; `run.parties` and `run.failures` have all.
+_MAX_ROWS = 20
+_REPLIES = """\
+round {{ progress.round }}: {{ progress.num_replies }} of {{ progress.cohort_size }} parties \
+answered{% if progress.failed %}, {{ progress.failed | length }} failed{% endif %}"""
 
 
-class Watch:
+class RunView:
     """Shows one run: a status line, the replies within a round, curves, and a table of parties.
 
-    Words and pictures are redrawn as rarely as it takes to keep drawing under 5 % of the run's
-    time, by its measured cost; but what is final is always shown.
+    Text and pictures are drawn seldom enough that drawing stays under 5 % of the run's time, by its
+    measured cost; the last state is always shown.
+
+    throttle: makes what decides how often something is drawn, from the seconds before the first
+              drawing
     """
 
-    def __init__(self) -> None:
+    def __init__(self, throttle: Callable[[float], Throttle] | None = None) -> None:
         self.run: Run | None = None
         self._subscriptions: list[Callable[[], None]] = []
+        self._throttle = throttle or (lambda after: Throttle(after=after))
         self._lock = threading.Lock()
-        self._text, self._reply, self._picture = Throttle(), Throttle(), Throttle()
-        self._told = ""
+        self._throttles = self._new_throttles()
+        self._shown_status = ""
         self._progress: Progress | None = None
         self._status, self._replies = widgets.HTML(), widgets.HTML()
         self._chart, self._table = widgets.HTML(), widgets.HTML()
         self.box = widgets.VBox([self._status, self._replies, self._chart, self._table])
-        self._replies.layout.min_height = (
-            "1.8em"  # a line that comes and goes must not move what is below
-        )
+        # A line that comes and goes must not move the widgets below it.
+        self._replies.layout.min_height = "1.8em"
         self.box.layout.display = "none"
+
+    @property
+    def status(self) -> str:
+        """The status line, as HTML."""
+        return str(self._status.value)
+
+    @property
+    def replies(self) -> str:
+        """The replies within the round, as HTML."""
+        return str(self._replies.value)
+
+    @property
+    def chart(self) -> str:
+        """The curves, as HTML."""
+        return str(self._chart.value)
+
+    @property
+    def table(self) -> str:
+        """The table of parties with the failures below it, as HTML."""
+        return str(self._table.value)
 
     def follow(self, run: Run) -> None:
         """Show this run from now on, in place of another one."""
         self.leave()
         with self._lock:
-            self.run, self._told = run, run.status
-            # A picture of the first round alone says little, and the next would have to wait for
-            # what it cost.
-            self._text, self._reply, self._picture = Throttle(), Throttle(), Throttle(after=1.0)
+            self.run, self._shown_status = run, run.status
+            self._throttles = self._new_throttles()
             self._progress = None
-            # Everything takes its place before the first round, or the page would jump when that
+            # Everything is drawn before the first round, so that the page does not jump when that
             # comes in.
             self._write(run)
             self._draw(run)
         self.box.layout.display = ""
-        self._subscriptions = [run.subscribe(self._hear), run.on_progress(self._hear_reply)]
-        if run.status != self._told:  # it ended before there was anybody to be told
-            self._hear(run)
+        self._subscriptions = [run.subscribe(self._update), run.on_progress(self._receive)]
+        if run.status != self._shown_status:  # it ended before it had a listener
+            self._update(run)
 
     def leave(self) -> None:
-        """Show no further news of the run that is shown."""
+        """Stop following the run that is shown."""
         self.run = None
         for unsubscribe in self._subscriptions:
             unsubscribe()
         self._subscriptions = []
 
-    def _hear(self, run: Run) -> None:
+    def _update(self, run: Run) -> None:
         """Show the state after a round or a change of status."""
-        with self._lock:  # a pause is told from the thread that asked for it
+        with self._lock:  # a pause is reported from the thread that asked for it
             if run is not self.run:
                 return
-            if run.status != self._told:
-                self._told = run.status
+            if run.status != self._shown_status:
+                self._shown_status = run.status
                 self._write(run)
             if run.status in ENDED:
                 self._progress = None
-            if run.status in (
-                "paused",
-                *ENDED,
-            ):  # nothing will come for a while, so this must be whole
+            if run.status in ("paused", *ENDED):  # no update follows soon, so this one is complete
                 self._write(run)
                 self._draw(run)
             elif run.records:
-                self._text(lambda: self._write(run))
-                self._picture(lambda: self._draw(run))
+                self._throttles["text"](partial(self._write, run))
+                self._throttles["picture"](partial(self._draw, run))
 
-    def _hear_reply(self, progress: Progress) -> None:
+    def _receive(self, progress: Progress) -> None:
+        """Show a party's reply; called by the engine."""
         run = self.run
         self._progress = progress
         if run is not None and run.status == "running":
-            self._reply(self._count)
+            self._throttles["replies"](self._count)
+
+    def _new_throttles(self) -> dict[str, Throttle]:
+        # A picture of the first round alone shows little, and the next would have to wait until
+        # its cost is paid off.
+        delays = {"text": 0.0, "replies": 0.0, "picture": 1.0}
+        return {part: self._throttle(after) for part, after in delays.items()}
 
     def _count(self) -> None:
         progress = self._progress
-        if progress is None:
-            self._replies.value = ""
-        else:
-            failed = f", {len(progress.failed)} failed" if progress.failed else ""
-            line = (
-                f"round {progress.round}: {progress.num_replies} of {progress.cohort_size} "
-                "parties answered"
-            )
-            self._replies.value = html.escape(f"{line}{failed}")
+        self._replies.value = "" if progress is None else render(_REPLIES, progress=progress)
 
     def _write(self, run: Run) -> None:
         self._status.value = status_html(run)
         self._count()
 
     def _draw(self, run: Run) -> None:
-        self._chart.value = charts.image_tag(
-            charts.curves(run.records, run.chart_metrics, run.planned)
-        )
-        found, failures = run.result(), run.failures
-        self._table.value = parties_html(found, failures) + failures_html(found, failures)
+        curves = charts.curves(run.records, run.chart_metrics, run.planned)
+        self._chart.value = charts.image_tag(curves)
+        result, failures = run.result(), run.failures
+        self._table.value = parties_html(result, failures) + failures_html(result, failures)
 
 
-def parties_html(found: Result, failures: Sequence[Failure]) -> str:
-    """Return a table of parties: rows, the last loss, local and fused metric on own test rows,
-    failures.
+def parties_html(result: Result, failures: Sequence[Failure]) -> Markup:
+    """Return a table of parties: rows, last training loss, local and fused metric on their own test
+    rows, failures.
     """
-    metric, latest = found.metrics[1], found.history.latest()
-    rows = [
-        [
-            "party",
-            "rows",
-            "test rows",
-            "train loss",
-            f"local {metric}",
-            f"fused {metric}",
-            "failures",
-        ]
-    ]
-    for party in found.parties[:_MAX_PARTIES]:
-        own = latest.get(party.id, {})
-        metrics = [own.get("train_loss"), party.local.get(metric), party.fused.get(metric)]
-        if party.personal:
-            metrics[2] = party.personal.get(metric)
+    metric, latest = result.metrics[1], result.history.latest()
+    has_personal = any(party.personal for party in result.parties)
+    header = ["party", "rows", "test rows", "train loss", f"local {metric}"]
+    header += [f"personal {metric}" if has_personal else f"fused {metric}", "failures"]
+    rows = [header]
+    for party in result.parties[:_MAX_ROWS]:
+        own = party.personal or party.fused
+        metrics = (
+            latest.get(party.id, {}).get("train_loss"),
+            party.local.get(metric),
+            own.get(metric),
+        )
         failed = sum(failure.party == party.id for failure in failures)
-        rows.append(
-            [
-                party.id,
-                str(party.num_examples),
-                str(party.num_test),
-                *map(number, metrics),
-                str(failed or ""),
-            ]
-        )
-    if any(party.personal for party in found.parties):
-        rows[0][5] = f"personal {metric}"
-    if len(found.parties) > _MAX_PARTIES:
-        rows.append(
-            [
-                f"and {len(found.parties) - _MAX_PARTIES} more: {found.name}.parties",
-                *[""] * (len(rows[0]) - 1),
-            ]
-        )
-    return str(html_table(rows))
+        counts = [party.id, str(party.num_examples), str(party.num_test)]
+        rows.append([*counts, *map(number, metrics), str(failed or "")])
+    if (hidden := len(result.parties) - _MAX_ROWS) > 0:
+        empty = [""] * (len(header) - 1)
+        rows.append([f"and {hidden} more: {result.name}.parties", *empty])
+    return html_table(rows)
 
 
-def failures_html(found: Result, failures: Sequence[Failure]) -> str:
-    """Return the failures of parties and what ended the run, each with its traceback behind a
-    disclosure.
+def failures_html(result: Result, failures: Sequence[Failure]) -> Markup:
+    """Return the error that ended the run and the failures of parties, each with its traceback
+    behind a disclosure.
     """
-    parts = [disclosed(found.reason, found.traceback)] if found.traceback else []
-    shown = failures[: -_MAX_PARTIES - 1 : -1]  # the latest first
+    parts = [disclosure(result.reason, result.traceback)] if result.traceback else []
+    latest_first = failures[: -_MAX_ROWS - 1 : -1]
     parts += [
-        disclosed(f"{failure.party}: {failure.error}", failure.traceback) for failure in shown
+        disclosure(f"{failure.party}: {failure.error}", failure.traceback)
+        for failure in latest_first
     ]
-    return "".join(parts)
+    return Markup().join(parts)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ipywidgets as widgets
 
 
-def answer_beside(widget: Any) -> None:
-    """Let clicks on a widget be handled beside the cell that runs, where the kernel can do so.
+def answer_beside(widget: widgets.Widget) -> None:
+    """Let clicks on a widget be handled while a cell runs, where the kernel can do so.
 
-    ipykernel 7.4 sends what a front end says about a widget to the thread that made it, which a
-    running cell keeps busy; so a Stop would arrive when there is nothing left to stop. As ipykernel
-    7.1 did, it goes where the front end sent it. Without that method (other versions, no kernel)
-    there is nothing to do.
+    ipykernel 7.4 sends the messages of a widget to the thread that made it, which a running cell
+    keeps busy, so that a Stop would arrive after the end of the run. This restores ipykernel 7.1's
+    way: a message is handled where the front end sent it. Other versions, and widgets without a
+    kernel, have no such method and need nothing.
     """
     comm = getattr(widget, "comm", None)
     if comm is not None and hasattr(comm, "_reply_subshell_for"):

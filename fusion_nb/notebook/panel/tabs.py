@@ -1,8 +1,7 @@
-"""What stands beside the configuration: look before you train, change, compare, take away."""
+"""The tabs beside the configuration: preview, change, compare, export."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,110 +11,112 @@ import ipywidgets as widgets
 
 from fusion_nb.core import registry
 from fusion_nb.errors import FusionError, RunError
+from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
-from fusion_nb.notebook.panel.messages import of_error, plain
+from fusion_nb.notebook.panel.labels import label
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.formatting import number
+from fusion_nb.reporting.templates import render
 from fusion_nb.runs import session
 from fusion_nb.runs.changes import CHANGEABLE
 from fusion_nb.runs.preview import Preview
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
-#: Makes a button: its text, what it does in words, and what it does.
-Maker = Callable[[str, str, Callable[[], Any]], widgets.Button]
+#: Makes a button from its text, its help, and the function that it calls.
+ButtonMaker = Callable[[str, str, Callable[[], object]], widgets.Button]
+
 _ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
+_PREVIEW = """\
+<div role="status"><div style="line-height:1.8"><b>{{ cost }}</b></div>\
+{% for note in notes %}<div>{{ note }}</div>{% endfor %}</div>{{ chart }}"""
 
 
-class Looking:
-    """The split, warnings and the cost of the run that is configured."""
+class PreviewTab:
+    """The split, the warnings and the cost of the configured run."""
 
-    def __init__(self, button: Maker, look: Callable[[], Any]) -> None:
+    def __init__(self, button: ButtonMaker, preview: Callable[[], object]) -> None:
         self.button = button(
-            "Preview", "show who would hold what, and what the run would cost", look
+            "Preview", "show which party would hold which rows, and the cost of the run", preview
         )
-        self._found = widgets.HTML(
-            plain("Who would hold what, what there is to warn of, and what the run would cost.")
+        self._result = widgets.HTML(
+            messages.news("The rows of each party, warnings, and the cost of the run.")
         )
-        self.box = widgets.VBox([self.button, self._found])
+        self.box = widgets.VBox([self.button, self._result])
+
+    @property
+    def result(self) -> str:
+        """The result of the last preview, as HTML."""
+        return str(self._result.value)
 
     def show(self, preview: Preview) -> None:
-        """Show what was found."""
-        notes = "".join(f"<div>{html.escape(note)}</div>" for note in preview.notes)
-        cost = f'<div style="line-height:1.8"><b>{html.escape(str(preview.cost))}</b></div>'
-        self._found.value = (
-            f'<div role="status">{cost}{notes}</div>{charts.image_tag(preview.chart)}'
-        )
+        """Show the result of a preview."""
+        chart = charts.image_tag(preview.chart)
+        self._result.value = render(_PREVIEW, cost=preview.cost, notes=preview.notes, chart=chart)
 
 
-class Changing:
-    """Options that can be other ones from the next round on; what is left empty stays as it is."""
+class ChangeTab:
+    """Options that can change from the next round on; an empty control changes nothing."""
 
-    def __init__(self, button: Maker, apply: Callable[[], Any]) -> None:
-        self.controls: dict[str, Control] = {name: self._make(name) for name in CHANGEABLE}
+    def __init__(self, button: ButtonMaker, apply: Callable[[], object]) -> None:
+        self.controls: dict[str, Control] = {name: _change_control(name) for name in CHANGEABLE}
         self.button = button(
             "Change from the next round on", "the chart marks it, and the history keeps it", apply
         )
         row = widgets.Box([control.box for control in self.controls.values()], layout=_ROW)
         self.box = widgets.VBox(
-            [widgets.HTML("What is left empty stays as it is."), row, self.button]
+            [widgets.HTML("An option that is left empty stays as it is."), row, self.button]
         )
 
-    def apply(self, change: Callable[..., Any]) -> None:
-        """Give what was filled in to `change`, and leave everything empty again if that goes
-        well.
+    def apply(self, change: Callable[..., object]) -> None:
+        """Call `change` with the options that were filled in, and then empty the controls.
+
+        They keep their values where `change` raises an error.
         """
         change(**{name: control.text for name, control in self.controls.items() if control.text})
         for control in self.controls.values():
             control.set("")
 
-    def _make(self, name: str) -> Control:
-        help = str(RunSpec.model_fields[name].description)
-        if name == "fusion":
-            names = partial(registry.names, "fusions")
-            return Choice("fusion", help, names, kind="fusions", blank="as it is")
-        return Entry({"lr": "learning rate"}.get(name, name), help, str, "")
 
-
-class Comparing:
-    """The runs of this kernel: ticked ones are drawn over each other, and any can be loaded into
-    the controls.
+class CompareTab:
+    """The runs of this kernel: those that are ticked are drawn in one chart, and the options of
+    each can be loaded into the controls.
     """
 
-    def __init__(self, button: Maker, load: Callable[[Run], Any]) -> None:
-        self._ticks: dict[str, widgets.Checkbox] = {}
+    def __init__(self, button: ButtonMaker, load: Callable[[Run], object]) -> None:
+        self.ticks: dict[str, widgets.Checkbox] = {}
         self._list = widgets.VBox()
         self._chart = widgets.HTML()
-        self.chosen = widgets.Dropdown(
+        self._chosen = widgets.Dropdown(
             description="run", tooltip="the run whose options are loaded"
         )
         self.button = button(
             "Load its options",
             "put a run's options into the controls",
-            lambda: load(self._chosen()),
+            lambda: load(self._chosen_run()),
         )
-        row = widgets.Box([self.chosen, self.button], layout=_ROW)
+        row = widgets.Box([self._chosen, self.button], layout=_ROW)
         self._none = widgets.HTML("No run in this kernel yet.")
         self.box = widgets.VBox([self._none, self._list, self._chart, row])
         self.refresh()
 
+    @property
+    def chart(self) -> str:
+        """The chart of the ticked runs, or why they can't be drawn in one, as HTML."""
+        return str(self._chart.value)
+
     def refresh(self) -> None:
-        """List the runs that there are now; ticks stay."""
+        """List the runs that exist now, and keep the ticks."""
         names = list(session.RUNS)
-        for name in [name for name in self._ticks if name not in names]:
-            del self._ticks[name]
-        for name in [name for name in names if name not in self._ticks]:
-            tick = widgets.Checkbox(False, indent=False, layout={"width": "auto"})
-            tick.observe(lambda _: self.draw(), "value")
-            self._ticks[name] = tick
-        for name, tick in self._ticks.items():
-            tick.description = _line(session.RUNS[name])
-        if list(self._list.children) != list(self._ticks.values()):
-            self._list.children = list(self._ticks.values())
-        if names != list(self.chosen.options):
-            kept = self.chosen.value
-            self.chosen.options = names
-            self.chosen.value = kept if kept in names else (names[-1] if names else None)
+        self.ticks = {name: self.ticks.get(name) or self._tick() for name in names}
+        for name, tick in self.ticks.items():
+            tick.description = _line_of(session.RUNS[name])
+        if list(self._list.children) != list(self.ticks.values()):
+            self._list.children = list(self.ticks.values())
+        if names != list(self._chosen.options):
+            kept = self._chosen.value
+            self._chosen.options = names
+            self._chosen.value = kept if kept in names else (names[-1] if names else None)
         self._none.layout.display = "none" if names else ""
         if self._chart.value:
             self.draw()
@@ -123,35 +124,30 @@ class Comparing:
     def draw(self) -> None:
         """Draw the curves of the ticked runs."""
         ticked: Mapping[str, Run] = {
-            n: session.RUNS[n]
-            for n, tick in self._ticks.items()
-            if tick.value and n in session.RUNS
+            name: session.RUNS[name]
+            for name, tick in self.ticks.items()
+            if tick.value and name in session.RUNS
         }
         try:
             self._chart.value = charts.image_tag(session.compare(ticked)) if ticked else ""
-        except FusionError as error:  # they are measured in other metrics
-            self._chart.value = of_error(error)
+        except FusionError as error:  # they are measured in different metrics
+            self._chart.value = messages.of_error(error)
 
-    def _chosen(self) -> Run:
-        if self.chosen.value not in session.RUNS:
+    def _tick(self) -> widgets.Checkbox:
+        tick = widgets.Checkbox(False, indent=False, layout={"width": "auto"})
+        tick.observe(lambda _: self.draw(), "value")
+        return tick
+
+    def _chosen_run(self) -> Run:
+        if self._chosen.value not in session.RUNS:
             raise RunError("there is no run in this kernel yet", "Start makes one")
-        return session.RUNS[self.chosen.value]
+        return session.RUNS[self._chosen.value]
 
 
-def _line(run: Run) -> str:
-    """Return a run in so few words that they stand in one line."""
-    metric, last = run.chart_metrics[1], run.records.last()
-    reached = f", {metric} {number(last[metric])}" if metric in last else ""
-    return (
-        f"{run.name}: {run.status}, {len(run.records)} rounds of "
-        f"{run.result().chosen['fusion']}{reached}"
-    )
-
-
-class Taking:
+class ExportTab:
     """Files of the fused model, and text that repeats the run."""
 
-    def __init__(self, button: Maker, export: Callable[[], Any]) -> None:
+    def __init__(self, button: ButtonMaker, export: Callable[[], object]) -> None:
         wide: dict[str, Any] = {"style": {"description_width": "7.5em"}}
         self._folder = widgets.Text(
             "fused", description="folder", tooltip="a new folder for the files", **wide
@@ -174,40 +170,68 @@ class Taking:
         row = widgets.Box(
             [self._folder, self._format, self._which, self._overwrite, self.button], layout=_ROW
         )
-        kinds = ("as a cell", "as Python", "as YAML")
-        self._texts = [
-            widgets.Textarea(description=kind, rows=4, layout={"width": "98%"}, **wide)
-            for kind in kinds
-        ]
-        hint = widgets.HTML(
-            "Copy one of these: it repeats this run exactly, where the same variables are."
-        )
-        self._repeat = widgets.VBox([hint, *self._texts], layout={"display": "none"})
-        self.box = widgets.VBox([row, self._files, self._repeat])
+        self._repeat = RepeatTexts(wide)
+        self.box = widgets.VBox([row, self._files, self._repeat.box])
+
+    @property
+    def files(self) -> str:
+        """The files of the last export, as HTML."""
+        return str(self._files.value)
 
     def options(self) -> dict[str, Any]:
-        """Return what `run.export` is to be given."""
-        chosen = {
+        """Return the arguments for `Run.export`."""
+        return {
+            "path": self._folder.value.strip() or "fused",
             "format": self._format.value or "",
             "which": self._which.value,
             "overwrite": self._overwrite.value,
         }
-        return {"path": self._folder.value.strip() or "fused", **chosen}
 
     def show(self, run: Run) -> None:
         """Offer the formats of a run, and the text that repeats it as it is now."""
         if list(self._format.options) != run.formats:
             self._format.options = run.formats
             self._format.value = run.formats[0]
-        spec = run.repeatable_spec
-        for box, text in zip(
-            self._texts, (spec.to_cell(), spec.to_python(), spec.to_yaml()), strict=True
-        ):
-            if box.value != text:  # somebody may be about to copy it
-                box.value = text
-        self._repeat.layout.display = ""
+        self._repeat.show(run.repeatable_spec)
 
     def list_files(self, files: Sequence[Path]) -> None:
-        """Show what was written."""
-        listed = "".join(f"<div>{html.escape(str(path))}</div>" for path in files)
-        self._files.value = f'<div role="status" style="line-height:1.5">written:{listed}</div>'
+        """Show the files that were written."""
+        self._files.value = messages.listing("written:", [str(path) for path in files])
+
+
+class RepeatTexts:
+    """A run as a cell, as Python and as YAML, each to be copied."""
+
+    def __init__(self, layout: Mapping[str, Any]) -> None:
+        self._texts = [
+            widgets.Textarea(description=kind, rows=4, layout={"width": "98%"}, **layout)
+            for kind in ("as a cell", "as Python", "as YAML")
+        ]
+        hint = widgets.HTML(
+            "Copy one of these: it repeats this run exactly, where the same variables exist."
+        )
+        self.box = widgets.VBox([hint, *self._texts], layout={"display": "none"})
+
+    def show(self, spec: RunSpec) -> None:
+        """Show the three texts of a spec."""
+        texts = (spec.to_cell(), spec.to_python(), spec.to_yaml())
+        for box, text in zip(self._texts, texts, strict=True):
+            if box.value != text:  # somebody may be about to copy it
+                box.value = text
+        self.box.layout.display = ""
+
+
+def _change_control(name: str) -> Control:
+    help = str(RunSpec.model_fields[name].description)
+    if name == "fusion":
+        names = partial(registry.names, "fusions")
+        return Choice("fusion", help, names, kind="fusions", blank="as it is")
+    return Entry(label(name), help, str, "")
+
+
+def _line_of(run: Run) -> str:
+    """Return a run in one short line."""
+    metric, last = run.chart_metrics[1], run.records.last()
+    reached = f", {metric} {number(last[metric])}" if metric in last else ""
+    fusion = run.result().chosen["fusion"]
+    return f"{run.name}: {run.status}, {len(run.records)} rounds of {fusion}{reached}"

@@ -1,105 +1,127 @@
-"""What is seen of a panel: its tabs, its buttons, what it says, and the run that it shows."""
+"""The widgets of a panel: tabs, buttons, a message, and the run that it shows."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any
 
 import ipywidgets as widgets
 
 from fusion_nb.notebook.panel import messages
+from fusion_nb.notebook.panel.actions import PanelActions
 from fusion_nb.notebook.panel.form import Form
-from fusion_nb.notebook.panel.output import Shown
-from fusion_nb.notebook.panel.run_buttons import Steering
-from fusion_nb.notebook.panel.run_view import Watch
+from fusion_nb.notebook.panel.output import PanelOutput
+from fusion_nb.notebook.panel.run_buttons import RunButtons
+from fusion_nb.notebook.panel.run_controller import RunController
+from fusion_nb.notebook.panel.run_view import RunView
 from fusion_nb.notebook.panel.subshells import answer_beside
-from fusion_nb.notebook.panel.tabs import Changing, Comparing, Looking, Taking
+from fusion_nb.notebook.panel.tabs import ChangeTab, CompareTab, ExportTab, PreviewTab
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
 
-if TYPE_CHECKING:
-    from fusion_nb.notebook.panel.panel import Panel
-
-
-T = TypeVar("T")
-#: Seconds after a click in which a front end may still send what was typed before it: it sends
-#: clicks at once, but a value only when the kernel is through with the one before.
-_LATE = 0.2
-
-
-def late(action: Callable[[], T]) -> Callable[[], T]:
-    """Return an action that waits for what was typed before it was asked for."""
-
-    def wait_and_act() -> T:
-        time.sleep(_LATE)
-        return action()
-
-    return wait_and_act
+#: Seconds between a click and the reading of the controls. JupyterLab sends clicks at once, but a
+#: typed value only when the kernel has answered the one before.
+_DELAY = 0.2
 
 
 class View:
-    """The widgets of a panel, which they call when they are pressed."""
+    """The widgets of a panel.
 
-    def __init__(self, panel: Panel, namespace: Mapping[str, Any]) -> None:
-        self._buttons: list[widgets.Button] = []
-        self._said = widgets.HTML(layout={"min_height": "2em"})
+    panel: the actions of its buttons;  runs: begins runs and longer actions, in the panel's thread
+    namespace: where models and data are looked for
+    """
+
+    def __init__(
+        self, panel: PanelActions, runs: RunController, namespace: Mapping[str, Any]
+    ) -> None:
+        self.buttons: list[widgets.Button] = []
+        self._message = widgets.HTML(layout={"min_height": "2em"})
+        self._followed: Run | None = None
         self.form = Form(namespace)
-        self.watch = Watch()
-        self.looking = Looking(self._button, lambda: panel.work("looking", late(panel.preview)))
-        change = late(lambda: self.changing.apply(panel.change))
-        self.changing: Changing = Changing(self._button, lambda: panel.work("changing", change))
-        self.comparing = Comparing(self._button, panel.load)
-        export = late(lambda: panel.export(**self.taking.options()))
-        self.taking: Taking = Taking(self._button, lambda: panel.work("writing files", export))
-        self.steering = Steering(self._button, panel, lambda: panel.begin(late(self.form.spec)))
-        self.tabs = widgets.Tab(
-            [
-                tab.box
-                for tab in (self.form, self.looking, self.changing, self.comparing, self.taking)
-            ],
-            titles=["Configure", "Look first", "Change", "Compare", "Take away"],
+        self.run_view = RunView()
+        self.preview_tab = PreviewTab(
+            self._button, lambda: runs.work("looking", panel.preview, _DELAY)
         )
-        self.tabs.observe(lambda _: self.comparing.refresh(), "selected_index")
-        self.shown = Shown(widgets.VBox([self.tabs, self.steering.box, self._said, self.watch.box]))
+        self.change_tab = ChangeTab(
+            self._button,
+            lambda: runs.work("changing", lambda: self.change_tab.apply(panel.change), _DELAY),
+        )
+        self.compare_tab = CompareTab(self._button, panel.load)
+        self.export_tab = ExportTab(
+            self._button,
+            lambda: runs.work(
+                "writing files", lambda: panel.export(**self.export_tab.options()), _DELAY
+            ),
+        )
+        self.run_buttons = RunButtons(
+            self._button, panel, lambda: runs.begin(self.form.spec, _DELAY)
+        )
+        tabs = {
+            "Configure": self.form.box,
+            "Preview": self.preview_tab.box,
+            "Change": self.change_tab.box,
+            "Compare": self.compare_tab.box,
+            "Export": self.export_tab.box,
+        }
+        self._tabs = widgets.Tab(list(tabs.values()), titles=list(tabs))
+        self._tabs.observe(lambda _: self.compare_tab.refresh(), "selected_index")
+        rows = [self._tabs, self.run_buttons.box, self._message, self.run_view.box]
+        self.output = PanelOutput(widgets.VBox(rows))
 
-    def say(self, page: str) -> None:
-        """Say something below the buttons, in place of what was said before."""
-        self._said.value = page
+    @property
+    def message(self) -> str:
+        """The message below the buttons, as HTML."""
+        return str(self._message.value)
 
-    def refresh(self, status: str, doing: str, run: Run | None) -> None:
-        """Show a status of the panel, and what it is doing beside, if anything."""
-        self.steering.enable(status, is_busy=bool(doing))
-        self.looking.button.disabled = bool(doing)
-        self.changing.button.disabled = bool(doing) or run is None
-        self.taking.button.disabled = bool(doing) or run is None or status == "running"
-        self.comparing.refresh()
-        if run is not None:
-            self.taking.show(run)
-            if status in ENDED:
-                self.shown.keep(run.result())
+    def say(self, sentence: str) -> None:
+        """Show a sentence in place of the last message."""
+        self._message.value = messages.news(sentence) if sentence else ""
+
+    def say_error(self, error: BaseException) -> None:
+        """Show an error in place of the last message."""
+        self._message.value = messages.of_error(error)
+
+    def marking(self) -> AbstractContextManager[None]:
+        """Mark the option that an error belongs to."""
+        return self.form.marking()
+
+    def refresh(self, status: str, activity: str, run: Run | None) -> None:
+        """Show a status of the panel, its activity, if it has one, and its run."""
+        is_busy = bool(activity)
+        self.run_buttons.enable(status, is_busy=is_busy)
+        self.preview_tab.button.disabled = is_busy
+        self.change_tab.button.disabled = is_busy or run is None
+        self.export_tab.button.disabled = is_busy or run is None or status == "running"
+        self.compare_tab.refresh()
+        if run is None:
+            return
+        if run is not self._followed:
+            self._followed = run
+            self.run_view.follow(run)
+        self.export_tab.show(run)
+        if status in ENDED:
+            self.output.keep(run.result())
 
     def display(self) -> None:
         """Show the panel in the output of the cell that is running."""
-        for button in self._buttons:
+        for button in self.buttons:
             answer_beside(button)
-        self.shown.display()
+        self.output.display()
 
-    def _button(self, text: str, tooltip: str, action: Callable[[], Any]) -> widgets.Button:
-        """Return a button that says what is wrong, where that is all that comes of pressing it."""
+    def _button(self, text: str, help: str, action: Callable[[], object]) -> widgets.Button:
+        """Return a button that shows the error of its action, if it has one."""
 
         def press(_: widgets.Button) -> None:
+            self.say("")
             try:
-                self.say("")
                 action()
-            except (
-                Exception
-            ) as error:  # whatever it is, the panel stays usable and the kernel's log stays empty
-                self.say(messages.of_error(error))
+            except Exception as error:  # the panel stays usable, and the kernel's log empty
+                self.say_error(error)
 
-        made = widgets.Button(
-            description=text, tooltip=tooltip, layout={"width": "auto", "align_self": "flex-start"}
+        button = widgets.Button(
+            description=text, tooltip=help, layout={"width": "auto", "align_self": "flex-start"}
         )
-        made.on_click(press)
-        self._buttons.append(made)
-        return made
+        button.on_click(press)
+        self.buttons.append(button)
+        return button

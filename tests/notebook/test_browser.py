@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells
+from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells, save, wait
 
 pytestmark = MARKS
 
@@ -26,16 +26,13 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(
     page.wait_for_selector(IDLE, timeout=60_000)
     assert page.get_by_text("run: finished, 10 of 10 rounds").first.is_visible()
     keep(page, "quickstart.png")
-    page.keyboard.press("Control+s")
-    saved = lab[1] / "01_quickstart.ipynb"
-    page.wait_for_timeout(2000)
-    cell = next(c for c in nbformat.read(saved, 4).cells if c.source.startswith("%%fusion"))
+    notebook = save(page, lab[1] / "01_quickstart.ipynb")
+    cell = next(c for c in notebook.cells if c.source.startswith("%%fusion"))
     assert [sorted(output.data) for output in cell.outputs] == [
         ["image/png", "text/html", "text/plain"]
     ]
 
     name = "reopened.ipynb"  # elsewhere, untrusted, and with no kernel behind it
-    notebook = nbformat.read(saved, 4)
     notebook.metadata.kernelspec = {"name": "gone", "display_name": "Gone"}
     nbformat.write(notebook, lab[1] / name)
     page.goto(f"{lab[0]}/lab/tree/{name}?token=t&reset")
@@ -60,13 +57,8 @@ def test_the_chart_moves_and_the_toolbar_stops_it(page: Any, lab: tuple[str, Pat
     picture = page.locator("img[alt^='Loss from']")
     picture.wait_for(timeout=60_000)
     before = picture.get_attribute("alt"), status.inner_text()
-    for _ in range(60):  # on a busy machine a picture is drawn every few seconds
-        page.wait_for_timeout(500)
-        now = picture.get_attribute("alt"), status.inner_text()
-        if now[0] != before[0] and now[1] != before[1]:
-            break
-    else:
-        raise AssertionError("chart and status stood still for 30 s")
+    wait(page, lambda: picture.get_attribute("alt") != before[0])
+    wait(page, lambda: status.inner_text() != before[1])
     assert page.get_by_text("[*]:").count() == 1
     keep(page, "running.png")
     page.get_by_role("button", name="Interrupt the kernel").click()

@@ -1,76 +1,18 @@
-"""A real kernel, spoken to as a front end does: start, see progress, interrupt, and use what is
-left."""
+"""A real kernel, spoken to as a front end does: start, see progress, interrupt, and use the run."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from conftest import CELL
-from jupyter_client.manager import start_new_kernel
-
-
-@pytest.fixture
-def kernel(tmp_path: Path) -> Iterator[tuple[Any, Any]]:
-    manager, client = start_new_kernel(cwd=str(tmp_path), extra_arguments=["--log-level=ERROR"])
-    yield manager, client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-
-
-def execute(client: Any, code: str, *, stdin: bool = False) -> list[dict[str, Any]]:
-    """Run a cell to its end, and return every message that came meanwhile, those of earlier cells
-    too."""
-    sent = client.execute(code, allow_stdin=stdin)
-    return collect(
-        client, lambda message: is_idle(message) and message["parent_header"].get("msg_id") == sent
-    )
-
-
-def text(messages: list[dict[str, Any]]) -> str:
-    parts = []
-    for message in messages:
-        content = message["content"]
-        parts += [content.get("text", ""), content.get("data", {}).get("text/plain", "")]
-        parts += (
-            [f"{content['ename']}: {content['evalue']}"] if message["msg_type"] == "error" else []
-        )
-    return "\n".join(parts)
-
-
-def collect(client: Any, until: Any, timeout: float = 60) -> list[dict[str, Any]]:
-    """Read messages until one for which `until` holds."""
-    messages: list[dict[str, Any]] = []
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        messages.append(client.get_iopub_msg(timeout=timeout))
-        if until(messages[-1]):
-            return messages
-    raise AssertionError("the message never came")
-
-
-def is_progress(message: dict[str, Any]) -> bool:
-    """Whether this is the live status line of a run with two whole rounds."""
-    state = (
-        message["content"].get("data", {}).get("state", {})
-        if message["msg_type"] == "comm_msg"
-        else {}
-    )
-    return "round" in state.get("value", "") and "left" in state.get("value", "")
-
-
-def is_idle(message: dict[str, Any]) -> bool:
-    return message["msg_type"] == "status" and message["content"]["execution_state"] == "idle"
+from cells import CELL
+from kernels import collect, execute, is_idle, shows, text
 
 
 def test_interrupt_stops_a_run_and_the_kernel_lives(kernel: Any) -> None:
     manager, client = kernel
     execute(client, "%load_ext fusion_nb")
     client.execute(f"%%fusion --rounds 100000 --lr 0.05 --name run\n{CELL}", allow_stdin=True)
-    started = collect(client, is_progress)
+    started = collect(client, shows("round", "left"))
     shown = [m["content"]["data"] for m in started if m["msg_type"] == "display_data"]
     assert "application/vnd.jupyter.widget-view+json" in shown[0]
     manager.interrupt_kernel()
@@ -125,7 +67,7 @@ def test_without_a_person_there_is_one_static_result(kernel: Any) -> None:
     assert not [m for m in messages if m["msg_type"] == "comm_open"]
 
 
-def test_errors_fail_the_cell_for_whoever_runs_the_notebook(kernel: Any) -> None:
+def test_a_refused_line_fails_the_cell(kernel: Any) -> None:
     _, client = kernel
     execute(client, "%load_ext fusion_nb")
     reply = client.execute_interactive(

@@ -1,43 +1,34 @@
-"""What a panel must survive: impatience, cells that pull the rug, errors in a model, and any
-sequence of clicks."""
+"""Faults that a panel survives: impatience, cells that take variables away, errors in a model, and
+any sequence of clicks."""
 
 from __future__ import annotations
 
 import random
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from panels import button, enabled, page, press, settle, through, until
+from panels import AFTER_THE_END, enabled, page, press, run_to_the_end, settle, until
 
 import fusion_nb
 from fusion_nb import Panel
+from fusion_nb.core import cell_output
 from fusion_nb.errors import Interrupted, RunError
-from fusion_nb.notebook.panel import panel as module
+from fusion_nb.notebook.panel import panel as panel_module
+from fusion_nb.notebook.panel import run_controller, run_view
 from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.runs.session import RUNS
 
-
-@pytest.fixture(autouse=True)
-def _no_runs() -> Iterator[None]:
-    RUNS.clear()
-    yield
-    for run in list(RUNS.values()):
-        run.stop()
-    RUNS.clear()
-    until(lambda: not module._launching)
+pytestmark = pytest.mark.usefixtures("no_runs")
 
 
 @pytest.fixture
-def there(net: Callable[..., Any], rows: Any) -> dict[str, Any]:
-    return {"model": net(), "rows": rows}
-
-
-@pytest.fixture
-def panel(there: dict[str, Any]) -> Panel:
-    return Panel("model", "rows", namespace=there, rounds=10**6, lr=0.1)
+def panel(long_panel: Panel) -> Panel:
+    return long_panel
 
 
 def going(panel: Panel) -> Any:
@@ -75,19 +66,21 @@ def broken(net: Callable[..., Any], calls: int) -> Any:
 
 
 def test_start_pressed_twice_begins_one_run(panel: Panel) -> None:
-    panel._view.steering.start.click()
-    panel._view.steering.start.click()  # before the button had time to turn grey
+    panel.screen.buttons["Start"].click()
+    panel.screen.buttons["Start"].click()  # before the button had time to turn grey
     assert (
-        "a run is about to begin" in panel._view._said.value
-        or "run is running" in panel._view._said.value
+        "a run is about to begin" in panel.screen.message
+        or "run is running" in panel.screen.message
     )
     until(lambda: panel.status == "running")
     assert list(RUNS) == ["run"]
     assert len(trainers()) == 1
 
 
-def test_start_in_two_panels_at_once_begins_one_run(panel: Panel, there: dict[str, Any]) -> None:
-    other = Panel("model", "rows", namespace=there, rounds=10**6)
+def test_start_in_two_panels_at_once_begins_one_run(
+    panel: Panel, namespace: dict[str, Any]
+) -> None:
+    other = Panel("model", "rows", namespace=namespace, rounds=10**6)
     refused: list[Exception] = []
 
     def start(panel: Panel) -> None:
@@ -107,22 +100,22 @@ def test_start_in_two_panels_at_once_begins_one_run(panel: Panel, there: dict[st
 
 
 def test_start_while_a_cell_trains_is_refused_with_a_sentence(
-    panel: Panel, there: dict[str, Any]
+    panel: Panel, namespace: dict[str, Any]
 ) -> None:
     mine = fusion_nb.federate(
-        there["model"], there["rows"], rounds=10**6, background=True, name="mine"
+        namespace["model"], namespace["rows"], rounds=10**6, background=True, name="mine"
     )
     press(panel, "Start")
-    assert "mine is running: wait for its end, or stop it first" in panel._view._said.value
+    assert "mine is running: wait for its end, or stop it first" in panel.screen.message
     assert panel.run is None
     mine.stop()
     press(panel, "Start")
     until(lambda: panel.status == "running")
 
 
-def test_a_new_panel_takes_the_run_that_is_going(panel: Panel, there: dict[str, Any]) -> None:
+def test_a_new_panel_takes_the_run_that_is_going(panel: Panel, namespace: dict[str, Any]) -> None:
     run = going(panel)
-    again = Panel("model", "rows", namespace=there)
+    again = Panel("model", "rows", namespace=namespace)
     assert again.run is run
     assert again.status == "running"
     press(again, "Pause")
@@ -132,18 +125,20 @@ def test_a_new_panel_takes_the_run_that_is_going(panel: Panel, there: dict[str, 
         again.start()
     press(panel, "Resume")
     press(again, "Stop")
-    until(lambda: enabled(again) == enabled(panel) == {"Start", "Step one round", "More rounds"})
+    until(lambda: enabled(again) == enabled(panel) == AFTER_THE_END)
 
 
-def test_a_paused_run_does_not_go_on_beside_another(panel: Panel, there: dict[str, Any]) -> None:
+def test_a_paused_run_does_not_go_on_beside_another(
+    panel: Panel, namespace: dict[str, Any]
+) -> None:
     going(panel)
     panel.pause()
     mine = fusion_nb.federate(
-        there["model"], there["rows"], rounds=10**6, background=True, name="mine"
+        namespace["model"], namespace["rows"], rounds=10**6, background=True, name="mine"
     )
     for action in ("Resume", "Step one round", "More rounds"):
         press(panel, action)
-        assert "mine is running" in panel._view._said.value
+        assert "mine is running" in panel.screen.message
     assert panel.status == "paused"
     mine.stop()
     press(panel, "Resume")
@@ -152,21 +147,21 @@ def test_a_paused_run_does_not_go_on_beside_another(panel: Panel, there: dict[st
 
 @pytest.mark.parametrize("pull", ["delete", "rebind", "train it meanwhile"])
 def test_the_variables_may_go_during_a_run(
-    panel: Panel, there: dict[str, Any], net: Any, pull: str
+    panel: Panel, namespace: dict[str, Any], net: Any, pull: str
 ) -> None:
     import torch
 
     panel.set(rounds=40)
-    expected = fusion_nb.Run(panel.spec, dict(there)).start().wait().history["loss"]
+    expected = fusion_nb.Run(panel.spec, dict(namespace)).start().wait().history["loss"]
     panel.start()
     if pull == "delete":
-        del there["model"], there["rows"]
+        del namespace["model"], namespace["rows"]
     elif pull == "rebind":
-        there |= {"model": net(7), "rows": None}
+        namespace |= {"model": net(7), "rows": None}
     else:
         until(lambda: panel.run is not None)
         with torch.no_grad():
-            for parameter in there["model"].parameters():
+            for parameter in namespace["model"].parameters():
                 parameter.fill_(1.0)
     panel.wait()
     assert panel.run.history["loss"] == expected
@@ -192,7 +187,7 @@ def test_cells_may_change_variables_while_they_are_looked_at() -> None:
         thread.join()
 
 
-def test_stop_calls_off_what_is_being_prepared(
+def test_stop_cancels_a_run_that_is_being_prepared(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, go = threading.Event(), threading.Event()
@@ -203,7 +198,7 @@ def test_stop_calls_off_what_is_being_prepared(
             made.set()
             go.wait()
 
-    monkeypatch.setattr(module, "Run", Slow)
+    monkeypatch.setattr(run_controller, "Run", Slow)
     press(panel, "Start")
     made.wait()
     assert panel.status == "preparing"
@@ -212,80 +207,95 @@ def test_stop_calls_off_what_is_being_prepared(
     go.set()
     panel.wait()
     assert panel.status == "idle"
-    assert "called off before it began" in page(panel)
+    assert "cancelled before it began" in page(panel)
     assert not RUNS
     assert enabled(panel) == {"Start"}
 
 
-def test_an_error_in_the_model_in_round_3(there: dict[str, Any], net: Any) -> None:
-    there["model"] = broken(
+def test_an_error_in_the_model_in_round_3(namespace: dict[str, Any], net: Any) -> None:
+    namespace["model"] = broken(
         net, 4 * 2 * 2 + 1
     )  # 4 parties of 48 rows in 2 batches, two rounds, and one batch more
     # One worker: each has a copy of the model, which counts for itself.
-    panel = Panel("model", "rows", namespace=there, rounds=5, engine="local:workers=1")
+    panel = Panel("model", "rows", namespace=namespace, rounds=5, engine="local:workers=1")
     press(panel, "Start")
     with pytest.raises(Exception, match="a mistake of mine"):
         panel.wait()
     assert panel.status == "failed"
     assert len(panel.run.records) == 2
-    table = panel._view.watch._table.value
+    table = panel.screen.table
     assert "<details><summary>" in table
     assert "a mistake of mine" in table
     assert "in forward" in table, "the traceback leads into the user's own code"
-    assert "failed" in panel._view.watch._status.value
-    assert panel.run.model(there["model"].inner[0].weight.new_zeros(2, 5)).shape == (2, 3)
-    assert enabled(panel) == {"Start", "Step one round", "More rounds"}
-    there["model"].left[0] = 10**6
+    assert "failed" in panel.screen.status
+    assert panel.run.model(namespace["model"].inner[0].weight.new_zeros(2, 5)).shape == (2, 3)
+    assert enabled(panel) == AFTER_THE_END
+    namespace["model"].left[0] = 10**6
     press(panel, "Start")
     panel.wait()
     assert panel.status == "finished"
 
 
 def test_an_error_in_a_widget_ends_no_training(
-    panel: Panel, capsys: pytest.CaptureFixture[str]
+    panel: Panel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = going(panel)
-    panel._view.watch._picture = panel._view.watch._text = lambda draw: 1 / 0
+    monkeypatch.setattr(run_view, "status_html", lambda run: 1 / 0)
+    until(lambda: "ZeroDivisionError" in capsys.readouterr().err)
     rounds = len(run.records)
     until(lambda: len(run.records) > rounds + 3)
-    assert "ZeroDivisionError" in capsys.readouterr().err
     press(panel, "Stop")
-    until(lambda: enabled(panel) == {"Start", "Step one round", "More rounds"})
+    until(lambda: enabled(panel) == AFTER_THE_END)
 
 
+def interrupt_once_it_waits() -> None:
+    """Interrupt the main thread once it waits in `Panel.wait`, as the toolbar's ■ does."""
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def waits() -> bool:
+        stack = traceback.walk_stack(sys._current_frames()[main])
+        codes = [frame.f_code for frame, _ in stack]
+        return codes[0].co_filename == threading.__file__ and Panel.wait.__code__ in codes
+
+    def interrupt() -> None:
+        until(waits)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_of_the_cell_that_waits_stops_the_run(panel: Panel) -> None:
     going(panel)
-    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
+    interrupt_once_it_waits()
     with pytest.raises(Interrupted, match="run was stopped after round"):
         panel.wait()
     assert panel.status == "stopped"
-    assert enabled(panel) == {"Start", "Step one round", "More rounds"}
+    assert enabled(panel) == AFTER_THE_END
 
 
 def test_any_button_may_fail_and_the_panel_lives(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "look", lambda spec, names: {}["nothing"])
+    monkeypatch.setattr(panel_module, "look", lambda spec, names: {}["nothing"])
     press(panel, "Preview")
     settle(panel)
-    assert "KeyError" in panel._view._said.value
-    assert "<summary>traceback</summary>" in panel._view._said.value
+    assert "KeyError" in panel.screen.message
+    assert "<summary>traceback</summary>" in panel.screen.message
     assert enabled(panel) == {"Start"}
 
 
 def test_the_cell_run_again_goes_on_with_its_run(
     ip: Any, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fusion_nb.core import cell_output
-
     executions = iter(
         [("cell 1", "first"), ("cell 1", "second"), ("cell 2", "third"), ("cell 2", "third")]
     )
-    monkeypatch.setattr(cell_output, "running", lambda: next(executions))
+    monkeypatch.setattr(cell_output, "current_cell", lambda: next(executions))
     ip.ns |= {"model": net(), "rows": rows}
     before = ip.run("%fusion panel --data rows --rounds 2").result
-    through(before)
+    run_to_the_end(before)
     seen = ip.run("%fusion panel --data rows --rounds 4")
     assert seen.result.run is before.run
     assert "run: finished, 2 of 2 rounds" in seen.outputs[-1]["text/plain"], (
@@ -293,10 +303,8 @@ def test_the_cell_run_again_goes_on_with_its_run(
     )
     assert seen.result.spec.rounds == 4
     before.run.more(1).wait()
-    assert "round 2 of 2" in before._view.watch._status.value, (
-        "nobody sees it any more, and it costs nothing"
-    )
-    assert "round 3 of 3" in seen.result._view.watch._status.value
+    assert "round 2 of 2" in before.screen.status, "nobody sees it any more, and it costs nothing"
+    assert "round 3 of 3" in seen.result.screen.status
     assert ip.run("%fusion panel").result.run is None
     assert ip.run("%fusion panel").result.run is None, (
         "two panels in one cell leave each other alone"
@@ -317,33 +325,30 @@ _CLICKS = (
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_no_sequence_of_clicks_leaves_the_panel_stuck(there: dict[str, Any], seed: int) -> None:
+def test_no_sequence_of_clicks_leaves_the_panel_stuck(namespace: dict[str, Any], seed: int) -> None:
     """Random clicks in two panels, some of them on buttons that turn grey this moment; then both
     must be usable."""
     draw = random.Random(seed)
-    panels = [Panel("model", "rows", namespace=there, rounds=3) for _ in range(2)]
+    panels = [Panel("model", "rows", namespace=namespace, rounds=3) for _ in range(2)]
     allowed = {
         "idle": {"Start"},
         "preparing": {"Stop"},
         "running": {"Pause", "Stop", "More rounds"},
         "paused": {"Resume", "Step one round", "Stop", "More rounds"},
-        **{
-            status: {"Start", "Step one round", "More rounds"}
-            for status in ("finished", "stopped", "failed")
-        },
+        **dict.fromkeys(("finished", "stopped", "failed"), AFTER_THE_END),
     }
     for _ in range(60):
         panel, text = draw.choice(panels), draw.choice(_CLICKS)
         if draw.random() < 0.3:
-            button(panel, text).click()  # as if it had not turned grey yet
+            panel.screen.buttons[text].click()  # as if it had not turned grey yet
         else:
             press(panel, text)
         assert len(trainers()) <= 2, "one for each panel, of which at most one is not held"
         assert sum(run.status == "running" for run in RUNS.values()) <= 1
         if draw.random() < 0.3:
             threading.Event().wait(draw.random() / 20)
-        assert "KeyError" not in panel._view._said.value
-        assert "Traceback" not in panel._view._said.value
+        assert "KeyError" not in panel.screen.message
+        assert "Traceback" not in panel.screen.message
     for panel in panels:
         settle(panel)
         press(panel, "Stop")

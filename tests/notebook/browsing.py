@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,26 @@ def run_cells(page: Any, count: int) -> None:
     page.keyboard.press("Escape")
     for _ in range(count):
         page.keyboard.press("Shift+Enter")
+
+
+def save(page: Any, path: Path) -> Any:
+    """Save the notebook, and return it as it is on disk."""
+    before = path.stat().st_mtime_ns
+    page.keyboard.press("Control+s")
+    wait(page, lambda: path.stat().st_mtime_ns != before)
+    while True:
+        try:
+            return nbformat.read(path, 4)
+        except (nbformat.reader.NotJSONError, ValueError):  # it is being written
+            page.wait_for_timeout(100)
+
+
+def wait(page: Any, holds: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait for something to become true, while the page goes on."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        page.wait_for_timeout(50)
 
 
 def keep(page: Any, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells
+from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells, save, wait
 
 pytestmark = MARKS
 
@@ -48,7 +48,7 @@ def use_theme(page: Any, theme: str) -> None:
     page.evaluate(
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
     )
-    page.wait_for_timeout(1500)
+    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
 
 
 def chart(page: Any) -> Any:
@@ -73,16 +73,16 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     field(page, "learning rate").fill("fast")
     page.keyboard.press("Tab")
     page.get_by_role("alert").filter(
-        has_text="--lr fast is not allowed: give a number > 0"
+        has_text="learning rate fast is not allowed: give a number > 0"
     ).wait_for(timeout=10_000)
     field(page, "learning rate").fill("0.05")
     page.keyboard.press("Tab")
     page.get_by_role("alert").wait_for(state="detached", timeout=10_000)
 
-    tab(page, "Look first")
+    tab(page, "Preview")
     button(page, "Preview").click()
     page.get_by_text("rows to train on in").wait_for(timeout=30_000)
-    keep(page, "panel_look_first.png")
+    keep(page, "panel_preview.png")
     tab(page, "Configure")
 
     button(page, "Start").click()
@@ -94,23 +94,22 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
 
     button(page, "Pause").click()
     status(page).filter(has_text="paused").wait_for(timeout=10_000)
-    page.wait_for_timeout(500)
-    held = status(page).inner_text()
-    page.wait_for_timeout(1500)
-    assert status(page).inner_text() == held
+    paused = status(page).inner_text()
     tab(page, "Change")
     field(page, "learning rate").fill("0.01")
     page.keyboard.press("Tab")
     button(page, "Change from the next round on").click()
-    page.get_by_text("from the next round on: lr 0.01").wait_for(timeout=10_000)
+    page.get_by_text("from the next round on: learning rate 0.01").wait_for(timeout=10_000)
+    assert status(page).inner_text() == paused
     tab(page, "Configure")
     button(page, "Resume").click()
     status(page).filter(has_text="running").wait_for(timeout=10_000)
-    page.wait_for_timeout(1500)
+    resumed = status(page).inner_text()
+    wait(page, lambda: status(page).inner_text() != resumed)
     button(page, "Stop").click()
     status(page).filter(has_text="stopped").wait_for(timeout=10_000)
 
-    tab(page, "Take away")
+    tab(page, "Export")
     field(page, "folder").fill("taken")
     page.keyboard.press("Tab")
     button(page, "Export").click()
@@ -120,14 +119,12 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     assert cell.startswith(
         "%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.2 --rounds "
     )
-    keep(page, "panel_take_away.png")
+    keep(page, "panel_export.png")
     page.locator(".jp-Notebook .jp-Cell").nth(2).click()
     page.keyboard.press("Control+Enter")
     page.get_by_text("alive stopped").wait_for(timeout=10_000)
-    page.keyboard.press("Control+s")
-    page.wait_for_timeout(2000)
 
-    saved = nbformat.read(lab[1] / "panel.ipynb", 4)
+    saved = save(page, lab[1] / "panel.ipynb")
     assert [sorted(output.data) for output in saved.cells[1].outputs] == [
         ["application/vnd.jupyter.widget-view+json", "text/plain"],
         ["image/png", "text/html", "text/plain"],
@@ -146,32 +143,29 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
 
 def moving(page: Any, picture: Any, times: int) -> list[Any]:
     """Return where a picture is, each time that it has become another one."""
-    places, seen = [], ""
-    for _ in range(120):
-        now = picture.get_attribute("alt")
-        if now != seen:
-            seen = now
-            places.append(picture.bounding_box())
-        if len(places) == times:
-            return places
-        page.wait_for_timeout(250)
-    raise AssertionError("the chart stood still for 30 s")
+    places: list[Any] = []
+    seen = ""
+    for _ in range(times):
+        wait(page, lambda seen=seen: picture.get_attribute("alt") != seen)
+        seen = picture.get_attribute("alt")
+        places.append(picture.bounding_box())
+    return places
 
 
 def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
     show_panel(page, lab, "reload.ipynb", "--rounds 100000 --lr 0.05")
     button(page, "Start").click()
     status(page).filter(has_text="left").wait_for(timeout=60_000)
-    page.keyboard.press("Control+s")
-    page.wait_for_timeout(1500)
+    save(page, lab[1] / "reload.ipynb")
     page.reload()
     page.wait_for_selector(IDLE, timeout=60_000)
     status(page).filter(has_text="left").wait_for(timeout=30_000)
     assert len(moving(page, chart(page), 3)) == 3
     button(page, "Pause").click()
     status(page).filter(has_text="paused").wait_for(timeout=10_000)
+    before = status(page).inner_text()
     button(page, "Step one round").click()
-    page.wait_for_timeout(1000)
+    wait(page, lambda: status(page).inner_text() != before)
     button(page, "Stop").click()
     status(page).filter(has_text="stopped").wait_for(timeout=10_000)
     # The page has lost the cell's outputs to the reload; the cell, run again, has its run and keeps
@@ -179,10 +173,7 @@ def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
     page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
     status(page).filter(has_text="stopped").wait_for(timeout=30_000)
-    page.wait_for_timeout(500)
-    page.keyboard.press("Control+s")
-    page.wait_for_timeout(1500)
-    outputs = nbformat.read(lab[1] / "reload.ipynb", 4).cells[1].outputs
+    outputs = save(page, lab[1] / "reload.ipynb").cells[1].outputs
     assert outputs[-1].data["text/plain"].startswith("run: stopped, ")
 
 
@@ -206,7 +197,7 @@ def test_it_looks_well_in_both_themes(
     use_theme(page, theme)
     keep(page, f"panel_idle_{word}.png")
     button(page, "More options").click()
-    page.wait_for_timeout(500)
+    button(page, "Fewer options").wait_for()
     for control in page.locator(
         ".jp-OutputArea button, .jp-OutputArea input, .jp-OutputArea select"
     ).all():
@@ -220,7 +211,7 @@ def test_it_looks_well_in_both_themes(
     button(page, "Fewer options").click()
     button(page, "Start").click()
     status(page).filter(has_text="left").wait_for(timeout=60_000)
-    page.wait_for_timeout(800)
+    chart(page).wait_for()
     keep(page, f"panel_running_{word}.png")
     button(page, "Stop").click()
     status(page).filter(has_text="stopped").wait_for(timeout=20_000)
@@ -232,6 +223,5 @@ def test_it_looks_well_in_both_themes(
     for name in ("run: stopped", "run_2: finished, 40 rounds of fedavg"):
         page.get_by_role("checkbox", name=name).check()
     page.locator("img[alt*='run_2: Loss from']").wait_for(timeout=10_000)
-    page.wait_for_timeout(500)
     keep(page, f"panel_finished_{word}.png")
     use_theme(page, "JupyterLab Light")

@@ -1,0 +1,244 @@
+"""The commands of `%fusion`: one function each, which is given the shell and the line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from fusion_nb.errors import (
+    NameNotFoundError,
+    OptionError,
+    RunError,
+    cell_spelling,
+    nearest,
+    spelled_in,
+)
+from fusion_nb.models import lookup
+from fusion_nb.notebook import explain, options
+from fusion_nb.notebook.kernel import draws_widgets
+from fusion_nb.notebook.live import LiveView, status_text
+from fusion_nb.notebook.options import Line
+from fusion_nb.reporting.charts import Chart
+from fusion_nb.runs import session
+from fusion_nb.runs.build import divide
+from fusion_nb.runs.preview import split_chart
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from fusion_nb.notebook.panel import Panel
+
+
+def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
+    """Execute an option line, and return what the cell shows.
+
+    cell: the body of a `%%fusion` cell, or None for a line
+    """
+    with spelled_in(cell_spelling):
+        words = options.tokens(text)
+        if cell is None and (not words or words[0] in ("help", "-h", "--help")):
+            return show_help(words[1:])
+        line = options.read(text)
+        if cell is None:
+            return COMMANDS[line.command](shell, line)
+        if line.command != "run":
+            raise OptionError(
+                f"%%fusion {line.command} takes no cell",
+                f"write %fusion {line.command} in one line",
+            )
+        return train(shell, line, options.to_spec(line, cell))
+
+
+def run(shell: InteractiveShell, line: Line) -> None:
+    """Train with the options of the line."""
+    train(shell, line, options.to_spec(line))
+
+
+def train(shell: InteractiveShell, line: Line, spec: RunSpec) -> None:
+    """Run the cell's body, make a run of a spec, bind it to its variable, and show it training."""
+    wanted = line.own.get("name", "")
+    session.new_name(wanted, shell.user_ns)  # refused before the body is run
+    if spec.code:
+        _run_body(shell, spec, names_model="model" in line.options)
+    name = session.new_name(wanted, shell.user_ns)  # again: the body may have taken it meanwhile
+    made = _make(shell, spec, name, service=line.own.get("service", ""))
+    session.remember(made)
+    shell.user_ns[name] = made
+    _show(made, made.start, background="background" in line.own, quiet="quiet" in line.own)
+    # Binds `_` as a cell's value would, without showing the run a second time.
+    shell.displayhook.update_user_ns(made)
+
+
+def stop(shell: InteractiveShell, line: Line) -> None:
+    """Stop a run and keep its last whole round."""
+    print(_chosen(shell, line).stop())
+
+
+def pause(shell: InteractiveShell, line: Line) -> None:
+    """Pause a run between two batches."""
+    print(status_text(_chosen(shell, line).pause()))
+
+
+def resume(shell: InteractiveShell, line: Line) -> None:
+    """Continue a paused run."""
+    print(status_text(_chosen(shell, line).resume()))
+
+
+def status(shell: InteractiveShell, line: Line) -> None:
+    """Print the round and the metrics of a run."""
+    print(status_text(_chosen(shell, line)))
+
+
+def more(shell: InteractiveShell, line: Line) -> None:
+    """Train more rounds after the last one."""
+    chosen = _chosen(shell, line)
+    rounds = RunSpec(rounds=line.options.get("rounds", 5)).rounds
+    if chosen.status == "paused":
+        print(status_text(chosen.more(rounds)))
+        return
+    background = "background" in line.own
+    _show(chosen, lambda: chosen.more(rounds), background=background, quiet=False)
+
+
+def panel(shell: InteractiveShell, line: Line) -> Panel:
+    """Return a panel with the options of the line."""
+    from fusion_nb.notebook.panel import Panel  # it imports ipywidgets
+
+    given = options.to_spec(line).model_dump(exclude_unset=True)
+    return Panel(namespace=shell.user_ns, **given)
+
+
+def split(shell: InteractiveShell, line: Line) -> Chart:
+    """Return a chart of the rows that each party would hold."""
+    division = divide(options.to_spec(line), shell.user_ns)
+    for note in division.notes:
+        print(note)
+    if missing := division.missing_classes():
+        print(f"warning: no party has a training row of class {', '.join(missing)}")
+    return split_chart(division)
+
+
+def runs(shell: InteractiveShell, line: Line) -> None:
+    """Print one line for each run of this notebook."""
+    lines = [status_text(each) for each in session.RUNS.values()]
+    print("\n".join(lines) or "no run yet: %%fusion makes one")
+
+
+def compare(shell: InteractiveShell, line: Line) -> Chart:
+    """Return a chart of several runs, or of all."""
+    chosen = {name: _named(shell, name) for name in line.words} or session.RUNS
+    if not chosen:
+        raise RunError("there is no run to compare", "%%fusion makes one")
+    return session.compare(chosen)
+
+
+def export(shell: InteractiveShell, line: Line) -> None:
+    """Write the fused model and its card into a new folder."""
+    if not line.words:
+        raise OptionError("%fusion export needs a folder", "write %fusion export run my_folder")
+    *name, folder = line.words
+    formats = line.own["format"].split(",") if "format" in line.own else ""
+    chosen = _named(shell, name[0]) if name else _latest()
+    files = chosen.export(
+        folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own
+    )
+    print("\n".join(str(path) for path in files))
+
+
+def show_list(shell: InteractiveShell, line: Line) -> None:
+    """Print the names of components."""
+    print(explain.listing(line.words))
+
+
+def show_help(names: list[str]) -> None:
+    """Print the help on names, or on everything."""
+    print("\n".join(explain.component(name) for name in names) or options.usage())
+
+
+#: Command -> the function that executes it.
+COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
+    "run": run,
+    "panel": panel,
+    "split": split,
+    "status": status,
+    "stop": stop,
+    "pause": pause,
+    "resume": resume,
+    "more": more,
+    "runs": runs,
+    "compare": compare,
+    "export": export,
+    "list": show_list,
+    "help": lambda shell, line: show_help(line.words),
+}
+
+
+def _run_body(shell: InteractiveShell, spec: RunSpec, *, names_model: bool) -> None:
+    """Run the cell's body, with all that it draws at random fixed by the seed.
+
+    names_model: whether the line says which variable holds the model
+    """
+    before = dict(shell.user_ns)
+    with lookup.seeded(spec.seed, spec.code):
+        done = shell.run_cell(spec.code)
+    if done.error_before_exec:
+        raise OptionError(
+            "the cell's body can't be read, so nothing was trained", "see the error above"
+        )
+    if error := done.error_in_exec:
+        # IPython has shown its traceback. The cell must fail, but not show it a second time.
+        error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
+        raise error
+    if not names_model:
+        lookup.check_defined(spec.model, before, shell.user_ns)
+
+
+def _make(shell: InteractiveShell, spec: RunSpec, name: str, *, service: str) -> Run:
+    if not service:
+        return Run(spec, shell.user_ns, name=name)
+    from fusion_nb.service.remote_run import RemoteRun  # it needs an extra
+
+    return RemoteRun(spec, shell.user_ns, url=service, name=name)
+
+
+def _show(made: Run, launch: Callable[[], object], *, background: bool, quiet: bool) -> None:
+    """Launch a run with a view of it in this cell's output, and wait for it unless it trains in
+    the background.
+    """
+    widgets = draws_widgets()
+    if not quiet and (widgets or background):
+        LiveView(made, widgets=widgets)
+    launch()
+    if background:
+        return
+    try:
+        made.wait()
+    finally:
+        if not quiet and not widgets:  # nobody saw it train: this is the only output
+            display(made.result().mimebundle(), raw=True)
+
+
+def _chosen(shell: InteractiveShell, line: Line) -> Run:
+    return _named(shell, line.words[0]) if line.words else _latest()
+
+
+def _latest() -> Run:
+    if not session.RUNS:
+        raise RunError("there is no run yet", "%%fusion makes one")
+    return next(reversed(session.RUNS.values()))
+
+
+def _named(shell: InteractiveShell, name: str) -> Run:
+    """Return the run that a variable holds, or that had this name when it was made."""
+    variable = shell.user_ns.get(name)
+    found = variable if isinstance(variable, Run) else session.RUNS.get(name)
+    if found is None:
+        raise NameNotFoundError(
+            f"no run is called {name!r}",
+            f"{nearest(name, session.RUNS)}there are: {', '.join(session.RUNS) or 'none yet'}",
+        )
+    return found

@@ -1,0 +1,74 @@
+"""The values that the panel offers for an option: those that go together with the chosen model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fusion_nb.core import registry
+from fusion_nb.data import handlers, loading
+from fusion_nb.errors import FusionError
+from fusion_nb.models.base import Model
+from fusion_nb.notebook import complete
+from fusion_nb.runs import fusion_checks
+
+
+def values(option: str, namespace: Mapping[str, Any], model: type[Model] | None) -> list[str]:
+    """Return the values that an option can be given now.
+
+    model: the adapter of the chosen model, or None where it is not known
+    """
+    offered = complete.values(option, "", namespace)
+    if option == "data":
+        # Variables of the user stand before data sets.
+        offered = sorted(
+            (n for n in offered if not _needs_file(n)), key=lambda n: n not in namespace
+        )
+    if model is None:
+        return offered
+    if option == "data":
+        return [name for name in offered if kind_of_data(name, namespace) in ("", model.data_kind)]
+    if option == "fusion":
+        return [name for name in offered if not missing_abilities(model, name)]
+    return offered
+
+
+def kind_of_data(name: str, namespace: Mapping[str, Any]) -> str:
+    """Return "documents" or "numbers" for a variable or a data set, or an empty string where it may
+    be either.
+    """
+    value = namespace.get(name)
+    if value is None:
+        return handlers.kind_of(registry.get("datasets", name))
+    return loading.kind_of(value)
+
+
+def missing_abilities(model: type[Model], fusion: str) -> list[str]:
+    """Return the options of parties that a fusion needs and a kind of model does not support."""
+    try:
+        made = registry.create("fusions", fusion)
+    except FusionError:  # it needs another fusion after it, or an option that has no default
+        return []
+    return fusion_checks.unsupported(model, made)
+
+
+def description(model: type[Model]) -> str:
+    """Return a sentence on the offer: the kind of data, and the fusions that are left out."""
+    refused = {
+        name: missing
+        for name in registry.names("fusions")
+        if (missing := missing_abilities(model, name))
+    }
+    parts = [f"data are {model.data_kind}, which is what a {model.kind} takes"]
+    if refused:
+        reasons = " and ".join(sorted({each for missing in refused.values() for each in missing}))
+        fusions = f"the fusion{'s' if len(refused) > 1 else ''} {', '.join(refused)}"
+        parts.append(f"without {fusions}, since it can't do {reasons}")
+    return f"Offered: {'; '.join(parts)}."
+
+
+def _needs_file(name: str) -> bool:
+    """Whether a name is a data set that is made around a file."""
+    return name in registry.names("datasets") and registry.takes_another(
+        registry.get("datasets", name)
+    )
