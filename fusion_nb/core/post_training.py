@@ -13,7 +13,7 @@ from fusion_nb.core.types import Failure, Metrics, PartyMetrics, RoundRecord
 
 @dataclass
 class PostTrainingStep:
-    """What happens after the last round, once for each number of rounds.
+    """The step after the last round, done once for each number of rounds.
 
     step:     None leaves it to the fusion, which may have a step of its own
     parties:  those that hold models of their own after it, where they are not the federation's

@@ -1,4 +1,4 @@
-"""The contracts: what the loop may ask of a fusion, a model, an engine and a baseline.
+"""The contracts of a fusion, a model, an engine, an attack and a baseline.
 
 Each is read in one screen, has defaults for what is optional, and shows a complete toy. A fusion,
 an engine or a model that misses an abstract method can't be made.
@@ -140,7 +140,7 @@ class Synchronising(Fusion):
 
 
 class Model(Protocol):
-    """What the loop, the engines and the algorithms ask of a model, whatever its framework.
+    """A model of any framework, as the loop, the engines and the algorithms use it.
 
     `fusion_nb.models.base.Model` is the base class of adapters. It satisfies this protocol, and
     shows a complete toy.
@@ -153,7 +153,7 @@ class Model(Protocol):
 
     @property
     def kind(self) -> str:
-        """What messages call a model of this kind."""
+        """The word for a model of this kind in messages."""
 
     @property
     def supported_options(self) -> frozenset[str]:
@@ -290,7 +290,7 @@ class BatchTrainable(ABC):
 
 
 class PartyLike(Protocol):
-    """What an engine and a model ask of a party."""
+    """A party, as an engine and a model use it."""
 
     @property
     def id(self) -> str:
@@ -442,7 +442,7 @@ class Change:
 
 
 class FederationView(Protocol):
-    """What a baseline and a step after the last round may ask of a federation."""
+    """A federation, as a baseline and a step after the last round see it."""
 
     @property
     def parties(self) -> Sequence[PartyLike]:

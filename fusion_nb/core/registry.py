@@ -108,9 +108,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
 
 
 def options(kind: str, name: str) -> list[Option]:
-    """Return the options of a component: the keyword-only parameters of its function or
-    constructor.
-    """
+    """Return the options of a component: its keyword-only parameters."""
     return signature_options(get(kind, name))
 
 
