@@ -1,4 +1,4 @@
-"""Helpers of tests in a real browser: they make, open, run and save notebooks, and keep pictures."""
+"""Helpers of tests in a real browser: they make, open, run and save notebooks."""
 
 from __future__ import annotations
 
