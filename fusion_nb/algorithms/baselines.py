@@ -12,10 +12,10 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.arithmetic import metric_mean
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
-from fusion_nb.core.protocols import Baseline, Engine, Model
+from fusion_nb.core.protocols import Baseline, Change, Engine, FederationView, Model
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import FederationConfig
-from fusion_nb.core.types import Change, Metrics, PartyMetrics
+from fusion_nb.core.types import Metrics, PartyMetrics
 from fusion_nb.errors import OptionError, PartyError, nearest, option
 
 NAMES = ("central", "local")
@@ -50,7 +50,7 @@ class FederatedBaseline(Baseline):
         """Release the workers."""
         self.federation.close()
 
-    def train_until(self, main: Federation, round: int, is_last: bool) -> bool:
+    def train_until(self, main: FederationView, round: int, is_last: bool) -> bool:
         """Train the rounds up to this one that are still missing; return whether none has failed.
 
         There are several where the main federation did not evaluate, and so did not ask for them.
@@ -65,7 +65,7 @@ class FederatedBaseline(Baseline):
             self._has_failed = True
         return not self._has_failed
 
-    def changed_options(self, main: Federation, round: int) -> dict[str, Any]:
+    def changed_options(self, main: FederationView, round: int) -> dict[str, Any]:
         """Return the options that change in a round: those of `main`, except its fusion."""
         return dict(main.changes[round].values) if round in main.changes else {}
 
@@ -108,7 +108,7 @@ class Central(FederatedBaseline):
         )
 
     def measure(
-        self, federation: Federation, round: int, is_last: bool
+        self, federation: FederationView, round: int, is_last: bool
     ) -> tuple[Metrics, PartyMetrics]:
         """Return the metrics of the model after a round, trained first where it is not yet."""
         if not self.train_until(federation, round, is_last):
@@ -117,7 +117,7 @@ class Central(FederatedBaseline):
         names = federation.model.metrics
         return {f"central_{name}": value for name, value in metrics.items() if name in names}, {}
 
-    def changed_options(self, main: Federation, round: int) -> dict[str, Any]:
+    def changed_options(self, main: FederationView, round: int) -> dict[str, Any]:
         """Return the changed options, and the steps that the cohort's parties take together."""
         changed = super().changed_options(main, round)
         if self._counts_steps:
@@ -159,7 +159,7 @@ class Local(FederatedBaseline):
         )
 
     def measure(
-        self, federation: Federation, round: int, is_last: bool
+        self, federation: FederationView, round: int, is_last: bool
     ) -> tuple[Metrics, PartyMetrics]:
         """Return the metrics of the models after a round, trained first where they are not yet."""
         if not self.train_until(federation, round, is_last):
@@ -183,7 +183,7 @@ class Local(FederatedBaseline):
         return {name: metric_mean(per_party, sizes, name) for name in names}, per_party
 
 
-def num_steps(federation: Federation, cohort: Collection[str]) -> int:
+def num_steps(federation: FederationView, cohort: Collection[str]) -> int:
     """Return the batches that the cohort's parties train together in a round."""
     options = federation.train_options
     if "steps" in options:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class CellHook(Protocol):
-    """What a notebook tells about its cells."""
+    """The answers of a notebook about its cells."""
 
     def current_cell(self) -> tuple[str, str]:
         """Return the id of the cell that is running now, and that of this execution of it."""

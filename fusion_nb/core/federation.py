@@ -17,12 +17,11 @@ from fusion_nb.core.history import History
 from fusion_nb.core.network import Network
 from fusion_nb.core.party import Party
 from fusion_nb.core.post_training import PostTrainingStep, with_personal_metrics
-from fusion_nb.core.protocols import Baseline, Engine, Fusion, Model, PostTraining
+from fusion_nb.core.protocols import Baseline, Change, Engine, Fusion, Model, PostTraining
 from fusion_nb.core.replies import RoundReplies
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
 from fusion_nb.core.types import (
-    Change,
     Failure,
     FederationInfo,
     LocalUpdate,

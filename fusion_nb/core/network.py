@@ -47,8 +47,10 @@ class Network:
     def start(self) -> None:
         """Start the engine, unless it runs."""
         if not self._is_started:
-            self.model.gate = self._control.gate
-            self.engine.start(self.parties, self.model, self._control.gate)
+            control = self._control
+            # A plain function: an adapter that clones itself by deepcopy copies its gate too.
+            self.model.gate = lambda: control.gate()
+            self.engine.start(self.parties, self.model, self.model.gate)
             self._is_started = True
 
     def ask(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from fusion_nb.core.evaluation import add_metrics
 from fusion_nb.core.party import Party
-from fusion_nb.core.protocols import Fusion, PostTraining
+from fusion_nb.core.protocols import FederationView, Fusion, PostTraining
 from fusion_nb.core.types import Failure, Metrics, PartyMetrics, RoundRecord
-
-if TYPE_CHECKING:
-    from fusion_nb.core.federation import Federation
 
 
 @dataclass
 class PostTrainingStep:
-    """What happens after the last round, once for each number of rounds.
+    """The step after the last round, done once for each number of rounds.
 
     step:     None leaves it to the fusion, which may have a step of its own
     parties:  those that hold models of their own after it, where they are not the federation's
@@ -29,7 +25,7 @@ class PostTrainingStep:
     failures: tuple[Failure, ...] = ()
     _done_after: int = 0
 
-    def run(self, federation: Federation, fusion: Fusion) -> PartyMetrics | None:
+    def run(self, federation: FederationView, fusion: Fusion) -> PartyMetrics | None:
         """Do the step and return each party's metrics; None where there is nothing to do."""
         num_rounds = len(federation.history)
         step = self.step or (fusion.post_training if fusion.has_post_training else None)

@@ -1,4 +1,4 @@
-"""The contracts: what the loop may ask of a fusion, a model, an engine and a baseline.
+"""The contracts of a fusion, a model, an engine, an attack and a baseline.
 
 Each is read in one screen, has defaults for what is optional, and shows a complete toy. A fusion,
 an engine or a model that misses an abstract method can't be made.
@@ -9,15 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from fusion_nb.core.history import History
 from fusion_nb.core.types import (
     Answer,
     FederationInfo,
     LocalContext,
+    LocalUpdate,
     Metrics,
     NoUpdate,
     PartyMetrics,
@@ -25,17 +28,12 @@ from fusion_nb.core.types import (
     Request,
     Requirements,
     RoundRequest,
+    ServerState,
     TrainingResult,
     TrainingTask,
     Update,
     Weights,
 )
-
-if TYPE_CHECKING:
-    from fusion_nb.core.federation import Federation
-
-#: A step after the last round; it returns each party's metrics.
-PostTraining = Callable[["Federation"], PartyMetrics]
 
 
 class Fusion(ABC):
@@ -95,7 +93,7 @@ class Fusion(ABC):
         """The rule that decides when parties synchronise; None where they send in every round."""
         return None
 
-    def post_training(self, federation: Federation) -> PartyMetrics:
+    def post_training(self, federation: FederationView) -> PartyMetrics:
         """Do the step after the last round, and return each party's metrics.
 
         It is called where `has_post_training`.
@@ -142,7 +140,7 @@ class Synchronising(Fusion):
 
 
 class Model(Protocol):
-    """What the loop, the engines and the algorithms ask of a model, whatever its framework.
+    """A model of any framework, as the loop, the engines and the algorithms use it.
 
     `fusion_nb.models.base.Model` is the base class of adapters. It satisfies this protocol, and
     shows a complete toy.
@@ -155,7 +153,7 @@ class Model(Protocol):
 
     @property
     def kind(self) -> str:
-        """What messages call a model of this kind."""
+        """The word for a model of this kind in messages."""
 
     @property
     def supported_options(self) -> frozenset[str]:
@@ -292,7 +290,7 @@ class BatchTrainable(ABC):
 
 
 class PartyLike(Protocol):
-    """What an engine and a model ask of a party."""
+    """A party, as an engine and a model use it."""
 
     @property
     def id(self) -> str:
@@ -427,6 +425,76 @@ class EngineWrapper(Engine):
         return self.inner.innermost
 
 
+@dataclass(frozen=True)
+class Change:
+    """Options that change from a given round on.
+
+    values: options of the run (lr, epochs, fraction, fusion) and their new values
+    fusion: the rule that the option `fusion` names, or None where the rule stays
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    fusion: Fusion | None = None
+
+    def then(self, later: Change) -> Change:
+        """Return this change followed by a later one."""
+        return Change({**self.values, **later.values}, later.fusion or self.fusion)
+
+
+class FederationView(Protocol):
+    """A federation, as a baseline and a step after the last round see it."""
+
+    @property
+    def parties(self) -> Sequence[PartyLike]:
+        """The parties, in order."""
+
+    @property
+    def model(self) -> Model:
+        """The aggregator's model."""
+
+    @property
+    def fusion(self) -> Fusion:
+        """The aggregation rule of the next round."""
+
+    @property
+    def state(self) -> ServerState | None:
+        """The aggregator's state after the last whole round."""
+
+    @property
+    def weights(self) -> Weights:
+        """The fused weights of the last whole round."""
+
+    @property
+    def history(self) -> History:
+        """The records of the whole rounds."""
+
+    @property
+    def initial_weights(self) -> Weights:
+        """The weights before round 1."""
+
+    @property
+    def train_options(self) -> Mapping[str, Any]:
+        """The options of local training in the next round."""
+
+    @property
+    def changes(self) -> Mapping[int, Change]:
+        """By round, options that change from that round on."""
+
+    @property
+    def info(self) -> FederationInfo:
+        """The facts that a fusion may use."""
+
+    def cohort(self, round: int) -> tuple[str, ...]:
+        """Return the parties that train in a round."""
+
+    def ask_parties(self, local_update: LocalUpdate, **broadcast: Any) -> list[Update]:
+        """Let every party do one more step outside of the rounds, and return the updates."""
+
+
+#: A step after the last round; it returns each party's metrics.
+PostTraining = Callable[[FederationView], PartyMetrics]
+
+
 class Baseline(ABC):
     """A training beside the federation, round by round, for comparison with it.
 
@@ -448,7 +516,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def measure(
-        self, federation: Federation, round: int, is_last: bool
+        self, federation: FederationView, round: int, is_last: bool
     ) -> tuple[Metrics, PartyMetrics]:
         """Return the metrics after a round, trained first where it is not yet.
 

@@ -108,9 +108,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
 
 
 def options(kind: str, name: str) -> list[Option]:
-    """Return the options of a component: the keyword-only parameters of its function or
-    constructor.
-    """
+    """Return the options of a component: its keyword-only parameters."""
     return signature_options(get(kind, name))
 
 
@@ -144,7 +142,11 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
                 option=option_of(kind),
                 value=text,
             )
-    values = {word: known[word].read(value, f"{name}:{word}") for word, value in given.items()}
+    try:
+        values = {word: known[word].read(value, f"{name}:{word}") for word, value in given.items()}
+    except OptionError as error:
+        error.option, error.value = option_of(kind), text
+        raise
     return implementation, as_keywords(values)
 
 

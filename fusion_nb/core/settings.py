@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.protocols import Change, Fusion
 from fusion_nb.core.schedule import Schedule
-from fusion_nb.core.types import Change
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""Files and folders that exist whole or not at all, even when the process is killed while it
-writes.
+"""Files and folders that exist whole or not at all, even when a writing process is killed.
 
-A file or folder is filled under another name beside its place, written through to the disk, and
+A file or folder is filled under another name in the same folder, written through to the disk, and
 then renamed. Exports, checkpoints and the service's folders are written in this way.
 """
 

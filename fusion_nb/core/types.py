@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from fusion_nb.core.protocols import Fusion
 
 #: Every entry of a model's state by name, BatchNorm statistics and integer counters included.
 Weights = dict[str, np.ndarray]
@@ -302,22 +299,6 @@ class Requirements:
             partial_updates=self.partial_updates or other.partial_updates,
             local_layers=self.local_layers or other.local_layers,
         )
-
-
-@dataclass(frozen=True)
-class Change:
-    """Options that change from a given round on.
-
-    values: options of the run (lr, epochs, fraction, fusion) and their new values
-    fusion: the rule that the option `fusion` names, or None where the rule stays
-    """
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    fusion: Fusion | None = None
-
-    def then(self, later: Change) -> Change:
-        """Return this change followed by a later one."""
-        return Change({**self.values, **later.values}, later.fusion or self.fusion)
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,9 @@ class LocalEngine(Engine):
             self._settings.enter_context(kept_memory())
         if (width := self.width(model, len(parties))) > 1:
             models = [self._model, *(self._model.clone() for _ in range(width - 1))]
-            self._workers = WorkerPool(models, gate, model.single_threaded)
+            workers = self._workers = WorkerPool(models, gate, model.single_threaded)
             for each in models:
-                each.gate = self._workers.gate
+                each.gate = lambda: workers.gate()  # a function, since models are deep-copied
         # An engine that is dropped unclosed leaves neither threads nor settings behind.
         finalizer = weakref.finalize(self, _release, self._workers, self._settings)
         finalizer.atexit = False  # a kernel that ends does not wait for a run that is paused

@@ -34,7 +34,8 @@ class Arena:
         """Write parts one after the other, from the beginning."""
         view, start = self._view(sum(_room(part.nbytes) for part in parts)), 0
         for part in parts:
-            view[start : start + part.nbytes] = part.cast("B")
+            if part.nbytes:  # without any bytes, the view is read-only
+                view[start : start + part.nbytes] = part.cast("B")
             start += _room(part.nbytes)
 
     def read(self, sizes: Sequence[int], *, copies: bool) -> list[Any]:

@@ -1,1 +1,1 @@
-"""What a run shows and leaves behind: charts, tables of parties, results and exports."""
+"""Charts, tables of parties, results and exports of a run."""

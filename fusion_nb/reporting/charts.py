@@ -118,15 +118,7 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
             fontsize=8,
         )
     # Drawn even without a round, so that nothing moves when the first one arrives.
-    caption = "dashed: each party's model before fusion, on its own test rows"
-    if len(parties) > _MAX_LINES:
-        caption = (
-            "grey: the parties' models before fusion, on their own test rows (dashed: the "
-            "median; band: 80 % of them)"
-        )
-    if _is_sparing(history):
-        caption += "; ticks: rounds in which weights travelled"
-    figure.supxlabel(caption, fontsize=8, color="#555555")
+    figure.supxlabel(_caption(history, len(parties)), fontsize=8, color="#555555")
     return Chart(figure, _alt(history, metrics))
 
 
@@ -186,16 +178,7 @@ def split(
     ]
     if classes:
         table = np.array([[counts[party].get(label, 0) for label in classes] for party in parties])
-        axes[0].imshow(table, cmap="Blues", aspect="auto", vmin=0, interpolation="nearest")
-        words = [class_names.get(c, str(c)) for c in classes]
-        axes[0].set_xticks(
-            range(len(classes)), words, rotation=30 if max(map(len, words)) > 5 else 0
-        )
-        axes[0].set_title("rows of each class", fontsize=10, loc="left")
-        if table.size <= _MAX_NUMBERS**2 and len(parties) <= _MAX_NUMBERS:
-            for (i, j), value in np.ndenumerate(table):
-                ink = "white" if value > table.max() / 2 else "black"
-                axes[0].text(j, i, str(value), ha="center", va="center", fontsize=8, color=ink)
+        _heat_map(axes[0], table, [class_names.get(label, str(label)) for label in classes])
     bars = axes[-1]
     bars.barh(range(len(parties)), [sizes[party] for party in parties], color=COLOURS[0])
     bars.set_title("rows of each party", fontsize=10, loc="left")
@@ -207,6 +190,32 @@ def split(
     smallest, largest = min(sizes.values()), max(sizes.values())
     alt = f"{len(parties)} parties with {smallest} to {largest} rows each"
     return Chart(figure, f"{alt}, and {len(classes)} classes" if classes else alt)
+
+
+def _heat_map(axis: Axes, table: np.ndarray, class_names: Sequence[str]) -> None:
+    """Draw parties by classes, with the number of rows in each cell where there is room."""
+    axis.imshow(table, cmap="Blues", aspect="auto", vmin=0, interpolation="nearest")
+    rotation = 30 if max(map(len, class_names)) > 5 else 0
+    axis.set_xticks(range(len(class_names)), class_names, rotation=rotation)
+    axis.set_title("rows of each class", fontsize=10, loc="left")
+    if table.size > _MAX_NUMBERS**2 or len(table) > _MAX_NUMBERS:
+        return
+    for (i, j), value in np.ndenumerate(table):
+        ink = "white" if value > table.max() / 2 else "black"
+        axis.text(j, i, str(value), ha="center", va="center", fontsize=8, color=ink)
+
+
+def _caption(history: History, num_parties: int) -> str:
+    """Return what the lines of the parties and the ticks mean."""
+    caption = "dashed: each party's model before fusion, on its own test rows"
+    if num_parties > _MAX_LINES:
+        caption = (
+            "grey: the parties' models before fusion, on their own test rows (dashed: the "
+            "median; band: 80 % of them)"
+        )
+    if _is_sparing(history):
+        caption += "; ticks: rounds in which weights travelled"
+    return caption
 
 
 def _room(done: int, planned: int) -> int:

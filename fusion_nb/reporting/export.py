@@ -120,7 +120,7 @@ def _check_replaceable(folder: Path) -> None:
 def _write_report(
     draft: Path, result: Result, model: Exportable, weights: Weights, round: int
 ) -> None:
-    """Write the chart, the history and the card beside the model's files."""
+    """Write the chart, the history and the card into the folder of the model's files."""
     result.chart().save(draft / "chart.png")
     result.history.to_frame().to_csv(draft / "history.csv")
     files = {

@@ -166,7 +166,7 @@ class Result:
         return [f"best {self.monitor} {number(best)} in round {self.best_round}"]
 
     def _traffic(self) -> list[str]:
-        """Return the bytes sent beside those of fedavg, and how often parties synchronised."""
+        """Return the bytes sent, compared with fedavg, and how often parties synchronised."""
         sent = sum(record.bytes_up + record.bytes_down for record in self.history)
         fedavg = sum(record.bytes_fedavg for record in self.history)
         line = (

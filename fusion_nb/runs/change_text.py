@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from fusion_nb.core.types import Change
+from fusion_nb.core.protocols import Change
 from fusion_nb.errors import OptionError, option
 
 _PART = re.compile(r"\s*(\d+)\s*:\s*(\w+)\s*=\s*(.+?)\s*$")

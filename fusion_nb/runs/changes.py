@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fusion_nb.core import registry
-from fusion_nb.core.types import Change
+from fusion_nb.core.protocols import Change
 from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.runs import change_text
 from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported

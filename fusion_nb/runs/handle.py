@@ -1,4 +1,4 @@
-"""What a chart, a panel or a command needs of a run, wherever its rounds are trained."""
+"""The part of a run that charts, panels and commands need, wherever its rounds are trained."""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ class RunOutcome:
         if not num_rounds:
             raise self._no_round()
         if self._neighbours[0] != num_rounds:
-            found = model.neighbours(self._source.weights, self._federation.parties)
+            of_documents: Any = model  # the kind of model that has neighbours
+            found = of_documents.neighbours(self._source.weights, self._federation.parties)
             self._neighbours = (num_rounds, found)
         return Similar(self._neighbours[1](text, topn))
 

@@ -87,7 +87,7 @@ class Resolved:
     read_rows: Callable[[str], np.ndarray]
 
     @cached_property
-    def joined(self) -> tuple[Any, Fusion]:
+    def joined(self) -> tuple[Model, Fusion]:
         """The model and the fusion of the federation, which an ensemble makes of the parties' one.
 
         Made on first use: an ensemble needs a model that was tried on some rows.

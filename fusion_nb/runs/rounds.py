@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from fusion_nb.core.history import History
 from fusion_nb.core.party import Party
+from fusion_nb.core.protocols import Change
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.core.types import Change, RoundRecord, Weights
+from fusion_nb.core.types import RoundRecord, Weights
 from fusion_nb.errors import RunError
+from fusion_nb.models.base import Model
 from fusion_nb.runs.build import Prepared
 
 
@@ -31,7 +33,7 @@ class RoundSource(ABC):
 
     @property
     @abstractmethod
-    def model(self) -> Any:
+    def model(self) -> Model:
         """The adapter of the model, which takes the weights."""
 
     @property
@@ -87,9 +89,9 @@ class FederationRounds(RoundSource):
         return self._federation.history
 
     @property
-    def model(self) -> Any:
+    def model(self) -> Model:
         """The adapter of the federation's model."""
-        return self._federation.model
+        return cast(Model, self._federation.model)
 
     @property
     def weights(self) -> Weights:

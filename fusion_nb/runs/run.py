@@ -73,7 +73,7 @@ class Run(RunHandle):
         #: The run with its changes so far.
         self._changed = self._prepared.resolved
 
-    # What it is
+    # Its options
 
     @property
     def name(self) -> str:
@@ -117,7 +117,7 @@ class Run(RunHandle):
         """The federation that it trains, to be read and not to be changed."""
         return self._prepared.federation
 
-    # Where it stands
+    # Its state
 
     @property
     def status(self) -> str:

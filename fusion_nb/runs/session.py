@@ -114,7 +114,7 @@ def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
             continue
         chosen[name] = value
         if name in _OBJECTS and not isinstance(value, str):
-            # The name tells whoever repeats the run that this was an object.
+            # The name tells the reader of the spec that this was an object.
             chosen[name] = f"given_{name}"
             namespace[chosen[name]] = value
     return chosen, namespace

@@ -118,7 +118,7 @@ class RunSpec(BaseModel):
     adversary: str = _option(
         "", "simulated: hostile parties and their attack, as label_flip:2", choices="adversaries"
     )
-    personal: str = _option("", "a model for each party, beside the fused one", choices="personal")
+    personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
         "", "a model for each group of similar parties, the best of its members", choices="sharing"
     )

@@ -79,3 +79,19 @@ class TestNames:
         with pytest.raises(NameNotFoundError):
             registry.get("splits", "not there")  # looks again, and so forgets what was installed
         assert "theirs" not in registry.names("splits")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "option"),
+    [
+        ("splits", "dirichlet:alpha=-1", "split"),
+        ("splits", "dirichlet:beta=1", "split"),
+        ("sharing", "best:epochs=-1", "share"),
+        ("fusions", "fedprx", "fusion"),
+        ("datasets", "mnis", "data"),
+    ],
+)
+def test_an_error_names_the_option_of_the_run(kind: str, text: str, option: str) -> None:
+    with pytest.raises((OptionError, NameNotFoundError)) as caught:
+        registry.bind(kind, text)
+    assert (caught.value.option, caught.value.value) == (option, text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fusion_nb.algorithms.fusions.averaging import fedavg, iter_avg
+from fusion_nb.core.protocols import Change
 from fusion_nb.core.settings import ChangePlan, FederationConfig
-from fusion_nb.core.types import Change
 
 
 def plan(changes: Any = ()) -> ChangePlan:

@@ -82,16 +82,18 @@ class TestOtherFrameworks:
         assert lookup.adapter_of("model", {"model": Constant()}) is constant
         assert isinstance(lookup.wrap(Constant(), "model"), constant)
 
-    def test_it_is_made_with_those_options_that_it_has(self, constant: Any) -> None:
+    def test_an_adapter_gets_the_options_that_it_has(self, constant: Any) -> None:
         wrapped: Any = lookup.wrap(Constant(), "model", loss="mse", device="cuda")
         assert wrapped.loss == "mse"
         assert wrapped.setting_names == lookup.setting_names(constant) == ["loss"]
 
-    def test_its_files_are_read(self, constant: Any, tmp_path: Path) -> None:
+    def test_files_with_its_suffix_are_read(self, constant: Any, tmp_path: Path) -> None:
         (tmp_path / "a.constant").write_text("7")
         assert lookup.find(str(tmp_path / "a.constant"), {}).value == 7
 
-    def test_the_hint_lists_its_suffix(self, constant: Any, tmp_path: Path) -> None:
+    def test_the_hint_of_an_unknown_file_lists_its_suffix(
+        self, constant: Any, tmp_path: Path
+    ) -> None:
         (tmp_path / "a.txt").write_text("7")
         with pytest.raises(ModelError, match=r"\.constant"):
             lookup.find(str(tmp_path / "a.txt"), {})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fusion_nb import Run, RunSpec
-from fusion_nb.core.types import Change
+from fusion_nb.core.protocols import Change
 from fusion_nb.errors import OptionError
 from fusion_nb.runs.change_text import parse, to_text
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fusion_nb.core.protocols import Fusion, Synchronising
+from fusion_nb.core.protocols import FederationView, Fusion, Synchronising
 from fusion_nb.core.types import (
     Answer,
     FederationInfo,
@@ -14,9 +14,6 @@ from fusion_nb.core.types import (
     Update,
     Weights,
 )
-
-if TYPE_CHECKING:
-    from fusion_nb.core.federation import Federation
 
 
 class FusionWrapper(Fusion):
@@ -70,7 +67,7 @@ class FusionWrapper(Fusion):
         """Return the weights and the state that the inner rule returns."""
         return self.inner.aggregate(weights, updates, state)
 
-    def post_training(self, federation: Federation) -> PartyMetrics:
+    def post_training(self, federation: FederationView) -> PartyMetrics:
         """Return the metrics of the inner rule's step after the last round."""
         return self.inner.post_training(federation)
 

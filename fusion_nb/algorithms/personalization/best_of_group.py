@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,11 +13,9 @@ from fusion_nb.algorithms.personalization.base import personal_metrics
 from fusion_nb.algorithms.personalization.grouping import groups_by_change, groups_by_key
 from fusion_nb.core.history import better
 from fusion_nb.core.options import PER_ROW
+from fusion_nb.core.protocols import FederationView
 from fusion_nb.core.types import LocalContext, Metrics, Update, Weights
 from fusion_nb.errors import OptionError, option
-
-if TYPE_CHECKING:
-    from fusion_nb.core.federation import Federation
 
 #: The two halves of a party's test rows: a model that was chosen on one is measured on the other,
 #: so that the choice does not improve its metrics.
@@ -74,7 +72,7 @@ class BestOfGroup:
                 "use fewer groups",
             )
 
-    def __call__(self, alone: Federation) -> dict[str, Metrics]:
+    def __call__(self, alone: FederationView) -> dict[str, Metrics]:
         """Give each party the best model of its group.
 
         alone: a federation in which each party trained alone
@@ -96,7 +94,7 @@ class BestOfGroup:
         return {answer.party: answer.metrics for answer in alone.ask_parties(adopt)}
 
 
-def _chosen_by(federation: Federation) -> str:
+def _chosen_by(federation: FederationView) -> str:
     """Return the metric by which models are compared: the first of the test rows."""
     model = federation.model
     others = {*model.train_metrics, *model.costly_metrics}

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from fusion_nb.algorithms.personalization.base import personal_metrics, plain_options
+from fusion_nb.core.protocols import FederationView
 from fusion_nb.core.types import LocalContext, Metrics, Update
-
-if TYPE_CHECKING:
-    from fusion_nb.core.federation import Federation
 
 
 class Finetune:
@@ -33,7 +31,7 @@ class Finetune:
     ) -> None:
         self._options: dict[str, Any] = {"epochs": epochs} | ({"lr": lr} if lr else {})
 
-    def __call__(self, federation: Federation) -> dict[str, Metrics]:
+    def __call__(self, federation: FederationView) -> dict[str, Metrics]:
         """Let every party train the fused model, and return the metrics of the results."""
         options = self._options | plain_options(federation.fusion.client_options)
         if "steps" in federation.train_options:  # epochs count here, also where steps did before

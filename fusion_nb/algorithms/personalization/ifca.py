@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +13,7 @@ from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
 from fusion_nb.algorithms.personalization.base import personal_metrics, plain_options
 from fusion_nb.core import seeds
 from fusion_nb.core.arithmetic import RunningMean
-from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.protocols import FederationView, Fusion
 from fusion_nb.core.types import (
     Answer,
     FederationInfo,
@@ -23,9 +23,6 @@ from fusion_nb.core.types import (
     Update,
     Weights,
 )
-
-if TYPE_CHECKING:
-    from fusion_nb.core.federation import Federation
 
 
 class IFCA(FusionWrapper):
@@ -99,7 +96,7 @@ class IFCA(FusionWrapper):
         ]
         return fused, {"inner": inner, "clusters": clusters}
 
-    def post_training(self, federation: Federation) -> PartyMetrics:
+    def post_training(self, federation: FederationView) -> PartyMetrics:
         """Let every party join a cluster for good, and evaluate the cluster's model."""
         state = federation.state
         extras = self.broadcast(state.fusion_state) if state else {}

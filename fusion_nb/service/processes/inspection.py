@@ -108,14 +108,14 @@ def look_at_party(path: str, party: str, limit: int) -> dict[str, Any]:
     # Its own rows stand in for test rows: a class that only other parties train on is no fault of
     # this one.
     Run(spec, {"data": {name: (train, train)}}, name="run")
-    rows = (
+    rows: Any = (
         arrays.to_arrays(train, name)
         if isinstance(train, tuple) and not isinstance(train[0], list)
         else train
     )
     found = list(rows[0].shape[1:]) if isinstance(rows, tuple) and hasattr(rows[0], "shape") else []
     if test is not None and isinstance(rows, tuple) and hasattr(rows[0], "shape"):
-        x, _ = arrays.to_arrays(test, f"{name} (test rows)")
+        x = arrays.to_arrays(test, f"{name} (test rows)")[0]
         if list(x.shape[1:]) != found:
             line = f"test rows of {name} have shape {x.shape[1:]}, its training rows {tuple(found)}"
             raise DataError(line, "give all the same form")

@@ -17,12 +17,12 @@ def run_of(rows: Any, model: Any, **options: Any) -> Run:
     return Run(RunSpec(data="data", **defaults | options), {"model": model, "data": rows})
 
 
-class TestOwnRandomness:
+class TestRunsDrawByThemselves:
     def dropout(self) -> nn.Module:
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
 
-    def test_what_the_user_draws_meanwhile_changes_nothing_either_way(self, rows: Any) -> None:
+    def test_draws_of_the_user_and_of_a_run_do_not_mix(self, rows: Any) -> None:
         alone = run_of(rows, self.dropout(), rounds=10).start().wait().history["loss"]
         torch.manual_seed(7)
         expected = torch.rand(2000)
@@ -34,12 +34,12 @@ class TestOwnRandomness:
         assert run.history["loss"] == alone
         assert torch.equal(drawn, expected)
 
-    def test_two_runs_at_once_are_as_each_alone(self, rows: Any) -> None:
+    def test_two_runs_at_once_have_the_curves_of_each_alone(self, rows: Any) -> None:
         alone = run_of(rows, self.dropout(), rounds=10).start().wait().history["loss"]
         both = [run_of(rows, self.dropout(), rounds=10).start() for _ in range(2)]
         assert [run.history["loss"] for run in both] == [alone, alone]
 
-    def test_augmenting_data_repeats(self, rows: Any, net: Any) -> None:
+    def test_a_run_with_augmented_data_repeats(self, rows: Any, net: Any) -> None:
         class Augmented:
             def __len__(self) -> int:
                 return 60
@@ -67,13 +67,16 @@ class TestOwnRandomness:
             for seed in (0, 0, 1)
         ]
         assert curves[0] == curves[1]
-        first = [run_of(rows, lazy(), seed=seed)._federation.initial["0.weight"] for seed in (0, 1)]
+        first = [
+            run_of(rows, lazy(), seed=seed).federation.initial_weights["0.weight"]
+            for seed in (0, 1)
+        ]
         assert not np.array_equal(*first)
 
 
 class TestRandomOperations:
-    def test_every_way_to_draw_repeats_and_leaves_the_users_numbers(self) -> None:
-        from fusion_nb.models.torch.randomness import OwnRandomness
+    def test_every_operation_that_draws_repeats_and_leaves_the_users_state(self) -> None:
+        from fusion_nb.models.torch_randomness import OwnRandomness
 
         draws: list[Callable[[], torch.Tensor]] = [
             *(lambda: torch.rand(3), lambda: torch.randn(3), lambda: torch.randint(9, (3,))),
