@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
-    """Execute an option line, and return what the cell shows.
+    """Execute an option line, and return the value that the cell shows.
 
     cell: the body of a `%%fusion` cell, or None for a line
     """
@@ -206,8 +206,9 @@ def _make(shell: InteractiveShell, spec: RunSpec, name: str, *, service: str) ->
 
 
 def _show(made: Run, launch: Callable[[], object], *, background: bool, quiet: bool) -> None:
-    """Launch a run with a view of it in this cell's output, and wait for it unless it trains in
-    the background.
+    """Launch a run with a view of it in this cell's output.
+
+    background: return at once, and do not wait for the run;  quiet: show nothing
     """
     widgets = draws_widgets()
     if not quiet and (widgets or background):

@@ -80,8 +80,9 @@ def _topics(command: str) -> list[str]:
 
 
 def _components(kind: str, fragment: str, variables: list[str]) -> list[str]:
-    """Return the names of a kind and the variables that fit, or the options of the component that
-    is being written.
+    """Return the names of a kind and the variables that fit.
+
+    Where the fragment names a component already, return that component with each of its options.
     """
     name, colon, rest = fragment.partition(":")
     if not colon or name not in registry.names(kind):
@@ -104,7 +105,7 @@ def _models(fragment: str, public: Mapping[str, Any]) -> list[str]:
 
 
 def _of_adapters(field: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
-    """Return the function that lists what the loaded frameworks take for an option."""
+    """Return the function that lists the values that loaded frameworks take for an option."""
     return lambda fragment, public: [
         word for adapter in lookup.loaded() for word in adapter.choices.get(field, ())
     ]

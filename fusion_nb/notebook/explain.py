@@ -1,4 +1,4 @@
-"""Help on names: lists of what a run can be given, and one component with its options."""
+"""Help on names: lists of components, and one component with its options."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ _OPTION_OF_KIND = {
 
 
 def listing(kinds: Sequence[str]) -> str:
-    """Return the names of the given kinds, or of all kinds, each with the first line of its
-    docstring.
-    """
+    """Return the names of the given kinds, or of all, each with the first line of its docstring."""
     if unknown := [kind for kind in kinds if kind not in registry.KINDS]:
         raise OptionError(
             f"there is no kind {unknown[0]!r}",

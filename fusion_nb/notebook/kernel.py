@@ -20,17 +20,16 @@ class KernelCells:
     """The cells of the notebook that this process is the kernel of, if it is one."""
 
     def current_cell(self) -> tuple[str, str]:
-        """Return the id of the cell that is running now, and that of this execution of it; empty
-        where there is none.
-        """
+        """Return the ids of the running cell and of this execution; empty where there is none."""
         kernel_shell = _kernel_shell()
         parent = {} if kernel_shell is None else kernel_shell.get_parent()
         cell, execution = parent.get("metadata", {}), parent.get("header", {})
         return cell.get("cellId", ""), execution.get("msg_id", "")
 
     def bind_output(self) -> Callable[[], None]:
-        """Return the function that a new thread calls first, so that its output lands in the cell
-        that is running now; outside a notebook it does nothing.
+        """Return a function for a new thread to call first, so that it prints into this cell.
+
+        Outside a notebook it does nothing.
         """
         kernel_shell = _kernel_shell()
         if kernel_shell is None:

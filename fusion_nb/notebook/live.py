@@ -1,6 +1,4 @@
-"""The live view of a run in a cell's output: text and chart while it trains, then a static result
-in their place.
-"""
+"""The live view of a run in a cell's output: text and chart, and at the end a static result."""
 
 from __future__ import annotations
 
@@ -28,9 +26,9 @@ _STATUS = '<div role="status" aria-live="polite">{{ caption }}</div>'
 
 
 class Throttle:
-    """Decides when to draw again, so that drawing takes at most a share of the time, by its
-    measured cost.
+    """Decides when to draw again, so that drawing takes at most a share of the time.
 
+    It measures the cost of each drawing.
     share, pause: the share, and the least seconds between two drawings;  after: seconds until the
     first drawing
     """

@@ -106,9 +106,7 @@ class _Parser(argparse.ArgumentParser):
 
 @cache
 def names() -> dict[str, str]:
-    """Return every way to write an option (`--fusion`, `--algorithm`, `-a`) with the field that it
-    sets.
-    """
+    """Return every way to write an option (`--fusion`, `-a`) with the field that it sets."""
     spellings = {}
     for name, info in spec.RunSpec.model_fields.items():
         if isinstance(info.json_schema_extra, dict):  # `code` is the cell's body, not an option
@@ -126,8 +124,9 @@ def is_flag(name: str) -> bool:
 
 
 def tokens(line: str) -> list[str]:
-    """Split a line as a shell does, up to a comment. Raises OptionError for a quote that is not
-    closed.
+    """Split a line as a shell does, up to a comment.
+
+    Raises OptionError for a quote that is not closed.
     """
     lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
@@ -171,8 +170,9 @@ def read(line: str) -> Line:
 
 
 def to_spec(line: Line, code: str = "") -> spec.RunSpec:
-    """Return the spec of a line: the options of `--config`, replaced by those of the line, and the
-    cell's body.
+    """Return the spec of a line and a cell's body.
+
+    The options of `--config` are replaced by those of the line.
     """
     options = spec.from_file(line.own["config"]) if "config" in line.own else {}
     options |= line.options

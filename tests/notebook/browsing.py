@@ -1,5 +1,4 @@
-"""What tests in a real browser share: how a notebook is made, opened and run, and how pictures are
-kept."""
+"""Helpers of tests in a real browser: they make, open, run and save notebooks."""
 
 from __future__ import annotations
 

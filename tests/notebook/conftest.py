@@ -1,4 +1,4 @@
-"""What tests of the notebook share: kernels that can be interrupted, panels, and a browser."""
+"""Fixtures of the notebook's tests: kernels that can be interrupted, panels, and a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests with a real kernel share: they speak to it as a front end does."""
+"""Helpers of tests with a real kernel: they speak to it as a front end does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the panel share: its widgets, found as a person finds them, by their words."""
+"""Helpers of the panel's tests: they find widgets as a person does, by their words."""
 
 from __future__ import annotations
 

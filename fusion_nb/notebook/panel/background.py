@@ -49,8 +49,9 @@ class BackgroundWorker:
         thread.start()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the action is done, and return whether it is; raise its error, if it had
-        one.
+        """Wait until the action is done, and return whether it is.
+
+        Raises the error of the action, if it had one.
         """
         done = self._done
         deadline = math.inf if timeout is None else time.monotonic() + timeout

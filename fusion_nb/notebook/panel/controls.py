@@ -96,8 +96,9 @@ class Entry(Control):
         return as_text(self._widget.value).strip()
 
     def set(self, text: str) -> None:
-        """Hold a text. Raises OptionError where a number or a checkbox can't hold it, and keeps the
-        value that it has.
+        """Hold a text.
+
+        Raises OptionError where a number or a checkbox can't hold it, which then keeps its value.
         """
         self._widget.value = Option(self.label, self._kind).read(text or self.default)
 

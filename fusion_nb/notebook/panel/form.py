@@ -101,8 +101,9 @@ class Form:
         }
 
     def spec(self) -> RunSpec:
-        """Return the run that is configured. Raises OptionError for a value that is not allowed,
-        and marks its control.
+        """Return the run that is configured.
+
+        Raises OptionError for a value that is not allowed, and marks its control.
         """
         for name in self.controls:
             self._check(name)

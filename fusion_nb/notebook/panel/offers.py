@@ -34,9 +34,7 @@ def values(option: str, namespace: Mapping[str, Any], model: type[Model] | None)
 
 
 def kind_of_data(name: str, namespace: Mapping[str, Any]) -> str:
-    """Return "documents" or "numbers" for a variable or a data set, or an empty string where it may
-    be either.
-    """
+    """Return the kind of a variable or a data set: documents, numbers, or "" for either."""
     value = namespace.get(name)
     if value is None:
         return handlers.kind_of(registry.get("datasets", name))

@@ -64,8 +64,9 @@ class Panel:
 
     @property
     def spec(self) -> RunSpec:
-        """The run that the controls describe. Raises OptionError for a value that is not
-        allowed.
+        """The run that the controls describe.
+
+        Raises OptionError for a value that is not allowed.
         """
         return self._view.form.spec()
 
@@ -80,21 +81,24 @@ class Panel:
         return Screen(self._view)
 
     def set(self, **options: Any) -> None:
-        """Set options as their controls do, and leave the others. Raises OptionError, with nothing
-        changed.
+        """Set options as their controls do, and leave the others.
+
+        Raises OptionError, with nothing changed.
         """
         self._view.form.load(self._view.form.options() | options)
 
     def load(self, run: Run) -> None:
-        """Put a run's options into the controls; model and data are the variables that have these
-        names now.
+        """Put a run's options into the controls.
+
+        Model and data are the variables that have these names now.
         """
         self._view.form.load(run.spec.model_dump(exclude_defaults=True, exclude={"code"}))
         self._view.say(f"the options of {run.name} are in the controls")
 
     def preview(self) -> Preview:
-        """Return, and show, the split, the warnings and the cost of the run that the controls
-        describe.
+        """Show, and return, the split, the warnings and the cost of the configured run.
+
+        Raises a FusionError where the run could not be made.
         """
         spec, names = self.spec, self._variables.snapshot()
         with self._view.marking():
@@ -112,10 +116,10 @@ class Panel:
         self._runs.begin(lambda: spec)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for the work that was begun, each part of it at most `timeout` seconds; raise its
-        error, if it had one.
+        """Wait for the work that was begun, each part of it at most `timeout` seconds.
 
-        An interrupt (■, Ctrl-C) stops the run and raises Interrupted.
+        Raises the error of that work, if it had one. An interrupt (■, Ctrl-C) stops the run and
+        raises Interrupted.
         """
         try:
             self._runs.wait(timeout)
@@ -129,8 +133,9 @@ class Panel:
         self._runs.current().pause()
 
     def resume(self) -> None:
-        """Continue after a pause. Raises RunError when it is not paused, or while another run is
-        running.
+        """Continue after a pause.
+
+        Raises RunError when the run is not paused, or while another run is running.
         """
         with deciding:
             run = self._runs.current()
@@ -138,8 +143,9 @@ class Panel:
             run.resume()
 
     def step(self) -> None:
-        """Train one round, pause again, and return at once. Raises RunError while a run is
-        running.
+        """Train one round, pause again, and return at once.
+
+        Raises RunError while a run is running.
         """
         with deciding:
             check_alone()
@@ -147,8 +153,9 @@ class Panel:
             self._runs.launch("beginning a round", lambda: run.step(wait=False))
 
     def more(self, rounds: int = 5) -> None:
-        """Add rounds to the run, and return at once. Raises RunError while another run is
-        running.
+        """Add rounds to the run, and return at once.
+
+        Raises RunError while another run is running.
         """
         with deciding:
             run = self._runs.current()
@@ -156,14 +163,16 @@ class Panel:
             self._runs.launch("adding rounds", lambda: run.more(rounds))
 
     def stop(self) -> None:
-        """Stop between two batches and keep the last whole round, or cancel a run that is being
-        prepared.
+        """Stop between two batches and keep the last whole round.
+
+        A run that is being prepared is cancelled.
         """
         self._runs.stop()
 
     def change(self, **options: Any) -> None:
-        """Change lr, epochs, fraction or fusion from the next round on. Raises OptionError for
-        other options, and for values that are not allowed.
+        """Change lr, epochs, fraction or fusion from the next round on.
+
+        Raises OptionError for other options, and for values that are not allowed.
         """
         if not options:
             raise OptionError(
@@ -182,9 +191,9 @@ class Panel:
         which: str = "last",
         overwrite: bool = False,
     ) -> list[Path]:
-        """Write the fused model, a card, the history and the chart into a new folder, and return
-        the files.
+        """Write the fused model, a card, the history and the chart, and return the files.
 
+        path: a new folder for them
         Raises ExportError before anything is written, and RunError while the run is running.
         """
         run = self._runs.current()

@@ -77,14 +77,16 @@ class RunController:
             self.launch("preparing a run", lambda: self._make_and_start(read(), names), delay)
 
     def launch(self, activity: str, action: Callable[[], object], delay: float = 0.0) -> None:
-        """Let the run continue by an action in the panel's own thread, and return at once; until
-        then no other run may. Called while `deciding` is held.
+        """Let the run continue by an action in the panel's own thread, and return at once.
+
+        Until then no other run may. It is called while `deciding` is held.
         """
         launching.launch(self, action, partial(self.work, activity, delay=delay))
 
     def stop(self) -> None:
-        """Stop between two batches and keep the last whole round, or cancel a run that is being
-        prepared.
+        """Stop between two batches and keep the last whole round.
+
+        A run that is being prepared is cancelled.
         """
         self._cancelled.set()
         if self.run is not None:
@@ -99,8 +101,10 @@ class RunController:
         self.refresh()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the panel's thread is done, and then for the run, each at most `timeout`
-        seconds; raise the error of either. An interrupt stops the run and raises Interrupted.
+        """Wait until the panel's thread is done, and then for the run.
+
+        timeout: seconds for each of the two
+        Raises the error of either. An interrupt stops the run and raises Interrupted.
         """
         try:
             is_done = self._worker.wait(timeout)

@@ -141,9 +141,7 @@ class RunView:
 
 
 def parties_html(result: Result, failures: Sequence[Failure]) -> Markup:
-    """Return a table of parties: rows, last training loss, local and fused metric on their own test
-    rows, failures.
-    """
+    """Return a table of parties: rows, training loss, metrics on their own test rows, failures."""
     metric, latest = result.metrics[1], result.history.latest()
     has_personal = any(party.personal for party in result.parties)
     header = ["party", "rows", "test rows", "train loss", f"local {metric}"]
@@ -166,8 +164,9 @@ def parties_html(result: Result, failures: Sequence[Failure]) -> Markup:
 
 
 def failures_html(result: Result, failures: Sequence[Failure]) -> Markup:
-    """Return the error that ended the run and the failures of parties, each with its traceback
-    behind a disclosure.
+    """Return the error that ended the run and the failures of parties.
+
+    Each has its traceback behind a disclosure.
     """
     parts = [disclosure(result.reason, result.traceback)] if result.traceback else []
     latest_first = failures[: -_MAX_ROWS - 1 : -1]

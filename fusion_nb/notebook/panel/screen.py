@@ -1,4 +1,4 @@
-"""What a panel shows, for programs: tests, and notebooks that drive a panel."""
+"""The contents of a panel for programs: tests, and notebooks that drive a panel."""
 
 from __future__ import annotations
 
@@ -79,8 +79,9 @@ class Screen:
         return self._view.run_view.table
 
     def visible(self) -> Iterator[widgets.Widget]:
-        """Yield every widget that is not hidden, in the order of the keyboard; all tabs are
-        included.
+        """Yield every widget that is not hidden, in the order of the keyboard.
+
+        The contents of all tabs are included.
         """
         return _walk(self._view.output.box, hidden=False)
 

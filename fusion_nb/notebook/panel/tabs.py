@@ -79,8 +79,9 @@ class ChangeTab:
 
 
 class CompareTab:
-    """The runs of this kernel: those that are ticked are drawn in one chart, and the options of
-    each can be loaded into the controls.
+    """The runs of this kernel: those that are ticked are drawn in one chart.
+
+    The options of each can be loaded into the controls.
     """
 
     def __init__(self, button: ButtonMaker, load: Callable[[Run], object]) -> None:

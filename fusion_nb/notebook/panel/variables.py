@@ -36,8 +36,9 @@ class Variables:
         return name
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the variables as they are now, so that no cell can change them while a run is
-        prepared.
+        """Return the variables as they are now.
+
+        No cell can change the copy while a run is prepared.
         """
         # Copied each in one step: a cell that runs meanwhile may add and delete variables.
         return {**self.namespace, **self._given}
