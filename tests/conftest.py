@@ -3,6 +3,7 @@ there."""
 
 from __future__ import annotations
 
+import builtins
 import gc
 import os
 from collections.abc import Callable, Iterator
@@ -83,6 +84,8 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     # A name that a cell registers goes with its test.
     kept = {kind: dict(names) for kind, names in registry._registered.items()}
     monkeypatch.setattr(registry, "_registered", kept)
+    # A doctest leaves its last value here, and then IPython leaves its own `_` alone.
+    vars(builtins).pop("_", None)
     gc.freeze()  # or the shell's reset looks through all objects of all frameworks, every time
     _shell.reset()
     gc.unfreeze()

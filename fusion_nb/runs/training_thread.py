@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -18,6 +20,8 @@ EarlyStopping = Callable[[History], str]
 #: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts that
 #: don't reach a waiting thread as a signal: on Windows, and by `_thread.interrupt_main`.
 _LONGEST_WAIT = 0.5
+#: Longest wait for a batch, in seconds, when the process ends in the middle of a training.
+_LONGEST_END = 5.0
 
 
 class TrainingThread:
@@ -79,7 +83,8 @@ class TrainingThread:
         # Each thread has an event of its own: one that still notifies its listeners must not mark
         # its successor as done.
         self._done = threading.Event()
-        # A daemon: a kernel that is shut down does not wait for a run.
+        _launched.add(self)
+        # A daemon: a kernel that is shut down does not wait for a run, only for the batch it is in.
         self._thread = threading.Thread(
             target=self._train,
             args=(self._done, cell_output.bind_output()),
@@ -87,6 +92,11 @@ class TrainingThread:
             daemon=True,
         )
         self._thread.start()
+
+    def end_with_process(self) -> None:
+        """End between two batches because the process ends."""
+        self._control.stop()
+        self._done.wait(_LONGEST_END)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float | None = None) -> None:
         """Wait until the condition holds, or for `timeout` seconds. Ctrl-C interrupts it.
@@ -156,3 +166,13 @@ class TrainingThread:
 def _first_line(error: BaseException) -> str:
     text = error.message if isinstance(error, FusionError) else f"{type(error).__name__}: {error}"
     return text.partition("\n")[0]
+
+
+_launched: weakref.WeakSet[TrainingThread] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End all trainings: a thread that is killed inside a framework's C++ code aborts the process."""
+    for thread in list(_launched):
+        thread.end_with_process()
