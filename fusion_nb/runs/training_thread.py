@@ -173,6 +173,6 @@ _launched: weakref.WeakSet[TrainingThread] = weakref.WeakSet()
 
 @atexit.register
 def _end_all() -> None:
-    """End all trainings: a thread that is killed inside a framework's C++ code aborts the process."""
+    """End all trainings: a thread killed inside a framework's C++ code aborts the process."""
     for thread in list(_launched):
         thread.end_with_process()

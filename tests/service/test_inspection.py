@@ -36,7 +36,7 @@ def test_a_slow_upload_does_not_delay_others(
 
 
 def in_a_thread(question: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine where no event loop runs: the browser's tests leave one in the main thread."""
+    """Run a coroutine where no event loop runs: browser tests leave one in the main thread."""
     with ThreadPoolExecutor() as pool:
         pool.submit(asyncio.run, question).result()
 
