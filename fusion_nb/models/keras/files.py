@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 
 from fusion_nb.errors import ExportError, ModelError
+from fusion_nb.models.keras import declared
 from fusion_nb.models.keras.probe import first_line
 
 FORMATS = {"keras": "model.keras", "weights": "model.weights.h5"}
@@ -41,11 +42,14 @@ def load(path: Path) -> keras.Model:
         with warnings.catch_warnings():
             # Keras warns that an optimizer's state is not read, but a party's is new anyway.
             warnings.simplefilter("ignore")
+            declared.check(path)
             try:
                 found = keras.saving.load_model(path, safe_mode=True)
             # Its loss or metrics may be somebody's own; then the model is read without them.
             except Exception:
                 found = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except ModelError:
+        raise
     # A damaged or hostile file makes zip, json, h5py and Keras raise anything.
     except Exception as error:
         if not zipfile.is_zipfile(path):

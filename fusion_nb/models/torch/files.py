@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_nb.errors import ExportError, FusionError, ModelError, missing_extra, option
+from fusion_nb.models.torch import declared
 
 #: Format -> file name in the export's folder.
 FORMATS = {
@@ -125,11 +126,16 @@ def load(path: Path) -> nn.Module:
     Only classes of torch.nn are admitted. Raises ModelError, naming the class, for anything else.
     """
     try:
+        declared.check(path)
         with torch.serialization.safe_globals(_admitted()):
             found: Any = torch.load(path, weights_only=True, map_location="cpu")
         if isinstance(found, nn.Module):
             # A module whose parts are missing passes the unpickler and would fail later.
             found.state_dict(), repr(found), copy.deepcopy(found)
+    except ModelError as error:
+        if str(path) in error.message:
+            raise
+        raise ModelError(f"{path} is refused: {error.message}", error.hint) from None
     except Exception as error:  # a damaged or hostile file makes the unpickler raise anything
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             raise ModelError(
