@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import logging
 import re
 import sys
@@ -29,9 +30,20 @@ FORMATS = {
 }
 
 
+def _write(path: Path, save: Callable[[io.BytesIO], object]) -> None:
+    """Write a file by `save(buffer)`, in memory first.
+
+    torch's own writer ends the process where the disk is full.
+    """
+    buffer = io.BytesIO()
+    save(buffer)
+    with path.open("wb") as file:
+        file.write(buffer.getbuffer())
+
+
 def save_state_dict(module: nn.Module, path: Path, example: Tensor) -> None:
     """Write the weights alone: `model.load_state_dict(torch.load(path))` takes them."""
-    torch.save(module.state_dict(), path)
+    _write(path, lambda buffer: torch.save(module.state_dict(), buffer))
 
 
 def save_safetensors(module: nn.Module, path: Path, example: Tensor) -> None:
@@ -45,7 +57,7 @@ def save_safetensors(module: nn.Module, path: Path, example: Tensor) -> None:
 
 def save_whole(module: nn.Module, path: Path, example: Tensor) -> None:
     """Write the whole module, as `torch.save(model)` does."""
-    torch.save(module, path)
+    _write(path, lambda buffer: torch.save(module, buffer))
 
 
 def save_torchscript(module: nn.Module, path: Path, example: Tensor) -> None:
@@ -56,7 +68,7 @@ def save_torchscript(module: nn.Module, path: Path, example: Tensor) -> None:
             program = torch.jit.script(module)
         except Exception:
             program = torch.jit.trace(module, example)
-        program.save(str(path))
+        _write(path, lambda buffer: torch.jit.save(program, buffer))
 
 
 def save_program(module: nn.Module, path: Path, example: Tensor) -> None:
@@ -68,7 +80,7 @@ def save_program(module: nn.Module, path: Path, example: Tensor) -> None:
         program = torch.export.export(
             module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows")},)
         )
-        torch.export.save(program, path)
+        _write(path, lambda buffer: torch.export.save(program, buffer))
 
 
 def save_onnx(module: nn.Module, path: Path, example: Tensor) -> None:
