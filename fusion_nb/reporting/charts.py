@@ -194,7 +194,9 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     )
     return Chart(
         figure,
-        "; ".join(f"{visible(name)}: {_alt(history, metrics)}" for name, history in histories.items()),
+        "; ".join(
+            f"{visible(name)}: {_alt(history, metrics)}" for name, history in histories.items()
+        ),
     )
 
 

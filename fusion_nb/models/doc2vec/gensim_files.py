@@ -62,9 +62,7 @@ def read(path: Path) -> Parts:
 
 
 def _parts(state: dict[Any, Any], path: Path) -> Parts:
-    stored = {
-        part: _mapping(_vectors(state.get(part), part).state, part) for part in ("wv", "dv")
-    }
+    stored = {part: _mapping(_vectors(state.get(part), part).state, part) for part in ("wv", "dv")}
     arrays: dict[str, np.ndarray] = {}
     for name in _BESIDE:
         part, _, last = name.rpartition(".")

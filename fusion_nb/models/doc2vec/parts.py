@@ -231,9 +231,7 @@ def _check_arrays(parts: Parts, settings: Mapping[str, Any]) -> None:
     _check_values(parts, wanted, num_words, num_tags)
 
 
-def _check_values(
-    parts: Parts, wanted: Mapping[str, Any], num_words: int, num_tags: int
-) -> None:
+def _check_values(parts: Parts, wanted: Mapping[str, Any], num_words: int, num_tags: int) -> None:
     """Drop arrays that no model needs. Raise ModelError for numbers that no model has."""
     for name, array in list(parts.arrays.items()):
         part = name.partition(".")[0]

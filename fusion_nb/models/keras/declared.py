@@ -67,7 +67,7 @@ def _stored_bytes(archive: zipfile.ZipFile, names: list[str]) -> int:
 def _built_bytes(config: Any) -> int:
     """Return the bytes of the variables of the model that Keras would build."""
     if not isinstance(config, dict):
-        raise ValueError("its configuration is no mapping")
+        raise TypeError("its configuration is no mapping")
     counted: list[int] = []
     failed: list[BaseException] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -23,7 +24,7 @@ def save(model: keras.Model, path: Path, format: str) -> None:
         if format == "keras":
             model.save(path)
         elif format == "weights":
-            model.save_weights(path)
+            _save_weights(model, path)
         else:
             model.export(path, verbose=False)
     except OSError:
@@ -31,6 +32,21 @@ def save(model: keras.Model, path: Path, format: str) -> None:
     except Exception as error:  # Keras raises anything that it meets inside the model
         line = f"this model can't be written as {format!r}: {first_line(error)}"
         raise ExportError(line, "weights always work") from error
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    """Write the file that `model.save_weights` writes.
+
+    The HDF5 library ends the process later on where the disk was full while it wrote. A `.keras`
+    file is written by Python, and holds the same file of weights, made in memory.
+    """
+    whole = path.with_name("whole.keras")
+    try:
+        model.save(whole)
+        with zipfile.ZipFile(whole) as archive, path.open("wb") as file:
+            shutil.copyfileobj(archive.open("model.weights.h5"), file)
+    finally:
+        whole.unlink(missing_ok=True)
 
 
 def load(path: Path) -> keras.Model:

@@ -79,8 +79,14 @@ def check(path: Path) -> None:
         reader, sizes = PickleReader(path.read_bytes()), None
         if reader.load() != _MAGIC:
             raise PickleError("it is of no format that torch.save writes")
-        for _ in range(_LATER):
-            reader.load()
+        try:
+            for _ in range(_LATER):
+                reader.load()
+        except PickleError as error:  # this format keeps classes with the text of their modules
+            raise ModelError(
+                f"it is of the format before PyTorch 1.6, and can't be read safely ({error})",
+                "where you trust it, load it with that version and torch.save(model, path) again",
+            ) from None
     for call in reader.calls:
         _check_call(call)
     _check_tensors(path, reader, sizes)
