@@ -227,8 +227,7 @@ def _dump(path: Path) -> Iterator[tuple[str, str, str]]:
         raise missing_extra(error, "reading a MediaWiki dump") from error
     try:
         is_packed = path.suffix == ".bz2"
-        opened = bz2.open(path, "rb") if is_packed else path.open("rb")
-        with counted(opened, path) if is_packed else opened as file:
+        with counted(bz2.open(path, "rb"), path) if is_packed else path.open("rb") as file:
             for title, text, _ in extract_pages(file, filter_namespaces=("0",)):
                 if not text.lstrip()[:9].upper().startswith("#REDIRECT"):
                     yield title, "", filter_wiki(text)

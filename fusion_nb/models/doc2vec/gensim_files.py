@@ -74,7 +74,7 @@ def _parts(state: dict[Any, Any], path: Path) -> Parts:
         arrays[f"{part}.expandos.{name}"] = _array(value)
     words = _keys(stored["wv"], "words")
     expandos = stored["wv"].get("expandos") or {}
-    has_tree = bool(state.get("hs")) and bool(words)
+    has_tree = state.get("hs") == 1 and bool(words)
     return Parts(
         {name: _scalar(state.get(name)) for name in (*SETTINGS, *COUNTERS)},
         words,
