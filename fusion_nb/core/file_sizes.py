@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from fusion_nb.errors import DataError, ModelError
 
@@ -43,7 +43,17 @@ def check_declared(path: Path, declared: int, what: str = "it") -> None:
         )
 
 
-def counted(file: BinaryIO, path: Path) -> BinaryIO:
+class Unpacked(Protocol):
+    """A file that unpacks what it reads, such as a `gzip.GzipFile`."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` bytes."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def counted(file: Unpacked, path: Path) -> BinaryIO:
     """Return a packed file of text, of which no more is unpacked than the limit.
 
     Reading it raises DataError where it holds more: text is hardly ever packed to a fiftieth.
@@ -55,7 +65,7 @@ def counted(file: BinaryIO, path: Path) -> BinaryIO:
 class _Counted(io.RawIOBase):
     """The bytes of a file, up to a limit that depends on the size of the packed file."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: Unpacked, path: Path) -> None:
         self._file = file
         self._path = path
         self._limit = limit_for(path.stat().st_size, _TEXT_ALLOWED, _TEXT_MULTIPLE)

@@ -63,7 +63,7 @@ def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwr
     if folder.is_symlink():
         raise ExportError(
             f"{path!r} is a link, and an export would replace it by a folder",
-            f"give the folder that it leads to, {str(folder.resolve())!r}, or another name",
+            f"give the folder that it leads to, {os.readlink(folder)!r}, or another name",
         )
     if folder.exists() and not overwrite:
         raise ExportError(

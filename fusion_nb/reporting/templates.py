@@ -13,7 +13,7 @@ from markupsafe import Markup
 #: A `<` that begins a tag or a comment. One before a space or a digit, as in `loss < 0.2`, does
 #: not.
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_ENTITY = re.compile(r"&(?=[A-Za-z#])")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
 #: Marks inside a line: cells, code, emphasis, links, mathematics, strike-through. An underscore
 #: inside a word, as in `batch_size`, is none.
 _MARKS = re.compile(r"[|`*$\[\]]|~(?=~)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

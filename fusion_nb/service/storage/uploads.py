@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from fusion_nb.core.file_sizes import unpacked_bytes
 from fusion_nb.service.errors import RefusedError, TooLargeError
 
 #: Files inside one archive at the most: an .npz has one for each array, and a model one for each of
@@ -62,7 +63,7 @@ def check_unpacked(path: Path, what: str, limit: int) -> None:
             raise RefusedError(
                 f"{what} is a damaged archive ({error})", "is it complete? send it again"
             ) from None
-        if len(entries) > _MAX_ENTRIES or sum(entry.file_size for entry in entries) > limit:
+        if len(entries) > _MAX_ENTRIES or unpacked_bytes(entries) > limit:
             raise TooLargeError(
                 f"{what} holds more than {limit:,} bytes once unpacked", "send less, or in parts"
             )
