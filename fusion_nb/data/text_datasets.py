@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, TextIO
 
 from pydantic import Field
 
 from fusion_nb.core.documents import Document, words_of
+from fusion_nb.core.file_sizes import counted
 from fusion_nb.data.handlers import DataHandler, Kind
 from fusion_nb.data.image_datasets import in_folder
 from fusion_nb.errors import DataError, missing_extra, option, private
@@ -224,7 +226,8 @@ def _dump(path: Path) -> Iterator[tuple[str, str, str]]:
     except ModuleNotFoundError as error:
         raise missing_extra(error, "reading a MediaWiki dump") from error
     try:
-        with bz2.open(path, "rb") if path.suffix == ".bz2" else path.open("rb") as file:
+        is_packed = path.suffix == ".bz2"
+        with counted(bz2.open(path, "rb"), path) if is_packed else path.open("rb") as file:
             for title, text, _ in extract_pages(file, filter_namespaces=("0",)):
                 if not text.lstrip()[:9].upper().startswith("#REDIRECT"):
                     yield title, "", filter_wiki(text)
@@ -241,10 +244,9 @@ def _lines(path: str) -> Iterator[dict[str, Any]]:
 
     Raises DataError for another kind of file.
     """
-    opened = gzip.open if path.endswith(".gz") else open
     done = 0
     try:
-        with opened(path, "rt", encoding="utf-8") as file:
+        with _opened(path) as file:
             for line in file:
                 found = json.loads(line)
                 if not isinstance(found, dict):
@@ -255,12 +257,18 @@ def _lines(path: str) -> Iterator[dict[str, Any]]:
                 done += 1
     except FileNotFoundError:
         raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         hint = "it has one JSON object a line, and .gz where it is packed"
         raise DataError(
             f"{path} can't be read after line {done} ({type(error).__name__}: {private(error)})",
             hint,
         ) from None
+
+
+def _opened(path: str) -> TextIO:
+    if not path.endswith(".gz"):
+        return open(path, encoding="utf-8")
+    return io.TextIOWrapper(counted(gzip.open(path), Path(path)), encoding="utf-8")
 
 
 def _without_signature(text: str) -> str:

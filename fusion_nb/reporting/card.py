@@ -15,7 +15,7 @@ from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.reporting.formatting import markdown_table
 from fusion_nb.reporting.parties import KINDS, PartyReport
 from fusion_nb.reporting.result import Result
-from fusion_nb.reporting.templates import Markdown, render_markdown
+from fusion_nb.reporting.templates import Markdown, escape_markdown, render_markdown, visible
 
 _CARD = """\
 # {{ card.name }}: a model fused by {{ card.chosen.fusion }} over {{ num_parties }} parties
@@ -118,11 +118,11 @@ def as_markdown(card: Mapping[str, Any], result: Result) -> str:
         num_parties=len(card["parties"]),
         reason=f" ({card['reason']})" if card["reason"] else "",
         metrics=", ".join(metrics),
-        cell=Markdown(card["cell"].replace("```", "'''")),
+        cell=Markdown("\n".join(map(visible, card["cell"].replace("```", "'''").splitlines()))),
         options=Markdown(markdown_table([["option", "value"], *options])),
         parties=Markdown(markdown_table(parties)),
         rows="documents that it trained on" if card["monitor"] == "self_rank" else "test rows",
-        gains=Markdown("\n".join(result.parties.gains(result.monitor))),
+        gains=Markdown("\n".join(map(escape_markdown, result.parties.gains(result.monitor)))),
         rounds=Markdown(markdown_table([["round", *card["shown"]], *rounds])),
         versions=", ".join(f"{name} {number}" for name, number in card["versions"].items()),
     )

@@ -5,9 +5,13 @@ They are drawn without pyplot, so that no state is shared with the user's own fi
 
 from __future__ import annotations
 
+import functools
 import io
 import math
-from collections.abc import Mapping, Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +21,7 @@ import numpy as np
 from markupsafe import Markup
 
 from fusion_nb.core.history import History
-from fusion_nb.reporting.templates import render
+from fusion_nb.reporting.templates import render, shortened, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,10 +43,45 @@ _MAX_LINES = 10
 _MAX_NUMBERS = 20
 #: More labels than this are not drawn: they are hardly classes, and nobody could read them.
 _MAX_CLASSES = 40
+#: Characters of a name in a chart.
+_MAX_NAME = 30
+#: Settings of matplotlib's that are not about what a picture looks like.
+_NOT_OURS = ("backend", "interactive", "toolbar", "timezone", "date.", "webagg", "tk.", "keymap.")
+#: The settings are global: two threads that draw must not restore each other's.
+_LOCK = threading.RLock()
 _IMAGE = (
     '<img alt="{{ alt }}" width="{{ width }}" style="max-width:100%;height:auto" '
     'src="data:image/png;base64,{{ source }}">'
 )
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Draw with matplotlib's defaults in place of the user's settings, and names as they are.
+
+    LaTeX for all text, say, fails where it is not installed; and a name may hold dollar signs.
+    """
+    import matplotlib
+
+    with _LOCK, matplotlib.rc_context(_defaults()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in another script
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        yield
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    import matplotlib
+
+    defaults = matplotlib.rcParamsDefault
+    ours = {name: value for name, value in defaults.items() if not name.startswith(_NOT_OURS)}
+    return ours | {"text.parse_math": False}
+
+
+def _label(text: str) -> str:
+    """Return a name for a chart. matplotlib hides what begins with an underscore from legends."""
+    label = shortened(text, _MAX_NAME)
+    return f" {label}" if label.startswith("_") else label
 
 
 @dataclass
@@ -53,6 +92,7 @@ class Chart:
     alt: str
 
     @cached_property
+    @_own_settings()
     def png(self) -> bytes:
         """The picture as PNG on opaque white: black ink on a transparent ground vanishes on dark
         themes.
@@ -61,6 +101,7 @@ class Chart:
         self.figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
         return buffer.getvalue()
 
+    @_own_settings()
     def save(self, path: str | Path) -> None:
         """Write the picture in the format that the file's suffix names (png, svg, pdf)."""
         self.figure.savefig(path, dpi=DPI, facecolor="white")
@@ -78,6 +119,7 @@ def image_tag(chart: Chart) -> Markup:
     return render(_IMAGE, alt=chart.alt, width=round(WIDTH * DPI), source=source)
 
 
+@_own_settings()
 def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Chart:
     """Draw one run: a panel for each metric, the fused model solid, each party's model thin and
     dashed.
@@ -122,6 +164,7 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
     return Chart(figure, _alt(history, metrics))
 
 
+@_own_settings()
 def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     """Draw the fused models of several runs over each other, against rounds, and the last metric
     against bytes as well.
@@ -137,7 +180,7 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
         panels = [(axis, metric, rounds) for axis, metric in zip(by_round, metrics, strict=True)]
         for axis, metric, x in [*panels, (by_bytes, metrics[-1], sent)]:
             values = history[metric] if metric in history.metrics() else []
-            _line(axis, x, values, name, COLOURS[i % len(COLOURS)], style, label_end=False)
+            _line(axis, x, values, _label(name), COLOURS[i % len(COLOURS)], style, label_end=False)
     _measure_in_bytes(
         by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history]
     )
@@ -151,10 +194,13 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     )
     return Chart(
         figure,
-        "; ".join(f"{name}: {_alt(history, metrics)}" for name, history in histories.items()),
+        "; ".join(
+            f"{visible(name)}: {_alt(history, metrics)}" for name, history in histories.items()
+        ),
     )
 
 
+@_own_settings()
 def split(
     counts: Mapping[str, Mapping[int, int]],
     sizes: Mapping[str, int],
@@ -178,13 +224,13 @@ def split(
     ]
     if classes:
         table = np.array([[counts[party].get(label, 0) for label in classes] for party in parties])
-        _heat_map(axes[0], table, [class_names.get(label, str(label)) for label in classes])
+        _heat_map(axes[0], table, [_label(class_names.get(label, str(label))) for label in classes])
     bars = axes[-1]
     bars.barh(range(len(parties)), [sizes[party] for party in parties], color=COLOURS[0])
     bars.set_title("rows of each party", fontsize=10, loc="left")
     bars.spines[["top", "right"]].set_visible(False)
     step = math.ceil(len(parties) / 30)
-    axes[0].set_yticks(range(0, len(parties), step), parties[::step])
+    axes[0].set_yticks(range(0, len(parties), step), [_label(party) for party in parties[::step]])
     if not classes:
         bars.invert_yaxis()
     smallest, largest = min(sizes.values()), max(sizes.values())
@@ -235,7 +281,7 @@ def _panels(metrics: Sequence[str], num_rounds: int, layout: Any) -> tuple[Figur
     figure = Figure(figsize=(WIDTH, HEIGHT), layout=layout)
     axes = figure.subplots(1, len(metrics))
     for axis, metric in zip(axes, metrics, strict=True):
-        axis.set_title(metric, fontsize=10, loc="left")
+        axis.set_title(_label(metric), fontsize=10, loc="left")
         # Room on the right for the lines' labels.
         axis.set_xlim(1 - 0.02 * num_rounds, num_rounds * 1.12)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
@@ -305,7 +351,7 @@ def _changes(axis: Axes, history: History) -> None:
     """Mark the rounds from which an option had another value."""
     for record in history:
         if record.changes:
-            text = ", ".join(f"{name} {value}" for name, value in record.changes.items())
+            text = _label(", ".join(f"{name} {value}" for name, value in record.changes.items()))
             axis.axvline(record.round - 0.5, color="#555555", linewidth=0.9, linestyle=(0, (1, 2)))
             place = axis.get_xaxis_transform()
             axis.annotate(
@@ -322,12 +368,15 @@ def _changes(axis: Axes, history: History) -> None:
 
 def _measure_in_bytes(axis: Axes, totals: Sequence[int]) -> None:
     """Scale the horizontal axis in megabytes, logarithmically where runs differ too much."""
-    from matplotlib.ticker import AutoLocator
+    from matplotlib.ticker import AutoLocator, LogFormatter
 
     axis.set_xlabel("MB sent, up and down", loc="left")
     axis.xaxis.set_major_locator(AutoLocator())
     if totals and max(totals) > 8 * max(1, min(totals)):
         axis.set_xscale("log")
+        # The usual one writes powers of ten as mathematics.
+        axis.xaxis.set_major_formatter(LogFormatter())
+        axis.xaxis.set_minor_formatter(LogFormatter())
     axis.autoscale(axis="x")
 
 

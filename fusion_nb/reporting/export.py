@@ -4,14 +4,16 @@ chart.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fusion_nb.core import builtin, storage
+from fusion_nb.core import builtin, file_names, storage
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import ExportError, nearest
 from fusion_nb.reporting import card
@@ -21,6 +23,8 @@ from fusion_nb.reporting.result import Result
 _FILE_SUFFIXES = {".safetensors", ".onnx", ".pt2", ".h5"} | {
     suffix for framework in builtin.FRAMEWORKS.values() for suffix in framework.suffixes
 }
+#: A disk with fewer free bytes is full.
+_NO_ROOM = 1 << 16
 
 
 class Exportable(Protocol):
@@ -49,12 +53,17 @@ def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwr
                 f"no format is called {format!r}",
                 f"{nearest(format, known)}there are: {', '.join(known)}",
             )
-    folder = Path(path).expanduser()
+    folder = _named(path)
     if folder.suffix in _FILE_SUFFIXES:
         raise ExportError(
             f"{path!r} is a file name, and an export is a folder: the model with its card beside "
             "it",
             f"use export({str(folder.with_suffix(''))!r}); the formats are: {', '.join(known)}",
+        )
+    if folder.is_symlink():
+        raise ExportError(
+            f"{path!r} is a link, and an export would replace it by a folder",
+            f"give the folder that it leads to, {os.readlink(folder)!r}, or another name",
         )
     if folder.exists() and not overwrite:
         raise ExportError(
@@ -88,14 +97,48 @@ def write(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with storage.draft_folder(folder.parent, prefix=f".{folder.name}.") as draft:
             for format in formats:
-                model.save(draft / model.formats[format], weights, format)
+                _save(model, draft / model.formats[format], weights, format)
             _write_report(draft, result, model, weights, round)
             storage.place_folder(draft, folder, replace=overwrite, mode=0o755)
     except OSError as error:
-        raise ExportError(
-            f"{path!r} can't be written ({error.strerror})", "choose a folder that is yours"
-        ) from error
+        raise _unwritten(path, error) from error
     return sorted(folder.iterdir())
+
+
+def _named(path: str) -> Path:
+    """Return the folder of a name. Raises ExportError for a name that some file system refuses."""
+    shown = "".join(c if c.isprintable() else "?" for c in path[:80])
+    try:
+        folder = Path(path).expanduser()
+    except RuntimeError as error:  # ~name of a user that does not exist
+        raise ExportError(f"{shown!r} can't be written ({error})", "choose another name") from None
+    fault = file_names.fault_of(folder)
+    if fault:
+        raise ExportError(
+            f"{shown!r} can't be the name of a folder: {fault}",
+            "choose another name, of letters, digits, '-' and '_', say",
+        )
+    return folder
+
+
+def _unwritten(path: str, error: OSError) -> ExportError:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "free some space, or choose a folder on another disk" if is_full else ""
+    return ExportError(
+        f"{path!r} can't be written ({error.strerror or error})",
+        hint or "choose a folder that is yours",
+    )
+
+
+def _save(model: Exportable, path: Path, weights: Weights, format: str) -> None:
+    """Write one format. Raises OSError for a full disk, in whatever way the framework says it."""
+    try:
+        model.save(path, weights, format)
+    except ExportError as error:
+        reason = os.strerror(errno.ENOSPC)
+        if reason in str(error) or shutil.disk_usage(path.parent).free < _NO_ROOM:
+            raise OSError(errno.ENOSPC, reason) from error
+        raise
 
 
 def _check_replaceable(folder: Path) -> None:

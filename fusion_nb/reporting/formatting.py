@@ -7,19 +7,21 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from fusion_nb.reporting.templates import escape_markdown, render
+from fusion_nb.reporting.templates import escape_markdown, render, visible
 
 #: A table as text: its rows, the first of which is the header.
 Table = Sequence[Sequence[str]]
 
 _CAPTION = (
-    '<div style="line-height:1.8"><b>{{ line }}</b></div>'
-    '{% for note in notes %}<div style="opacity:.8">{{ note }}</div>{% endfor %}'
+    '<div class="tex2jax_ignore" style="line-height:1.8"><b>{{ line }}</b></div>'
+    "{% for note in notes %}"
+    '<div class="tex2jax_ignore" style="opacity:.8">{{ note }}</div>{% endfor %}'
 )
-# Each cell has its own style, since not every front end brings one for tables.
+# Each cell has its own style, since not every front end brings one for tables. Front ends set what
+# stands between dollar signs as mathematics, unless the class says that they shall not.
 _TABLE = (
     '{% set style = "padding:.1em .6em;text-align:right;line-height:1.6" %}'
-    '<table style="margin:.5em 0"><thead><tr>'
+    '<table class="tex2jax_ignore" style="margin:.5em 0"><thead><tr>'
     '{% for cell in header %}<th scope="col" style="{{ style }}">{{ cell }}</th>{% endfor %}'
     "</tr></thead><tbody>"
     '{% for row in rows %}<tr><th scope="row" style="{{ style }}">{{ row[0] }}</th>'
@@ -68,7 +70,7 @@ def caption_html(line: str, notes: Sequence[str]) -> Markup:
 
     The live chart and the final one have the same caption, so that the page does not move.
     """
-    return render(_CAPTION, line=line, notes=notes)
+    return render(_CAPTION, line=visible(line), notes=list(map(visible, notes)))
 
 
 def html_table(table: Table) -> Markup:

@@ -13,11 +13,14 @@ from fusion_nb.core.history import better, is_higher_better
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import NameNotFoundError, nearest
 from fusion_nb.reporting.formatting import number
+from fusion_nb.reporting.templates import shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_ROWS = 10
+#: Characters of a party's name in a table.
+_MAX_NAME = 60
 #: The models whose metrics a report has.
 KINDS = ("alone", "local", "fused", "personal")
 #: The models that are compared with one trained alone, in words.
@@ -100,7 +103,7 @@ class Parties(list[PartyReport]):
         header = ["party", "rows", "test rows", *(f"{kind} {metric}" for kind in kinds)]
         shown = [
             [
-                p.id,
+                shortened(p.id, _MAX_NAME),
                 str(p.num_examples),
                 str(p.num_test),
                 *(number(getattr(p, kind).get(metric)) for kind in kinds),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -12,6 +13,14 @@ from markupsafe import Markup
 #: A `<` that begins a tag or a comment. One before a space or a digit, as in `loss < 0.2`, does
 #: not.
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+#: Marks inside a line: cells, code, emphasis, links, mathematics, strike-through. An underscore
+#: inside a word, as in `batch_size`, is none.
+_MARKS = re.compile(r"[|`*$\[\]]|~(?=~)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+#: Marks that begin a block: headings, quotes, lists, rules.
+_BLOCK = re.compile(r"^(\s*)(#(?=[#\s]|$)|>|[-+=~](?=[-+=~\s]|$)|(?<=\d)[.)])")
+#: Categories of Unicode whose characters can't be seen: control, format, line ends, no characters.
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
 class Markdown(str):
@@ -38,13 +47,47 @@ def render_markdown(source: str, /, **values: Any) -> str:
 
 
 def escape_markdown(value: Any) -> str:
-    r"""Return text for one line or one table cell: no pipe, tag or line break of it has an effect.
+    r"""Return text for one line or one table cell: nothing in it has a meaning in Markdown.
 
-    >>> escape_markdown("a|b <i> loss < 0.2")
-    'a\\|b &lt;i> loss < 0.2'
+    >>> escape_markdown("a|b <i> loss < 0.2 `x` $y$ [z](w)")
+    'a\\|b &lt;i> loss < 0.2 \\`x\\` \\$y\\$ \\[z\\](w)'
+    """
+    text = _ENTITY.sub("&amp;", visible(value).replace("\\", "\\\\"))
+    text = _MARKS.sub(r"\\\g<0>", _TAG.sub("&lt;", text))
+    return _BLOCK.sub(r"\1\\\2", text)
+
+
+def visible(value: Any) -> str:
+    r"""Return text in one line, with characters that can't be seen, or turn a line, as escapes.
+
+    >>> visible("two\nlines and \u202egnp.exe")
+    'two lines and \\u202egnp.exe'
     """
     text = " ".join(str(value).splitlines()) if value != "" else ""
-    return _TAG.sub("&lt;", text.replace("|", "\\|"))
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def shortened(value: Any, length: int) -> str:
+    """Return visible text of at most `length` characters, without the middle of a longer one.
+
+    >>> shortened("a" * 50 + "b" * 50, 11)
+    'aaaaa…bbbbb'
+    """
+    text = visible(value)
+    if len(text) <= length:
+        return text
+    first = length // 2
+    return f"{text[:first]}…{text[len(text) - (length - first - 1) :]}"
+
+
+def _shown(character: str) -> str:
+    kind = unicodedata.category(character)
+    # Letters of some scripts, and pictures of several characters, are joined by these two.
+    if kind not in _UNSEEN or character in "\u200c\u200d":
+        return character
+    return " " if character == "\t" else character.encode("unicode_escape").decode()
 
 
 def _escaped(value: Any) -> str:

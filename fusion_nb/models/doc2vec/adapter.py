@@ -19,6 +19,7 @@ from fusion_nb.models.base import Model, NeedsAgreement
 from fusion_nb.models.doc2vec import files, vocabulary
 from fusion_nb.models.doc2vec.evaluating import Evaluator
 from fusion_nb.models.doc2vec.neighbours import Neighbour, NeighbourFinder
+from fusion_nb.models.doc2vec.parts import check_settings
 from fusion_nb.models.doc2vec.training import Trainer, first_vectors, random_of
 
 
@@ -52,6 +53,11 @@ class Doc2VecModel(NeedsAgreement, Model):
     train_metrics = ("self_rank",)
 
     def __init__(self, model: Doc2Vec, *, min_parties: int = 1) -> None:
+        # gensim's compiled code would end the process for a window of 100,000 words, say.
+        try:
+            check_settings(vocabulary.settings(model) | {"sg": model.sg})
+        except ModelError as error:
+            raise error.prefixed("this Doc2Vec can't be trained: ") from None
         self.model = Doc2Vec(**vocabulary.settings(model))
         self.model.cbow_mean = model.cbow_mean  # gensim's constructor does not look at dm_mean
         self._min_parties = min_parties
@@ -71,7 +77,7 @@ class Doc2VecModel(NeedsAgreement, Model):
 
     @classmethod
     def load(cls, path: Path) -> Doc2Vec:
-        """Return the Doc2Vec in a file of gensim's.
+        """Return the Doc2Vec in a file of this package's own format, or of gensim's.
 
         Raises ModelError for a file that holds anything else.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import keras
 
 from fusion_nb.errors import ExportError, ModelError
+from fusion_nb.models.keras import declared
 from fusion_nb.models.keras.probe import first_line
 
 FORMATS = {"keras": "model.keras", "weights": "model.weights.h5"}
@@ -22,7 +24,7 @@ def save(model: keras.Model, path: Path, format: str) -> None:
         if format == "keras":
             model.save(path)
         elif format == "weights":
-            model.save_weights(path)
+            _save_weights(model, path)
         else:
             model.export(path, verbose=False)
     except OSError:
@@ -30,6 +32,21 @@ def save(model: keras.Model, path: Path, format: str) -> None:
     except Exception as error:  # Keras raises anything that it meets inside the model
         line = f"this model can't be written as {format!r}: {first_line(error)}"
         raise ExportError(line, "weights always work") from error
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    """Write the file that `model.save_weights` writes.
+
+    The HDF5 library ends the process later on where the disk was full while it wrote. A `.keras`
+    file is written by Python, and holds the same file of weights, made in memory.
+    """
+    whole = path.with_name("whole.keras")
+    try:
+        model.save(whole)
+        with zipfile.ZipFile(whole) as archive, path.open("wb") as file:
+            shutil.copyfileobj(archive.open("model.weights.h5"), file)
+    finally:
+        whole.unlink(missing_ok=True)
 
 
 def load(path: Path) -> keras.Model:
@@ -41,11 +58,14 @@ def load(path: Path) -> keras.Model:
         with warnings.catch_warnings():
             # Keras warns that an optimizer's state is not read, but a party's is new anyway.
             warnings.simplefilter("ignore")
+            declared.check(path)
             try:
                 found = keras.saving.load_model(path, safe_mode=True)
             # Its loss or metrics may be somebody's own; then the model is read without them.
             except Exception:
                 found = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except ModelError:
+        raise
     # A damaged or hostile file makes zip, json, h5py and Keras raise anything.
     except Exception as error:
         if not zipfile.is_zipfile(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import logging
 import re
 import sys
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_nb.errors import ExportError, FusionError, ModelError, missing_extra, option
+from fusion_nb.models.torch import declared
 
 #: Format -> file name in the export's folder.
 FORMATS = {
@@ -28,9 +30,20 @@ FORMATS = {
 }
 
 
+def _write(path: Path, save: Callable[[io.BytesIO], object]) -> None:
+    """Write a file by `save(buffer)`, in memory first.
+
+    torch's own writer ends the process where the disk is full.
+    """
+    buffer = io.BytesIO()
+    save(buffer)
+    with path.open("wb") as file:
+        file.write(buffer.getbuffer())
+
+
 def save_state_dict(module: nn.Module, path: Path, example: Tensor) -> None:
     """Write the weights alone: `model.load_state_dict(torch.load(path))` takes them."""
-    torch.save(module.state_dict(), path)
+    _write(path, lambda buffer: torch.save(module.state_dict(), buffer))
 
 
 def save_safetensors(module: nn.Module, path: Path, example: Tensor) -> None:
@@ -44,7 +57,7 @@ def save_safetensors(module: nn.Module, path: Path, example: Tensor) -> None:
 
 def save_whole(module: nn.Module, path: Path, example: Tensor) -> None:
     """Write the whole module, as `torch.save(model)` does."""
-    torch.save(module, path)
+    _write(path, lambda buffer: torch.save(module, buffer))
 
 
 def save_torchscript(module: nn.Module, path: Path, example: Tensor) -> None:
@@ -55,7 +68,7 @@ def save_torchscript(module: nn.Module, path: Path, example: Tensor) -> None:
             program = torch.jit.script(module)
         except Exception:
             program = torch.jit.trace(module, example)
-        program.save(str(path))
+        _write(path, lambda buffer: torch.jit.save(program, buffer))
 
 
 def save_program(module: nn.Module, path: Path, example: Tensor) -> None:
@@ -67,7 +80,7 @@ def save_program(module: nn.Module, path: Path, example: Tensor) -> None:
         program = torch.export.export(
             module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows")},)
         )
-        torch.export.save(program, path)
+        _write(path, lambda buffer: torch.export.save(program, buffer))
 
 
 def save_onnx(module: nn.Module, path: Path, example: Tensor) -> None:
@@ -125,11 +138,16 @@ def load(path: Path) -> nn.Module:
     Only classes of torch.nn are admitted. Raises ModelError, naming the class, for anything else.
     """
     try:
+        declared.check(path)
         with torch.serialization.safe_globals(_admitted()):
             found: Any = torch.load(path, weights_only=True, map_location="cpu")
         if isinstance(found, nn.Module):
             # A module whose parts are missing passes the unpickler and would fail later.
             found.state_dict(), repr(found), copy.deepcopy(found)
+    except ModelError as error:
+        if str(path) in error.message:
+            raise
+        raise ModelError(f"{path} is refused: {error.message}", error.hint) from None
     except Exception as error:  # a damaged or hostile file makes the unpickler raise anything
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             raise ModelError(

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from fusion_nb.core.file_sizes import unpacked_bytes
 from fusion_nb.service.errors import RefusedError, TooLargeError
 
 #: Maximum number of files in one archive: an .npz has one per array, a model one per weight.
@@ -77,7 +78,7 @@ def _check_zip(path: Path, field: str, limit: int) -> None:
             entries = archive.infolist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise _damaged(field, error) from None
-    if len(entries) > _MAX_ENTRIES or sum(entry.file_size for entry in entries) > limit:
+    if len(entries) > _MAX_ENTRIES or unpacked_bytes(entries) > limit:
         raise _too_large(field, limit)
 
 
