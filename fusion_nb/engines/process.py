@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from typing import IO, Annotated, Any
 
 from pydantic import Field
@@ -131,6 +132,8 @@ class _Process:
     """
 
     gate: Callable[[], None]
+    #: The message with the request that it has.
+    _sent: bytes
 
     def __init__(self, given: Arena, request_arena: Arena, first_message: bytes) -> None:
         self._given, self._request_arena = given, request_arena
@@ -178,16 +181,17 @@ class _Process:
         self._control = self._control_file.view(1)
         arenas = (self._given, self._request_arena, self._down, self._up)
         fds = [self._control_file.fd, *(fd for arena in arenas for fd in arena.fds)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "fusion_nb.engines.process_worker", *map(str, fds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=fds,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            # An interrupt (■) goes to all processes of a kernel's session. The run's control stops
-            # a worker, from its first moment on.
-            start_new_session=True,
-        )
+        # An interrupt (■) goes to all processes of a kernel's session. The run's control stops a
+        # worker, so it has a session of its own, and until then holds interrupts back.
+        with _interrupts_blocked():
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fusion_nb.engines.process_worker", *map(str, fds)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=fds,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                start_new_session=True,
+            )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
@@ -260,6 +264,16 @@ def _launched(
         ]
         started.pop_all()
     return processes
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, and so in a process that it starts, until that unblocks it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_ready(pipe: IO[bytes], event: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import signal
 import sys
 import threading
 import time
@@ -41,14 +42,15 @@ def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, u
     request_arena: the request under way, for all workers
     down, up:      persistent states for this worker, and its replies
     """
+    _drop_interrupts()
     incoming, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a model prints is no reply
-    signal = control.view(1)
+    control_byte = control.view(1)
 
     def gate() -> None:
-        while signal[0] == HOLD:
+        while control_byte[0] == HOLD:
             time.sleep(_HOLD_SECONDS)
-        if signal[0] == GIVE_UP:
+        if control_byte[0] == GIVE_UP:
             raise Stopped
 
     try:
@@ -85,6 +87,13 @@ def _read(incoming: Any, arenas: dict[bytes, Arena], put: Callable[[Any], None])
         os._exit(0)
     except (EOFError, OSError):
         os._exit(0)
+
+
+def _drop_interrupts() -> None:
+    """Drop an interrupt that came before this process had a session of its own."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, handler)
 
 
 def _packed(reply: Reply | None, state: Any, name: str, up: Arena) -> bytes:

@@ -69,6 +69,7 @@ class LiveView:
         self._told = ""
         self._status: Any = None
         self._chart: Any = None
+        self._box: Any = None
         if widgets:
             import ipywidgets
 
@@ -76,11 +77,9 @@ class LiveView:
             # Drawn empty first: the place is taken, and the page does not jump when the first round
             # comes in.
             self._status.value, self._chart.value = status_html(run), self._picture()
-            shown: Any = {
-                "application/vnd.jupyter.widget-view+json": _view(
-                    ipywidgets, self._status, self._chart
-                )
-            }
+            self._box = ipywidgets.VBox((self._status, self._chart))
+            view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
+            shown: Any = {"application/vnd.jupyter.widget-view+json": view}
             shown["text/plain"] = f"{run.name} is running; its result will stand here"
             self._handle = display(shown, raw=True, display_id=True)
         else:
@@ -96,12 +95,23 @@ class LiveView:
                 self._handle.update(run.result().mimebundle(), raw=True)
                 # The output of this cell is final; more rounds show where they are asked for.
                 self._unsubscribe()
+                self._close_widgets()
             elif self._status is not None:
                 if run.status != self._told:
                     self._told = run.status
                     self._write()
                 self._text_throttle(self._write)
                 self._throttle(self._draw)
+
+    def _close_widgets(self) -> None:
+        """Let the kernel forget the widgets, which the static result has replaced."""
+        if self._box is None:
+            return
+        parts = (self._box, *self._box.children)
+        for part in parts:
+            for own in (getattr(part, "style", None), part.layout, part):
+                if own is not None:
+                    own.close()
 
     def _write(self) -> None:
         self._status.value = status_html(self._run)
@@ -114,11 +124,6 @@ class LiveView:
         return image_tag(
             charts.curves(self._run.records, self._run.chart_metrics, self._run.planned)
         )
-
-
-def _view(ipywidgets: Any, *children: Any) -> dict[str, Any]:
-    box = ipywidgets.VBox(children)
-    return {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
 
 
 def status_html(run: Run) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from fusion_nb.models.quiet import hush, no_hush
+from fusion_nb.notebook.interrupting import in_one_line, run_body
 
 if TYPE_CHECKING:
     from fusion_nb.notebook.options import Line
@@ -28,7 +29,7 @@ class FusionMagics(Magics):
         """Train one model over several parties. `%fusion help` lists commands and options."""
         from fusion_nb.errors import cell_spelling, spelled_in
 
-        with spelled_in(cell_spelling):
+        with in_one_line(), spelled_in(cell_spelling):
             return self._fusion(line, cell)
 
     def _fusion(self, line: str, cell: str | None) -> Any:
@@ -65,7 +66,7 @@ class FusionMagics(Magics):
         if spec.code:
             before = dict(self.shell.user_ns)
             with lookup.seeded(spec.seed, spec.code):
-                done = self.shell.run_cell(spec.code)
+                done = run_body(self.shell, spec.code)
             if done.error_before_exec:
                 raise OptionError(
                     "the cell's body can't be read, so nothing was trained", "see the error above"
@@ -83,9 +84,12 @@ class FusionMagics(Magics):
             line.own.get("name", ""), self.shell.user_ns
         )  # again: the body may have taken it meanwhile
         run = self._made(line, spec, name)
-        remember(run)
-        self.shell.user_ns[name] = run
-        self._show(run, run.start, background="background" in line.own, quiet="quiet" in line.own)
+        with run.stopping_on_interrupt():
+            remember(run)
+            self.shell.user_ns[name] = run
+            self._show(
+                run, run.start, background="background" in line.own, quiet="quiet" in line.own
+            )
         # Binds `_` as a cell's value would, without showing the run a second time.
         self.shell.displayhook.update_user_ns(run)
 
@@ -107,16 +111,17 @@ class FusionMagics(Magics):
         from fusion_nb.notebook.live import LiveView, draws_widgets
 
         widgets = draws_widgets()
-        if not quiet and (widgets or background):
-            LiveView(run, widgets=widgets)
-        launch()
-        if background:
-            return
-        try:
-            run.wait()
-        finally:
-            if not quiet and not widgets:  # nobody saw it train; one static result is all there is
-                display(run.result().mimebundle(), raw=True)
+        with run.stopping_on_interrupt():
+            if not quiet and (widgets or background):
+                LiveView(run, widgets=widgets)
+            launch()
+            if background:
+                return
+            try:
+                run.wait()
+            finally:
+                if not quiet and not widgets:  # nobody saw it train: this is the only output
+                    display(run.result().mimebundle(), raw=True)
 
     # Steering
 
