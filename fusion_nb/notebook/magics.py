@@ -90,8 +90,12 @@ class FusionMagics(Magics):
             self._show(
                 run, run.start, background="background" in line.own, quiet="quiet" in line.own
             )
-        # Binds `_` as a cell's value would, without showing the run a second time.
-        self.shell.displayhook.update_user_ns(run)
+        # Binds `_` as a cell's value would, without showing the run a second time. It gets no place
+        # in `Out`, which would keep every run of a session alive.
+        hook = self.shell.displayhook
+        hook.update_user_ns(run)
+        self.shell.user_ns["_oh"].pop(hook.prompt_count, None)
+        self.shell.drop_by_id({f"_{hook.prompt_count}": run})
 
     def _made(self, line: Line, spec: RunSpec, name: str) -> Run:
         from fusion_nb.runs.run import Run

@@ -56,7 +56,7 @@ class Trial:
         self.name = name
         cell = CELL.format(engine=engine, rounds=rounds, name=name)
         self.sent = self.client.execute(cell, allow_stdin=True)
-        # Before that message the kernel itself ignores interrupts.
+        # Before that message a kernel ignores interrupts, and just after it, it may drop a cell.
         self.seen = self.collect(lambda message: message["msg_type"] == "execute_input")
 
     def collect(self, until: Callable[[Message], bool]) -> list[Message]:
@@ -73,6 +73,9 @@ class Trial:
         if may_finish and not errors:
             assert state == "finished whole 0 left"
             return
+        is_early = not errors or errors[0]["ename"] == "KeyboardInterrupt"
+        if is_early and state == "no run" and "fusion_nb" not in text(self.seen):
+            return  # the kernel itself dropped the cell, before any code of ours ran
         assert [error["ename"] for error in errors] == ["Interrupted"], text(self.seen)
         assert len(errors[0]["traceback"]) == 2  # a line and a hint
         assert not [m for m in self.seen if m["msg_type"] == "stream"], text(self.seen)
