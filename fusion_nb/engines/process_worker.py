@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import signal
 import sys
 import threading
 import time
@@ -16,13 +17,15 @@ from dataclasses import replace
 from typing import Any
 
 from fusion_nb.core.types import Failure, Reply
-from fusion_nb.engines.shared_memory import Arena, pack, receive, send
-from fusion_nb.errors import Stopped
+from fusion_nb.engines.shared_memory import Arena, SharedFile, pack, receive, send
+from fusion_nb.errors import FusionError, Stopped
 
 #: The byte of the control arena: go on, wait, or give up the running request.
 GO, HOLD, GIVE_UP = 0, 1, 2
 #: The first byte of a message: a request, or a party with its persistent state.
 REQUEST, PARTY = b"r", b"p"
+#: The process answers this once it has its model and rows.
+READY = b"+"
 #: Seconds between two looks at the control byte while it says wait.
 _HOLD_SECONDS = 0.002
 
@@ -31,29 +34,34 @@ def no_gate() -> None:
     """Let everything pass: the gate of a model on its way to another process."""
 
 
-def main(given: Arena, request_arena: Arena, down: Arena, up: Arena, control: Arena) -> None:
+def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, up: Arena) -> None:
     """Answer for one party after the other until the other end is gone.
 
+    control:       one byte that holds or stops it between two batches
     given:         the model and the parties, for all workers
     request_arena: the request under way, for all workers
     down, up:      persistent states for this worker, and its replies
-    control:       one byte that holds or stops it between two batches
     """
+    _drop_interrupts()
     incoming, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a model prints is no reply
-    signal = control.byte()
+    control_byte = control.view(1)
 
     def gate() -> None:
-        while signal[0] == HOLD:
+        while control_byte[0] == HOLD:
             time.sleep(_HOLD_SECONDS)
-        if signal[0] == GIVE_UP:
+        if control_byte[0] == GIVE_UP:
             raise Stopped
 
-    model, parties = receive(incoming, given, copies=False)
+    try:
+        model, parties = receive(incoming, given, copies=False)
+    except EOFError:
+        return  # stopped before it began
     model.gate = gate
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
     arenas = {REQUEST: request_arena, PARTY: down}
     threading.Thread(target=_read, args=(incoming, arenas, messages.put), daemon=True).start()
+    send(replies, READY)
     request: Any = None
     with model.single_threaded():
         while True:
@@ -68,7 +76,7 @@ def main(given: Arena, request_arena: Arena, down: Arena, up: Arena, control: Ar
                 reply = _portable(party.answer(request, model))
             except Stopped:
                 reply = None
-            send(replies, pack((reply, party.persistent_state), up))
+            send(replies, _packed(reply, party.persistent_state, name, up))
             del message, state, reply
 
 
@@ -79,6 +87,24 @@ def _read(incoming: Any, arenas: dict[bytes, Arena], put: Callable[[Any], None])
         os._exit(0)
     except (EOFError, OSError):
         os._exit(0)
+
+
+def _drop_interrupts() -> None:
+    """Drop an interrupt that came before this process had a session of its own."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, handler)
+
+
+def _packed(reply: Reply | None, state: Any, name: str, up: Arena) -> bytes:
+    """Return the message of a reply and a new state, or of a failure where neither has room.
+
+    Its last part says whether there is a new state.
+    """
+    try:
+        return pack((reply, state, True), up)
+    except FusionError as error:
+        return pack((Failure(name, error.message, "", error), None, False), up)
 
 
 def _portable(reply: Reply) -> Reply:
@@ -92,4 +118,5 @@ def _portable(reply: Reply) -> Reply:
 
 
 if __name__ == "__main__":
-    main(*(Arena(int(fd)) for fd in sys.argv[1:]))
+    control_fd, *fds = map(int, sys.argv[1:])
+    main(SharedFile(control_fd), *(Arena(fds[i : i + 2]) for i in range(0, len(fds), 2)))

@@ -17,6 +17,7 @@ from fusion_nb.errors import (
 )
 from fusion_nb.models import lookup
 from fusion_nb.notebook import explain, options
+from fusion_nb.notebook.interrupting import in_one_line, run_body
 from fusion_nb.notebook.kernel import draws_widgets
 from fusion_nb.notebook.live import LiveView, status_text
 from fusion_nb.notebook.options import Line
@@ -38,7 +39,7 @@ def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
 
     cell: the body of a `%%fusion` cell, or None for a line
     """
-    with spelled_in(cell_spelling):
+    with in_one_line(), spelled_in(cell_spelling):
         words = options.tokens(text)
         if cell is None and (not words or words[0] in ("help", "-h", "--help")):
             return show_help(words[1:])
@@ -66,11 +67,11 @@ def train(shell: InteractiveShell, line: Line, spec: RunSpec) -> None:
         _run_body(shell, spec, names_model="model" in line.options)
     name = session.new_name(wanted, shell.user_ns)  # again: the body may have taken it meanwhile
     made = _make(shell, spec, name, service=line.own.get("service", ""))
-    session.remember(made)
-    shell.user_ns[name] = made
-    _show(made, made.start, background="background" in line.own, quiet="quiet" in line.own)
-    # Binds `_` as a cell's value would, without showing the run a second time.
-    shell.displayhook.update_user_ns(made)
+    with made.stopping_on_interrupt():
+        session.remember(made)
+        shell.user_ns[name] = made
+        _show(made, made.start, background="background" in line.own, quiet="quiet" in line.own)
+    _bind_last_value(shell, made)
 
 
 def stop(shell: InteractiveShell, line: Line) -> None:
@@ -184,7 +185,7 @@ def _run_body(shell: InteractiveShell, spec: RunSpec, *, names_model: bool) -> N
     """
     before = dict(shell.user_ns)
     with lookup.seeded(spec.seed, spec.code):
-        done = shell.run_cell(spec.code)
+        done = run_body(shell, spec.code)
     if done.error_before_exec:
         raise OptionError(
             "the cell's body can't be read, so nothing was trained", "see the error above"
@@ -211,16 +212,28 @@ def _show(made: Run, launch: Callable[[], object], *, background: bool, quiet: b
     background: return at once, and do not wait for the run;  quiet: show nothing
     """
     widgets = draws_widgets()
-    if not quiet and (widgets or background):
-        LiveView(made, widgets=widgets)
-    launch()
-    if background:
-        return
-    try:
-        made.wait()
-    finally:
-        if not quiet and not widgets:  # nobody saw it train: this is the only output
-            display(made.result().mimebundle(), raw=True)
+    with made.stopping_on_interrupt():
+        if not quiet and (widgets or background):
+            LiveView(made, widgets=widgets)
+        launch()
+        if background:
+            return
+        try:
+            made.wait()
+        finally:
+            if not quiet and not widgets:  # nobody saw it train: this is the only output
+                display(made.result().mimebundle(), raw=True)
+
+
+def _bind_last_value(shell: InteractiveShell, made: Run) -> None:
+    """Bind `_` as a cell's value would be, without showing the run a second time.
+
+    It gets no place in `Out`, which would keep every run of a session alive.
+    """
+    hook = shell.displayhook
+    hook.update_user_ns(made)
+    shell.user_ns["_oh"].pop(hook.prompt_count, None)
+    shell.drop_by_id({f"_{hook.prompt_count}": made})
 
 
 def _chosen(shell: InteractiveShell, line: Line) -> Run:

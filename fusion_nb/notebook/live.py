@@ -88,6 +88,7 @@ class LiveView:
                 self._handle.update(run.result().mimebundle(), raw=True)
                 # This cell is final; more rounds are shown in the cell that asks for them.
                 self._unsubscribe()
+                self._close_widgets()
             elif self._status is not None:
                 if run.status != self._shown_status:
                     self._shown_status = run.status
@@ -113,6 +114,16 @@ class LiveView:
 
     def _show_text(self) -> Any:
         return display({"text/plain": f"{self._run.name} is running"}, raw=True, display_id=True)
+
+    def _close_widgets(self) -> None:
+        """Let the kernel forget the widgets, which the static result has replaced."""
+        if self.box is None:
+            return
+        parts = (self.box, *self.box.children)
+        for part in parts:
+            for own in (getattr(part, "style", None), part.layout, part):
+                if own is not None:
+                    own.close()
 
     def _write(self) -> None:
         self._status.value = status_html(self._run)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from fusion_nb.core.history import History
+from fusion_nb.core.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import Interrupted, OptionError, RunError
 from fusion_nb.runs.rounds import RoundSource
@@ -84,7 +85,7 @@ class BackgroundRun:
 
     def start(self) -> None:
         """Start training and return at once. Raises RunError if it was started before."""
-        with self._thread.changed:
+        with HeldInterrupts(), self._thread.changed:
             if self._thread.was_launched:
                 raise RunError(
                     f"{self.name} is {self.status} already", "more(rounds=5) goes on where it ended"
@@ -102,7 +103,7 @@ class BackgroundRun:
         def is_held() -> bool:
             return timeout is None and self.status == "paused" and not thread.hold_after_round
 
-        with self._stopping_on_interrupt():
+        with self.stopping_on_interrupt():
             thread.wait_until(lambda: thread.is_at_rest or is_held(), timeout)
         if not thread.is_at_rest and is_held():
             raise RunError(
@@ -115,10 +116,27 @@ class BackgroundRun:
         thread = self._thread
         thread.wait_until(lambda: self.status == "paused" or thread.is_at_rest)
 
+    @contextmanager
+    def stopping_on_interrupt(self) -> Iterator[None]:
+        """Stop the run when an interrupt comes inside `with`, which launches it or waits for it.
+
+        Raises Interrupted after that, when the run is at rest; a second interrupt ends the wait.
+        """
+        try:
+            with HeldInterrupts():
+                yield
+        except KeyboardInterrupt:
+            with HeldInterrupts() as more:
+                self.stop(wait=False)
+                with suppress(KeyboardInterrupt):
+                    self._join()
+                more.forget()
+                raise self._interrupted() from None
+
     def stop(self, wait: bool = True) -> None:
         """Stop between two batches and keep the last whole round. One that has ended stays so."""
         # Under the lock, or a pause that is being decided would hold a run that is to end.
-        with self._thread.changed:
+        with HeldInterrupts(), self._thread.changed:
             self._control.stop()
             self._thread.changed.notify_all()
         if wait:
@@ -127,7 +145,7 @@ class BackgroundRun:
     def pause(self) -> None:
         """Hold it between two batches until `resume` or `step`. Raises RunError unless it runs."""
         self._source.check_request("pause")
-        with self._thread.changed:
+        with HeldInterrupts(), self._thread.changed:
             if self.status != "running":
                 raise RunError(
                     f"{self.name} is {self.status}, so there is nothing to pause",
@@ -141,7 +159,7 @@ class BackgroundRun:
 
     def resume(self) -> None:
         """Continue after a pause. Raises RunError when it is not paused."""
-        with self._thread.changed:
+        with HeldInterrupts(), self._thread.changed:
             if self.status != "paused":
                 raise RunError(
                     f"{self.name} is {self.status}, not paused",
@@ -164,7 +182,7 @@ class BackgroundRun:
             self._join()
         if not wait:
             return
-        with self._stopping_on_interrupt():
+        with self.stopping_on_interrupt():
             thread.wait_until(lambda: thread.round_ended or thread.is_at_rest)
         if self.error is not None:
             self._join()
@@ -192,7 +210,7 @@ class BackgroundRun:
     def _begin_step(self) -> bool:
         """Begin a step; return False while the run is ending."""
         thread = self._thread
-        with thread.changed:
+        with HeldInterrupts(), thread.changed:
             if self.status == "running":
                 raise RunError(f"{self.name} is running", "pause() it first")
             thread.round_ended = False
@@ -214,7 +232,7 @@ class BackgroundRun:
     def _add_rounds(self, rounds: int) -> bool:
         """Add rounds to the target; return False while the run is ending."""
         thread = self._thread
-        with thread.changed:
+        with HeldInterrupts(), thread.changed:
             is_under_way = thread.is_training and not self._control.is_stopping
             if not is_under_way and not thread.is_at_rest:
                 return False
@@ -235,18 +253,18 @@ class BackgroundRun:
         if self.error is not None and self._thread.is_done:
             raise self.error.with_traceback(self._thread.traceback)
 
-    @contextmanager
-    def _stopping_on_interrupt(self) -> Iterator[None]:
-        """Turn an interrupt of the thread that waits into a stop of the run."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.stop()
-            left = self.planned - len(self.records)
-            raise Interrupted(
-                f"{self.name} was stopped after round {len(self.records)} of {self.planned}, "
-                "whose model it holds",
-                f"{self.name}.more({left}) goes on where it stopped"
-                if left
-                else "it had all its rounds",
-            ) from None
+    def _interrupted(self) -> Interrupted:
+        """Return the error that tells of an interrupt."""
+        if not self._thread.is_done:
+            return Interrupted(
+                f"{self.name} stops as soon as it can, after the batch that it is in",
+                f"{self.name}.status tells when it has",
+            )
+        done, planned = len(self.records), self.planned
+        where = f"after round {done} of {planned}, whose model it holds"
+        return Interrupted(
+            f"{self.name} was stopped {where if done else 'before its first round was whole'}",
+            f"{self.name}.more({planned - done}) goes on where it stopped"
+            if planned > done
+            else "it had all its rounds",
+        )

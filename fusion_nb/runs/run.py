@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
@@ -201,6 +202,13 @@ class Run(RunHandle):
         with spelled_in(python_spelling):
             self._background.wait(timeout)
         return self
+
+    def stopping_on_interrupt(self) -> AbstractContextManager[None]:
+        """Return a context that launches the run, or waits for it, and stops it on an interrupt.
+
+        It raises Interrupted after that.
+        """
+        return self._background.stopping_on_interrupt()
 
     def stop(self, wait: bool = True) -> Self:
         """Stop between two batches and keep the last whole round. One that has ended stays so."""

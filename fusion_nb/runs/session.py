@@ -100,9 +100,10 @@ def federate(
     chosen, namespace = _named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
         run = Run(RunSpec(**chosen), namespace, name=name)
-        remember(run)
-        run.start()
-        return run if background else run.wait()
+        with run.stopping_on_interrupt():
+            remember(run)
+            run.start()
+            return run if background else run.wait()
 
 
 def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,15 +11,16 @@ from types import TracebackType
 
 from fusion_nb.core import cell_output
 from fusion_nb.core.history import History
+from fusion_nb.core.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import FusionError, Stopped
 from fusion_nb.runs.rounds import RoundSource
 
 #: Returns the reason to end a run early, or an empty string; asked after every whole round.
 EarlyStopping = Callable[[History], str]
-#: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts that
-#: don't reach a waiting thread as a signal: on Windows, and by `_thread.interrupt_main`.
-_LONGEST_WAIT = 0.5
+#: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts, which
+#: are looked at in between.
+_LONGEST_WAIT = 0.1
 #: Longest wait for a batch, in seconds, when the process ends in the middle of a training.
 _LONGEST_END = 5.0
 
@@ -99,14 +100,15 @@ class TrainingThread:
         self._done.wait(_LONGEST_END)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float | None = None) -> None:
-        """Wait until the condition holds, or for `timeout` seconds. Ctrl-C interrupts it.
+        """Wait until the condition holds, or for `timeout` seconds.
 
-        This is not Thread.join: an interrupt there can mark a thread as ended that has not
+        Raises KeyboardInterrupt after an interrupt, which can't leave the lock held. This is not
+        Thread.join: an interrupt there can mark a thread as ended that has not
         (python/cpython#90882).
         """
         end = None if timeout is None else time.monotonic() + timeout
-        with self.changed:
-            while not condition():
+        with HeldInterrupts() as interrupts, self.changed:
+            while not (interrupts.has_come or condition()):
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,12 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from engine_runs import SCRIPT, Viewing, curve, finished
 
 from fusion_nb import RunSpec
-from fusion_nb.errors import OptionError
+from fusion_nb.engines import process, shared_memory
+from fusion_nb.errors import OptionError, PartyError
 from fusion_nb.runs.build import build
 from fusion_nb.runs.run import Run
 
@@ -152,3 +155,120 @@ def test_a_model_that_cannot_be_sent_is_refused_before_training(rows: Any) -> No
     model.lock = threading.Lock()
     with pytest.raises(OptionError, match="can't be sent to another process"):
         build(RunSpec(data="data", engine="process"), {"model": model, "data": rows})
+
+
+class TestSharedMemory:
+    """A file in a full /dev/shm must give an error, and not end the kernel by a signal."""
+
+    @pytest.fixture
+    def memory_is_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let no file in shared memory have room for more than a page."""
+        reserve = shared_memory.SharedFile.reserve
+
+        def full(file: shared_memory.SharedFile, size: int) -> None:
+            if size > 4096 and id(file) in in_memory:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            reserve(file, size)
+
+        in_memory: set[int] = set()
+        create = shared_memory.SharedFile.create
+
+        def noted(*, in_memory_wanted: bool) -> shared_memory.SharedFile:
+            made = create(in_memory=in_memory_wanted)
+            if in_memory_wanted:
+                in_memory.add(id(made))
+                kept.append(made)
+            return made
+
+        kept: list[shared_memory.SharedFile] = []
+        monkeypatch.setattr(shared_memory.SharedFile, "reserve", full)
+        monkeypatch.setattr(
+            shared_memory.SharedFile,
+            "create",
+            lambda *, in_memory: noted(in_memory_wanted=in_memory),
+        )
+        monkeypatch.setattr(process, "free_memory", lambda: 4096)
+
+    @pytest.mark.usefixtures("memory_is_full")
+    def test_files_are_used_instead_and_a_note_says_so(self, rows: Any, net: Any) -> None:
+        run = finished("process:workers=1", rows, net(), rounds=1, parties=2)
+        local = finished("local", rows, net(), rounds=1, parties=2)
+        assert [r.metrics for r in run.records] == [r.metrics for r in local.records]
+        assert any("has room for 0.0 of" in note and "--shm-size" in note for note in run.notes)
+
+    def test_no_room_at_all_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(file: shared_memory.SharedFile, size: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(shared_memory.SharedFile, "reserve", full)
+        with pytest.raises(OptionError, match="has no room for 8.0 MB that its processes share"):
+            shared_memory.pack(np.zeros(1_000_000), shared_memory.Arena())
+
+    def test_room_is_taken_before_anything_is_written(self) -> None:
+        file = shared_memory.SharedFile.create(in_memory=False)
+        file.reserve(1 << 20)
+        assert os.fstat(file.fd).st_blocks * 512 >= 1 << 20
+
+    def test_a_file_system_that_cannot_reserve_is_filled(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def cannot(fd: int, begin: int, size: int) -> None:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+        monkeypatch.setattr(os, "posix_fallocate", cannot)
+        file = shared_memory.SharedFile.create(in_memory=False)
+        file.reserve(3 << 20)
+        assert os.fstat(file.fd).st_size == 3 << 20
+
+
+def workers() -> list[Any]:
+    import psutil
+
+    children = psutil.Process().children()
+    return [c for c in children if any("process_worker" in word for word in c.cmdline())]
+
+
+@pytest.mark.parametrize("quorum", [0.5, 1.0])
+def test_a_worker_that_died_between_two_rounds_is_a_failure_of_its_party(
+    rows: Any, net: Any, quorum: float
+) -> None:
+    options = {"parties": 4, "rounds": 5, "quorum": quorum, "lr": 0.1}
+    spec = RunSpec(data="data", engine="process:workers=2", **options)
+    run = Run(spec, {"model": net(), "data": rows})
+
+    def kill_one(run: Run) -> None:
+        if len(run.records) == 2 and run.status == "running":
+            workers()[0].kill()
+            run.unsubscribe(kill_one)
+
+    run.subscribe(kill_one)
+    run.start()
+    if quorum == 1:
+        with pytest.raises(PartyError, match="its worker process ended"):
+            run.wait()
+        assert len(run.records) == 2
+        run.more(3).wait()  # with new processes
+    else:
+        run.wait()
+        assert len([f for record in run.records for f in record.failures]) == 1
+    assert len(run.records) == 5
+    assert not workers()
+
+
+def test_a_stop_does_not_wait_for_workers_that_start(rows: Any, net: Any) -> None:
+    spec = RunSpec(data="data", engine="process:workers=2", rounds=3)
+    run = Run(spec, {"model": net(), "data": rows}).start()
+    wait_until(lambda: bool(workers()))
+    run.stop()
+    assert (run.status, len(run.records), workers()) == ("stopped", 0, [])
+    run.more(1).wait()
+    assert len(run.records) == 1
+
+
+def test_workers_have_a_session_of_their_own(rows: Any, net: Any) -> None:
+    """Or an interrupt of the kernel's group would end them."""
+    spec = RunSpec(data="data", engine="process:workers=2", rounds=1_000_000)
+    run = Run(spec, {"model": net(), "data": rows}).start()
+    wait_until(lambda: len(workers()) == 2)
+    assert all(os.getsid(worker.pid) == worker.pid for worker in workers())
+    run.stop()
