@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from fusion_nb.core import machine
 from fusion_nb.core.types import Failure, Reply
 from fusion_nb.engines.shared_memory import Arena, pack, receive, send
 from fusion_nb.errors import Stopped
@@ -39,6 +40,7 @@ def main(given: Arena, request_arena: Arena, down: Arena, up: Arena, control: Ar
     down, up:      persistent states for this worker, and its replies
     control:       one byte that holds or stops it between two batches
     """
+    machine.inherit_core_dumps()
     incoming, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a model prints is no reply
     signal = control.byte()

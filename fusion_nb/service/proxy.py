@@ -62,7 +62,8 @@ def main(port: str) -> None:
     client_id, _, client_secret = os.environ.pop(KEY, "").partition(":")
     if not client_secret:
         sys.exit(f"{KEY} is not set: Jupyter starts this module; run `fusion-nb serve` instead")
-    settings = Settings(state=Path(jupyter_data_dir()) / "fusion_nb")
+    # Jupyter passes the browser's Host on, whatever its own name is, and checks it itself.
+    settings = Settings(state=Path(jupyter_data_dir()) / "fusion_nb", allowed_hosts=("*",))
     serve(settings, port=int(port), key=Key(client_id, client_secret))
 
 

@@ -100,7 +100,9 @@ async def start_party(request: Request, service: Injected, client: Client) -> sc
     responses=refusals(400, 404, 409, 413, 422, 503)
     | {202: {"model": schemas.Progress, "description": "the run has begun, or is queued"}},
 )
-async def train(body: schemas.AggregatorId, service: Injected, wait: Wait = True) -> Response:
+async def train(
+    body: schemas.AggregatorId, service: Injected, client: Client, wait: Wait = True
+) -> Response:
     """Train once all parties have registered, and return the fused model and its history.
 
     A run waits for its turn behind others. A run that is stopped meanwhile returns its last whole
@@ -118,7 +120,7 @@ async def train(body: schemas.AggregatorId, service: Injected, wait: Wait = True
             f"it was {aggregator.run.name} before its first whole round",
             "POST /start-aggregator begins another",
         )
-    model, _ = await service.model(aggregator, "json", "last")
+    model, _ = await service.model(client, aggregator, "json", "last")
     content = await asyncio.to_thread(_trained, aggregator, model)
     return Response(content, media_type="application/json")
 
@@ -149,7 +151,11 @@ async def stop(body: schemas.AggregatorId, service: Injected) -> schemas.Progres
     },
 )
 async def weights(
-    aggregator_id: Id, service: Injected, format: Format = "json", which: OfRound = "last"
+    aggregator_id: Id,
+    service: Injected,
+    client: Client,
+    format: Format = "json",
+    which: OfRound = "last",
 ) -> Response:
     """Return the fused weights of the last or the best whole round, during training too."""
     aggregator = service.find(aggregator_id)
@@ -157,7 +163,7 @@ async def weights(
     if format == "npz":
         content, number = await asyncio.to_thread(aggregator.folder.read, which)
     else:
-        content, number = await service.model(aggregator, format, which)
+        content, number = await service.model(client, aggregator, format, which)
     headers = {"X-Fusion-Round": str(number)}
     if format == "json":
         body = orjson.dumps({"round": number, "global_model": orjson.Fragment(content)})
