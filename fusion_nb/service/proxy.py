@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.errors import MissingExtraError, missing_extra
-from fusion_nb.service.credentials import Key
+from fusion_nb.service.credentials import KEY_VARIABLE, Key
 
 #: Environment variable that carries the proxy's key to the server.
-KEY = "FUSION_NB_SERVICE_KEY"
+KEY = KEY_VARIABLE
 _CLIENT_ID = "jupyter"
 #: Packages without which the server can't start.
 _REQUIRED = ("fastapi", "uvicorn", "filelock")

@@ -89,7 +89,7 @@ class Registration:
         check_open(aggregator)
         with storage.draft_folder(self._home) as draft:
             about: dict[str, Any] = {
-                "party": name or "the party",
+                "party": request_fields.normal_name(name) or "the party",
                 "handler": handler,
                 "client_id": client_id,
                 "created": time.time(),

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fusion_nb.service.credentials import KEY_VARIABLE
 from fusion_nb.service.errors import RefusedError, from_wire
 
 #: Environment variables that child processes do not get.
-SECRETS = ("FUSION_NB_SERVICE_KEY",)
+SECRETS = (KEY_VARIABLE,)
 #: The line that a process sends when it has loaded what a task needs.
 BEGUN = b"begun\n"
 #: Number of requests after which a new process takes over, so that leaks of readers do not add up.
@@ -52,7 +53,10 @@ class Inspections:
     async def ask(
         self, task: str, *, client: str = "", size: int = 0, **arguments: Any
     ) -> dict[str, Any]:
-        """Run a task as `InspectionPool.ask` does. size: bytes of the upload"""
+        """Run a task as `InspectionPool.ask` does.
+
+        size: bytes of the upload
+        """
         pool = self._small if size < _SMALL else self._large
         return await pool.ask(task, client=client, size=size, **arguments)
 
