@@ -89,6 +89,23 @@ def serve(
             help="take data handlers from clients: Python, run where it trains",
         ),
     ] = False,
+    max_connections: Annotated[
+        int, typer.Option(help="open connections; one address may have a quarter of them", min=4)
+    ] = 400,
+    head_seconds: Annotated[
+        float, typer.Option(help="seconds in which the head of a request must arrive", min=0.1)
+    ] = 20,
+    allowed_host: Annotated[
+        list[str],
+        typer.Option(
+            help="a name of the service beside the one that it listens on; may be given "
+            "several times; '*' is any"
+        ),
+    ] = [],  # noqa: B006
+    allowed_origin: Annotated[
+        list[str],
+        typer.Option(help="a site whose pages may call it, as https://example.org"),
+    ] = [],  # noqa: B006
     certfile: Annotated[str, typer.Option(help="certificate for TLS, as PEM")] = "",
     keyfile: Annotated[str, typer.Option(help="its key, as PEM")] = "",
     insecure: Annotated[
@@ -112,6 +129,10 @@ def serve(
             max_unpacked=_bytes(max_unpacked),
             inspect_seconds=inspect_seconds,
             allow_custom_code=allow_custom_code,
+            max_connections=max_connections,
+            head_seconds=head_seconds,
+            allowed_hosts=tuple(allowed_host),
+            allowed_origins=tuple(allowed_origin),
         )
         run_server(
             settings,

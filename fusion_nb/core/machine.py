@@ -65,6 +65,37 @@ class RefCountedSetting:
                     self._undo()
 
 
+#: The parameter of Linux's prctl that says whether a process may be dumped.
+_PR_SET_DUMPABLE = 4
+
+
+def forbid_core_dumps() -> None:
+    """Let a crash of this process leave no file with its memory, which holds rows.
+
+    The limit holds for its descendants too. A program to which the system hands dumps ignores the
+    limit, so that Linux is also told that this process may not be dumped; a descendant calls
+    `inherit_core_dumps` for that.
+    """
+    try:
+        import resource
+    except ModuleNotFoundError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc: Any = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def inherit_core_dumps() -> None:
+    """Forbid core dumps of this process if the one that started it did."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # not on Windows
+        return
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        forbid_core_dumps()
+
+
 def _keep_memory() -> Callable[[], None]:
     libc: Any = ctypes.CDLL(None) if os.name == "posix" else None
     if not hasattr(libc, "mallopt"):

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from fusion_nb.core import machine
 from fusion_nb.core.types import Failure, Reply
 from fusion_nb.engines.shared_memory import Arena, SharedFile, pack, receive, send
 from fusion_nb.errors import FusionError, Stopped
@@ -43,6 +44,7 @@ def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, u
     down, up:      persistent states for this worker, and its replies
     """
     _drop_interrupts()
+    machine.inherit_core_dumps()
     incoming, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a model prints is no reply
     control_byte = control.view(1)

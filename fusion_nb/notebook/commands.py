@@ -203,7 +203,8 @@ def _make(shell: InteractiveShell, spec: RunSpec, name: str, *, service: str) ->
         return Run(spec, shell.user_ns, name=name)
     from fusion_nb.service.remote_run import RemoteRun  # it needs an extra
 
-    return RemoteRun(spec, shell.user_ns, url=service, name=name)
+    url = shell.user_ns.get(service, service) if service.isidentifier() else service
+    return RemoteRun(spec, shell.user_ns, url=str(url), name=name)
 
 
 def _show(made: Run, launch: Callable[[], object], *, background: bool, quiet: bool) -> None:

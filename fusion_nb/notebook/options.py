@@ -75,7 +75,8 @@ LINE_OPTIONS: Mapping[str, LineOption] = {
     "name": LineOption("variable to bind the run to (default: run, run_2, ...)"),
     "quiet": LineOption("draw and print nothing", is_flag=True),
     "service": LineOption(
-        "train on a Model Fusion service, at http://CLIENT_ID:CLIENT_SECRET@host:port"
+        "train on a Model Fusion service: its address, or a variable with it; the key in ~/.netrc "
+        "or FUSION_NB_SERVICE_KEY is not saved with the cell"
     ),
     "format": LineOption("export: format, or several with commas"),
     "which": LineOption("export: the last or the best round", ("last", "best")),

@@ -81,6 +81,7 @@ class Result:
     status:  finished, stopped, failed, paused or running;  reason: why it ended, in words
     monitor: the metric that decided `best_round`;  planned: rounds that were asked for
     metrics: the two that charts and tables show
+    rows_went_to: the address that the parties' rows were sent to, or "" where none was sent
     """
 
     name: str
@@ -98,6 +99,7 @@ class Result:
     notes: Sequence[str]
     initial_sha256: str
     traceback: str = ""
+    rows_went_to: str = ""
 
     def headline(self) -> str:
         """Return the run in one line."""
@@ -169,10 +171,10 @@ class Result:
         """Return the bytes sent, compared with fedavg, and how often parties synchronised."""
         sent = sum(record.bytes_up + record.bytes_down for record in self.history)
         fedavg = sum(record.bytes_fedavg for record in self.history)
-        line = (
-            f"sent: {count_bytes(sent)} of weights in {len(self.history)} rounds, and no row "
-            "of data"
-        )
+        rows = "no row of data"
+        if self.rows_went_to:
+            rows = f"before them all rows of data, to {self.rows_went_to}"
+        line = f"sent: {count_bytes(sent)} of weights in {len(self.history)} rounds, and {rows}"
         if abs(sent - fedavg) > 0.01 * fedavg > 0:
             line += (
                 f"; {100 * sent / fedavg:.2g} % of the {count_bytes(fedavg)} that fedavg "

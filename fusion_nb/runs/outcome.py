@@ -19,6 +19,7 @@ from fusion_nb.runs import change_text
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checks import absent_options
+from fusion_nb.runs.redaction import values_without_secrets
 from fusion_nb.runs.rounds import RoundSource
 from fusion_nb.runs.spec import RunSpec
 
@@ -46,7 +47,8 @@ class RunOutcome:
     def notes(self) -> list[str]:
         """Sentences about what was inferred from model and data, and warnings."""
         of_baselines = [note for other in self._federation.baselines for note in other.notes]
-        return [*self._prepared.notes, *self._source.model.notes, *of_baselines]
+        found = [*self._prepared.notes, *self._source.model.notes, *of_baselines]
+        return [*found, *self._source.notes]
 
     @property
     def chart_metrics(self) -> tuple[str, str]:
@@ -145,9 +147,11 @@ class RunOutcome:
         error, status = run.error, run.status
         return Result(
             name=run.name,
-            spec=self.planned_spec().model_dump(exclude_none=True, exclude=self._absent_options),
+            spec=values_without_secrets(
+                self.planned_spec().model_dump(exclude_none=True, exclude=self._absent_options)
+            ),
             chosen=self._chosen,
-            cell=self.repeatable_spec().to_cell(),
+            cell=self.repeatable_spec().to_cell(**self._source.line_options),
             status=status,
             reason=run.reason,
             planned=run.planned,
@@ -158,6 +162,7 @@ class RunOutcome:
             parties=self.parties(),
             notes=self.notes,
             initial_sha256=self._initial_sha256(),
+            rows_went_to=self._source.rows_went_to,
             traceback="" if error is None else "".join(traceback.format_exception(error)),
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from fusion_nb.core.history import History
@@ -23,6 +24,10 @@ class RoundSource(ABC):
     with: the gate holds a run that is paused, and raises Stopped.
     """
 
+    #: Where rows of the parties were sent to, as an address; "" where none left this machine.
+    rows_went_to: str = ""
+    #: Options of the line that lead to this source, beside those of the run.
+    line_options: Mapping[str, str] = MappingProxyType({})
     #: Why it ended before its last round by itself, in words, or an empty string.
     reason: str = ""
 
@@ -56,6 +61,11 @@ class RoundSource(ABC):
 
         Raises RunError or ModelError where the party has none.
         """
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about where the rounds are trained, and what was sent there."""
+        return []
 
     def plan(self, last: int, after: int | None = None) -> None:  # noqa: B027  (not all plan)
         """Plan rounds up to `last`; the learning rate falls anew after the round `after`."""

@@ -20,6 +20,7 @@ from fusion_nb.errors import (
     python_spelling,
     spelled_in,
 )
+from fusion_nb.runs.redaction import values_without_secrets, without_secrets
 
 #: One file name suffix of each framework, in words.
 _SUFFIXES = [kind.suffixes[0] for kind in FRAMEWORKS.values() if kind.suffixes][::-1]
@@ -177,29 +178,40 @@ class RunSpec(BaseModel):
             return cls(**read_yaml(text))
 
     def to_yaml(self) -> str:
-        """Return every option as YAML text that repeats the run, the cell's body included."""
-        return yaml.dump(
-            self.model_dump(exclude_none=True), Dumper=_Dumper, sort_keys=False, allow_unicode=True
-        )
+        """Return every option as YAML text that repeats the run, the cell's body included.
 
-    def to_cell(self) -> str:
-        """Return a cell that repeats the run: `%%fusion`, the options that are not the default, and
-        its body.
+        Addresses in it have no secret.
         """
-        chosen = self.model_dump(exclude_defaults=True, exclude={"code"})
+        options = values_without_secrets(self.model_dump(exclude_none=True))
+        return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+    def to_cell(self, **line_options: str) -> str:
+        """Return a cell that repeats the run: `%%fusion`, the options that are not the default, and
+        its body. Addresses in it have no secret.
+
+        line_options: options of the line that are none of the run, such as `service`
+        """
+        chosen = values_without_secrets(self.model_dump(exclude_defaults=True, exclude={"code"}))
+        chosen |= values_without_secrets(line_options)
         words = [
             cell_spelling(name) if value is True else cell_spelling(name, shlex.quote(str(value)))
             for name, value in chosen.items()
         ]
         line = " ".join(words)
-        return f"%%fusion {line}\n{self.code}" if self.code else f"%fusion run {line}"
+        code = without_secrets(self.code)
+        return f"%%fusion {line}\n{code}" if code else f"%fusion run {line}"
 
     def to_python(self) -> str:
-        """Return Python that repeats the run in a notebook that has the same variables."""
+        """Return Python that repeats the run in a notebook that has the same variables.
+
+        Addresses in it have no secret.
+        """
         if self.code:
             line = self.to_cell().partition("\n")[0].removeprefix("%%fusion ")
-            return f"get_ipython().run_cell_magic('fusion', {line!r}, {self.code!r})"
-        chosen = self.model_dump(exclude_defaults=True)
+            return (
+                f"get_ipython().run_cell_magic('fusion', {line!r}, {without_secrets(self.code)!r})"
+            )
+        chosen = values_without_secrets(self.model_dump(exclude_defaults=True))
         options = "".join(f"    {name}={value!r},\n" for name, value in chosen.items())
         made = f"import fusion_nb\n\nspec = fusion_nb.RunSpec(\n{options})"
         return f"{made}\nrun = fusion_nb.Run(spec, globals()).start().wait()"

@@ -12,7 +12,13 @@ from typing import Any
 
 from fusion_nb.core import storage
 from fusion_nb.errors import FusionError
-from fusion_nb.service.errors import RefusedError, from_wire, http_spelling, to_wire
+from fusion_nb.service.errors import (
+    RefusedError,
+    from_wire,
+    http_spelling,
+    storage_error,
+    to_wire,
+)
 from fusion_nb.service.storage.run_folder import RunFolder
 
 REGISTERING, QUEUED, TRAINING = "registering", "queued", "training"
@@ -65,17 +71,25 @@ class RunState:
         storage.write_json(self._path, stored)
         self._stored = stored
 
+    def settle(self, state: str, **fields: Any) -> None:
+        """Enter a state in which no run is under way, in memory even where the disk is full."""
+        self._stored = self._with(state, fields)
+        self.save()
+
     def end(self) -> None:
-        """Record that the federation has ended."""
-        stored = {**self._stored, "ended": True}
+        """Record that the federation has ended, in memory even where the disk is full."""
+        ended: dict[str, Any] = {"ended": True}
         if self.name == REGISTERING:
-            stored |= {"state": STOPPED, "reason": "stopped before it was trained"}
-        storage.write_json(self._path, stored)
-        self._stored = stored
+            ended |= {"state": STOPPED, "reason": "stopped before it was trained"}
+        self._stored = {**self._stored, **ended}
+        self.save()
 
     def mark_failed(self, error: FusionError) -> None:
-        """Record that the run failed, in memory even where the disk can't be written."""
-        self._stored = self._with(FAILED, to_wire(error))
+        """Record that the run failed, in memory even where the disk is full."""
+        self.settle(FAILED, **to_wire(error))
+
+    def save(self) -> None:
+        """Write the state again; a full disk keeps the one before."""
         with contextlib.suppress(OSError):
             storage.write_json(self._path, self._stored)
 
@@ -147,9 +161,13 @@ class Aggregator:
         return tuple(self.about["formats"])
 
     def end(self) -> None:
-        """Record that the federation has ended, and delete the parties' uploads."""
+        """Record that the federation has ended, and delete the parties' uploads.
+
+        A full disk hinders neither: the deletion makes room for the record.
+        """
         self.run.end()
         self.folder.delete_data()
+        self.run.save()
 
     def recover(self) -> None:
         """Repair the state that a killed server left, so that the run can be trained again."""
@@ -161,6 +179,9 @@ class Aggregator:
             )
             outcome = storage.read_json(self.folder.path / "outcome.json")
             self.run.change(**(outcome or {"state": INTERRUPTED, "reason": reason}))
+        # The disk had no room for the record of an end whose deletion has begun.
+        if not self.run.has_ended and self.folder.is_deleted():
+            self.run.end()
         if self.run.has_ended:
             self.folder.delete_data()
 
@@ -208,9 +229,9 @@ class Aggregator:
         }
 
 
-def server_failure(error: Exception) -> RefusedError:
+def server_failure(error: Exception) -> FusionError:
     """Return the error of a run that failed because of the server, without the error's text."""
-    return RefusedError(
+    return storage_error(error) or RefusedError(
         f"the server failed ({type(error).__name__})", "see its log; /train begins anew"
     )
 

@@ -27,7 +27,7 @@ class Client:
     url:  address of the service, which may hold the credentials:
           `http://CLIENT_ID:CLIENT_SECRET@127.0.0.1:8765`
     client_id, client_secret: the credentials if the address has none; else they are looked up in
-    `~/.netrc`
+    `~/.netrc`, and then in the environment variable FUSION_NB_SERVICE_KEY, as ID:SECRET
     verify: a certificate authority's file for TLS, or False to trust any certificate
 
     Every method raises ServiceError when the service refuses the call or can't be reached.

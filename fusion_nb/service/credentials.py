@@ -5,6 +5,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+#: Environment variable with the key of a client, as ID:SECRET. Jupyter's proxy gives the server its
+#: key in it.
+KEY_VARIABLE = "FUSION_NB_SERVICE_KEY"
+
 
 @dataclass(frozen=True)
 class Key:

@@ -6,6 +6,7 @@ Each error has its HTTP status. `to_json` writes the body of an HTTP answer; `to
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,14 @@ class EndingError(FusionError):
     """503: the server is shutting down."""
 
 
+class KeysError(FusionError):
+    """503: the server can't read its keys."""
+
+
+class StorageError(FusionError):
+    """507: the server's disk is full, or can't be written."""
+
+
 #: HTTP status of each kind of error. FusionError, the base class of all others, comes last.
 STATUS: dict[type[FusionError], int] = {
     FieldError: 400,
@@ -58,8 +67,32 @@ STATUS: dict[type[FusionError], int] = {
     OrderError: 409,
     TooLargeError: 413,
     EndingError: 503,
+    KeysError: 503,
+    StorageError: 507,
     FusionError: 422,
 }
+
+
+#: Kinds of errors that a child process sends; all others arrive as RefusedError.
+_SENT: dict[str, type[FusionError]] = {
+    kind.__name__: kind for kind in (TooLargeError, StorageError)
+}
+#: Numbers of system errors that a disk without room gives, or one that can't be written.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def storage_error(error: BaseException) -> StorageError | None:
+    """Return a system error as a StorageError if a disk is the cause, and else None."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _NO_ROOM:
+        return StorageError(
+            "the server's disk is full",
+            "POST /stop deletes a federation's data, and DELETE /aggregators/ID the rest of it",
+        )
+    if error.errno == errno.EROFS:
+        return StorageError("the server's disk can't be written", "tell the operator")
+    return None
 
 
 def status_of(error: FusionError) -> int:
@@ -104,8 +137,8 @@ def to_wire(error: FusionError) -> dict[str, Any]:
 
 
 def from_wire(found: Mapping[str, Any]) -> FusionError:
-    """Restore an error that a child process sent: a TooLargeError, or else a RefusedError."""
-    kind = TooLargeError if found.get("kind") == TooLargeError.__name__ else RefusedError
+    """Restore an error that a child process sent; one of an unknown kind is a RefusedError."""
+    kind = _SENT.get(str(found.get("kind")), RefusedError)
     return kind(
         found["error"],
         found.get("hint", ""),

@@ -15,14 +15,16 @@ from fusion_nb.service.storage.run_folder import Which
 class ModelFiles:
     """Fused models as files, of which the newest is kept for each format.
 
-    home: the folder of all aggregators;  inspectors: the processes that write models
+    home: the folder of all aggregators;  converters: the processes that write models
     """
 
-    def __init__(self, home: Path, inspectors: InspectionPool) -> None:
+    def __init__(self, home: Path, converters: InspectionPool) -> None:
         self._home = home
-        self._inspectors = inspectors
+        self._converters = converters
 
-    async def read(self, aggregator: Aggregator, format: str, which: Which) -> tuple[bytes, int]:
+    async def read(
+        self, client_id: str, aggregator: Aggregator, format: str, which: Which
+    ) -> tuple[bytes, int]:
         """Return the model of the last or best whole round as a file's content, and that round.
 
         Raises UnknownError before the first whole round.
@@ -35,8 +37,13 @@ class ModelFiles:
         # The draft is not in the aggregator's folder, where the end of a training removes drafts.
         with storage.draft_folder(self._home) as draft:
             target = draft / f"model.{format}"
-            found = await self._inspectors.ask(
-                "convert", path=str(folder), which=which, format=format, target=str(target)
+            found = await self._converters.ask(
+                "convert",
+                client=client_id,
+                path=str(folder),
+                which=which,
+                format=format,
+                target=str(target),
             )
             number = int(found["round"])
             content = await asyncio.to_thread(target.read_bytes)

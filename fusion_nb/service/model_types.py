@@ -22,3 +22,9 @@ def model_type_of(framework: str) -> str:
     """Return the `model_type` of a framework's models, or "" if the service has none."""
     name = _ORIGINAL.get(framework, framework)
     return name if name in MODEL_FILES else ""
+
+
+def framework_of_type(model_type: str) -> str:
+    """Return the framework of a `model_type`, or "" for an unknown one."""
+    found = (name for name in FRAMEWORKS if model_type_of(name) == model_type)
+    return next(found, "")

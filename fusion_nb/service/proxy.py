@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.errors import MissingExtraError, missing_extra
-from fusion_nb.service.credentials import Key
+from fusion_nb.service.credentials import KEY_VARIABLE, Key
 
 #: Environment variable that carries the proxy's key to the server.
-KEY = "FUSION_NB_SERVICE_KEY"
+KEY = KEY_VARIABLE
 _CLIENT_ID = "jupyter"
 #: Packages without which the server can't start.
 _REQUIRED = ("fastapi", "uvicorn", "filelock")
@@ -62,7 +62,8 @@ def main(port: str) -> None:
     client_id, _, client_secret = os.environ.pop(KEY, "").partition(":")
     if not client_secret:
         sys.exit(f"{KEY} is not set: Jupyter starts this module; run `fusion-nb serve` instead")
-    settings = Settings(state=Path(jupyter_data_dir()) / "fusion_nb")
+    # Jupyter passes the browser's Host on, whatever its own name is, and checks it itself.
+    settings = Settings(state=Path(jupyter_data_dir()) / "fusion_nb", allowed_hosts=("*",))
     serve(settings, port=int(port), key=Key(client_id, client_secret))
 
 

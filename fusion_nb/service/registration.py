@@ -16,7 +16,7 @@ from fusion_nb.service import request_fields
 from fusion_nb.service.aggregator import REGISTERING, Aggregator
 from fusion_nb.service.errors import FieldError, OrderError, RefusedError, TooLargeError
 from fusion_nb.service.model_types import MODEL_FILES
-from fusion_nb.service.processes.inspection_pool import InspectionPool
+from fusion_nb.service.processes.inspection_pool import Inspections
 from fusion_nb.service.settings import Settings
 from fusion_nb.service.storage import uploads
 from fusion_nb.service.storage.run_folder import RunFolder
@@ -34,7 +34,7 @@ class Registration:
     home: the folder of all aggregators;  inspectors: the processes that read uploads
     """
 
-    def __init__(self, home: Path, inspectors: InspectionPool, settings: Settings) -> None:
+    def __init__(self, home: Path, inspectors: Inspections, settings: Settings) -> None:
         self._home = home
         self._inspectors = inspectors
         self._settings = settings
@@ -61,7 +61,11 @@ class Registration:
             }
             storage.write_json(draft / "aggregator.json", about)
             found = await self._inspectors.ask(
-                "model", path=str(draft), limit=self._settings.max_unpacked
+                "model",
+                client=client_id,
+                size=_size(draft),
+                path=str(draft),
+                limit=self._settings.max_unpacked,
             )
             for name in found.pop("unused"):
                 options.pop(name, None)
@@ -85,7 +89,7 @@ class Registration:
         check_open(aggregator)
         with storage.draft_folder(self._home) as draft:
             about: dict[str, Any] = {
-                "party": name or "the party",
+                "party": request_fields.normal_name(name) or "the party",
                 "handler": handler,
                 "client_id": client_id,
                 "created": time.time(),
@@ -141,6 +145,8 @@ class Registration:
         storage.write_json(draft / "party.json", {**about, "file": stored.name})
         found = await self._inspectors.ask(
             "party",
+            client=about["client_id"],
+            size=_size(draft),
             path=str(aggregator.folder.path),
             party=str(draft),
             limit=self._settings.max_unpacked,
@@ -158,6 +164,11 @@ def check_open(aggregator: Aggregator) -> None:
             f"all {aggregator.num_parties} parties have registered already",
             "POST /train trains them" if is_trainable else "the run is under way",
         )
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def _check_given(field: str, files: Files, hint: str) -> None:

@@ -6,6 +6,7 @@ import queue
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fusion_nb.runs.rounds import RoundSource
 from fusion_nb.service.client import Client
 from fusion_nb.service.model_types import MODEL_FILES
 from fusion_nb.service.payloads import document_lines
-from fusion_nb.service.request_fields import NOT_TAKEN
+from fusion_nb.service.request_fields import NOT_TAKEN, normal_name
 
 #: Seconds between two checks whether the run is to stop.
 _POLL_SECONDS = 0.1
@@ -42,11 +43,29 @@ class RemoteRounds(RoundSource):
         self._model_file = _model_file(self._model)
         _check_rows(prepared)
         self._num_rounds = 0
+        self._num_sent = 0
+        self._is_test_sent = False
+        self._are_rows_deleted = False
         self._history = History()
         self._weights: Weights = {}
         self._best_weights: Weights = {}
         with Client(url) as client:
             client.aggregators()  # raises if the service is absent, or refuses the key
+            self._address = client.url
+        self.line_options = {"service": self._address}
+        # The service names parties in one form; here they keep the names that they have.
+        self._names = {normal_name(party.id): party.id for party in prepared.resolved.data.parties}
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence about the rows that were sent to the service."""
+        sent = [f"of {self._num_sent} {'party' if self._num_sent == 1 else 'parties'}"]
+        sent = sent if self._num_sent else []
+        sent += ["of the test set"] if self._is_test_sent else []
+        if not sent:
+            return []
+        end = "which has deleted them" if self._are_rows_deleted else "which holds them now"
+        return [f"the rows {' and '.join(sent)} were sent to the service {self._address}, {end}"]
 
     @property
     def history(self) -> History:
@@ -115,10 +134,16 @@ class RemoteRounds(RoundSource):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / self._model_file
             self._write_model(path)
+            if data.test is not None:
+                self._is_test_sent = True
+                self.rows_went_to = self._address
             aggregator_id = client.start_aggregator(path, test=data.test, **options)
             try:
                 for party in data.parties:
                     self._gate()
+                    # Said before it is sent: a failure of the call may come after its rows.
+                    self._num_sent += 1
+                    self.rows_went_to = self._address
                     if documents.are(party.train):
                         sent = Path(folder) / "documents.jsonl"
                         sent.write_text(document_lines(party.train, party.test), encoding="utf-8")
@@ -128,6 +153,7 @@ class RemoteRounds(RoundSource):
                         client.start_party(aggregator_id, rows, party=party.id)
             except BaseException:
                 client.stop(aggregator_id)
+                self._are_rows_deleted = True
                 raise
         return aggregator_id
 
@@ -148,7 +174,7 @@ class RemoteRounds(RoundSource):
         def read() -> None:
             try:
                 for record in client.rounds(aggregator_id):
-                    arrived.put(record)
+                    arrived.put(self._named(record))
                 arrived.put(None)
             except BaseException as error:
                 arrived.put(error)
@@ -173,9 +199,10 @@ class RemoteRounds(RoundSource):
         """
         try:
             client.stop(aggregator_id)
+            self._are_rows_deleted = True
             # Post-training has added metrics to the last record, and the service may have trained
             # one round more than was followed.
-            history = list(client.rounds(aggregator_id))
+            history = [self._named(record) for record in client.rounds(aggregator_id)]
             if not history:
                 return
             weights = client.weights(aggregator_id)
@@ -195,6 +222,23 @@ class RemoteRounds(RoundSource):
         self._history[:] = history
         self._weights = weights
         self._best_weights = best_weights
+
+    def _named(self, record: RoundRecord) -> RoundRecord:
+        """Return a record of the service with the names that parties have here."""
+
+        def name(party: str) -> str:
+            return self._names.get(party, party)
+
+        metrics = {name(party): found for party, found in record.party_metrics.items()}
+        return replace(
+            record,
+            party_metrics=metrics,
+            cohort=tuple(map(name, record.cohort)),
+            failures=tuple(
+                replace(failure, party=name(failure.party)) for failure in record.failures
+            ),
+            silent=tuple(map(name, record.silent)),
+        )
 
     def _fetch_model(self, client: Client, aggregator_id: str) -> Model:
         """Return the model that the parties agreed on at the service, such as its vocabulary."""

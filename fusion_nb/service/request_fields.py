@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,11 @@ _ORIGINAL_NAMES = {option: field for field, option in ORIGINAL.items()}
 #: Options whose value is a text with a syntax of its own, which its own reader explains.
 _WITH_SYNTAX = {name for name, field in RunSpec.model_fields.items() if field.annotation is str}
 _MAX_NAME = 100
+#: Characters that look like a blank: Unicode's own, and letters and signs that show nothing. Line
+#: breaks are not among them.
+_BLANKS = re.compile(
+    "[ \\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000\\u115f\\u1160\\u2800\\u3164\\uffa0]+"
+)
 #: Characters of a refused value that a message repeats.
 _MAX_SHOWN = 80
 
@@ -131,21 +138,37 @@ def read_handler(name: str, is_custom: bool) -> str:
 def read_party(name: str, others: Sequence[str]) -> str:
     """Return the name of a party: as given, or `party 1`, `party 2`, ...
 
+    Names that look alike because of their Unicode form or their blanks are one name: see
+    `normal_name`.
     others: names of the parties that have registered. Raises FieldError for a name that is taken
     or not printable.
     """
-    name = name or f"party {len(others) + 1}"
-    if not name.isprintable() or not name.strip() or len(name) > _MAX_NAME:
+    given, name = name, normal_name(name) if name else f"party {len(others) + 1}"
+    if not name.isprintable() or not name or len(name) > _MAX_NAME:
         raise FieldError(
             "party",
             "the party's name is not allowed",
             f"give up to {_MAX_NAME} printable characters",
         )
     if name in others:
+        is_same = given in ("", name)
+        form = "" if is_same else ", for names are compared in Unicode's form NFC with plain blanks"
         raise FieldError(
-            "party", f"there is a party {name!r} already", "give another name, or none", value=name
+            "party",
+            f"there is a party {name!r} already{form}",
+            "give another name, or none",
+            value=name,
         )
     return name
+
+
+def normal_name(name: str) -> str:
+    """Return a name in Unicode's form NFC, with one plain blank for each row of blanks of any kind.
+
+    >>> normal_name(" clinic\u00a0\u2003e\u0301 ") == "clinic \u00e9"
+    True
+    """
+    return _BLANKS.sub(" ", unicodedata.normalize("NFC", name)).strip()
 
 
 def _read_option(name: str, text: str) -> Any:

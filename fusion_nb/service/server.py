@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
+import functools
 import logging
 import socket
 import ssl
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from fusion_nb.core import machine, storage
 from fusion_nb.errors import OptionError, RunError, missing_extra
 from fusion_nb.service.credentials import Key
+from fusion_nb.service.network.addresses import is_loopback
+from fusion_nb.service.network.headers import MAX_HEAD
+from fusion_nb.service.network.listener import Connections, Listener, connection_limit
+from fusion_nb.service.service import Service
 from fusion_nb.service.settings import Settings
 from fusion_nb.service.storage.keys import Keys
 
@@ -46,33 +52,36 @@ def serve(
         import uvicorn
 
         from fusion_nb.service.api import create_app
+        from fusion_nb.service.network.protocol import LimitedProtocol, Patience
     except ModuleNotFoundError as error:
         raise missing_extra(error, "fusion-nb serve") from error
     _check_address(host, certfile, keyfile, insecure)
     state = own_folder(settings.state)
-    lock = FileLock(str(state / "server.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            f"another server has the folder {state}", "stop it, or give another --state"
-        ) from None
+    lock = _locked(state)
+    # The server holds uploads in its memory while they arrive.
+    machine.forbid_core_dumps()
     with lock, _listen(host, port) as listening:
         keys = Keys(state, key)
-        _log_to(state / "server.log")
         scheme = "https" if certfile else "http"
         address = f"{scheme}://{_bracketed(host)}:{listening.getsockname()[1]}"
         greeting = (
             f"Model Fusion at {address}, its page for trying calls at {address}/docs; all is "
             f"kept in {state}"
         )
-        if not keys.table() and key is None:
-            made = keys.new()
-            greeting += (
-                "\nA key was made. Its secret is shown here and never again:\n"
-                f"  CLIENT_ID={made.client_id}\n  CLIENT_SECRET={made.client_secret}"
-            )
-        app = create_app(settings, keys)
+        try:
+            _log_to(state / "server.log")
+            Service.prepare(state)
+            if not keys.table() and key is None:
+                made = keys.new()
+                greeting += (
+                    "\nA key was made. Its secret is shown here and never again:\n"
+                    f"  CLIENT_ID={made.client_id}\n  CLIENT_SECRET={made.client_secret}"
+                )
+        except OSError as error:
+            raise _unusable(state, error) from None
+        app = create_app(settings, keys, host)
+        connections = Connections(connection_limit(settings.max_connections))
+        listening.connections, listening.is_tls = connections, bool(certfile)
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -85,8 +94,16 @@ def serve(
                 app.state.service.closing.set()
                 await super().shutdown(sockets)
 
+        protocol: Any = functools.partial(
+            LimitedProtocol, connections=connections, patience=Patience(head=settings.head_seconds)
+        )
         config = uvicorn.Config(
             app,
+            http=protocol,
+            ws="none",
+            loop="asyncio",  # the others accept connections past the listener
+            h11_max_incomplete_event_size=MAX_HEAD,
+            proxy_headers=insecure,  # others than a proxy could name any address as theirs
             log_config=None,
             access_log=False,
             ssl_certfile=certfile or None,
@@ -95,6 +112,20 @@ def serve(
             server_header=False,
         )
         Server(config).run(sockets=[listening])
+
+
+def _locked(state: Path) -> FileLock:
+    """Return the lock of a folder, acquired. Raises RunError if another server has it."""
+    lock = FileLock(str(state / "server.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"another server has the folder {state}", "stop it, or give another --state"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise _unusable(state, error) from None
+    return lock
 
 
 def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> None:
@@ -111,7 +142,7 @@ def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> No
                 f"--certfile {certfile} can't be used ({_reason(error)})",
                 "give a certificate as PEM",
             ) from None
-    elif not _is_loopback(host) and not insecure:
+    elif not is_loopback(host) and not insecure:
         line = (
             f"--host {host} can be reached from other machines, and keys and data would "
             "not be encrypted"
@@ -119,15 +150,6 @@ def _check_address(host: str, certfile: str, keyfile: str, insecure: bool) -> No
         raise OptionError(
             line, "give --certfile and --keyfile, or --insecure behind a proxy that has TLS"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _bracketed(host: str) -> str:
@@ -138,21 +160,29 @@ def _bracketed(host: str) -> str:
 def own_folder(state: Path) -> Path:
     """Return the folder of a service's state, which only its owner can read.
 
-    Raises OptionError if there can be none.
+    Raises OptionError if there can be none, or if it can't be written.
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Said now, and not by the first call that writes.
+        with storage.draft_folder(state):
+            pass
     except OSError as error:
-        raise OptionError(
-            f"--state {state} can't be used ({error.strerror})", "give a folder of your own"
-        ) from None
+        raise _unusable(state, error) from None
     return state.resolve()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _unusable(state: Path, error: Exception) -> OptionError:
+    return OptionError(
+        f"--state {state} can't be used ({_reason(error)})",
+        "give a folder of your own, on a disk with room",
+    )
+
+
+def _listen(host: str, port: int) -> Listener:
     """Return a listening socket. Raises OptionError for an address that can't be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening = Listener(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

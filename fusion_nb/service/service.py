@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from fusion_nb.core import storage
@@ -12,15 +13,19 @@ from fusion_nb.service.aggregator import FINISHED, QUEUED, UNDER_WAY, Aggregator
 from fusion_nb.service.error_log import log_failure
 from fusion_nb.service.errors import EndingError, FieldError, OrderError, UnknownError
 from fusion_nb.service.model_files import ModelFiles
-from fusion_nb.service.processes.inspection_pool import InspectionPool
+from fusion_nb.service.processes.inspection_pool import InspectionPool, Inspections
 from fusion_nb.service.registration import Fields, Files, Registration
 from fusion_nb.service.settings import Settings
 from fusion_nb.service.storage.run_folder import Which, round_of, run_folders
 from fusion_nb.service.training_queue import TrainingQueue
 
 _log = logging.getLogger(__name__)
-#: Number of processes that inspect uploads.
+#: Folder of all aggregators.
+_HOME = "aggregators"
+#: Number of uploads that are inspected at a time, before they count as slow.
 _NUM_INSPECTORS = 2
+#: The same of models that are written in other formats.
+_NUM_CONVERTERS = 1
 #: Seconds between two reads of a run's records while a client follows it.
 _POLL_SECONDS = 0.1
 
@@ -35,24 +40,36 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.closing = asyncio.Event()
         self._state = settings.state
-        self._home = settings.state / "aggregators"
-        self._inspectors = InspectionPool(
+        self._home = settings.state / _HOME
+        self._inspectors = Inspections(
             _NUM_INSPECTORS, settings.inspect_seconds, settings.limits.memory
         )
+        # Of their own, so that no upload delays those who fetch a model, nor the other way round.
+        self._converters = InspectionPool(
+            _NUM_CONVERTERS, settings.inspect_seconds, settings.limits.memory
+        )
         self._registration = Registration(self._home, self._inspectors, settings)
-        self._model_files = ModelFiles(self._home, self._inspectors)
+        self._model_files = ModelFiles(self._home, self._converters)
         self._queue = TrainingQueue(settings)
         self._known: dict[str, Aggregator] = {}
 
+    @staticmethod
+    def prepare(state: Path) -> None:
+        """Make the folder of all aggregators, and remove what a killed server left half-written.
+
+        Raises OSError.
+        """
+        home = state / _HOME
+        home.mkdir(mode=0o700, exist_ok=True)
+        storage.remove_drafts(state)
+
     async def open(self) -> None:
         """Load the state of an earlier server, and queue its waiting runs again."""
-        self._home.mkdir(mode=0o700, exist_ok=True)
-        storage.remove_drafts(self._home)
         for folder in run_folders(self._state):
             try:
                 found = Aggregator(folder)
                 found.recover()
-            except (OSError, ValueError, KeyError) as error:
+            except Exception as error:
                 # One damaged folder must not keep the others from loading.
                 shown = folder.path.name[:6]
                 log_failure(_log, "an aggregator's folder is damaged", error, aggregator=shown)
@@ -67,6 +84,7 @@ class Service:
         """End all child processes. The next server finds runs under way interrupted."""
         await self._queue.close()
         await self._inspectors.close()
+        await self._converters.close()
 
     async def start_aggregator(self, client_id: str, fields: Fields, files: Files) -> Aggregator:
         """Register an aggregator with its model, from the fields and files of a request."""
@@ -169,13 +187,16 @@ class Service:
                 return
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def model(self, aggregator: Aggregator, format: str, which: Which) -> tuple[bytes, int]:
+    async def model(
+        self, client_id: str, aggregator: Aggregator, format: str, which: Which
+    ) -> tuple[bytes, int]:
         """Return the model of the last or best whole round as a file's content, and that round.
 
+        client_id: the client that asks
         format: one of the formats of the model's framework, or json
         Raises UnknownError before the first whole round.
         """
-        return await self._model_files.read(aggregator, format, which)
+        return await self._model_files.read(client_id, aggregator, format, which)
 
 
 def _check_trainable(aggregator: Aggregator) -> None:

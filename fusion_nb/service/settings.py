@@ -19,6 +19,11 @@ class Settings:
     max_unpacked:      bytes of one uploaded archive after unpacking
     inspect_seconds:   seconds that reading one upload may take
     allow_custom_code: whether clients may send data handlers, which run in the training process
+    max_connections:   number of open connections; one address may have a quarter of them
+    head_seconds:      seconds in which the head of a request must arrive
+    allowed_hosts:     names of the service beside loopback's and the one that it listens on; `*`
+                       is any
+    allowed_origins:   sites whose pages may call it beside its own, as `https://example.org`
     """
 
     state: Path
@@ -28,3 +33,7 @@ class Settings:
     max_unpacked: int = 4 << 30
     inspect_seconds: float = 120
     allow_custom_code: bool = False
+    max_connections: int = 400
+    head_seconds: float = 20
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()

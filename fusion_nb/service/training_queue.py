@@ -36,7 +36,7 @@ class TrainingQueue:
         """Stop a run at its last whole round, or take it out of the queue, and wait for its end."""
         if aggregator in self._waiting:
             self._waiting.remove(aggregator)
-            aggregator.run.change(STOPPED, reason="stopped while it waited in the queue")
+            aggregator.run.settle(STOPPED, reason="stopped while it waited in the queue")
             aggregator.done.set()
         aggregator.stop.set()
         await aggregator.done.wait()
@@ -65,7 +65,7 @@ class TrainingQueue:
                 aggregator.folder, self._settings.limits, aggregator.stop
             )
             await asyncio.to_thread(aggregator.folder.repair)
-            aggregator.run.change(**outcome)
+            aggregator.run.settle(**outcome)
             _log.info("training ended", extra={"aggregator": shown, "state": outcome["state"]})
         except Exception as error:
             # A failure of the server's, such as a full disk: other runs go on.

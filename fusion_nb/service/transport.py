@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fusion_nb.errors import OptionError, ServiceError, missing_extra
+from fusion_nb.service.credentials import KEY_VARIABLE
 
 if TYPE_CHECKING:
     import httpx
@@ -23,8 +24,8 @@ class Transport:
     """Calls one service.
 
     url: the service's address, with or without credentials in it;  client_id, client_secret: the
-    credentials if the address has none; else they are looked up in `~/.netrc`;  verify: see
-    `Client`
+    credentials if the address has none; else they are looked up in `~/.netrc`, and then in the
+    environment variable FUSION_NB_SERVICE_KEY, as ID:SECRET;  verify: see `Client`
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Transport:
         given = (client_id, client_secret) if client_id else (address.username, address.password)
         self._http = httpx.Client(
             base_url=self.url,
-            auth=given if given[0] else _from_netrc(address.host),
+            auth=given if given[0] else _from_netrc(address.host) or _from_environment(),
             timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
             verify=_ssl_context(verify),
         )
@@ -129,6 +130,11 @@ def _from_netrc(host: str) -> tuple[str, str] | None:
     except (OSError, netrc.NetrcParseError):  # no file, or one that others can read
         return None
     return (found[0], found[2] or "") if found else None
+
+
+def _from_environment() -> tuple[str, str] | None:
+    client_id, _, client_secret = os.environ.get(KEY_VARIABLE, "").partition(":")
+    return (client_id, client_secret) if client_secret else None
 
 
 def _ssl_context(verify: str | bool) -> ssl.SSLContext | bool:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from fusion_nb.service.api import page, problems, routes
 from fusion_nb.service.api.middleware import AccessControl
+from fusion_nb.service.api.sites import Sites
 from fusion_nb.service.service import Service
 from fusion_nb.service.settings import Settings
 from fusion_nb.service.storage.keys import Keys
@@ -26,8 +28,11 @@ and `allowed`.
 """
 
 
-def create_app(settings: Settings, keys: Keys) -> FastAPI:
-    """Return the application. While it runs, no other process may use `settings.state`."""
+def create_app(settings: Settings, keys: Keys, host: str = "127.0.0.1") -> FastAPI:
+    """Return the application. While it runs, no other process may use `settings.state`.
+
+    host: the address that the server listens on
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,5 +56,16 @@ def create_app(settings: Settings, keys: Keys) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(page.router)
     problems.install(app)
-    app.add_middleware(AccessControl, keys=keys, max_upload=settings.max_upload)
+    sites = Sites.of(host, settings.allowed_hosts, settings.allowed_origins)
+    app.add_middleware(AccessControl, keys=keys, sites=sites, max_upload=settings.max_upload)
+    if sites.origins:
+        # Their pages may read the answers too.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(sites.origins),
+            allow_credentials=True,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["X-Fusion-Round"],
+        )
     return app

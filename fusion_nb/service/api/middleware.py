@@ -1,4 +1,4 @@
-"""Access control for all calls: keys, sizes of requests, and one log record for each call."""
+"""Access control for all calls: sites, keys, sizes of requests, and a log record for each call."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import logging
 import secrets
 import time
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fusion_nb.errors import FusionError
+from fusion_nb.service.api.key_tries import KeyTries
+from fusion_nb.service.api.sites import Sites
 from fusion_nb.service.error_log import log_failure
-from fusion_nb.service.errors import TooLargeError, to_json
-from fusion_nb.service.storage.keys import Keys
+from fusion_nb.service.errors import TooLargeError, status_of, storage_error, to_json
+from fusion_nb.service.network.addresses import owner
+from fusion_nb.service.network.headers import MAX_HEAD, SECURITY_HEADERS, head_too_long
+from fusion_nb.service.storage.keys import Keys, read_authorization
 
 _log = logging.getLogger(__name__)
 #: Paths that need no key.
@@ -31,13 +36,15 @@ class AccessControl:
     """Passes calls with a valid key on, up to a size, and logs each call.
 
     The log has no secret, no aggregator's id and no data.
-    keys: the valid keys;  max_upload: bytes of one request
+    keys: the valid keys;  sites: who may call;  max_upload: bytes of one request
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys, max_upload: int) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, sites: Sites, max_upload: int) -> None:
         self._app = app
         self._keys = keys
+        self._sites = sites
         self._max_upload = max_upload
+        self._tries = KeyTries()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
@@ -48,10 +55,13 @@ class AccessControl:
         is_form = headers.get("content-type", "").lower().startswith(_FORMS)
         limit = self._max_upload if is_form else min(_MAX_JSON, self._max_upload)
         call = _Call(scope, receive, send, limit)
-        client_id = self._keys.authenticate(headers.get("authorization", ""))
-        scope.setdefault("state", {})["client_id"] = client_id
-        refusal = _refusal(scope, headers, client_id, limit)
+        client_id = ""
         try:
+            refusal = _head_refusal(scope) or self._sites.refusal(headers, scope.get("server"))
+            if refusal is None:
+                client_id, refusal = self._authenticate(scope, headers)
+            scope.setdefault("state", {})["client_id"] = client_id
+            refusal = refusal or _size_refusal(headers, limit)
             if refusal is None:
                 await self._app(scope, call.receive, call.send)
             else:
@@ -65,14 +75,28 @@ class AccessControl:
             log_failure(_log, "a failure", error, id=call.id)
             if call.status:
                 raise _Unfinished from None
-            body = {
-                "error": "the server failed",
-                "hint": "its log has more under this id",
-                "id": call.id,
-            }
-            await JSONResponse(body, 500)(scope, receive, call.send)
+            await _failure(error, call.id)(scope, receive, call.send)
         finally:
             call.log(client_id)
+
+    def _authenticate(self, scope: Scope, headers: Headers) -> tuple[str, JSONResponse | None]:
+        """Return the client whose key the call has, and the answer to a call that needs a key and
+        has none.
+        """
+        authorization = headers.get("authorization", "")
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        address = owner(scope["client"][0]) if scope.get("client") else ""
+        seconds = self._tries.seconds_left(address, authorization) if authorization else 0
+        if seconds:
+            return "", None if path in _PUBLIC else _too_many_tries(seconds)
+        client_id = self._keys.authenticate(authorization) if authorization else ""
+        if client_id:
+            self._tries.accepted(address, authorization)
+        elif all(read_authorization(authorization)):
+            self._tries.refused(address, authorization)
+        if client_id or path in _PUBLIC:
+            return client_id, None
+        return "", _unauthorized(bool(authorization))
 
 
 class _Unfinished(Exception):
@@ -120,6 +144,9 @@ class _Call:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
         await self._send(message)
 
     def log(self, client_id: str) -> None:
@@ -136,30 +163,47 @@ class _Call:
         _log.info("call", extra=fields)
 
 
-def _refusal(scope: Scope, headers: Headers, client_id: str, limit: int) -> JSONResponse | None:
-    """Return the answer to a call that is refused before its body is read, or None."""
-    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        # The browser would send the key that it remembers from the docs page.
-        body = {
-            "error": "a page of another site can't call this service",
-            "hint": "call it from a program",
-        }
-        return JSONResponse(body, 403)
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    if not client_id and path not in _PUBLIC:
-        return _unauthorized("authorization" in headers)
+def _head_refusal(scope: Scope) -> JSONResponse | None:
+    """Return the answer to a request whose head is too long, or None.
+
+    h11 bounds only a head that arrives in parts.
+    """
+    size = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
+    size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    return JSONResponse(head_too_long(), 431) if size > MAX_HEAD else None
+
+
+def _size_refusal(headers: Headers, limit: int) -> JSONResponse | None:
+    """Return the answer to a request whose body is too large by its own account, or None."""
     length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        return _too_large(limit)
-    return None
+    return _too_large(limit) if length.isdigit() and int(length) > limit else None
+
+
+def _failure(error: Exception, id: str) -> JSONResponse:
+    """Return the answer to a call in which the server failed."""
+    known = error if isinstance(error, FusionError) else storage_error(error)
+    if known is not None:
+        return JSONResponse({**to_json(known), "id": id}, status_of(known))
+    body = {"error": "the server failed", "hint": "its log has more under this id", "id": id}
+    return JSONResponse(body, 500)
+
+
+def _too_many_tries(seconds: int) -> JSONResponse:
+    body = {
+        "error": "this address has tried too many keys that are not valid",
+        "hint": f"try again in {seconds} seconds, with the right key",
+    }
+    return JSONResponse(body, 429, {"Retry-After": str(seconds)})
 
 
 def _unauthorized(has_key: bool) -> JSONResponse:
+    place = "http://ID:SECRET@..."
     if has_key:
-        error, hint = "this client id and secret are not known here", "are they of this server?"
+        error = "this client id and secret are not known here"
+        hint = f"are they of this server? They are written as {place}."
     else:
         error = "a client id and its secret are needed"
-        hint = "send both in a Basic or Bearer header"
+        hint = f"write both into the address, as {place}, or send a Basic or Bearer header."
     body = {"error": error, "hint": f"{hint} The operator makes a key by: fusion-nb keys new"}
     return JSONResponse(
         body, 401, {"WWW-Authenticate": 'Basic realm="Model Fusion", charset="UTF-8"'}

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from fusion_nb.errors import FusionError
+from fusion_nb.service.api.examples import add_examples
 from fusion_nb.service.errors import FieldError, status_of, to_json
 
 #: Characters of a framework's message that are repeated.
@@ -37,12 +38,17 @@ _MEANINGS = {
     404: "there is no such aggregator, or it has no weights yet",
     409: "a step out of order: training before all parties have registered, a party too many",
     413: "more bytes than the server accepts (`--max-upload`)",
+    421: "Host names another service: the operator allows a name by `--allowed-host`",
     422: "an upload that can't be read or does not fit, or a run that failed",
+    429: "too many wrong keys from this address; `Retry-After` says for how many seconds",
+    431: "a head of more bytes than the server accepts",
     500: "a failure of the server; `id` is in its log",
-    503: "the server ends before the run that is waited for",
+    503: "the server ends before the run that is waited for, has too many open connections, or "
+    "can't read its keys",
+    507: "the server's disk is full",
 }
 #: Statuses that every call may answer with.
-_COMMON = (401, 403, 500)
+_COMMON = (401, 403, 421, 429, 431, 500, 503, 507)
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -79,6 +85,7 @@ def _document(document: dict[str, Any]) -> dict[str, Any]:
     basic = {"type": "http", "scheme": "basic"}
     document["components"]["securitySchemes"] = {"basic": basic, "bearer": bearer}
     document["security"] = [{"basic": []}, {"bearer": []}]
+    add_examples(document)
     return document
 
 

@@ -38,7 +38,21 @@ def _client(request: Request) -> str:
 
 Injected = Annotated[Service, Depends(_service)]
 Client = Annotated[str, Depends(_client)]
-Id = Annotated[str, InPath(description="the id that /start-aggregator returned", max_length=200)]
+Id = Annotated[
+    str,
+    InPath(
+        description="the id that /start-aggregator returned; `?aggregator_id=` takes it too",
+        max_length=200,
+    ),
+]
+QueryId = Annotated[
+    str,
+    Query(
+        alias="aggregator_id",
+        description="the id that /start-aggregator returned",
+        max_length=200,
+    ),
+]
 OfRound = Annotated[Which, Query(description="of the last whole round, or of the best one")]
 Wait = Annotated[
     bool, Query(description="false answers 202 at once; GET /rounds then follows the run")
@@ -83,11 +97,14 @@ async def start_party(request: Request, service: Injected, client: Client) -> sc
     answer.
     """
     async with forms.reading(request, ("data", "custom_data_handler")) as (fields, files):
+        given = fields.get("party", "")
         aggregator, party = await service.start_party(client, fields, files)
     remaining = aggregator.remaining
     line = "all parties have registered: POST /train"
     if remaining:
         line = f"{_parties(remaining)} still to register"
+    if given not in ("", party):
+        line = f"registered as {party!r}, with plain blanks and in Unicode's form NFC; {line}"
     return schemas.Registered(
         aggregator_id=aggregator.id, message=line, party=party, remaining=remaining
     )
@@ -100,7 +117,9 @@ async def start_party(request: Request, service: Injected, client: Client) -> sc
     responses=refusals(400, 404, 409, 413, 422, 503)
     | {202: {"model": schemas.Progress, "description": "the run has begun, or is queued"}},
 )
-async def train(body: schemas.AggregatorId, service: Injected, wait: Wait = True) -> Response:
+async def train(
+    body: schemas.AggregatorId, service: Injected, client: Client, wait: Wait = True
+) -> Response:
     """Train once all parties have registered, and return the fused model and its history.
 
     A run waits for its turn behind others. A run that is stopped meanwhile returns its last whole
@@ -118,7 +137,7 @@ async def train(body: schemas.AggregatorId, service: Injected, wait: Wait = True
             f"it was {aggregator.run.name} before its first whole round",
             "POST /start-aggregator begins another",
         )
-    model, _ = await service.model(aggregator, "json", "last")
+    model, _ = await service.model(client, aggregator, "json", "last")
     content = await asyncio.to_thread(_trained, aggregator, model)
     return Response(content, media_type="application/json")
 
@@ -149,7 +168,11 @@ async def stop(body: schemas.AggregatorId, service: Injected) -> schemas.Progres
     },
 )
 async def weights(
-    aggregator_id: Id, service: Injected, format: Format = "json", which: OfRound = "last"
+    aggregator_id: Id,
+    service: Injected,
+    client: Client,
+    format: Format = "json",
+    which: OfRound = "last",
 ) -> Response:
     """Return the fused weights of the last or the best whole round, during training too."""
     aggregator = service.find(aggregator_id)
@@ -157,7 +180,7 @@ async def weights(
     if format == "npz":
         content, number = await asyncio.to_thread(aggregator.folder.read, which)
     else:
-        content, number = await service.model(aggregator, format, which)
+        content, number = await service.model(client, aggregator, format, which)
     headers = {"X-Fusion-Round": str(number)}
     if format == "json":
         body = orjson.dumps({"round": number, "global_model": orjson.Fragment(content)})
@@ -196,6 +219,33 @@ async def rounds(aggregator_id: Id, service: Injected, after: After = 0) -> Resp
     return StreamingResponse(
         lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
     )
+
+
+# The same calls with the id as `?aggregator_id=`, as the original service's clients may write it.
+
+
+@router.get("/status", include_in_schema=False)
+async def status_by_query(aggregator_id: QueryId, service: Injected) -> schemas.Status:
+    """Return the state of an aggregator and its run."""
+    return await status(aggregator_id, service)
+
+
+@router.get("/rounds", include_in_schema=False)
+async def rounds_by_query(aggregator_id: QueryId, service: Injected, after: After = 0) -> Response:
+    """Return one record per whole round."""
+    return await rounds(aggregator_id, service, after)
+
+
+@router.get("/weights", include_in_schema=False)
+async def weights_by_query(
+    aggregator_id: QueryId,
+    service: Injected,
+    client: Client,
+    format: Format = "json",
+    which: OfRound = "last",
+) -> Response:
+    """Return the fused weights of the last or the best whole round."""
+    return await weights(aggregator_id, service, client, format, which)
 
 
 @router.get("/aggregators", tags=RESULTS, responses=refusals(413))

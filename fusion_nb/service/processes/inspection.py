@@ -31,8 +31,9 @@ from fusion_nb.models.base import Model
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 from fusion_nb.service.errors import to_wire
-from fusion_nb.service.model_types import model_type_of
+from fusion_nb.service.model_types import framework_of_type, model_type_of
 from fusion_nb.service.processes import sandbox
+from fusion_nb.service.processes.inspection_pool import BEGUN
 from fusion_nb.service.storage import uploads
 from fusion_nb.service.storage.run_folder import RunFolder, Which
 
@@ -167,6 +168,13 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
+def _load_framework(path: str) -> None:
+    """Load the framework of an aggregator's model, which takes seconds once in a process."""
+    framework = framework_of_type(RunFolder(Path(path)).about.get("model_type", ""))
+    if framework:
+        lookup.adapter(framework)
+
+
 def main(max_memory: str = "0") -> None:
     """Answer requests until the server closes standard input."""
     sandbox.limit_process(int(max_memory))
@@ -182,6 +190,8 @@ def main(max_memory: str = "0") -> None:
     while True:
         request = json.loads(requests.get())
         try:
+            _load_framework(request["path"])
+            os.write(channel, BEGUN)
             answer = {"ok": TASKS[request.pop("task")](**request)}
         except BaseException as error:
             answer = {"failed": to_wire(sandbox.to_error(error))}

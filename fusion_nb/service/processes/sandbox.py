@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import storage
+from fusion_nb.core import machine, storage
 from fusion_nb.data import handlers
 from fusion_nb.errors import DataError, FusionError
 from fusion_nb.models import lookup
 from fusion_nb.runs.spec import RunSpec
-from fusion_nb.service.errors import RefusedError
+from fusion_nb.service.errors import RefusedError, storage_error
 from fusion_nb.service.storage.run_folder import RunFolder
 
 #: Characters of a foreign error's text that a client is shown.
@@ -25,13 +25,15 @@ _MAX_LINE = 300
 
 
 def limit_process(max_memory: int) -> None:
-    """Limit this process's address space, and let the system kill it first if memory runs out.
+    """Limit this process's address space, let the system kill it first if memory runs out, and
+    forbid dumps of its memory.
 
     max_memory: bytes, or 0 for no limit
     """
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text("1000")
+    machine.forbid_core_dumps()  # after the score, which such a process may not write
     if max_memory:
         import resource
 
@@ -92,6 +94,8 @@ def to_error(error: BaseException) -> FusionError:
     """Return any error as one that an HTTP answer can show to the client that sent the upload."""
     if isinstance(error, FusionError):
         return error
+    if (full := storage_error(error)) is not None:
+        return full
     return RefusedError(
         f"{type(error).__name__}: {_first_line(error)}",
         "it comes from the model, the data or a data handler",

@@ -15,6 +15,7 @@ from filelock import FileLock
 from fusion_nb.core import storage
 from fusion_nb.errors import OptionError, nearest
 from fusion_nb.service.credentials import Key
+from fusion_nb.service.errors import KeysError
 
 
 class Keys:
@@ -62,31 +63,43 @@ class Keys:
 
         authorization: `Basic BASE64` or `Bearer ID:SECRET`
         """
-        scheme, _, given = authorization.strip().partition(" ")
-        given = given.strip()
-        if scheme.lower() == "basic":
-            try:
-                given = base64.b64decode(given, validate=True).decode()
-            except (binascii.Error, UnicodeDecodeError, ValueError):
-                return ""
-        elif scheme.lower() != "bearer":
-            return ""
-        client_id, _, client_secret = given.partition(":")
+        client_id, client_secret = read_authorization(authorization)
         return client_id if self.admits(client_id, client_secret) else ""
 
     def _stored(self) -> dict[str, Any]:
         """Return the file's entries.
 
         The file is read again whenever it has changed, so that a revoked key is refused at once.
+        Raises KeysError for a file that can't be read: nobody is admitted by older keys.
         """
         try:
             found = self._path.stat()
+            stamp = (found.st_mtime_ns, found.st_ino)
+            if self._cache[0] != stamp:
+                self._cache = (stamp, self._read())
         except FileNotFoundError:
             return {}
-        stamp = (found.st_mtime_ns, found.st_ino)
-        if self._cache[0] != stamp:
-            self._cache = (stamp, storage.read_json(self._path))
+        except OSError as error:
+            raise self._unreadable(error.strerror or type(error).__name__) from None
         return self._cache[1]
+
+    def _read(self) -> dict[str, Any]:
+        """Return the entries in the file, each of which is checked."""
+        try:
+            entries = storage.read_json(self._path)
+        except (ValueError, TypeError, RecursionError):
+            raise self._unreadable("it is damaged") from None
+        for entry in entries.values():
+            is_whole = isinstance(entry, dict) and isinstance(entry.get("sha256"), str)
+            if not is_whole or not isinstance(entry.get("created"), int | float):
+                raise self._unreadable("an entry is damaged")
+        return entries
+
+    def _unreadable(self, reason: str) -> KeysError:
+        return KeysError(
+            f"{self._path.name} can't be read: {reason}",
+            "restore it from a copy, or remove it and make new keys: fusion-nb keys new",
+        )
 
     def _check_known(self, client_id: str) -> str:
         known = list(self._stored())
@@ -106,12 +119,36 @@ class Keys:
 
     def _update(self, client_id: str, entry: dict[str, Any] | None) -> None:
         """Replace a client's entry, or remove it for None."""
-        with self._lock:
-            entries = storage.read_json(self._path)
-            entries.pop(client_id, None)
-            if entry is not None:
-                entries[client_id] = entry
-            storage.write_json(self._path, entries)
+        try:
+            with self._lock:
+                entries = dict(self._stored())
+                entries.pop(client_id, None)
+                if entry is not None:
+                    entries[client_id] = entry
+                storage.write_json(self._path, entries)
+        except OSError as error:
+            raise OptionError(
+                f"{self._path.name} can't be written ({error.strerror or type(error).__name__})",
+                "make room on the disk, or give a --state that can be written",
+            ) from None
+
+
+def read_authorization(authorization: str) -> tuple[str, str]:
+    """Return the client id and the secret in an Authorization header; "" for what it lacks.
+
+    authorization: `Basic BASE64` or `Bearer ID:SECRET`
+    """
+    scheme, _, given = authorization.strip().partition(" ")
+    given = given.strip()
+    if scheme.lower() == "basic":
+        try:
+            given = base64.b64decode(given, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            return "", ""
+    elif scheme.lower() != "bearer":
+        return "", ""
+    client_id, _, client_secret = given.partition(":")
+    return client_id, client_secret
 
 
 def _hash(secret: str) -> str:

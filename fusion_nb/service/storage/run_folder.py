@@ -80,13 +80,29 @@ class RunFolder:
         return [{**storage.read_json(path / "party.json"), "path": path} for path in found]
 
     def delete_data(self) -> None:
-        """Delete all uploads of parties; their descriptions stay."""
-        for party in self.registered():
-            for path in party["path"].iterdir():
-                if path.name != "party.json":
-                    path.unlink()
-        for name in _WITH_ROWS:
-            (self.path / name).unlink(missing_ok=True)
+        """Delete all uploads of parties; their descriptions stay.
+
+        Raises the first OSError once all that can be deleted is.
+        """
+        paths = [self.path / name for name in _WITH_ROWS]
+        for party in self.parties.iterdir():
+            paths += [path for path in party.iterdir() if path.name != "party.json"]
+        errors = []
+        for path in paths:
+            try:
+                _delete(path)
+            except OSError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def is_deleted(self) -> bool:
+        """Return whether the upload of a party is gone, which only an end deletes."""
+        return any(
+            not (party["path"] / party["file"]).exists()
+            for party in self.registered()
+            if "file" in party
+        )
 
     def delete_run(self) -> None:
         """Delete the files of an earlier run."""
@@ -185,6 +201,14 @@ def run_folders(state: Path) -> Iterator[RunFolder]:
 def round_of(line: str) -> int:
     """Return the number of a record's round."""
     return int(json.loads(line)["round"])
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, or a folder that a data handler made."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _number(path: Path) -> int:
