@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fusion_nb.data.splits import split
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.run import Run
-    from fusion_nb.runs.session import federate
+    from fusion_nb.runs.session import federate, resume
     from fusion_nb.runs.spec import RunSpec
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "federate",
     "fusion",
     "load_ipython_extension",
+    "resume",
     "split",
     "unload_ipython_extension",
 ]
@@ -35,6 +36,7 @@ _EXPORTS = {
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",
     "federate": "fusion_nb.runs.session",
+    "resume": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
     "split": "fusion_nb.data.splits",
 }

@@ -145,9 +145,11 @@ class RunOutcome:
         error, status = run.error, run.status
         return Result(
             name=run.name,
-            spec=self.planned_spec().model_dump(exclude_none=True, exclude=self._absent_options),
+            spec=self.planned_spec().model_dump(
+                exclude_none=True, exclude=self._absent_options | {"checkpoint"}
+            ),
             chosen=self._chosen,
-            cell=self.repeatable_spec().to_cell(),
+            cell=without_checkpoint(self.repeatable_spec()).to_cell(),
             status=status,
             reason=run.reason,
             planned=run.planned,
@@ -198,6 +200,11 @@ class RunOutcome:
     def _no_round(self) -> RunError:
         name = self._background.name
         return RunError(f"{name} has no whole round yet", f"{name}.more() trains some")
+
+
+def without_checkpoint(spec: RunSpec) -> RunSpec:
+    """Return a spec that saves nothing: where a run was saved has no part in repeating it."""
+    return RunSpec(**spec.model_dump(exclude_unset=True, exclude={"checkpoint"}))
 
 
 def _chosen_options(prepared: Prepared) -> dict[str, Any]:

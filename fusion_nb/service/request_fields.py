@@ -32,8 +32,8 @@ FORMATS = {
     "keras": ("json", "npz", "keras"),
     "doc2vec": ("json", "npz", "gensim"),
 }
-#: Options that name what a client has elsewhere, or would run its code.
-NOT_TAKEN = {"model", "data", "data_handler", "label", "split", "code"}
+#: Options that name what a client has elsewhere or a folder of this machine, or would run its code.
+NOT_TAKEN = {"model", "data", "data_handler", "label", "split", "code", "checkpoint"}
 #: Data handlers that need no file, and so none of a party's rows.
 _WITHOUT_FILE = {"digits"}
 _NAMES = {ours: theirs for theirs, ours in ORIGINAL.items()}
