@@ -123,9 +123,8 @@ def _view(ipywidgets: Any, *children: Any) -> dict[str, Any]:
 
 def status_html(run: Run) -> str:
     """Return the status line; a screen reader says it whenever it changes."""
-    return (
-        f'<div role="status" aria-live="polite">{caption_html(status_text(run), run.notes)}</div>'
-    )
+    notes = [*run.notes, *run.storage_notes]
+    return f'<div role="status" aria-live="polite">{caption_html(status_text(run), notes)}</div>'
 
 
 def status_text(run: Run) -> str:

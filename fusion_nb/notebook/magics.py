@@ -56,7 +56,11 @@ class FusionMagics(Magics):
 
         self._train(line, options.to_spec(line))
 
-    def _train(self, line: Line, spec: RunSpec) -> None:
+    def _train(self, line: Line, spec: RunSpec, make: Callable[[str], Run] | None = None) -> None:
+        """Run the body of a cell, make its run, and train it.
+
+        make: returns the run of a name, where it is not a new one
+        """
         from fusion_nb.errors import OptionError
         from fusion_nb.models import lookup
         from fusion_nb.runs.session import new_name, remember
@@ -79,10 +83,9 @@ class FusionMagics(Magics):
                 raise error
             if "model" not in line.options:
                 lookup.check_defined(spec.model, before, self.shell.user_ns)
-        name = new_name(
-            line.own.get("name", ""), self.shell.user_ns
-        )  # again: the body may have taken it meanwhile
-        run = self._made(line, spec, name)
+        # Again: the body may have taken the name meanwhile.
+        name = new_name(line.own.get("name", ""), self.shell.user_ns)
+        run = self._made(line, spec, name) if make is None else make(name)
         remember(run)
         self.shell.user_ns[name] = run
         self._show(run, run.start, background="background" in line.own, quiet="quiet" in line.own)
@@ -93,7 +96,7 @@ class FusionMagics(Magics):
         from fusion_nb.runs.run import Run
 
         if "service" not in line.own:
-            return Run(spec, self.shell.user_ns, name=name)
+            return Run(spec, self.shell.user_ns, name=name, is_cached=True)
         from fusion_nb.service.remote_run import RemoteRun
 
         return RemoteRun(spec, self.shell.user_ns, url=line.own["service"], name=name)
@@ -127,7 +130,55 @@ class FusionMagics(Magics):
         print(_status(self._chosen(line).pause()))
 
     def _resume(self, line: Line) -> None:
-        print(_status(self._chosen(line).resume()))
+        if not self._names_saved_run(line):
+            print(_status(self._chosen(line).resume()))
+            return
+        from fusion_nb.runs.checkpoints.resume import SavedSpec
+        from fusion_nb.runs.checkpoints.saving import cache, find
+
+        found = find(line.words[0] if line.words else "")
+        is_cached = found.path.parent == cache()
+        given = line.options if is_cached else {"checkpoint": str(found.path), **line.options}
+        saved = SavedSpec.read(found.path, given)
+
+        def make(name: str) -> Run:
+            return saved.make_run(
+                self.shell.user_ns,
+                name=name,
+                is_cached=is_cached,
+                allow_other_rows="allow_other_rows" in line.own,
+            )
+
+        line.own.setdefault("name", self._free_name(saved.checkpoint.name))
+        self._train(line, saved.spec, make)
+
+    def _names_saved_run(self, line: Line) -> bool:
+        """Return whether `resume` speaks of a run on disk, and not of one of this kernel."""
+        from fusion_nb.runs.run import Run
+        from fusion_nb.runs.session import RUNS
+
+        if not line.words:
+            return not RUNS
+        name = line.words[0]
+        return not (isinstance(self.shell.user_ns.get(name), Run) or name in RUNS)
+
+    def _free_name(self, name: str) -> str:
+        """Return the name of a run where it can be bound, or "" for another one."""
+        from fusion_nb.errors import OptionError
+        from fusion_nb.runs.session import new_name
+
+        try:
+            return new_name(name, self.shell.user_ns)
+        except OptionError:
+            return ""
+
+    def _checkpoint(self, line: Line) -> None:
+        from fusion_nb.runs.checkpoints import saving
+
+        if line.words:
+            saving.switch(line.words[0])
+        folder = saving.cache()
+        print("runs are not saved" if folder is None else f"runs are saved in {folder}")
 
     def _status(self, line: Line) -> None:
         print(_status(self._chosen(line)))
@@ -165,9 +216,12 @@ class FusionMagics(Magics):
         return split_chart(division)
 
     def _runs(self, line: Line) -> None:
+        from fusion_nb.notebook import saved
         from fusion_nb.runs.session import RUNS
 
-        print("\n".join(_status(run) for run in RUNS.values()) or "no run yet: %%fusion makes one")
+        lines = [_status(run) for run in RUNS.values()]
+        lines += saved.listing([run.storage_folder for run in RUNS.values()])
+        print("\n".join(lines) or "no run yet: %%fusion makes one")
 
     def _compare(self, line: Line) -> Any:
         from fusion_nb.errors import RunError

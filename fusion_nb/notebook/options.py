@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from fusion_nb.errors import OptionError, nearest
 from fusion_nb.runs import spec
 
+#: Options of a run that `resume` takes.
+_GIVEN_ANEW = ("model", "data", "data_handler", "label", "loss", "optimizer", "engine", "device")
 #: sub-command -> (what it does, words after it, options of its own)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "run": (
@@ -25,9 +27,18 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "status": ("say where a run stands", "[RUN]", ()),
     "stop": ("stop a run, keeping its last whole round", "[RUN]", ()),
     "pause": ("hold a run between two batches", "[RUN]", ()),
-    "resume": ("go on after a pause", "[RUN]", ()),
+    "resume": (
+        "go on after a pause; or take up a run on disk, by its name or folder",
+        "[RUN]",
+        (*_GIVEN_ANEW, "name", "background", "quiet", "allow_other_rows"),
+    ),
+    "checkpoint": (
+        "save the runs of this notebook in a cache: on, off, or its folder",
+        "[WORD]",
+        (),
+    ),
     "more": ("train more rounds after the last one", "[RUN]", ("rounds", "background")),
-    "runs": ("list the runs of this notebook", "", ()),
+    "runs": ("list the runs of this notebook, and those on disk", "", ()),
     "compare": ("draw several runs over each other", "[RUN RUN ...]", ()),
     "export": (
         "write the fused model and its card",
@@ -55,6 +66,11 @@ OWN: dict[str, tuple[str, tuple[str, ...], bool]] = {
     "format": ("export: format, or several with commas", (), False),
     "which": ("export: the last or the best round", ("last", "best"), False),
     "overwrite": ("export: replace an earlier export", (), True),
+    "allow_other_rows": (
+        "resume: go on though the rows are not those that the run was begun with",
+        (),
+        True,
+    ),
 }
 #: Commands that take the options of a run.
 RUNNING = ("run", "split", "panel")
@@ -88,7 +104,7 @@ def names() -> dict[str, str]:
             aliases: Any = info.json_schema_extra["aliases"]
             for word in (name.replace("_", "-"), *aliases):
                 found[f"-{word}" if len(word) == 1 else f"--{word}"] = name
-    return found | {f"--{name}": name for name in OWN}
+    return found | {f"--{name.replace('_', '-')}": name for name in OWN}
 
 
 @cache
@@ -158,7 +174,7 @@ def read(line: str) -> Line:
     if command not in RUNNING:
         refused += [name for name in options if name not in allowed]
     if refused:
-        known = ", ".join(f"--{name}" for name in allowed) or "no options"
+        known = ", ".join(f"--{name.replace('_', '-')}" for name in allowed) or "no options"
         raise OptionError(
             f"%fusion {command} takes no --{refused[0].replace('_', '-')}", f"it takes {known}"
         )

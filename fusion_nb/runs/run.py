@@ -132,6 +132,11 @@ class Run(RunHandle):
         return self._source.notes if isinstance(self._source, SavedRounds) else []
 
     @property
+    def storage_folder(self) -> str:
+        """The folder of its checkpoints, or "" where it is not saved."""
+        return str(self._source.folder) if isinstance(self._source, SavedRounds) else ""
+
+    @property
     def formats(self) -> list[str]:
         """The formats that `export` writes this model in."""
         return list(self._source.model.formats)

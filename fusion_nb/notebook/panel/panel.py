@@ -11,6 +11,7 @@ from typing import Any
 
 from fusion_nb.core import cell_output
 from fusion_nb.errors import Interrupted, OptionError, RunError
+from fusion_nb.notebook import saved
 from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.background import Worker
 from fusion_nb.notebook.panel.variables import Variables
@@ -66,6 +67,8 @@ class Panel:
         self._form.load(options)
         if under_way := [run for run in session.RUNS.values() if run.status in session.UNDER_WAY]:
             self._follow(under_way[-1])
+        elif offered := saved.offer():
+            self._view.say(messages.plain(offered))
         self._refresh()
 
     @property
@@ -279,7 +282,7 @@ class Panel:
         )
         name = session.new_name("", self._variables.namespace)
         with self._form.marking():
-            run = Run(spec, names, name=name)
+            run = Run(spec, names, name=name, is_cached=True)
         if self._is_called_off:
             self._view.say(messages.plain("called off before it began"))
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.history import History
@@ -35,7 +36,12 @@ class SavedRounds(RoundSource):
     @property
     def notes(self) -> list[str]:
         """Where checkpoints are, and warnings."""
-        return self._writer.notes or [f"checkpoints: {self._writer.folder.path}"]
+        return self._writer.notes or [f"checkpoints: {self.folder}"]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the checkpoints."""
+        return self._writer.folder.path
 
     @property
     def history(self) -> History:

@@ -87,6 +87,14 @@ def cache() -> Path | None:
     return Path(user_cache_path("fusion_nb", appauthor=False)) / "checkpoints"
 
 
+def switch(word: str) -> None:
+    """Switch the cache on or off for the runs that begin from now on, or name its folder."""
+    if word == "on":
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = word
+
+
 def saved_runs() -> list[SavedRun]:
     """Return the runs in the cache, the latest first."""
     folder = cache()
