@@ -9,6 +9,7 @@ import pytest
 from saved_runs import NUM_ROUNDS, Case, assert_same, cut
 
 from fusion_nb.core import registry
+from fusion_nb.runs.checkpoints import party_states
 
 #: Rules that need another one after them, or options with which a rule does something.
 FUSIONS = {
@@ -89,6 +90,25 @@ def test_a_resumed_ensemble_is_that_of_a_whole_run(name: str, tmp_path: Path) ->
     whole = case.start(folder)
     cut(folder, 1)  # `stack` has a second round
     assert_same(case.resume(folder), whole)
+
+
+@pytest.mark.parametrize("engine", ["local", "process:workers=1"])
+def test_large_states_are_written_once_and_resumed(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(party_states, "_SMALL", 0)
+    monkeypatch.setattr(party_states, "_MAX_FILES", 3)
+    case = Case(
+        {"fusion": "feddyn", "fraction": 0.5, "rounds": 8, "engine": engine, **KEPT},
+        anew={"engine": "local"},
+    )
+    folder = tmp_path / "saved"
+    whole = case.start(folder)
+    files = {path.stat().st_ino: path.name for path in folder.glob("*/parties-*")}
+    assert len(list(folder.glob("*/parties-*"))) > len(files)  # links of the same files
+    for round in (7, 3, 1):
+        cut(folder, round)
+        assert_same(case.resume(folder), whole)
 
 
 def test_saving_changes_no_curve(tmp_path: Path) -> None:

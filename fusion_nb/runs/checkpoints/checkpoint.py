@@ -17,6 +17,7 @@ from fusion_nb.core.safetensors_file import read_safetensors, write_safetensors
 from fusion_nb.core.snapshot import Snapshot, record_from_json, record_to_json
 from fusion_nb.core.types import RoundRecord, ServerState, Weights
 from fusion_nb.errors import RunError
+from fusion_nb.runs.checkpoints.party_states import PartyStates, read_party_states
 from fusion_nb.version import __version__
 
 #: Number of this layout of files; a reader refuses others.
@@ -67,10 +68,10 @@ class Checkpoint:
         """Whether no round is missing."""
         return bool(self.reason) or self.round >= self.planned
 
-    def write(self, folder: Path, lines: Iterable[bytes]) -> None:
-        """Write the four files into an empty folder.
+    def write(self, folder: Path, lines: Iterable[bytes], parties: PartyStates) -> None:
+        """Write the four files into an empty folder, and more where parties' states are large.
 
-        lines: the records as `line_of` makes them
+        lines: the records as `line_of` makes them;  parties: writes the parties' states
         Raises OSError, or RunError for a state that is no plain data.
         """
         state = self.snapshot.state
@@ -95,7 +96,7 @@ class Checkpoint:
                 {"last": state.weights, "best": self.best, "initial": self.initial}, "weights"
             ),
             "fusion_state": kept.flatten(state.fusion_state, "fusion"),
-            "parties": kept.flatten(dict(self.snapshot.parties), "parties"),
+            "parties": parties.write(folder, self.snapshot.parties, self.round, kept, STATE),
             "baselines": kept.flatten(dict(self.baselines), "baselines"),
             "attack": kept.flatten(dict(self.attack), "attack"),
         }
@@ -135,7 +136,7 @@ class Checkpoint:
         return cls(
             name=str(about["name"]),
             spec=about["spec"],
-            snapshot=Snapshot(state, history, _tree(about["parties"], kept), changes),
+            snapshot=Snapshot(state, history, read_party_states(folder, about["parties"]), changes),
             initial=weights["initial"],
             best=weights["best"],
             reason=str(about["early_stopping"]["reason"]),

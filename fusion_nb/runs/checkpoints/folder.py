@@ -16,6 +16,7 @@ from typing import Any
 from fusion_nb.core.storage import DRAFT, draft_folder, place_folder, remove_drafts
 from fusion_nb.errors import RunError
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
+from fusion_nb.runs.checkpoints.party_states import PartyStates
 
 _LOCK = ".lock"
 _PREFIX = "round-"
@@ -32,6 +33,7 @@ class CheckpointFolder:
         self.path = Path(path).expanduser().absolute()
         self._is_locked = False
         self._is_fresh = False
+        self._parties = PartyStates()
 
     def rounds(self) -> list[Path]:
         """Return the folders of the rounds in it, the latest last."""
@@ -93,8 +95,9 @@ class CheckpointFolder:
             self._lock()
         target = self.path / f"{_PREFIX}{checkpoint.round:06}"
         with draft_folder(self.path) as draft:
-            checkpoint.write(draft, lines)
+            checkpoint.write(draft, lines, self._parties)
             place_folder(draft, target, replace=True)
+        self._parties.is_placed(target)
         others = [path for path in self.rounds() if path != target]
         for path in others if self._is_fresh else others[: max(0, len(others) + 1 - keep)]:
             self._remove(path)

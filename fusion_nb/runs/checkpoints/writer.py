@@ -15,7 +15,7 @@ from fusion_nb.runs.checkpoints.checkpoint import Checkpoint, line_of
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder, cannot_write
 
 #: Writing beside the training takes at most this share of a core.
-_SHARE = 0.02
+_SHARE = 0.01
 
 #: Returns the SHA-256 of a run's rows.
 HashRows = Callable[[], Mapping[str, str]]
