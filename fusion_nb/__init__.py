@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fusion_nb.models.lookup import model_adapter
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.run import Run
-    from fusion_nb.runs.session import federate
+    from fusion_nb.runs.session import federate, resume
     from fusion_nb.runs.spec import RunSpec
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "fusion",
     "load_ipython_extension",
     "model_adapter",
+    "resume",
     "split",
     "unload_ipython_extension",
 ]
@@ -37,6 +38,7 @@ _EXPORTS = {
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",
     "federate": "fusion_nb.runs.session",
+    "resume": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
     "model_adapter": "fusion_nb.models.lookup",
     "split": "fusion_nb.data.splits",

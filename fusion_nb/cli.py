@@ -150,6 +150,15 @@ def run(
     spec: Annotated[
         Path, typer.Argument(help="YAML file, as run.spec.to_yaml() writes it; its `code` is run")
     ],
+    checkpoint: Annotated[
+        str, typer.Option(help="folder that keeps the last whole rounds: FOLDER:every=1,keep=2")
+    ] = "",
+    resume: Annotated[
+        str, typer.Option(help="folder of a run of this file that was cut short, to go on with")
+    ] = "",
+    allow_other_rows: Annotated[
+        bool, typer.Option("--allow-other-rows", help="go on though the rows are others")
+    ] = False,
     export: Annotated[
         str, typer.Option(help="folder for the fused model, its card and its history")
     ] = "",
@@ -164,12 +173,19 @@ def run(
         from fusion_nb.runs.run import Run
         from fusion_nb.runs.spec import RunSpec, from_file
 
-        chosen = RunSpec(**from_file(str(spec)))
+        given = {"checkpoint": checkpoint} if checkpoint else {}
+        chosen = RunSpec(**from_file(str(spec)) | given)
         namespace: dict[str, object] = {"__name__": "__main__"}
         if chosen.code:
             with lookup.seeded(chosen.seed, chosen.code):
                 exec(compile(chosen.code, str(spec), "exec"), namespace)
-        training = Run(chosen, namespace)
+        if resume:
+            from fusion_nb.runs.checkpoints.resume import SavedSpec
+
+            saved = SavedSpec.read(resume, {"checkpoint": resume} | given)
+            training = saved.make_run(namespace, allow_other_rows=allow_other_rows)
+        else:
+            training = Run(chosen, namespace)
         if export:
             check_target(export, [training.formats[0]], training.formats, overwrite)
         training.subscribe(_RoundPrinter())

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from markers import pytest_collection_modifyitems as pytest_collection_modifyitems
 
+# Runs of notebooks are saved in a cache of the user's, unless a test is about that.
+os.environ["FUSION_NB_CHECKPOINT"] = "off"
+
 #: Of these files fixtures are loaded; as modules with doctests they would all have the same name.
 collect_ignore_glob = ["*/conftest.py"]
 

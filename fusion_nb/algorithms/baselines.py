@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Baseline, Change, Engine, FederationView, Model
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import FederationConfig
+from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.core.types import Metrics, PartyMetrics
 from fusion_nb.errors import OptionError, PartyError, nearest, option
 
@@ -39,12 +40,23 @@ class FederatedBaseline(Baseline):
 
     A subclass passes its federation to this constructor, and calls `train_until` in `measure`. A
     failure of the baseline ends the baseline only, and becomes a note.
+
+    earlier: the state of an earlier baseline, whose snapshot the federation continues, or None
     """
 
-    def __init__(self, federation: Federation) -> None:
+    def __init__(self, federation: Federation, earlier: Mapping[str, Any] | None = None) -> None:
         self.federation = federation
-        self.notes: list[str] = []
-        self._has_failed = False
+        self.notes: list[str] = list(earlier["notes"]) if earlier else []
+        self._has_failed = bool(earlier and earlier["has_failed"])
+
+    @property
+    def persistent_state(self) -> dict[str, Any]:
+        """All that it needs to go on later."""
+        return {
+            "federation": Snapshot.of(self.federation).to_tree(),
+            "notes": list(self.notes),
+            "has_failed": self._has_failed,
+        }
 
     def close(self) -> None:
         """Release the workers."""
@@ -79,6 +91,7 @@ class Central(FederatedBaseline):
     in a federation no party has all rows.
 
     parties, model, config, test, control: those of the main federation
+    earlier: the persistent state of an earlier one, which this one continues
     """
 
     name = "the baseline central"
@@ -92,19 +105,26 @@ class Central(FederatedBaseline):
         *,
         test: Any = None,
         control: RunControl | None = None,
+        earlier: Mapping[str, Any] | None = None,
     ) -> None:
         tests = [party.test for party in parties if party.num_test]
         self._counts_steps = "local_steps" in model.supported_options
+        everyone = [Party("central", rows_of.concat([party.train for party in parties]))]
+        snapshot = _snapshot(earlier, everyone)
         super().__init__(
             Federation(
-                [Party("central", rows_of.concat([party.train for party in parties]))],
+                everyone,
                 model.single_model.clone(),
                 iter_avg(),
                 engine,
                 replace(config, quorum=1.0),
                 test=test if test is not None or not tests else rows_of.concat(tests),
                 control=control,
-            )
+                changes=snapshot.changes_without_fusions(),
+                state=snapshot.state,
+                history=snapshot.history,
+            ),
+            earlier,
         )
 
     def measure(
@@ -133,6 +153,7 @@ class Local(FederatedBaseline):
     is left out from then on.
 
     parties, model, config, test, control: those of the main federation
+    earlier: the persistent state of an earlier one, which this one continues
     """
 
     name = "the baseline local"
@@ -146,16 +167,23 @@ class Local(FederatedBaseline):
         *,
         test: Any = None,
         control: RunControl | None = None,
+        earlier: Mapping[str, Any] | None = None,
     ) -> None:
+        own = [Party(p.id, p.train, p.test if p.num_test else test) for p in parties]
+        snapshot = _snapshot(earlier, own)
         super().__init__(
             Federation(
-                [Party(p.id, p.train, p.test if p.num_test else test) for p in parties],
+                own,
                 model.single_model.clone(),
                 LocalOnly(),
                 engine,
                 replace(config, quorum=0.0),
                 control=control,
-            )
+                changes=snapshot.changes_without_fusions(),
+                state=snapshot.state,
+                history=snapshot.history,
+            ),
+            earlier,
         )
 
     def measure(
@@ -192,6 +220,15 @@ def num_steps(federation: FederationView, cohort: Collection[str]) -> int:
     least = federation.model.min_rows
     batches = sum(_num_batches(size, options["batch_size"], least) for size in sizes)
     return batches * int(options["epochs"])
+
+
+def _snapshot(earlier: Mapping[str, Any] | None, parties: Sequence[Party]) -> Snapshot:
+    """Return the snapshot in a baseline's state, and give the parties their states in it."""
+    if earlier is None:
+        return Snapshot()
+    snapshot = Snapshot.from_tree(earlier["federation"])
+    snapshot.give_states(parties)
+    return snapshot
 
 
 def _num_batches(size: int, batch_size: int, least: int) -> int:

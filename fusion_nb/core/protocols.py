@@ -514,6 +514,14 @@ class Baseline(ABC):
     #: What the user should know, as sentences.
     notes: Sequence[str] = ()
 
+    @property
+    def persistent_state(self) -> Any:
+        """All that it needs to go on later, as plain data for a checkpoint; None for nothing.
+
+        Its constructor takes this back in a way of its own.
+        """
+        return None
+
     @abstractmethod
     def measure(
         self, federation: FederationView, round: int, is_last: bool

@@ -16,7 +16,7 @@ from fusion_nb.errors import (
     spelled_in,
 )
 from fusion_nb.models import lookup
-from fusion_nb.notebook import explain, options
+from fusion_nb.notebook import explain, options, saved
 from fusion_nb.notebook.interrupting import in_one_line, run_body
 from fusion_nb.notebook.kernel import draws_widgets
 from fusion_nb.notebook.live import LiveView, status_text
@@ -24,6 +24,8 @@ from fusion_nb.notebook.options import Line
 from fusion_nb.reporting.charts import Chart
 from fusion_nb.runs import session
 from fusion_nb.runs.build import divide
+from fusion_nb.runs.checkpoints import saving
+from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.preview import split_chart
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
@@ -59,14 +61,25 @@ def run(shell: InteractiveShell, line: Line) -> None:
     train(shell, line, options.to_spec(line))
 
 
-def train(shell: InteractiveShell, line: Line, spec: RunSpec) -> None:
-    """Run the cell's body, make a run of a spec, bind it to its variable, and show it training."""
+def train(
+    shell: InteractiveShell,
+    line: Line,
+    spec: RunSpec,
+    make: Callable[[str], Run] | None = None,
+) -> None:
+    """Run the cell's body, make a run of a spec, bind it to its variable, and show it training.
+
+    make: returns the run of a name, where it is not a new one
+    """
     wanted = line.own.get("name", "")
     session.new_name(wanted, shell.user_ns)  # refused before the body is run
     if spec.code:
         _run_body(shell, spec, names_model="model" in line.options)
     name = session.new_name(wanted, shell.user_ns)  # again: the body may have taken it meanwhile
-    made = _make(shell, spec, name, service=line.own.get("service", ""))
+    if make is None:
+        made = _make(shell, spec, name, service=line.own.get("service", ""))
+    else:
+        made = make(name)
     with made.stopping_on_interrupt():
         session.remember(made)
         shell.user_ns[name] = made
@@ -85,8 +98,19 @@ def pause(shell: InteractiveShell, line: Line) -> None:
 
 
 def resume(shell: InteractiveShell, line: Line) -> None:
-    """Continue a paused run."""
-    print(status_text(_chosen(shell, line).resume()))
+    """Continue a paused run, or one that was saved on disk."""
+    if _names_saved_run(shell, line):
+        _resume_saved(shell, line)
+    else:
+        print(status_text(_chosen(shell, line).resume()))
+
+
+def checkpoint(shell: InteractiveShell, line: Line) -> None:
+    """Say where the runs of this notebook are saved, or switch that on or off."""
+    if line.words:
+        saving.switch(line.words[0])
+    folder = saving.cache()
+    print("runs are not saved" if folder is None else f"runs are saved in {folder}")
 
 
 def status(shell: InteractiveShell, line: Line) -> None:
@@ -126,6 +150,7 @@ def split(shell: InteractiveShell, line: Line) -> Chart:
 def runs(shell: InteractiveShell, line: Line) -> None:
     """Print one line for each run of this notebook."""
     lines = [status_text(each) for each in session.RUNS.values()]
+    lines += saved.listing([each.storage_folder for each in session.RUNS.values()])
     print("\n".join(lines) or "no run yet: %%fusion makes one")
 
 
@@ -173,6 +198,7 @@ COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
     "runs": runs,
     "compare": compare,
     "export": export,
+    "checkpoint": checkpoint,
     "list": show_list,
     "help": lambda shell, line: show_help(line.words),
 }
@@ -200,7 +226,7 @@ def _run_body(shell: InteractiveShell, spec: RunSpec, *, names_model: bool) -> N
 
 def _make(shell: InteractiveShell, spec: RunSpec, name: str, *, service: str) -> Run:
     if not service:
-        return Run(spec, shell.user_ns, name=name)
+        return Run(spec, shell.user_ns, name=name, is_cached=True)
     from fusion_nb.service.remote_run import RemoteRun  # it needs an extra
 
     url = shell.user_ns.get(service, service) if service.isidentifier() else service
@@ -235,6 +261,41 @@ def _bind_last_value(shell: InteractiveShell, made: Run) -> None:
     hook.update_user_ns(made)
     shell.user_ns["_oh"].pop(hook.prompt_count, None)
     shell.drop_by_id({f"_{hook.prompt_count}": made})
+
+
+def _names_saved_run(shell: InteractiveShell, line: Line) -> bool:
+    """Return whether `resume` is about a run on disk, and not about one of this kernel."""
+    if not line.words:
+        return not session.RUNS
+    name = line.words[0]
+    return not (isinstance(shell.user_ns.get(name), Run) or name in session.RUNS)
+
+
+def _resume_saved(shell: InteractiveShell, line: Line) -> None:
+    """Train a run on disk to its planned end, with a view of it in this cell's output."""
+    found = saving.find(line.words[0] if line.words else "")
+    is_cached = found.path.parent == saving.cache()
+    given = line.options if is_cached else {"checkpoint": str(found.path), **line.options}
+    saved_spec = SavedSpec.read(found.path, given)
+
+    def make(name: str) -> Run:
+        return saved_spec.make_run(
+            shell.user_ns,
+            name=name,
+            is_cached=is_cached,
+            allow_other_rows="allow_other_rows" in line.own,
+        )
+
+    line.own.setdefault("name", _free_name(shell, saved_spec.checkpoint.name))
+    train(shell, line, saved_spec.spec, make)
+
+
+def _free_name(shell: InteractiveShell, name: str) -> str:
+    """Return the name of a run where it can be bound, or "" for another one."""
+    try:
+        return session.new_name(name, shell.user_ns)
+    except OptionError:
+        return ""
 
 
 def _chosen(shell: InteractiveShell, line: Line) -> Run:

@@ -140,7 +140,8 @@ class LiveView:
 
 def status_html(run: Run) -> str:
     """Return the status line; a screen reader says it whenever it changes."""
-    return render(_STATUS, caption=caption_html(status_text(run), run.notes))
+    notes = [*run.notes, *run.storage_notes]
+    return render(_STATUS, caption=caption_html(status_text(run), notes))
 
 
 def status_text(run: Run) -> str:

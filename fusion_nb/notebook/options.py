@@ -45,6 +45,8 @@ class LineOption:
     is_flag: bool = False
 
 
+#: Options of a run that `resume` takes.
+_GIVEN_AGAIN = ("model", "data", "data_handler", "label", "loss", "optimizer", "engine", "device")
 COMMANDS: Mapping[str, Command] = {
     "run": Command(
         "train: the same as %fusion with options alone",
@@ -57,9 +59,16 @@ COMMANDS: Mapping[str, Command] = {
     "status": Command("show the round and the metrics of a run", "[RUN]"),
     "stop": Command("stop a run and keep its last whole round", "[RUN]"),
     "pause": Command("pause a run between two batches", "[RUN]"),
-    "resume": Command("continue a paused run", "[RUN]"),
+    "resume": Command(
+        "continue a paused run; or one on disk, by its name or folder",
+        "[RUN]",
+        (*_GIVEN_AGAIN, "name", "background", "quiet", "allow_other_rows"),
+    ),
     "more": Command("train more rounds after the last one", "[RUN]", ("rounds", "background")),
-    "runs": Command("list the runs of this notebook"),
+    "runs": Command("list the runs of this notebook, and those on disk"),
+    "checkpoint": Command(
+        "save the runs of this notebook in a cache: on, off, or its folder", "[WORD]"
+    ),
     "compare": Command("draw several runs in one chart", "[RUN RUN ...]"),
     "export": Command(
         "write the fused model and its card", "[RUN] FOLDER", ("format", "which", "overwrite")
@@ -81,6 +90,10 @@ LINE_OPTIONS: Mapping[str, LineOption] = {
     "format": LineOption("export: format, or several with commas"),
     "which": LineOption("export: the last or the best round", ("last", "best")),
     "overwrite": LineOption("export: replace an earlier export", is_flag=True),
+    "allow_other_rows": LineOption(
+        "resume: continue although the rows differ from those that the run began with",
+        is_flag=True,
+    ),
 }
 #: Commands that take the options of a run.
 COMMANDS_WITH_RUN_OPTIONS = ("run", "split", "panel")
@@ -114,7 +127,7 @@ def names() -> dict[str, str]:
             aliases: Any = info.json_schema_extra["aliases"]
             for word in (name.replace("_", "-"), *aliases):
                 spellings[f"-{word}" if len(word) == 1 else f"--{word}"] = name
-    return spellings | {f"--{name}": name for name in LINE_OPTIONS}
+    return spellings | {f"--{name.replace('_', '-')}": name for name in LINE_OPTIONS}
 
 
 def is_flag(name: str) -> bool:

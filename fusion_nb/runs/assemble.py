@@ -2,41 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fusion_nb.algorithms.baselines import Central, Local
-from fusion_nb.core import registry
+from fusion_nb.core import arithmetic, registry
 from fusion_nb.core.federation import Federation
-from fusion_nb.core.protocols import Baseline, Engine, Fusion, ModelPoisoning, PostTraining
+from fusion_nb.core.party import Party
+from fusion_nb.core.protocols import (
+    Baseline,
+    Engine,
+    Fusion,
+    ModelPoisoning,
+    NeedsAgreement,
+    PostTraining,
+)
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.schedule import Schedule
 from fusion_nb.core.settings import FederationConfig
+from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.engines.faults import FaultyEngine, flip_labels
 from fusion_nb.engines.progress import ProgressEngine
+from fusion_nb.errors import RunError
 from fusion_nb.runs import changes
+from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.resolve import Resolved
 
 
-def assemble(resolved: Resolved, control: RunControl | None = None) -> Federation:
+def assemble(
+    resolved: Resolved, control: RunControl | None = None, earlier: Checkpoint | None = None
+) -> Federation:
     """Return the federation of a spec that was resolved and checked.
 
     control: pauses and stops the run
+    earlier: an earlier run of this spec, which the federation continues
+    Raises RunError where that is a run of another model or other parties.
     """
     control = control or RunControl()
     data, (model, fusion) = resolved.data, resolved.joined
     config = _config(resolved)
+    parties = flip_labels(data.parties, resolved.hostile, resolved.attack, data.all_labels())
+    if earlier is not None:
+        _restore(earlier, resolved, parties)
+    snapshot = earlier.snapshot if earlier else Snapshot()
+    states = earlier.baselines if earlier else {}
     # Baselines compare with parties that are honest.
     others: dict[str, Baseline] = {}
     local: Local | None = None
     if "central" in resolved.baselines:
         engine = _baseline_engine(resolved)
         others["central"] = Central(
-            data.parties, model, engine, config, test=resolved.test, control=control
+            data.parties,
+            model,
+            engine,
+            config,
+            test=resolved.test,
+            control=control,
+            earlier=states.get(Central.name),
         )
     if "local" in resolved.baselines:
         engine = _baseline_engine(resolved)
-        local = Local(data.parties, model, engine, config, test=resolved.test, control=control)
+        local = Local(
+            data.parties,
+            model,
+            engine,
+            config,
+            test=resolved.test,
+            control=control,
+            earlier=states.get(Local.name),
+        )
         others["local"] = local
     return Federation(
-        parties=flip_labels(data.parties, resolved.hostile, resolved.attack, data.all_labels()),
+        parties=parties,
         model=model,
         fusion=fusion,
         engine=ProgressEngine(_faulty(resolved)),
@@ -47,7 +83,30 @@ def assemble(resolved: Resolved, control: RunControl | None = None) -> Federatio
         personal_parties=local.federation.parties if resolved.sharing and local else (),
         changes=changes.plan(resolved),
         control=control,
+        state=snapshot.state,
+        history=snapshot.history,
     )
+
+
+def _restore(earlier: Checkpoint, resolved: Resolved, parties: Sequence[Party]) -> None:
+    """Give model, parties and attack the state that they had in an earlier run."""
+    model, _ = resolved.joined
+    missing = {party.id for party in parties} ^ set(earlier.snapshot.parties)
+    if missing:
+        raise RunError(
+            f"the saved run had other parties: {', '.join(sorted(missing)[:3])}",
+            "give the data that it was begun with",
+        )
+    earlier.snapshot.give_states(parties)
+    if not isinstance(model, NeedsAgreement):  # the others agree on their first weights again
+        if problem := arithmetic.misfit(earlier.initial, model.get_weights()):
+            raise RunError(
+                f"the saved run had another model ({problem})",
+                "give the model that it was begun with",
+            )
+        model.set_weights(earlier.initial)
+    if isinstance(resolved.attack, ModelPoisoning):
+        resolved.attack.persistent_state = earlier.attack
 
 
 def _config(resolved: Resolved) -> FederationConfig:

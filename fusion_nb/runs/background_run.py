@@ -83,6 +83,10 @@ class BackgroundRun:
         """Whether early stopping still applies; rounds that are added override it."""
         return bool(self._thread.early_stopping)
 
+    def early_reason(self, history: History) -> str:
+        """Return why early stopping ends the run after the last of these rounds, or ""."""
+        return next(filter(None, (stop(history) for stop in self._thread.early_stopping)), "")
+
     def start(self) -> None:
         """Start training and return at once. Raises RunError if it was started before."""
         with HeldInterrupts(), self._thread.changed:

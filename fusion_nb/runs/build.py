@@ -10,6 +10,7 @@ from fusion_nb.core.federation import Federation
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.runs.assemble import assemble
+from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checks import run_checks
 from fusion_nb.runs.resolve import Resolved, divide, resolve
 from fusion_nb.runs.spec import RunSpec
@@ -24,6 +25,8 @@ class Prepared:
     resolved: Resolved
     federation: Federation
     notes: tuple[str, ...]
+    #: The earlier run that it continues.
+    earlier: Checkpoint | None = None
 
     @property
     def monitor(self) -> str:
@@ -37,16 +40,19 @@ def prepare(
     data: PartitionedData | None = None,
     *,
     control: RunControl | None = None,
+    earlier: Checkpoint | None = None,
 ) -> Prepared:
     """Return the run of a spec, checked as far as it can be without training.
 
     namespace: where names of variables are looked up
     data:      the parties, if they were read before;  control: pauses and stops the run
+    earlier:   an earlier run of this spec, which it continues
     Raises the FusionError of the first rule that is broken.
     """
     resolved = resolve(spec, namespace, data)
     notes = run_checks(resolved)
-    return Prepared(resolved, assemble(resolved, control), notes=(*resolved.data.notes, *notes))
+    federation = assemble(resolved, control, earlier)
+    return Prepared(resolved, federation, (*resolved.data.notes, *notes), earlier)
 
 
 def build(

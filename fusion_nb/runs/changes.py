@@ -65,6 +65,14 @@ def plan(resolved: Resolved) -> dict[int, Change]:
     return planned
 
 
+def after(resolved: Resolved, round: int) -> Resolved:
+    """Return a run with the planned changes that hold after a round."""
+    for number, given in sorted(change_text.parse(resolved.spec.changes).items()):
+        if number <= round:
+            resolved, _ = change(resolved, given)
+    return resolved
+
+
 def _check_changeable(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name not in CHANGEABLE:

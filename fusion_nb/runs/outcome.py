@@ -148,10 +148,12 @@ class RunOutcome:
         return Result(
             name=run.name,
             spec=values_without_secrets(
-                self.planned_spec().model_dump(exclude_none=True, exclude=self._absent_options)
+                self.planned_spec().model_dump(
+                    exclude_none=True, exclude=self._absent_options | {"checkpoint"}
+                )
             ),
             chosen=self._chosen,
-            cell=self.repeatable_spec().to_cell(**self._source.line_options),
+            cell=without_checkpoint(self.repeatable_spec()).to_cell(**self._source.line_options),
             status=status,
             reason=run.reason,
             planned=run.planned,
@@ -203,6 +205,11 @@ class RunOutcome:
     def _no_round(self) -> RunError:
         name = self._background.name
         return RunError(f"{name} has no whole round yet", f"{name}.more() trains some")
+
+
+def without_checkpoint(spec: RunSpec) -> RunSpec:
+    """Return a spec that saves nothing: where a run was saved has no part in repeating it."""
+    return RunSpec(**spec.model_dump(exclude_unset=True, exclude={"checkpoint"}))
 
 
 def _chosen_options(prepared: Prepared) -> dict[str, Any]:

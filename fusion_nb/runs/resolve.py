@@ -31,6 +31,7 @@ from fusion_nb.errors import DataError, FusionError, OptionError, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
 from fusion_nb.runs import change_text
+from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
@@ -53,6 +54,7 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "schedule": Schedule.parse,
     "changes": change_text.parse,
     "baseline": baselines.parse,
+    "checkpoint": CheckpointOption.parse,
 }
 #: A model of fewer numbers leaves a GPU idle where parties are trained one after the other.
 _SMALL_MODEL = 1_000_000

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
+from fusion_nb.core import arithmetic
 from fusion_nb.core.history import History
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Change
@@ -91,7 +92,10 @@ class FederationRounds(RoundSource):
         self._federation, self._monitor = prepared.federation, prepared.monitor
         spec = prepared.resolved.spec
         self._is_personal = bool(spec.personal or spec.share)
-        self._best_weights: Weights = {}
+        earlier = prepared.earlier
+        self._best_weights: Weights = earlier.best if earlier else {}
+        #: The first weights of the run that it continues, until they were compared.
+        self._expected: Weights = earlier.initial if earlier else {}
 
     @property
     def history(self) -> History:
@@ -116,6 +120,7 @@ class FederationRounds(RoundSource):
     def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
         """Train that many rounds more, and keep the weights of the best one."""
         for record in self._federation.rounds(num_rounds):
+            self._check_initial()
             best = self._federation.history.best(self._monitor)
             if best is not None and best.round == record.round:
                 self._best_weights = self._federation.weights
@@ -148,6 +153,20 @@ class FederationRounds(RoundSource):
     def close(self) -> None:
         """Release the engine's workers."""
         self._federation.close()
+
+    def _check_initial(self) -> None:
+        """Raise RunError where parties agreed on another model than in the run that it continues.
+
+        Other models were given their first weights.
+        """
+        if self._expected and not arithmetic.equal(
+            self._expected, self._federation.initial_weights
+        ):
+            raise RunError(
+                "the model began with other weights in the saved run",
+                "give the model that it was begun with",
+            )
+        self._expected = {}
 
     def _holder(self, party: str) -> Party:
         """Return the party that holds a personal model; with `share` it is one trained alone."""

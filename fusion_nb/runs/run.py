@@ -11,6 +11,7 @@ from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types import Failure, Weights
+from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.progress import Progress, ProgressEngine
 from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart
@@ -19,6 +20,9 @@ from fusion_nb.reporting.result import Best, Result, Similar, Text
 from fusion_nb.runs import changes
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared, prepare
+from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
+from fusion_nb.runs.checkpoints.rounds import SavedRounds
+from fusion_nb.runs.checkpoints.saving import save_rounds
 from fusion_nb.runs.early_stopping import Patience, Until
 from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.listeners import Listeners
@@ -39,6 +43,8 @@ class Run(RunHandle):
     spec:       the options;  namespace: where the names in it are looked up
     control:    pauses and stops it;  trained_by: makes the source of its rounds, by default a
                 federation in this process
+    earlier:    an earlier run of this spec, which it continues;  folder: where that is saved
+    is_cached:  save it in the user's cache where the option `checkpoint` says nothing
 
     It consists of a `BackgroundRun`, which drives the training, and a `RunOutcome`, which answers
     for it. `model`, `history`, `parties`, `best`, `plot`, `summary` and `export` wait for a run
@@ -55,12 +61,23 @@ class Run(RunHandle):
         name: str = "run",
         control: RunControl | None = None,
         trained_by: MakeRounds = FederationRounds,
+        earlier: Checkpoint | None = None,
+        folder: Path | None = None,
+        is_cached: bool = False,
     ) -> None:
         control = control or RunControl()
         with spelled_in(python_spelling):
             spec = with_default_rounds(spec)
-            self._prepared = prepare(spec, namespace, control=control)
-            self._source = trained_by(self._prepared, control)
+            self._prepared = prepare(spec, namespace, control=control, earlier=earlier)
+            self._source = save_rounds(
+                trained_by(self._prepared, control),
+                self._prepared,
+                name=name,
+                planned_spec=lambda: self._outcome.planned_spec(),
+                reason=lambda: self._background.early_reason(self.federation.history),
+                is_cached=is_cached,
+                folder=folder,
+            )
         self._listeners: Listeners[Any] = Listeners()
         self._background = BackgroundRun(
             self._source,
@@ -73,6 +90,8 @@ class Run(RunHandle):
         self._outcome = RunOutcome(self._prepared, self._source, self._background)
         #: The run with its changes so far.
         self._changed = self._prepared.resolved
+        if earlier is not None:
+            self._changed = changes.after(self._changed, earlier.round)
 
     # Its options
 
@@ -109,9 +128,24 @@ class Run(RunHandle):
         return self._outcome.notes
 
     @property
+    def storage_notes(self) -> list[str]:
+        """Sentences about where the run is saved, and warnings where it can't be."""
+        return self._source.notes if isinstance(self._source, SavedRounds) else []
+
+    @property
+    def storage_folder(self) -> str:
+        """The folder of its checkpoints, or "" where it is not saved."""
+        return str(self._source.folder) if isinstance(self._source, SavedRounds) else ""
+
+    @property
     def formats(self) -> list[str]:
         """The formats that `export` writes this model in."""
         return list(self._source.model.formats)
+
+    @property
+    def partitioned_data(self) -> PartitionedData:
+        """The parties' rows, to be read and not to be changed."""
+        return self._prepared.resolved.data
 
     @property
     def federation(self) -> Federation:

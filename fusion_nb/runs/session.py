@@ -5,15 +5,18 @@ from __future__ import annotations
 import builtins
 import keyword
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
 from fusion_nb.reporting import charts
+from fusion_nb.runs.checkpoints.resume import SavedSpec
+from fusion_nb.runs.checkpoints.saving import cache, find
 from fusion_nb.runs.handle import ENDED, UNDER_WAY, RunHandle
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
-__all__ = ["ENDED", "RUNS", "UNDER_WAY", "compare", "federate", "new_name", "remember"]
+__all__ = ["ENDED", "RUNS", "UNDER_WAY", "compare", "federate", "new_name", "remember", "resume"]
 
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.
 RUNS: dict[str, Run] = {}
@@ -104,6 +107,43 @@ def federate(
             remember(run)
             run.start()
             return run if background else run.wait()
+
+
+def resume(
+    folder: str | Path,
+    model: Any = None,
+    data: Any = None,
+    *,
+    background: bool = False,
+    name: str = "",
+    allow_other_rows: bool = False,
+    **options: Any,
+) -> Run:
+    """Take up a run that was saved with `checkpoint=folder`, and train it to its planned end.
+
+    folder:     that of the run, or the name of a run in the notebook's cache
+    model:      the model that it was begun with, whatever its weights; it may be left out where it
+                is a file, as data may where it is a name such as "digits"
+    background: return at once, and not only when it has ended
+    allow_other_rows: go on though the rows are not those that it was begun with
+    options:    loss, optimizer, data_handler where they are objects; engine, device, checkpoint
+    The curve is that of a run that was never interrupted. Checkpoints go on in the same folder;
+    `checkpoint` names another one, or is "off".
+    Raises RunError where there is no run, or model or rows are others.
+    """
+    chosen, namespace = _named_objects({"model": model, "data": data, **options})
+    with spelled_in(python_spelling):
+        found = find(str(folder))
+        is_cached = found.path.parent == cache()
+        if not is_cached:
+            chosen.setdefault("checkpoint", str(found.path))
+        saved = SavedSpec.read(found.path, chosen)
+        run = saved.make_run(
+            namespace, name=name, is_cached=is_cached, allow_other_rows=allow_other_rows
+        )
+        remember(run)
+        run.start()
+        return run if background else run.wait()
 
 
 def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -163,6 +163,11 @@ class RunSpec(BaseModel):
     min_parties: int = _option(
         1, "keep only words that at least this many parties have", model_option=True, ge=1
     )
+    checkpoint: str = _option(
+        "",
+        "folder that keeps the last whole rounds: FOLDER:every=1,keep=2, or off (default: a cache "
+        "in notebooks)",
+    )
     code: str = Field("", description="the cell's body, which defines the model")
 
     def __init__(self, **options: Any) -> None:

@@ -18,8 +18,8 @@ from fusion_nb.runs.rounds import RoundSource
 
 #: Returns the reason to end a run early, or an empty string; asked after every whole round.
 EarlyStopping = Callable[[History], str]
-#: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts, which
-#: are looked at in between.
+#: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts,
+#: which are looked at in between.
 _LONGEST_WAIT = 0.1
 #: Longest wait for a batch, in seconds, when the process ends in the middle of a training.
 _LONGEST_END = 5.0
@@ -79,6 +79,7 @@ class TrainingThread:
     def launch(self, *, one_round: bool = False) -> None:
         """Start a thread. Call it under `changed`, and only while `is_at_rest`."""
         self._control.reset()
+        is_first = not self.was_launched
         self.hold_after_round, self.is_training = one_round, True
         self.reason, self.error, self.traceback = "", None, None
         # Each thread has an event of its own: one that still notifies its listeners must not mark
@@ -88,7 +89,7 @@ class TrainingThread:
         # A daemon: a kernel that is shut down does not wait for a run, only for the batch it is in.
         self._thread = threading.Thread(
             target=self._train,
-            args=(self._done, cell_output.bind_output()),
+            args=(self._done, cell_output.bind_output(), is_first),
             name=f"fusion_nb {self._name}",
             daemon=True,
         )
@@ -114,10 +115,14 @@ class TrainingThread:
                     return
                 self.changed.wait(_LONGEST_WAIT if left is None else min(left, _LONGEST_WAIT))
 
-    def _train(self, done: threading.Event, bind_output: Callable[[], None]) -> None:
+    def _train(
+        self, done: threading.Event, bind_output: Callable[[], None], is_first: bool
+    ) -> None:
         try:
             bind_output()
             self._notify()
+            if is_first:
+                self._decide_early()
             while self._goes_on():
                 for _ in self._source.rounds(self.target - len(self._source.history)):
                     self._end_round()
@@ -141,10 +146,21 @@ class TrainingThread:
             self.is_training = not self.reason and len(self._source.history) < self.target
             return self.is_training
 
+    def _decide_early(self) -> None:
+        """End at once a run that continues after a round in which an earlier one ended early."""
+        with self.changed:
+            self.reason = self._early_reason()
+
+    def _early_reason(self) -> str:
+        history = self._source.history
+        if not history:
+            return ""
+        return next(filter(None, (stop(history) for stop in self.early_stopping)), "")
+
     def _end_round(self) -> None:
         history = self._source.history
         with self.changed:
-            self.reason = next(filter(None, (stop(history) for stop in self.early_stopping)), "")
+            self.reason = self._early_reason()
             is_last = bool(self.reason) or len(history) >= self.target
             if self.hold_after_round and not is_last and not self._control.is_stopping:
                 self._control.pause()

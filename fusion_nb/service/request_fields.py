@@ -22,8 +22,9 @@ ORIGINAL = {
     "num_parties": "parties",
     "learning_rate": "lr",
 }
-#: Options that name objects of the client's notebook, or would run the client's code.
-NOT_TAKEN = {"model", "data", "data_handler", "label", "split", "code"}
+#: Options that name objects of the client's notebook or a folder of the server, or would run the
+#: client's code.
+NOT_TAKEN = {"model", "data", "data_handler", "label", "split", "code", "checkpoint"}
 #: Name of a field -> the option that it sets. An option is also taken by its own name.
 OPTIONS: dict[str, str] = {
     **ORIGINAL,

@@ -8,7 +8,7 @@ from typing import Any
 
 from fusion_nb.core import cell_output
 from fusion_nb.errors import OptionError, RunError
-from fusion_nb.notebook import kernel
+from fusion_nb.notebook import kernel, saved
 from fusion_nb.notebook.panel.labels import spelling
 from fusion_nb.notebook.panel.launching import check_alone, deciding
 from fusion_nb.notebook.panel.run_controller import RunController
@@ -55,6 +55,8 @@ class Panel:
         under_way = [run for run in session.RUNS.values() if run.status in session.UNDER_WAY]
         if under_way:
             self._runs.follow(under_way[-1])
+        elif offered := saved.offer():
+            self._view.say(offered)
         self._runs.refresh()
 
     @property

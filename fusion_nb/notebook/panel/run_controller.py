@@ -145,7 +145,7 @@ class RunController:
         display.say("preparing: reading the data, and trying the model on a few rows")
         name = session.new_name("", self._variables.namespace)
         with display.marking():
-            run = Run(spec, names, name=name)
+            run = Run(spec, names, name=name, is_cached=True)
         if self._cancelled.is_set():
             display.say("cancelled before it began")
             return

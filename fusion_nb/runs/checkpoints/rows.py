@@ -1,0 +1,56 @@
+"""The SHA-256 of a run's rows, by which a run that is taken up again knows its data."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from fusion_nb.core.rows import size
+from fusion_nb.data.partition import PartitionedData
+
+#: The name of the central test set among those of parties.
+CENTRAL = ""
+
+
+def digests(data: PartitionedData) -> dict[str, str]:
+    """Return the SHA-256 of each party's training and test rows, and of the central test set.
+
+    Of a Dataset, whose rows may differ each time they are read, the number of rows and the labels
+    count.
+    """
+    found = {}
+    for party in data.parties:
+        sha = hashlib.sha256()
+        _add(sha, party.train)
+        _add(sha, party.test)
+        for labels in data.labels.get(party.id, ()):
+            _add_array(sha, labels)
+        found[party.id] = sha.hexdigest()
+    if data.test is not None:
+        sha = hashlib.sha256()
+        _add(sha, data.test)
+        _add_array(sha, data.test_labels)
+        found[CENTRAL] = sha.hexdigest()
+    return found
+
+
+def _add(sha: Any, rows: Any) -> None:
+    if rows is None:
+        sha.update(b"none")
+    elif isinstance(rows, tuple):
+        for column in rows:
+            _add_array(sha, column)
+    else:
+        sha.update(f"{size(rows)} rows".encode())
+
+
+def _add_array(sha: Any, array: Any) -> None:
+    array = np.asarray(array, order="C")
+    sha.update(f"{array.dtype.str}\0{array.shape}\0".encode())
+    if array.dtype.hasobject:
+        for item in array.reshape(-1):
+            sha.update(repr(item).encode() + b"\0")
+    elif array.nbytes:
+        sha.update(array.reshape(-1).view(np.uint8).data)
