@@ -256,7 +256,6 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 #: Which extra of this package brings a third-party module.
 EXTRAS = {
     "torch": "torch",
-    "safetensors": "torch",
     "onnx": "onnx",
     "onnxscript": "onnx",
     "keras": "keras",
