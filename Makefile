@@ -10,7 +10,7 @@ KERNELS := $(addprefix build/ipykernel-,6.31.0 7.1.0 7.3.0 7.4.0)
 # Two processes with a thread each take half as long as one with two threads.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-all test-browser screenshots lint notebooks notebooks-alone bench papers lab clean
+.PHONY: demo test test-all test-browser screenshots lint notebooks notebooks-alone bench soak papers lab clean
 
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
@@ -42,6 +42,9 @@ notebooks-alone: $(VENV)/test  ## run all tutorials as nbconvert does
 
 bench: $(VENV)/test  ## speed beside its peers: a table, benchmarks/results.json and a plot; needs mnist.npz, and half an hour
 	$(BIN)/python -m benchmarks.speed
+
+soak: $(VENV)/test  ## what a kernel holds over 500 runs and 5,000 rounds: numbers, and build/soak.png
+	$(BIN)/python -m benchmarks.soak
 
 papers: $(VENV)/test  ## published figures beside ours, on MNIST; hours: python -m benchmarks.papers CASE runs one
 	$(BIN)/python -m benchmarks.papers

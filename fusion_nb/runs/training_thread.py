@@ -16,8 +16,8 @@ from fusion_nb.runs.rounds import RoundSource
 
 #: Returns the reason to end a run early, or an empty string; asked after every whole round.
 EarlyStopping = Callable[[History], str]
-#: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts, which
-#: are looked at in between.
+#: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts,
+#: which are looked at in between.
 _LONGEST_WAIT = 0.1
 
 

@@ -201,7 +201,7 @@ class TestSharedMemory:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(shared_memory.SharedFile, "reserve", full)
-        with pytest.raises(OptionError, match="has no room for 8.0 MB that its processes share"):
+        with pytest.raises(OptionError, match=r"has no room for 8\.0 MB that its processes share"):
             shared_memory.pack(np.zeros(1_000_000), shared_memory.Arena())
 
     def test_room_is_taken_before_anything_is_written(self) -> None:

@@ -1,10 +1,11 @@
-"""A kernel that has trained many runs, or many rounds, holds no more than one that has trained few."""
+"""A kernel that has trained many runs, or many rounds, holds no more than after a few."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+
 from benchmarks.soak import Kernel, Sample, over_rounds, over_runs
 
 #: Counts that must be equal before and after.
