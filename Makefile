@@ -13,7 +13,7 @@ QUICK := not slow and not integration and not framework
 # Two processes with a thread each take half as long as one with two threads.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo quick test test-all test-browser screenshots lint notebooks notebooks-alone docs bench papers lab clean
+.PHONY: demo quick test test-all test-browser screenshots lint notebooks notebooks-alone docs bench soak papers lab clean
 
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
@@ -52,6 +52,9 @@ docs: $(VENV)/docs  ## the API reference from the docstrings, in build/docs
 
 bench: $(VENV)/test $(VENV)/bench  ## speed beside its peers: a table, benchmarks/results.json and a plot; needs mnist.npz, and half an hour
 	$(BIN)/python -m benchmarks.speed
+
+soak: $(VENV)/test  ## what a kernel holds over 500 runs and 5,000 rounds: numbers, and build/soak.png
+	$(BIN)/python -m benchmarks.soak
 
 papers: $(VENV)/test  ## published figures beside ours, on MNIST; hours: python -m benchmarks.papers CASE runs one
 	$(BIN)/python -m benchmarks.papers

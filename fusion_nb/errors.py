@@ -16,8 +16,8 @@
     └── ServiceError            a Model Fusion service refused a call, or can't be reached
 
 `Stopped` is not an error: it is how a stop reaches the training loop between two batches.
-An exception from the user's own model, data or fusion is never wrapped: it keeps its type and
-traceback.
+An exception from the user's own model or fusion is never wrapped: it keeps its type and traceback.
+One from a row of the user's own data set is the cause of a DataError, which names party and row.
 """
 
 from __future__ import annotations

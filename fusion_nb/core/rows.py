@@ -6,14 +6,16 @@ A data set is either a pair `(x, y)` of arrays of equal length, or any object wi
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fusion_nb.core import seeds
-from fusion_nb.errors import DataError
+from fusion_nb.errors import DataError, FusionError, Stopped, option, private
 
 #: Whole-numbered floats with at most this many different values are read as classes.
 _MAX_FLOAT_CLASSES = 100
@@ -101,7 +103,22 @@ class Rows:
         return len(self.indices)
 
     def __getitem__(self, position: int) -> Any:
-        return self.data[int(self.indices[position])]
+        """Return a row. Raises DataError where the data set raises, with its exception as cause."""
+        row = int(self.indices[position])
+        return _read_row(self.data, row, f"row {row} of the data set (number {position} here)")
+
+
+@dataclass(frozen=True)
+class _Named:
+    """All rows of a data set, each named in the message where it can't be read."""
+
+    data: Any
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, row: int) -> Any:
+        return _read_row(self.data, row, f"row {row} of the data set")
 
 
 @dataclass(frozen=True)
@@ -121,17 +138,45 @@ class Chain:
         raise IndexError(position)
 
 
+def guarded(data: Any) -> Any:
+    """Return a data set whose rows are named where they can't be read; arrays are not changed."""
+    return data if isinstance(data, tuple | Rows) else take(data, np.arange(len(data)))
+
+
+def _read_row(data: Any, row: int, where: str) -> Any:
+    """Return a row of a data set, with exceptions of the user's own code as DataError."""
+    try:
+        return data[row]
+    except (FusionError, Stopped):
+        raise
+    except Exception as error:
+        text = str(error).strip().partition("\n")[0]
+        said = f"{type(error).__name__}: {private(text)}" if text else type(error).__name__
+        raise DataError(
+            f"{where} can't be read: {said}{_line_of(error)}",
+            f"mend or drop the row; {option('quorum', 0.5)} lets rounds go on without the parties "
+            "that fail",
+        ) from error
+
+
+def _line_of(error: Exception) -> str:
+    """Return the file and line where an exception of the user's own code was raised, as words."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is that of this module
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
 def _read_labels(data: Any) -> np.ndarray:
+    data = _Named(data)
     items = [data[i] for i in range(min(_PROBED, len(data)))]
     if not all(isinstance(item, list | tuple) and len(item) == 2 for item in items):
         raise DataError(
-            f"a row of {type(data).__name__} is not a pair (x, y)",
+            f"a row of {type(data.data).__name__} is not a pair (x, y)",
             "return (x, y) from its __getitem__",
         )
     probed = [np.asarray(y) for _, y in items]
     # torchvision's two spellings; using them avoids decoding every image.
     for attribute in ("targets", "labels"):
-        found = getattr(data, attribute, None)
+        found = getattr(data.data, attribute, None)
         if found is not None and len(found) == len(data):
             y = np.asarray(found)
             # A target_transform makes the items' labels differ from the stored ones.

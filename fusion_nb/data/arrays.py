@@ -62,7 +62,7 @@ def label_all(parts: Sequence[Unlabelled]) -> Labelled:
     Their form is decided over all of them: a part may lack a class, or have rows that look one-hot
     by chance. Raises DataError where they differ in form.
     """
-    stored = [rows_of.stored_labels(part.rows) for part in parts]
+    stored = [_stored_labels(part) for part in parts]
     is_text = _check_one_form(parts, stored)
     classes: tuple[str, ...] = ()
     if is_text:
@@ -74,6 +74,14 @@ def label_all(parts: Sequence[Unlabelled]) -> Labelled:
         for part, y in zip(parts, labels, strict=True)
     )
     return Labelled(rows, tuple(labels), classes)
+
+
+def _stored_labels(part: Unlabelled) -> np.ndarray:
+    """Return the labels of a data set. Raises DataError, which says whose row can't be read."""
+    try:
+        return rows_of.stored_labels(part.rows)
+    except DataError as error:
+        raise error.prefixed(f"{part.where}: ") from error.__cause__
 
 
 def _check_one_form(parts: Sequence[Unlabelled], stored: Sequence[np.ndarray]) -> bool:

@@ -177,7 +177,8 @@ def _given_shares(
         if test is None:
             share = _held_back(party, train, y, np.arange(len(y)), holdout, seed)
         else:
-            share = _Share(party, train, test, (y, source.labels[party, "test"]))
+            both = rows_of.guarded(train), rows_of.guarded(test)
+            share = _Share(party, *both, (y, source.labels[party, "test"]))
         shares.append(share)
     return shares
 

@@ -264,11 +264,11 @@ class BackgroundRun:
                 f"{self.name} stops as soon as it can, after the batch that it is in",
                 f"{self.name}.status tells when it has",
             )
-        done, planned = len(self.records), self.planned
-        where = f"after round {done} of {planned}, whose model it holds"
+        left = self.planned - len(self.records)
         return Interrupted(
-            f"{self.name} was stopped {where if done else 'before its first round was whole'}",
-            f"{self.name}.more({planned - done}) goes on where it stopped"
-            if planned > done
+            f"{self.name} was stopped after round {len(self.records)} of {self.planned}, "
+            "whose model it holds",
+            f"{self.name}.more({left}) goes on where it stopped"
+            if left
             else "it had all its rounds",
         )

@@ -17,7 +17,7 @@ from fusion_nb.core import registry
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.protocols import Model, PartyLike
 from fusion_nb.engines.local import LocalEngine
-from fusion_nb.errors import OptionError
+from fusion_nb.errors import DataError, OptionError
 from fusion_nb.runs.build import build
 
 BOTH = {"baseline": "central,local"}
@@ -262,7 +262,7 @@ class TestLocal:
             run = trained(data(), net(), quorum=0.6, **options)
             assert run.history["loss"] == plain.history["loss"]
             assert [party.id for party in run.parties if party.alone] == ["good", "fine"]
-        with pytest.raises(OSError, match="the disk is gone"):
+        with pytest.raises(DataError, match=r"broken: row 3 of .*OSError: the disk is gone"):
             trained(data(), net(), baseline="local")
 
 
