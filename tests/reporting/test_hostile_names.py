@@ -214,7 +214,7 @@ def test_a_run_with_such_names_is_exported(tmp_path: Path, net: Any) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 5)).astype(np.float32), np.arange(40) % 3
     names = [name for name in NAMES.values() if "\ud800" not in name]
-    run = fusion_nb.federate(net(), {name: (x, y) for name in names}, rounds=1)
+    run = fusion_nb.federate(net(), dict.fromkeys(names, (x, y)), rounds=1)
     run.export(str(tmp_path / "fused"))
     text = (tmp_path / "fused" / "CARD.md").read_text(encoding="utf-8")
     table = text.split("## Parties")[1].split("\n\nLocal")[0].strip().splitlines()
