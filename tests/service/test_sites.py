@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import httpx
 import pytest
 import requests
 from serving import PATIENCE, Server
 from starlette.datastructures import Headers
 
+from fusion_nb.service.api import create_app
 from fusion_nb.service.api.sites import Sites
 from fusion_nb.service.network.addresses import split_host
+from fusion_nb.service.settings import Settings
+from fusion_nb.service.storage.keys import Keys
 
 
 class TestHost:
@@ -91,6 +98,25 @@ class TestOrigin:
         for origin in ("https://lab.example.org", "http://lab.example", "null"):
             assert sites.refusal(Headers({**given, "origin": origin}), None) is not None
         assert sites.refusal(Headers(given), None) is not None
+
+    def test_pages_of_an_allowed_site_may_read_the_answers(self, tmp_path: Path) -> None:
+        settings = Settings(state=tmp_path, allowed_origins=("https://lab.example",))
+        transport = httpx.ASGITransport(create_app(settings, Keys(tmp_path)))
+
+        async def ask(origin: str) -> tuple[httpx.Response, httpx.Response]:
+            headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://localhost"
+            ) as client:
+                asked = await client.options("/stop", headers=headers)
+                return asked, await client.get("/health", headers=headers)
+
+        for origin, is_allowed in (("https://lab.example", True), ("https://x.example", False)):
+            asked, found = asyncio.run(ask(origin))
+            assert found.status_code == (200 if is_allowed else 403)
+            for answer in (asked, found):
+                allowed = answer.headers.get("access-control-allow-origin")
+                assert (allowed == origin) == is_allowed
 
     def test_behind_a_proxy_the_browsers_host_is_its_own(self) -> None:
         sites = Sites.of("127.0.0.1", ["*"], [])

@@ -84,7 +84,7 @@ class InspectionPool:
         timeout: float,
         max_memory: int,
         *,
-        max_processes: int = 6,
+        max_processes: int = 8,
         quick_seconds: float = 1,
     ) -> None:
         self._num_quick = num_quick

@@ -84,8 +84,8 @@ class _Supervisor:
         pulse = asyncio.ensure_future(self._read_pulse())
         output = asyncio.ensure_future(self._write_log())
         try:
-            # asyncio's own wait lasts until the pipes are closed, which a program that a custom
-            # data handler started may hold open.
+            # asyncio's own wait lasts until all pipes are closed, and a program that a custom data
+            # handler started may hold one open.
             while not ended.done() and self._process.returncode is None:
                 await asyncio.wait({ended}, timeout=_CHECK_SECONDS)
                 now = time.monotonic()
