@@ -196,9 +196,9 @@ COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
     "resume": resume,
     "more": more,
     "runs": runs,
+    "checkpoint": checkpoint,
     "compare": compare,
     "export": export,
-    "checkpoint": checkpoint,
     "list": show_list,
     "help": lambda shell, line: show_help(line.words),
 }
