@@ -134,7 +134,7 @@ class TestFields:
         token = base64.b64encode(":".join(server.key).encode()).decode()
         with socket.create_connection((host, int(port))) as connection:
             head = (
-                "POST /start-aggregator HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                "POST /start-aggregator HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
                 "multipart/form-data; boundary=x\r\n"
             )
             connection.sendall(
