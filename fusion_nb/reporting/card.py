@@ -118,7 +118,7 @@ def as_markdown(card: Mapping[str, Any], result: Result) -> str:
         num_parties=len(card["parties"]),
         reason=f" ({card['reason']})" if card["reason"] else "",
         metrics=", ".join(metrics),
-        cell=Markdown("\n".join(map(visible, card["cell"].replace("```", "'''").splitlines()))),
+        cell=Markdown("\n".join(map(visible, card["cell"].replace("```", "'''").split("\n")))),
         options=Markdown(markdown_table([["option", "value"], *options])),
         parties=Markdown(markdown_table(parties)),
         rows="documents that it trained on" if card["monitor"] == "self_rank" else "test rows",
