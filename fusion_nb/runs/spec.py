@@ -183,8 +183,13 @@ class RunSpec(BaseModel):
 
     def to_yaml(self) -> str:
         """Return every option as YAML text that repeats the run, the cell's body included."""
+        # Where a run is saved decides no curve: an option that says nothing of it is left out.
+        left_out = set() if self.checkpoint else {"checkpoint"}
         return yaml.dump(
-            self.model_dump(exclude_none=True), Dumper=_Dumper, sort_keys=False, allow_unicode=True
+            self.model_dump(exclude_none=True, exclude=left_out),
+            Dumper=_Dumper,
+            sort_keys=False,
+            allow_unicode=True,
         )
 
     def to_cell(self) -> str:
