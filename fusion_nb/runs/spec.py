@@ -187,7 +187,9 @@ class RunSpec(BaseModel):
 
         Addresses in it have no secret.
         """
-        options = values_without_secrets(self.model_dump(exclude_none=True))
+        # Where a run is saved decides no curve: an option that says nothing of it is left out.
+        left_out = set() if self.checkpoint else {"checkpoint"}
+        options = values_without_secrets(self.model_dump(exclude_none=True, exclude=left_out))
         return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
     def to_cell(self, **line_options: str) -> str:

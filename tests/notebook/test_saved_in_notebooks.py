@@ -119,3 +119,20 @@ def test_a_name_that_nothing_has_is_one_line(ip: Any, cache: Path) -> None:
 def test_an_option_of_the_run_cannot_be_given_anew(ip: Any, cache: Path) -> None:
     error = ip.run("%fusion resume nothing --rounds 5").error
     assert "takes no --rounds" in str(error)
+
+
+def test_the_panel_and_the_status_line_say_what_is_on_disk(ip: Any, cache: Path) -> None:
+    from fusion_nb import Panel
+    from fusion_nb.notebook import saved
+    from fusion_nb.notebook.live import status_html
+
+    ip.run(f"%%fusion {LINE} --rounds 100000 --background\n{CELL}")
+    run = ip.ns["run"]
+    first = threading.Event()
+    run.subscribe(lambda run: first.set() if run.records else None)
+    assert first.wait(60)
+    assert str(cache) in status_html(run)
+    run.stop()
+    forget(ip)
+    assert "run was cut short after round" in saved.offer()
+    assert Panel(namespace=ip.ns).run is None
