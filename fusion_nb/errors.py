@@ -10,6 +10,7 @@
     ├── ModelError              the model can't be used, or doesn't fit the data
     ├── PartyError              too few parties answered in a round
     │   └── DivergedError       a party's loss or weights are no longer finite numbers
+    ├── ContractError           a fusion, an engine or a model's adapter returns what it must not
     ├── RunError                a run was asked for something that its state does not allow
     │   └── Interrupted         ■ or Ctrl-C stopped the cell; the run holds its last whole round
     ├── ExportError             the files can't be written where they were asked for
@@ -207,6 +208,13 @@ class PartyError(FusionError):
 
 class DivergedError(PartyError):
     """A party's loss or weights are no longer finite numbers."""
+
+
+class ContractError(FusionError):
+    """A fusion, an engine or a model's adapter returned something that its contract does not allow.
+
+    The last whole round is kept.
+    """
 
 
 class RunError(FusionError):

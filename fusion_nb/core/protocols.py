@@ -123,6 +123,10 @@ class Synchronising(Fusion):
     """
 
     @abstractmethod
+    def local_update(self, context: LocalContext) -> Answer:
+        """Train, keep the weights in `context.state`, and return a `NoUpdate`."""
+
+    @abstractmethod
     def select_senders(self, reports: Sequence[NoUpdate], state: Any) -> tuple[Sequence[str], Any]:
         """Return the parties that are to send their weights, in that order, and the new state.
 

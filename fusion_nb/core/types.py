@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fusion_nb.errors import ContractError
+
 #: Every entry of a model's state by name, BatchNorm statistics and integer counters included.
 Weights = dict[str, np.ndarray]
 #: Plain numbers by name: `loss`, `accuracy`, `mae`, `train_loss`, ...
@@ -168,6 +170,11 @@ class LocalContext:
 
     def update(self, weights: Weights, **extras: Any) -> Update:
         """Return the answer that sends weights, and extras for the fusion."""
+        if isinstance(weights, TrainingResult):
+            raise ContractError(
+                "context.update() takes weights, and was given a TrainingResult",
+                "write context.update(result.weights)",
+            )
         return Update(self.party, weights, self.num_examples, extras=extras)
 
     def no_update(self, divergence: float = 0.0, **extras: Any) -> NoUpdate:
