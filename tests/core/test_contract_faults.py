@@ -91,12 +91,12 @@ class TestEveryEngineGivesTheSameCurve:
     def test_the_toy_gives_the_local_curve_of_a_model_with_dropout(self) -> None:
         registry.register("engines", "toy_in_order", InOrder)
         rng = np.random.default_rng(0)
-        rows = rng.normal(size=(400, 128)).astype(np.float32), np.arange(400) % 3
+        rows = rng.normal(size=(800, 64)).astype(np.float32), np.arange(800) % 3
         torch.manual_seed(0)
         module = nn.Sequential(
-            nn.Linear(128, 512), nn.ReLU(), nn.Dropout(0.3), nn.Linear(512, 512), nn.Linear(512, 3)
+            nn.Linear(64, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, 3)
         )
-        options = {"parties": 2, "rounds": 2, "batch_size": 128}
+        options = {"parties": 2, "rounds": 2, "batch_size": 256}
         before = torch.get_num_threads()
         torch.set_num_threads(2)
         try:
