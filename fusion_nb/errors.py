@@ -23,6 +23,7 @@ traceback.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,8 +67,14 @@ def cell_spelling(name: str, value: str | None = None) -> str:
 
 
 def python_spelling(name: str, value: str | None = None) -> str:
-    """Write an option as a call has it: `batch_size=32`."""
-    return f"{name}=" if value is None else f"{name}={value}"
+    """Write an option as a call has it: `batch_size=32`, `split='dirichlet'`."""
+    if value is None:
+        return f"{name}="
+    try:
+        ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return f"{name}={value!r}"
+    return f"{name}={value}"
 
 
 class FusionError(Exception):

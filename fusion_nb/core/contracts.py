@@ -238,6 +238,18 @@ def _check_fusion(implementation: type[Fusion], word: str) -> None:
                 f"its {name} is {type(value).__name__}, not {form.__name__}",
                 f"write {example}",
             )
+    if implementation.wraps_another:
+        return
+    for parameter in inspect.signature(implementation).parameters.values():
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            bare = parameter.replace(annotation=parameter.empty)
+            raise _no_form(
+                implementation,
+                word,
+                f"{parameter.name} is not keyword-only",
+                f"write def __init__(self, *, {bare}); a rule around another one derives from "
+                "FusionWrapper",
+            )
 
 
 def _is_ours(kind: type) -> bool:
