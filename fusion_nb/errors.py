@@ -4,7 +4,7 @@
                                 known
     ├── OptionError             an option, or the value given to it, is not one that exists
     ├── NameNotFoundError       a name is neither registered nor a variable of the notebook
-    ├── MissingExtraError       a package is not installed; the hint is the install line
+    ├── MissingExtraError       a package is not installed; the hint says how to install it
     ├── DataError               the data can't be read, or its parts don't belong together
     │   └── SplitError          the data can't be divided among that many parties in that way
     ├── ModelError              the model can't be used, or doesn't fit the data
@@ -194,7 +194,7 @@ class NameNotFoundError(FusionError):
 
 
 class MissingExtraError(FusionError):
-    """A package that this needs is not installed; the hint is the install line."""
+    """A package that this needs is not installed; the hint says how to install it."""
 
 
 class DataError(FusionError):
@@ -292,8 +292,9 @@ EXTRAS = {
 
 
 def missing_extra(error: ModuleNotFoundError, purpose: str) -> Exception:
-    """Return a MissingExtraError with the install line for a module that an extra brings; else the
-    error itself.
+    """Return a MissingExtraError that says how to install a module of an extra.
+
+    For any other module, return the error itself.
     """
     module = (error.name or "").partition(".")[0]
     if module not in EXTRAS:

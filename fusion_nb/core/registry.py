@@ -45,7 +45,8 @@ def names(kind: str) -> list[str]:
 def get(kind: str, name: str) -> Any:
     """Return the implementation behind a name.
 
-    Raises NameNotFoundError with the nearest name, or MissingExtraError with the install line.
+    Raises NameNotFoundError with the nearest name, or MissingExtraError, which says what to
+    install.
     """
     _check_kind(kind)
     if name in _registered[kind]:

@@ -183,11 +183,23 @@ def to_spec(line: Line, code: str = "") -> spec.RunSpec:
 
     The options of `--config` are replaced by those of the line.
     """
-    options = spec.from_file(line.own["config"]) if "config" in line.own else {}
-    options |= line.options
+    of_file = spec.from_file(line.own["config"]) if "config" in line.own else {}
+    options = of_file | line.options
     if code.strip():
         options["code"] = code
-    return spec.RunSpec(**options)
+    try:
+        return spec.RunSpec(**options)
+    except OptionError as error:
+        if error.option not in of_file or error.option in line.options:
+            raise
+        message = error.spelled(_yaml_spelling).message
+        parts = {"option": error.option, "value": error.value, "allowed": error.allowed}
+        raise OptionError(f"{line.own['config']}: {message}", error.hint, **parts) from None
+
+
+def _yaml_spelling(name: str, value: str | None = None) -> str:
+    """Write an option as a YAML file has it: `batch_size: 32`."""
+    return name if value is None else f"{name}: {value}"
 
 
 def describe(name: str) -> str:

@@ -236,6 +236,15 @@ def check_changes(resolved: Resolved) -> Sequence[str]:
     return ()
 
 
+def note_shadowed_names(resolved: Resolved) -> Sequence[str]:
+    """Note the variables that take the place of a built-in of the same name."""
+    return [
+        f"warning: the {name} is the variable {getattr(resolved.spec, name)!r} of this notebook, "
+        f"not the built-in {name} of that name"
+        for name in resolved.shadowed
+    ]
+
+
 def check_engine(resolved: Resolved) -> Sequence[str]:
     """Check that the engine can train the model; it may have notes."""
     model, _ = resolved.joined
@@ -261,6 +270,7 @@ CHECKS: tuple[Check, ...] = (
     check_row_shapes,
     check_party_sizes,
     check_model,
+    note_shadowed_names,
     note_missing_classes,
     check_finite_weights,
     check_ensemble,

@@ -74,6 +74,7 @@ class Resolved:
     attack:        what hostile parties do
     stragglers:    the parties that do less work
     read_rows:     returns the rows behind the name of a variable or a data set
+    shadowed:      options whose value is a variable that has the name of a built-in
     """
 
     spec: RunSpec
@@ -87,6 +88,7 @@ class Resolved:
     attack: DataPoisoning | ModelPoisoning | None
     stragglers: Stragglers | None
     read_rows: Callable[[str], np.ndarray]
+    shadowed: tuple[str, ...] = ()
 
     @cached_property
     def joined(self) -> tuple[Model, Fusion]:
@@ -174,6 +176,12 @@ def resolve(
         attack=_created(spec, "adversary"),
         stragglers=Stragglers.parse(spec.straggler) if spec.straggler else None,
         read_rows=lambda name: _rows(name, namespace),
+        shadowed=tuple(
+            name
+            for name in ("loss", "optimizer")
+            if (text := getattr(spec, name)) in model.choices.get(name, ())
+            and _or_variable(text, namespace) is not text
+        ),
     )
 
 

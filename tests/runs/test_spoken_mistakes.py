@@ -129,6 +129,12 @@ class TestFromPython:
         file.write_text("rounds: 3\nsplit: [")
         with pytest.raises(OptionError, match=r"run\.yaml: the file is not YAML in line 2"):
             from_file(str(file))
+        for text, message in (("batch_size: many", "batch_size: many is not"), ("a: 3", "'a'")):
+            file.write_text(text)
+            with pytest.raises(OptionError) as caught:
+                options.to_spec(options.read(f"--config {file}"))
+            assert caught.value.message.startswith(f"{file}: ")
+            assert message in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -145,3 +151,16 @@ def test_on_the_option_line(line: str, message: str) -> None:
     with pytest.raises(FusionError) as caught:
         options.read(line)
     assert message in caught.value.hint
+
+
+def test_a_variable_with_the_name_of_a_built_in_is_noted() -> None:
+    space = {
+        "model": nn.Linear(2, 2),
+        "data": ROWS,
+        "sgd": torch.optim.Adam,
+    }
+    run = Run(RunSpec(data="data", optimizer="sgd", parties=2), space)
+    assert any("optimizer is the variable 'sgd'" in note for note in run.notes)
+    del space["sgd"]
+    run = Run(RunSpec(data="data", optimizer="sgd", parties=2), space)
+    assert not any("is the variable" in note for note in run.notes)
