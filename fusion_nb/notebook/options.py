@@ -193,7 +193,11 @@ def to_spec(line: Line, code: str = "") -> spec.RunSpec:
         if error.option not in of_file or error.option in line.options:
             raise
         message = error.spelled(_yaml_spelling).message
-        parts = {"option": error.option, "value": error.value, "allowed": error.allowed}
+        parts: dict[str, Any] = {
+            "option": error.option,
+            "value": error.value,
+            "allowed": error.allowed,
+        }
         raise OptionError(f"{line.own['config']}: {message}", error.hint, **parts) from None
 
 

@@ -129,7 +129,7 @@ class TestFromPython:
         file.write_text("rounds: 3\nsplit: [")
         with pytest.raises(OptionError, match=r"run\.yaml: the file is not YAML in line 2"):
             from_file(str(file))
-        for text, message in (("batch_size: many", "batch_size: many is not"), ("a: 3", "'a'")):
+        for text, message in (("batch_size: many", "batch_size: many is not"), ("zzz: 3", "'zzz'")):
             file.write_text(text)
             with pytest.raises(OptionError) as caught:
                 options.to_spec(options.read(f"--config {file}"))
