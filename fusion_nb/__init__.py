@@ -12,6 +12,7 @@ from fusion_nb.version import __version__ as __version__
 if TYPE_CHECKING:
     from fusion_nb.algorithms.fusions.base import fusion
     from fusion_nb.data.splits import split
+    from fusion_nb.engines import engine
     from fusion_nb.models.lookup import model_adapter
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.run import Run
@@ -22,6 +23,7 @@ __all__ = [
     "Panel",
     "Run",
     "RunSpec",
+    "engine",
     "federate",
     "fusion",
     "load_ipython_extension",
@@ -37,6 +39,7 @@ _EXPORTS = {
     "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",
+    "engine": "fusion_nb.engines",
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",

@@ -4,12 +4,13 @@
                                 known
     ├── OptionError             an option, or the value given to it, is not one that exists
     ├── NameNotFoundError       a name is neither registered nor a variable of the notebook
-    ├── MissingExtraError       a package is not installed; the hint is the install line
+    ├── MissingExtraError       a package is not installed; the hint says how to install it
     ├── DataError               the data can't be read, or its parts don't belong together
     │   └── SplitError          the data can't be divided among that many parties in that way
     ├── ModelError              the model can't be used, or doesn't fit the data
     ├── PartyError              too few parties answered in a round
     │   └── DivergedError       a party's loss or weights are no longer finite numbers
+    ├── ContractError           a fusion, an engine or a model's adapter returns what it must not
     ├── RunError                a run was asked for something that its state does not allow
     │   └── Interrupted         ■ or Ctrl-C stopped the cell; the run holds its last whole round
     ├── ExportError             the files can't be written where they were asked for
@@ -22,6 +23,7 @@ One from a row of the user's own data set is the cause of a DataError, which nam
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -65,8 +67,14 @@ def cell_spelling(name: str, value: str | None = None) -> str:
 
 
 def python_spelling(name: str, value: str | None = None) -> str:
-    """Write an option as a call has it: `batch_size=32`."""
-    return f"{name}=" if value is None else f"{name}={value}"
+    """Write an option as a call has it: `batch_size=32`, `split='dirichlet'`."""
+    if value is None:
+        return f"{name}="
+    try:
+        ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return f"{name}={value!r}"
+    return f"{name}={value}"
 
 
 class FusionError(Exception):
@@ -186,7 +194,7 @@ class NameNotFoundError(FusionError):
 
 
 class MissingExtraError(FusionError):
-    """A package that this needs is not installed; the hint is the install line."""
+    """A package that this needs is not installed; the hint says how to install it."""
 
 
 class DataError(FusionError):
@@ -207,6 +215,13 @@ class PartyError(FusionError):
 
 class DivergedError(PartyError):
     """A party's loss or weights are no longer finite numbers."""
+
+
+class ContractError(FusionError):
+    """A fusion, an engine or a model's adapter returned something that its contract does not allow.
+
+    The last whole round is kept.
+    """
 
 
 class RunError(FusionError):
@@ -276,8 +291,9 @@ EXTRAS = {
 
 
 def missing_extra(error: ModuleNotFoundError, purpose: str) -> Exception:
-    """Return a MissingExtraError with the install line for a module that an extra brings; else the
-    error itself.
+    """Return a MissingExtraError that says how to install a module of an extra.
+
+    For any other module, return the error itself.
     """
     module = (error.name or "").partition(".")[0]
     if module not in EXTRAS:

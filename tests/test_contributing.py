@@ -38,6 +38,14 @@ def test_the_examples_work_from_a_cell(ip: Any) -> None:
     assert ip.run('mine.export("fused")').error is None
     with np.load("fused/model.npz") as file:
         assert set(file) == {"w", "b"}
+    line = "--model fused/model.npz --parties 4 --fusion fedprox:mu=0.1 --rounds 1 --name more"
+    assert ip.run(f"%fusion run {line}").error is None
+    assert ip.ns["more"].history["accuracy"][0] > mine_accuracy(ip) - 0.05
+
+
+def mine_accuracy(ip: Any) -> float:
+    accuracy: float = ip.ns["mine"].history["accuracy"][-1]
+    return accuracy
 
 
 def test_a_value_out_of_bounds_names_the_option_of_the_example(ip: Any) -> None:

@@ -17,7 +17,7 @@ from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import FederationConfig
 from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.core.types import Metrics, PartyMetrics
-from fusion_nb.errors import OptionError, PartyError, nearest, option
+from fusion_nb.errors import ContractError, OptionError, PartyError, nearest, option
 
 NAMES = ("central", "local")
 
@@ -72,7 +72,7 @@ class FederatedBaseline(Baseline):
             for number in () if self._has_failed else missing:
                 self.federation.add_change(Change(self.changed_options(main, number)))
                 self.federation.train_until(number, is_last and number == round)
-        except PartyError as error:
+        except (ContractError, PartyError) as error:
             self.notes = [f"warning: {self.name} ended before round {round}: {error.message}"]
             self._has_failed = True
         return not self._has_failed

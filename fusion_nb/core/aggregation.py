@@ -8,7 +8,7 @@ from typing import Any
 
 from fusion_nb.core import arithmetic
 from fusion_nb.core.protocols import Fusion, Model, Synchronising
-from fusion_nb.core.replies import RoundReplies
+from fusion_nb.core.replies import ReadOnce, RoundReplies
 from fusion_nb.core.types import (
     AdoptRequest,
     Ask,
@@ -16,7 +16,7 @@ from fusion_nb.core.types import (
     ServerState,
     Weights,
 )
-from fusion_nb.errors import PartyError
+from fusion_nb.errors import ContractError
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def aggregate(
 ) -> Aggregated:
     """Let a fusion aggregate the replies of the round after `state`.
 
-    Raises PartyError where the fusion returns no usable weights, or too few parties answered.
+    Raises ContractError where the fusion returns no usable weights, and PartyError where too few
+    parties answered.
     """
     extra_bytes = arithmetic.num_bytes(broadcast)
     weight_bytes = arithmetic.num_bytes(fusion.shared_weights(state.weights, state.fusion_state))
@@ -50,7 +51,7 @@ def aggregate(
         return Aggregated(new, sent_down + extra_bytes * len(cohort))
     # A copy: a rule that writes into its arguments must not change the last whole round.
     own = arithmetic.copy(state.weights)
-    result = fusion.aggregate(own, iter(replies), state.fusion_state)
+    result = fusion.aggregate(own, ReadOnce(iter(replies)), state.fusion_state)
     new = _new_state(result, own, state, model)
     replies.drain()
     return Aggregated(new, (weight_bytes + extra_bytes) * len(cohort))
@@ -71,7 +72,7 @@ def _synchronise(
         list(replies.no_updates.values()), state.fusion_state
     )
     updates = replies.continue_with(ask(SendRequest(), selected)) if selected else iter(())
-    result = fusion.aggregate(own, updates, fusion_state)
+    result = fusion.aggregate(own, ReadOnce(updates), fusion_state)
     new = _new_state(result, own, state, model)
     senders = [party for party in selected if party not in replies.no_updates]
     if senders:
@@ -82,22 +83,26 @@ def _synchronise(
 
 
 def _new_state(result: Any, own: Weights, state: ServerState, model: Model) -> ServerState:
-    """Return the state after a round. Raises PartyError where `aggregate` returned no such thing.
+    """Return the state after a round.
+
+    Raises ContractError where `aggregate` returned something else than weights and a state.
 
     own: the copy of the weights that the fusion was given
     """
     number = state.round + 1
     if not (isinstance(result, tuple) and len(result) == 2):
-        raise PartyError(
-            f"the fusion's aggregate() returned {type(result).__name__}",
-            "it returns (weights, state)",
+        raise ContractError(
+            f"the fusion's aggregate() returned {type(result).__name__}, not (weights, state)",
+            "end it with: return weights, state",
         )
     weights, fusion_state = result
     if problem := model.check_weights(weights, state.weights):
-        raise PartyError(
+        raise ContractError(
             f"the fusion returned unusable weights in round {number}: {problem}",
             "a fusion returns new weights: a dictionary with the names, shapes and dtypes of "
             "those it got",
         )
-    # Weights that are returned as they were given need not be evaluated again.
-    return ServerState(number, state.weights if weights is own else weights, fusion_state)
+    # Weights that are returned as they were given need not be evaluated again. A rule may have
+    # written into them, so that their numbers are compared too.
+    is_unchanged = weights is own and arithmetic.equal(own, state.weights)
+    return ServerState(number, state.weights if is_unchanged else weights, fusion_state)

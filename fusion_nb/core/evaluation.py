@@ -9,6 +9,7 @@ from typing import Any
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.arithmetic import metric_mean
+from fusion_nb.core.contracts import evaluate
 from fusion_nb.core.history import History
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Model
@@ -21,7 +22,7 @@ from fusion_nb.core.types import (
     PartyMetrics,
     Weights,
 )
-from fusion_nb.errors import DivergedError
+from fusion_nb.errors import DivergedError, option
 
 #: Rounds between two evaluations of costly metrics.
 _COSTLY_EVERY = 5
@@ -88,7 +89,7 @@ class Evaluator:
         if self._test is not None:
             model.set_weights(weights)
             test = rows_of.some(self._test, num_rows, self._seed, "")
-            found |= model.evaluate(test) | (model.evaluate_costly(test) if costly else {})
+            found |= evaluate(model, test) | (model.evaluate_costly(test) if costly else {})
         else:
             # Without any test row, metrics on training rows are all there is.
             sizes = None if any(party.num_test for party in self._parties) else train_sizes
@@ -100,7 +101,8 @@ class Evaluator:
         if not math.isfinite(metrics.get("loss", 0.0)):
             raise DivergedError(
                 f"the loss of the fused model became {metrics['loss']} in round {round}",
-                "use a smaller --lr, or look at run.parties for one whose rows are extreme",
+                f"use a smaller {option('lr')}, or look at run.parties for one whose rows are "
+                "extreme",
             )
         return Evaluation(metrics, replies.metrics, tuple(replies.failures))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Engine, Model, NeedsAgreement
-from fusion_nb.core.replies import RoundReplies
+from fusion_nb.core.replies import RoundReplies, in_cohort_order
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types import (
     CollectRequest,
@@ -33,6 +36,7 @@ class Network:
         self.parties, self.model, self.engine = parties, model, engine
         self._control = control
         self._is_started = False
+        self._release: Callable[[], Any] = lambda: None
         self.failures: tuple[Failure, ...] = ()
         self.info: FederationInfo | None = None
         self.initial_weights: Weights = model.get_weights()
@@ -50,13 +54,21 @@ class Network:
             control = self._control
             # A plain function: an adapter that clones itself by deepcopy copies its gate too.
             self.model.gate = lambda: control.gate()
-            self.engine.start(self.parties, self.model, self.model.gate)
+            # On every engine: a party's numbers must be the same whatever trains beside it. One
+            # that trains alone has all cores for itself.
+            if self.model.thread_safe and len(self.parties) > 1:
+                self._hold_single_threaded()
+            try:
+                self.engine.start(self.parties, self.model, self.model.gate)
+            except BaseException:
+                self._release()
+                raise
             self._is_started = True
 
     def ask(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Carry a request to each party of a cohort, and yield their replies in its order."""
         self.start()
-        return self.engine.run(request, cohort)
+        return in_cohort_order(self.engine.run(request, cohort), cohort, request)
 
     def agree(self, *, keep_states: bool) -> None:
         """Do round 0: let all parties agree on the model, where it needs that.
@@ -80,7 +92,17 @@ class Network:
         """Release the engine's workers. The next request starts them again."""
         if self._is_started:
             self.engine.close()
+            self._release()
             self._is_started = False
+
+    def _hold_single_threaded(self) -> None:
+        """Keep the computations of this thread, and of new ones, on one core until `close`."""
+        settings = ExitStack()
+        settings.enter_context(self.model.single_threaded())
+        # One that is dropped unclosed leaves no setting behind.
+        finalizer = weakref.finalize(self, settings.close)
+        finalizer.atexit = False  # a kernel that ends does not wait for a run that is paused
+        self._release = finalizer
 
     def _ask_everyone(self, request: Request) -> list[Update]:
         everyone = self.everyone

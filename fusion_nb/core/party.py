@@ -12,6 +12,7 @@ import numpy as np
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
+from fusion_nb.core.contracts import check_answer, check_training, evaluate
 from fusion_nb.core.protocols import Model, NeedsAgreement
 from fusion_nb.core.types import (
     AdoptRequest,
@@ -31,7 +32,7 @@ from fusion_nb.core.types import (
     Update,
     Weights,
 )
-from fusion_nb.errors import DivergedError, Stopped
+from fusion_nb.errors import DivergedError, Stopped, option
 
 
 @dataclass
@@ -138,7 +139,7 @@ class Party:
         if request.local_update is None:
             answer: Answer = context.update(context.train(context.weights).weights)
         else:
-            answer = request.local_update(context)
+            answer = check_answer(request.local_update(context), self.id)
         _keep(kept, state, request.fusion_since)
         self._commit(answer, state, trainer.last, request, model)
         return replace(answer, metrics={**trainer.metrics, **answer.metrics})
@@ -165,7 +166,7 @@ class Party:
         if problem and is_silent:
             raise DivergedError(
                 f"the weights of {self.id} in round {request.round}: {problem}",
-                "use a smaller --lr",
+                f"use a smaller {option('lr')}",
             )
         if state and not problem:
             self.state = state
@@ -183,7 +184,7 @@ class Party:
             metrics |= model.evaluate_train(self.train, self.state)
         if self.num_test:
             test = rows_of.some(self.test, request.num_test_rows, request.seed, self.id)
-            metrics |= model.evaluate(test)
+            metrics |= evaluate(model, test)
             metrics |= model.evaluate_costly(test) if request.costly else {}
         if layers:
             metrics |= {f"personal_{name}": value for name, value in metrics.items()}
@@ -221,6 +222,7 @@ class _LocalTrainer:
             state=state,
             **{**self._options, **options},
         )
+        check_training(self._model, result)
         # Nothing continues from a training after the last round.
         if name and state and round:
             self._state[name] = state
@@ -228,8 +230,8 @@ class _LocalTrainer:
         if not name:
             self.metrics = {f"train_{key}": value for key, value in result.metrics.items()}
             if self._test is not None:
-                measured = self._model.evaluate(self._test)
-                self._check_loss("test", measured["loss"])
+                measured = evaluate(self._model, self._test)
+                self._check_loss("test", measured.get("loss", 0.0))
                 self.metrics |= {f"local_{key}": value for key, value in measured.items()}
         self.last = result.weights
         return result
@@ -237,7 +239,7 @@ class _LocalTrainer:
     def evaluate_train(self, weights: Weights) -> Metrics:
         """Return the metrics of any weights on the party's own training rows."""
         self._model.set_weights(weights)
-        return self._model.evaluate(self._party.train)
+        return evaluate(self._model, self._party.train)
 
     def evaluate_test(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
         """Return the metrics of any weights on the party's own test rows, or on some of them."""
@@ -247,7 +249,7 @@ class _LocalTrainer:
             return {}
         self._model.set_weights(weights)
         some = test if rows == slice(None) else rows_of.take(test, positions)
-        return self._model.evaluate(some)
+        return evaluate(self._model, some)
 
     def _check_loss(self, which: str, loss: float) -> None:
         """Raise DivergedError for a loss that is not a finite number."""
@@ -257,7 +259,7 @@ class _LocalTrainer:
         when = f"in round {round}" if round else "after the last round"
         raise DivergedError(
             f"the {which} loss of {self._party.id} became {loss} {when}",
-            "use a smaller --lr, or look for extreme values in this party's rows",
+            f"use a smaller {option('lr')}, or look for extreme values in this party's rows",
         )
 
 

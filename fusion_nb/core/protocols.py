@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class Fusion(ABC):
     client_options: Mapping[str, Any] = MappingProxyType({})
     #: Whether `post_training` does anything.
     has_post_training: bool = False
+    #: Whether it is made around another rule, which is then its first argument (`FusionWrapper`).
+    wraps_another: ClassVar[bool] = False
 
     def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the rule's state before its first round; None for a rule without a state."""
@@ -121,6 +123,10 @@ class Synchronising(Fusion):
     >>> Always().select_senders([NoUpdate("party 1", 10)], None)
     (['party 1'], None)
     """
+
+    @abstractmethod
+    def local_update(self, context: LocalContext) -> Answer:
+        """Train, keep the weights in `context.state`, and return a `NoUpdate`."""
 
     @abstractmethod
     def select_senders(self, reports: Sequence[NoUpdate], state: Any) -> tuple[Sequence[str], Any]:

@@ -11,13 +11,14 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from fusion_nb.core.builtin import BUILTIN
 from fusion_nb.core.contracts import check_form
 from fusion_nb.core.options import Option, as_keywords, signature_options
+from fusion_nb.core.protocols import Fusion
 from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, nearest
 
 KINDS = tuple(BUILTIN)
@@ -37,14 +38,17 @@ _registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 
 def names(kind: str) -> list[str]:
     """Return all names of a kind, sorted. Entry points are listed without being imported."""
+    _check_kind(kind)
     return sorted({*BUILTIN[kind], *_registered[kind], *(point.name for point in _points(kind))})
 
 
 def get(kind: str, name: str) -> Any:
     """Return the implementation behind a name.
 
-    Raises NameNotFoundError with the nearest name, or MissingExtraError with the install line.
+    Raises NameNotFoundError with the nearest name, or MissingExtraError, which says what to
+    install.
     """
+    _check_kind(kind)
     if name in _registered[kind]:
         return _registered[kind][name]
     if name in BUILTIN[kind]:
@@ -63,7 +67,7 @@ def get(kind: str, name: str) -> Any:
     known = names(kind)
     raise NameNotFoundError(
         f"no {kind_word(kind)} is called {name!r}",
-        f"{nearest(name, known)}there are: {', '.join(known)}",
+        f"{_rewritten(name, known) or nearest(name, known)}there are: {', '.join(known)}",
         option=option_of(kind),
         value=name,
         allowed=known,
@@ -76,11 +80,13 @@ def register(kind: str, name: str, implementation: Any) -> None:
     Raises OptionError for the name of a built-in, for a name that can't be written as an option's
     value, or for a class of another form than its kind has.
     """
+    _check_kind(kind)
     if name in BUILTIN[kind]:
         raise OptionError(f"{name!r} is a built-in {kind_word(kind)}", "give yours another name")
     if not name.isidentifier():
         raise OptionError(
-            f"{name!r} can't name a {kind_word(kind)}", "use letters, digits and underscores"
+            f"{name!r} can't name {_with_article(kind_word(kind))}",
+            "use letters, digits and underscores",
         )
     check_form(kind, implementation, kind_word(kind))
     _registered[kind][name] = implementation
@@ -128,6 +134,9 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
     for word in given:
         if word not in known:
             has = f"it has: {', '.join(known)}" if known else "it has no options"
+            if word in (positional := _positional_defaults(implementation)):
+                default = positional[word]
+                has = f"{word} is not keyword-only: write it after a star, as *, {word}={default!r}"
             raise OptionError(
                 f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}",
                 f"{nearest(word, known)}{has}",
@@ -138,7 +147,8 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
         if option.required and option.name not in given:
             raise OptionError(
                 f"{kind_word(kind)} {name!r} needs the option {option.name!r}",
-                f"write it as {name}:{option.name}=...  ({option.description})",
+                f"write it as {name}:{option.name}=..."
+                + (f"  ({option.description})" if option.description else ""),
                 option=option_of(kind),
                 value=text,
             )
@@ -186,6 +196,33 @@ def chain(text: str) -> list[str]:
     return _LINK.split(text)
 
 
+def _check_kind(kind: str) -> None:
+    if kind not in BUILTIN:
+        raise OptionError(
+            f"there is no kind {kind!r}", f"{nearest(kind, KINDS)}there are: {', '.join(KINDS)}"
+        )
+
+
+def _rewritten(text: str, known: Sequence[str]) -> str:
+    """Return how to write text such as `dirichlet(0.3)`, or an empty string."""
+    found = re.fullmatch(r"(\w+)\s*[=(](.*?)\)?", text)
+    return f"write {found[1]}:{found[2]}; " if found and found[1] in known else ""
+
+
+def _with_article(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def _positional_defaults(implementation: Any) -> dict[str, Any]:
+    """Return the parameters with a default that are not keyword-only, and so no options."""
+    parameters = inspect.signature(implementation).parameters.values()
+    return {
+        p.name: p.default
+        for p in parameters
+        if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty
+    }
+
+
 def kind_word(kind: str) -> str:
     """Return what one of a kind is called: `fusion` for `fusions`."""
     return _SINGULAR.get(kind, kind[:-1])
@@ -203,6 +240,8 @@ def is_open(kind: str, name: str) -> bool:
 
 def takes_another(implementation: Any) -> bool:
     """Return whether a component is made around another one, as `bucketing` is."""
+    if inspect.isclass(implementation) and issubclass(implementation, Fusion):
+        return implementation.wraps_another
     parameters = inspect.signature(implementation).parameters.values()
     return any(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty for p in parameters)
 
@@ -215,7 +254,8 @@ def decorator(
     def register_as(implementation: Any = None, *, name: str | None = None) -> Any:
         if implementation is None or isinstance(implementation, str):
             return functools.partial(register_as, name=name or implementation)
-        register(kind, name or implementation.__name__, promote(implementation))
+        promoted = promote(implementation)
+        register(kind, name or implementation.__name__, promoted)
         return implementation
 
     return register_as

@@ -2,12 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fusion_nb.core import arithmetic
-from fusion_nb.core.types import Failure, Metrics, NoUpdate, Reply, Update, Weights
-from fusion_nb.errors import DivergedError, FusionError, PartyError
+from fusion_nb.core.types import (
+    Failure,
+    Metrics,
+    NoUpdate,
+    Reply,
+    Request,
+    RoundRequest,
+    Update,
+    Weights,
+)
+from fusion_nb.errors import ContractError, DivergedError, FusionError, PartyError, option
+
+
+class ReadOnce(Iterator[Update]):
+    """Updates that are read once: a second reading is an error, where it would find nothing.
+
+    >>> updates = ReadOnce(iter([Update("party 1", {}, 10)]))
+    >>> [update.party for update in updates]
+    ['party 1']
+    >>> try:
+    ...     list(updates)
+    ... except ContractError as error:
+    ...     print(error)
+    the updates were read before, and can be read once
+      keep them first: updates = list(updates)
+    """
+
+    def __init__(self, updates: Iterator[Update]) -> None:
+        self._updates, self._was_read = updates, False
+
+    def __iter__(self) -> ReadOnce:
+        if self._was_read:
+            raise ContractError(
+                "the updates were read before, and can be read once",
+                "keep them first: updates = list(updates)",
+            )
+        return self
+
+    def __next__(self) -> Update:
+        try:
+            return next(self._updates)
+        except StopIteration:
+            self._was_read = True
+            raise
+
+
+def in_cohort_order(
+    replies: Iterable[Reply], cohort: Sequence[str], request: Request
+) -> Iterator[Reply]:
+    """Yield an engine's replies, which must be one for each party of the cohort, in its order.
+
+    Raises ContractError at the first that is not.
+    """
+    when = f" in round {request.round}" if isinstance(request, RoundRequest) else ""
+    hint = "yield one reply for each party of the cohort, in its order"
+    seen: list[str] = []
+    if not isinstance(replies, Iterable):
+        raise ContractError(
+            f"the engine's run() returned {type(replies).__name__}, not replies", hint
+        )
+    for reply in replies:
+        if not isinstance(reply, Update | NoUpdate | Failure):
+            raise ContractError(
+                f"the engine's run() yielded {type(reply).__name__}, not a reply",
+                "yield what party.answer(request, model) returns",
+            )
+        if len(seen) == len(cohort) or reply.party != cohort[len(seen)]:
+            raise ContractError(f"the engine {_disorder(reply.party, seen, cohort)}{when}", hint)
+        seen.append(reply.party)
+        yield reply
+    if len(seen) < len(cohort):
+        raise ContractError(f"the engine did not answer for {cohort[len(seen)]}{when}", hint)
+
+
+def _disorder(party: str, seen: Sequence[str], cohort: Sequence[str]) -> str:
+    """Return what is wrong with a reply that is not the next one."""
+    if party in seen:
+        return f"answered twice for {party}"
+    if party not in cohort:
+        return f"answered for {party}, which was not asked,"
+    return f"answered for {party} before {cohort[len(seen)]}"
 
 
 class RoundReplies:
@@ -92,7 +171,8 @@ class RoundReplies:
         if not_finite or (is_named and arithmetic.not_finite(reply.weights)):
             error: PartyError = DivergedError(
                 line,
-                "use a smaller --lr; --quorum 0.8 lets rounds go on without a fifth of the parties",
+                f"use a smaller {option('lr')}; {option('quorum', 0.8)} lets rounds go on without "
+                "a fifth of the parties",
             )
         else:
             error = PartyError(
@@ -108,8 +188,8 @@ class RoundReplies:
         raise PartyError(
             f"{len(self.failures)} of {self._cohort_size} parties failed in round {self._round}; "
             f"{last.party}: {last.error}",
-            "see run.failures for their tracebacks; --quorum 0.5 lets a round go on with half of "
-            "its parties",
+            f"see run.failures for their tracebacks; {option('quorum', 0.5)} lets a round go on "
+            "with half of its parties",
         )
 
     def _own_error(self, party: str, error: BaseException) -> BaseException:

@@ -7,10 +7,12 @@ shared: a receiver must not write to them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
+
+from fusion_nb.errors import ContractError
 
 #: Every entry of a model's state by name, BatchNorm statistics and integer counters included.
 Weights = dict[str, np.ndarray]
@@ -83,8 +85,8 @@ class TrainingResult:
     weights:             a copy that belongs to the caller
     metrics:             the model's own, such as the mean `loss` over the rows of the last pass
     num_steps:           steps that the optimizer took
-    effective_step_size: how far these steps carry a weight whose gradient is always 1: lr *
-                         num_steps for plain SGD, more with momentum; NaN if the model can't tell
+    effective_step_size: the distance that a weight with the constant gradient 1 moves in these
+                         steps: lr * num_steps for plain SGD, more with momentum; NaN if unknown
     extras:              further results that were asked for, such as a second model's weights
     """
 
@@ -142,9 +144,9 @@ class LocalContext:
     weights:   those of the aggregator;  broadcast: the extras that came with them
     state:     entries that this party keeps for the fusion from one round to the next. Replace
                entries and never change them in place: a round that is given up is trained again
-               from the old ones. Four names have a meaning for the loop: "weights" (the party goes
-               on from them), "personal" (its own model), "layers" (entries that replace those of
-               the fused model at this party), and none of them need be there.
+               from the old ones. Three names have a meaning for the loop, where they are there:
+               "weights" (the party continues from them), "personal" (its own model) and "layers"
+               (entries that replace those of the fused model at this party).
     num_examples, num_test: the party's training and test rows
     train:     `train(weights, name="", **options)` trains on the party's own rows from any weights,
                with the options of the run and those given. A second training in a round has a name,
@@ -168,6 +170,11 @@ class LocalContext:
 
     def update(self, weights: Weights, **extras: Any) -> Update:
         """Return the answer that sends weights, and extras for the fusion."""
+        if isinstance(weights, TrainingResult):
+            raise ContractError(
+                "context.update() takes weights, and was given a TrainingResult",
+                "write context.update(result.weights)",
+            )
         return Update(self.party, weights, self.num_examples, extras=extras)
 
     def no_update(self, divergence: float = 0.0, **extras: Any) -> NoUpdate:
@@ -196,8 +203,9 @@ class PrepareRequest:
 
 @dataclass(frozen=True)
 class RoundRequest:
-    """Train in a round, or take part in a step after the last one (round 0).
+    """Train in a round, or take part in a step after the last one.
 
+    round:         1 for the first; a step after the last one has the number 0, as no training has
     weights:       the aggregator's, or the part of them that travels;  broadcast: extras with them
     options:       of `Model.fit`: epochs, batch_size, lr, optimizer, the fusion's client options
     seed:          of the run; each (seed, round, party) has its own random stream
@@ -289,16 +297,9 @@ class Requirements:
         >>> Requirements(min_updates=3).merged(Requirements(plain_sgd=True)).min_updates
         3
         """
-        return Requirements(
-            full_participation=self.full_participation or other.full_participation,
-            plain_sgd=self.plain_sgd or other.plain_sgd,
-            effective_step_size=self.effective_step_size or other.effective_step_size,
-            min_updates=max(self.min_updates, other.min_updates),
-            no_update_allowed=self.no_update_allowed or other.no_update_allowed,
-            uses_partial_work=self.uses_partial_work or other.uses_partial_work,
-            partial_updates=self.partial_updates or other.partial_updates,
-            local_layers=self.local_layers or other.local_layers,
-        )
+        # The larger demand: True is larger than False.
+        names = [each.name for each in fields(Requirements)]
+        return Requirements(**{n: max(getattr(self, n), getattr(other, n)) for n in names})
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ def _drawn_shares(
     parts = draw(y, num_parties, seeds.stream(seed, "split"))
     splits.check(parts, len(y), names, split)
     return [
-        _held_back(name, source.train, y, np.asarray(rows), holdout, seed)
+        _held_back(name, source.train, y, np.asarray(rows, dtype=int), holdout, seed)
         for name, rows in zip(names, parts, strict=True)
     ]
 

@@ -8,7 +8,7 @@ function under `@fusion_nb.split`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -192,14 +192,12 @@ def check(parts: Any, num_rows: int, names: Sequence[str], how: str) -> None:
 
     parts: the result of the split `how`, which may be a user's function;  names: of the parties
     """
-    is_rows = isinstance(parts, list | tuple) and all(
-        isinstance(part, np.ndarray) and np.issubdtype(part.dtype, np.integer) for part in parts
-    )
-    together = np.sort(np.concatenate(parts)) if is_rows and parts else np.empty(0, dtype=int)
-    if not is_rows or len(parts) != len(names) or not np.array_equal(together, np.arange(num_rows)):
+    fault, hint = _fault(parts, num_rows, names)
+    if fault:
         raise SplitError(
-            f"the split {how!r} does not give every row to exactly one of {len(names)} parties",
-            "return one array of row indices for each party, without overlap and without gaps",
+            f"the split {how!r} does not give every row to exactly one of {len(names)} parties: "
+            f"{fault}",
+            hint or "return one array of row indices for each party, without overlap and gaps",
             option="split",
             value=how,
         )
@@ -212,6 +210,43 @@ def check(parts: Any, num_rows: int, names: Sequence[str], how: str) -> None:
             option="split",
             value=how,
         )
+
+
+def _fault(parts: Any, num_rows: int, names: Sequence[str]) -> tuple[str, str]:
+    """Return what is wrong with the parts of a split, and a hint where there is a special one."""
+    if not isinstance(parts, list | tuple):
+        return f"it returned {type(parts).__name__}, not a list of arrays", ""
+    if len(parts) != len(names):
+        return f"{len(parts)} arrays for {len(names)} parties", ""
+    arrays = {}
+    for name, part in zip(names, parts, strict=True):
+        try:
+            rows = arrays[name] = np.asarray(part)
+        except ValueError:
+            return f"the rows of {name} are no list of numbers", ""
+        if rows.dtype == bool:
+            return f"the rows of {name} are a mask", "return np.flatnonzero(mask) in its place"
+        if rows.ndim != 1 or (len(rows) and not np.issubdtype(rows.dtype, np.integer)):
+            return f"the rows of {name} are {rows.dtype} of shape {rows.shape}, not row indices", ""
+    together = np.sort(np.concatenate([rows.astype(int) for rows in arrays.values()]))
+    if np.array_equal(together, np.arange(num_rows)):
+        return "", ""
+    return _misplaced(arrays, num_rows), ""
+
+
+def _misplaced(arrays: Mapping[str, np.ndarray], num_rows: int) -> str:
+    """Return which row is at no party, at two, or does not exist."""
+    holders: dict[int, str] = {}
+    for name, rows in arrays.items():
+        for row in rows.tolist():
+            if not 0 <= row < num_rows:
+                return f"{name} has row {row}, and there are {num_rows}, counted from 0"
+            if row in holders:
+                if holders[row] == name:
+                    return f"row {row} is twice at {name}"
+                return f"row {row} is at {holders[row]} and {name}"
+            holders[row] = name
+    return f"row {next(row for row in range(num_rows) if row not in holders)} is at no party"
 
 
 def _need_one_label_each(labels: np.ndarray, name: str) -> None:
@@ -234,6 +269,12 @@ def _until_none_empty(draw: Callable[[], Parts]) -> Parts:
 
 def promote(function: Callable[..., Parts]) -> Callable[..., Parts]:
     """Return the function if it can be a split. Raises OptionError for one of another form."""
+    if inspect.isclass(function) or not callable(function):
+        name = function.__name__ if inspect.isclass(function) else type(function).__name__
+        raise OptionError(
+            f"{name} is no function, and a split is one",
+            "write @split above def name(labels, num_parties, rng)",
+        )
     parameters = inspect.signature(function).parameters.values()
     if sum(p.kind is not p.KEYWORD_ONLY for p in parameters) != 3:
         raise OptionError(

@@ -60,9 +60,7 @@ class LocalEngine(Engine):
         self._parties = {party.id: party for party in parties}
         self._model = model.clone()
         self._model.gate = gate
-        # A party that trains alone has all cores for itself.
         if model.thread_safe and len(parties) > 1:
-            self._settings.enter_context(model.single_threaded())
             self._model.num_cores = 1
         if self._keep_memory:
             self._settings.enter_context(kept_memory())

@@ -25,6 +25,25 @@ class Model(ModelKind):
     It never changes the user's own object: it works on a copy, and hands out copies. Rows come as a
     tuple of arrays (x, y), or as an object with `__len__` and `__getitem__`.
 
+    Class attributes that an adapter sets where the default does not fit:
+    base_class:      `module.Class` of the framework's models, which are recognised by this name
+    suffixes:        endings of the files that `load` reads, the usual one first
+    kind:            the name of this kind of model in messages
+    metrics:         names that `evaluate` returns; a run monitors the first unless it names another
+    train_metrics, costly_metrics: those of `metrics` that `evaluate_train` and `evaluate_costly`
+                     return in its place
+    formats:         export format -> file name;  whole_format: the one that `load` reads again
+    data_kind:       "numbers" or "documents", the rows that it is trained on
+    supported_options: those of batch_size, optimizer and local_steps that `fit` takes
+    supported_client_options: options of fusions that `fit` honours, such as FedProx's `mu`
+    has_lr_schedule: whether `fit` takes `progress=(from, to)`
+    defaults:        the fusion and the optimizer of a run that names none
+    min_rows:        training rows that every party must have
+    packages:        packages whose versions belong on the card
+    A run sets two more on each copy: `gate()`, to be called between two batches, which blocks
+    during a pause and raises Stopped for a stop, and `num_cores`, the cores that `evaluate` may
+    use.
+
     A complete framework in one file, with the line that registers it:
 
     >>> class Line:
@@ -198,9 +217,9 @@ class Model(ModelKind):
                (w - anchor) to the gradient); without an anchor, the distance from the weights that
                the training starts from
                shift: named arrays that are added to the gradient of the parameters of these names
-               mix: train weights `own` too, on the same batches, by the loss of `alpha` * own + (1
-                    - alpha) * these weights; the result's `extras` hold them as `own`, and the
-                    mixture as `mixed`
+               mix: train a second set of weights, `own`, on the same batches. Its loss is that of
+                    the mixture `alpha` * own + (1 - alpha) * these weights. The result's `extras`
+                    hold the second set as `own` and the mixture as `mixed`.
         """
 
     @abstractmethod

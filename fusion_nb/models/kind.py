@@ -11,6 +11,9 @@ from typing import Any, ClassVar, Literal, Self
 from fusion_nb.core.options import signature_options
 from fusion_nb.errors import ModelError, OptionError
 
+#: Options of a run that go to `fit`, where the kind of model has them.
+FIT_OPTIONS = frozenset({"batch_size", "optimizer", "local_steps"})
+
 
 def setting_names(kind: type[ModelKind]) -> list[str]:
     """Return the names of the options of a run that decide how an adapter is made."""
@@ -47,7 +50,7 @@ class ModelKind(ABC):
     supported_client_options: frozenset[str] = frozenset()
     #: Options of a run that `fit` takes and that not every kind of model has. Options that decide
     #: how the adapter is made (`loss`, say) are keyword-only parameters of its constructor.
-    supported_options: frozenset[str] = frozenset({"batch_size", "optimizer", "local_steps"})
+    supported_options: frozenset[str] = FIT_OPTIONS
     #: Option of a run -> values that completion offers for it.
     choices: Mapping[str, list[str]] = {}
     #: Whether `fit` takes `progress=(from, to)`: the part of the run, from 0 to 1, that it trains.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,29 +13,89 @@ from typing import Any
 
 from fusion_nb.core import registry, seeds
 from fusion_nb.core.builtin import FRAMEWORKS
-from fusion_nb.core.contracts import check_form
+from fusion_nb.core.contracts import check_form, check_signatures
 from fusion_nb.errors import ModelError, NameNotFoundError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
+from fusion_nb.models.kind import FIT_OPTIONS
+
+_WORD = "adapter of models"
 
 
 def _checked(kind: type[Model]) -> type[Model]:
     """Return an adapter's class. Raises OptionError for one of an earlier form, or incomplete."""
-    check_form("models", kind, "adapter of models")
+    check_form("models", kind, _WORD)
     if not (isinstance(kind, type) and issubclass(kind, Model)):
-        raise OptionError(f"{kind!r} is no adapter of models", "derive a class from Model")
+        raise OptionError(
+            f"{kind!r} is no adapter of models", "derive a class from fusion_nb.models.base.Model"
+        )
     if "base_class" not in dir(kind):
         raise OptionError(
             f"{kind.__name__} does not say which models it takes",
             'give it base_class = "module.Class", the base class of these models',
         )
-    if missing := sorted(kind.__abstractmethods__):
-        raise OptionError(f"{kind.__name__} lacks {', '.join(missing)}", "see help(Model)")
+    _check_facts(kind)
+    takes_steps = "local_steps" in kind.supported_options
+    check_signatures(kind, _WORD, optional=() if takes_steps else ("steps",))
+    _check_client_options(kind)
     return kind
 
 
-#: Registers an adapter under its own name, or under `name=`. Its `base_class` and `suffixes` say
-#: which models and files it takes.
+def _check_facts(kind: type[Model]) -> None:
+    """Raise OptionError for a class attribute of another form than the others rely on."""
+    forms: dict[str, tuple[tuple[type, ...], str]] = {
+        "metrics": ((tuple, list), 'metrics = ("loss",)'),
+        "formats": ((Mapping,), 'formats = {"npz": "model.npz"}'),
+        "suffixes": ((tuple, list), 'suffixes = (".npz",)'),
+        "supported_options": ((frozenset, set), 'supported_options = frozenset({"batch_size"})'),
+        "supported_client_options": (
+            (frozenset, set),
+            'supported_client_options = frozenset({"mu"})',
+        ),
+    }
+    for name, (types, example) in forms.items():
+        value = getattr(kind, name)
+        if not isinstance(value, (*types, property)):
+            raise OptionError(
+                f"{kind.__name__}.{name} is {type(value).__name__}, not {types[0].__name__}",
+                f"write {example}",
+            )
+    if unknown := sorted(set(kind.supported_options) - FIT_OPTIONS):
+        raise OptionError(
+            f"{kind.__name__}.supported_options names {unknown[0]!r}, which no run gives to fit",
+            f"allowed are {', '.join(sorted(FIT_OPTIONS))}; an option such as loss or device is a "
+            "keyword-only parameter of the constructor",
+        )
+
+
+def _check_client_options(kind: type[Model]) -> None:
+    """Raise OptionError for a client option that `fit` would take in among others, and ignore."""
+    parameters = inspect.signature(kind.fit).parameters
+    # One that calls the fit of its base class may pass them on.
+    passes_on = "__class__" in kind.fit.__code__.co_freevars
+    if passes_on or kind.fit.__module__.startswith("fusion_nb."):
+        return
+    if absent := sorted(set(kind.supported_client_options) - parameters.keys()):
+        raise OptionError(
+            f"{kind.__name__}.supported_client_options names {absent[0]!r}, and its fit has no "
+            "such parameter",
+            f"write def fit(self, data, *, ..., {absent[0]}=0.0, **options), and use it there",
+        )
+
+
 model_adapter = registry.decorator("models", _checked)
+model_adapter.__doc__ = """Register an adapter of models, by its own name or by `name=`.
+
+Its `base_class` and `suffixes` say which models and files it takes; see `fusion_nb.models.base` for
+a complete one. Raises OptionError, with what to write, for a class that misses something.
+
+>>> @model_adapter(name="mine")
+... class Mine:
+...     pass
+Traceback (most recent call last):
+    ...
+fusion_nb.errors.OptionError: <class 'fusion_nb.models.lookup.Mine'> is no adapter of models
+  derive a class from fusion_nb.models.base.Model
+"""
 
 _BY_BASE_CLASS = {framework.base_class: name for name, framework in FRAMEWORKS.items()}
 
@@ -48,12 +109,15 @@ def adapter(name: str) -> type[Model]:
 def framework_of(model: Any) -> str:
     """Return the registered name of the adapter for an object, or "" where no adapter takes it.
 
+    Where several take it, it is the one whose `base_class` is the nearest to the model's own class.
     No framework that this package brings is imported.
     """
+    others = _others()
+    takers = {kind.base_class: name for name, kind in others.items()} | _BY_BASE_CLASS
     for base in type(model).__mro__:
-        if name := _BY_BASE_CLASS.get(f"{base.__module__}.{base.__qualname__}"):
+        if name := takers.get(f"{base.__module__}.{base.__qualname__}"):
             return name
-    return next((name for name, kind in _others().items() if kind.handles(model)), "")
+    return next((name for name, kind in others.items() if kind.handles(model)), "")
 
 
 def adapter_of(name: str, namespace: Mapping[str, Any]) -> type[Model] | None:
@@ -157,6 +221,16 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
         raise ModelError(
             f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)"
         )
+    for other, adapter_class in _others().items():
+        module, _, last = adapter_class.base_class.rpartition(".")
+        for base in type(model).__mro__:
+            if base.__name__ == last and base.__module__ != module:
+                own = f"{base.__module__}.{base.__qualname__}"
+                raise ModelError(
+                    f"the adapter {other!r} takes {adapter_class.base_class!r}, and {name!r} is "
+                    f"{own!r}",
+                    f"write base_class = {own!r} in {adapter_class.__name__}",
+                )
     raise ModelError(
         f"{name!r} is {type(model).__name__}, which is no model of a known framework",
         f"known: {', '.join(registry.names('models'))}, such as a torch.nn.Module, a keras.Model "

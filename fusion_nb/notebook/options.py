@@ -115,6 +115,11 @@ class Line:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        written = message.removeprefix("argument ").partition(":")[0].split("/")[0]
+        if "expected one argument" in message and written in names():
+            name = names()[written]
+            taken = "text" if name in LINE_OPTIONS else spec.allowed(name)
+            raise OptionError(f"{option(name)} has no value", f"it takes {taken}: {describe(name)}")
         raise OptionError(message.replace("argument ", "", 1), "%fusion help lists all options")
 
 
@@ -162,7 +167,11 @@ def read(line: str) -> Line:
 
     Raises OptionError for a command or an option that does not exist, or that do not go together.
     """
-    parsed, unknown = _parser().parse_known_intermixed_args(tokens(line))
+    written = tokens(line)
+    for token in written:
+        if token[0] == "-" and token[1:2] != "-" and f"-{token}" in names() and token[2:]:
+            raise OptionError(f"there is no option {token}", f"it has two dashes: -{token}")
+    parsed, unknown = _parser().parse_known_intermixed_args(written)
     if unknown:
         word = unknown[0].partition("=")[0]
         raise OptionError(
@@ -188,11 +197,27 @@ def to_spec(line: Line, code: str = "") -> spec.RunSpec:
 
     The options of `--config` are replaced by those of the line.
     """
-    options = spec.from_file(line.own["config"]) if "config" in line.own else {}
-    options |= line.options
+    of_file = spec.from_file(line.own["config"]) if "config" in line.own else {}
+    options = of_file | line.options
     if code.strip():
         options["code"] = code
-    return spec.RunSpec(**options)
+    try:
+        return spec.RunSpec(**options)
+    except OptionError as error:
+        if error.option not in of_file or error.option in line.options:
+            raise
+        message = error.spelled(_yaml_spelling).message
+        parts: dict[str, Any] = {
+            "option": error.option,
+            "value": error.value,
+            "allowed": error.allowed,
+        }
+        raise OptionError(f"{line.own['config']}: {message}", error.hint, **parts) from None
+
+
+def _yaml_spelling(name: str, value: str | None = None) -> str:
+    """Write an option as a YAML file has it: `batch_size: 32`."""
+    return name if value is None else f"{name}: {value}"
 
 
 def describe(name: str) -> str:
@@ -242,6 +267,7 @@ def _parser() -> _Parser:
 
 
 def _unknown_command(word: str, line: str) -> OptionError:
+    _check_no_assignment(word)
     # A value that fell apart: --until accuracy >= 0.95, --split dirichlet alpha=1
     if line.lstrip().startswith("-"):
         return OptionError(
@@ -253,6 +279,14 @@ def _unknown_command(word: str, line: str) -> OptionError:
         f"%fusion has no command {word!r}",
         f"{nearest(word, COMMANDS)}there are: {', '.join(COMMANDS)}",
     )
+
+
+def _check_no_assignment(word: str) -> None:
+    """Raise OptionError for an option that is written as in Python: rounds=3."""
+    name, sign, value = word.partition("=")
+    flag = f"--{name.replace('_', '-')}"
+    if sign and flag in names():
+        raise OptionError(f"{word!r} stands alone on the line", f"write {flag} {value}")
 
 
 def _check_options(name: str, values: Mapping[str, Any]) -> None:
@@ -268,6 +302,8 @@ def _check_options(name: str, values: Mapping[str, Any]) -> None:
 def _check_words(name: str, words: list[str]) -> None:
     """Raise OptionError for more words than the command takes."""
     command = COMMANDS[name]
+    for word in words[: 0 if command.words else None]:
+        _check_no_assignment(word)
     if len(words) > command.max_words:
         usage = f"write %fusion {name} {command.words}".rstrip()
         raise OptionError(

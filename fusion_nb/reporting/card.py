@@ -28,7 +28,7 @@ The weights are those of round {{ card.round }}: {{ metrics }}.
 ## To repeat it
 ```
 {{ cell }}
-```
+```{{ given }}
 {% for note in card.notes %}
 - {{ note }}
 {% endfor %}
@@ -119,12 +119,26 @@ def as_markdown(card: Mapping[str, Any], result: Result) -> str:
         reason=f" ({card['reason']})" if card["reason"] else "",
         metrics=", ".join(metrics),
         cell=Markdown("\n".join(map(visible, card["cell"].replace("```", "'''").split("\n")))),
+        given=Markdown(_given(card["spec"])),
         options=Markdown(markdown_table([["option", "value"], *options])),
         parties=Markdown(markdown_table(parties)),
         rows="documents that it trained on" if card["monitor"] == "self_rank" else "test rows",
         gains=Markdown("\n".join(map(escape_markdown, result.parties.gains(result.monitor)))),
         rounds=Markdown(markdown_table([["round", *card["shown"]], *rounds])),
         versions=", ".join(f"{name} {number}" for name, number in card["versions"].items()),
+    )
+
+
+def _given(spec: Mapping[str, Any]) -> str:
+    """Return which names in the cell stand for objects that a call from Python was given."""
+    names = [name for name, value in spec.items() if value == f"given_{name}"]
+    if not names:
+        return ""
+    written = " and ".join(f"`given_{name}`" for name in names)
+    own = ", ".join(f"{name}=..." for name in names)
+    return (
+        f"\n\nThe run was called from Python with objects: {written} stand for yours, as in "
+        f"`fusion_nb.federate({own})`."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core import arithmetic, documents, registry
+from fusion_nb.core.contracts import check_notes
 from fusion_nb.errors import DataError, ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
 from fusion_nb.runs import changes
@@ -117,12 +118,13 @@ def check_model(resolved: Resolved) -> Sequence[str]:
     model, data, options = resolved.model, resolved.data, resolved.train_options
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
     with model.seeded(resolved.spec.seed):
-        return model.check(
+        found = model.check(
             data.parties[0].train,
             data.all_labels(),
             lr=options["lr"],
             optimizer=options["optimizer"],
         )
+    return check_notes(f"check() of a {model.kind}", found)
 
 
 def note_missing_classes(resolved: Resolved) -> Sequence[str]:
@@ -234,10 +236,20 @@ def check_changes(resolved: Resolved) -> Sequence[str]:
     return ()
 
 
+def note_shadowed_names(resolved: Resolved) -> Sequence[str]:
+    """Note the variables that take the place of a built-in of the same name."""
+    return [
+        f"warning: the {name} is the variable {getattr(resolved.spec, name)!r} of this notebook, "
+        f"not the built-in {name} of that name"
+        for name in resolved.shadowed
+    ]
+
+
 def check_engine(resolved: Resolved) -> Sequence[str]:
     """Check that the engine can train the model; it may have notes."""
     model, _ = resolved.joined
-    return resolved.engine.check(model, resolved.train_options, resolved.data.parties)
+    found = resolved.engine.check(model, resolved.train_options, resolved.data.parties)
+    return check_notes("check() of the engine", found)
 
 
 def note_hostile_parties(resolved: Resolved) -> Sequence[str]:
@@ -258,6 +270,7 @@ CHECKS: tuple[Check, ...] = (
     check_row_shapes,
     check_party_sizes,
     check_model,
+    note_shadowed_names,
     note_missing_classes,
     check_finite_weights,
     check_ensemble,

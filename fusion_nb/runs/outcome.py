@@ -128,6 +128,11 @@ class RunOutcome:
     ) -> list[Path]:
         """Write the fused model of the last or the best round with its card into a new folder."""
         known = list(self._source.model.formats)
+        if not known:
+            raise ExportError(
+                f"a {self._source.model.kind} is written in no format",
+                'give its adapter formats = {"npz": "model.npz"}, and a save()',
+            )
         formats = [format or known[0]] if isinstance(format, str) else list(format)
         if which not in ("last", "best"):
             raise ExportError(f"which={which!r} is not allowed", "use 'last' or 'best'")

@@ -27,7 +27,7 @@ from fusion_nb.core.schedule import Schedule
 from fusion_nb.data.loading import read
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.faults import Stragglers
-from fusion_nb.errors import DataError, FusionError, OptionError, option
+from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
 from fusion_nb.runs import change_text
@@ -45,6 +45,8 @@ _COMPONENTS = {
     "share": "sharing",
     "ensemble": "ensembles",
 }
+#: Those of them that have a decorator of the option's name.
+_DECORATED = ("fusion", "split", "engine")
 #: Those of them that are made with more than their options, and so only bound at first.
 _BOUND = ("split", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
@@ -74,6 +76,7 @@ class Resolved:
     attack:        what hostile parties do
     stragglers:    the parties that do less work
     read_rows:     returns the rows behind the name of a variable or a data set
+    shadowed:      options whose value is a variable that has the name of a built-in
     """
 
     spec: RunSpec
@@ -87,6 +90,7 @@ class Resolved:
     attack: DataPoisoning | ModelPoisoning | None
     stragglers: Stragglers | None
     read_rows: Callable[[str], np.ndarray]
+    shadowed: tuple[str, ...] = ()
 
     @cached_property
     def joined(self) -> tuple[Model, Fusion]:
@@ -153,7 +157,7 @@ def resolve(
     data:      the parties, if they were read before
     Raises a FusionError for a name that is not known, or data that can't be read.
     """
-    check_names(spec)
+    check_names(spec, namespace)
     with _about("model", spec.model):
         native = lookup.find(spec.model, namespace)
     data = data or divide(spec, namespace)
@@ -174,6 +178,12 @@ def resolve(
         attack=_created(spec, "adversary"),
         stragglers=Stragglers.parse(spec.straggler) if spec.straggler else None,
         read_rows=lambda name: _rows(name, namespace),
+        shadowed=tuple(
+            name
+            for name in ("loss", "optimizer")
+            if (text := getattr(spec, name)) in model.choices.get(name, ())
+            and _or_variable(text, namespace) is not text
+        ),
     )
 
 
@@ -183,14 +193,15 @@ def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> PartitionedData:
     return PartitionedData.load(namespace, **{name: getattr(spec, name) for name in names})
 
 
-def check_names(spec: RunSpec) -> None:
+def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> None:
     """Raise OptionError or NameNotFoundError for an option that is wrong by itself.
 
     Neither the data nor the model is needed for that.
+    namespace: where a class or a function may be that was not registered
     """
     for name, kind in _COMPONENTS.items():
         if text := getattr(spec, name):
-            with _about(name, text):
+            with _about(name, text), _not_registered(name, text, namespace or {}):
                 if name in _BOUND:
                     registry.bind(kind, text)
                 else:
@@ -201,12 +212,12 @@ def check_names(spec: RunSpec) -> None:
                 read_text(text)
 
 
-def with_default_rounds(spec: RunSpec) -> RunSpec:
+def with_default_rounds(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> RunSpec:
     """Return a spec with the rounds that its ensemble takes, unless it says how many.
 
     Raises OptionError for a number of rounds that the ensemble does not allow.
     """
-    check_names(spec)
+    check_names(spec, namespace)
     if not spec.ensemble:
         return spec
     num_rounds = _created(spec, "ensemble").num_rounds
@@ -240,6 +251,25 @@ def _about(name: str, value: str) -> Iterator[None]:
         if not error.option:
             error.option, error.value = name, value
         raise
+
+
+@contextmanager
+def _not_registered(name: str, text: str, namespace: Mapping[str, Any]) -> Iterator[None]:
+    """Let an error about an unknown name say where the notebook has a function of that name."""
+    try:
+        yield
+    except NameNotFoundError as error:
+        own = registry.parse(text)[0]
+        if name not in _DECORATED or not callable(namespace.get(own)):
+            raise
+        kind = "class" if isinstance(namespace[own], type) else "function"
+        raise NameNotFoundError(
+            f"{option(name, text)}: the {kind} {own} of this notebook is not registered",
+            f"add @{name} above it",
+            value=error.value,
+            option=error.option,
+            allowed=error.allowed,
+        ) from None
 
 
 def _created(spec: RunSpec, name: str) -> Any:

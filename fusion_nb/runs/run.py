@@ -67,7 +67,7 @@ class Run(RunHandle):
     ) -> None:
         control = control or RunControl()
         with spelled_in(python_spelling):
-            spec = with_default_rounds(spec)
+            spec = with_default_rounds(spec, namespace)
             self._prepared = prepare(spec, namespace, control=control, earlier=earlier)
             self._source = save_rounds(
                 trained_by(self._prepared, control),

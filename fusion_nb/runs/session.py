@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
+from fusion_nb.errors import (
+    NameNotFoundError,
+    OptionError,
+    RunError,
+    option,
+    python_spelling,
+    spelled_in,
+)
+from fusion_nb.models import lookup
 from fusion_nb.reporting import charts
 from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.checkpoints.saving import cache, find
@@ -50,11 +58,7 @@ def new_name(given: str, namespace: Mapping[str, Any]) -> str:
         names = ("run" if i == 1 else f"run_{i}" for i in range(1, 10_000))
         live = {name for name, run in RUNS.items() if run.status in UNDER_WAY}
         return next(name for name in names if name not in namespace and name not in live)
-    if not given.isidentifier() or keyword.iskeyword(given) or hasattr(builtins, given):
-        raise OptionError(
-            f"{option('name', repr(given))} can't name a variable",
-            "use letters, digits and underscores",
-        )
+    _check_name(given)
     present = namespace.get(given, RUNS.get(given))
     if isinstance(present, RunHandle) and present.status in UNDER_WAY:
         raise OptionError(
@@ -102,6 +106,8 @@ def federate(
     """
     chosen, namespace = _named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
+        _check_name(name)
+        _check_model(model)
         run = Run(RunSpec(**chosen), namespace, name=name)
         with run.stopping_on_interrupt():
             remember(run)
@@ -144,6 +150,25 @@ def resume(
         remember(run)
         run.start()
         return run if background else run.wait()
+
+
+def _check_name(given: str) -> None:
+    """Raise OptionError for a name that no variable can have."""
+    if not given.isidentifier() or keyword.iskeyword(given) or hasattr(builtins, given):
+        raise OptionError(
+            f"{option('name', repr(given))} can't name a variable",
+            "use letters, digits and underscores",
+        )
+
+
+def _check_model(model: Any) -> None:
+    """Raise NameNotFoundError for text that names no file of a model."""
+    endings = lookup.suffixes()
+    if isinstance(model, str) and Path(model).suffix not in endings:
+        raise NameNotFoundError(
+            f"{option('model', repr(model))} names no file of a model",
+            f"give a model, or a file that ends in {', '.join(sorted(endings))}",
+        )
 
 
 def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -252,9 +252,10 @@ def read_yaml(text: str) -> dict[str, Any]:
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise OptionError(
-            f"the file is not YAML: {str(error).splitlines()[0]}", "see run.spec.to_yaml()"
-        ) from None
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        why = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise OptionError(f"the file is not YAML{line}: {why}", "see run.spec.to_yaml()") from None
     if not isinstance(found, dict):
         raise OptionError("the file holds no options", "write one a line, such as  rounds: 10")
     aliases = {
@@ -274,6 +275,8 @@ def from_file(path: str) -> dict[str, Any]:
     """
     try:
         return read_yaml(Path(path).read_text(encoding="utf-8"))
+    except OptionError as error:
+        raise error.prefixed(f"{path}: ") from None
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(
             f"{option('config', path)} can't be read ({error})",
@@ -294,7 +297,14 @@ def _readable(error: ValidationError) -> OptionError:
             value=first["input"],
             allowed=known,
         )
-    return OptionError(f"{option(name, first['input'])} is not allowed", f"give {allowed(name)}")
+    value = first["input"]
+    if first["type"] == "string_type" and _extra(RunSpec.model_fields[name]).get("choices"):
+        return OptionError(
+            f"{option(name)} is given as {type(value).__name__}",
+            f'give its name as text, with options after a colon: {name}="name:option=0.5"',
+            option=name,
+        )
+    return OptionError(f"{option(name, value)} is not allowed", f"give {allowed(name)}")
 
 
 class _Dumper(yaml.SafeDumper):

@@ -14,7 +14,7 @@ from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.settings import FederationConfig
 from fusion_nb.core.types import TrainingResult
 from fusion_nb.engines.local import LocalEngine
-from fusion_nb.errors import PartyError
+from fusion_nb.errors import ContractError
 
 
 class Stumps(ClassMeans):
@@ -82,5 +82,5 @@ def test_the_model_refuses_weights_by_its_own_rule(rows: Any) -> None:
         state=begun.state,
         history=begun.history,
     )
-    with pytest.raises(PartyError, match="unusable weights in round 2: it lost trees"):
+    with pytest.raises(ContractError, match="unusable weights in round 2: it lost trees"):
         list(continued.rounds(1))

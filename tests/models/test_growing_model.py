@@ -12,7 +12,7 @@ import pytest
 from fusion_nb import federate, fusion
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import TrainingResult, Update, Weights
-from fusion_nb.errors import PartyError
+from fusion_nb.errors import ContractError
 from fusion_nb.models.base import Model
 from fusion_nb.models.lookup import model_adapter
 
@@ -141,5 +141,5 @@ def test_traffic_grows_with_it(numbers: Any) -> None:
 
 
 def test_weights_that_it_does_not_accept_end_the_round(numbers: Any) -> None:
-    with pytest.raises(PartyError, match=r"its stumps have shape \(0, 5\)"):
+    with pytest.raises(ContractError, match=r"its stumps have shape \(0, 5\)"):
         federate(Stumps(), numbers, fusion="forgetting", parties=2, rounds=2)

@@ -102,11 +102,17 @@ class TestOtherFrameworks:
         class Nameless(Model):
             pass
 
-        with pytest.raises(OptionError, match="does not say which models it takes"):
+        with pytest.raises(OptionError, match="it defines no check") as caught:
             lookup.model_adapter(Nameless)
-        Nameless.base_class = "some.Class"
-        with pytest.raises(OptionError, match="lacks check, clone, evaluate, fit"):
-            lookup.model_adapter(Nameless)
+        assert "define check, clone, evaluate, fit" in caught.value.hint
+
+        class Unnamed(ConstantModel):
+            pass
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr(ConstantModel, "base_class")
+            with pytest.raises(OptionError, match="does not say which models it takes"):
+                lookup.model_adapter(Unnamed)
         Nameless.norm_names = Nameless.batch_norm_names
         with pytest.raises(OptionError, match="rename norm_names -> batch_norm_names"):
             lookup.model_adapter(Nameless)

@@ -15,7 +15,7 @@ BAD = {
     "--rouns 3": "did you mean '--rounds'",
     "--rounds 0": "give a whole number >= 1",
     "--rounds 1.5": "give a whole number",
-    "--rounds": "expected one argument",
+    "--rounds": "--rounds has no value",
     "--lr -0.1": "give a number > 0",
     "--lr nan": "--lr nan is not allowed",
     "--lr inf": "--lr inf is not allowed",

@@ -47,6 +47,13 @@ def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
     """
     parameters = inspect.signature(rule, eval_str=True).parameters.values()
     positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    if len(positional) > 2:
+        bare = [p.replace(annotation=p.empty) for p in parameters]
+        line = ", ".join(map(str, [*bare[:2], "*", *bare[2:]]))
+        raise OptionError(
+            f"the function {rule.__name__} can't be a fusion: {positional[2]} is not keyword-only",
+            f"write def {rule.__name__}({line})",
+        )
     if len(positional) != 2:
         raise OptionError(
             f"the function {rule.__name__}({', '.join(positional)}) can't be a fusion",
@@ -68,6 +75,12 @@ def promote(rule: Any) -> Callable[..., Fusion]:
     Raises OptionError for a class of another form; for one of an earlier form, the hint says what
     to rename.
     """
+    if isinstance(rule, Fusion) or not callable(rule):
+        raise OptionError(
+            f"{type(rule).__name__} is given as an object, and a fusion is registered as a class "
+            "or a function",
+            f"write @fusion above class {type(rule).__name__}; a run makes the objects",
+        )
     if not inspect.isclass(rule):
         return stateless(rule)
     check_form("fusions", rule, "fusion")

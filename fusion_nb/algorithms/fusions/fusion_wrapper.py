@@ -34,6 +34,8 @@ class FusionWrapper(Fusion):
     ({'w': array([0.5, 0.5])}, None)
     """
 
+    wraps_another = True
+
     def __init__(self, inner: Fusion) -> None:
         self.inner = inner
         self.requires = inner.requires
