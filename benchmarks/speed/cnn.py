@@ -14,7 +14,7 @@ import torch
 from benchmarks.speed import ours, peers
 from benchmarks.speed.measure import hog, sides
 from benchmarks.speed.table import Row
-from fusion_nb.core.machine import kept_memory
+from fusion_nb.core.process.machine import kept_memory
 from fusion_nb.models.torch.adapter import TorchModel
 
 Arrays = tuple[np.ndarray, np.ndarray]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core.machine import num_cores
+from fusion_nb.core.process.machine import num_cores
 
 
 @dataclass(frozen=True)

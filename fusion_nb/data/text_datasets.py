@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, TextIO
 from pydantic import Field
 
 from fusion_nb.core.documents import Document, words_of
-from fusion_nb.core.file_sizes import counted
+from fusion_nb.core.files.file_sizes import counted
 from fusion_nb.data.handlers import DataHandler, Kind
 from fusion_nb.data.image_datasets import in_folder
 from fusion_nb.errors import DataError, missing_extra, option, private

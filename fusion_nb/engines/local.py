@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.core.machine import kept_memory, num_cores
+from fusion_nb.core.process.machine import kept_memory, num_cores
+from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.protocols import Engine, Model, PartyLike
-from fusion_nb.core.thread_pool import WorkerPool
 from fusion_nb.core.types import EvaluateRequest, Reply, Request, RoundRequest
 
 

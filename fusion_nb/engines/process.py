@@ -15,9 +15,9 @@ from typing import IO, Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.core.machine import num_cores
+from fusion_nb.core.process.machine import num_cores
+from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.protocols import Engine, Model, PartyLike
-from fusion_nb.core.thread_pool import WorkerPool
 from fusion_nb.core.types import Failure, Reply, Request
 from fusion_nb.engines.process_worker import GIVE_UP, GO, HOLD, PARTY, READY, REQUEST, no_gate
 from fusion_nb.engines.shared_memory import (

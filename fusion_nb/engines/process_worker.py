@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from fusion_nb.core import machine
+from fusion_nb.core.process import machine
 from fusion_nb.core.types import Failure, Reply
 from fusion_nb.engines.shared_memory import Arena, SharedFile, pack, receive, send
 from fusion_nb.errors import FusionError, Stopped

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core import arithmetic
-from fusion_nb.core.machine import num_cores
+from fusion_nb.core.process.machine import num_cores
 from fusion_nb.core.protocols import BatchTrainable, NeedsAgreement
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.errors import ModelError

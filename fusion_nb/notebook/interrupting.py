@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from fusion_nb.core.interrupts import HeldInterrupts
+from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.errors import Interrupted
 
 #: Seconds after which a command that does not look for interrupts is broken off.

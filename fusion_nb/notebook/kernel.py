@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fusion_nb.core import cell_output
+from fusion_nb.core.process import cell_output
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fusion_nb.core import builtin, file_names, storage
+from fusion_nb.core import builtin
+from fusion_nb.core.files import file_names, storage
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import ExportError, nearest
 from fusion_nb.reporting import card

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from fusion_nb.core.history import History
-from fusion_nb.core.interrupts import HeldInterrupts
+from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import Interrupted, OptionError, RunError
 from fusion_nb.runs.rounds import RoundSource

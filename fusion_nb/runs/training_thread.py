@@ -9,9 +9,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from fusion_nb.core import cell_output
 from fusion_nb.core.history import History
-from fusion_nb.core.interrupts import HeldInterrupts
+from fusion_nb.core.process import cell_output
+from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import FusionError, Stopped
 from fusion_nb.runs.rounds import RoundSource

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.errors import FusionError
 from fusion_nb.service.errors import (
     RefusedError,

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.service.aggregator import Aggregator
 from fusion_nb.service.processes.inspection_pool import InspectionPool
 from fusion_nb.service.storage.run_folder import Which

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fusion_nb.core import documents
-from fusion_nb.core.storage import write_npz
+from fusion_nb.core.files.storage import write_npz
 from fusion_nb.errors import DataError, ModelError
 from fusion_nb.models import lookup
 from fusion_nb.service.model_types import MODEL_FILES, model_type_of

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.service import request_fields
 from fusion_nb.service.aggregator import REGISTERING, Aggregator
 from fusion_nb.service.errors import FieldError, OrderError, RefusedError, TooLargeError

@@ -13,7 +13,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fusion_nb.core import machine, storage
+from fusion_nb.core.files import storage
+from fusion_nb.core.process import machine
 from fusion_nb.errors import OptionError, RunError, missing_extra
 from fusion_nb.service.credentials import Key
 from fusion_nb.service.network.addresses import is_loopback

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.service.aggregator import FINISHED, QUEUED, UNDER_WAY, Aggregator
 from fusion_nb.service.error_log import log_failure
 from fusion_nb.service.errors import EndingError, FieldError, OrderError, UnknownError

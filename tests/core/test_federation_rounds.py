@@ -12,7 +12,7 @@ from torch import nn
 
 from fusion_nb import RunSpec, fusion
 from fusion_nb.core.arithmetic import weighted_mean
-from fusion_nb.core.machine import num_cores
+from fusion_nb.core.process.machine import num_cores
 from fusion_nb.core.protocols import Change, Fusion
 from fusion_nb.core.types import Update
 from fusion_nb.models.torch.adapter import TorchModel

@@ -16,7 +16,7 @@ from panels import AFTER_THE_END, enabled, page, press, run_to_the_end, settle, 
 
 import fusion_nb
 from fusion_nb import Panel
-from fusion_nb.core import cell_output
+from fusion_nb.core.process import cell_output
 from fusion_nb.errors import Interrupted, RunError
 from fusion_nb.notebook.panel import panel as panel_module
 from fusion_nb.notebook.panel import run_controller, run_view

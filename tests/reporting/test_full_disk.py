@@ -15,7 +15,7 @@ import pytest
 
 import fusion_nb
 from fusion_nb import Run
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.core.history import History
 from fusion_nb.errors import ExportError
 from fusion_nb.reporting import export

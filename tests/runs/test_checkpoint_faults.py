@@ -17,9 +17,10 @@ import pytest
 from saved_runs import Case, assert_same, cut
 
 from fusion_nb import Run
-from fusion_nb.core import registry, storage
+from fusion_nb.core import registry
+from fusion_nb.core.files import storage
+from fusion_nb.core.files.tree import Flattener
 from fusion_nb.core.protocols import Fusion
-from fusion_nb.core.tree import Flattener
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import FusionError, OptionError, RunError
 from fusion_nb.runs.checkpoints import checkpoint, saving

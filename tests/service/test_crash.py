@@ -15,7 +15,7 @@ import pytest
 import requests
 from serving import ENDLESS, PATIENCE, Server, serving, wait_for
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 
 
 class Answers:

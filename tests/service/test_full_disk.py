@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from serving import ENDLESS, Server, save_rows, serving, wait_for
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.service.aggregator import Aggregator
 from fusion_nb.service.errors import StorageError, from_wire, storage_error, to_wire
 from fusion_nb.service.storage.run_folder import RunFolder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.service.storage.run_folder import RunFolder
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fusion_nb.core import file_sizes
+from fusion_nb.core.files import file_sizes
 from fusion_nb.errors import ModelError
 
 _CONFIG = "config.json"

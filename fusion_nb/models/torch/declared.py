@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import file_sizes
+from fusion_nb.core.files import file_sizes
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.pickles import Call, Global, Persistent, PickleError, PickleReader
 

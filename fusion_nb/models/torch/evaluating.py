@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.thread_pool import WorkerPool
+from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.types import Metrics
 from fusion_nb.models.torch import threads
 from fusion_nb.models.torch.setup import Setup

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from fusion_nb.core.machine import RefCountedSetting
+from fusion_nb.core.process.machine import RefCountedSetting
 
 
 def _one() -> Callable[[], None]:

@@ -6,7 +6,7 @@ from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import cell_output
+from fusion_nb.core.process import cell_output
 from fusion_nb.errors import OptionError, RunError
 from fusion_nb.notebook import kernel, saved
 from fusion_nb.notebook.panel.labels import spelling

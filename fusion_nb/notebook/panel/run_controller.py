@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol
 
-from fusion_nb.core import cell_output
+from fusion_nb.core.process import cell_output
 from fusion_nb.errors import Interrupted, RunError
 from fusion_nb.notebook.panel import launching
 from fusion_nb.notebook.panel.background import BackgroundWorker

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import arithmetic, tree
-from fusion_nb.core.safetensors_file import read_safetensors, write_safetensors
+from fusion_nb.core import arithmetic
+from fusion_nb.core.files import tree
+from fusion_nb.core.files.safetensors_file import read_safetensors, write_safetensors
 from fusion_nb.core.snapshot import Snapshot, record_from_json, record_to_json
 from fusion_nb.core.types import RoundRecord, ServerState, Weights
 from fusion_nb.errors import RunError

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core.storage import DRAFT, draft_folder, place_folder, remove_drafts
+from fusion_nb.core.files.storage import DRAFT, draft_folder, place_folder, remove_drafts
 from fusion_nb.errors import RunError
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.party_states import PartyStates

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import tree
 from fusion_nb.core.arithmetic import num_bytes
-from fusion_nb.core.safetensors_file import read_safetensors, write_safetensors
+from fusion_nb.core.files import tree
+from fusion_nb.core.files.safetensors_file import read_safetensors, write_safetensors
 
 #: States of fewer bytes are all in the file that the fusion's state is in.
 _SMALL = 4 << 20

@@ -19,7 +19,8 @@ from typing import Any
 
 import orjson
 
-from fusion_nb.core import arithmetic, storage
+from fusion_nb.core import arithmetic
+from fusion_nb.core.files import storage
 from fusion_nb.core.registry import parse
 from fusion_nb.core.rows import size
 from fusion_nb.data import arrays

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import machine, storage
+from fusion_nb.core.files import storage
+from fusion_nb.core.process import machine
 from fusion_nb.data import handlers
 from fusion_nb.errors import DataError, FusionError
 from fusion_nb.models import lookup

@@ -15,7 +15,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import history, storage
+from fusion_nb.core import history
+from fusion_nb.core.files import storage
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.runs.handle import ENDED
 from fusion_nb.runs.run import Run

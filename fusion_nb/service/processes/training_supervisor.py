@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.service.errors import RefusedError, to_wire
 from fusion_nb.service.processes.inspection_pool import environment
 from fusion_nb.service.storage.run_folder import RunFolder

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.errors import OptionError, nearest
 from fusion_nb.service.credentials import Key
 from fusion_nb.service.errors import KeysError

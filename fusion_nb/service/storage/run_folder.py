@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 from fusion_nb.core.types import Weights
 from fusion_nb.service.errors import UnknownError
 from fusion_nb.service.model_types import MODEL_FILES

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from fusion_nb.core.file_sizes import unpacked_bytes
+from fusion_nb.core.files.file_sizes import unpacked_bytes
 from fusion_nb.service.errors import RefusedError, TooLargeError
 
 #: Maximum number of files in one archive: an .npz has one per array, a model one per weight.

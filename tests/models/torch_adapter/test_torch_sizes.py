@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from fusion_nb.core import file_sizes
+from fusion_nb.core.files import file_sizes
 from fusion_nb.errors import ModelError
 from fusion_nb.models.torch import files
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fusion_nb.core.machine import RefCountedSetting
+from fusion_nb.core.process.machine import RefCountedSetting
 
 
 def test_the_first_makes_a_setting_and_the_last_undoes_it() -> None:

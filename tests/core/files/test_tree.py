@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from fusion_nb.core import tree
-from fusion_nb.core.safetensors_file import read_safetensors, write_safetensors
+from fusion_nb.core.files import tree
+from fusion_nb.core.files.safetensors_file import read_safetensors, write_safetensors
 from fusion_nb.errors import RunError
 
 ml_dtypes = pytest.importorskip("ml_dtypes")

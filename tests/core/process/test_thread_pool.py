@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fusion_nb.core import cell_output
-from fusion_nb.core.thread_pool import WorkerPool
+from fusion_nb.core.process import cell_output
+from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.errors import Stopped
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion_nb.core import storage
+from fusion_nb.core.files import storage
 
 
 def names(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fusion_nb.core.interrupts import HeldInterrupts
+from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.errors import Interrupted
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from fusion_nb.core import cell_output
+from fusion_nb.core.process import cell_output
 from fusion_nb.errors import Stopped
 
 #: Answers per worker that may wait to be read; each holds the weights of a model.
