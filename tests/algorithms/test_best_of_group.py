@@ -57,7 +57,7 @@ class TestBestOfGroup:
     def test_a_variable_of_another_form_is_refused_before_training(
         self, rows: Any, net: Any, key: Any, says: str
     ) -> None:
-        with pytest.raises(OptionError, match=rf"share=best:key=.*{says}"):
+        with pytest.raises(OptionError, match=rf"share='best:key=.*{says}"):
             made(rows, net(), {} if key is None else {"clinic": key}, share="best:key=clinic")
 
     def test_more_groups_than_parties_are_refused(self, rows: Any, net: Any) -> None:
