@@ -137,7 +137,7 @@ def _given(spec: Mapping[str, Any]) -> str:
     written = " and ".join(f"`given_{name}`" for name in names)
     own = ", ".join(f"{name}=..." for name in names)
     return (
-        f"\n\nThe run was called from Python with objects: {written} stand for yours, as in "
+        f"\n\nThe run was called from Python with objects: put yours in place of {written}, as in "
         f"`fusion_nb.federate({own})`."
     )
 

@@ -270,7 +270,7 @@ class TestCentralAndLocal:
     @pytest.mark.parametrize("text", ["nonsense", "central,lokal", "Central", "central;local"])
     def test_unknown_baselines_are_refused(self, rows: Any, net: Any, text: str) -> None:
         with pytest.raises(
-            OptionError, match=re.escape(f"baseline={text} is not allowed")
+            OptionError, match=re.escape(f"baseline={text!r} is not allowed")
         ) as caught:
             made(rows, net(), baseline=text)
         assert "give central,local" in caught.value.hint

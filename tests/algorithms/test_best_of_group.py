@@ -51,17 +51,17 @@ class TestBestOfGroup:
             (["x", "y"], "has 2 groups, and there are 4 parties"),
             ({"party 1": 1, "party 2": 1, "party 4": 1}, "names no group of party 3"),
             (3, "is int, and holds no group for each party"),
-            (None, "clinic is no variable of this notebook"),
+            (None, "clinic' is no variable of this notebook"),
         ],
     )
     def test_a_variable_of_another_form_is_refused_before_training(
         self, rows: Any, net: Any, key: Any, says: str
     ) -> None:
-        with pytest.raises(OptionError, match=rf"share=best:key=.*{says}"):
+        with pytest.raises(OptionError, match=rf"share='best:key=.*{says}"):
             made(rows, net(), {} if key is None else {"clinic": key}, share="best:key=clinic")
 
     def test_more_groups_than_parties_are_refused(self, rows: Any, net: Any) -> None:
-        with pytest.raises(OptionError, match="groups=5, but there are 4 parties"):
+        with pytest.raises(OptionError, match="groups=5', but there are 4 parties"):
             made(rows, net(), share="best:groups=5")
 
     def test_all_of_a_group_hold_the_best_members_own_model(self, rows: Any, net: Any) -> None:

@@ -125,7 +125,7 @@ def test_ensembles_that_do_not_fit_are_refused_before_training(
 
 def test_a_vote_needs_classes(rows: Any, net: Any) -> None:
     numbers = (rows[0], rows[0][:, 0] * 2 - 1)
-    with pytest.raises(OptionError, match="ensemble=vote"):
+    with pytest.raises(OptionError, match="ensemble='vote'"):
         run_of(numbers, net(outputs=1), split="iid", ensemble="vote")
     run = run_of(numbers, net(outputs=1), split="iid", ensemble="mean", lr=0.05).start().wait()
     with torch.no_grad():

@@ -66,7 +66,7 @@ def test_a_card_is_written_line_by_line() -> None:
 
 def test_names_of_given_objects_are_explained() -> None:
     text = text_of(result_of("p", spec={"model": "given_model", "data": "digits"}))
-    assert "`given_model` stand for yours, as in `fusion_nb.federate(model=...)`" in text
+    assert "put yours in place of `given_model`, as in `fusion_nb.federate(model=...)`" in text
     assert "Python" not in text_of(result_of("p")).partition("## Options")[0]
 
 

@@ -183,5 +183,5 @@ def test_a_model_that_keras_cannot_trace_is_refused_with_a_hint() -> None:
 
 
 def test_vote_among_numbers_is_refused() -> None:
-    with pytest.raises(OptionError, match="ensemble=vote"):
+    with pytest.raises(OptionError, match="ensemble='vote'"):
         finished("vote", network(1), "numbers")

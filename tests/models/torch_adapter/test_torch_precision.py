@@ -66,7 +66,7 @@ class TestPrecision:
         assert run.model.state_dict()["0.weight"].is_contiguous()
 
     def test_models_and_names_that_do_not_fit_are_refused(self, rows: Any) -> None:
-        with pytest.raises(OptionError, match="precision=bf16 with a model that is not float32"):
+        with pytest.raises(OptionError, match="precision='bf16' with a model that is not float32"):
             finished(rows, Viewing().double(), precision="bf16")
         with pytest.raises(OptionError, match="did you mean 'bf16'"):
             finished(rows, Viewing(), precision="bf61")
