@@ -35,6 +35,15 @@ def _one_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what a test registers go with the test."""
+    from fusion_nb.core import registry
+
+    kept = {kind: dict(names) for kind, names in registry._registered.items()}
+    monkeypatch.setattr(registry, "_registered", kept)
+
+
 @pytest.fixture
 def rows() -> tuple[np.ndarray, np.ndarray]:
     """240 rows of 5 numbers in 3 classes that a small network separates."""
@@ -80,13 +89,9 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     was seen."""
     from IPython.utils.capture import capture_output
 
-    from fusion_nb.core import registry
     from fusion_nb.runs.session import RUNS
 
     monkeypatch.chdir(tmp_path)
-    # A name that a cell registers goes with its test.
-    kept = {kind: dict(names) for kind, names in registry._registered.items()}
-    monkeypatch.setattr(registry, "_registered", kept)
     # A doctest leaves its last value here, and then IPython leaves its own `_` alone.
     vars(builtins).pop("_", None)
     gc.freeze()  # or the shell's reset looks through all objects of all frameworks, every time

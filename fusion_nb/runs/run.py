@@ -130,7 +130,7 @@ class Run(RunHandle):
     @property
     def storage_notes(self) -> list[str]:
         """Sentences about where the run is saved, and warnings where it can't be."""
-        return self._source.notes if isinstance(self._source, SavedRounds) else []
+        return self._source.storage_notes if isinstance(self._source, SavedRounds) else []
 
     @property
     def storage_folder(self) -> str:

@@ -56,6 +56,7 @@ OTHER = {
     "schedule": "0+10",
     "changes": "5:lr=0.01",
     "min_parties": 2,
+    "checkpoint": "saved:every=2",
 }
 
 

@@ -39,7 +39,8 @@ def cases() -> dict[str, Case]:
         found[f"adversary {name}"] = Case({"adversary": f"{name}:1", "fusion": "median"})
     for name in registry.names("engines"):
         text = {"process": "process:workers=1"}.get(name, name)
-        found[f"engine {name}"] = Case({"engine": text, **KEPT}, "dense")
+        kept = {} if name == "vectorized" else KEPT  # it keeps no optimizers
+        found[f"engine {name}"] = Case({"engine": text, **kept}, "dense")
     found["another engine"] = Case({**KEPT}, anew={"engine": "process:workers=2"})
     found["another number of workers"] = Case(
         {"fusion": "scaffold"}, anew={"engine": "local:workers=3"}

@@ -28,8 +28,8 @@ class TestProcesses:
         "call",
         [
             "from fusion_nb.service.processes import sandbox; sandbox.limit_process(0)",
-            "from fusion_nb.core import machine; machine.forbid_core_dumps()",
-            "from fusion_nb.core import machine; resource.setrlimit(4, (0, 0)); "
+            "from fusion_nb.core.process import machine; machine.forbid_core_dumps()",
+            "from fusion_nb.core.process import machine; resource.setrlimit(4, (0, 0)); "
             "machine.inherit_core_dumps()",
         ],
     )
@@ -46,7 +46,7 @@ class TestProcesses:
         limit = resource.getrlimit(resource.RLIMIT_CORE)
         if limit[1] == 0:
             pytest.skip("no process may be dumped here")
-        call = "from fusion_nb.core import machine; machine.inherit_core_dumps()"
+        call = "from fusion_nb.core.process import machine; machine.inherit_core_dumps()"
         done = subprocess.run(
             [sys.executable, "-c", _SCRIPT.format(call=call)],
             capture_output=True,

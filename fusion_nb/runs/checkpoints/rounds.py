@@ -32,10 +32,16 @@ class SavedRounds(RoundSource):
         self._inner, self._take, self._writer, self._every = inner, take, writer, every
         self._num_told = len(inner.history)
         self._is_begun = False
+        self.rows_went_to, self.line_options = inner.rows_went_to, inner.line_options
 
     @property
     def notes(self) -> list[str]:
-        """Where checkpoints are, and warnings."""
+        """Sentences of the other source."""
+        return self._inner.notes
+
+    @property
+    def storage_notes(self) -> list[str]:
+        """Sentences about where checkpoints are, and warnings."""
         return self._writer.notes or [f"checkpoints: {self.folder}"]
 
     @property
