@@ -80,7 +80,7 @@ class TestFedPer:
 
     @pytest.mark.parametrize(
         ("pattern", "says"),
-        [("2.*|7.*", "7.* is the name of no weights"), ("*", "leaves nothing to be fused")],
+        [("2.*|7.*", "7.*' is the name of no weights"), ("*", "leaves nothing to be fused")],
     )
     def test_patterns_that_make_no_sense_are_refused_with_the_names(
         self, rows: Any, net: Any, pattern: str, says: str
