@@ -25,6 +25,8 @@ REGISTERING, QUEUED, TRAINING = "registering", "queued", "training"
 FINISHED, STOPPED, FAILED, INTERRUPTED = "finished", "stopped", "failed", "interrupted"
 #: States of a run that adds rounds, or will.
 UNDER_WAY = (QUEUED, TRAINING)
+#: Fields that a run's state keeps when it changes.
+_KEPT = ("ended", "resumed_after", "note")
 
 
 class RunState:
@@ -59,6 +61,16 @@ class RunState:
         return str(self._stored.get("reason", ""))
 
     @property
+    def resumed_after(self) -> int:
+        """The last round that the run had when it was taken up; 0 unless it was cut short."""
+        return int(self._stored.get("resumed_after", 0))
+
+    @property
+    def note(self) -> str:
+        """A sentence that says whether a run that was cut short goes on or begins anew, or ""."""
+        return str(self._stored.get("note", ""))
+
+    @property
     def error(self) -> FusionError | None:
         """The error that a failed run ended with."""
         if not self._stored.get("error"):
@@ -66,7 +78,7 @@ class RunState:
         return from_wire(self._stored).spelled(http_spelling)
 
     def change(self, state: str, **fields: Any) -> None:
-        """Enter a state, on disk first. Fields of the last state are dropped, except `ended`."""
+        """Enter a state, on disk first. Fields of the last state are dropped, except `_KEPT`."""
         stored = self._with(state, fields)
         storage.write_json(self._path, stored)
         self._stored = stored
@@ -94,8 +106,8 @@ class RunState:
             storage.write_json(self._path, self._stored)
 
     def _with(self, state: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        ended = {"ended": True} if self.has_ended else {}
-        return {"state": state, "since": time.time(), **ended, **fields}
+        kept = {name: self._stored[name] for name in _KEPT if name in self._stored}
+        return {"state": state, "since": time.time(), **kept, **fields}
 
 
 class Progress:
@@ -175,7 +187,7 @@ class Aggregator:
         if self.run.name == TRAINING:
             reason = (
                 f"the server ended while it trained; {self.num_rounds} whole rounds are kept, "
-                "/train begins anew"
+                "/train goes on after them"
             )
             outcome = storage.read_json(self.folder.path / "outcome.json")
             self.run.change(**(outcome or {"state": INTERRUPTED, "reason": reason}))
@@ -189,11 +201,29 @@ class Aggregator:
         """Count a party whose folder is in its place."""
         self.parties.append(_public(party))
 
-    def delete_run(self) -> None:
-        """Delete the results of an earlier run."""
-        self.folder.delete_run()
-        self.progress = Progress(self.folder)
-        self.attempt += 1
+    def queue(self) -> None:
+        """Record that the run waits for its turn, and whether it goes on where it was cut short."""
+        done = self.num_rounds
+        is_resumed = self.folder.has_checkpoint
+        note = "goes on from there" if is_resumed else "begins anew, because its checkpoint is gone"
+        self.run.change(
+            QUEUED,
+            resumed_after=done if is_resumed else 0,
+            note=f"the run was cut short after round {done}, and {note}" if done else "",
+        )
+
+    def prepare_run(self) -> None:
+        """Let a run that was cut short go on; without a checkpoint, delete its results."""
+        if self.folder.has_checkpoint:
+            (self.folder.path / "outcome.json").unlink(missing_ok=True)
+            self.attempt += 1
+        else:
+            self._delete_run()
+
+    def begin_anew(self, reason: str) -> None:
+        """Delete the results of a run whose checkpoint could not be used, and record why."""
+        self.run.change(TRAINING, resumed_after=0, note=f"the run begins anew: {reason}")
+        self._delete_run()
 
     def status(self, ahead: int | None = None) -> dict[str, Any]:
         """Return the answer to /status. ahead: number of runs that will train before this one."""
@@ -208,7 +238,8 @@ class Aggregator:
             "hint": error.hint if error else "",
             "rounds": begun.get("planned", self.about["options"].get("rounds")),
             "metrics": self.progress.last_record().get("metrics", {}),
-            "notes": begun.get("notes", []),
+            "resumed_after": self.run.resumed_after,
+            "notes": [*filter(None, [self.run.note]), *begun.get("notes", [])],
             "shown": begun.get("shown", []),
             "monitor": begun.get("monitor", ""),
             "options": self.about["options"],
@@ -228,11 +259,17 @@ class Aggregator:
             "created": self.about["created"],
         }
 
+    def _delete_run(self) -> None:
+        self.folder.delete_run()
+        self.progress = Progress(self.folder)
+        self.attempt += 1
+
 
 def server_failure(error: Exception) -> FusionError:
     """Return the error of a run that failed because of the server, without the error's text."""
     return storage_error(error) or RefusedError(
-        f"the server failed ({type(error).__name__})", "see its log; /train begins anew"
+        f"the server failed ({type(error).__name__})",
+        "see its log; /train goes on after the last whole round",
     )
 
 

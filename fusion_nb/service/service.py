@@ -77,7 +77,7 @@ class Service:
                 self._known[found.id] = found
         waiting = [found for found in self._known.values() if found.run.name == QUEUED]
         for aggregator in sorted(waiting, key=lambda found: found.run.since):
-            aggregator.delete_run()  # the server may have been killed before it did
+            aggregator.prepare_run()  # the server may have been killed before it did
             self._queue.add(aggregator)
 
     async def close(self) -> None:
@@ -102,15 +102,15 @@ class Service:
         return aggregator, name
 
     async def train(self, aggregator_id: str) -> Aggregator:
-        """Start a run, or queue it.
+        """Start a run, or queue it. One that was cut short goes on after its last whole round.
 
         Raises OrderError unless all parties have registered and the run is yet to be trained.
         """
         aggregator = self.find(aggregator_id)
         async with aggregator.lock:
             _check_trainable(aggregator)
-            aggregator.run.change(QUEUED)
-            await asyncio.to_thread(aggregator.delete_run)
+            aggregator.queue()
+            await asyncio.to_thread(aggregator.prepare_run)
             self._queue.add(aggregator)
         return aggregator
 

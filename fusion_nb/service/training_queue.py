@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
-from fusion_nb.service.aggregator import STOPPED, TRAINING, Aggregator, server_failure
+from fusion_nb.service.aggregator import (
+    INTERRUPTED,
+    STOPPED,
+    TRAINING,
+    Aggregator,
+    server_failure,
+)
 from fusion_nb.service.error_log import log_failure
 from fusion_nb.service.processes import training_supervisor
 from fusion_nb.service.settings import Settings
@@ -61,9 +68,10 @@ class TrainingQueue:
         try:
             aggregator.run.change(TRAINING)
             _log.info("training begins", extra={"aggregator": shown})
-            outcome = await training_supervisor.train(
-                aggregator.folder, self._settings.limits, aggregator.stop
-            )
+            outcome = await self._supervise(aggregator)
+            if outcome["state"] == INTERRUPTED and not aggregator.stop.is_set():
+                await asyncio.to_thread(aggregator.begin_anew, outcome["reason"])
+                outcome = await self._supervise(aggregator)
             await asyncio.to_thread(aggregator.folder.repair)
             aggregator.run.settle(**outcome)
             _log.info("training ended", extra={"aggregator": shown, "state": outcome["state"]})
@@ -73,3 +81,11 @@ class TrainingQueue:
             aggregator.run.mark_failed(server_failure(error))
         finally:
             aggregator.done.set()
+
+    async def _supervise(self, aggregator: Aggregator) -> dict[str, Any]:
+        """Train in a process, and return the outcome. It is `interrupted` where the run should go
+        on but its checkpoint can't be used.
+        """
+        return await training_supervisor.train(
+            aggregator.folder, self._settings.limits, aggregator.stop
+        )

@@ -112,7 +112,7 @@ def test_a_killed_server_restarts_with_everything_that_it_answered(
         server.kill()
 
 
-def test_an_interrupted_run_can_be_trained_anew(
+def test_an_interrupted_run_can_be_trained_to_its_end(
     tmp_path: Path, model_file: Path, rows_file: Path
 ) -> None:
     with serving(tmp_path / "state") as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -138,6 +139,9 @@ def test_the_calls_on_a_full_disk(small_disk: Path, model_file: Path, tmp_path: 
         assert server.train(running, wait=False).ok
         wait_for(lambda: server.status(running)["round"])
         assert server.train(waiting, wait=False).ok
+        # A run that fails makes room, because it removes the round that it could not save.
+        training = server.children("training")[0]
+        training.suspend()
         fill(small_disk)
         for answer in (
             server.start_aggregator(model_file),
@@ -147,6 +151,7 @@ def test_the_calls_on_a_full_disk(small_disk: Path, model_file: Path, tmp_path: 
             assert answer.status_code == 507, answer.text
             assert "\n" not in answer.json()["error"]
         assert server.call("GET", "/aggregators").ok
+        training.resume()
         for aggregator_id in (waiting, running, ready):
             answer = server.stop(aggregator_id)
             assert answer.ok, answer.text
@@ -160,3 +165,23 @@ def test_the_calls_on_a_full_disk(small_disk: Path, model_file: Path, tmp_path: 
         for aggregator_id in (waiting, running, ready):
             assert server.status(aggregator_id)["has_ended"]
         assert server.start_aggregator(model_file).ok
+
+
+def test_a_run_that_can_not_be_saved_goes_on_once_there_is_room(
+    small_disk: Path, model_file: Path, tmp_path: Path
+) -> None:
+    rows = save_rows(tmp_path / "rows.npz")
+    with serving(small_disk / "state") as server:
+        aggregator_id = server.ready(model_file, rows, rounds=ENDLESS)
+        server.train(aggregator_id, wait=False)
+        wait_for(lambda: server.status(aggregator_id)["round"])
+        filled = fill(small_disk)
+        wait_for(lambda: server.status(aggregator_id)["state"] == "failed")
+        status = server.status(aggregator_id)
+        assert status["error"] == "the server's disk is full"
+        assert str(small_disk) not in json.dumps(status)
+        filled.unlink()
+        assert server.train(aggregator_id, wait=False).ok
+        wait_for(lambda: server.status(aggregator_id)["round"] > status["round"])
+        assert server.status(aggregator_id)["resumed_after"] == status["round"]
+        server.stop(aggregator_id)

@@ -104,6 +104,10 @@ class CheckpointFolder:
         self._is_fresh = False
         return target
 
+    def break_lock(self) -> None:
+        """Remove the lock of a run that is known to be gone, even of one on another machine."""
+        (self.path / _LOCK).unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Remove the folder with all in it, unless a run writes to it."""
         if not self._holder():

@@ -66,6 +66,6 @@ def create_app(settings: Settings, keys: Keys, host: str = "127.0.0.1") -> FastA
             allow_credentials=True,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["X-Fusion-Round"],
+            expose_headers=["X-Fusion-Round", "X-Fusion-Resumed-After"],
         )
     return app

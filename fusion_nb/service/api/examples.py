@@ -34,6 +34,7 @@ _STATUS = {
     "error": "",
     "hint": "",
     "rounds": 3,
+    "resumed_after": 0,
     "metrics": _RECORD["metrics"],
     "notes": [],
     "shown": ["loss", "accuracy"],

@@ -123,15 +123,20 @@ async def train(
     """Train once all parties have registered, and return the fused model and its history.
 
     A run waits for its turn behind others. A run that is stopped meanwhile returns its last whole
-    round.
+    round. One that was cut short, by the server's end or the loss of its process, goes on after its
+    last whole round, with the same results; where that is impossible it begins anew, as the notes
+    of /status say then.
     """
     aggregator = await service.train(body.aggregator_id)
     if not wait:
         line = f"it is {aggregator.run.name}: GET /rounds/{{aggregator_id}} follows it"
+        line = f"{line}; {aggregator.run.note}" if aggregator.run.note else line
         return JSONResponse(_progress(aggregator, line).model_dump(), 202)
     await service.wait(aggregator)
     if aggregator.run.name == FAILED:
-        raise aggregator.run.error or RefusedError("the run failed", "/train begins anew")
+        raise aggregator.run.error or RefusedError(
+            "the run failed", "/train goes on after its last whole round"
+        )
     if not aggregator.num_rounds:
         raise OrderError(
             f"it was {aggregator.run.name} before its first whole round",
@@ -203,7 +208,8 @@ async def status(aggregator_id: Id, service: Injected) -> schemas.Status:
         **refusals(400, 404, 413),
         200: {
             "description": "one JSON record per line: round, metrics, party_metrics, cohort, "
-            "seconds, bytes_up, ...",
+            "seconds, bytes_up, ...; the header X-Fusion-Resumed-After is the last round before "
+            "the run was cut short and taken up, or 0",
             "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
         },
     },
@@ -215,10 +221,13 @@ async def rounds(aggregator_id: Id, service: Injected, after: After = 0) -> Resp
     If parties have models of their own, the last round may come twice; its second record replaces
     the first.
     """
-    lines = service.rounds(service.find(aggregator_id), after)
-    return StreamingResponse(
-        lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
-    )
+    aggregator = service.find(aggregator_id)
+    headers = {
+        "X-Accel-Buffering": "no",
+        "X-Fusion-Resumed-After": str(aggregator.run.resumed_after),
+    }
+    lines = service.rounds(aggregator, after)
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
 
 
 # The same calls with the id as `?aggregator_id=`, as the original service's clients may write it.

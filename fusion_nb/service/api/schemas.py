@@ -85,6 +85,9 @@ class Status(Summary):
     rounds: int | None = Field(
         description="number of rounds that the run will have; null for the default until it trains"
     )
+    resumed_after: int = Field(
+        description="of a run that was cut short and goes on: the last round that it had; else 0"
+    )
     metrics: Record = Field(
         description="of the last round: loss, accuracy (a share of 1), mse, train_loss, ..."
     )

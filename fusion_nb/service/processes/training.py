@@ -12,17 +12,20 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fusion_nb.core import history
 from fusion_nb.core.files import storage
 from fusion_nb.core.run_control import RunControl
+from fusion_nb.errors import FusionError, RunError
+from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.handle import ENDED
 from fusion_nb.runs.run import Run
 from fusion_nb.service.errors import to_wire
 from fusion_nb.service.processes import sandbox
-from fusion_nb.service.storage.run_folder import RunFolder
+from fusion_nb.service.storage.run_folder import RunFolder, round_of
 
 #: Seconds between two pulses at least.
 _PULSE_SECONDS = 1.0
@@ -51,14 +54,16 @@ class Pulse:
 class RoundWriter:
     """Writes each round of a run into its folder, in the thread that trains.
 
+    Of a run that goes on, the rounds that the folder has already are not written again.
     error: the error that ended the writing, or None
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self.error: BaseException | None = None
         self._folder = folder
-        self._num_written = 0
-        self._line = ""
+        lines, _ = folder.records()
+        self._line = lines[-1] if lines else ""
+        self._num_written = round_of(self._line) if lines else 0
 
     def __call__(self, run: Run) -> None:
         """Write the new rounds. An error stops the run, because its rounds would be lost."""
@@ -121,16 +126,52 @@ class StdinCommands:
         os._exit(1)
 
 
+class CheckpointUnusable(Exception):
+    """A run that was cut short can't go on from its checkpoint. The text says why."""
+
+
+def make_run(folder: RunFolder, control: RunControl) -> Run:
+    """Return the run of an aggregator, which goes on after its checkpoint where there is one.
+
+    Raises CheckpointUnusable for a checkpoint that can't be read, or is of other rows.
+    """
+    spec, namespace = sandbox.spec_and_namespace(folder)
+    checkpoint = folder.checkpoint
+    # One process at a time trains the aggregator: the lock is of one that was killed, perhaps on a
+    # machine of another name.
+    checkpoint.break_lock()
+    saved_in = {"checkpoint": sandbox.relative(checkpoint.path)}
+    make = partial(Run, control=control)
+    if not folder.has_checkpoint:
+        return make(spec.model_copy(update=saved_in), namespace, name="run")
+    try:
+        return SavedSpec.read(checkpoint.path, saved_in).make_run(namespace, make=make)
+    except (FusionError, ValueError, TypeError, LookupError, RecursionError) as error:
+        if _cause_on_disk(error):
+            raise  # a full disk damages no checkpoint
+        public = sandbox.to_public_error(error, folder).message
+        raise CheckpointUnusable(public.replace(f"{folder.path}{os.sep}", "")) from error
+
+
+def _cause_on_disk(error: BaseException) -> OSError | None:
+    """Return the system's error behind a checkpoint that could not be written, whose own message
+    names the server's folder.
+    """
+    is_of_checkpoint = isinstance(error, RunError) and error.option == "checkpoint"
+    cause = error.__context__
+    return cause if is_of_checkpoint and isinstance(cause, OSError) else None
+
+
 def train(folder: RunFolder, pulse: Pulse) -> dict[str, Any]:
     """Train an aggregator, and return the outcome."""
     commands = StdinCommands()
     try:
-        spec, namespace = sandbox.spec_and_namespace(folder)
-        run = Run(spec, namespace, name="run", control=RunControl(on_gate=pulse))
+        run = make_run(folder, RunControl(on_gate=pulse))
         writer = RoundWriter(folder)
         run.subscribe(writer)
         begun = {
-            "notes": run.notes,
+            # Those of storage name the server's folder.
+            "notes": [note for note in run.notes if note not in run.storage_notes],
             "planned": run.planned,
             "shown": list(run.chart_metrics),
             "monitor": run.monitor,
@@ -140,9 +181,13 @@ def train(folder: RunFolder, pulse: Pulse) -> dict[str, Any]:
         run.wait()
         if writer.error is not None:
             raise writer.error
+    except CheckpointUnusable as error:
+        traceback.print_exc()
+        return {"state": "interrupted", "reason": str(error)}
     except BaseException as error:
         traceback.print_exc()
-        return {"state": "failed", **to_wire(sandbox.to_public_error(error, folder))}
+        cause = _cause_on_disk(error) or error
+        return {"state": "failed", **to_wire(sandbox.to_public_error(cause, folder))}
     return {"state": run.status, "reason": run.reason}
 
 

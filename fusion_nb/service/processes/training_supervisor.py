@@ -144,6 +144,6 @@ def _lost(returncode: int, cause: str, is_stopped: bool) -> dict[str, Any]:
         )
     error = RefusedError(
         f"the training process was lost: {cause}",
-        "the weights of the last whole round are kept; /train begins anew",
+        "the last whole round is kept; /train goes on after it",
     )
     return {"state": "failed", **to_wire(error)}

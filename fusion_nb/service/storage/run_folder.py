@@ -9,6 +9,7 @@ begun.json            notes and settings of the run, and outcome.json: its end; 
 rounds.jsonl          one record a line
 weights-3.npz         the fused weights of round 3;  best-2.npz: those of the best round
 trained.pt|...        a model into which any of these weights can be loaded
+checkpoint/           the state of the run after its last whole rounds, parties' states included
 log.txt               output of the training process
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from typing import Any, Literal
 
 from fusion_nb.core.files import storage
 from fusion_nb.core.types import Weights
+from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 from fusion_nb.service.errors import UnknownError
 from fusion_nb.service.model_types import MODEL_FILES
 
@@ -32,8 +35,10 @@ from fusion_nb.service.model_types import MODEL_FILES
 Which = Literal["last", "best"]
 _PREFIX: dict[Which, str] = {"last": "weights", "best": "best"}
 _NUMBERED = re.compile(r"-(\d+)\.npz$")
-#: Files of an earlier run, which are removed before the next one.
+_CHECKPOINT = "checkpoint"
+#: Files of an earlier run, which are removed before a run begins anew.
 _OF_A_RUN = (
+    _CHECKPOINT,
     "rounds.jsonl",
     "begun.json",
     "outcome.json",
@@ -42,8 +47,8 @@ _OF_A_RUN = (
     "trained.*",
     "model-*",
 )
-#: Files that may hold or quote rows, beside those of parties.
-_WITH_ROWS = ("test.npz", "log.txt")
+#: Files that may hold or quote rows or hold parties' states, beside those of parties.
+_OF_PARTIES = ("test.npz", "log.txt", _CHECKPOINT)
 
 
 class RunFolder:
@@ -74,17 +79,27 @@ class RunFolder:
         path = self.path / "test.npz"
         return path if path.exists() else None
 
+    @property
+    def checkpoint(self) -> CheckpointFolder:
+        """The folder of the run's checkpoints."""
+        return CheckpointFolder(self.path / _CHECKPOINT)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a run that was cut short can go on, unless its checkpoint can't be used."""
+        return bool(self.checkpoint.rounds())
+
     def registered(self) -> list[dict[str, Any]]:
         """Return the description of each party, in the order of registration."""
         found = sorted(path for path in self.parties.iterdir() if (path / "party.json").exists())
         return [{**storage.read_json(path / "party.json"), "path": path} for path in found]
 
     def delete_data(self) -> None:
-        """Delete all uploads of parties; their descriptions stay.
+        """Delete all uploads and states of parties; their descriptions stay.
 
         Raises the first OSError once all that can be deleted is.
         """
-        paths = [self.path / name for name in _WITH_ROWS]
+        paths = [self.path / name for name in _OF_PARTIES]
         for party in self.parties.iterdir():
             paths += [path for path in party.iterdir() if path.name != "party.json"]
         errors = []
@@ -108,12 +123,14 @@ class RunFolder:
         """Delete the files of an earlier run."""
         for pattern in _OF_A_RUN:
             for path in self.path.glob(pattern):
-                path.unlink()
+                _delete(path)
 
     def add_record(self, line: str) -> None:
-        """Append a record to the rounds."""
+        """Append a record to the rounds, on the disk when this returns."""
         with (self.path / "rounds.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def save_round(self, number: int, line: str, weights: Weights, is_best: bool) -> None:
         """Store a round's weights and then its record, so that every record has its weights."""
@@ -141,7 +158,7 @@ class RunFolder:
             return [], 0
         whole = text[: text.rfind(b"\n") + 1]
         lines = whole.decode().splitlines()
-        if len(lines) > 1 and round_of(lines[-1]) == round_of(lines[-2]):
+        while len(lines) > 1 and round_of(lines[-1]) == round_of(lines[-2]):
             del lines[-2]
         return lines, start + len(whole)
 
