@@ -197,7 +197,12 @@ def main(path: str, max_memory: str = "0") -> None:
     pulse = Pulse(sandbox.open_channel())
     folder = RunFolder(Path(path).resolve())
     os.chdir(folder.path)
-    storage.write_json(folder.path / "outcome.json", train(folder, pulse))
+    outcome = train(folder, pulse)
+    try:
+        storage.write_json(folder.path / "outcome.json", outcome)
+    except OSError as error:
+        # The status says why there is no outcome: a full disk takes none.
+        sys.exit(error.errno)
     sys.stderr.flush()
     os._exit(0)  # frameworks take seconds to shut down, and everything is on disk
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.files import storage
-from fusion_nb.service.errors import RefusedError, to_wire
+from fusion_nb.service.errors import RefusedError, storage_error, to_wire
 from fusion_nb.service.processes.inspection_pool import environment
 from fusion_nb.service.storage.run_folder import RunFolder
 
@@ -135,6 +135,9 @@ def _lost(returncode: int, cause: str, is_stopped: bool) -> dict[str, Any]:
     if is_stopped:
         reason = f"ended by force: {cause or 'it could not end by itself'}"
         return {"state": "stopped", "reason": reason}
+    # A process that could not write its outcome ends with the number of the disk's error.
+    if not cause and returncode > 1 and (on_disk := storage_error(OSError(returncode, ""))):
+        return {"state": "failed", **to_wire(on_disk)}
     if not cause:
         is_killed = returncode == -signal.SIGKILL
         cause = (
