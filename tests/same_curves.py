@@ -727,9 +727,9 @@ def _server(folder: Path) -> Iterator[str]:
     finally:
         too_long.cancel()
         process.terminate()
-        process.wait(60)
+        process.wait(240)
         if reader is not None:
-            reader.join(60)
+            reader.join(240)
         process.stdout.close()
 
 

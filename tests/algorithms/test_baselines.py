@@ -328,7 +328,7 @@ class TestCentralAndLocal:
         paused = threading.Event()
         Counting.seen, Counting.at, Counting.act = 0, 24 + 12, lambda: (run.pause(), paused.set())
         run.start()
-        assert paused.wait(60)
+        assert paused.wait(240)
         assert (run.status, len(run.records)) == ("paused", 1)
         assert Counting.seen == Counting.at
         assert run.resume().wait().history["alone_loss"] == whole.history["alone_loss"]

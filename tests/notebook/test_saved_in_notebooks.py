@@ -40,7 +40,7 @@ def test_a_cell_is_saved_and_resumed_by_one_line(ip: Any, cache: Path) -> None:
     first = ip.ns["run"]
     enough = threading.Event()
     first.subscribe(lambda run: enough.set() if len(run.records) >= 2 else None)
-    assert enough.wait(60)
+    assert enough.wait(240)
     first.stop()
     forget(ip)
     listed = ip.run("%fusion runs").text
@@ -50,7 +50,7 @@ def test_a_cell_is_saved_and_resumed_by_one_line(ip: Any, cache: Path) -> None:
     resumed = ip.ns["run"]
     more = threading.Event()
     resumed.subscribe(lambda run: more.set() if len(run.records) > len(first.records) else None)
-    assert more.wait(60)
+    assert more.wait(240)
     resumed.stop()
     assert resumed.history["loss"][: len(first.records)] == first.history["loss"]
     assert len(list(cache.iterdir())) == 1
@@ -130,7 +130,7 @@ def test_the_panel_and_the_status_line_say_what_is_on_disk(ip: Any, cache: Path)
     run = ip.ns["run"]
     first = threading.Event()
     run.subscribe(lambda run: first.set() if run.records else None)
-    assert first.wait(60)
+    assert first.wait(240)
     assert str(cache) in status_html(run)
     run.stop()
     forget(ip)
