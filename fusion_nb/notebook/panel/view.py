@@ -41,6 +41,7 @@ class View:
         self.buttons: list[widgets.Button] = []
         self._message = widgets.HTML(layout={"min_height": "2em"})
         self._followed: Run | None = None
+        self._kept: tuple[Run, str, int, int] | None = None
         self.form = Form(namespace)
         self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)
         self.form.on_refresh(self.saved_box.look)
@@ -113,7 +114,9 @@ class View:
             self._followed = run
             self.run_view.follow(run)
         self.export_tab.show(run)
-        if status in ENDED:
+        state = (run, status, len(run.records), run.planned)
+        if status in ENDED and state != self._kept:  # it draws a picture
+            self._kept = state
             self.output.keep(run.result())
 
     def display(self) -> None:
