@@ -30,14 +30,3 @@ def line_of(run: SavedRun) -> str:
         parts.append(run.reason)
     parts += [f"saved {duration(run.age)} ago", f"%fusion resume {run.path}"]
     return ", ".join(parts)
-
-
-def offer() -> str:
-    """Return a sentence about the latest run in the cache that is not finished, or ""."""
-    found = next((run for run in saved_runs() if not run.is_finished), None)
-    if found is None:
-        return ""
-    return (
-        f"{found.name} was cut short after round {found.round} of {found.planned}, "
-        f"{duration(found.age)} ago: %fusion resume {found.path.name} goes on with it"
-    )

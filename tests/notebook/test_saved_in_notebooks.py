@@ -123,7 +123,6 @@ def test_an_option_of_the_run_cannot_be_given_anew(ip: Any, cache: Path) -> None
 
 def test_the_panel_and_the_status_line_say_what_is_on_disk(ip: Any, cache: Path) -> None:
     from fusion_nb import Panel
-    from fusion_nb.notebook import saved
     from fusion_nb.notebook.live import status_html
 
     ip.run(f"%%fusion {LINE} --rounds 100000 --background\n{CELL}")
@@ -134,5 +133,7 @@ def test_the_panel_and_the_status_line_say_what_is_on_disk(ip: Any, cache: Path)
     assert str(cache) in status_html(run)
     run.stop()
     forget(ip)
-    assert "run was cut short after round" in saved.offer()
-    assert Panel(namespace=ip.ns).run is None
+    panel = Panel(namespace=ip.ns)
+    assert panel.run is None
+    assert "run was cut short after round" in panel.screen.saved_run
+    assert "Resume saved run" in panel.screen.buttons
