@@ -60,7 +60,7 @@ class RunOutcome:
     def failures(self) -> list[Failure]:
         """All failures of parties; those of a round that was given up for them come last."""
         found = [failure for record in self._source.history for failure in record.failures]
-        found += self._federation.post_training_failures
+        found += self._federation.post_training.failures
         return found + (
             list(self._federation.round_failures) if self._background.error is not None else []
         )
@@ -196,13 +196,13 @@ class RunOutcome:
         schedule = str(self._federation.config.schedule)
         if self._federation.model.has_lr_schedule and schedule != f"0+{rounds}":
             update["schedule"] = schedule
-        if self._federation.changes:
-            update["changes"] = change_text.to_text(self._federation.changes)
+        if self._federation.plan.changes:
+            update["changes"] = change_text.to_text(self._federation.plan.changes)
         return self._spec.model_copy(update=update)
 
     def _initial_sha256(self) -> str:
         """Return the digest of the first weights, which exist after round 0 at the latest."""
-        weights = self._federation.initial_weights
+        weights = self._federation.network.initial_weights
         if self._digest[0] is not weights:
             self._digest = (weights, arithmetic.digest(weights))
         return self._digest[1]

@@ -214,7 +214,7 @@ class Run(RunHandle):
 
         Return a function that ends the subscription.
         """
-        engine = self.federation.engine
+        engine = self.federation.network.engine
         assert isinstance(engine, ProgressEngine)
         return engine.on_progress(listener)
 

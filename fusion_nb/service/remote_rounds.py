@@ -80,7 +80,7 @@ class RemoteRounds(RoundSource):
     @property
     def weights(self) -> Weights:
         """The fused weights once the run has ended; the initial weights before."""
-        return self._weights or self._prepared.federation.initial_weights
+        return self._weights or self._prepared.federation.network.initial_weights
 
     @property
     def best_weights(self) -> Weights:
@@ -158,7 +158,7 @@ class RemoteRounds(RoundSource):
         return aggregator_id
 
     def _write_model(self, path: Path) -> None:
-        weights = self._prepared.federation.initial_weights
+        weights = self._prepared.federation.network.initial_weights
         try:
             self._model.save(path, weights, self._model.whole_format)
         except ExportError as error:
