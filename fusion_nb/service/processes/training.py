@@ -25,7 +25,8 @@ from fusion_nb.runs.handle import ENDED
 from fusion_nb.runs.run import Run
 from fusion_nb.service.errors import to_wire
 from fusion_nb.service.processes import sandbox
-from fusion_nb.service.storage.run_folder import RunFolder, round_of
+from fusion_nb.service.storage.round_files import round_of
+from fusion_nb.service.storage.run_folder import RunFolder
 
 #: Seconds between two pulses at least.
 _PULSE_SECONDS = 1.0
@@ -61,7 +62,7 @@ class RoundWriter:
     def __init__(self, folder: RunFolder) -> None:
         self.error: BaseException | None = None
         self._folder = folder
-        lines, _ = folder.records()
+        lines, _ = folder.rounds.records()
         self._line = lines[-1] if lines else ""
         self._num_written = round_of(self._line) if lines else 0
 
@@ -84,12 +85,12 @@ class RoundWriter:
             best = records.best(run.monitor)
             is_best = best is not None and best.round == record.round
             self._line = json.dumps(history.to_dict(record), allow_nan=False)
-            self._folder.save_round(record.round, self._line, run.weights, is_best)
+            self._folder.rounds.save(record.round, self._line, run.weights, is_best)
             self._num_written = record.round
         if run.status in ENDED and self._num_written:
             line = json.dumps(history.to_dict(records[-1]))
             if line != self._line:  # post-training has added metrics to the last record
-                self._folder.add_record(line)
+                self._folder.rounds.add(line)
 
 
 class StdinCommands:
