@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,17 @@ from fusion_nb.models.base import Model
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.writer import CheckpointWriter
 from fusion_nb.runs.rounds import RoundSource
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where a run is saved.
+
+    folder: of its checkpoints;  notes: sentences about it, and warnings where it can't be written
+    """
+
+    folder: Path
+    notes: tuple[str, ...]
 
 
 class SavedRounds(RoundSource):
@@ -40,14 +52,10 @@ class SavedRounds(RoundSource):
         return self._inner.notes
 
     @property
-    def storage_notes(self) -> list[str]:
-        """Sentences about where checkpoints are, and warnings."""
-        return self._writer.notes or [f"checkpoints: {self.folder}"]
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the checkpoints."""
-        return self._writer.folder.path
+    def storage(self) -> Storage:
+        """Where the checkpoints are."""
+        folder = self._writer.folder.path
+        return Storage(folder, tuple(self._writer.notes) or (f"checkpoints: {folder}",))
 
     @property
     def history(self) -> History:

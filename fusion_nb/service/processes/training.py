@@ -82,7 +82,7 @@ class RoundWriter:
             if not self._num_written:
                 path = Path(sandbox.relative(self._folder.trained))
                 run.write(path, self._folder.about["whole_format"])
-            best = records.best(run.monitor)
+            best = records.best(run.prepared.monitor)
             is_best = best is not None and best.round == record.round
             self._line = json.dumps(history.to_dict(record), allow_nan=False)
             self._folder.rounds.save(record.round, self._line, run.weights, is_best)
@@ -171,11 +171,10 @@ def train(folder: RunFolder, pulse: Pulse) -> dict[str, Any]:
         writer = RoundWriter(folder)
         run.subscribe(writer)
         begun = {
-            # Those of storage name the server's folder.
-            "notes": [note for note in run.notes if note not in run.storage_notes],
+            "notes": run.notes,
             "planned": run.planned,
             "shown": list(run.chart_metrics),
-            "monitor": run.monitor,
+            "monitor": run.prepared.monitor,
         }
         storage.write_json(folder.path / "begun.json", begun)
         commands.start(run)
