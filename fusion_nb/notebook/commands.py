@@ -150,9 +150,7 @@ def split(shell: InteractiveShell, line: Line) -> Chart:
 def runs(shell: InteractiveShell, line: Line) -> None:
     """Print one line for each run of this notebook."""
     lines = [status_text(each) for each in session.RUNS.values()]
-    lines += saved.listing(
-        [str(each.storage.folder) for each in session.RUNS.values() if each.storage]
-    )
+    lines += saved.listing([each.storage.folder for each in session.RUNS.values()])
     print("\n".join(lines) or "no run yet: %%fusion makes one")
 
 

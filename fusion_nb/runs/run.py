@@ -121,9 +121,9 @@ class Run(RunHandle):
         return self.outcome.notes
 
     @property
-    def storage(self) -> Storage | None:
-        """Where it is saved, or None where it is not."""
-        return self._source.storage if isinstance(self._source, SavedRounds) else None
+    def storage(self) -> Storage:
+        """The folder where it is saved, and sentences about that."""
+        return self._source.storage if isinstance(self._source, SavedRounds) else Storage()
 
     @property
     def formats(self) -> list[str]:

@@ -97,7 +97,7 @@ def test_saving_is_switched_off_by_one_line(ip: Any, cache: Path, line: str) -> 
         option = "" if line else "--checkpoint off"
         ip.run(f"%%fusion {LINE} {option}\n{CELL}")
         assert not cache.exists()
-        assert ip.ns["run"].storage is None
+        assert ip.ns["run"].storage.notes == []
     finally:
         os.environ[saving.VARIABLE] = before
 

@@ -78,10 +78,9 @@ def test_a_full_disk_is_a_note_where_nobody_named_a_folder(
     case = Case(is_seeded=True)
     run = Run(case.spec, case.namespace(), is_cached=True).start().wait()
     assert run.status == "finished"
-    assert run.storage is not None
-    assert run.storage.notes == (
-        f"warning: this run has no checkpoint any more ({os.strerror(errno.ENOSPC)})",
-    )
+    assert run.storage.notes == [
+        f"warning: this run has no checkpoint any more ({os.strerror(errno.ENOSPC)})"
+    ]
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")

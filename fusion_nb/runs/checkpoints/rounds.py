@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb.core.history import History
@@ -20,11 +19,12 @@ from fusion_nb.runs.rounds import RoundSource
 class Storage:
     """Where a run is saved.
 
-    folder: of its checkpoints;  notes: sentences about it, and warnings where it can't be written
+    folder: of its checkpoints, or "" where it is not saved
+    notes:  sentences about it, and warnings where it can't be written
     """
 
-    folder: Path
-    notes: tuple[str, ...]
+    folder: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 class SavedRounds(RoundSource):
@@ -55,7 +55,7 @@ class SavedRounds(RoundSource):
     def storage(self) -> Storage:
         """Where the checkpoints are."""
         folder = self._writer.folder.path
-        return Storage(folder, tuple(self._writer.notes) or (f"checkpoints: {folder}",))
+        return Storage(str(folder), self._writer.notes or [f"checkpoints: {folder}"])
 
     @property
     def history(self) -> History:
