@@ -67,7 +67,7 @@ def timed(kind: str, case: Any, rounds: int) -> tuple[float, int]:
         started = time.perf_counter()
         run.start().wait()
         took = time.perf_counter() - started
-        size = CheckpointFolder(run.storage_folder).size() if run.storage_folder else 0
+        size = CheckpointFolder(run.storage.folder).size() if run.storage.folder else 0
     return took, size
 
 

@@ -370,10 +370,10 @@ def stop_then_more(run: Any) -> None:
 
     def stop(run: Any) -> None:
         if len(run.records) == 1:
-            run.unsubscribe(stop)
+            end()
             run.stop(wait=False)
 
-    run.subscribe(stop)
+    end = run.subscribe(stop)
     run.start().wait()
     run.more(2).wait()
 

@@ -34,7 +34,7 @@ class Snapshot:
             federation.state,
             tuple(federation.history),
             {party.id: _state_of(party) for party in federation.parties},
-            {number: dict(change.values) for number, change in federation.changes.items()},
+            {number: dict(change.values) for number, change in federation.plan.changes.items()},
         )
 
     def give_states(self, parties: Iterable[Party]) -> None:

@@ -19,7 +19,7 @@ _SECONDS = 1.0
 def in_one_line() -> Iterator[None]:
     """Let an interrupt of a command raise Interrupted, which a notebook shows in one line.
 
-    Inside it, a run that was launched stops by itself: see `Run.stopping_on_interrupt`.
+    Inside it, a run that was launched stops by itself: see `BackgroundRun.stopping_on_interrupt`.
     """
     try:
         with HeldInterrupts(_SECONDS):

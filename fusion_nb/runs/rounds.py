@@ -110,7 +110,7 @@ class FederationRounds(RoundSource):
     @property
     def weights(self) -> Weights:
         """The fused weights of the last whole round, or the first ones."""
-        return self._federation.weights or self._federation.initial_weights
+        return self._federation.weights or self._federation.network.initial_weights
 
     @property
     def best_weights(self) -> Weights:
@@ -144,7 +144,7 @@ class FederationRounds(RoundSource):
 
     def change(self, change: Change) -> None:
         """Change options from the next round on."""
-        self._federation.add_change(change)
+        self._federation.plan.add(change)
 
     def finish(self) -> None:
         """Do the step after the last round, once."""
@@ -160,7 +160,7 @@ class FederationRounds(RoundSource):
         Other models were given their first weights.
         """
         if self._expected and not arithmetic.equal(
-            self._expected, self._federation.initial_weights
+            self._expected, self._federation.network.initial_weights
         ):
             raise RunError(
                 "the model began with other weights in the saved run",
@@ -170,5 +170,5 @@ class FederationRounds(RoundSource):
 
     def _holder(self, party: str) -> Party:
         """Return the party that holds a personal model; with `share` it is one trained alone."""
-        holders = self._federation.personal_parties or self._federation.parties
+        holders = self._federation.post_training.parties or self._federation.parties
         return next(holder for holder in holders if holder.id == party)

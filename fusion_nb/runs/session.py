@@ -109,7 +109,7 @@ def federate(
         _check_name(name)
         _check_model(model)
         run = Run(RunSpec(**chosen), namespace, name=name)
-        with run.stopping_on_interrupt():
+        with run.training.stopping_on_interrupt():
             remember(run)
             run.start()
             return run if background else run.wait()

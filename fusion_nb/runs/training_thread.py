@@ -6,7 +6,8 @@ import atexit
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from fusion_nb.core.history import History
@@ -25,15 +26,43 @@ _LONGEST_WAIT = 0.1
 _LONGEST_END = 5.0
 
 
-class TrainingThread:
-    """Trains rounds up to a target in a thread of its own, and again when it is launched anew.
+@dataclass
+class Goal:
+    """The end that a training is to reach.
 
-    target:           the number of rounds to reach
-    early_stopping:   predicates that end it before
+    rounds:         the number of whole rounds
+    early_stopping: predicates that end it before
+    """
+
+    rounds: int
+    early_stopping: list[EarlyStopping] = field(default_factory=list)
+
+    def early_reason(self, history: History) -> str:
+        """Return why early stopping ends a run after the last of these rounds, or ""."""
+        if not history:
+            return ""
+        return next(filter(None, (stop(history) for stop in self.early_stopping)), "")
+
+
+@dataclass
+class Ending:
+    """Why a training ended before its goal, if it did.
+
+    reason: in words, or "";  error: the exception that ended it, with its traceback
+    """
+
+    reason: str = ""
+    error: BaseException | None = None
+    traceback: TracebackType | None = None
+
+
+class TrainingThread:
+    """Trains rounds up to a goal in a thread of its own, and again when it is launched anew.
+
+    goal, ending:     the end that it is to reach, and that it came to
     is_training:      whether the thread may add rounds
     hold_after_round: whether the run is held at the end of the round that it is in
     round_ended:      whether a round ended since this was set to False
-    reason, error:    why it ended before the target, and the exception that ended it
 
     These are read and written under `changed`, which wakes the threads that wait for a change. So
     no request falls between the thread's last look at them and its end.
@@ -43,17 +72,13 @@ class TrainingThread:
         self,
         source: RoundSource,
         control: RunControl,
-        target: int,
+        goal: Goal,
         *,
         name: str,
-        early_stopping: Sequence[EarlyStopping],
         notify: Callable[[], None],
     ) -> None:
-        self.target, self.early_stopping = target, list(early_stopping)
+        self.goal, self.ending = goal, Ending()
         self.is_training = self.hold_after_round = self.round_ended = False
-        self.reason = ""
-        self.error: BaseException | None = None
-        self.traceback: TracebackType | None = None
         self.changed = threading.Condition()
         self._source, self._control = source, control
         self._name, self._notify = name, notify
@@ -81,7 +106,7 @@ class TrainingThread:
         self._control.reset()
         is_first = not self.was_launched
         self.hold_after_round, self.is_training = one_round, True
-        self.reason, self.error, self.traceback = "", None, None
+        self.ending = Ending()
         # Each thread has an event of its own: one that still notifies its listeners must not mark
         # its successor as done.
         self._done = threading.Event()
@@ -124,44 +149,40 @@ class TrainingThread:
             if is_first:
                 self._decide_early()
             while self._goes_on():
-                for _ in self._source.rounds(self.target - len(self._source.history)):
+                for _ in self._source.rounds(self.goal.rounds - len(self._source.history)):
                     self._end_round()
-                    if self.reason:
+                    if self.ending.reason:
                         break
-                self.reason = self.reason or self._source.reason
+                self.ending.reason = self.ending.reason or self._source.reason
             self._source.finish()
         except Stopped:
             if not self.is_training:  # all rounds are there
-                self.reason = (
+                self.ending.reason = (
                     "stopped while parties were given models of their own, which not all have now"
                 )
         except BaseException as error:
-            self.error, self.traceback = error, error.__traceback__
-            self.reason = _first_line(error)
+            self.ending.error, self.ending.traceback = error, error.__traceback__
+            self.ending.reason = _first_line(error)
         finally:
             self._end(done)
 
     def _goes_on(self) -> bool:
         with self.changed:
-            self.is_training = not self.reason and len(self._source.history) < self.target
+            self.is_training = (
+                not self.ending.reason and len(self._source.history) < self.goal.rounds
+            )
             return self.is_training
 
     def _decide_early(self) -> None:
         """End at once a run that continues after a round in which an earlier one ended early."""
         with self.changed:
-            self.reason = self._early_reason()
-
-    def _early_reason(self) -> str:
-        history = self._source.history
-        if not history:
-            return ""
-        return next(filter(None, (stop(history) for stop in self.early_stopping)), "")
+            self.ending.reason = self.goal.early_reason(self._source.history)
 
     def _end_round(self) -> None:
         history = self._source.history
         with self.changed:
-            self.reason = self._early_reason()
-            is_last = bool(self.reason) or len(history) >= self.target
+            self.ending.reason = self.goal.early_reason(self._source.history)
+            is_last = bool(self.ending.reason) or len(history) >= self.goal.rounds
             if self.hold_after_round and not is_last and not self._control.is_stopping:
                 self._control.pause()
             self.hold_after_round = False

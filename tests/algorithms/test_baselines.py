@@ -177,7 +177,10 @@ class TestCentral:
             rows, net(), baseline="central", until=until, monitor="central_accuracy", rounds=9
         )
         assert (len(run.history), run.reason) == (1, f"{until} after round 1")
-        assert run.parties.table(run.monitor)[0][3:] == ["local accuracy", "fused accuracy"]
+        assert run.parties.table(run.prepared.monitor)[0][3:] == [
+            "local accuracy",
+            "fused accuracy",
+        ]
         with pytest.raises(
             OptionError, match="names the metric 'central_loss', which this run does not have"
         ):

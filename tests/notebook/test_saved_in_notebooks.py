@@ -85,7 +85,7 @@ def test_saving_by_default_is_in_no_cell_and_no_card(ip: Any, cache: Path) -> No
     assert "checkpoint" not in run.result().cell
     assert "checkpoint" not in run.result().spec
     assert "checkpoint" not in str(run.notes)
-    assert str(cache) in run.storage_notes[0]
+    assert str(cache) in run.storage.notes[0]
 
 
 @pytest.mark.parametrize("line", ["%fusion checkpoint off", ""])
@@ -97,7 +97,7 @@ def test_saving_is_switched_off_by_one_line(ip: Any, cache: Path, line: str) -> 
         option = "" if line else "--checkpoint off"
         ip.run(f"%%fusion {LINE} {option}\n{CELL}")
         assert not cache.exists()
-        assert ip.ns["run"].storage_notes == []
+        assert ip.ns["run"].storage.notes == []
     finally:
         os.environ[saving.VARIABLE] = before
 
@@ -107,7 +107,7 @@ def test_a_cache_that_cannot_be_written_is_a_note(ip: Any, cache: Path) -> None:
     seen = ip.run(f"%%fusion {LINE}\n{CELL}")
     assert seen.error is None
     assert ip.ns["run"].status == "finished"
-    (note,) = ip.ns["run"].storage_notes
+    (note,) = ip.ns["run"].storage.notes
     assert note.startswith("warning: this run has no checkpoint")
 
 

@@ -140,7 +140,7 @@ def timeless(run: Run) -> str:
 
 def own_weights(run: Run) -> list[Any]:
     """Return the weights of the parties' own models, and all else that they keep."""
-    holders = run.federation.personal_parties
+    holders = run.federation.post_training.parties or run.federation.parties
     return [digest(holder.own_model_weights(run.weights, len(run.history))) for holder in holders]
 
 

@@ -78,7 +78,7 @@ def test_a_full_disk_is_a_note_where_nobody_named_a_folder(
     case = Case(is_seeded=True)
     run = Run(case.spec, case.namespace(), is_cached=True).start().wait()
     assert run.status == "finished"
-    assert run.storage_notes == [
+    assert run.storage.notes == [
         f"warning: this run has no checkpoint any more ({os.strerror(errno.ENOSPC)})"
     ]
 

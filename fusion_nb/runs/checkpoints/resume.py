@@ -83,7 +83,7 @@ class SavedSpec:
             is_cached=is_cached,
         )
         if not allow_other_rows:
-            check_rows(self.checkpoint, run.partitioned_data)
+            check_rows(self.checkpoint, run.prepared.resolved.data)
         return run
 
 

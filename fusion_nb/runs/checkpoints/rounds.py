@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb.core.history import History
@@ -13,6 +13,18 @@ from fusion_nb.models.base import Model
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.writer import CheckpointWriter
 from fusion_nb.runs.rounds import RoundSource
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where a run is saved.
+
+    folder: of its checkpoints, or "" where it is not saved
+    notes:  sentences about it, and warnings where it can't be written
+    """
+
+    folder: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 class SavedRounds(RoundSource):
@@ -40,14 +52,10 @@ class SavedRounds(RoundSource):
         return self._inner.notes
 
     @property
-    def storage_notes(self) -> list[str]:
-        """Sentences about where checkpoints are, and warnings."""
-        return self._writer.notes or [f"checkpoints: {self.folder}"]
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the checkpoints."""
-        return self._writer.folder.path
+    def storage(self) -> Storage:
+        """Where the checkpoints are."""
+        folder = self._writer.folder.path
+        return Storage(str(folder), self._writer.notes or [f"checkpoints: {folder}"])
 
     @property
     def history(self) -> History:

@@ -103,14 +103,14 @@ class TestRuns:
         return Run(spec, {"model": net(), "rows": rows})
 
     def test_one_between_start_and_wait_stops_the_run(self, run: Run) -> None:
-        with pytest.raises(Interrupted), run.stopping_on_interrupt():
+        with pytest.raises(Interrupted), run.training.stopping_on_interrupt():
             run.start()
             interrupt()
             run.wait()
         assert run.status == "stopped"
 
     def test_one_before_the_start_stops_it_too(self, run: Run) -> None:
-        with pytest.raises(Interrupted), run.stopping_on_interrupt():
+        with pytest.raises(Interrupted), run.training.stopping_on_interrupt():
             interrupt()
             run.start()
         assert run.status == "stopped"
