@@ -51,7 +51,7 @@ def cut_short(
         chosen = {"parties": 2, "rounds": 3, "lr": 0.1, "checkpoint": folder, **options}
         names = {**namespace, "model": net(), "net": net()}
         run = Run(RunSpec(**chosen), names, name=name).start().wait()
-        *_, left, last = CheckpointFolder(run.storage_folder).rounds()
+        *_, left, last = CheckpointFolder(run.storage.folder).rounds()
         shutil.rmtree(last)
         seconds = left.stat().st_mtime - age
         os.utime(left, (seconds, seconds))
@@ -105,7 +105,7 @@ def test_a_line_tells_the_run_and_resume_takes_it_to_its_end(
     assert panel.spec.model_dump(exclude={"split"}) == expected_spec, "in the controls"
     assert panel.spec.split == "dirichlet:alpha=5.0"
     assert buttons(panel) == set(), "it is taken up"
-    assert Path(resumed.storage_folder) == Path(whole.storage_folder)
+    assert Path(resumed.storage.folder) == Path(whole.storage.folder)
 
 
 def test_several_stand_in_a_list_newest_first(
@@ -128,7 +128,7 @@ def test_several_stand_in_a_list_newest_first(
 def test_two_that_look_alike_are_told_apart(
     namespace: dict[str, Any], cut_short: Callable[..., Run]
 ) -> None:
-    folders = [cut_short("run", 3600.0 + i, data="rows").storage_folder for i in range(2)]
+    folders = [cut_short("run", 3600.0 + i, data="rows").storage.folder for i in range(2)]
     panel = Panel(namespace=namespace)
     labelled(panel, "saved runs").index = 1
     press(panel, DISCARD)
@@ -140,7 +140,7 @@ def test_two_that_look_alike_are_told_apart(
 def test_discard_asks_once_and_removes_that_run_alone(
     namespace: dict[str, Any], cut_short: Callable[..., Run]
 ) -> None:
-    folder, other = (Path(cut_short(name, data="rows").storage_folder) for name in ("run", "two"))
+    folder, other = (Path(cut_short(name, data="rows").storage.folder) for name in ("run", "two"))
     panel = Panel(namespace=namespace)
     labelled(panel, "saved runs").index = [run.path for run in panel.saved.find()].index(folder)
     press(panel, DISCARD)
@@ -270,7 +270,7 @@ def test_the_runs_of_this_kernel_are_not_offered(
 def test_a_run_that_another_process_trains_is_neither_offered_nor_discarded(
     namespace: dict[str, Any], cut_short: Callable[..., Run]
 ) -> None:
-    folder = CheckpointFolder(cut_short(data="rows").storage_folder)
+    folder = CheckpointFolder(cut_short(data="rows").storage.folder)
     panel = Panel(namespace=namespace)
     folder.acquire(fresh=False)
     try:
@@ -316,7 +316,7 @@ def test_a_notebook_resumes_by_a_method(
 def test_a_folder_that_is_damaged_offers_its_earlier_round_or_nothing(
     namespace: dict[str, Any], cut_short: Callable[..., Run]
 ) -> None:
-    folder = CheckpointFolder(cut_short(data="rows").storage_folder)
+    folder = CheckpointFolder(cut_short(data="rows").storage.folder)
     shutil.copytree(folder.rounds()[0], folder.path / "round-000003")
     (folder.path / "round-000003" / "checkpoint.json").write_text('{"format": 1, "spec": []}')
     panel = Panel(namespace=namespace)
@@ -327,7 +327,7 @@ def test_a_folder_that_is_damaged_offers_its_earlier_round_or_nothing(
 
 
 def test_names_are_text(namespace: dict[str, Any], cut_short: Callable[..., Run]) -> None:
-    folder = CheckpointFolder(cut_short(data="rows").storage_folder)
+    folder = CheckpointFolder(cut_short(data="rows").storage.folder)
     about = folder.rounds()[-1] / "checkpoint.json"
     text = about.read_text().replace('"name": "run"', r'"name": "<img src=x>\n\ud800"')
     about.write_text(text.replace('"data": "rows"', '"data": "<b>"'))

@@ -139,7 +139,7 @@ class SavedRuns:
 
 def is_in_use(path: Path) -> bool:
     """Return whether a folder belongs to a run of this kernel, or a process writes to it."""
-    known = {run.storage_folder for run in session.RUNS.values()}
+    known = {run.storage.folder for run in session.RUNS.values()}
     return str(path) in known or CheckpointFolder(path).is_in_use
 
 

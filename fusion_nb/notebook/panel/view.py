@@ -41,7 +41,6 @@ class View:
         self.buttons: list[widgets.Button] = []
         self._message = widgets.HTML(layout={"min_height": "2em"})
         self._followed: Run | None = None
-        self._kept: tuple[Run, str, int, int] | None = None
         self.form = Form(namespace)
         self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)
         self.form.on_refresh(self.saved_box.look)
@@ -71,11 +70,11 @@ class View:
             "Compare": self.compare_tab.box,
             "Export": self.export_tab.box,
         }
-        self._tabs = widgets.Tab(list(tabs.values()), titles=list(tabs))
-        self._tabs.observe(lambda _: self.compare_tab.refresh(), "selected_index")
+        stack = widgets.Tab(list(tabs.values()), titles=list(tabs))
+        stack.observe(lambda _: self.compare_tab.refresh(), "selected_index")
         rows = [
             self.saved_box.box,
-            self._tabs,
+            stack,
             self.run_buttons.box,
             self._message,
             self.run_view.box,
@@ -114,10 +113,8 @@ class View:
             self._followed = run
             self.run_view.follow(run)
         self.export_tab.show(run)
-        state = (run, status, len(run.records), run.planned)
-        if status in ENDED and state != self._kept:  # it draws a picture
-            self._kept = state
-            self.output.keep(run.result())
+        if status in ENDED:
+            self.output.keep(run)
 
     def display(self) -> None:
         """Show the panel in the output of the cell that is running."""
