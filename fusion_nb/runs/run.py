@@ -75,6 +75,7 @@ class Run(RunHandle):
                 name=name,
                 planned_spec=lambda: self._outcome.planned_spec(),
                 reason=lambda: self._background.early_reason(self.federation.history),
+                stop=control.stop,
                 is_cached=is_cached,
                 folder=folder,
             )

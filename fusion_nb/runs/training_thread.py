@@ -28,11 +28,14 @@ _LONGEST_END = 5.0
 class TrainingThread:
     """Trains rounds up to a target in a thread of its own, and again when it is launched anew.
 
+    After each whole round it decides whether to go on, and then tells the round to listeners: at
+    once, or, where the round is saved first, when that is done, in the thread that saved it.
+
     target:           the number of rounds to reach
     early_stopping:   predicates that end it before
     is_training:      whether the thread may add rounds
     hold_after_round: whether the run is held at the end of the round that it is in
-    round_ended:      whether a round ended since this was set to False
+    num_whole, num_told: the rounds that are whole, and those of them that listeners know
     reason, error:    why it ended before the target, and the exception that ended it
 
     These are read and written under `changed`, which wakes the threads that wait for a change. So
@@ -50,7 +53,8 @@ class TrainingThread:
         notify: Callable[[], None],
     ) -> None:
         self.target, self.early_stopping = target, list(early_stopping)
-        self.is_training = self.hold_after_round = self.round_ended = False
+        self.is_training = self.hold_after_round = False
+        self.num_whole = self.num_told = len(source.history)
         self.reason = ""
         self.error: BaseException | None = None
         self.traceback: TracebackType | None = None
@@ -58,6 +62,8 @@ class TrainingThread:
         self._source, self._control = source, control
         self._name, self._notify = name, notify
         self._thread: threading.Thread | None = None
+        #: The thread that tells a round now, if it is not the one that trains.
+        self._teller: threading.Thread | None = None
         self._done = threading.Event()
         self._done.set()
 
@@ -73,8 +79,11 @@ class TrainingThread:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it may be launched: the last thread has ended, or it is the one that asks."""
-        return self.is_done or threading.current_thread() is self._thread
+        """Whether it may be launched: the last thread has ended, or it is the one that asks.
+
+        To wait for the training would block the thread that tells a round for ever, too.
+        """
+        return self.is_done or threading.current_thread() in (self._thread, self._teller)
 
     def launch(self, *, one_round: bool = False) -> None:
         """Start a thread. Call it under `changed`, and only while `is_at_rest`."""
@@ -124,22 +133,38 @@ class TrainingThread:
             if is_first:
                 self._decide_early()
             while self._goes_on():
-                for _ in self._source.rounds(self.target - len(self._source.history)):
-                    self._end_round()
-                    if self.reason:
-                        break
+                self._train_rounds()
                 self.reason = self.reason or self._source.reason
             self._source.finish()
         except Stopped:
-            if not self.is_training:  # all rounds are there
+            if (failure := self._source.failure) is not None:
+                self._fail(failure)
+            elif not self.is_training:  # all rounds are there
                 self.reason = (
                     "stopped while parties were given models of their own, which not all have now"
                 )
         except BaseException as error:
-            self.error, self.traceback = error, error.__traceback__
-            self.reason = _first_line(error)
+            self._fail(error)
         finally:
             self._end(done)
+
+    def _train_rounds(self) -> None:
+        """Train up to the target, or to a round that ends the run early; all of them are told."""
+        history = History(self._source.history)
+        with self.changed:
+            self.num_whole = self.num_told = len(history)
+        try:
+            for record in self._source.rounds(self.target - len(history)):
+                history[record.round - 1 :] = [record]  # a service may send the last one again
+                self._end_round(history)
+                if self.reason:
+                    break
+        finally:
+            self._source.settle()
+
+    def _fail(self, error: BaseException) -> None:
+        self.error, self.traceback = error, error.__traceback__
+        self.reason = _first_line(error)
 
     def _goes_on(self) -> bool:
         with self.changed:
@@ -149,25 +174,31 @@ class TrainingThread:
     def _decide_early(self) -> None:
         """End at once a run that continues after a round in which an earlier one ended early."""
         with self.changed:
-            self.reason = self._early_reason()
+            self.reason = self._early_reason(self._source.history)
 
-    def _early_reason(self) -> str:
-        history = self._source.history
+    def _early_reason(self, history: History) -> str:
         if not history:
             return ""
         return next(filter(None, (stop(history) for stop in self.early_stopping)), "")
 
-    def _end_round(self) -> None:
-        history = self._source.history
+    def _end_round(self, history: History) -> None:
+        """Decide how to go on after a whole round, and tell it once it is safe."""
         with self.changed:
-            self.reason = self._early_reason()
+            self.reason = self._early_reason(history)
             is_last = bool(self.reason) or len(history) >= self.target
             if self.hold_after_round and not is_last and not self._control.is_stopping:
                 self._control.pause()
             self.hold_after_round = False
+            self.num_whole = number = len(history)
+        self._source.when_safe(lambda: self._tell(number))
+
+    def _tell(self, number: int) -> None:
+        """Tell listeners of a round."""
+        self._teller = threading.current_thread()
         self._notify()
+        self._teller = None
         with self.changed:
-            self.round_ended = True
+            self.num_told = number
             self.changed.notify_all()
 
     def _end(self, done: threading.Event) -> None:

@@ -18,7 +18,7 @@ from fusion_nb.runs.checkpoints.checkpoint import Checkpoint, read_about
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 from fusion_nb.runs.checkpoints.option import OFF, CheckpointOption
 from fusion_nb.runs.checkpoints.rounds import SavedRounds
-from fusion_nb.runs.checkpoints.writer import CheckpointWriter, WriterBefore, WriterBeside
+from fusion_nb.runs.checkpoints.writer import CheckpointWriter, WriterAhead, WriterBeside
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec
 
@@ -145,6 +145,7 @@ def save_rounds(
     name: str,
     planned_spec: Callable[[], RunSpec],
     reason: Callable[[], str],
+    stop: Callable[[], object],
     is_cached: bool,
     folder: Path | None = None,
 ) -> RoundSource:
@@ -152,6 +153,7 @@ def save_rounds(
 
     planned_spec: returns the options that repeat the run as it is planned now
     reason:       returns why early stopping ends it after the last whole round, or ""
+    stop:         ends the training at its next gate
     is_cached:    save it in the cache where the spec names no folder
     folder:       where the run was saved before, if it continues
     Raises OptionError for a folder that can't be used.
@@ -174,7 +176,7 @@ def save_rounds(
     def take() -> Checkpoint:
         return _take(prepared, source, name, planned_spec(), reason())
 
-    return SavedRounds(source, take, writer, chosen.every if chosen else 1)
+    return SavedRounds(source, take, writer, stop, chosen.every if chosen else 1)
 
 
 def _writer(
@@ -192,7 +194,7 @@ def _writer(
             _check_named(named)
             is_fresh = True
         named.check()
-        return WriterBefore(named, hash_rows, keep=chosen.keep, is_fresh=is_fresh)
+        return WriterAhead(named, hash_rows, keep=chosen.keep, is_fresh=is_fresh)
     parent = cache()
     if parent is None:
         return None
