@@ -13,7 +13,7 @@ from fusion_nb.core.protocols import ModelPoisoning
 from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.errors import OptionError, RunError, option
 from fusion_nb.runs.build import Prepared
-from fusion_nb.runs.checkpoints import rows
+from fusion_nb.runs.checkpoints import named, rows
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint, read_about
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 from fusion_nb.runs.checkpoints.option import OFF, CheckpointOption
@@ -95,17 +95,27 @@ def switch(word: str) -> None:
         os.environ[VARIABLE] = word
 
 
+def remember(folder: str) -> None:
+    """Let `saved_runs` find a folder that a run's user named, "" for none."""
+    where = cache()
+    if folder and where is not None:
+        named.remember(where, Path(folder))
+
+
 def saved_runs() -> list[SavedRun]:
-    """Return the runs in the cache, the latest first."""
+    """Return the runs in the cache, and those in folders that were named lately; the latest
+    first.
+    """
     folder = cache()
     if folder is None or not folder.is_dir():
         return []
-    found = (SavedRun.of(CheckpointFolder(path)) for path in folder.iterdir() if path.is_dir())
+    paths = [path for path in folder.iterdir() if path.is_dir()] + named.folders(folder)
+    found = (SavedRun.of(CheckpointFolder(path)) for path in paths)
     return sorted((run for run in found if run is not None), key=lambda run: run.age)
 
 
 def find(name: str = "") -> SavedRun:
-    """Return the run in a folder; or of the runs in the cache the latest one, or the latest of a
+    """Return the run in a folder; or of the runs that are known the latest one, or the latest of a
     name. One with missing rounds comes before one that is finished.
 
     Raises RunError where there is none.
@@ -189,12 +199,12 @@ def _writer(
 
     is_fresh = folder is None
     if chosen is not None:
-        named = CheckpointFolder(chosen.folder)
-        if folder is None or named.path != folder:
-            _check_named(named)
+        own = CheckpointFolder(chosen.folder)
+        if folder is None or own.path != folder:
+            _check_named(own)
             is_fresh = True
-        named.check()
-        return WriterAhead(named, hash_rows, keep=chosen.keep, is_fresh=is_fresh)
+        own.check()
+        return WriterAhead(own, hash_rows, keep=chosen.keep, is_fresh=is_fresh)
     parent = cache()
     if parent is None:
         return None
