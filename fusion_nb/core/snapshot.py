@@ -112,7 +112,9 @@ def _state_of(party: Party) -> Any:
     return state, round, before if round == 0 else {}
 
 
-def _to_json(metrics: Mapping[str, float]) -> dict[str, float | str]:
+def _to_json(metrics: Mapping[str, float]) -> Mapping[str, float | str]:
+    if all(map(math.isfinite, metrics.values())):
+        return metrics
     return {
         name: value if math.isfinite(value) else repr(float(value))
         for name, value in metrics.items()

@@ -103,9 +103,10 @@ def place_folder(
     """
     if mode is not None:
         draft.chmod(mode)
-    for path in draft.rglob("*"):
-        if path.name not in on_disk:
-            sync(path)
+    for folder, folders, files in os.walk(draft):
+        for name in (*folders, *files):
+            if name not in on_disk:
+                sync(os.path.join(folder, name))
     sync(draft)
     if replace and target.exists():
         _swap(draft, target)
@@ -114,7 +115,7 @@ def place_folder(
     sync(target.parent)
 
 
-def sync(path: Path) -> None:
+def sync(path: str | Path) -> None:
     """Wait until a file or folder is on the disk."""
     if os.name == "nt":  # Windows can't open a folder, nor sync a file opened for reading
         return
