@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saved_runs import Case, assert_same, digest
-from test_checkpoint_faults import full_from, run_in
+from saved_runs import Case, assert_same, digest, full_from, run_in
 
 from fusion_nb import Run
 from fusion_nb.engines.progress import Progress
