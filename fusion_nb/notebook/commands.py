@@ -148,7 +148,7 @@ def split(shell: InteractiveShell, line: Line) -> Chart:
 
 
 def runs(shell: InteractiveShell, line: Line) -> None:
-    """Print one line for each run of this notebook."""
+    """Print one line for each run of this notebook, and for each on disk."""
     lines = [status_text(each) for each in session.RUNS.values()]
     lines += saved.listing([each.storage.folder for each in session.RUNS.values()])
     print("\n".join(lines) or "no run yet: %%fusion makes one")

@@ -80,7 +80,15 @@ class BackgroundRun:
     def settle(self) -> None:
         """Wait until it has ended or is paused, so that no answer is about half a run."""
         thread = self._thread
-        thread.wait_until(lambda: self.state.status == "paused" or thread.is_at_rest)
+        thread.wait_until(
+            lambda: (
+                thread.is_at_rest
+                or (
+                    self.state.status == "paused"
+                    and thread.progress.num_told == thread.progress.num_whole
+                )
+            )
+        )
 
     @contextmanager
     def stopping_on_interrupt(self) -> Iterator[None]:
@@ -144,12 +152,12 @@ class BackgroundRun:
         """
         self._source.check_request("step")
         thread = self._thread
-        while not self._begin_step():
+        while (done := self._begin_step()) is None:
             self._join()
         if not wait:
             return
         with self.stopping_on_interrupt():
-            thread.wait_until(lambda: thread.round_ended or thread.is_at_rest)
+            thread.wait_until(lambda: thread.progress.num_told > done or thread.is_at_rest)
         if self.state.error is not None:
             self._join()
             self._raise_error()
@@ -173,27 +181,26 @@ class BackgroundRun:
         while not self._add_rounds(rounds):
             self._join()
 
-    def _begin_step(self) -> bool:
-        """Begin a step; return False while the run is ending."""
+    def _begin_step(self) -> int | None:
+        """Begin a step; return the number of whole rounds before it, or None while the run ends."""
         thread = self._thread
         with HeldInterrupts(), thread.changed:
             if self.state.status == "running":
                 raise RunError(f"{self.name} is running", "pause() it first")
-            thread.round_ended = False
             if self.state.status == "paused":
                 thread.hold_after_round = True
                 self._control.resume()
                 thread.changed.notify_all()
-                return True
+                return thread.progress.num_whole
             if not thread.is_at_rest:
-                return False
+                return None
             done = len(self.state.records)
             if self.state.reason and self.state.error is None:
                 thread.goal.early_stopping = []  # it ended the run, and more rounds are wanted
             thread.goal.rounds = max(thread.goal.rounds, done + 1)
             self._source.plan(thread.goal.rounds, after=done)
             thread.launch(one_round=True)
-            return True
+            return thread.progress.num_whole
 
     def _add_rounds(self, rounds: int) -> bool:
         """Add rounds to the target; return False while the run is ending."""

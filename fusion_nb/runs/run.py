@@ -78,6 +78,7 @@ class Run(RunHandle):
                 name=name,
                 planned_spec=lambda: self.outcome.planned_spec(),
                 reason=lambda: self.training.state.early_reason(self.federation.history),
+                stop=control.stop,
                 is_cached=is_cached,
                 folder=folder,
             )

@@ -20,6 +20,7 @@ from fusion_nb.models import lookup
 from fusion_nb.reporting import charts
 from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.checkpoints.saving import cache, find
+from fusion_nb.runs.checkpoints.saving import remember as remember_folder
 from fusion_nb.runs.handle import ENDED, UNDER_WAY, RunHandle
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
@@ -47,6 +48,7 @@ def remember(run: Run) -> None:
             value=run.name,
         )
     RUNS[run.name] = run
+    remember_folder(run.storage.folder)
 
 
 def new_name(given: str, namespace: Mapping[str, Any]) -> str:

@@ -55,14 +55,35 @@ class Ending:
     error: BaseException | None = None
     traceback: TracebackType | None = None
 
+    def fail(self, error: BaseException) -> None:
+        """Take an exception as the reason."""
+        self.error, self.traceback = error, error.__traceback__
+        self.reason = _first_line(error)
+
+
+@dataclass
+class Progress:
+    """How far a training has come, and how far its listeners know.
+
+    num_whole, num_told: the rounds that are whole, and those of them that listeners know
+    teller: the thread that tells a round now, which need not be the one that trains
+    """
+
+    num_whole: int
+    num_told: int
+    teller: threading.Thread | None = None
+
 
 class TrainingThread:
     """Trains rounds up to a goal in a thread of its own, and again when it is launched anew.
 
+    After each whole round it decides whether to go on, and then tells the round to listeners: at
+    once, or, where the round is saved first, when that is done, in the thread that saved it.
+
     goal, ending:     the end that it is to reach, and that it came to
     is_training:      whether the thread may add rounds
     hold_after_round: whether the run is held at the end of the round that it is in
-    round_ended:      whether a round ended since this was set to False
+    progress:         the rounds that it has trained and told
 
     These are read and written under `changed`, which wakes the threads that wait for a change. So
     no request falls between the thread's last look at them and its end.
@@ -78,7 +99,8 @@ class TrainingThread:
         notify: Callable[[], None],
     ) -> None:
         self.goal, self.ending = goal, Ending()
-        self.is_training = self.hold_after_round = self.round_ended = False
+        self.is_training = self.hold_after_round = False
+        self.progress = Progress(len(source.history), len(source.history))
         self.changed = threading.Condition()
         self._source, self._control = source, control
         self._name, self._notify = name, notify
@@ -98,8 +120,11 @@ class TrainingThread:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it may be launched: the last thread has ended, or it is the one that asks."""
-        return self.is_done or threading.current_thread() is self._thread
+        """Whether it may be launched: the last thread has ended, or it is the one that asks.
+
+        To wait for the training would block the thread that tells a round for ever, too.
+        """
+        return self.is_done or threading.current_thread() in (self._thread, self.progress.teller)
 
     def launch(self, *, one_round: bool = False) -> None:
         """Start a thread. Call it under `changed`, and only while `is_at_rest`."""
@@ -149,22 +174,34 @@ class TrainingThread:
             if is_first:
                 self._decide_early()
             while self._goes_on():
-                for _ in self._source.rounds(self.goal.rounds - len(self._source.history)):
-                    self._end_round()
-                    if self.ending.reason:
-                        break
+                self._train_rounds()
                 self.ending.reason = self.ending.reason or self._source.reason
             self._source.finish()
         except Stopped:
-            if not self.is_training:  # all rounds are there
+            if (failure := self._source.failure) is not None:
+                self.ending.fail(failure)
+            elif not self.is_training:  # all rounds are there
                 self.ending.reason = (
                     "stopped while parties were given models of their own, which not all have now"
                 )
         except BaseException as error:
-            self.ending.error, self.ending.traceback = error, error.__traceback__
-            self.ending.reason = _first_line(error)
+            self.ending.fail(error)
         finally:
             self._end(done)
+
+    def _train_rounds(self) -> None:
+        """Train up to the goal, or to a round that ends the run early; all of them are told."""
+        history = History(self._source.history)
+        with self.changed:
+            self.progress = Progress(len(history), len(history))
+        try:
+            for record in self._source.rounds(self.goal.rounds - len(history)):
+                history[record.round - 1 :] = [record]  # a service may send the last one again
+                self._end_round(history)
+                if self.ending.reason:
+                    break
+        finally:
+            self._source.settle()
 
     def _goes_on(self) -> bool:
         with self.changed:
@@ -178,17 +215,24 @@ class TrainingThread:
         with self.changed:
             self.ending.reason = self.goal.early_reason(self._source.history)
 
-    def _end_round(self) -> None:
-        history = self._source.history
+    def _end_round(self, history: History) -> None:
+        """Decide how to go on after a whole round, and tell it once it is safe."""
         with self.changed:
-            self.ending.reason = self.goal.early_reason(self._source.history)
+            self.ending.reason = self.goal.early_reason(history)
             is_last = bool(self.ending.reason) or len(history) >= self.goal.rounds
             if self.hold_after_round and not is_last and not self._control.is_stopping:
                 self._control.pause()
             self.hold_after_round = False
+            self.progress.num_whole = number = len(history)
+        self._source.when_safe(lambda: self._tell(number))
+
+    def _tell(self, number: int) -> None:
+        """Tell listeners of a round."""
+        self.progress.teller = threading.current_thread()
         self._notify()
+        self.progress.teller = None
         with self.changed:
-            self.round_ended = True
+            self.progress.num_told = number
             self.changed.notify_all()
 
     def _end(self, done: threading.Event) -> None:

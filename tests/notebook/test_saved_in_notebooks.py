@@ -68,6 +68,36 @@ def test_a_named_folder_is_resumed_by_its_name(ip: Any, tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "round-000003").is_dir()
 
 
+def test_named_folders_are_listed_and_resumed_by_name(ip: Any, cache: Path, tmp_path: Path) -> None:
+    for name in ("mine", "gone"):
+        ip.run(f"%%fusion {LINE} --name {name} --checkpoint {tmp_path / name}\n{CELL}")
+    whole = ip.ns["mine"]
+    assert "on disk" not in ip.run("%fusion runs").text  # they are in the kernel
+    forget(ip)
+    shutil.rmtree(tmp_path / "mine" / "round-000003")
+    shutil.rmtree(tmp_path / "gone")
+    listed = ip.run("%fusion runs").text
+    assert "on disk: mine, round 2 of 3, saved" in listed
+    assert f"%fusion resume {tmp_path}/mine" in listed
+    assert "gone" not in listed
+    seen = ip.run("%fusion resume mine --quiet")
+    assert seen.error is None, seen.text
+    assert ip.ns["mine"].history["loss"] == whole.history["loss"]
+    assert (tmp_path / "mine" / "round-000003").is_dir()
+    assert [path.name for path in cache.iterdir()] == ["named.json"]
+
+
+def test_a_run_from_python_is_listed(ip: Any, cache: Path, tmp_path: Path) -> None:
+    from torch import nn
+
+    import fusion_nb
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    fusion_nb.federate(model, rounds=1, lr=0.05, checkpoint=str(tmp_path / "mine"), name="other")
+    forget(ip)
+    assert "on disk: other, round 1 of 1" in ip.run("%fusion runs").text
+
+
 def test_an_unfinished_run_is_not_replaced(ip: Any, tmp_path: Path) -> None:
     line = f"%%fusion {LINE} --checkpoint {tmp_path / 'mine'}\n{CELL}"
     ip.run(line)
