@@ -127,9 +127,10 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
     """
     named = _Named(data)
     count = len(data)
-    if count and not _is_pair(named[0]):
-        return _read_structured(named)
-    first = [_pair(named, i) for i in range(min(_PROBED, count))]
+    few = [named[row] for row in range(min(_PROBED, count))]
+    if few and not _is_pair(few[0]):
+        return _read_structured(named, few)
+    first = [_pair(named, item) for item in few]
     stored = _targets(data)
     # A target_transform makes the items' labels differ from the stored ones.
     if stored is not None and all(
@@ -138,7 +139,7 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
         return stored, Facts.of(_stacked([x for x, _ in first], 0), is_sample=True)
     labels, facts, xs = [], [], []
     for row in range(count):
-        x, y = first[row] if row < len(first) else _pair(named, row)
+        x, y = first[row] if row < len(first) else _pair(named, named[row])
         labels.append(np.asarray(y))
         xs.append(x)
         if len(xs) == _CHUNK or row == count - 1:
@@ -160,12 +161,12 @@ def _is_pair(item: Any) -> bool:
     return isinstance(item, list | tuple) and len(item) == 2
 
 
-def _read_structured(data: _Named) -> tuple[np.ndarray, Facts]:
+def _read_structured(data: _Named, few: list[Any]) -> tuple[np.ndarray, Facts]:
     """Return the labels, or NaN where none is known, and the facts, of rows that are no pairs.
 
     Such a row is a dict or a tuple of more than two. Raises DataError for any other.
     """
-    first = data[0]
+    first = few[0]
     names = (
         [*first] if isinstance(first, dict) else [*range(len(first))] if _is_several(first) else []
     )
@@ -175,7 +176,6 @@ def _read_structured(data: _Named) -> tuple[np.ndarray, Facts]:
             "return (x, y), a dict or a tuple of several arrays from its __getitem__",
         )
     label = next((name for name in names if _is_label(name, first[name])), None)
-    few = [data[row] for row in range(min(_PROBED, len(data)))]
     for row, item in enumerate(few):
         if type(item) is not type(first) or len(item) != len(first):
             raise DataError(
@@ -203,8 +203,7 @@ def _is_label(name: Any, value: Any) -> bool:
     return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biu"
 
 
-def _pair(data: _Named, row: int) -> tuple[Any, Any]:
-    item = data[row]
+def _pair(data: _Named, item: Any) -> tuple[Any, Any]:
     if not (isinstance(item, list | tuple) and len(item) == 2):
         raise DataError(
             f"a row of {type(data.data).__name__} is not a pair (x, y)",
