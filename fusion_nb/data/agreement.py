@@ -62,6 +62,28 @@ def apply(schema: DataSchema, given: Given) -> tuple[DataSet, np.ndarray]:
     return (x, labels), labels
 
 
+def bring_rows(schema: DataSchema, x: np.ndarray, where: str) -> np.ndarray:
+    """Return rows without labels, read apart from the parties', in the units of the schema.
+
+    Raises DataError for rows in other units.
+    """
+    own = RowSchema.of(Facts.of(x, with_values=False))
+    if own.scale == schema.rows.scale:
+        return x
+    low, high = own.low or 0.0, own.high or 0.0
+    if own.scale != 1:  # the parties' pixels are no bytes
+        return x.astype(np.float32) / np.float32(own.scale)
+    if 0 <= low <= high <= 1:
+        return x.astype(np.float32) * np.float32(schema.rows.scale)
+    if own.may_be_indices and 0 <= low <= high <= schema.rows.scale:
+        return x
+    raise DataError(
+        f"the rows of {where} are {own.dtype} from {low:g} to {high:g}, and those of the parties "
+        "bytes of images from 0 to 255",
+        "give both the same units",
+    )
+
+
 def notes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
     """Return what was guessed in the agreement, as sentences."""
     columns = schema.rows.columns

@@ -26,6 +26,8 @@ from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
 _DEFAULT_DATA = "digits"
 
 
+#: Variables of the notebook itself, which are lists and dicts.
+_OF_IPYTHON = ("In", "Out")
 #: The labels of a party whose rows can't be read.
 _NO_LABELS = np.empty(0, dtype=np.int64)
 
@@ -96,7 +98,9 @@ def read(
 
 def looks_like_data(name: str, value: Any) -> bool:
     """Return whether a variable can be partitioned among parties, judged by its type alone."""
-    if name.startswith("_") or inspect.isclass(value) or inspect.ismodule(value):
+    if name.startswith("_") or name in _OF_IPYTHON:
+        return False
+    if inspect.isclass(value) or inspect.ismodule(value):
         return False
     if isinstance(value, list) and texts.holds_documents(value):
         return True
@@ -198,8 +202,9 @@ def _read_pool(pool: Pool, name: str, label: str = "", key: str = "") -> Source:
     rows, notes = _without_table(pool.train, name, label, key)
     parts = [_Part("", "train", rows, f"{name} (training rows)", "")]
     if pool.test is not None:
-        rows, _ = _without_table(pool.test, name, label, key)
-        parts.append(_Part("", "test", rows, f"{name} (test rows)", "test "))
+        where = f"{name} (test rows)"
+        rows, _ = _without_table(pool.test, where, label, key)
+        parts.append(_Part("", "test", rows, where, "test "))
     found = _load(parts)
     return Source(
         found.rows["", "train"],
@@ -217,13 +222,14 @@ def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool 
         )
     parts = []
     for party, pool in given.pools.items():
-        rows, _ = _without_table(pool.train, name, label)
+        where = f"{party} (test rows)"
+        rows, _ = _without_table(pool.train, party, label)
         parts.append(_Part(party, "train", rows, party, f"{party} "))
         if pool.test is not None:
-            rows, _ = _without_table(pool.test, name, label)
-            parts.append(_Part(party, "test", rows, f"{party} (test rows)", f"{party} test "))
+            rows, _ = _without_table(pool.test, where, label)
+            parts.append(_Part(party, "test", rows, where, f"{party} test "))
     if given.test is not None:
-        rows, _ = _without_table(given.test, name, label)
+        rows, _ = _without_table(given.test, "the test set", label)
         parts.append(_Part("", "test", rows, "the test set", "test "))
     failed = _unreadable(parts) if may_fail else {}
     if len(failed) == len(given.pools):

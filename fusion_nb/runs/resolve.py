@@ -24,6 +24,7 @@ from fusion_nb.core.protocols import (
     PostTraining,
 )
 from fusion_nb.core.schedule import Schedule
+from fusion_nb.data.agreement import bring_rows
 from fusion_nb.data.loading import read
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.faults import Stragglers
@@ -177,7 +178,7 @@ def resolve(
         ensemble=_created(spec, "ensemble"),
         attack=_created(spec, "adversary"),
         stragglers=Stragglers.parse(spec.straggler) if spec.straggler else None,
-        read_rows=lambda name: _rows(name, namespace),
+        read_rows=lambda name: bring_rows(data.schema, _rows(name, namespace), name),
         shadowed=tuple(
             name
             for name in ("loss", "optimizer")

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fusion_nb.core.schema import DataSchema
+from fusion_nb.data.agreement import bring_rows
 from fusion_nb.data.loading import Source
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.errors import DataError
@@ -148,3 +150,24 @@ def test_a_third_set_is_said_to_be_unused(read: Read) -> None:
     value = dict.fromkeys(("train", "validation", "test"), (PIXELS, Y))
     assert any("'validation' is not used" in note for note in read(value).notes)
     assert list(read({"train": (PIXELS, Y), "north": (PIXELS, Y)}).parties) == ["train", "north"]
+
+
+PLAIN = (RNG.normal(size=(20, 8, 8)).clip(0, 1).astype(np.float32), Y)
+
+
+class TestRowsWithoutLabels:
+    """Rows that parties' models predict together have the units of the parties' rows."""
+
+    @pytest.mark.parametrize("own", [PIXELS, PIXELS.astype(np.float32), PIXELS / np.float32(255)])
+    @pytest.mark.parametrize("others", [(PIXELS, Y), PLAIN])
+    def test_they_are_brought_into_the_same_units(self, own: Any, others: Any) -> None:
+        schema = DataSchema.of(others)
+        if schema.rows.scale == 1 and own.dtype != np.uint8:
+            assert bring_rows(schema, own, "public") is own
+            return
+        found = bring_rows(schema, own, "public") / schema.rows.scale
+        assert np.allclose(found, PIXELS / 255, atol=1e-6)
+
+    def test_other_units_are_refused(self) -> None:
+        with pytest.raises(DataError, match="the rows of public are"):
+            bring_rows(DataSchema.of((PIXELS, Y)), PIXELS - 300.0, "public")

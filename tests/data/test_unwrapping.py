@@ -24,6 +24,7 @@ from torch.utils.data import (
 
 import fusion_nb
 from fusion_nb.core.rows import stored_labels
+from fusion_nb.data import loading
 from fusion_nb.data.loading import Source
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.errors import DataError
@@ -221,3 +222,43 @@ def test_a_file_that_is_no_npz_gets_no_unsafe_advice(read: Read, tmp_path: Path)
         with pytest.raises(DataError, match="it is no such file") as caught:
             read(path)
         assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 8])
+def test_a_finite_dataset_of_tensorflow_is_read(read: Read, size: int) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    made = tensorflow.data.Dataset.from_tensor_slices((X.numpy(), Y.numpy()))
+    source = read(made.batch(size) if size else made)
+    assert np.array_equal(source.train[0], X.numpy())
+    assert source.train[1].tolist() == Y.tolist()
+    assert source.batch_size == (size or None)
+    with pytest.raises(DataError, match="never ends"):
+        read(made.repeat())
+    with pytest.raises(DataError, match="no pairs"):
+        read(made.map(lambda x, y: {"x": x, "y": y}))
+
+
+def test_batches_of_keras_are_read_as_rows(read: Read) -> None:
+    keras = pytest.importorskip("keras")
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, i: int) -> Any:
+            return X.numpy()[i * 10 : i * 10 + 10], Y.numpy()[i * 10 : i * 10 + 10]
+
+    source = read(Batches())
+    assert source.train[0].shape == (20, 2)
+    assert source.batch_size == 10
+
+
+def test_a_frame_without_the_label_of_the_training_rows_is_named(read: Read) -> None:
+    with pytest.raises(DataError, match=r"'value \(test rows\)' has no column"):
+        read((FRAME[["age", "label"]], FRAME[["age"]]))
+
+
+def test_the_notebooks_own_variables_are_no_data() -> None:
+    lines = ["import numpy as np", "x = 1"]
+    assert loading.looks_like_data("documents", lines)
+    assert not loading.looks_like_data("In", lines)
