@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Relabelled:
     """The rows of a map-style data set, with each label of text as the number of its class."""
 
     data: Any
-    number: dict[str, Any]
+    number: Mapping[str, float]
 
     def __len__(self) -> int:
         return len(self.data)

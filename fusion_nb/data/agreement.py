@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, Facts
+from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, Facts, text_of
 from fusion_nb.core.items import Relabelled
 from fusion_nb.core.schema import DataSchema, LabelSchema, RowSchema
 from fusion_nb.data.arrays import DataSet, Given
@@ -49,8 +49,12 @@ def apply(schema: DataSchema, given: Given) -> tuple[DataSet, np.ndarray]:
     """
     labels = schema.labels.numbered(given.labels)
     if not isinstance(given.rows, tuple):
-        if schema.labels.classes:
-            return Relabelled(given.rows, dict(schema.labels.number())), labels
+        if given.labels.dtype.kind in "OUST":
+            texts = {text_of(label) for label in given.labels.reshape(-1).tolist()}
+            number: Mapping[str, float] = schema.labels.number() or {
+                text: float(text) for text in texts
+            }
+            return Relabelled(given.rows, number), labels
         return given.rows, labels
     x, wanted = given.rows[0], schema.rows
     if wanted.kind == "structured":

@@ -262,3 +262,48 @@ def test_the_notebooks_own_variables_are_no_data() -> None:
     lines = ["import numpy as np", "x = 1"]
     assert loading.looks_like_data("documents", lines)
     assert not loading.looks_like_data("In", lines)
+
+
+class Hugging:
+    """The part of a Hugging Face Dataset that matters here."""
+
+    def __init__(self, kinds: str) -> None:
+        self.features = {name: type(kinds, (), {})() for name in ("age", "label")}
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, i: int) -> Any:
+        return {"age": X[i], "label": int(Y[i])}
+
+    def to_pandas(self) -> pd.DataFrame:
+        return FRAME[["age", "label"]]
+
+
+Hugging.__module__, Hugging.__name__ = "datasets.arrow_dataset", "Dataset"
+
+
+def test_a_dataset_of_plain_columns_is_a_frame(read: Read) -> None:
+    assert read(Hugging("Value")).schema.rows.columns == ("age",)
+    both = read({"train": Hugging("Value"), "test": Hugging("ClassLabel")})
+    assert len(both.test[1]) == 20
+    assert read(Hugging("Image")).schema.rows.kind == "structured"
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [(lambda i: ["no", "yes"][i % 2], [0, 1]), (lambda i: str(i / 4), [0.0, 0.25])],
+)
+def test_text_labels_of_a_dataset_are_numbers_where_rows_are_read(
+    read: Read, label: Any, expected: Any
+) -> None:
+    class Rows(Dataset[Any]):
+        def __len__(self) -> int:
+            return 20
+
+        def __getitem__(self, i: int) -> Any:
+            return X[i], label(i)
+
+    source = read(Rows())
+    assert [source.train[i][1] for i in range(2)] == expected
+    assert source.labels["", "train"][:2].tolist() == expected
