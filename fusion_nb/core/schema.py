@@ -276,8 +276,12 @@ class DataSchema:
     def differences(self, other: DataSchema) -> list[str]:
         """Return where another schema gives rows or labels another meaning, as sentences."""
         found = []
-        for part in ("rows", "labels"):
-            mine, theirs = asdict(getattr(self, part)), asdict(getattr(other, part))
+        both: dict[str, tuple[Any, Any]] = {
+            "rows": (self.rows, other.rows),
+            "labels": (self.labels, other.labels),
+        }
+        for part, (first, second) in both.items():
+            mine, theirs = asdict(first), asdict(second)
             names = [name for name in _MEANING if name in mine and mine[name] != theirs[name]]
             found += [f"{part}: {name} was {mine[name]}, and is {theirs[name]}" for name in names]
         return found

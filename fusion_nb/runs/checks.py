@@ -126,6 +126,14 @@ def check_finite_weights(resolved: Resolved) -> Sequence[str]:
 
 def check_ensemble(resolved: Resolved) -> Sequence[str]:
     """Check that the ensemble goes together with the model and the rows: it is made here."""
+    labels = resolved.data.schema.labels
+    is_stacked = registry.parse(resolved.spec.ensemble)[0] == "stack"
+    if is_stacked and labels.scale != 1:
+        raise OptionError(
+            f"{option('ensemble', 'stack')} compares predictions with labels as they are stored, "
+            f"and these run from {labels.low:g} to {labels.high:g}",
+            f"divide them by {labels.scale:g} first",
+        )
     if resolved.ensemble is not None:
         _ = resolved.joined
     return ()

@@ -64,3 +64,12 @@ def test_an_adapter_that_takes_labels_is_told_what_to_rename() -> None:
 
     with pytest.raises(OptionError, match="rename labels -> schema"):
         model_adapter(name="old")(Old)
+
+
+def test_stacking_refuses_masks_that_were_not_divided() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 1, 4, 4)).astype(np.float32)
+    masks = (x > 0).astype(np.uint8) * 255
+    with pytest.raises(OptionError, match="divide them by 255 first"):
+        fusion_nb.federate(nn.Conv2d(1, 1, 1), (x, masks), ensemble="stack")
+    run = fusion_nb.federate(nn.Conv2d(1, 1, 1), (x, masks // 255), ensemble="stack", lr=0.1)
+    assert run.status == "finished"
