@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import glob
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import numpy as np
 
 from fusion_nb.core import registry
-from fusion_nb.data import arrays, handlers, source_kinds, tables, texts
-from fusion_nb.data.arrays import DataSet, Unlabelled
+from fusion_nb.core.items import Unreadable
+from fusion_nb.core.schema import DataSchema
+from fusion_nb.data import agreement, arrays, handlers, source_kinds, tables, texts
+from fusion_nb.data.arrays import DataSet, Given
+from fusion_nb.data.reports import report
 from fusion_nb.data.source_kinds import Columns, Items, Parties, Pool, Raw, Table, Texts
+from fusion_nb.data.unwrapping import Unwrapping
 from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
 
 #: The value of the option `data` where none was given.
 _DEFAULT_DATA = "digits"
+
+
+#: Variables of the notebook itself, which are lists and dicts.
+_OF_IPYTHON = ("In", "Out")
+#: The labels of a party whose rows can't be read.
+_NO_LABELS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -28,20 +39,33 @@ class Source:
     train, test: of the pool; test may also be the aggregator's own rows beside parties'
     parties: (training rows, test rows or None) by party, or None for a pool
     labels: of each data set, decoded, by (party, "train" or "test"); the party of a pool is ""
-    columns: of a table, by name;  classes: names of classes that were text;  notes: sentences
+    schema:  what rows and labels are in all of them
+    columns: of a table, by name;  notes: sentences;  batch_size: of loaders, or None
     """
 
     train: DataSet | None = None
     test: DataSet | None = None
     parties: Mapping[str, tuple[DataSet, DataSet | None]] | None = None
     labels: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    schema: DataSchema = field(default_factory=DataSchema)
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    batch_size: int | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in order where labels were text."""
+        return self.schema.labels.classes
 
 
 def read(
-    text: str, namespace: Mapping[str, Any], *, handler: str = "", label: str = "", key: str = ""
+    text: str,
+    namespace: Mapping[str, Any],
+    *,
+    handler: str = "",
+    label: str = "",
+    key: str = "",
+    may_fail: bool = False,
 ) -> Source:
     """Load the data that `text` names: a variable, a registered data set, or `.npz` files.
 
@@ -49,12 +73,13 @@ def read(
     handler: the data handler to read it with: a registered name, a class in the namespace, or
     `module:Class`
     label, key: columns of a DataFrame that hold the label, and the id to partition by
+    may_fail: a party whose rows can't be read is kept, and fails when it trains
     Raises DataError or NameNotFoundError before any training.
     """
     if handler:
         return _read_handler(handler, namespace, "" if text == _DEFAULT_DATA else text)
     if text in namespace:
-        return _read_variable(text, namespace, label, key)
+        return _read_variable(text, namespace, label, key, may_fail=may_fail)
     if text.partition(":")[0] in registry.names("datasets"):
         return _read_handler(text, {}, "")
     paths = _paths(text)
@@ -73,7 +98,9 @@ def read(
 
 def looks_like_data(name: str, value: Any) -> bool:
     """Return whether a variable can be partitioned among parties, judged by its type alone."""
-    if name.startswith("_") or inspect.isclass(value) or inspect.ismodule(value):
+    if name.startswith("_") or name in _OF_IPYTHON:
+        return False
+    if inspect.isclass(value) or inspect.ismodule(value):
         return False
     if isinstance(value, list) and texts.holds_documents(value):
         return True
@@ -126,7 +153,7 @@ def _pool_of(pairs: tuple[handlers.Pair, handlers.Pair | None]) -> Pool:
 
 
 def _paths(text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",")]
+    parts = [os.path.expanduser(part.strip()) for part in text.split(",")]
     return [path for part in parts for path in (sorted(glob.glob(part)) or [part])]
 
 
@@ -143,10 +170,18 @@ def _read_npz(paths: Sequence[str], text: str) -> Source:
     return _read_parties(Parties(pools), text)
 
 
-def _read_variable(name: str, namespace: Mapping[str, Any], label: str, key: str) -> Source:
-    found = source_kinds.recognise(namespace[name], name)
+def _read_variable(
+    name: str, namespace: Mapping[str, Any], label: str, key: str, *, may_fail: bool
+) -> Source:
+    value = namespace[name]
+    if isinstance(value, os.PathLike):
+        return read(os.fspath(value), {}, label=label, key=key)
+    if isinstance(value, list) and value and all(isinstance(p, os.PathLike) for p in value):
+        return _read_npz([os.path.expanduser(path) for path in value], name)
+    unwrapping = Unwrapping(name)
+    found = source_kinds.recognise(unwrapping.rows(value), name)
     if isinstance(found, Parties):
-        source = _read_parties(found, name, label)
+        source = _read_parties(found, name, label, may_fail=may_fail)
     elif isinstance(found.train, Table):
         columns = tables.columns(found.train.frame, name)
         if key and key not in columns and key not in namespace:
@@ -156,46 +191,86 @@ def _read_variable(name: str, namespace: Mapping[str, Any], label: str, key: str
         source = _read_pool(found, name)
     is_shadowing = name in registry.names("datasets")
     note = (f"data: your variable {name!r}, not the set of that name",) if is_shadowing else ()
-    return replace(source, notes=(*note, *source.notes))
+    return replace(
+        source,
+        notes=(*note, *unwrapping.notes, *source.notes),
+        batch_size=unwrapping.batch_size,
+    )
 
 
 def _read_pool(pool: Pool, name: str, label: str = "", key: str = "") -> Source:
     rows, notes = _without_table(pool.train, name, label, key)
     parts = [_Part("", "train", rows, f"{name} (training rows)", "")]
     if pool.test is not None:
-        rows, _ = _without_table(pool.test, name, label, key)
-        parts.append(_Part("", "test", rows, f"{name} (test rows)", "test "))
-    found, labels, classes = _load(parts)
+        where = f"{name} (test rows)"
+        rows, _ = _without_table(pool.test, where, label, key)
+        parts.append(_Part("", "test", rows, where, "test "))
+    found = _agreed([(part, _convert(part)) for part in parts])
     return Source(
-        found["", "train"], found.get(("", "test")), labels=labels, classes=classes, notes=notes
+        found.rows["", "train"],
+        found.rows.get(("", "test")),
+        labels=found.labels,
+        schema=found.schema,
+        notes=(*pool.notes, *notes, *found.notes),
     )
 
 
-def _read_parties(given: Parties, name: str, label: str = "") -> Source:
+def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool = False) -> Source:
     if not given.pools:
         raise DataError(
             "the list of parties' data sets is empty", "give one data set for each party"
         )
     parts = []
     for party, pool in given.pools.items():
-        rows, _ = _without_table(pool.train, name, label)
+        where = f"{party} (test rows)"
+        rows, _ = _without_table(pool.train, party, label)
         parts.append(_Part(party, "train", rows, party, f"{party} "))
         if pool.test is not None:
-            rows, _ = _without_table(pool.test, name, label)
-            parts.append(_Part(party, "test", rows, f"{party} (test rows)", f"{party} test "))
+            rows, _ = _without_table(pool.test, where, label)
+            parts.append(_Part(party, "test", rows, where, f"{party} test "))
     if given.test is not None:
-        rows, _ = _without_table(given.test, name, label)
+        rows, _ = _without_table(given.test, "the test set", label)
         parts.append(_Part("", "test", rows, "the test set", "test "))
-    found, labels, classes = _load(parts)
-    _check_one_shape(found)
+    converted, failed = _converted(parts, may_fail=may_fail)
+    if len(failed) == len(given.pools):
+        raise next(iter(failed.values())).error
+    found = _agreed(converted)
+    parties: dict[str, tuple[DataSet, DataSet | None]] = {
+        party: (failed[party], None)
+        if party in failed
+        else (found.rows[party, "train"], found.rows.get((party, "test")))
+        for party in given.pools
+    }
+    warnings = [f"warning: {rows.error.redacted().message}" for rows in failed.values()]
     return Source(
-        test=found.get(("", "test")),
-        parties={
-            party: (found[party, "train"], found.get((party, "test"))) for party in given.pools
-        },
-        labels=labels,
-        classes=classes,
+        test=found.rows.get(("", "test")),
+        parties=parties,
+        labels={**found.labels, **{(party, "train"): _NO_LABELS for party in failed}},
+        schema=found.schema,
+        notes=(*found.notes, *warnings),
     )
+
+
+def _converted(
+    parts: Sequence[_Part], *, may_fail: bool
+) -> tuple[list[tuple[_Part, Given]], dict[str, Unreadable]]:
+    """Return the data sets with their labels, and the parties of which a row can't be read.
+
+    Such a party has rows that raise the error. It is left out of the first result as a whole.
+    """
+    found: list[tuple[_Part, Given]] = []
+    failed: dict[str, Unreadable] = {}
+    for part in parts:
+        try:
+            found.append((part, _convert(part)))
+        except DataError as error:
+            if not (may_fail and part.party and isinstance(part.raw, Items)):
+                raise
+            is_given = isinstance(part.raw.dataset, Unreadable)
+            if not is_given and error.__cause__ is None:  # rows of a wrong form are a mistake
+                raise
+            failed[part.party] = Unreadable(error, max(1, len(part.raw.dataset)))
+    return [(part, given) for part, given in found if part.party not in failed], failed
 
 
 def _without_table(
@@ -221,47 +296,40 @@ class _Part:
 _Key = tuple[str, str]
 
 
-def _load(
-    parts: Sequence[_Part],
-) -> tuple[dict[_Key, DataSet], dict[_Key, np.ndarray], tuple[str, ...]]:
-    """Return rows and labels by (party, kind), and the names of the classes."""
-    labelled = arrays.label_all(
-        [Unlabelled(part.where, _convert(part), part.kind == "train") for part in parts]
-    )
-    keys = [(part.party, part.kind) for part in parts]
-    return (
-        dict(zip(keys, labelled.rows, strict=True)),
-        dict(zip(keys, labelled.labels, strict=True)),
-        labelled.classes,
-    )
+@dataclass(frozen=True)
+class _Agreed:
+    """Rows and labels in the agreed form by (party, kind), the schema, and notes."""
+
+    rows: Mapping[_Key, DataSet]
+    labels: Mapping[_Key, np.ndarray]
+    schema: DataSchema
+    notes: tuple[str, ...]
 
 
-def _convert(part: _Part) -> DataSet:
+def _agreed(parts: Sequence[tuple[_Part, Given]]) -> _Agreed:
+    reports = [report(data_set) for _, data_set in parts]
+    schema = agreement.agree(reports)
+    rows: dict[_Key, DataSet] = {}
+    labels: dict[_Key, np.ndarray] = {}
+    for part, data_set in parts:
+        key = part.party, part.kind
+        rows[key], labels[key] = agreement.apply(schema, data_set)
+    return _Agreed(rows, labels, schema, tuple(agreement.notes(reports, schema)))
+
+
+def _convert(part: _Part) -> Given:
+    columns: tuple[str, ...] = ()
     match part.raw:
         case Texts(documents, labels):
-            rows = texts.to_documents(documents, labels, part.where, part.tag)
-            return arrays.to_arrays(rows, part.where)
-        case Columns(x, y):
-            return arrays.to_arrays((x, y), part.where)
+            found = texts.to_documents(documents, labels, part.where, part.tag)
+            rows = arrays.to_arrays(found, part.where)
+        case Columns(x, y, columns):
+            if not columns and source_kinds.is_table(x):
+                x, columns = tables.numbers(x, part.where)
+            rows = arrays.to_arrays((x, y), part.where)
         case Items(dataset):
-            return arrays.to_arrays(dataset, part.where)
-
-
-def _check_one_shape(rows: Mapping[_Key, DataSet]) -> None:
-    """Raise DataError unless the rows of all parties, and of the test set, have one shape."""
-    shapes = {party: part[0].shape[1:] for (party, _), part in rows.items() if _is_arrays(part)}
-    first, expected = next(iter(shapes.items()), ("", ()))
-    for party, shape in shapes.items():
-        if shape != expected:
-            raise DataError(
-                f"rows of {party or 'the test set'} have shape {shape}, those of {first} "
-                f"{expected}",
-                "give all the same form",
-            )
-
-
-def _is_arrays(rows: DataSet) -> TypeGuard[arrays.Arrays]:
-    return isinstance(rows, tuple)
+            rows = arrays.to_arrays(dataset, part.where)
+    return Given.of(rows, part.where, columns, is_trained_on=part.kind == "train")
 
 
 def _no_column(name: str, columns: Sequence[str]) -> NameNotFoundError:

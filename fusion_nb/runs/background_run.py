@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import Interrupted, OptionError, RunError
+from fusion_nb.runs.early_stopping import EarlyStopping
 from fusion_nb.runs.rounds import RoundSource
 from fusion_nb.runs.training_state import TrainingState
-from fusion_nb.runs.training_thread import EarlyStopping, Goal, TrainingThread
+from fusion_nb.runs.training_thread import Goal, TrainingThread
 
 
 class BackgroundRun:

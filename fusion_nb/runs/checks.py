@@ -6,13 +6,10 @@ All are applied before any training. Each returns notes for the user, or raises 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
 
 from fusion_nb.core import arithmetic, documents, registry
 from fusion_nb.core.contracts import check_notes
-from fusion_nb.errors import DataError, ModelError, OptionError, nearest, option
+from fusion_nb.errors import ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
 from fusion_nb.runs import changes
 from fusion_nb.runs.early_stopping import Until
@@ -68,7 +65,7 @@ def check_data_kind(resolved: Resolved) -> Sequence[str]:
     """Check that the model takes rows of this kind: numbers or documents."""
     spec, model, parties = resolved.spec, resolved.model, resolved.data.parties
     data = option("data", spec.data)
-    if documents.are(parties[0].train):
+    if resolved.data.schema.rows.kind == "documents":
         if model.data_kind != "documents":
             raise ModelError(
                 f"the rows of {data} are documents, and a {model.kind} takes numbers",
@@ -80,22 +77,6 @@ def check_data_kind(resolved: Resolved) -> Sequence[str]:
             f"the rows of {data} are numbers, and a {model.kind} takes documents",
             f"give texts, lists of words or TaggedDocuments, or {option('data', '20_newsgroup')}",
         )
-    return ()
-
-
-def check_row_shapes(resolved: Resolved) -> Sequence[str]:
-    """Check that test rows have the shape of training rows."""
-    parties = resolved.data.parties
-    wanted = _row_shape(parties[0].train)
-    tests = {"the central test set": resolved.data.test}
-    tests |= {f"the test set of {party.id}": party.test for party in parties}
-    for name, rows in tests.items():
-        shape = () if rows is None else _row_shape(rows)
-        if wanted and shape and shape != wanted:
-            raise DataError(
-                f"rows of {name} have shape {shape}, training rows {wanted}",
-                "give all the same form",
-            )
     return ()
 
 
@@ -119,8 +100,8 @@ def check_model(resolved: Resolved) -> Sequence[str]:
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
     with model.seeded(resolved.spec.seed):
         found = model.check(
-            data.parties[0].train,
-            data.all_labels(),
+            data.example,
+            data.schema,
             lr=options["lr"],
             optimizer=options["optimizer"],
         )
@@ -145,6 +126,14 @@ def check_finite_weights(resolved: Resolved) -> Sequence[str]:
 
 def check_ensemble(resolved: Resolved) -> Sequence[str]:
     """Check that the ensemble goes together with the model and the rows: it is made here."""
+    labels = resolved.data.schema.labels
+    is_stacked = registry.parse(resolved.spec.ensemble)[0] == "stack"
+    if is_stacked and labels.scale != 1:
+        raise OptionError(
+            f"{option('ensemble', 'stack')} compares predictions with labels as they are stored, "
+            f"and these run from {labels.low:g} to {labels.high:g}",
+            f"divide them by {labels.scale:g} first",
+        )
     if resolved.ensemble is not None:
         _ = resolved.joined
     return ()
@@ -267,7 +256,6 @@ CHECKS: tuple[Check, ...] = (
     check_min_parties,
     check_model_options,
     check_data_kind,
-    check_row_shapes,
     check_party_sizes,
     check_model,
     note_shadowed_names,
@@ -286,11 +274,6 @@ CHECKS: tuple[Check, ...] = (
     check_engine,
     note_hostile_parties,
 )
-
-
-def _row_shape(rows: Any) -> tuple[int, ...]:
-    """Return the shape of a row, where it is known without reading one."""
-    return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
 
 
 def _metric_names(resolved: Resolved) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Failure, Weights
 from fusion_nb.engines.progress import Progress, ProgressEngine
 from fusion_nb.errors import python_spelling, spelled_in
@@ -20,14 +21,13 @@ from fusion_nb.runs.build import Prepared, prepare
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.rounds import SavedRounds, Storage
 from fusion_nb.runs.checkpoints.saving import save_rounds
-from fusion_nb.runs.early_stopping import Patience, Until
+from fusion_nb.runs.early_stopping import predicates
 from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.outcome import RunOutcome
 from fusion_nb.runs.resolve import with_default_rounds
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec
-from fusion_nb.runs.training_thread import EarlyStopping
 
 #: Returns where the rounds of a run are trained.
 MakeRounds = Callable[[Prepared, RunControl], RoundSource]
@@ -88,7 +88,7 @@ class Run(RunHandle):
             control,
             spec.rounds,
             name=name,
-            early_stopping=_early_stopping(spec, self.prepared.monitor),
+            early_stopping=predicates(spec, self.prepared.monitor),
             on_change=lambda: self._listeners.notify(self),
         )
         self.outcome = RunOutcome(self.prepared, self._source, self.training)
@@ -115,6 +115,16 @@ class Run(RunHandle):
         stop.
         """
         return self.outcome.completed_spec()
+
+    @property
+    def schema(self) -> DataSchema:
+        """What rows and labels are, at every party alike, as was settled before round 1."""
+        return self.outcome.schema
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the model's outputs, where labels were text."""
+        return self.schema.labels.classes
 
     @property
     def notes(self) -> list[str]:
@@ -345,8 +355,3 @@ class Run(RunHandle):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         return self.result().mimebundle()
-
-
-def _early_stopping(spec: RunSpec, monitor: str) -> list[EarlyStopping]:
-    predicates: list[EarlyStopping] = [Until(spec.until)] if spec.until else []
-    return predicates + ([Patience(spec.patience, monitor)] if spec.patience else [])

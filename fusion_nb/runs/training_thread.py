@@ -15,10 +15,9 @@ from fusion_nb.core.process import cell_output
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import FusionError, Stopped
+from fusion_nb.runs.early_stopping import EarlyStopping
 from fusion_nb.runs.rounds import RoundSource
 
-#: Returns the reason to end a run early, or an empty string; asked after every whole round.
-EarlyStopping = Callable[[History], str]
 #: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts,
 #: which are looked at in between.
 _LONGEST_WAIT = 0.1

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fusion_nb.core.protocols import PartyLike
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.base import BatchTrainable, Model
@@ -115,7 +116,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         return seeded(seed)
 
     def check(
-        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+        self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
         """Try a few rows, forwards and backwards, and infer the loss; return the conclusions.
 
@@ -123,12 +124,13 @@ class TorchModel(Predicting, BatchTrainable, Model):
         together.
         """
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
-        batches = Batches(floating[0] if floating else torch.float32, self.device, self.min_rows)
+        dtype = floating[0] if floating else torch.float32
+        batches = Batches.of_schema(schema, dtype, self.device, self.min_rows)
         probe = ModuleProbe(self.module, batches, self._precision, optimizer=optimizer, lr=lr)
-        self._setup = probe.setup(rows, labels, self._loss)
+        self._setup = probe.setup(rows, schema, self._loss)
         self.metrics = self._setup.objective.metrics
         self.module = self._setup.precision.prepare(self.module)
-        return self._setup.notes(rows)
+        return self._setup.notes(schema)
 
     def get_weights(self) -> Weights:
         """Return a copy of every tensor of the state dict; bfloat16 travels as float32."""
@@ -271,6 +273,6 @@ class TorchModel(Predicting, BatchTrainable, Model):
     def _checked(self) -> Setup:
         if self._setup is None:
             raise ModelError(
-                "the model was not checked against its data", "call check(rows, labels, ...) first"
+                "the model was not checked against its data", "call check(rows, schema, ...) first"
             )
         return self._setup

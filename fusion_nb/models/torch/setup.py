@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError, option
 from fusion_nb.models.torch import losses, optimizers
 from fusion_nb.models.torch.batches import Batches
@@ -69,14 +70,13 @@ class Setup:
             all_along=all_along or is_dataset,
         )
 
-    def notes(self, rows: Any) -> list[str]:
+    def notes(self, schema: DataSchema) -> list[str]:
         """Return the conclusions as sentences for the user."""
         notes = [f"loss: {self.objective.name} ({self.objective.why})"]
         if self.objective.warning:
             notes.append(self.objective.warning)
-        is_bytes = isinstance(rows, tuple) and rows[0].dtype == np.uint8
-        if is_bytes and not self.batches.takes_numbers:
-            notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]")
+        if schema.rows.scale_note and not self.batches.takes_numbers:
+            notes.append(schema.rows.scale_note)
         if self.precision.is_reduced:
             notes.append("precision: bf16 (weights, losses and optimizer stay float32)")
         if self.batches.device.type != "cpu":
@@ -105,8 +105,8 @@ class ModuleProbe:
         self._optimizer = optimizer
         self._lr = lr
 
-    def setup(self, rows: Any, labels: np.ndarray, loss: Any) -> Setup:
-        """Return the setup for rows and labels; lazy layers of the module get their sizes.
+    def setup(self, rows: Any, schema: DataSchema, loss: Any) -> Setup:
+        """Return the setup for rows of a schema; lazy layers of the module get their sizes.
 
         loss: "" to infer it, a name, or a callable of (output, target)
         Raises ModelError or OptionError where module, rows, labels, loss and optimizer don't go
@@ -117,7 +117,8 @@ class ModuleProbe:
                 "the model has no parameter that training may change",
                 "set requires_grad_(True) on some",
             )
-        batches, x, y, output, varies = self._evaluated(rows)
+        labels = schema.labels
+        batches, x, y, output, varies = self._evaluated(rows, schema)
         objective = losses.named(loss, output, labels) if loss else losses.infer(output, labels)
         draws = self._trained(x, y, objective)
         with OwnRandomness(0):
@@ -131,7 +132,9 @@ class ModuleProbe:
             x[:1].cpu(),
         )
 
-    def _evaluated(self, rows: Any) -> tuple[Batches, Tensor, Tensor, Tensor, bool]:
+    def _evaluated(
+        self, rows: Any, schema: DataSchema
+    ) -> tuple[Batches, Tensor, Tensor, Tensor, bool]:
         """Return how rows are taken, a few with their labels, the output, and whether it is random.
 
         Rows of whole numbers are first tried as numbers where the model has an Embedding, and else
@@ -141,14 +144,15 @@ class ModuleProbe:
         has_embedding = any(
             isinstance(layer, nn.Embedding | nn.EmbeddingBag) for layer in self._module.modules()
         )
-        for as_numbers in (True, False) if has_embedding else (False,):
+        may_be_numbers = has_embedding and schema.rows.may_be_indices
+        for as_numbers in (True, False) if may_be_numbers else (False,):
             batches = replace(self._batches, takes_numbers=as_numbers)
             x, y = next(batches.of(rows, indices))
             try:
                 output, is_random = self._output(x)
                 break
             except ModelError:
-                if not as_numbers or x.is_floating_point():
+                if not as_numbers:
                     raise
         if not torch.isfinite(output).all():
             raise ModelError(

@@ -34,6 +34,7 @@ class Checkpoint:
     baselines: the persistent state of each baseline, by its name
     attack:    the persistent state of an attack on weights
     rows:      the SHA-256 of each party's rows, and of the central test set by the name ""
+    schema:    what rows and labels are, as JSON; empty where an earlier version wrote it
     versions:  of this package, of Python, and of the packages that were loaded
     """
 
@@ -46,6 +47,7 @@ class Checkpoint:
     baselines: Mapping[str, Any] = field(default_factory=dict)
     attack: Mapping[str, Any] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
+    schema: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -95,6 +97,7 @@ class Checkpoint:
             baselines=parts.baselines,
             attack=parts.attack,
             rows=about["rows_sha256"],
+            schema=about.get("schema", {}),
             versions=about["versions"],
         )
 

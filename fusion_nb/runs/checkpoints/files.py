@@ -68,6 +68,7 @@ class CheckpointFiles:
             "changes": {str(number): dict(c) for number, c in snapshot.changes.items()},
             "trackers": [],
             "rows_sha256": dict(checkpoint.rows),
+            "schema": dict(checkpoint.schema),
             "initial_sha256": self._weights.digest_of(checkpoint.initial),
             "weights": {
                 "last": self._weights.write(folder, LAST, state.weights),
