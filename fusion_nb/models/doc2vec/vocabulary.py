@@ -87,9 +87,9 @@ def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreem
     notes = [
         f"vocabulary: {len(kept):,} words that occur at least {min(kept.values())} times over "
         "all parties, "
-        f"{_percent(sum(kept.values()), total)} of the words that the documents hold (text is read without numbers and "
-        "without words of 1 or of more than 15 letters); the aggregator was sent each party's word "
-        "counts, and no document"
+        f"{_percent(sum(kept.values()), total)} of the words that the documents hold (text is "
+        "read without numbers and without words of 1 or of more than 15 letters); the aggregator "
+        "was sent each party's word counts, and no document"
     ]
     if min_parties > 1:
         notes.append(

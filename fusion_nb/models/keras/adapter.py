@@ -287,7 +287,7 @@ class KerasModel(Predicting, Model):
         x = few[0] if isinstance(few, tuple) else np.asarray(few[0][0])[None]
         try:
             # Made again here, where the run's seed decides the first weights.
-            self.model = copies.clone(self.model)
+            self.model = copies.renewed(self.model)
             self.model.build((None, *x.shape[1:]))
         except Exception as error:
             raise probe.no_fit(x, error) from error
