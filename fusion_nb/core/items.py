@@ -80,6 +80,20 @@ class Relabelled:
         return x, self.number[y.decode() if isinstance(y, bytes) else str(y)]
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """The rows of a party that could not be read: each raises the same error in training."""
+
+    error: DataError
+    count: int = 1
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> Any:
+        raise self.error
+
+
 def _read_row(data: Any, row: int, where: str) -> Any:
     """Return a row of a data set, with exceptions of the user's own code as DataError."""
     try:

@@ -21,6 +21,8 @@ _MAX_FLOAT_CLASSES = 100
 _MIN_PIXEL, _MIN_FLAT_PIXEL, _MIN_FLAT_SIZE = 32, 128, 64
 #: Labels of bytes in the shape of an image are pixels where they have more values than this.
 _MAX_PLACE_CLASSES = 64
+#: Fields by which a model understands its rows and labels.
+_MEANING = ("kind", "shape", "columns", "scale", "classes", "one_hot")
 #: Class names that a note spells out.
 _NAMED = 20
 
@@ -248,6 +250,32 @@ class DataSchema:
     def notes(self) -> list[str]:
         """Return what was guessed about the data whatever the model is, as sentences."""
         return [*self.rows.notes(), *self.labels.notes()]
+
+    def describe(self) -> str:
+        """Return the schema in one line."""
+        rows, labels = self.rows, self.labels
+        parts = [f"rows: {rows.kind}" + (f" of shape {rows.shape}" if rows.shape else "")]
+        if rows.columns:
+            parts.append(f"columns: {', '.join(rows.columns)}")
+        if rows.scale != 1:
+            parts.append(f"divided by {rows.scale:g}")
+        parts.append(
+            f"labels: {labels.kind}" + (f" of shape {labels.shape}" if labels.shape else "")
+        )
+        if labels.classes:
+            parts.append(f"outputs in this order: {', '.join(labels.classes)}")
+        if labels.scale != 1:
+            parts.append(f"divided by {labels.scale:g}")
+        return "; ".join(parts)
+
+    def differences(self, other: DataSchema) -> list[str]:
+        """Return where another schema gives rows or labels another meaning, as sentences."""
+        found = []
+        for part in ("rows", "labels"):
+            mine, theirs = asdict(getattr(self, part)), asdict(getattr(other, part))
+            names = [name for name in _MEANING if name in mine and mine[name] != theirs[name]]
+            found += [f"{part}: {name} was {mine[name]}, and is {theirs[name]}" for name in names]
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as plain data."""

@@ -81,8 +81,9 @@ def to_arrays(rows: Any, where: str) -> DataSet:
     """
     if hasattr(rows, "tensors") and len(rows.tensors) == 2:
         rows = tuple(rows.tensors)  # torch's TensorDataset: its arrays are faster to slice
-    if isinstance(rows, tuple) and any(hasattr(column, "toarray") for column in rows):
-        raise DataError(f"{where}: x is a sparse matrix", "use its toarray(), or fewer columns")
+    if isinstance(rows, tuple):
+        for name, values in zip("xy", rows, strict=True):
+            _check_dense(values, f"{where}: {name}")
     if not rows_of.size(rows):
         raise DataError(f"{where}: there are no rows", "give at least two")
     if not isinstance(rows, tuple):
@@ -115,6 +116,33 @@ def _plain(values: np.ndarray) -> np.ndarray:
     return np.array(items).reshape(values.shape)
 
 
+def _check_dense(values: Any, where: str) -> None:
+    """Raise DataError for matrices and tensors that are sparse, ragged or nested."""
+    kind = type(values).__name__
+    is_torch = hasattr(values, "detach")
+    if hasattr(values, "toarray"):
+        raise DataError(f"{where} is a sparse matrix", "use its toarray(), or fewer columns")
+    if kind == "SparseTensor" or (is_torch and str(values.layout) != "torch.strided"):
+        how = "tf.sparse.to_dense(x)" if kind == "SparseTensor" else "its to_dense()"
+        raise DataError(f"{where} is a sparse tensor", f"use {how}, or fewer columns")
+    if kind == "RaggedTensor" or (is_torch and values.is_nested):
+        how = "its to_tensor()" if kind == "RaggedTensor" else "its to_padded_tensor(0.0)"
+        raise DataError(f"{where} is a tensor of rows of different lengths", f"pad them: {how}")
+
+
+def _filled(values: Any, where: str) -> np.ndarray:
+    """Return values as an array. Raises DataError for masked ones, which numpy would bring back."""
+    are_masked = isinstance(values, list | tuple) and any(
+        isinstance(row, np.ma.MaskedArray) for row in values
+    )
+    array = np.ma.stack(values) if are_masked else values
+    if isinstance(array, np.ma.MaskedArray):
+        if count := int(np.ma.count_masked(array)):
+            raise DataError(f"{where} holds {count} masked values", "fill or drop those rows first")
+        array = array.data
+    return np.asarray(array)
+
+
 def column(values: Any, where: str) -> np.ndarray:
     """Return a list, tensor, Series or array as a numpy array of native byte order."""
     if hasattr(values, "detach"):
@@ -123,11 +151,18 @@ def column(values: Any, where: str) -> np.ndarray:
         if str(values.dtype) == "torch.bfloat16":  # numpy has no such type
             values = values.float()
     try:
-        array = np.asarray(values)
+        array = _filled(values, where)
     except ValueError as error:
         raise DataError(
             f"{where}: rows are of different lengths", "pad them to one shape first"
         ) from error
+    except (TypeError, RuntimeError) as error:
+        raise DataError(
+            f"{where}: {type(values).__name__} can't be made an array of numpy",
+            "give np.asarray(...) of it",
+        ) from error
+    array = array.astype(np.float64) if array.dtype == np.longdouble != np.float64 else array
+    array = _plain(array)
     array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     # In one piece and writable, as torch asks of an array that it shares memory with.
     return array if array.flags.c_contiguous and array.flags.writeable else array.copy()

@@ -65,7 +65,7 @@ def check_data_kind(resolved: Resolved) -> Sequence[str]:
     """Check that the model takes rows of this kind: numbers or documents."""
     spec, model, parties = resolved.spec, resolved.model, resolved.data.parties
     data = option("data", spec.data)
-    if documents.are(parties[0].train):
+    if resolved.data.schema.rows.kind == "documents":
         if model.data_kind != "documents":
             raise ModelError(
                 f"the rows of {data} are documents, and a {model.kind} takes numbers",
@@ -100,7 +100,7 @@ def check_model(resolved: Resolved) -> Sequence[str]:
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
     with model.seeded(resolved.spec.seed):
         found = model.check(
-            data.parties[0].train,
+            data.example,
             data.schema,
             lr=options["lr"],
             optimizer=options["optimizer"],
