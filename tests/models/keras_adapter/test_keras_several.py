@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_samples import CLASSES, Stepping, X, built, checked, fit, layers, on_tensorflow, sequential
+from keras_samples import (
+    CLASSES,
+    Stepping,
+    X,
+    built,
+    checked,
+    fit,
+    layers,
+    on_tensorflow,
+    sequential,
+)
 
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import FusionError, ModelError
