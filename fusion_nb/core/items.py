@@ -15,6 +15,8 @@ from fusion_nb.errors import DataError, FusionError, Stopped, option, private
 
 #: Rows whose labels are compared with a data set's `targets` before these are used.
 _PROBED = 5
+#: Names of the label in rows that are dicts.
+_LABELS = ("label", "labels", "target", "targets", "y", "class")
 #: Rows that are summed up at once.
 _CHUNK = 256
 
@@ -125,7 +127,10 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
     """
     named = _Named(data)
     count = len(data)
-    first = [_pair(named, i) for i in range(min(_PROBED, count))]
+    few = [named[row] for row in range(min(_PROBED, count))]
+    if few and not _is_pair(few[0]):
+        return _read_structured(named, few)
+    first = [_pair(named, item) for item in few]
     stored = _targets(data)
     # A target_transform makes the items' labels differ from the stored ones.
     if stored is not None and all(
@@ -134,7 +139,7 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
         return stored, Facts.of(_stacked([x for x, _ in first], 0), is_sample=True)
     labels, facts, xs = [], [], []
     for row in range(count):
-        x, y = first[row] if row < len(first) else _pair(named, row)
+        x, y = first[row] if row < len(first) else _pair(named, named[row])
         labels.append(np.asarray(y))
         xs.append(x)
         if len(xs) == _CHUNK or row == count - 1:
@@ -152,8 +157,53 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
         ) from None
 
 
-def _pair(data: _Named, row: int) -> tuple[Any, Any]:
-    item = data[row]
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, list | tuple) and len(item) == 2
+
+
+def _read_structured(data: _Named, few: list[Any]) -> tuple[np.ndarray, Facts]:
+    """Return the labels, or NaN where none is known, and the facts, of rows that are no pairs.
+
+    Such a row is a dict or a tuple of more than two. Raises DataError for any other.
+    """
+    first = few[0]
+    names = (
+        [*first] if isinstance(first, dict) else [*range(len(first))] if _is_several(first) else []
+    )
+    if not names:
+        raise DataError(
+            f"a row of {type(data.data).__name__} is not a pair (x, y)",
+            "return (x, y), a dict or a tuple of several arrays from its __getitem__",
+        )
+    label = next((name for name in names if _is_label(name, first[name])), None)
+    for row, item in enumerate(few):
+        if type(item) is not type(first) or len(item) != len(first):
+            raise DataError(
+                f"row {row} of {type(data.data).__name__} has another form than the first",
+                "return the same names, or as many items, for each row",
+            )
+    columns = {name: np.stack([np.asarray(item[name]) for item in few]) for name in names}
+    facts = Facts.of_tree(columns, is_sample=True)
+    if label is None:
+        return np.full(len(data), np.nan), facts
+    stored = _targets(data.data)
+    if stored is not None and np.array_equal(stored[: len(few)], columns[label]):
+        return stored, facts
+    return np.asarray([np.asarray(data[row][label]) for row in range(len(data))]), facts
+
+
+def _is_several(item: Any) -> bool:
+    return isinstance(item, list | tuple) and len(item) > 2
+
+
+def _is_label(name: Any, value: Any) -> bool:
+    """Return whether an item of a structured row is its label, by which rows are divided."""
+    if isinstance(name, str):
+        return name.lower() in _LABELS and np.ndim(value) == 0
+    return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biu"
+
+
+def _pair(data: _Named, item: Any) -> tuple[Any, Any]:
     if not (isinstance(item, list | tuple) and len(item) == 2):
         raise DataError(
             f"a row of {type(data.data).__name__} is not a pair (x, y)",

@@ -36,6 +36,7 @@ class RowSchema:
     low, high: over all parties, None where not all rows were read
     scale:     numbers are divided by it before a model sees them
     dtype:     that arrays have at every party, or ""
+    parts:     of structured rows, what each of `columns` is
     """
 
     kind: RowKind = "numbers"
@@ -45,10 +46,14 @@ class RowSchema:
     high: float | None = None
     scale: float = 1.0
     dtype: str = ""
+    parts: tuple[RowSchema, ...] = ()
 
     @classmethod
     def of(cls, facts: Facts, columns: tuple[str, ...] = ()) -> RowSchema:
         """Return what rows are, by the facts about all of them."""
+        if facts.parts:
+            names = tuple(name for name, _ in facts.parts)
+            return cls("structured", columns=names, parts=tuple(cls.of(p) for _, p in facts.parts))
         has_bytes = "uint8" in facts.dtypes
         is_pixels = has_bytes and facts.is_whole and facts.within(0, 255) and _are_pixels(facts)
         kind: RowKind = "numbers"
@@ -284,7 +289,9 @@ class DataSchema:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> DataSchema:
         """Return the schema that `to_json` wrote, also after a way through JSON."""
-        return cls(RowSchema(**_read(found["rows"])), LabelSchema(**_read(found["labels"])))
+        rows = _read(found["rows"])
+        rows["parts"] = tuple(RowSchema(**_read(part)) for part in rows.get("parts", ()))
+        return cls(RowSchema(**rows), LabelSchema(**_read(found["labels"])))
 
 
 def _read(found: Mapping[str, Any]) -> dict[str, Any]:

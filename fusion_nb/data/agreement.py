@@ -30,6 +30,7 @@ def agree(reports: Sequence[Report]) -> DataSchema:
     if DOCUMENTS in first.rows.dtypes:
         rows = RowSchema("documents")
     else:
+        _check_structure(reports)
         _check_shapes(reports)
         rows = RowSchema.of(Facts.union([report.rows for report in reports]), columns)
         _check_units(reports, rows)
@@ -52,6 +53,8 @@ def apply(schema: DataSchema, given: Given) -> tuple[DataSet, np.ndarray]:
             return Relabelled(given.rows, dict(schema.labels.number())), labels
         return given.rows, labels
     x, wanted = given.rows[0], schema.rows
+    if wanted.kind == "structured":
+        return (x, labels), labels
     if given.columns and given.columns != wanted.columns:
         x = np.ascontiguousarray(x[:, [given.columns.index(name) for name in wanted.columns]])
     if wanted.dtype and x.dtype.name != wanted.dtype:
@@ -86,6 +89,22 @@ def notes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
     return [*found, *schema.notes()]
 
 
+def _check_structure(reports: Sequence[Report]) -> None:
+    """Raise DataError unless rows are several arrays at all parties, of one form, or at none."""
+    forms = [_form(report.rows) for report in reports]
+    for report, form in zip(reports, forms, strict=True):
+        if form != forms[0]:
+            raise DataError(
+                f"the inputs of {report.where} are {form or 'one array'}, and those of "
+                f"{reports[0].where} {forms[0] or 'one array'}",
+                "give all the same form",
+            )
+
+
+def _form(facts: Facts) -> str:
+    return ", ".join(f"{name} of shape {part.shape}" for name, part in facts.parts)
+
+
 def _check_documents(reports: Sequence[Report]) -> None:
     first = reports[0]
     for report in reports:
@@ -105,7 +124,7 @@ def _check_shapes(reports: Sequence[Report]) -> None:
         if shape != expected:
             raise DataError(
                 f"rows of {report.where} have shape {shape}, those of {arrays[0].where} {expected}",
-                "give all the same form",
+                "give all the same form; several inputs of one data set are written ((a, b), y)",
             )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_nb.data import texts
-from fusion_nb.data.unwrapping import named
+from fusion_nb.data.unwrapping import is_structured, named
 from fusion_nb.errors import DataError, option
 
 
@@ -88,6 +88,8 @@ def recognise(value: Any, name: str) -> Pool | Parties:
 
     name: of the variable, for messages. Raises DataError for a value of any other form.
     """
+    if isinstance(value, tuple) and len(value) == 2 and is_structured(value[0]):
+        return _pool_of_tuple(value, name)
     if isinstance(value, dict):
         return _recognise_dict(value, name)
     if isinstance(value, list) and not texts.holds_documents(value):
@@ -152,6 +154,8 @@ def _pool_of_tuple(value: tuple[Any, ...], name: str) -> Pool:
     _check_table(train, name)
     if is_table(train) and is_table(test) and _share_columns(train, test):
         return Pool(Table(train), Table(test))
+    if _are_inputs(train, test):
+        return Pool(Columns(train, test))
     if _may_be_pair(train) and (test is None or isinstance(test, tuple)):
         return Pool(_one_set(train, name), None if test is None else _one_set(test, name))
     if texts.holds_documents(train) and (test is None or texts.are_documents(test, len(train))):
@@ -180,6 +184,14 @@ def _one_set(value: Any, name: str) -> Raw:
         "list of texts; a list or dict of these means parties",
         value=name,
     )
+
+
+def _are_inputs(x: Any, y: Any) -> bool:
+    """Return whether a pair is rows of several arrays and their labels, all of one length."""
+    if is_structured(x):
+        return hasattr(y, "__len__")
+    is_several = isinstance(x, tuple) and len(x) > 1 and all(hasattr(p, "shape") for p in x)
+    return is_several and not isinstance(y, tuple) and y is not None
 
 
 def _check_table(value: Any, name: str) -> None:

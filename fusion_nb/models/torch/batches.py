@@ -38,7 +38,16 @@ class Batches:
     def of_schema(
         cls, schema: DataSchema, dtype: torch.dtype, device: torch.device, min_rows: int = 1
     ) -> Batches:
-        """Return how a module takes rows of a schema; no batch or party decides more."""
+        """Return how a module takes rows of a schema; no batch or party decides more.
+
+        Raises ModelError for rows of several inputs.
+        """
+        if schema.rows.kind == "structured":
+            raise ModelError(
+                f"the rows have several inputs ({', '.join(schema.rows.columns)}), and a PyTorch "
+                "model is trained with one array",
+                "join them to one: np.concatenate(arrays, axis=1) say",
+            )
         return cls(
             dtype,
             device,
