@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("gensim")
 
-from gensim.models.doc2vec import TaggedDocument  # noqa: E402
+from gensim.models.doc2vec import TaggedDocument
 
-from fusion_nb import federate  # noqa: E402
-from fusion_nb.data.partition import PartitionedData  # noqa: E402
-from fusion_nb.errors import DataError  # noqa: E402
+from fusion_nb import federate
+from fusion_nb.data.partition import PartitionedData
+from fusion_nb.errors import DataError
 
 WORDS = ["boat", "wave", "sail"]
 

@@ -30,19 +30,11 @@ class Inputs:
 
     @classmethod
     def of(cls, model: keras.Model, schema: DataSchema) -> Inputs:
-        """Return how a model takes rows of a schema; the shape is known once it is built.
-
-        Raises DataError for rows of several inputs.
-        """
-        if schema.rows.kind == "structured":
-            raise DataError(
-                f"the rows have several inputs ({', '.join(schema.rows.columns)}), and a Keras "
-                "model is trained with one array",
-                "join them to one: np.concatenate(arrays, axis=1) say",
-            )
+        """Return how a model takes rows of a schema; the shape is known once it is built."""
         num_words = probe.embedding_size(model)
         is_as_given = num_words or probe.scales_itself(model)
-        return cls(input_shape(model), num_words, 1.0 if is_as_given else schema.rows.scale)
+        scales = {schema.rows.scale, *(part.scale for part in schema.rows.parts)}
+        return cls(input_shape(model), num_words, 1.0 if is_as_given else max(scales))
 
     def batches(
         self, data: Any, batches: list[np.ndarray], seed: int = 0
@@ -90,7 +82,7 @@ class Inputs:
     def notes(self, rows: RowSchema) -> list[str]:
         """Return the changes to rows, as sentences."""
         notes = [rows.scale_note] if self.scale != 1 else []
-        if self.shape and not fits(rows.shape, self.shape):
+        if rows.kind != "structured" and self.shape and not fits(rows.shape, self.shape):
             notes.append(f"rows: {rows.shape} brought to the model's {self.shape}")
         return notes
 

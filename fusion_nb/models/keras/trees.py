@@ -10,6 +10,9 @@ import numpy as np
 
 from fusion_nb.errors import DataError
 
+#: Names of the label in rows that are dicts.
+_LABELS = ("label", "labels", "target", "targets", "y", "class")
+
 
 def is_tree(part: Any) -> bool:
     """Return whether a row's part is several arrays: a dict, or a tuple or list of arrays."""
@@ -41,11 +44,25 @@ def taken(data: tuple[Any, ...], batch: np.ndarray) -> tuple[Any, Any, Any]:
 
 def collated(rows: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Return (x, y, weights or None) of rows that a data set gave one by one."""
+    if isinstance(rows[0], dict):
+        rows = [_pair(row) for row in rows]
     x, y = (
         stacked([row[part] for row in rows], name) for part, name in enumerate(("rows", "labels"))
     )
     has_weights = len(rows[0]) > 2
     return x, y, stacked([row[2] for row in rows], "weights") if has_weights else None
+
+
+def _pair(row: dict[str, Any]) -> tuple[Any, Any]:
+    """Return (x, y) of a row that is a dict, whose label has one of the usual names."""
+    label = next((name for name in row if str(name).lower() in _LABELS), None)
+    if label is None:
+        raise DataError(
+            f"a row of the data set is a dict without a label: {', '.join(map(str, row))}",
+            "return (x, y) from its __getitem__, or call the label 'label'",
+        )
+    x = {name: part for name, part in row.items() if name != label}
+    return (next(iter(x.values())) if len(x) == 1 else x), row[label]
 
 
 def stacked(items: Sequence[Any], where: str) -> Any:

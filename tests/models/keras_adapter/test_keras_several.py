@@ -18,8 +18,9 @@ from keras_samples import (
     sequential,
 )
 
+from fusion_nb import federate
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.errors import FusionError, ModelError
+from fusion_nb.errors import DataError, FusionError, ModelError
 from fusion_nb.models.keras.adapter import KerasModel, keras
 
 OTHER = X[::-1].copy()
@@ -185,7 +186,7 @@ def test_a_call_that_cannot_be_traced_is_run_as_it_was_compiled() -> None:
         def call(self, x: Any) -> Any:
             return self.last(np.asarray(keras.ops.convert_to_numpy(x)) * 1.0)
 
-    with pytest.raises(ModelError, match="Counting.call") as caught:
+    with pytest.raises(ModelError, match="Counting") as caught:
         checked(built(Counting()))
     assert "run_eagerly=True" in caught.value.hint
     model = built(Counting())
@@ -215,3 +216,55 @@ def test_a_model_that_loses_the_axis_of_one_row_is_refused() -> None:
     with pytest.raises(ModelError, match="but not one") as caught:
         checked(built(Squeezing()), NUMBERS[:, 0])
     assert "squeeze" in caught.value.hint
+
+
+class TestFederated:
+    @pytest.mark.parametrize("form", ["dict", "tuple"])
+    def test_arrays_of_two_inputs(self, form: str) -> None:
+        run = federate(two_inputs(), (FORMS[form], CLASSES), parties=2, rounds=2, lr=0.5)
+        assert run.history["loss"][-1] < run.history["loss"][0]
+
+    def test_a_dataset_of_two_inputs_and_two_outputs(self) -> None:
+        data = Items((X, OTHER[:, :4]), LABELS["dict"])
+        run = federate(two_inputs(outputs=2), data, parties=2, rounds=2, lr=0.05)
+        assert {"loss", "kind_accuracy", "size_mae"} <= set(run.history.last())
+        assert [w.shape for w in run.model.get_weights()][-2:] in ([(6, 1), (1,)], [(6, 3), (3,)])
+
+    def test_rows_that_are_dicts_with_a_label(self) -> None:
+        class Dicts(Items):
+            def __getitem__(self, row: int) -> Any:
+                return {"image": X[row], "label": CLASSES[row]}
+
+        plain = federate(sequential(layers.Dense(3)), (X, CLASSES), parties=2, rounds=1)
+        dicts = federate(sequential(layers.Dense(3)), Dicts(), parties=2, rounds=1)
+        assert dicts.history["loss"] == plain.history["loss"]
+
+    def test_rows_with_weights(self) -> None:
+        ones = np.ones(len(X), np.float32)
+        plain = federate(sequential(layers.Dense(3)), (X, CLASSES), parties=2, rounds=1)
+        weighted = federate(
+            sequential(layers.Dense(3)), Items(X, CLASSES, ones), parties=2, rounds=1
+        )
+        assert weighted.history["loss"] == pytest.approx(plain.history["loss"], rel=1e-5)
+
+    def test_a_dict_of_labels_beside_arrays_says_what_to_write(self) -> None:
+        with pytest.raises(DataError, match="labels are a dict of kind, size") as caught:
+            federate(two_inputs(outputs=2), ((X, OTHER), LABELS["dict"]), rounds=1)
+        assert "__getitem__" in caught.value.hint
+
+
+def test_weights_of_layers_without_a_configuration_are_written(tmp_path: Any) -> None:
+    class Silent(layers.Layer):
+        def __init__(self, function: Any) -> None:
+            super().__init__()
+            self.function, self.inner = function, layers.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            return self.function(self.inner(x))
+
+    run = federate(sequential(Silent(lambda x: x)), (X, CLASSES), parties=2, rounds=1)
+    (path,) = (p for p in run.export(str(tmp_path / "out"), "weights") if p.suffix == ".h5")
+    model = sequential(Silent(lambda x: x))
+    model.load_weights(path)
+    pairs = zip(model.get_weights(), run.model.get_weights(), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
