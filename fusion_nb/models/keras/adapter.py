@@ -198,7 +198,8 @@ class KerasModel(Predicting, Model):
 
     @property
     def task(self) -> str:
-        """The task that the model learns."""
+        """The task that the model learns. Raises ModelError for a model of several inputs."""
+        self._checked().check_one_input()
         return self._checked().task
 
     def predict(self, data: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core.schema import LabelSchema
+from fusion_nb.errors import ModelError
 from fusion_nb.models.keras.inputs import Inputs
 from fusion_nb.models.keras.objective import Objective
 from fusion_nb.models.keras.several import Several
@@ -35,6 +36,14 @@ class Setup:
     def task(self) -> str:
         """The task that the model learns: classes, binary, numbers or own."""
         return "classes" if self.objective.task == "one_hot" else self.objective.task
+
+    def check_one_input(self) -> None:
+        """Raise ModelError where rows are several arrays: predictions are joined for one."""
+        if not all(isinstance(size, int) for size in self.row_shape):
+            raise ModelError(
+                "the model takes several inputs, and an ensemble joins models of one",
+                "join its inputs to one array, or leave the ensemble out",
+            )
 
     def batches(
         self, data: Any, batches: list[np.ndarray], seed: int = 0

@@ -247,6 +247,10 @@ class TestFederated:
         )
         assert weighted.history["loss"] == pytest.approx(plain.history["loss"], rel=1e-5)
 
+    def test_an_ensemble_of_models_of_two_inputs_is_refused(self) -> None:
+        with pytest.raises(ModelError, match="takes several inputs"):
+            federate(two_inputs(), (FORMS["dict"], CLASSES), parties=2, rounds=1, ensemble="mean")
+
     def test_a_dict_of_labels_beside_arrays_says_what_to_write(self) -> None:
         with pytest.raises(DataError, match="labels are a dict of kind, size") as caught:
             federate(two_inputs(outputs=2), ((X, OTHER), LABELS["dict"]), rounds=1)
