@@ -15,6 +15,7 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.errors import ModelError
+from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import Model
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.quiet import quiet
@@ -25,7 +26,15 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with quiet():
     import keras
 
-    from fusion_nb.models.keras import copies, files, losses, optimizers, probe
+    from fusion_nb.models.keras import (
+        activations,
+        copies,
+        declared,
+        files,
+        losses,
+        optimizers,
+        probe,
+    )
     from fusion_nb.models.keras.compilation import Compilation
     from fusion_nb.models.keras.inputs import Inputs
     from fusion_nb.models.keras.predicting import Predictor, Pupil, join
@@ -68,7 +77,7 @@ class KerasModel(Predicting, Model):
                 f"this {type(model).__name__} is not built yet, so it has no weights to share",
                 "call it on a few rows first: model(x[:2])",
             )
-        self.model = copies.copy_of(model)
+        self.model = copied_source(copies.copy_of(model), model)
         self._names = names_of(model)
         self._compilation = Compilation.of(model)
         self._loss = loss
@@ -123,6 +132,7 @@ class KerasModel(Predicting, Model):
             inputs.bring(rows[0])
         probe.check_form(self.model, self._names)
         x, y = next(inputs.batches(few, [np.arange(rows_of.size(few))]))
+        activations.check(self.model, x)
         output = probe.output_of(self.model, x)
         objective = self._objective(output, labels)
         self._setup = Setup(objective, inputs, output.shape, x.shape[1:])
@@ -286,9 +296,12 @@ class KerasModel(Predicting, Model):
     def _build(self, few: Any) -> None:
         x = few[0] if isinstance(few, tuple) else np.asarray(few[0][0])[None]
         try:
+            declared.check_rows(self.model, x.shape[1:])
             # Made again here, where the run's seed decides the first weights.
-            self.model = copies.clone(self.model)
+            self.model = copied_source(copies.clone(self.model), self.model)
             self.model.build((None, *x.shape[1:]))
+        except ModelError:
+            raise
         except Exception as error:
             raise probe.no_fit(x, error) from error
         self._names = names_of(self.model)
