@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,7 @@ class Activations:
 
     def __init__(self, path: Path, num_rows: int, is_training: bool) -> None:
         self.is_training = is_training
+        self._refusal: TooManyActivationsError | None = None
         self.total = 0
         self._path = path
         self._num_rows = num_rows
@@ -78,24 +81,37 @@ class Activations:
         where: the operation, as users know it
         Raises TooManyActivationsError where they, or all together, are above the limit.
         """
+        self.check()  # Keras tries again in another way
         self.total += count
         self.check_single(count, where)
         if self.is_training and self.total > self._limit:
-            raise self._refusal(self.total, self._num_rows, f"it would, up to {where},")
+            self._refuse(self.total, self._num_rows, f"it would, up to {where},")
 
     def check_single(self, count: int, where: str) -> None:
         """Raise TooManyActivationsError where one operation's bytes are above the limit."""
         if count * self._scale > self._limit:
-            raise self._refusal(
-                count * self._scale, self._num_rows * self._scale, f"its {where} would"
-            )
+            self._refuse(count * self._scale, self._num_rows * self._scale, f"its {where} would")
 
-    def _refusal(self, count: int, num_rows: int, subject: str) -> ModelError:
-        return TooManyActivationsError(
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        """Raise only TooManyActivationsError out of a pass: the one that follows says the rest."""
+        try:
+            yield
+        except Exception:
+            self.check()
+
+    def check(self) -> None:
+        """Raise the error of this pass, if there was one: Keras raises errors in other words."""
+        if self._refusal is not None:
+            raise self._refusal from None
+
+    def _refuse(self, count: int, num_rows: int, subject: str) -> None:
+        self._refusal = TooManyActivationsError(
             f"{self._path} is refused: {subject} make {file_sizes.spelled(count)} of {num_rows} "
             f"rows, and a model from a file may make {file_sizes.spelled(self._limit)}",
             f"if you trust it, set the environment variable {file_sizes.VARIABLE}={count} (bytes)",
         )
+        raise self._refusal
 
 
 class TooManyActivationsError(ModelError):

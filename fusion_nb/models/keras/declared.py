@@ -96,6 +96,7 @@ def _stored_bytes(archive: zipfile.ZipFile, names: list[str]) -> int:
 
 def _built_bytes(build: Callable[[], Any], path: Path) -> int:
     """Return the bytes of the variables of the model that a function builds."""
+    passed = Activations(path, 1, is_training=False)
     counted: list[int] = []
     failed: list[BaseException] = []
 
@@ -103,8 +104,7 @@ def _built_bytes(build: Callable[[], Any], path: Path) -> int:
         # Variables have shapes here, and no values yet.
         try:
             # PyTorch calls a layer to know its shapes, and with values where it needs them.
-            counting = activations.counting(Activations(path, 1, is_training=False))
-            with counting, keras.StatelessScope(initialize_variables=False):
+            with activations.counting(passed), keras.StatelessScope(initialize_variables=False):
                 built = build()
                 variables = built.variables if isinstance(built, keras.Layer) else []
                 counted.append(sum(_bytes(v.shape, v.dtype) for v in variables))
@@ -116,6 +116,7 @@ def _built_bytes(build: Callable[[], Any], path: Path) -> int:
     thread = threading.Thread(target=count)
     thread.start()
     thread.join()
+    passed.check()
     if failed:
         raise failed[0]
     return counted[0]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusion_nb.models.activations import Activations, TooManyActivationsError, source_of
+from fusion_nb.models.activations import Activations, source_of
 from fusion_nb.models.torch_activations import CountedOperations
 from fusion_nb.models.torch_randomness import OwnRandomness
 
@@ -42,14 +42,15 @@ def _passes(probe: nn.Module, x: Tensor, activations: Activations) -> bool:
     operations = CountedOperations(activations)
     for name, layer in probe.named_modules():
         layer.register_forward_pre_hook(_told(operations, f"layer {name} ({_kind(layer)})"))
-    with OwnRandomness(0), operations, torch.set_grad_enabled(activations.is_training):
-        try:
-            probe(x)
-        except TooManyActivationsError:
-            raise
-        except Exception:  # the pass that follows says it
-            return False
-    return True
+    with (
+        activations.deciding(),
+        OwnRandomness(0),
+        operations,
+        torch.set_grad_enabled(activations.is_training),
+    ):
+        probe(x)
+        return True
+    return False
 
 
 def _kind(layer: nn.Module) -> str:

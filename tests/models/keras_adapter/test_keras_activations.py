@@ -28,7 +28,7 @@ HOSTILE: dict[str, tuple[tuple[int, ...], list[Any]]] = {
     "UpSampling2D": (IMAGE, [layers.UpSampling2D(10**4)]),
     "UpSampling2D, bilinear": (IMAGE, [layers.UpSampling2D(10**4, interpolation="bilinear")]),
     "Resizing": (IMAGE, [layers.Resizing(10**5, 10**5)]),
-    "RepeatVector": ((8,), [layers.RepeatVector(10**9)]),
+    "RepeatVector": ((8,), [layers.RepeatVector(10**9), layers.Dense(4)]),
     "CategoryEncoding": ((8,), [layers.CategoryEncoding(10**9, output_mode="one_hot")]),
     "MelSpectrogram": (
         (800,),
@@ -97,7 +97,7 @@ class TestAHostileFile:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(file_sizes.VARIABLE, str(10**12))
-        path = saved(tmp_path / "model.keras", (4,), [layers.RepeatVector(10**9)])
+        path = saved(tmp_path / "model.keras", (4,), [layers.RepeatVector(10**9), layers.Dense(4)])
         with pytest.raises(
             ModelError,
             match=r"its operation \S+ would make 2,048,000 MB of 128 rows, and a model from a file "
