@@ -23,7 +23,7 @@ from fusion_nb.service.processes import sandbox
 from fusion_nb.service.storage.run_folder import RunFolder
 
 #: Seconds after which a process is killed at the latest: a training process takes some to start.
-LATEST = 8.0
+LATEST = 6.0
 
 
 class Listener:
