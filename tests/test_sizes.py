@@ -27,7 +27,7 @@ _RECORD = "a record: each field is a fact that readers look up by its name"
 #: Class -> why it is larger, and how large it may be.
 EXEMPT = {
     "models/torch/adapter.py:TorchModel": Exempt(_ADAPTER, methods=29, fields=19),
-    "models/keras/adapter.py:KerasModel": Exempt(_ADAPTER, methods=28, fields=21),
+    "models/keras/adapter.py:KerasModel": Exempt(_ADAPTER, methods=26, fields=22),
     "models/doc2vec/adapter.py:Doc2VecModel": Exempt(_ADAPTER, methods=23, fields=22),
     "algorithms/ensembles/model.py:EnsembleModel": Exempt(_ADAPTER, fields=17),
     "models/kind.py:ModelKind": Exempt("the facts that an adapter may state", fields=14),

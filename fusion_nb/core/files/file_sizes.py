@@ -36,8 +36,8 @@ def check_declared(path: Path, declared: int, what: str = "it") -> None:
     limit = limit_for(size)
     if declared > limit:
         raise ModelError(
-            f"{path} is refused: {what} would take {_bytes(declared)}, and a file of "
-            f"{_bytes(size)} may declare {_bytes(limit)}",
+            f"{path} is refused: {what} would take {spelled(declared)}, and a file of "
+            f"{spelled(size)} may declare {spelled(limit)}",
             f"if you trust it, set the environment variable {VARIABLE}={declared} (bytes) and "
             "read it again",
         )
@@ -87,8 +87,8 @@ class _Counted(io.RawIOBase):
         self._count += len(read)
         if self._count > self._limit:
             raise DataError(
-                f"{self._path} is refused: it holds more than {_bytes(self._limit)} of text once "
-                f"unpacked, and has {_bytes(self._path.stat().st_size)}",
+                f"{self._path} is refused: it holds more than {spelled(self._limit)} of text once "
+                f"unpacked, and has {spelled(self._path.stat().st_size)}",
                 f"if you trust it, unpack it first, or set the environment variable {VARIABLE} to "
                 "the bytes that are allowed",
             )
@@ -109,7 +109,8 @@ def unpacked_bytes(entries: Iterable[zipfile.ZipInfo]) -> int:
     return sum(entry.file_size for entry in entries)
 
 
-def _bytes(count: int) -> str:
+def spelled(count: int) -> str:
+    """Return a number of bytes as users read it."""
     if count < 10_000:
         return f"{count:,} bytes"
     return f"{count / 1e6:,.0f} MB" if count >= 10**6 else f"{count / 1e3:,.0f} kB"

@@ -15,6 +15,7 @@ from fusion_nb.core import seeds
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.errors import ModelError
+from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import Model
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.quiet import quiet
@@ -61,7 +62,7 @@ class KerasModel(Predicting, Model):
     def __init__(self, model: keras.Model, *, loss: Any = "", keep_optimizer: bool = False) -> None:
         #: The user's own model, until `check` has compared its copy with it.
         self._theirs: keras.Model | None = model
-        self.model = copies.copy_of(model)
+        self.model = copied_source(copies.copy_of(model), model)
         self._names = names_of(model)
         self._compilation = Compilation.of(model)
         self._loss = loss

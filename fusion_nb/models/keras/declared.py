@@ -10,6 +10,7 @@ import json
 import math
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy as np
 
 from fusion_nb.core.files import file_sizes
 from fusion_nb.errors import ModelError
+from fusion_nb.models.activations import Activations, TooManyActivationsError, source_of
+from fusion_nb.models.keras import activations, copies, trees
 
 _CONFIG = "config.json"
 #: Bytes of the configuration: one of a large model has a few hundred kB.
@@ -43,7 +46,35 @@ def check(path: Path) -> None:
         config = json.loads(archive.read(_CONFIG))
         stored = _stored_bytes(archive, names)
     file_sizes.check_declared(path, stored, "its stored weights")
-    file_sizes.check_declared(path, _built_bytes(config), "its layers")
+    if not isinstance(config, dict):
+        raise TypeError("its configuration is no mapping")
+    inner = {name: value for name, value in config.items() if name != "compile_config"}
+    built = _built_bytes(lambda: keras.saving.deserialize_keras_object(inner, safe_mode=True), path)
+    file_sizes.check_declared(path, built, "its layers")
+
+
+def check_rows(model: keras.Model, x: Any) -> None:
+    """Raise ModelError where an unbuilt model from a file would be too large for such rows.
+
+    x: an array of rows; several inputs are not counted, since a file holds no unbuilt model of them
+    Nothing else is wrong here: building the model says whether the rows fit.
+    """
+    path = source_of(model)
+    if path is None or trees.is_tree(x):
+        return
+
+    def build() -> Any:
+        other = copies.renewed(model)
+        other.build((None, *x.shape[1:]))
+        return other
+
+    try:
+        built = _built_bytes(build, path)
+    except TooManyActivationsError:
+        raise
+    except Exception:
+        return
+    file_sizes.check_declared(path, built, "its layers")
 
 
 def _stored_bytes(archive: zipfile.ZipFile, names: list[str]) -> int:
@@ -64,19 +95,18 @@ def _stored_bytes(archive: zipfile.ZipFile, names: list[str]) -> int:
     return total
 
 
-def _built_bytes(config: Any) -> int:
-    """Return the bytes of the variables of the model that Keras would build."""
-    if not isinstance(config, dict):
-        raise TypeError("its configuration is no mapping")
+def _built_bytes(build: Callable[[], Any], path: Path) -> int:
+    """Return the bytes of the variables of the model that a function builds."""
+    passed = Activations(path, 1, is_training=False)
     counted: list[int] = []
     failed: list[BaseException] = []
 
     def count() -> None:
         # Variables have shapes here, and no values yet.
         try:
-            with keras.StatelessScope(initialize_variables=False):
-                inner = {name: value for name, value in config.items() if name != "compile_config"}
-                built = keras.saving.deserialize_keras_object(inner, safe_mode=True)
+            # PyTorch calls a layer to know its shapes, and with values where it needs them.
+            with activations.counting(passed), keras.StatelessScope(initialize_variables=False):
+                built = build()
                 variables = built.variables if isinstance(built, keras.Layer) else []
                 counted.append(sum(_bytes(v.shape, v.dtype) for v in variables))
         except BaseException as error:
@@ -87,6 +117,7 @@ def _built_bytes(config: Any) -> int:
     thread = threading.Thread(target=count)
     thread.start()
     thread.join()
+    passed.check()
     if failed:
         raise failed[0]
     return counted[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from fusion_nb.errors import ExportError, ModelError
+from fusion_nb.models.activations import note_source
 from fusion_nb.models.keras import declared
 from fusion_nb.models.keras.probe import first_line
 
@@ -86,4 +87,5 @@ def load(path: Path) -> keras.Model:
         ) from None
     if not isinstance(found, keras.Model):
         raise ModelError(f"{path} holds {type(found).__name__}, not a model", "save a keras.Model")
+    note_source(found, path)
     return found

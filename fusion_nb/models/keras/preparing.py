@@ -10,7 +10,18 @@ import numpy as np
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.models.keras import copies, foreign, losses, probe, several, trees, trying
+from fusion_nb.models.activations import copied_source
+from fusion_nb.models.keras import (
+    activations,
+    copies,
+    declared,
+    foreign,
+    losses,
+    probe,
+    several,
+    trees,
+    trying,
+)
 from fusion_nb.models.keras.compilation import Compilation
 from fusion_nb.models.keras.inputs import Inputs
 from fusion_nb.models.keras.objective import Objective
@@ -63,14 +74,16 @@ def prepare(
     order = [np.arange(rows_of.size(few))]
     if not probe.is_built(model):
         # Made again here, where the run's seed decides the first weights.
-        model = copies.renewed(model)
+        model = copied_source(copies.renewed(model), model)
         x, _, _ = next(Inputs.of(model, schema).batches(few, order))
+        declared.check_rows(model, x)
         trying.build(model, x)
     inputs = Inputs.of(model, schema)
     inputs.check_words(schema.rows)
     names = names_of(model)
     probe.check_form(model, names)
     x, y, weight = next(inputs.batches(few, order))
+    activations.check(model, x)
     output = trying.output_of(model, x)
     last = probe.last_activation(model)
     objective: Objective | Several

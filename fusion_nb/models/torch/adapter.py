@@ -16,6 +16,7 @@ from fusion_nb.core.protocols import PartyLike
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import ModelError
+from fusion_nb.models import activations
 from fusion_nb.models.base import BatchTrainable, Model
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.torch import devices, files, losses, optimizers, threads
@@ -72,7 +73,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
     ) -> None:
         self.device = devices.find(device)
         self._precision = Precision.of(precision, module, self.device)
-        self.module = copy.deepcopy(module).to(self.device)
+        self.module = activations.copied_source(copy.deepcopy(module).to(self.device), module)
         # Batch normalization can't take the variance of one row.
         self.min_rows = 2 if module_weights.has_batch_norm(module) else 1
         self._loss = loss

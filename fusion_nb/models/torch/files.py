@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_nb.errors import ExportError, FusionError, ModelError, missing_extra, option
+from fusion_nb.models.activations import note_source
 from fusion_nb.models.torch import declared
 
 #: Format -> file name in the export's folder.
@@ -166,6 +167,7 @@ def load(path: Path) -> nn.Module:
             "build the model in the notebook, model.load_state_dict(torch.load(path)), and use "
             f"{option('model', 'NAME')}",
         )
+    note_source(found, path)
     return found
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError, option
-from fusion_nb.models.torch import losses, optimizers
+from fusion_nb.models.torch import activations, losses, optimizers
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
@@ -162,6 +162,7 @@ class ModuleProbe:
         return batches, x, y, output, is_random
 
     def _output(self, x: Tensor) -> tuple[Tensor, bool]:
+        activations.check(self._module, x)
         if any(isinstance(p, nn.UninitializedParameter) for p in self._module.parameters()):
             with torch.no_grad():
                 self._module.eval()(x)
