@@ -100,7 +100,7 @@ def check_row_shapes(resolved: Resolved) -> Sequence[str]:
 
 
 def check_party_sizes(resolved: Resolved) -> Sequence[str]:
-    """Check that every party has as many training rows as the model needs."""
+    """Check that parties and batches have as many training rows as the model needs."""
     needed = resolved.model.min_rows
     small = [party.id for party in resolved.data.parties if party.num_examples < needed]
     if small:
@@ -109,6 +109,13 @@ def check_party_sizes(resolved: Resolved) -> Sequence[str]:
             f"needs ({', '.join(small[:3])})",
             f"use fewer parties, a more even split, or {option('holdout', 0)} with a test set",
             option="parties",
+        )
+    size = resolved.train_options.get("batch_size", needed)
+    if size < needed:
+        raise ModelError(
+            f"{option('batch_size', size)}: this model can't be trained on a batch of fewer than "
+            f"{needed} rows",
+            "use a larger batch: batch normalization, say, has no variance of one row",
         )
     return ()
 
@@ -268,8 +275,8 @@ CHECKS: tuple[Check, ...] = (
     check_model_options,
     check_data_kind,
     check_row_shapes,
-    check_party_sizes,
     check_model,
+    check_party_sizes,
     note_shadowed_names,
     note_missing_classes,
     check_finite_weights,

@@ -20,11 +20,14 @@ from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.torch import devices, files, losses, optimizers, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
+from fusion_nb.models.torch.copying import copies, wrappers
 from fusion_nb.models.torch.evaluating import Evaluator
+from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import NAMES as PRECISIONS
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble
-from fusion_nb.models.torch.setup import ModuleProbe, Setup
+from fusion_nb.models.torch.probing.module_probe import ModuleProbe
+from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Duration, Trainer
 from fusion_nb.models.torch.vectorized.dense import Dense
 from fusion_nb.models.torch.vectorized.training import BatchedTraining
@@ -60,6 +63,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         "precision": PRECISIONS,
     }
 
+    @with_gradients
     def __init__(
         self,
         module: nn.Module,
@@ -70,19 +74,27 @@ class TorchModel(Predicting, BatchTrainable, Model):
         precision: str = "float32",
     ) -> None:
         self.device = devices.find(device)
+        module = wrappers.unwrapped(module)
         self._precision = Precision.of(precision, module, self.device)
-        self.module = copy.deepcopy(module).to(self.device)
+        duplicate = copies.duplicate(module)
+        self.module = duplicate.module.to(self.device)
+        self._original: nn.Module | None = module
+        self._constants = module_weights.hold_back(self.module)
         # Batch normalization can't take the variance of one row.
         self.min_rows = 2 if module_weights.has_batch_norm(module) else 1
-        self._loss = loss
+        self._loss = duplicate.binder.bound(loss)
         self._keep_optimizer = keep_optimizer
         self._setup: Setup | None = None
         self._dense: Dense | None = None
 
+    @with_gradients
     def clone(self) -> TorchModel:
         """Return an independent copy: the module is copied, the conclusions about it are shared."""
         other = copy.copy(self)
-        other.module = copy.deepcopy(self.module)
+        duplicate = copies.duplicate(self.module)
+        other.module = duplicate.module
+        other._loss = duplicate.binder.bound(self._loss)
+        other._setup = self._setup and self._setup.bound(duplicate.binder)
         return other
 
     @property
@@ -114,6 +126,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """Fix PyTorch's random state while a model is built, and restore the user's afterwards."""
         return seeded(seed)
 
+    @with_gradients
     def check(
         self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
     ) -> list[str]:
@@ -124,10 +137,14 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
         batches = Batches(floating[0] if floating else torch.float32, self.device, self.min_rows)
-        probe = ModuleProbe(self.module, batches, self._precision, optimizer=optimizer, lr=lr)
+        original, self._original = self._original, None
+        probe = ModuleProbe(
+            self.module, original, batches, self._precision, optimizer=optimizer, lr=lr
+        )
         self._setup = probe.setup(rows, labels, self._loss)
+        self.min_rows = self._setup.min_rows
         self.metrics = self._setup.objective.metrics
-        self.module = self._setup.precision.prepare(self.module)
+        self.module = self._setup.forward.precision.prepare(self.module)
         return self._setup.notes(rows)
 
     def get_weights(self) -> Weights:
@@ -146,6 +163,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """Return the names of batch normalization's parameters, statistics and counters."""
         return module_weights.batch_norm_names(self.module)
 
+    @with_gradients
     def fit(
         self,
         data: Any,
@@ -170,11 +188,13 @@ class TorchModel(Predicting, BatchTrainable, Model):
         )
         return trainer.train(data, Duration(epochs, batch_size, steps), seed, **client_options)
 
+    @with_gradients
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows in float64."""
         evaluator = Evaluator(self.module, self._checked(), self.gate, self.num_cores)
         return evaluator.evaluate(data)
 
+    @with_gradients
     def native(self, weights: Weights) -> nn.Module:
         """Return an `nn.Module` of the user's own class with these weights.
 
@@ -182,6 +202,9 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """
         other = self.clone()
         other.set_weights(weights)
+        if self._setup is not None:
+            self._setup.begin(other.module)
+        module_weights.give_back(other.module, self._constants)
         return module_weights.plain(other.module).eval()
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
@@ -195,6 +218,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """The task that the model learns."""
         return self._checked().objective.task
 
+    @with_gradients
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""
         return self._predictor().predict(data)
@@ -203,6 +227,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """Return the metrics of predictions for these rows."""
         return self._predictor().evaluate(predictions, data)
 
+    @with_gradients
     def distill(
         self,
         rows: np.ndarray,
@@ -230,10 +255,12 @@ class TorchModel(Predicting, BatchTrainable, Model):
 
     # Several parties as one
 
+    @with_gradients
     def train_batched(self, tasks: Sequence[TrainingTask]) -> list[TrainingResult | Exception]:
         """Train several parties' models; tasks with equal options are trained as one."""
         return self._batched().train(tasks)
 
+    @with_gradients
     def check_batchable(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> str:
         """Return why parties must be trained one by one, or "".
 
@@ -249,6 +276,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         self.set_weights(before)
         return reason
 
+    @with_gradients
     def measure_speedup(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> float:
         """Return how many times as fast a few parties are when they are trained as one."""
         before = self.get_weights()

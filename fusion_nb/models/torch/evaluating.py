@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.types import Metrics
 from fusion_nb.models.torch import threads
+from fusion_nb.models.torch.copying.copies import copied
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch_randomness import own_randomness
 
@@ -51,6 +51,7 @@ class Evaluator:
         count = rows_of.size(data)
         batches = rows_of.chunks(np.arange(count), _BATCH)
         totals: Metrics = {}
+        self._setup.begin(self._module)
         self._module.eval()
         with self._shared(data, batches) as each:
             for found in each(lambda module, share: self._measured(module, data, share)):
@@ -60,14 +61,13 @@ class Evaluator:
         return {name: total / count for name, total in totals.items()}
 
     def _measured(self, module: nn.Module, data: Any, batches: list[np.ndarray]) -> _Found:
-        objective, found = self._setup.objective, []
+        step, found = self._setup.step, []
         # no_grad and not inference_mode: a tensor that a model keeps from here must still be of use
         # in training.
         with torch.no_grad():
             for x, y in self._setup.batches.of(data, batches):
                 self._gate()
-                output = self._setup.precision.run(module, x)
-                found.append((objective.measure(output, objective.target(y, output)), len(x)))
+                found.append((step.measure(module, x, y), len(x)))
         return found
 
     @contextmanager
@@ -80,7 +80,7 @@ class Evaluator:
         """
         shares = [batches[start : start + _SHARE] for start in range(0, len(batches), _SHARE)]
         device, varies = self._setup.batches.device, self._setup.draws.in_evaluation
-        may_share = device.type == "cpu" and isinstance(data, tuple)
+        may_share = device.type == "cpu" and isinstance(data, tuple) and not self._setup.hidden
         width = min(self._num_cores, len(shares)) if may_share else 1
         if width == 1 or varies:
             # A Dataset might draw too.
@@ -88,7 +88,7 @@ class Evaluator:
             with own_randomness(0, device, draws, redraws=False):
                 yield lambda function: (function(self._module, share) for share in shares)
             return
-        modules = [self._module, *(copy.deepcopy(self._module) for _ in range(width - 1))]
+        modules = [self._module, *(copied(self._module) for _ in range(width - 1))]
         workers = WorkerPool(modules, self._gate, threads.single_threaded)
         try:
             yield lambda function: workers.map(function, shares)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_nb.errors import OptionError, nearest, option
+from fusion_nb.models.torch.copying.copies import copied
 
 NAMES = ["float32", "bf16"]
 
@@ -50,16 +51,19 @@ class Precision:
         """Whether computations are coarser than the weights."""
         return self.name == "bf16"
 
-    def laid_out(self, module: nn.Module, x: Tensor) -> Precision:
+    def laid_out(
+        self, module: nn.Module, x: Tensor, call: Callable[[Precision, nn.Module], Tensor]
+    ) -> Precision:
         """Return this precision with images by pixel, where the module has use for it and works.
 
+        call: returns the module's output for these rows in a precision
         A module that calls `view` on a convolution's output works in PyTorch's usual order only.
         """
         if x.ndim != 4 or not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
             return self
         other = replace(self, by_pixel=True)
         try:
-            other.run(other.prepare(copy.deepcopy(module)).train(), x).sum().backward()
+            call(other, other.prepare(copied(module)).train()).sum().backward()
         except RuntimeError:
             return self
         return other
@@ -75,8 +79,9 @@ class Precision:
             return module(x)
         with torch.autocast(self.device.type, torch.bfloat16):
             output = module(x)
-        return (
-            output.float()
-            if isinstance(output, Tensor) and output.dtype == torch.bfloat16
-            else output
-        )
+        return self.widened(output)
+
+    def widened(self, output: Any) -> Any:
+        """Return an output that was computed in bfloat16 as float32."""
+        is_coarse = isinstance(output, Tensor) and output.dtype == torch.bfloat16
+        return output.float() if self.is_reduced and is_coarse else output

@@ -56,11 +56,12 @@ class Predictor:
         """Return the predictions for all rows in order."""
         found = []
         chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
+        self._setup.begin(self._module)
         self._module.eval()
         with torch.no_grad(), self._setup.own_randomness(data, seed=0):
             for x, _ in self._setup.batches.of(data, chunks):
                 self._gate()
-                output = _wide(self._module(x))
+                output = _wide(self._setup.forward.exact(self._module, x))
                 found.append(predictions(output, self._setup.form).cpu().numpy())
         return np.concatenate(found)
 
@@ -92,6 +93,7 @@ class Predictor:
         stepper = torch.optim.Adam((p for p in self._module.parameters() if p.requires_grad), lr)
         shown = torch.as_tensor(predictions, dtype=self._dtype, device=batches_of.device)
         unlabelled = (rows, np.zeros(len(rows), np.int64))
+        self._setup.begin(self._module)
         self._module.train()
         with self._setup.own_randomness(unlabelled, seed):
             for _ in range(epochs):
@@ -99,7 +101,7 @@ class Predictor:
                 for (x, _), batch in zip(batches_of.of(unlabelled, batches), batches, strict=True):
                     self._gate()
                     stepper.zero_grad(set_to_none=True)
-                    output = _wide(self._module(x))
+                    output = _wide(self._setup.forward.exact(self._module, x))
                     _distance(output, shown[batch], self._setup.form).backward()
                     stepper.step()
 
