@@ -15,6 +15,7 @@ from benchmarks.speed import ours, peers
 from benchmarks.speed.measure import hog, sides
 from benchmarks.speed.table import Row
 from fusion_nb.core.process.machine import kept_memory
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.models.torch.adapter import TorchModel
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -141,7 +142,9 @@ def evaluation(train: Arrays, test: Arrays, *, repetitions: int, epochs: int = 3
 
     def evaluated(precision: str) -> float:
         model = TorchModel(peers.cnn(0), precision=precision)
-        model.check((train[0][:32], train[1][:32]), train[1], lr=1.0, optimizer="optim.Adadelta")
+        model.check(
+            (train[0][:32], train[1][:32]), DataSchema.of(train), lr=1.0, optimizer="optim.Adadelta"
+        )
         with kept_memory():
             model.evaluate(test)
             started = time.perf_counter()

@@ -13,6 +13,7 @@ import psutil
 
 from benchmarks.speed.measure import sides
 from benchmarks.speed.table import Row
+from fusion_nb.core.schema import DataSchema
 
 Arrays = tuple[np.ndarray, np.ndarray]
 _BATCH = 32
@@ -27,7 +28,7 @@ def turns(train: Arrays, *, repetitions: int, rounds: int, num_rows: int = 500) 
     own = train[0][:num_rows].reshape(-1, 28, 28, 1), train[1][:num_rows]
     model = _network(keras)
     ours = KerasModel(model)
-    ours.check(own, own[1], lr=1.0, optimizer="Adadelta")
+    ours.check(own, DataSchema.of(own), lr=1.0, optimizer="Adadelta")
     first, arrays = ours.get_weights(), model.get_weights()
 
     def turn() -> None:

@@ -21,6 +21,7 @@ from fusion_nb.algorithms.fusions.averaging import fedavg
 from fusion_nb.core.arithmetic import weighted_mean
 from fusion_nb.core.federation import Federation, FederationConfig
 from fusion_nb.core.party import Party
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import TrainingResult, Update
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.models.torch.adapter import TorchModel
@@ -154,7 +155,7 @@ class _Idle(TorchModel):
 def overhead(train: Arrays, *, parties: int = 100, rounds: int = 12) -> list[Row]:
     """Take the time of a party's turn in which nothing is trained."""
     model = _Idle(peers.cnn(0))
-    model.check((train[0][:8], train[1][:8]), train[1], lr=0.1, optimizer="sgd")
+    model.check((train[0][:8], train[1][:8]), DataSchema.of(train), lr=0.1, optimizer="sgd")
     everyone = [Party(f"party {i}", (train[0][:8], train[1][:8])) for i in range(parties)]
     options = {"epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
     few = (train[0][:8], train[1][:8])

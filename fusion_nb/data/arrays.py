@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +9,9 @@ import numpy as np
 
 from fusion_nb.core import documents
 from fusion_nb.core import rows as rows_of
-from fusion_nb.errors import DataError, private
+from fusion_nb.core.facts import DOCUMENTS, Facts
+from fusion_nb.core.items import read_labels
+from fusion_nb.errors import DataError
 
 #: Rows and labels as two arrays of one length.
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -33,87 +34,43 @@ DataSet = Arrays | MapStyle
 
 
 @dataclass(frozen=True)
-class Unlabelled:
+class Given:
     """A data set whose labels are still in the user's form.
 
-    where: how messages call it;  is_trained_on: False for test rows
+    where:   how messages call it;  columns: names of the columns of x, or ()
+    labels:  as they are stored, in one array;  facts: about its rows
+    is_trained_on: False for test rows
     """
 
     where: str
     rows: DataSet
-    is_trained_on: bool
+    labels: np.ndarray
+    facts: Facts
+    columns: tuple[str, ...] = ()
+    is_trained_on: bool = True
 
+    @classmethod
+    def of(
+        cls, rows: DataSet, where: str, columns: tuple[str, ...] = (), *, is_trained_on: bool = True
+    ) -> Given:
+        """Return a data set with its labels, which are read if they are not at hand.
 
-@dataclass(frozen=True)
-class Labelled:
-    """Data sets with labels in one form for all of them, which is that of `core.rows.decode`.
-
-    rows, labels: one item for each data set;  classes: names of the classes if labels were text
-    """
-
-    rows: tuple[DataSet, ...]
-    labels: tuple[np.ndarray, ...]
-    classes: tuple[str, ...]
-
-
-def label_all(parts: Sequence[Unlabelled]) -> Labelled:
-    """Decode the labels of all data sets that belong together.
-
-    Their form is decided over all of them: a part may lack a class, or have rows that look one-hot
-    by chance. Raises DataError where they differ in form.
-    """
-    stored = [_stored_labels(part) for part in parts]
-    is_text = _check_one_form(parts, stored)
-    classes: tuple[str, ...] = ()
-    if is_text:
-        stored, classes = _number_classes(parts, stored)
-    together = rows_of.decode(np.concatenate(stored))
-    labels = np.split(together, np.cumsum([len(y) for y in stored])[:-1])
-    rows = tuple(
-        (part.rows[0], y) if isinstance(part.rows, tuple) else part.rows
-        for part, y in zip(parts, labels, strict=True)
-    )
-    return Labelled(rows, tuple(labels), classes)
-
-
-def _stored_labels(part: Unlabelled) -> np.ndarray:
-    """Return the labels of a data set. Raises DataError, which says whose row can't be read."""
-    try:
-        return rows_of.stored_labels(part.rows)
-    except DataError as error:
-        raise error.prefixed(f"{part.where}: ") from error.__cause__
-
-
-def _check_one_form(parts: Sequence[Unlabelled], stored: Sequence[np.ndarray]) -> bool:
-    """Return whether all labels are text. Raises DataError where some are and others are not."""
-    are_text = [_is_text(y, part.where) for y, part in zip(stored, parts, strict=True)]
-    for part, y, is_text in zip(parts, stored, are_text, strict=True):
-        if is_text != are_text[0] or y.shape[1:] != stored[0].shape[1:]:
-            raise DataError(
-                f"the labels of {part.where} are of another form than those of {parts[0].where}",
-                "give all one form",
+        Raises DataError, which says whose row can't be read, or whose labels are no labels.
+        """
+        if isinstance(rows, tuple):
+            x, labels = rows
+            facts = (
+                Facts((), (DOCUMENTS,)) if documents.are(rows) else Facts.of(x, with_values=False)
             )
-        if not is_text and not documents.are_unlabelled(y):
-            _check_numbers(y, f"{part.where}: y")
-    return are_text[0]
-
-
-def _number_classes(
-    parts: Sequence[Unlabelled], stored: Sequence[np.ndarray]
-) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """Return labels of text as numbers, and the sorted names of the classes of training rows."""
-    names = [[y.decode() if isinstance(y, bytes) else str(y) for y in column] for column in stored]
-    trained_on = (column for column, part in zip(names, parts, strict=True) if part.is_trained_on)
-    classes = tuple(sorted({name for column in trained_on for name in column}))
-    number = {name: i for i, name in enumerate(classes)}
-    for part, column in zip(parts, names, strict=True):
-        if unknown := set(column) - number.keys():
-            raise DataError(
-                f"{part.where}: the label {private(repr(min(unknown)))} is in no training row",
-                "check the labels",
-            )
-    numbers = [np.array([number[name] for name in column], dtype=np.int64) for column in names]
-    return numbers, classes
+        else:
+            try:
+                labels, facts = read_labels(rows)
+            except DataError as error:
+                raise error.prefixed(f"{where}: ") from error.__cause__
+        labels = _plain(labels)
+        if not are_text(labels, where) and not documents.are_unlabelled(labels):
+            check_numbers(labels, f"{where}: y")
+        return cls(where, rows, labels, facts, columns, is_trained_on)
 
 
 def to_arrays(rows: Any, where: str) -> DataSet:
@@ -138,8 +95,24 @@ def to_arrays(rows: Any, where: str) -> DataSet:
             "give one label for each",
         )
     if not documents.are((x, y)):
-        _check_numbers(x, f"{where}: x")
+        check_numbers(x, f"{where}: x")
     return x, y
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN or pandas' NA: those differ from themselves."""
+    return value is None or str(value) in ("<NA>", "NaT") or bool(value != value)
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Return an array of Python's own numbers as one of numpy's; any other is not changed."""
+    kinds = (bool, int, float, np.number, np.bool_)
+    if values.dtype != object or not values.size:
+        return values
+    items = values.reshape(-1).tolist()
+    if not all(isinstance(item, kinds) for item in items):
+        return values
+    return np.array(items).reshape(values.shape)
 
 
 def column(values: Any, where: str) -> np.ndarray:
@@ -160,17 +133,27 @@ def column(values: Any, where: str) -> np.ndarray:
     return array if array.flags.c_contiguous and array.flags.writeable else array.copy()
 
 
-def _is_text(y: np.ndarray, where: str) -> bool:
-    if y.dtype == object and any(isinstance(word, str) for word in y):
-        if missing := sum(not isinstance(word, str) for word in y):
+def are_text(y: np.ndarray, where: str) -> bool:
+    """Return whether labels are text. Raises DataError where only some of them are."""
+    if y.dtype == object and any(isinstance(word, str) for word in y.reshape(-1)):
+        others = [word for word in y.reshape(-1) if not isinstance(word, str)]
+        missing = sum(_is_missing(word) for word in others)
+        if missing:
             raise DataError(
                 f"{where}: {missing} labels are missing", "fill or drop those rows first"
+            )
+        if others:
+            raise DataError(
+                f"{where}: {y.size - len(others)} labels are text, and {len(others)} are not "
+                f"({type(others[0]).__name__})",
+                "make all of them text or numbers, with y.astype(str) say",
             )
         return True
     return y.dtype.kind in "UST"
 
 
-def _check_numbers(values: np.ndarray, where: str) -> None:
+def check_numbers(values: np.ndarray, where: str) -> None:
+    """Raise DataError for values that are not finite real numbers."""
     is_real = np.issubdtype(values.dtype, np.number) and not np.issubdtype(
         values.dtype, np.complexfloating
     )

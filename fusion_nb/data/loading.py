@@ -7,13 +7,15 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import numpy as np
 
 from fusion_nb.core import registry
-from fusion_nb.data import arrays, handlers, source_kinds, tables, texts
-from fusion_nb.data.arrays import DataSet, Unlabelled
+from fusion_nb.core.schema import DataSchema
+from fusion_nb.data import agreement, arrays, handlers, source_kinds, tables, texts
+from fusion_nb.data.arrays import DataSet, Given
+from fusion_nb.data.reports import report
 from fusion_nb.data.source_kinds import Columns, Items, Parties, Pool, Raw, Table, Texts
 from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
 
@@ -28,16 +30,22 @@ class Source:
     train, test: of the pool; test may also be the aggregator's own rows beside parties'
     parties: (training rows, test rows or None) by party, or None for a pool
     labels: of each data set, decoded, by (party, "train" or "test"); the party of a pool is ""
-    columns: of a table, by name;  classes: names of classes that were text;  notes: sentences
+    schema:  what rows and labels are in all of them
+    columns: of a table, by name;  notes: sentences
     """
 
     train: DataSet | None = None
     test: DataSet | None = None
     parties: Mapping[str, tuple[DataSet, DataSet | None]] | None = None
     labels: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    schema: DataSchema = field(default_factory=DataSchema)
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in order where labels were text."""
+        return self.schema.labels.classes
 
 
 def read(
@@ -165,9 +173,13 @@ def _read_pool(pool: Pool, name: str, label: str = "", key: str = "") -> Source:
     if pool.test is not None:
         rows, _ = _without_table(pool.test, name, label, key)
         parts.append(_Part("", "test", rows, f"{name} (test rows)", "test "))
-    found, labels, classes = _load(parts)
+    found = _load(parts)
     return Source(
-        found["", "train"], found.get(("", "test")), labels=labels, classes=classes, notes=notes
+        found.rows["", "train"],
+        found.rows.get(("", "test")),
+        labels=found.labels,
+        schema=found.schema,
+        notes=(*notes, *found.notes),
     )
 
 
@@ -186,15 +198,16 @@ def _read_parties(given: Parties, name: str, label: str = "") -> Source:
     if given.test is not None:
         rows, _ = _without_table(given.test, name, label)
         parts.append(_Part("", "test", rows, "the test set", "test "))
-    found, labels, classes = _load(parts)
-    _check_one_shape(found)
+    found = _load(parts)
     return Source(
-        test=found.get(("", "test")),
+        test=found.rows.get(("", "test")),
         parties={
-            party: (found[party, "train"], found.get((party, "test"))) for party in given.pools
+            party: (found.rows[party, "train"], found.rows.get((party, "test")))
+            for party in given.pools
         },
-        labels=labels,
-        classes=classes,
+        labels=found.labels,
+        schema=found.schema,
+        notes=found.notes,
     )
 
 
@@ -221,47 +234,39 @@ class _Part:
 _Key = tuple[str, str]
 
 
-def _load(
-    parts: Sequence[_Part],
-) -> tuple[dict[_Key, DataSet], dict[_Key, np.ndarray], tuple[str, ...]]:
-    """Return rows and labels by (party, kind), and the names of the classes."""
-    labelled = arrays.label_all(
-        [Unlabelled(part.where, _convert(part), part.kind == "train") for part in parts]
-    )
-    keys = [(part.party, part.kind) for part in parts]
-    return (
-        dict(zip(keys, labelled.rows, strict=True)),
-        dict(zip(keys, labelled.labels, strict=True)),
-        labelled.classes,
-    )
+@dataclass(frozen=True)
+class _Agreed:
+    """Rows and labels in the agreed form by (party, kind), the schema, and notes."""
+
+    rows: Mapping[_Key, DataSet]
+    labels: Mapping[_Key, np.ndarray]
+    schema: DataSchema
+    notes: tuple[str, ...]
 
 
-def _convert(part: _Part) -> DataSet:
+def _load(parts: Sequence[_Part]) -> _Agreed:
+    given = [_convert(part) for part in parts]
+    reports = [report(data_set) for data_set in given]
+    schema = agreement.agree(reports)
+    rows: dict[_Key, DataSet] = {}
+    labels: dict[_Key, np.ndarray] = {}
+    for part, data_set in zip(parts, given, strict=True):
+        key = part.party, part.kind
+        rows[key], labels[key] = agreement.apply(schema, data_set)
+    return _Agreed(rows, labels, schema, tuple(agreement.notes(reports, schema)))
+
+
+def _convert(part: _Part) -> Given:
+    columns: tuple[str, ...] = ()
     match part.raw:
         case Texts(documents, labels):
-            rows = texts.to_documents(documents, labels, part.where, part.tag)
-            return arrays.to_arrays(rows, part.where)
-        case Columns(x, y):
-            return arrays.to_arrays((x, y), part.where)
+            found = texts.to_documents(documents, labels, part.where, part.tag)
+            rows = arrays.to_arrays(found, part.where)
+        case Columns(x, y, columns):
+            rows = arrays.to_arrays((x, y), part.where)
         case Items(dataset):
-            return arrays.to_arrays(dataset, part.where)
-
-
-def _check_one_shape(rows: Mapping[_Key, DataSet]) -> None:
-    """Raise DataError unless the rows of all parties, and of the test set, have one shape."""
-    shapes = {party: part[0].shape[1:] for (party, _), part in rows.items() if _is_arrays(part)}
-    first, expected = next(iter(shapes.items()), ("", ()))
-    for party, shape in shapes.items():
-        if shape != expected:
-            raise DataError(
-                f"rows of {party or 'the test set'} have shape {shape}, those of {first} "
-                f"{expected}",
-                "give all the same form",
-            )
-
-
-def _is_arrays(rows: DataSet) -> TypeGuard[arrays.Arrays]:
-    return isinstance(rows, tuple)
+            rows = arrays.to_arrays(dataset, part.where)
+    return Given.of(rows, part.where, columns, is_trained_on=part.kind == "train")
 
 
 def _no_column(name: str, columns: Sequence[str]) -> NameNotFoundError:

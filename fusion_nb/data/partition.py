@@ -13,6 +13,7 @@ from fusion_nb.core import documents, registry, seeds
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.options import signature_options
 from fusion_nb.core.party import Party
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.data import splits
 from fusion_nb.data.arrays import DataSet
 from fusion_nb.data.loading import Source, read, row_keys
@@ -29,7 +30,7 @@ class PartitionedData:
 
     labels:  per party, the labels of its training rows and of its own test rows
     test:    the aggregator's own test set or None, and its labels
-    classes: names of the classes where labels were text
+    schema:  what rows and labels are at all of them
     notes:   sentences for the user; a warning starts with "warning:"
     """
 
@@ -37,7 +38,7 @@ class PartitionedData:
     labels: Mapping[str, tuple[np.ndarray, np.ndarray]]
     test: DataSet | None = None
     test_labels: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    classes: tuple[str, ...] = ()
+    schema: DataSchema = field(default_factory=DataSchema)
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -89,9 +90,14 @@ class PartitionedData:
             {share.party: share.labels for share in shares},
             source.test,
             source.labels.get(("", "test"), np.empty(0, dtype=np.int64)),
-            source.classes,
+            source.schema,
             (*notes, *_untested_note(made, has_central_test=source.test is not None)),
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in order where labels were text."""
+        return self.schema.labels.classes
 
     def class_name(self, label: int) -> str:
         """Return the text that a class had in the data, or its number."""

@@ -16,10 +16,14 @@ from fusion_nb.errors import DataError, option
 
 @dataclass(frozen=True)
 class Columns:
-    """Rows and labels of numbers: two columns of one length, each an array, a tensor or a list."""
+    """Rows and labels of numbers: two columns of one length, each an array, a tensor or a list.
+
+    columns: names of the columns of x, or ()
+    """
 
     x: Any
     y: Any
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

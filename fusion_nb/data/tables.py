@@ -52,7 +52,7 @@ def read(
         )
     _check_numeric(frame, name, features)
     x = frame[features].to_numpy(dtype=np.float32)
-    return Columns(x, frame[chosen].to_numpy()), (_label_note(chosen),)
+    return Columns(x, frame[chosen].to_numpy(), tuple(features)), (_label_note(chosen),)
 
 
 def _with_text_names(frame: Any, name: str) -> Any:

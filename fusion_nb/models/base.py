@@ -12,6 +12,7 @@ import numpy as np
 from fusion_nb.core import arithmetic
 from fusion_nb.core.process.machine import num_cores
 from fusion_nb.core.protocols import BatchTrainable, NeedsAgreement
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.kind import ModelKind, setting_names
@@ -63,8 +64,8 @@ class Model(ModelKind):
     ...         self.w = line.w.copy()
     ...     def clone(self):
     ...         return LineModel(self)
-    ...     def check(self, rows, labels, *, lr, optimizer):
-    ...         if labels.ndim != 1:
+    ...     def check(self, rows, schema, *, lr, optimizer):
+    ...         if schema.labels.shape:
     ...             raise ModelError("a Line predicts one number", "give one label for each row")
     ...         return ["loss: mean squared error"]
     ...     def get_weights(self):
@@ -129,10 +130,13 @@ class Model(ModelKind):
 
     @abstractmethod
     def check(
-        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+        self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
-        """Try a few rows, and look at all labels; return the conclusions as sentences.
+        """Try a few rows, and look at the schema; return the conclusions as sentences.
 
+        schema: what rows and labels are at all parties. Numbers of rows are divided by
+                `schema.rows.scale`, and those of labels by `schema.labels.scale`, at every party
+                alike; nothing is decided by one array, batch or party.
         Raises ModelError where model, rows, labels and optimizer don't go together.
         """
 

@@ -37,7 +37,19 @@ def _checked(kind: type[Model]) -> type[Model]:
     takes_steps = "local_steps" in kind.supported_options
     check_signatures(kind, _WORD, optional=() if takes_steps else ("steps",))
     _check_client_options(kind)
+    _check_schema(kind)
     return kind
+
+
+def _check_schema(kind: type[Model]) -> None:
+    """Raise OptionError for a `check` that takes labels, as it did in an earlier form."""
+    if "labels" in inspect.signature(kind.check).parameters:
+        raise OptionError(
+            f"the class {kind.__name__} is no {_WORD}: its check takes labels, as in an earlier "
+            "form",
+            "rename labels -> schema in def check(self, rows, schema, *, lr, optimizer), and read "
+            "schema.labels: its kind, shape, values, low and high",
+        )
 
 
 def _check_facts(kind: type[Model]) -> None:

@@ -6,13 +6,10 @@ All are applied before any training. Each returns notes for the user, or raises 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
 
 from fusion_nb.core import arithmetic, documents, registry
 from fusion_nb.core.contracts import check_notes
-from fusion_nb.errors import DataError, ModelError, OptionError, nearest, option
+from fusion_nb.errors import ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
 from fusion_nb.runs import changes
 from fusion_nb.runs.early_stopping import Until
@@ -83,22 +80,6 @@ def check_data_kind(resolved: Resolved) -> Sequence[str]:
     return ()
 
 
-def check_row_shapes(resolved: Resolved) -> Sequence[str]:
-    """Check that test rows have the shape of training rows."""
-    parties = resolved.data.parties
-    wanted = _row_shape(parties[0].train)
-    tests = {"the central test set": resolved.data.test}
-    tests |= {f"the test set of {party.id}": party.test for party in parties}
-    for name, rows in tests.items():
-        shape = () if rows is None else _row_shape(rows)
-        if wanted and shape and shape != wanted:
-            raise DataError(
-                f"rows of {name} have shape {shape}, training rows {wanted}",
-                "give all the same form",
-            )
-    return ()
-
-
 def check_party_sizes(resolved: Resolved) -> Sequence[str]:
     """Check that parties and batches have as many training rows as the model needs."""
     needed = resolved.model.min_rows
@@ -127,7 +108,7 @@ def check_model(resolved: Resolved) -> Sequence[str]:
     with model.seeded(resolved.spec.seed):
         found = model.check(
             data.parties[0].train,
-            data.all_labels(),
+            data.schema,
             lr=options["lr"],
             optimizer=options["optimizer"],
         )
@@ -274,7 +255,6 @@ CHECKS: tuple[Check, ...] = (
     check_min_parties,
     check_model_options,
     check_data_kind,
-    check_row_shapes,
     check_model,
     check_party_sizes,
     note_shadowed_names,
@@ -293,11 +273,6 @@ CHECKS: tuple[Check, ...] = (
     check_engine,
     note_hostile_parties,
 )
-
-
-def _row_shape(rows: Any) -> tuple[int, ...]:
-    """Return the shape of a row, where it is known without reading one."""
-    return np.shape(rows[0])[1:] if isinstance(rows, tuple) else ()
 
 
 def _metric_names(resolved: Resolved) -> list[str]:

@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from fusion_nb.core import registry
+from fusion_nb.core import rows as rows_of
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Engine
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.settings import FederationConfig
 from fusion_nb.core.types import (
     FederationInfo,
@@ -98,8 +100,8 @@ def federation(
     model = TorchModel(
         module or linear(), loss=objective, keep_optimizer=options.pop("keep_optimizer", False)
     )
-    labels = np.concatenate([y for _, y in rows])
-    model.check(rows[0], labels, lr=training["lr"], optimizer=training["optimizer"])
+    schema = DataSchema.of(rows_of.concat(rows))
+    model.check(rows[0], schema, lr=training["lr"], optimizer=training["optimizer"])
     parties = [Party(f"p{i}", own, own) for i, own in enumerate(rows)]
     rule = registry.create("fusions", fusion)
     config = FederationConfig(training, evaluate_every=1000, **options)

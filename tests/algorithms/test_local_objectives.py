@@ -22,6 +22,7 @@ from linear_parties import (
     mean_output,
 )
 
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.models.torch.adapter import TorchModel
 
 
@@ -136,7 +137,7 @@ class TestLocalObjectives:
         ones = np.ones((4, 2)), np.zeros(4)
         model = TorchModel(Sum(), loss=mean_output)
         optimizer = f"sgd:{options}" if options else "sgd"
-        model.check(ones, ones[1], lr=0.1, optimizer=optimizer)
+        model.check(ones, DataSchema.of(ones), lr=0.1, optimizer=optimizer)
         before = flat(model.get_weights())
         result = model.fit(ones, epochs=5, batch_size=4, lr=0.1, optimizer=optimizer, seed=0)
         moved = before - flat(model.get_weights())

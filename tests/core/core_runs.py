@@ -13,6 +13,7 @@ from torch import nn
 
 from fusion_nb import Run, RunSpec
 from fusion_nb.core.protocols import NeedsAgreement
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import TrainingResult, Update
 from fusion_nb.models.base import Model
 
@@ -60,7 +61,7 @@ class ClassMeans(NeedsAgreement, Model):
         return copy.deepcopy(self)
 
     def check(
-        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+        self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
         return []
 

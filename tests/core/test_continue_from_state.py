@@ -22,7 +22,9 @@ from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import to_dict
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Baseline, Engine, Fusion, ModelPoisoning, PostTraining
+from fusion_nb.core.rows import concat
 from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.settings import FederationConfig
 from fusion_nb.core.types import RoundRecord, ServerState
 from fusion_nb.engines.faults import FaultyEngine, Stragglers
@@ -155,7 +157,7 @@ def set_up(case: Case, snapshot: Snapshot | None = None) -> Setup:
     parties = [Party(f"party {i}", part, part) for i, part in enumerate(rows)]
     model: Any = lookup.wrap(native_model(case.framework), "model", **case.model_options)
     options = {"epochs": 1, "batch_size": 4, "lr": 0.05, "optimizer": "sgd", **case.options}
-    model.check(rows[0], np.concatenate([y for _, y in rows]), lr=0.05, optimizer="sgd")
+    model.check(rows[0], DataSchema.of(concat(rows)), lr=0.05, optimizer="sgd")
     engine: Engine = registry.create("engines", case.engine)
     if case.engine == "auto":
         engine.check(model, options, parties)

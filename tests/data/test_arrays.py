@@ -41,9 +41,10 @@ class TestLabels:
         assert labels.dtype == np.float64
         assert not rows_of.is_classes(labels)
 
-    def test_one_hot_labels_are_counted_as_classes(self) -> None:
-        assert rows_of.label_counts(rows_of.decode(np.eye(2)[Y])) == {0: 10, 1: 10}
-        assert rows_of.label_counts(rows_of.decode(Y[:, None])) == {0: 10, 1: 10}
+    def test_one_hot_labels_are_counted_as_classes(self, read: Read) -> None:
+        for labels in (np.eye(2)[Y], Y[:, None], Y.astype(bool)):
+            numbered = read((X, labels)).train[1]
+            assert rows_of.label_counts(numbered) == {0: 10, 1: 10}
 
     def test_words_and_numbers_are_not_mixed(self, read: Read) -> None:
         words = np.where(Y, "yes", "no")

@@ -24,6 +24,7 @@ from torch import nn
 
 from fusion_nb import RunSpec
 from fusion_nb.core.federation import Federation
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.engines.vectorized import VectorizedEngine
 from fusion_nb.errors import OptionError
 from fusion_nb.models.torch.adapter import TorchModel
@@ -119,7 +120,7 @@ class TestVectorized:
 
         made = build(RunSpec(data="data", parties=9, lr=0.1), {"model": net(), "data": rows})
         model = Counting(net())
-        model.check(rows, rows[1], lr=0.1, optimizer="sgd")
+        model.check(rows, DataSchema.of(rows), lr=0.1, optimizer="sgd")
         engine = VectorizedEngine(stack=8, workers=1)
         federation = Federation(made.parties, model, made.fusion, engine, made.config)
         next(federation.rounds(1))

@@ -11,6 +11,7 @@ from small_models import MAKERS
 
 from fusion_nb.core import arithmetic, registry
 from fusion_nb.core.builtin import FRAMEWORKS
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import TrainingResult, Update
 from fusion_nb.errors import OptionError
 from fusion_nb.models import lookup
@@ -25,7 +26,7 @@ class TestEveryModel:
     def model(self, name: str) -> Model:
         native, x, y = MAKERS[name]()
         model = lookup.wrap(native, "model")
-        model.check((x, y), y, lr=0.1, optimizer="sgd")
+        model.check((x, y), DataSchema.of((x, y)), lr=0.1, optimizer="sgd")
         if isinstance(model, NeedsAgreement):
             model.agree([Update("party", {}, len(x), extras=model.collect((x, y)))])
         return model

@@ -11,6 +11,7 @@ import pytest
 
 from fusion_nb import federate, fusion
 from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import TrainingResult, Update, Weights
 from fusion_nb.errors import ContractError
 from fusion_nb.models.base import Model
@@ -44,7 +45,7 @@ class StumpsModel(Model):
     def clone(self) -> Model:
         return StumpsModel(self.model)
 
-    def check(self, rows: Any, labels: np.ndarray, **options: Any) -> list[str]:
+    def check(self, rows: Any, schema: DataSchema, **options: Any) -> list[str]:
         return ["loss: mean squared error"]
 
     def get_weights(self) -> Weights:

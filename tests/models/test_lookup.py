@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import TrainingResult
 from fusion_nb.errors import ModelError, NameNotFoundError, OptionError
 from fusion_nb.models import lookup
@@ -41,7 +42,7 @@ class ConstantModel(Model):
     def clone(self) -> Model:
         return ConstantModel(self.native(self.get_weights()))
 
-    def check(self, rows: Any, labels: np.ndarray, **options: Any) -> list[str]:
+    def check(self, rows: Any, schema: DataSchema, **options: Any) -> list[str]:
         return []
 
     def get_weights(self) -> Any:

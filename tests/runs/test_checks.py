@@ -31,7 +31,7 @@ def test_the_model_is_tried_before_anything_is_asked_of_its_task() -> None:
     order = [check.__name__ for check in checks.CHECKS]
     assert len(order) == len({*order})
     first = order.index("check_model")
-    for name in ("check_model_options", "check_data_kind", "check_row_shapes"):
+    for name in ("check_model_options", "check_data_kind"):
         assert order.index(name) < first
     for name in ("check_ensemble", "check_metric_names", "check_engine"):
         assert order.index(name) > first

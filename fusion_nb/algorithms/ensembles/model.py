@@ -13,6 +13,7 @@ import numpy as np
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.models.base import Model
 from fusion_nb.models.combining import SHARES, combine, prefix
@@ -90,10 +91,10 @@ class EnsembleModel(Model):
         return other
 
     def check(
-        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+        self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
         """Check a single model."""
-        return self.inner.check(rows, labels, lr=lr, optimizer=optimizer)
+        return self.inner.check(rows, schema, lr=lr, optimizer=optimizer)
 
     def get_weights(self) -> Weights:
         """Return all members' weights under their prefixes, and the shares."""

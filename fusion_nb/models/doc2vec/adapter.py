@@ -12,7 +12,7 @@ from gensim.models.doc2vec import Doc2Vec
 
 from fusion_nb.core import documents as texts
 from fusion_nb.core.documents import Document
-from fusion_nb.core.rows import is_classes
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.base import Model, NeedsAgreement
@@ -91,7 +91,7 @@ class Doc2VecModel(NeedsAgreement, Model):
         return made
 
     def check(
-        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+        self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
         """Look at the hyper-parameters and the labels; words are looked at in round 0."""
         if not self.model.negative and not self.model.hs:
@@ -111,7 +111,7 @@ class Doc2VecModel(NeedsAgreement, Model):
                 "the model's own vocabulary and vectors are not used: parties agree on theirs "
                 "and train anew"
             )
-        if is_classes(labels):
+        if schema.labels.are_whole:
             self.metrics = ("self_rank", "loss", "accuracy")
             self.costly_metrics = ("accuracy",)
         return notes

@@ -13,6 +13,7 @@ import numpy as np
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
+from fusion_nb.core.schema import DataSchema, LabelSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.base import Model
@@ -107,7 +108,7 @@ class KerasModel(Predicting, Model):
         return seeds.SeededGlobalRandomness(seed, exclusive=False)
 
     def check(
-        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+        self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
         """Build an unbuilt model, try a few rows, infer the loss, and train a step that is undone.
 
@@ -118,24 +119,23 @@ class KerasModel(Predicting, Model):
         optimizers.make(optimizer, lr)  # a wrong name is reported before the rows are looked at
         if not self.model.built:
             self._build(few)
-        inputs = Inputs.of(self.model)
-        if inputs.num_words and isinstance(rows, tuple):
-            inputs.bring(rows[0])
+        inputs = Inputs.of(self.model, schema)
+        inputs.check_words(schema.rows)
         probe.check_form(self.model, self._names)
         x, y = next(inputs.batches(few, [np.arange(rows_of.size(few))]))
         output = probe.output_of(self.model, x)
-        objective = self._objective(output, labels)
-        self._setup = Setup(objective, inputs, output.shape, x.shape[1:])
+        objective = self._objective(output, schema.labels)
+        self._setup = Setup(objective, inputs, output.shape, x.shape[1:], schema.labels.scale)
         self.metrics = objective.metrics
         self._compile(optimizer, lr)
-        probe.try_training(self.model, objective.name, x, objective.target(y, output.shape))
+        probe.try_training(self.model, objective.name, x, self._setup.target(y))
         notes = [f"loss: {objective.name} ({objective.why})"]
         if objective.warning:
             notes.append(objective.warning)
         theirs = self._compilation.optimizer
         if theirs is not None and optimizer is theirs:
             notes.append(self._compilation.optimizer_note(lr))
-        return notes + (inputs.notes(rows[0]) if isinstance(rows, tuple) else [])
+        return notes + inputs.notes(schema.rows)
 
     def get_weights(self) -> Weights:
         """Return a copy of every weight by its path without the model's name.
@@ -275,7 +275,7 @@ class KerasModel(Predicting, Model):
         """Write an ensemble in one of the formats of a single model."""
         files.save(native, path, format)
 
-    def _objective(self, output: np.ndarray, labels: np.ndarray) -> losses.Objective:
+    def _objective(self, output: np.ndarray, labels: LabelSchema) -> losses.Objective:
         last = probe.last_activation(self.model)
         if self._uses_compiled_loss:
             return losses.compiled(self._compilation.loss, output, labels, last)
@@ -306,7 +306,7 @@ class KerasModel(Predicting, Model):
     def _checked(self) -> Setup:
         if self._setup is None:
             raise ModelError(
-                "the model was not checked against its data", "call check(rows, labels, ...) first"
+                "the model was not checked against its data", "call check(rows, schema, ...) first"
             )
         return self._setup
 

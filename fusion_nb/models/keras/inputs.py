@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from fusion_nb.core import seeds
+from fusion_nb.core.schema import DataSchema, RowSchema
 from fusion_nb.errors import DataError
 from fusion_nb.models.keras import probe
 
@@ -20,17 +21,19 @@ class Inputs:
 
     shape:        of a row, None for any size; or None where the model doesn't say
     num_words:    input size of the Embedding that the model begins with, or 0
-    scales_bytes: bytes are scaled to [0, 1], since the model doesn't scale them itself
+    scale:        numbers of rows are divided by it; 1 where the model scales them itself
     """
 
     shape: tuple[int | None, ...] | None
     num_words: int
-    scales_bytes: bool
+    scale: float = 1.0
 
     @classmethod
-    def of(cls, model: keras.Model) -> Inputs:
-        """Return how a model takes its rows; the shape is known once it is built."""
-        return cls(input_shape(model), probe.embedding_size(model), not probe.scales_itself(model))
+    def of(cls, model: keras.Model, schema: DataSchema) -> Inputs:
+        """Return how a model takes rows of a schema; the shape is known once it is built."""
+        num_words = probe.embedding_size(model)
+        is_as_given = num_words or probe.scales_itself(model)
+        return cls(input_shape(model), num_words, 1.0 if is_as_given else schema.rows.scale)
 
     def batches(
         self, data: Any, batches: list[np.ndarray], seed: int = 0
@@ -56,29 +59,30 @@ class Inputs:
         """
         if x.dtype == object or x.dtype.kind not in "biuf":
             raise DataError(f"the rows hold {x.dtype}, not numbers", "turn them into numbers first")
-        if self.num_words and len(x) and not 0 <= x.min() <= x.max() < self.num_words:
-            line = (
-                f"the rows hold numbers from {x.min():g} to {x.max():g}, and the model's "
-                "Embedding knows 0 to"
-            )
-            raise DataError(f"{line} {self.num_words - 1}", "give the Embedding a larger input_dim")
-        scale = np.float32(255) if self._scales(x) else np.float32(1)
-        return bring(x, self.shape).astype(np.float32) / scale
+        if self.num_words and len(x):
+            self._check_words(x.min(), x.max())
+        brought = bring(x, self.shape).astype(np.float32)
+        return brought if self.scale == 1 else brought / np.float32(self.scale)
 
-    def notes(self, x: np.ndarray) -> list[str]:
+    def check_words(self, rows: RowSchema) -> None:
+        """Raise DataError where the rows of a party hold numbers that the Embedding lacks."""
+        if self.num_words and rows.low is not None and rows.high is not None:
+            self._check_words(rows.low, rows.high)
+
+    def notes(self, rows: RowSchema) -> list[str]:
         """Return the changes to rows, as sentences."""
-        notes = []
-        if self._scales(x):
-            notes.append(
-                "rows: bytes from 0 to 255 are scaled to [0, 1]; give float32 to a model that "
-                "scales"
-            )
-        if self.shape and not fits(x.shape[1:], self.shape):
-            notes.append(f"rows: {x.shape[1:]} brought to the model's {self.shape}")
+        notes = [rows.scale_note] if self.scale != 1 else []
+        if self.shape and not fits(rows.shape, self.shape):
+            notes.append(f"rows: {rows.shape} brought to the model's {self.shape}")
         return notes
 
-    def _scales(self, x: np.ndarray) -> bool:
-        return x.dtype == np.uint8 and self.scales_bytes
+    def _check_words(self, low: float, high: float) -> None:
+        if not 0 <= low <= high < self.num_words:
+            raise DataError(
+                f"the rows hold numbers from {low:g} to {high:g}, and the model's Embedding knows "
+                f"0 to {self.num_words - 1}",
+                "give the Embedding a larger input_dim",
+            )
 
 
 def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from fusion_nb.core.rows import is_classes
+from fusion_nb.core.schema import LabelSchema
 from fusion_nb.errors import ModelError, nearest
 from fusion_nb.models import inference
 
@@ -109,7 +109,7 @@ class Objective:
         return y.astype(np.float32).reshape(len(y), *output[1:])
 
 
-def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
+def infer(output: np.ndarray, labels: LabelSchema, last: str) -> Objective:
     """Return the loss that fits a model's output and the labels.
 
     Raises ModelError where none does.
@@ -132,7 +132,7 @@ def infer(output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
     return _named("mean_squared_error", False, decision.why, decision.warning)
 
 
-def compiled(loss: Any, output: np.ndarray, labels: np.ndarray, last: str) -> Objective:
+def compiled(loss: Any, output: np.ndarray, labels: LabelSchema, last: str) -> Objective:
     """Return the loss that the user compiled the model with, as Keras understands it."""
     if isinstance(loss, list | tuple | dict) and len(loss) == 1:
         loss = next(iter(loss.values())) if isinstance(loss, dict) else loss[0]
@@ -148,7 +148,7 @@ def compiled(loss: Any, output: np.ndarray, labels: np.ndarray, last: str) -> Ob
 
 
 def named(
-    loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str = "as named"
+    loss: Any, output: np.ndarray, labels: LabelSchema, last: str, why: str = "as named"
 ) -> Objective:
     """Return the loss that the user named or gave. Raises ModelError.
 
@@ -182,7 +182,7 @@ def named(
     return chosen
 
 
-def _given(loss: Any, output: np.ndarray, labels: np.ndarray, last: str, why: str) -> Objective:
+def _given(loss: Any, output: np.ndarray, labels: LabelSchema, last: str, why: str) -> Objective:
     kind = getattr(loss, "__name__", "") or type(loss).__name__
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
     is_keras = type(loss).__module__.startswith("keras.") or getattr(
@@ -223,22 +223,20 @@ def _class_name(name: str) -> str:
     return next(kind for kind in vars(keras.losses) if kind.lower() == name.replace("_", ""))
 
 
-def _check(chosen: Objective, output: np.ndarray, labels: np.ndarray) -> None:
+def _check(chosen: Objective, output: np.ndarray, labels: LabelSchema) -> None:
     """Raise ModelError where the loss can't compare these outputs with these labels."""
     if chosen.task in ("classes", "one_hot"):
-        one_hot = chosen.task == "one_hot" and labels.shape[1:] == output.shape[1:]
+        one_hot = chosen.task == "one_hot" and labels.shape == output.shape[1:]
         if output.ndim < 2 or not (
-            one_hot or (is_classes(labels) and labels.ndim == output.ndim - 1)
+            one_hot or (labels.are_whole and labels.ndim == output.ndim - 1)
         ):
             why = f"the loss {chosen.name} compares class numbers with one output for each class"
             raise inference.misfit(output.shape, labels, why, class_axis=-1)
         if not one_hot:
             inference.check_classes(output.shape, labels, class_axis=-1)
-    elif chosen.task == "binary" and labels.size and not 0 <= labels.min() <= labels.max() <= 1:
-        line = (
-            f"the loss {chosen.name} wants labels 0 and 1, and they run from {labels.min():g} "
-            f"to {labels.max():g}"
-        )
+    elif chosen.task == "binary" and not 0 <= labels.scaled[0] <= labels.scaled[1] <= 1:
+        low, high = labels.scaled
+        line = f"the loss {chosen.name} wants labels 0 and 1, and they run from {low:g} to {high:g}"
         raise ModelError(
             line,
             "give the model one output for each class, and use sparse_categorical_crossentropy",

@@ -18,12 +18,14 @@ class Setup:
 
     objective: its loss;  inputs: how it takes its rows
     output_shape: (rows, ...) of its output;  row_shape: of a row as the model takes it
+    label_scale: numbers of labels are divided by it
     """
 
     objective: Objective
     inputs: Inputs
     output_shape: tuple[int, ...]
     row_shape: tuple[int, ...]
+    label_scale: float = 1.0
 
     @property
     def task(self) -> str:
@@ -35,7 +37,12 @@ class Setup:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (x, y) for each array of row indices, as the model and its loss take them."""
         for x, y in self.inputs.batches(data, batches, seed):
-            yield x, self.objective.target(y, self.output_shape)
+            yield x, self.target(y)
+
+    def target(self, y: np.ndarray) -> np.ndarray:
+        """Return labels as the loss takes them."""
+        scaled = y if self.label_scale == 1 else y.astype(np.float32) / self.label_scale
+        return self.objective.target(scaled, self.output_shape)
 
     def per_row(self, loss: Any, num_rows: int) -> float:
         """Return a batch's loss as the mean over its rows, also where it was summed."""

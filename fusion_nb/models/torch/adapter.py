@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fusion_nb.core.protocols import PartyLike
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.base import BatchTrainable, Model
@@ -128,7 +129,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
 
     @with_gradients
     def check(
-        self, rows: Any, labels: np.ndarray, *, lr: float | None, optimizer: Any
+        self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
         """Try a few rows, forwards and backwards, and infer the loss; return the conclusions.
 
@@ -136,16 +137,17 @@ class TorchModel(Predicting, BatchTrainable, Model):
         together.
         """
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
-        batches = Batches(floating[0] if floating else torch.float32, self.device, self.min_rows)
+        dtype = floating[0] if floating else torch.float32
+        batches = Batches.of_schema(schema, dtype, self.device, self.min_rows)
         original, self._original = self._original, None
         probe = ModuleProbe(
             self.module, original, batches, self._precision, optimizer=optimizer, lr=lr
         )
-        self._setup = probe.setup(rows, labels, self._loss)
+        self._setup = probe.setup(rows, schema, self._loss)
         self.min_rows = self._setup.min_rows
         self.metrics = self._setup.objective.metrics
         self.module = self._setup.forward.precision.prepare(self.module)
-        return self._setup.notes(rows)
+        return self._setup.notes(schema)
 
     def get_weights(self) -> Weights:
         """Return a copy of every tensor of the state dict; bfloat16 travels as float32."""
@@ -299,6 +301,6 @@ class TorchModel(Predicting, BatchTrainable, Model):
     def _checked(self) -> Setup:
         if self._setup is None:
             raise ModelError(
-                "the model was not checked against its data", "call check(rows, labels, ...) first"
+                "the model was not checked against its data", "call check(rows, schema, ...) first"
             )
         return self._setup

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
-from fusion_nb.errors import ModelError
+from fusion_nb.core.schema import DataSchema
+from fusion_nb.errors import DataError, ModelError
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,29 @@ class Batches:
 
     dtype, device: of its inputs, and of labels that are measurements
     min_rows:      rows that a batch of training must have at least
-    takes_numbers: whether rows of whole numbers stay whole, for an Embedding; if not, bytes are
-                   scaled to [0, 1]
+    takes_numbers: whether rows of whole numbers stay whole, for an Embedding
+    row_scale, label_scale: numbers of other rows, and of labels, are divided by them
     """
 
     dtype: torch.dtype
     device: torch.device
     min_rows: int = 1
     takes_numbers: bool = False
+    row_scale: float = 1.0
+    label_scale: float = 1.0
+
+    @classmethod
+    def of_schema(
+        cls, schema: DataSchema, dtype: torch.dtype, device: torch.device, min_rows: int = 1
+    ) -> Batches:
+        """Return how a module takes rows of a schema; no batch or party decides more."""
+        return cls(
+            dtype,
+            device,
+            min_rows,
+            row_scale=schema.rows.scale,
+            label_scale=schema.labels.scale,
+        )
 
     def of(
         self, data: Any, batches: list[np.ndarray], seed: int = 0
@@ -41,9 +57,7 @@ class Batches:
         if isinstance(data, tuple):
             x = torch.from_numpy(np.ascontiguousarray(data[0]))
             y = self.labels(torch.from_numpy(data[1]))
-            # All rows together decide whether they are whole numbers. Other rows are converted by
-            # the batch, so that a round of few batches does not convert all of them.
-            x = self.inputs(x) if self.takes_numbers else x
+            # Rows are converted by the batch, so that a round of few does not convert all of them.
             for batch in batches:
                 index = torch.from_numpy(batch)
                 yield self.inputs(x[index]).to(self.device), y[index].to(self.device)
@@ -77,11 +91,23 @@ class Batches:
         return batches
 
     def inputs(self, x: Tensor) -> Tensor:
-        """Return inputs in the type that the module takes."""
-        if self.takes_numbers and (not x.is_floating_point() or bool((x == x.round()).all())):
+        """Return inputs in the type that the module takes.
+
+        Raises DataError for other than whole numbers where the schema says that all are whole.
+        """
+        if self.takes_numbers:
+            if x.is_floating_point() and not bool((x == x.round()).all()):
+                raise DataError(
+                    "some rows hold fractions, and those that were looked at before training were "
+                    "whole numbers",
+                    "give all of them as integers",
+                )
             return x.long()
-        return x.to(self.dtype) / 255 if x.dtype == torch.uint8 else x.to(self.dtype)
+        x = x.to(self.dtype)
+        return x if self.row_scale == 1 else x / self.row_scale
 
     def labels(self, y: Tensor) -> Tensor:
         """Return labels in the type that losses compare."""
+        if self.label_scale != 1:
+            return y.to(self.dtype) / self.label_scale
         return y.to(self.dtype) if y.is_floating_point() else y

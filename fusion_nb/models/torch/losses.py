@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusion_nb.core.rows import is_classes
+from fusion_nb.core.schema import LabelSchema
 from fusion_nb.errors import ModelError, nearest
 from fusion_nb.models import inference
 from fusion_nb.models.inference import Task
@@ -120,7 +119,7 @@ class Objective:
         return measured | {"accuracy": float(right.cpu().double().mean())}
 
 
-def infer(output: Tensor, labels: np.ndarray) -> Objective:
+def infer(output: Tensor, labels: LabelSchema) -> Objective:
     """Return the loss that fits a model's output and the labels.
 
     Raises ModelError where none does.
@@ -148,11 +147,11 @@ def form(objective: Objective, output: Tensor) -> str:
     return "nll_of_probabilities" if _sums_to_one(output) else "cross_entropy"
 
 
-def _misfit(output: Tensor, labels: np.ndarray, why: str) -> ModelError:
+def _misfit(output: Tensor, labels: LabelSchema, why: str) -> ModelError:
     return inference.misfit(tuple(output.shape), labels, why, class_axis=1)
 
 
-def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
+def named(loss: Any, output: Tensor, labels: LabelSchema) -> Objective:
     """Return the loss that the user named, or gave as a callable of (output, target).
 
     Raises ModelError.
@@ -174,7 +173,7 @@ def named(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
     return chosen
 
 
-def _given(loss: Any, output: Tensor, labels: np.ndarray) -> Objective:
+def _given(loss: Any, output: Tensor, labels: LabelSchema) -> Objective:
     """Return the user's callable with its task.
 
     The task follows from the callable's name, or else from output and labels.
@@ -235,16 +234,13 @@ def _sums_to_one(output: Tensor) -> bool:
     return bool((output >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-3)
 
 
-def _check_shape(chosen: Objective, output: Tensor, labels: np.ndarray) -> None:
+def _check_shape(chosen: Objective, output: Tensor, labels: LabelSchema) -> None:
     """Raise ModelError where the loss can't compare these outputs with these labels."""
     if chosen.task == "classes":
         ignored = getattr(chosen.loss, "ignore_index", None)
-        labels = (
-            labels[labels != ignored]
-            if ignored is not None and is_classes(labels) and labels.ndim == 1
-            else labels
-        )
-        if output.ndim < 2 or not is_classes(labels) or labels.ndim != output.ndim - 1:
+        if ignored is not None and labels.ndim == 1:
+            labels = labels.without(int(ignored))
+        if output.ndim < 2 or not labels.are_whole or labels.ndim != output.ndim - 1:
             raise _misfit(
                 output,
                 labels,

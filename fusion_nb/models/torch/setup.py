@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.models.torch import losses
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying.binding import Binder
@@ -85,14 +85,13 @@ class Setup:
             all_along=all_along or is_dataset,
         )
 
-    def notes(self, rows: Any) -> list[str]:
+    def notes(self, schema: DataSchema) -> list[str]:
         """Return the conclusions as sentences for the user."""
         notes = [f"loss: {self.objective.name} ({self.objective.why})"]
         if self.objective.warning:
             notes.append(self.objective.warning)
-        is_bytes = isinstance(rows, tuple) and rows[0].dtype == np.uint8
-        if is_bytes and not self.batches.takes_numbers:
-            notes.append("rows: bytes from 0 to 255 are scaled to [0, 1]")
+        if schema.rows.scale_note and not self.batches.takes_numbers:
+            notes.append(schema.rows.scale_note)
         if self.forward.precision.is_reduced:
             notes.append("precision: bf16 (weights, losses and optimizer stay float32)")
         if self.batches.device.type != "cpu":

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusion_nb.core import rows as rows_of
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import TrainingResult
 from fusion_nb.models.keras.adapter import KerasModel, keras
 
@@ -38,7 +38,9 @@ def sequential(*more: Any, inputs: int = 4) -> Any:
 def checked(model: Any, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any) -> KerasModel:
     adapter = KerasModel(model, **options)
     optimizer = adapter.defaults["optimizer"]
-    adapter.check((x, y), rows_of.decode(y), lr=adapter.default_lr(optimizer), optimizer=optimizer)
+    adapter.check(
+        (x, y), DataSchema.of((x, y)), lr=adapter.default_lr(optimizer), optimizer=optimizer
+    )
     return adapter
 
 

@@ -17,6 +17,7 @@ from keras_samples import (
 )
 
 from fusion_nb import federate
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.models.keras import losses
 from fusion_nb.models.keras.adapter import KerasModel, keras
 
@@ -57,7 +58,7 @@ class TestInference:
         self, last: Any, y: np.ndarray, name: str, metrics: str
     ) -> None:
         model = KerasModel(sequential(last))
-        notes = model.check((X, y), y, lr=0.1, optimizer="sgd")
+        notes = model.check((X, y), DataSchema.of((X, y)), lr=0.1, optimizer="sgd")
         assert notes[0].startswith(f"loss: {name}")
         assert np.isfinite(fit(model, (X, y)).metrics["loss"])
         found = model.evaluate((X, y))
@@ -129,7 +130,9 @@ class TestInference:
         theirs = sequential(layers.Dense(3))
         theirs.compile("sgd", "mse")
         theirs.compile("adam")
-        notes = KerasModel(theirs).check((X, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
+        notes = KerasModel(theirs).check(
+            (X, CLASSES), DataSchema.of((X, CLASSES)), lr=0.1, optimizer="sgd"
+        )
         assert notes[0].startswith(
             "loss: sparse_categorical_crossentropy (the model ends in logits"
         )
@@ -149,17 +152,13 @@ class TestInference:
     def test_probabilities_with_a_loss_of_logits_give_a_warning(self) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         adapter = KerasModel(sequential(layers.Dense(3, activation="softmax")), loss=loss)
-        notes = adapter.check((X, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
+        notes = adapter.check((X, CLASSES), DataSchema.of((X, CLASSES)), lr=0.1, optimizer="sgd")
         assert any("wants logits" in note for note in notes)
 
 
 def test_every_listed_loss_name_is_a_loss() -> None:
+    output = np.full((4, 3), 1 / 3, np.float32)
     for name in losses.NAMES:
-        assert (
-            losses.named(name, np.full((4, 3), 1 / 3, np.float32), _labels(name), "softmax").loss
-            is not None
-        )
-
-
-def _labels(name: str) -> np.ndarray:
-    return np.arange(4) % 3 if "categorical" in name else np.ones((4, 3), np.int64)
+        y = np.arange(4) % 3 if "categorical" in name else np.ones((4, 3), np.int64)
+        labels = DataSchema.of((X[:4], y)).labels
+        assert losses.named(name, output, labels, "softmax").loss is not None

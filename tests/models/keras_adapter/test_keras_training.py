@@ -18,6 +18,7 @@ from keras_samples import (
 )
 
 from fusion_nb import federate
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import OptionError
 from fusion_nb.models.keras import inputs, optimizers
 from fusion_nb.models.keras.adapter import KerasModel, keras
@@ -125,17 +126,18 @@ class TestTraining:
 
     @pytest.mark.parametrize("rescales", ["by a layer", "by arithmetic", ""])
     def test_bytes_are_scaled_once(self, rescales: str) -> None:
-        images = np.random.default_rng(0).integers(0, 256, (40, 4), dtype=np.uint8)
-        given = layers.Input((4,))
+        images = np.random.default_rng(0).integers(0, 256, (40, 2, 2), dtype=np.uint8)
+        given = layers.Input((2, 2))
         scaled = {
             "by a layer": layers.Rescaling(1 / 255),
             "by arithmetic": lambda x: x / 255.0,
         }.get(rescales, lambda x: x)
-        model = keras.Model(given, layers.Dense(3)(scaled(given)))
+        model = keras.Model(given, layers.Dense(3)(layers.Flatten()(scaled(given))))
         adapter = KerasModel(model)
-        notes = adapter.check((images, CLASSES), CLASSES, lr=0.1, optimizer="sgd")
+        schema = DataSchema.of((images, CLASSES))
+        notes = adapter.check((images, CLASSES), schema, lr=0.1, optimizer="sgd")
         assert any("scaled" in note for note in notes) != bool(rescales)
-        taken = inputs.Inputs.of(adapter.model)
+        taken = inputs.Inputs.of(adapter.model, schema)
         x, _ = next(taken.batches((images, CLASSES), [np.arange(40)]))
         assert x.max() == pytest.approx(images.max() / (1 if rescales else 255))
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch_samples import CLASSES, X, checked, fit
 
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.torch.adapter import TorchModel
 
@@ -71,11 +72,15 @@ class TestCheck:
     @pytest.mark.parametrize("optimizer", [torch.optim.LBFGS, "lbfgs"])
     def test_an_optimizer_that_needs_a_closure_is_refused(self, optimizer: Any) -> None:
         with pytest.raises(OptionError, match="no optimizer"):
-            TorchModel(nn.Linear(4, 3)).check((X, CLASSES), CLASSES, lr=0.1, optimizer=optimizer)
+            TorchModel(nn.Linear(4, 3)).check(
+                (X, CLASSES), DataSchema.of((X, CLASSES)), lr=0.1, optimizer=optimizer
+            )
 
     def test_an_optimizer_that_fails_at_its_first_step_is_refused(self) -> None:
         with pytest.raises(OptionError, match="can't do a step"):
-            TorchModel(nn.Linear(4, 3)).check((X, CLASSES), CLASSES, lr=0.1, optimizer="sparseadam")
+            TorchModel(nn.Linear(4, 3)).check(
+                (X, CLASSES), DataSchema.of((X, CLASSES)), lr=0.1, optimizer="sparseadam"
+            )
 
     def test_a_mask_has_one_output_for_each_place(self) -> None:
         x = np.random.default_rng(0).normal(size=(6, 1, 9)).astype(np.float32)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch_samples import CLASSES, Functional, X, checked, fit
 
 from fusion_nb.core import arithmetic
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError
 from fusion_nb.models.torch import losses
 from fusion_nb.models.torch.adapter import TorchModel
@@ -39,7 +40,7 @@ class TestInference:
         self, module: nn.Module, y: np.ndarray, name: str
     ) -> None:
         model = TorchModel(module, device="cpu")
-        notes = model.check((X, y), y, lr=0.1, optimizer="sgd")
+        notes = model.check((X, y), DataSchema.of((X, y)), lr=0.1, optimizer="sgd")
         assert notes[0].startswith(f"loss: {name} (")
         assert np.isfinite(fit(model, (X, y)).metrics["loss"])
         assert set(model.evaluate((X, y))) == set(model.metrics)
@@ -89,11 +90,14 @@ class TestInference:
             checked(Functional(lambda out: undefined_name))  # noqa: F821
 
     def test_bytes_are_scaled_with_a_note(self) -> None:
-        x = (np.abs(X) * 50).astype(np.uint8)
-        model = TorchModel(nn.Linear(4, 3), device="cpu")
+        x = (np.abs(X) * 50).astype(np.uint8).reshape(-1, 2, 2)
+        x[0] = 200
+        model = TorchModel(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), device="cpu")
         assert any(
             "scaled to [0, 1]" in note
-            for note in model.check((x, CLASSES), CLASSES, lr=1, optimizer="sgd")
+            for note in model.check(
+                (x, CLASSES), DataSchema.of((x, CLASSES)), lr=1, optimizer="sgd"
+            )
         )
         with torch.no_grad():
             expected = F.cross_entropy(
@@ -152,19 +156,23 @@ class TestNamedAndGivenLosses:
 
         assert (
             TorchModel(Binary())
-            .check((X, CLASSES % 2), CLASSES % 2, lr=1, optimizer="sgd")[0]
+            .check((X, CLASSES % 2), DataSchema.of((X, CLASSES % 2)), lr=1, optimizer="sgd")[0]
             .startswith("loss: bce (")
         )
 
     def test_a_doubtful_loss_gives_a_warning(self) -> None:
         model = TorchModel(Functional(lambda z: 1 / (1 + torch.exp(-z[:, :1]))))
-        notes = model.check((X, CLASSES % 2), CLASSES % 2, lr=1, optimizer="sgd")
+        notes = model.check(
+            (X, CLASSES % 2), DataSchema.of((X, CLASSES % 2)), lr=1, optimizer="sgd"
+        )
         assert any("say --loss bce" in note for note in notes)
         notes = TorchModel(nn.Linear(4, 3), loss="nll").check(
-            (X, CLASSES), CLASSES, lr=1, optimizer="sgd"
+            (X, CLASSES), DataSchema.of((X, CLASSES)), lr=1, optimizer="sgd"
         )
         assert any("wants log-probabilities" in note for note in notes)
-        notes = TorchModel(nn.Linear(4, 1)).check((X, CLASSES), CLASSES, lr=1, optimizer="sgd")
+        notes = TorchModel(nn.Linear(4, 1)).check(
+            (X, CLASSES), DataSchema.of((X, CLASSES)), lr=1, optimizer="sgd"
+        )
         assert any("if they are classes" in note for note in notes)
 
     @pytest.mark.parametrize("loss", ["mse", "bce", "l1"])

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fusion_nb import Run, RunSpec
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import OptionError
 from fusion_nb.models.torch.adapter import TorchModel
 
@@ -77,7 +78,7 @@ class TestEvaluation:
         rng = np.random.default_rng(0)
         rows = rng.random((3000, 5), dtype=np.float32), np.arange(3000) % 3
         model = TorchModel(seeded(Normed))
-        model.check(rows, rows[1], lr=0.1, optimizer="sgd")
+        model.check(rows, DataSchema.of(rows), lr=0.1, optimizer="sgd")
         model.num_cores = 1
         alone = model.evaluate(rows)
         model.num_cores = 3
@@ -91,5 +92,5 @@ class TestEvaluation:
         rng = np.random.default_rng(0)
         rows = rng.random((3000, 5), dtype=np.float32), np.arange(3000) % 3
         model = TorchModel(seeded(Draws))
-        model.check(rows, rows[1], lr=0.1, optimizer="sgd")
+        model.check(rows, DataSchema.of(rows), lr=0.1, optimizer="sgd")
         assert model.evaluate(rows) == model.evaluate(rows)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fusion_nb.core import rows as rows_of
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import TrainingResult
 from fusion_nb.models.torch.adapter import TorchModel
 
@@ -23,7 +23,7 @@ def checked(
     module: nn.Module, y: np.ndarray = CLASSES, x: np.ndarray = X, **options: Any
 ) -> TorchModel:
     model = TorchModel(module, device="cpu", **options)
-    model.check((x, y), rows_of.decode(y), lr=0.1, optimizer="sgd")
+    model.check((x, y), DataSchema.of((x, y)), lr=0.1, optimizer="sgd")
     return model
 
 

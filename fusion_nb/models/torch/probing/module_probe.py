@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.torch import losses, optimizers
 from fusion_nb.models.torch.batches import Batches
@@ -61,8 +62,8 @@ class ModuleProbe:
         self._optimizer = optimizer
         self._lr = lr
 
-    def setup(self, rows: Any, labels: np.ndarray, loss: Any) -> Setup:
-        """Return the setup for rows and labels; lazy layers of the module get their sizes.
+    def setup(self, rows: Any, schema: DataSchema, loss: Any) -> Setup:
+        """Return the setup for rows of a schema; lazy layers of the module get their sizes.
 
         loss: "" to infer it, a name, or a callable of (output, target)
         Raises ModelError or OptionError where module, rows, labels, loss and optimizer don't go
@@ -75,10 +76,11 @@ class ModuleProbe:
             )
         name = str(getattr(loss, "__name__", type(loss).__name__)) if callable(loss) else str(loss)
         with untouched(self._original, name):
-            return self._tried(rows, labels, loss)
+            return self._tried(rows, schema, loss)
 
-    def _tried(self, rows: Any, labels: np.ndarray, loss: Any) -> Setup:
-        batches, x, y, returned, varies = self._evaluated(rows)
+    def _tried(self, rows: Any, schema: DataSchema, loss: Any) -> Setup:
+        labels = schema.labels
+        batches, x, y, returned, varies = self._evaluated(rows, schema)
         forward, output, remarks = evaluated_output(Forward(self._precision), returned, x)
         objective = losses.named(loss, output, labels) if loss else losses.infer(output, labels)
         step = OutputStep(forward, objective)
@@ -104,7 +106,9 @@ class ModuleProbe:
             remarks,
         )
 
-    def _evaluated(self, rows: Any) -> tuple[Batches, Tensor, Tensor, Any, bool]:
+    def _evaluated(
+        self, rows: Any, schema: DataSchema
+    ) -> tuple[Batches, Tensor, Tensor, Any, bool]:
         """Return how rows are taken, a few with their labels, the result, and whether it is random.
 
         Rows of whole numbers are tried as numbers and as floats; the former first where the model
@@ -115,11 +119,10 @@ class ModuleProbe:
             isinstance(layer, nn.Embedding | nn.EmbeddingBag) for layer in self._module.modules()
         )
         refused: list[Exception] = []
-        for as_numbers in (True, False) if has_embedding else (False, True):
+        order = (True, False) if has_embedding else (False, True)
+        for as_numbers in order if schema.rows.may_be_indices else (False,):
             batches = replace(self._batches, takes_numbers=as_numbers)
             x, y = next(batches.of(rows, indices))
-            if as_numbers and x.is_floating_point():
-                continue
             try:
                 returned, is_random = self._output(x)
                 return batches, x, y, returned, is_random

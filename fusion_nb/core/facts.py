@@ -1,0 +1,162 @@
+"""Facts about an array of rows or labels, few enough to be reported without giving away a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+#: More different whole numbers than this are not listed one by one.
+MAX_VALUES = 1000
+#: The dtype that stands for text.
+TEXT = "text"
+#: The one that stands for documents, which are words and tags.
+DOCUMENTS = "documents"
+#: Numbers that are looked at at once.
+_CHUNK = 1 << 20
+#: How far the sum of shares may be from 1, in the precision of half floats.
+_TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A summary of one array, or of several that belong together.
+
+    shape:   of one row, or of one label;  dtypes: numpy's names of the arrays' types, or "text"
+    low, high: None without a number;  is_whole: all are whole numbers
+    values:  the different whole numbers in order, or None for more than `MAX_VALUES`
+    edges:   the two lowest and the two highest different values
+    is_one_hot: each is a row of zeros and a single 1;  are_shares: each is non-negative and sums to
+             1, and some are not one-hot
+    names:   the different texts in order, where labels are text
+    is_sample: some rows stand for all
+    """
+
+    shape: tuple[int, ...]
+    dtypes: tuple[str, ...]
+    low: float | None = None
+    high: float | None = None
+    is_whole: bool = False
+    values: tuple[int, ...] | None = ()
+    edges: tuple[float, ...] = ()
+    is_one_hot: bool = False
+    are_shares: bool = False
+    names: tuple[str, ...] = ()
+    is_sample: bool = False
+
+    @classmethod
+    def of(cls, array: np.ndarray, *, is_sample: bool = False, with_values: bool = True) -> Facts:
+        """Return the facts about an array whose first axis is the rows.
+
+        with_values: list the different whole numbers, as labels need it
+        """
+        shape = array.shape[1:]
+        if array.dtype.kind in "OUST":
+            names = tuple(sorted({text_of(item) for item in array.reshape(-1).tolist()}))
+            return cls(shape, (TEXT,), names=names, is_sample=is_sample)
+        dtype = (array.dtype.name,)
+        if not array.size or not _is_real(array) or (array.dtype.kind == "f" and _is_nan(array)):
+            return cls(shape, dtype, is_sample=is_sample)
+        is_whole = array.dtype.kind in "biu" or all(
+            bool((part == np.rint(part)).all()) for part in _chunks(array)
+        )
+        found = cls(shape, dtype, float(array.min()), float(array.max()), is_whole)
+        found = replace(found, is_sample=is_sample)
+        if not with_values:
+            return replace(found, values=None)
+        distinct = np.unique(array)
+        ends = np.unique(np.concatenate([distinct[:2], distinct[-2:]]))
+        few = is_whole and len(distinct) <= MAX_VALUES
+        is_one_hot, are_shares = _row_sums(array)
+        return replace(
+            found,
+            values=tuple(int(value) for value in distinct) if few else None,
+            edges=tuple(float(value) for value in ends),
+            is_one_hot=is_one_hot,
+            are_shares=are_shares,
+        )
+
+    @classmethod
+    def union(cls, parts: Sequence[Facts]) -> Facts:
+        """Return the facts about several arrays with rows of one shape, as about one array."""
+        numbers = [part for part in parts if part.low is not None and part.high is not None]
+        dtypes = tuple(sorted({dtype for part in parts for dtype in part.dtypes}))
+        names = tuple(sorted({name for part in parts for name in part.names}))
+        is_sample = any(part.is_sample for part in parts)
+        if not numbers:
+            return cls(parts[0].shape, dtypes, names=names, is_sample=is_sample)
+        listed = {value for part in numbers for value in part.values or ()}
+        is_complete = all(part.values is not None for part in numbers)
+        few = is_complete and len(listed) <= MAX_VALUES
+        edges = sorted({edge for part in numbers for edge in part.edges})
+        return cls(
+            numbers[0].shape,
+            dtypes,
+            min(part.low for part in numbers if part.low is not None),
+            max(part.high for part in numbers if part.high is not None),
+            all(part.is_whole for part in numbers),
+            tuple(sorted(listed)) if few else None,
+            tuple(dict.fromkeys([*edges[:2], *edges[-2:]])),
+            all(part.is_one_hot for part in numbers),
+            all(part.are_shares or part.is_one_hot for part in numbers)
+            and any(part.are_shares for part in numbers),
+            names,
+            is_sample,
+        )
+
+    @property
+    def is_text(self) -> bool:
+        """Whether they are text."""
+        return self.dtypes == (TEXT,)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of all the arrays together, as `np.concatenate` would choose it."""
+        return (
+            ""
+            if {TEXT, DOCUMENTS} & {*self.dtypes}
+            else np.result_type(*map(np.dtype, self.dtypes)).name
+        )
+
+    @property
+    def are_integers(self) -> bool:
+        """Whether they are stored as integers or booleans."""
+        return bool(self.dtype) and np.dtype(self.dtype).kind in "biu"
+
+    def within(self, low: float, high: float) -> bool:
+        """Return whether there are numbers, and all of them lie between two others."""
+        return (
+            self.low is not None and self.high is not None and low <= self.low <= self.high <= high
+        )
+
+
+def text_of(item: object) -> str:
+    """Return a label of text as a string."""
+    return item.decode() if isinstance(item, bytes) else str(item)
+
+
+def _is_real(array: np.ndarray) -> bool:
+    return array.dtype.kind in "biuf"
+
+
+def _is_nan(array: np.ndarray) -> bool:
+    return bool(np.isnan(array).any())
+
+
+def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the rows of an array in chunks, so that a test of them needs little memory."""
+    step = max(1, _CHUNK // max(1, array[:1].size))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
+
+
+def _row_sums(array: np.ndarray) -> tuple[bool, bool]:
+    """Return whether labels are rows of zeros and a single 1, and whether they are shares."""
+    if array.ndim != 2 or array.shape[1] < 2:
+        return False, False
+    sums = array.sum(1, dtype=np.float64)
+    is_binary = bool(((array == 0) | (array == 1)).all())
+    if is_binary or array.dtype.kind != "f":
+        return is_binary and bool((sums == 1).all()), False
+    return False, bool((array >= 0).all() and (np.abs(sums - 1) <= _TOLERANCE).all())

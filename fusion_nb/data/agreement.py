@@ -1,0 +1,212 @@
+"""The agreement on one schema over all data sets that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, Facts
+from fusion_nb.core.items import Relabelled
+from fusion_nb.core.schema import DataSchema, LabelSchema, RowSchema
+from fusion_nb.data.arrays import DataSet, Given
+from fusion_nb.data.reports import Report
+from fusion_nb.errors import DataError, private
+
+#: Whole numbers written as text are classes where they are of at most this number of kinds.
+_MAX_TEXT_CLASSES = 100
+#: Columns that a message names.
+_SHOWN = 5
+
+
+def agree(reports: Sequence[Report]) -> DataSchema:
+    """Return what rows and labels are at every party.
+
+    Raises DataError, which names the data sets, where they differ.
+    """
+    first = reports[0]
+    _check_documents(reports)
+    columns = _agreed_columns(reports)
+    if DOCUMENTS in first.rows.dtypes:
+        rows = RowSchema("documents")
+    else:
+        _check_shapes(reports)
+        rows = RowSchema.of(Facts.union([report.rows for report in reports]), columns)
+        _check_units(reports, rows)
+    _check_one_form(reports)
+    if first.labels.is_text:
+        return DataSchema(rows, _text_labels(reports))
+    facts = Facts.union([report.labels for report in reports])
+    are_rows = all(report.are_rows for report in reports)
+    return DataSchema(rows, LabelSchema.of(facts, rows, are_rows=are_rows))
+
+
+def apply(schema: DataSchema, given: Given) -> tuple[DataSet, np.ndarray]:
+    """Return a data set in the agreed form, and its labels.
+
+    Columns have the agreed order, labels of classes are numbers, and arrays one dtype.
+    """
+    labels = schema.labels.numbered(given.labels)
+    if not isinstance(given.rows, tuple):
+        if schema.labels.classes:
+            return Relabelled(given.rows, dict(schema.labels.number())), labels
+        return given.rows, labels
+    x, wanted = given.rows[0], schema.rows
+    if given.columns and given.columns != wanted.columns:
+        x = np.ascontiguousarray(x[:, [given.columns.index(name) for name in wanted.columns]])
+    if wanted.dtype and x.dtype.name != wanted.dtype:
+        x = x.astype(wanted.dtype)
+    return (x, labels), labels
+
+
+def notes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
+    """Return what was guessed in the agreement, as sentences."""
+    columns = schema.rows.columns
+    moved = [r.where for r in reports if r.columns and r.columns != columns]
+    unnamed = [r.where for r in reports if columns and not r.columns]
+    found = []
+    if moved:
+        found.append(
+            f"columns: those of {_listed(moved)} are brought into the order of those of "
+            f"{next(r.where for r in reports if r.columns)}"
+        )
+    if unnamed:
+        found.append(
+            f"warning: the columns of {_listed(unnamed)} have no names, and are taken to be in "
+            f"the order {_listed(columns)}"
+        )
+    mixed = [r.where for r in reports if schema.rows.scale != 1 and "uint8" not in r.rows.dtypes]
+    if mixed:
+        found.append(
+            f"rows: the whole numbers of {_listed(mixed)} are taken for bytes of images, as the "
+            "others are"
+        )
+    if reports[0].labels.is_text and schema.labels.kind == "numbers":
+        found.append("labels: text that is numbers is read as measurements")
+    return [*found, *schema.notes()]
+
+
+def _check_documents(reports: Sequence[Report]) -> None:
+    first = reports[0]
+    for report in reports:
+        if (DOCUMENTS in report.rows.dtypes) != (DOCUMENTS in first.rows.dtypes):
+            raise DataError(
+                f"the rows of one of {first.where} and {report.where} are documents, and those of "
+                "the other are numbers",
+                "give all one form",
+            )
+
+
+def _check_shapes(reports: Sequence[Report]) -> None:
+    """Raise DataError unless all arrays have rows of one shape."""
+    arrays = [report for report in reports if not report.are_items]
+    for report in arrays:
+        shape, expected = report.rows.shape, arrays[0].rows.shape
+        if shape != expected:
+            raise DataError(
+                f"rows of {report.where} have shape {shape}, those of {arrays[0].where} {expected}",
+                "give all the same form",
+            )
+
+
+def _agreed_columns(reports: Sequence[Report]) -> tuple[str, ...]:
+    """Return the columns of the first data set that names them.
+
+    Raises DataError for another data set that has other ones.
+    """
+    first = next((report for report in reports if report.columns), reports[0])
+    for report in reports:
+        if not report.columns or {*report.columns} == {*first.columns}:
+            continue
+        lacking = [name for name in first.columns if name not in report.columns]
+        more = [name for name in report.columns if name not in first.columns]
+        said = [f"{report.where} lacks {_listed(lacking)}"] if lacking else []
+        said += [f"{first.where} lacks {_listed(more)}"] if more else []
+        raise DataError(
+            f"the columns of {report.where} are not those of {first.where}: {', and '.join(said)}",
+            "give all the same columns, with frame.reindex(columns=..., fill_value=0) say",
+        )
+    return first.columns
+
+
+def _check_units(reports: Sequence[Report], rows: RowSchema) -> None:
+    """Raise DataError where some rows are bytes of images, and others are no such numbers."""
+    facts = [report.rows for report in reports]
+    as_bytes = [report for report in reports if "uint8" in report.rows.dtypes]
+    if not as_bytes or len(as_bytes) == len(reports):
+        return
+    is_image = (
+        rows.kind == "image bytes"
+        or RowSchema.of(Facts.union([report.rows for report in as_bytes])).kind == "image bytes"
+    )
+    if not is_image:
+        return
+    for report, found in zip(reports, facts, strict=True):
+        is_like_bytes = found.is_whole and found.within(0, 255) and not found.within(0, 1)
+        if "uint8" not in found.dtypes and not is_like_bytes:
+            low, high = found.low or 0, found.high or 0
+            raise DataError(
+                f"the rows of {as_bytes[0].where} are bytes of images from 0 to 255, and those of "
+                f"{report.where} are {found.dtype} from {low:g} to {high:g}",
+                "give all the same units: x.astype('float32') / 255 for the bytes say",
+            )
+
+
+def _check_one_form(reports: Sequence[Report]) -> None:
+    """Raise DataError where labels differ in form: text and numbers, or several shapes."""
+    first = reports[0]
+    for report in reports:
+        is_same = report.labels.is_text == first.labels.is_text
+        if not is_same or report.labels.shape != first.labels.shape:
+            raise DataError(
+                f"the labels of {report.where} are of another form than those of {first.where}",
+                "give all one form",
+            )
+
+
+def _text_labels(reports: Sequence[Report]) -> LabelSchema:
+    """Return what labels of text are: classes by name, or numbers that were written as text.
+
+    Raises DataError for a label of test rows that no training row has.
+    """
+    if reports[0].labels.shape not in ((), (1,)):
+        raise DataError(
+            f"each label of {reports[0].where} is text of shape {reports[0].labels.shape}",
+            "give one label for each row, or encode them as numbers",
+        )
+    trained_on = {n for report in reports if report.is_trained_on for n in report.labels.names}
+    every = {name for report in reports for name in report.labels.names}
+    numbers = _as_numbers(every)
+    if numbers is not None:
+        is_whole = all(number.is_integer() for number in numbers.values())
+        if not is_whole or len(every) > _MAX_TEXT_CLASSES:
+            low, high = min(numbers.values()), max(numbers.values())
+            return LabelSchema("numbers", (), low, high, dtype="float64")
+        classes = tuple(sorted(trained_on, key=lambda name: (numbers[name], name)))
+    else:
+        classes = tuple(sorted(trained_on))
+    for report in reports:
+        if unknown := {*report.labels.names} - {*classes}:
+            raise DataError(
+                f"{report.where}: the label {private(repr(min(unknown)))} is in no training row",
+                "check the labels",
+            )
+    top = len(classes) - 1
+    values = tuple(range(top + 1)) if top < MAX_VALUES else None
+    edges = tuple(dict.fromkeys(map(float, (0, min(1, top), max(0, top - 1), top))))
+    return LabelSchema("classes", (), 0.0, float(top), values, classes, dtype="int64", edges=edges)
+
+
+def _as_numbers(names: set[str]) -> dict[str, float] | None:
+    """Return the numbers that texts are, or None where one is no finite number."""
+    try:
+        found = {name: float(name) for name in names}
+    except ValueError:
+        return None
+    return found if all(np.isfinite(number) for number in found.values()) else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a list in words; the later ones of many are counted."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
