@@ -13,6 +13,8 @@ MAX_VALUES = 1000
 TEXT = "text"
 #: The one that stands for documents, which are words and tags.
 DOCUMENTS = "documents"
+#: The one that stands for rows of several parts.
+STRUCTURED = "structured"
 #: Numbers that are looked at at once.
 _CHUNK = 1 << 20
 #: How far the sum of shares may be from 1, in the precision of half floats.
@@ -115,7 +117,7 @@ class Facts:
         """The dtype of all the arrays together, as `np.concatenate` would choose it."""
         return (
             ""
-            if {TEXT, DOCUMENTS} & {*self.dtypes}
+            if {TEXT, DOCUMENTS, STRUCTURED} & {*self.dtypes}
             else np.result_type(*map(np.dtype, self.dtypes)).name
         )
 

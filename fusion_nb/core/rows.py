@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core import seeds
-from fusion_nb.core.items import Chain, Rows, guarded, read_labels
+from fusion_nb.core.items import Chain, Inputs, Rows, guarded, joined, read_labels
 
 __all__ = [
     "chunks",
@@ -36,7 +36,7 @@ def take(data: Any, indices: np.ndarray) -> Any:
     """Return the rows at `indices`, in that order, as a data set of the same kind."""
     if isinstance(data, tuple):
         return tuple(column[indices] for column in data)
-    return Rows(data, indices)
+    return data.take(indices) if isinstance(data, Inputs) else Rows(data, indices)
 
 
 def some(data: Any, count: int, seed: int, owner: str) -> Any:
@@ -53,6 +53,8 @@ def concat(parts: Sequence[Any]) -> Any:
     """Return the rows of several data sets of one kind, one after the other."""
     if isinstance(parts[0], tuple):
         return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    if all(isinstance(part, Inputs) for part in parts):
+        return joined(parts)
     return Chain(tuple(parts))
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fusion_nb.core import documents
-from fusion_nb.core.facts import Facts, text_of
+from fusion_nb.core.facts import STRUCTURED, Facts, text_of
+from fusion_nb.core.items import read_labels
 
 RowKind = Literal["numbers", "whole numbers", "flags", "image bytes", "documents", "structured"]
 LabelKind = Literal["classes", "flags", "numbers", "mask", "rows", "shares", "none"]
@@ -50,7 +51,9 @@ class RowSchema:
         has_bytes = "uint8" in facts.dtypes
         is_pixels = has_bytes and facts.is_whole and facts.within(0, 255) and _are_pixels(facts)
         kind: RowKind = "numbers"
-        if is_pixels:
+        if STRUCTURED in facts.dtypes:
+            kind = "structured"
+        elif is_pixels:
             kind = "image bytes"
         elif facts.is_whole:
             kind = "flags" if facts.within(0, 1) else "whole numbers"
@@ -240,8 +243,9 @@ class DataSchema:
         if isinstance(data, tuple):
             x, y = (np.asarray(column) for column in data)
         else:
-            pairs = [data[i] for i in range(len(data))]
-            x, y = (np.stack([np.asarray(pair[part]) for pair in pairs]) for part in (0, 1))
+            stored, facts = read_labels(data)
+            rows = RowSchema.of(facts)
+            return cls(rows, LabelSchema.of(Facts.of(stored), rows))
         rows = RowSchema.of(Facts.of(x, with_values=False))
         return cls(rows, LabelSchema.of(Facts.of(y), rows, are_rows=equal_rows(x, y)))
 

@@ -160,7 +160,7 @@ def _check_one_form(reports: Sequence[Report]) -> None:
         if not is_same or report.labels.shape != first.labels.shape:
             raise DataError(
                 f"the labels of {report.where} are of another form than those of {first.where}",
-                "give all one form",
+                "give all one form; rows of several inputs are ((a, b), y)",
             )
 
 

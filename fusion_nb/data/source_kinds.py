@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fusion_nb.core.items import are_inputs, inputs_of
 from fusion_nb.data import texts
 from fusion_nb.errors import DataError, option
 
@@ -77,16 +78,19 @@ def recognise(value: Any, name: str) -> Pool | Parties:
         return _recognise_dict(value, name)
     if isinstance(value, list) and not texts.holds_documents(value):
         return Parties({f"party {i + 1}": _pool(part, name) for i, part in enumerate(value)})
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], dict):
+    is_pair = isinstance(value, tuple) and len(value) == 2
+    if is_pair and isinstance(value[0], dict) and not are_inputs(*value):
         parties, test = value
         pools = {str(party): _pool(part, name) for party, part in parties.items()}
         return Parties(pools, None if test is None else _one_set(test, name))
     return _pool(value, name)
 
 
-def recognise_pair(pair: tuple[Any, Any]) -> Columns | Texts:
-    """Return what a pair `(x, y)` holds: x is documents or numbers."""
+def recognise_pair(pair: tuple[Any, Any]) -> Columns | Texts | Items:
+    """Return what a pair `(x, y)` holds: x is documents, numbers, or several arrays of numbers."""
     x, y = pair
+    if are_inputs(x, y):
+        return Items(inputs_of(x, y))
     return Texts(x, y) if texts.holds_documents(x) else Columns(x, y)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 
 from fusion_nb.core.types import Weights
 from fusion_nb.models.torch.copying import copies
 from fusion_nb.models.torch.gradients import like
-from fusion_nb.models.torch.steps import OutputStep
+from fusion_nb.models.torch.steps import Step
 from fusion_nb.models.torch.weights import array
 
 
@@ -25,7 +26,7 @@ class Mixture:
     def __init__(
         self,
         first: nn.Module,
-        step: OutputStep,
+        step: Step,
         make: Callable[[Iterable[nn.Parameter]], optim.Optimizer],
         *,
         alpha: float,
@@ -39,7 +40,7 @@ class Mixture:
         self._optimizer = make(self._own.values())
         self._mix()
 
-    def learn(self, x: Tensor, y: Tensor) -> None:
+    def learn(self, x: Any, y: Any) -> None:
         """Do one step by the loss of the mixture before the first module's step; then mix anew."""
         self.module.zero_grad(set_to_none=True)
         self._step.loss(self.module, x, y).backward()

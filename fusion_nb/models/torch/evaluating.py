@@ -16,6 +16,7 @@ from fusion_nb.core.types import Metrics
 from fusion_nb.models.torch import threads
 from fusion_nb.models.torch.copying.copies import copied
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.trees import num_rows
 from fusion_nb.models.torch_randomness import own_randomness
 
 #: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit
@@ -67,7 +68,7 @@ class Evaluator:
         with torch.no_grad():
             for x, y in self._setup.batches.of(data, batches):
                 self._gate()
-                found.append((step.measure(module, x, y), len(x)))
+                found.append((step.measure(module, x, y), num_rows(x)))
         return found
 
     @contextmanager

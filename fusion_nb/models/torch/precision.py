@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,15 +52,27 @@ class Precision:
         """Whether computations are coarser than the weights."""
         return self.name == "bf16"
 
+    @property
+    def exact(self) -> Precision:
+        """The module's own precision, with rows as they are."""
+        return Precision("float32", self.device)
+
+    def context(self) -> AbstractContextManager[Any]:
+        """Return a context in which computations have this precision."""
+        if not self.is_reduced:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
     def laid_out(
-        self, module: nn.Module, x: Tensor, call: Callable[[Precision, nn.Module], Tensor]
+        self, module: nn.Module, x: Any, call: Callable[[Precision, nn.Module], Tensor]
     ) -> Precision:
         """Return this precision with images by pixel, where the module has use for it and works.
 
         call: returns the module's output for these rows in a precision
         A module that calls `view` on a convolution's output works in PyTorch's usual order only.
         """
-        if x.ndim != 4 or not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
+        has_images = isinstance(x, Tensor) and x.ndim == 4
+        if not has_images or not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
             return self
         other = replace(self, by_pixel=True)
         try:
@@ -72,12 +85,13 @@ class Precision:
         """Return the module with its weights in the order of memory that is fastest."""
         return module.to(memory_format=torch.channels_last) if self.by_pixel else module  # type: ignore[call-overload]
 
-    def run(self, module: nn.Module, x: Tensor) -> Any:
+    def run(self, module: Callable[[Any], Any], x: Any) -> Any:
         """Return the module's output, as the loss takes it."""
-        x = x.contiguous(memory_format=torch.channels_last) if self.by_pixel and x.ndim == 4 else x
+        if self.by_pixel and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
         if not self.is_reduced:
             return module(x)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with self.context():
             output = module(x)
         return self.widened(output)
 

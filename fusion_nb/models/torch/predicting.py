@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import Metrics
+from fusion_nb.errors import ModelError, option
 from fusion_nb.models.combining import TIE, TINY
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.trees import num_rows
 
 _BATCH = 128
 
@@ -54,6 +56,12 @@ class Predictor:
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""
+        if self._setup.own is not None:
+            raise ModelError(
+                f"the loss {self._setup.objective.name} takes more than outputs and labels, so that "
+                "predictions can't be joined",
+                f"name a loss of (output, target) with {option('loss')}",
+            )
         found = []
         chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
         self._setup.begin(self._module)
@@ -74,7 +82,7 @@ class Predictor:
             predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=x.device)
             output = outputs(predicted, self._setup.form)
             for name, value in objective.measure(output, objective.target(y, output)).items():
-                totals[name] = totals.get(name, 0.0) + value * len(x)
+                totals[name] = totals.get(name, 0.0) + value * num_rows(x)
         return {name: total / count for name, total in totals.items()}
 
     def distill(

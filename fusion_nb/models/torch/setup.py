@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.models.torch import losses
@@ -14,7 +14,7 @@ from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying.binding import Binder
 from fusion_nb.models.torch.copying.hidden_state import HiddenState
 from fusion_nb.models.torch.forward import Forward
-from fusion_nb.models.torch.steps import OutputStep
+from fusion_nb.models.torch.steps import OutputStep, OwnStep, Step
 from fusion_nb.models.torch_randomness import own_randomness
 
 
@@ -40,6 +40,7 @@ class Setup:
     batches:   how it takes its rows;  forward: how it is called;  draws: its random numbers
     example:   the inputs of one row;  min_rows: rows that a party must have to train it
     hidden:    the first values of the state that is not among its weights and that training changes
+    own:       the step of a model whose loss the user wrote for more than outputs and labels
     remarks:   more conclusions, as sentences for the user
     """
 
@@ -48,22 +49,24 @@ class Setup:
     batches: Batches
     forward: Forward
     draws: Draws
-    example: Tensor
+    example: Any
     min_rows: int = 1
     hidden: HiddenState = field(default_factory=lambda: HiddenState({}))
+    own: OwnStep | None = None
     remarks: tuple[str, ...] = ()
 
     @property
-    def step(self) -> OutputStep:
+    def step(self) -> Step:
         """How a batch becomes a loss."""
-        return OutputStep(self.forward, self.objective)
+        return self.own or OutputStep(self.forward, self.objective)
 
     def bound(self, binder: Binder) -> Setup:
         """Return this setup for a copy of the module, which its loss may refer to."""
         loss = binder.bound(self.objective.loss)
-        if loss is self.objective.loss:
+        own = self.own and replace(self.own, function=binder.bound(self.own.function))
+        if loss is self.objective.loss and own == self.own:
             return self
-        return replace(self, objective=replace(self.objective, loss=loss))
+        return replace(self, objective=replace(self.objective, loss=loss), own=own)
 
     def begin(self, module: nn.Module) -> None:
         """Give a module the hidden state that each party's turn starts from."""

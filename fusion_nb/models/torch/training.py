@@ -19,6 +19,7 @@ from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
 from fusion_nb.models.torch.gradients import correction
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.trees import num_rows
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Trainer:
                     loss = self._step(x, y, stepper, correct, drawing)
                     if mixture:
                         mixture.learn(x, y)
-                    total += self._step_of.per_row(loss, len(x)) * len(x)
+                    total += self._step_of.per_row(loss, num_rows(x)) * num_rows(x)
                 num_steps = first + len(batches)
                 mean = float(total) / sum(map(len, batches))
                 if not np.isfinite(mean):
@@ -114,8 +115,8 @@ class Trainer:
 
     def _step(
         self,
-        x: Tensor,
-        y: Tensor,
+        x: Any,
+        y: Any,
         stepper: torch.optim.Optimizer,
         correct: Callable[[], None],
         drawing: AbstractContextManager[Any],

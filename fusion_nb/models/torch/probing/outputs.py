@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fusion_nb.errors import ModelError, option
+from fusion_nb.models.torch import trees
 from fusion_nb.models.torch.forward import Forward, main_output
 from fusion_nb.models.torch.losses import Objective
 
@@ -23,7 +24,7 @@ _TYPES = re.compile(
 _NO_GRADIENT = "leave argmax(), round(), detach(), numpy() and no_grad() out of forward()"
 
 
-def checked_output(forward: Callable[[], Any], x: Tensor, when: str) -> Any:
+def checked_output(forward: Callable[[], Any], x: Any, when: str) -> Any:
     """Return a model's result for some rows.
 
     Raises ModelError where the rows don't fit.
@@ -35,14 +36,14 @@ def checked_output(forward: Callable[[], Any], x: Tensor, when: str) -> Any:
         # forward().
         if not raised_by_torch(error):
             raise
+        has_no_channels = isinstance(x, Tensor) and x.ndim == 3
         hint = "match the first layer to the rows, or the rows to it"
         raise ModelError(
-            f"{when}the model does not take rows of shape {tuple(x.shape[1:])}: "
-            f"{first_line(error)}",
-            f"{hint} (images need a channel axis for Conv2d)" if x.ndim == 3 else hint,
+            f"{when}the model does not take rows of {trees.described(x)}: {first_line(error)}",
+            f"{hint} (images need a channel axis for Conv2d)" if has_no_channels else hint,
         ) from error
     if when:
-        check_form(output, len(x), when)
+        check_form(output, trees.num_rows(x), when)
     return output
 
 
@@ -59,7 +60,7 @@ def check_form(output: Any, num_rows: int, when: str = "") -> None:
 
 
 def evaluated_output(
-    forward: Forward, returned: Any, x: Tensor
+    forward: Forward, returned: Any, x: Any
 ) -> tuple[Forward, Tensor, tuple[str, ...]]:
     """Return how the output is taken from a module's result, the output, and a remark.
 
@@ -68,14 +69,12 @@ def evaluated_output(
     remarks: tuple[str, ...] = ()
     if not isinstance(returned, Tensor):
         forward, whole = replace(forward, picks=True), returned
-        returned = main_output(whole, len(x))
+        returned = main_output(whole, trees.num_rows(x))
         remarks = (
             f"output: the tensor of shape {tuple(returned.shape)} in the {type(whole).__name__} "
             "that the model returns; return it alone to say otherwise",
         )
-    if len(x) == 1 and isinstance(returned, Tensor) and returned.ndim == 0:
-        returned = returned.unsqueeze(0)
-    check_form(returned, len(x))
+    check_form(returned, trees.num_rows(x))
     if not (returned.is_floating_point() or returned.is_complex()):
         raise ModelError(
             f"the model returns numbers of {returned.dtype}, which have no gradient",
@@ -107,16 +106,19 @@ def checked_loss(objective: Objective, y: Tensor, output: Tensor) -> tuple[Tenso
             f"{first_line(error)}",
             f"name another one with {option('loss')}, or give a function of (output, target)",
         ) from error
+    check_loss(loss, objective.name)
+    return target, loss
+
+
+def check_loss(loss: Any, name: str) -> None:
+    """Raise ModelError unless a loss is a single number with a gradient."""
     if not isinstance(loss, Tensor) or loss.ndim:
-        raise ModelError(
-            f"the loss {objective.name} returns no single number", "use its reduction='mean'"
-        )
+        raise ModelError(f"the loss {name} returns no single number", "use its reduction='mean'")
     if not loss.requires_grad:
         raise ModelError(
-            f"the loss {objective.name} has no gradient",
+            f"the loss {name} has no gradient",
             "compute it from the output itself, without argmax(), detach() and no_grad()",
         )
-    return target, loss
 
 
 def raised_by_torch(error: Exception) -> bool:
