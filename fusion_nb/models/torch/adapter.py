@@ -26,7 +26,7 @@ from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import NAMES as PRECISIONS
 from fusion_nb.models.torch.precision import Precision
-from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble
+from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Duration, Trainer
@@ -38,8 +38,12 @@ from fusion_nb.models.torch_randomness import seeded
 class TorchModel(Predicting, BatchTrainable, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
-    loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output,
-            target)
+    loss:   "" to infer it from the model's output and the labels, a name, or a callable: of
+            (output, target); of (output, target, weight) where rows are (x, y, weight); or of
+            (module, batch), which is given the module that is trained and a batch as the data gives
+            it. Its two parameters are called `module` (or `model`) and `batch`, or the first one is
+            annotated as `nn.Module`. A module with a `training_step(batch, batch_idx)` of its own
+            is trained by that, unless a loss is given.
     device: "auto" takes CUDA, then Apple's MPS, then the CPU
     keep_optimizer: a party's optimizer continues from its last round; if not, each round has a new
             one
@@ -248,7 +252,10 @@ class TorchModel(Predicting, BatchTrainable, Model):
     def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
         """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
         modules = [self.native(weights) for weights in members]
-        return TorchEnsemble(modules, shares, rule, self._checked().form).eval()
+        setup = self._checked()
+        is_tree = setup.forward.picks or setup.forward.spread
+        kind = TreeEnsemble if is_tree else TorchEnsemble
+        return kind(modules, shares, rule, setup.form).eval()
 
     def write(self, native: nn.Module, path: Path, format: str) -> None:
         """Write a module in one of the formats."""

@@ -21,8 +21,8 @@ from fusion_nb.models.torch.steps import (
     OfWeighted,
     OwnStep,
     has_training_step,
-    num_positional,
     takes_batch,
+    takes_weight,
 )
 
 _REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, KeyError)
@@ -64,8 +64,7 @@ def find(
     batch, _ = next(whole.of(rows, [np.arange(1)]))
     if not isinstance(batch, tuple) or len(batch) != 3:
         return None
-    given = loss.forward if isinstance(loss, nn.Module) else loss
-    if not callable(loss) or isinstance(loss, type) or num_positional(given, 3) != 3:
+    if not takes_weight(loss.forward if isinstance(loss, nn.Module) else loss):
         raise ModelError(
             "the rows are (x, y, weight), and the loss takes no weight",
             f"give with {option('loss')} a function of (output, target, weight) or of (module, "
