@@ -105,7 +105,7 @@ def _check_shapes(reports: Sequence[Report]) -> None:
         if shape != expected:
             raise DataError(
                 f"rows of {report.where} have shape {shape}, those of {arrays[0].where} {expected}",
-                "give all the same form",
+                "give all the same form; rows of several inputs are ((a, b), y)",
             )
 
 

@@ -135,6 +135,33 @@ class TestLosses:
         assert len(calls) > before
 
 
+class Features(nn.Linear):
+    """A model that keeps the features of its last pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.features = super().forward(x)
+        return self.features
+
+
+def test_a_loss_that_looks_at_kept_features_is_measured_alike_on_any_number_of_cores() -> None:
+    model = Features(4, 3)
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target) + model.features.pow(2).mean()
+
+    model(torch.zeros(1, 4))
+    x = np.random.default_rng(0).normal(size=(1600, 4)).astype(np.float32)
+    rows = x * np.linspace(0, 5, 1600, dtype=np.float32)[:, None], np.arange(1600) % 3
+    adapter = checked(model, loss=loss)
+    found = []
+    for adapter.num_cores in (1, 3):
+        found.append(adapter.evaluate(rows)["loss"])
+    with torch.no_grad():
+        outputs = model(torch.tensor(rows[0]))
+        wanted = F.cross_entropy(outputs, torch.tensor(rows[1])) + outputs.pow(2).mean()
+    assert found[0] == found[1] == pytest.approx(float(wanted), rel=1e-3)
+
+
 def by_replaced_forward() -> nn.Module:
     model = nn.Sequential(nn.Linear(4, 3))
     model.forward = lambda x: 2 * model[0](x)  # type: ignore[method-assign]
