@@ -101,6 +101,14 @@ class TestRefusedByDeepcopy:
             TorchModel(nn.Sequential(nn.Linear(4, 3), Holding(held))[1])
         assert "\n" not in caught.value.message
 
+    def test_a_copy_that_shares_parameters_is_refused(self) -> None:
+        class Single(nn.Linear):
+            def __deepcopy__(self, memo: Any) -> Single:
+                return self
+
+        with pytest.raises(ModelError, match="a copy of Single shares parameters with it"):
+            TorchModel(Single(4, 3))
+
 
 class TestWrappers:
     @pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel, lambda m: m])
