@@ -44,7 +44,8 @@ def array(documents: Sequence[Document]) -> np.ndarray:
 
 def are(data: Any) -> bool:
     """Return whether the rows of a data set are documents."""
-    return isinstance(data, tuple) and len(data[0]) > 0 and isinstance(data[0][0], Document)
+    is_column = isinstance(data, tuple) and isinstance(data[0], np.ndarray) and len(data[0]) > 0
+    return is_column and isinstance(data[0][0], Document)
 
 
 def no_labels(count: int) -> np.ndarray:

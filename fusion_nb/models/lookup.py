@@ -152,7 +152,7 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
     """
     if name in namespace:
         return namespace[name]
-    path = Path(name)
+    path = Path(name).expanduser()
     known = suffixes() if path.suffix else {}
     if path.suffix in known:
         if not path.is_file():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core import arithmetic
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Failure, Weights
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.reporting import export
@@ -42,6 +43,11 @@ class RunOutcome:
         self._digest: tuple[Weights | None, str] = (None, "")
         self._native: tuple[Weights | None, Any] = (None, None)
         self._neighbours: tuple[int, Any] = (-1, None)
+
+    @property
+    def schema(self) -> DataSchema:
+        """What rows and labels are, at every party alike."""
+        return self._prepared.resolved.data.schema
 
     @property
     def notes(self) -> list[str]:
@@ -168,6 +174,7 @@ class RunOutcome:
             history=history,
             parties=self.parties(),
             notes=self.notes,
+            schema=self.schema,
             initial_sha256=self._initial_sha256(),
             rows_went_to=self._source.rows_went_to,
             traceback="" if error is None else "".join(traceback.format_exception(error)),

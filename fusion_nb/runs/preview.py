@@ -75,7 +75,9 @@ def look(spec: RunSpec, namespace: Mapping[str, Any]) -> Preview:
     spec = with_default_rounds(spec)
     data = divide(spec, namespace)
     prepared = prepare(spec, namespace, data)
-    return Preview(split_chart(data), prepared.notes, cost(prepared))
+    return Preview(
+        split_chart(data), [f"data: {data.schema.describe()}", *prepared.notes], cost(prepared)
+    )
 
 
 def split_chart(data: PartitionedData) -> charts.Chart:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Failure, Weights
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.progress import Progress, ProgressEngine
@@ -121,6 +122,16 @@ class Run(RunHandle):
     def monitor(self) -> str:
         """The metric that decides the best round."""
         return self._prepared.monitor
+
+    @property
+    def schema(self) -> DataSchema:
+        """What rows and labels are, at every party alike, as was settled before round 1."""
+        return self._outcome.schema
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the model's outputs, where labels were text."""
+        return self.schema.labels.classes
 
     @property
     def notes(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,8 @@ def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     for name, value in options.items():
         if value is None:
             continue
+        if name in ("model", "data") and isinstance(value, os.PathLike):
+            value = os.fspath(value)
         chosen[name] = value
         if name in _OBJECTS and not isinstance(value, str):
             # The name tells the reader of the spec that this was an object.

@@ -30,7 +30,16 @@ class Inputs:
 
     @classmethod
     def of(cls, model: keras.Model, schema: DataSchema) -> Inputs:
-        """Return how a model takes rows of a schema; the shape is known once it is built."""
+        """Return how a model takes rows of a schema; the shape is known once it is built.
+
+        Raises DataError for rows of several inputs.
+        """
+        if schema.rows.kind == "structured":
+            raise DataError(
+                f"the rows have several inputs ({', '.join(schema.rows.columns)}), and a Keras "
+                "model is trained with one array",
+                "join them to one: np.concatenate(arrays, axis=1) say",
+            )
         num_words = probe.embedding_size(model)
         is_as_given = num_words or probe.scales_itself(model)
         return cls(input_shape(model), num_words, 1.0 if is_as_given else schema.rows.scale)

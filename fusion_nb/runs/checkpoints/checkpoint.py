@@ -40,6 +40,7 @@ class Checkpoint:
     baselines: the persistent state of each baseline, by its name
     attack:    the persistent state of an attack on weights
     rows:      the SHA-256 of each party's rows, and of the central test set by the name ""
+    schema:    what rows and labels are, as JSON; empty where an earlier version wrote it
     versions:  of this package, of Python, and of the packages that were loaded
     """
 
@@ -52,6 +53,7 @@ class Checkpoint:
     baselines: Mapping[str, Any] = field(default_factory=dict)
     attack: Mapping[str, Any] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
+    schema: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -92,6 +94,7 @@ class Checkpoint:
             "changes": {str(number): dict(c) for number, c in self.snapshot.changes.items()},
             "trackers": [],
             "rows_sha256": dict(self.rows),
+            "schema": dict(self.schema),
             "initial_sha256": arithmetic.digest(self.initial),
             "weights": weights.flatten(
                 {"last": state.weights, "best": self.best, "initial": self.initial}, "weights"
@@ -144,6 +147,7 @@ class Checkpoint:
             baselines=_tree(about["baselines"], kept),
             attack=_tree(about["attack"], kept),
             rows=about["rows_sha256"],
+            schema=about.get("schema", {}),
             versions=about["versions"],
         )
 

@@ -224,6 +224,7 @@ def _take(
         reason=reason,
         baselines={other.name: other.persistent_state for other in federation.baselines},
         attack=attack.persistent_state if isinstance(attack, ModelPoisoning) else {},
+        schema=prepared.resolved.data.schema.to_json(),
     )
 
 

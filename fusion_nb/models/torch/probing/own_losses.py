@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.items import Inputs
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.forward import Forward, spread_of
@@ -59,7 +58,7 @@ def find(
         remarks = (remark,) if hasattr(module, "configure_optimizers") else ()
         step = OwnStep(OfTrainingStep(), precision)
         return Found(step, whole, "training_step", f"{kind} computes its own", remarks)
-    if isinstance(rows, tuple | Inputs) or not rows_of.size(rows):
+    if isinstance(rows, tuple) or not rows_of.size(rows):
         return None
     batch, _ = next(whole.of(rows, [np.arange(1)]))
     if not isinstance(batch, tuple) or len(batch) != 3:

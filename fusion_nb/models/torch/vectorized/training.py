@@ -96,6 +96,7 @@ class BatchedTraining:
             "its rows come from a Dataset, one at a time": not all(
                 isinstance(party.train, tuple) for party in parties
             ),
+            "its rows have several inputs": not isinstance(self._setup.example, torch.Tensor),
             "its rows are whole numbers": rows.takes_numbers,
             "its loss is one of whole batches": self._setup.own is not None,
             "its output is a part of what it returns": self._setup.forward.picks,
