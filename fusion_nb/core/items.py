@@ -140,7 +140,7 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
     labels, facts, xs = [], [], []
     for row in range(count):
         x, y = first[row] if row < len(first) else _pair(named, named[row])
-        labels.append(np.asarray(y))
+        labels.append(_one_label(y))
         xs.append(x)
         if len(xs) == _CHUNK or row == count - 1:
             facts.append(_facts(xs, row + 1 - len(xs)))
@@ -155,6 +155,25 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
             f"the labels of {type(data).__name__} have different shapes",
             "return labels of one shape from its __getitem__",
         ) from None
+
+
+def _facts(xs: list[Any], start: int, *, is_sample: bool = False) -> Facts:
+    """Return the facts about some rows x, each one array, or a dict or a tuple of several."""
+    x = xs[0]
+    if isinstance(x, dict):
+        named = {name: _stacked([row[name] for row in xs], start) for name in x}
+        return Facts.of_tree(named, is_sample=is_sample)
+    if isinstance(x, tuple | list) and all(np.ndim(part) and hasattr(part, "dtype") for part in x):
+        parts = tuple(_stacked(list(column), start) for column in zip(*xs, strict=True))
+        return Facts.of_tree(parts, is_sample=is_sample)
+    return Facts.of(_stacked(xs, start), is_sample=is_sample, with_values=False)
+
+
+def _one_label(y: Any) -> np.ndarray:
+    """Return the label of a row, or NaN for the labels of several outputs."""
+    is_tree = isinstance(y, tuple | list) and any(np.ndim(part) for part in y)
+    several = isinstance(y, dict) or (is_tree and len({np.shape(part) for part in y}) > 1)
+    return np.asarray(np.nan if several else y)
 
 
 def _is_pair(item: Any) -> bool:

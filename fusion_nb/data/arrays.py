@@ -89,6 +89,7 @@ def to_arrays(rows: Any, where: str) -> DataSet:
     if not isinstance(rows, tuple):
         data: MapStyle = rows
         return data
+    _check_one_label(rows[1], where)
     if isinstance(rows[0], dict) or _is_several(rows[0]):
         return _several(rows[0], column(rows[1], f"{where}, y"), where)
     x, y = column(rows[0], f"{where}, x"), column(rows[1], f"{where}, y")
@@ -100,6 +101,16 @@ def to_arrays(rows: Any, where: str) -> DataSet:
     if not documents.are((x, y)):
         check_numbers(x, f"{where}: x")
     return x, y
+
+
+def _check_one_label(y: Any, where: str) -> None:
+    """Raise DataError for labels of several outputs, which come row by row."""
+    if isinstance(y, dict):
+        raise DataError(
+            f"{where}: the labels are a dict of {', '.join(map(str, y))}",
+            "several labels a row come from a data set with __len__ and __getitem__, whose rows "
+            "are (x, {name: label, ...})",
+        )
 
 
 def _is_missing(value: Any) -> bool:

@@ -205,7 +205,7 @@ def _read_pool(pool: Pool, name: str, label: str = "", key: str = "") -> Source:
         where = f"{name} (test rows)"
         rows, _ = _without_table(pool.test, where, label, key)
         parts.append(_Part("", "test", rows, where, "test "))
-    found = _load(parts)
+    found = _agreed([(part, _convert(part)) for part in parts])
     return Source(
         found.rows["", "train"],
         found.rows.get(("", "test")),
@@ -231,10 +231,10 @@ def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool 
     if given.test is not None:
         rows, _ = _without_table(given.test, "the test set", label)
         parts.append(_Part("", "test", rows, "the test set", "test "))
-    failed = _unreadable(parts) if may_fail else {}
+    converted, failed = _converted(parts, may_fail=may_fail)
     if len(failed) == len(given.pools):
         raise next(iter(failed.values())).error
-    found = _load([part for part in parts if part.party not in failed])
+    found = _agreed(converted)
     parties: dict[str, tuple[DataSet, DataSet | None]] = {
         party: (failed[party], None)
         if party in failed
@@ -251,20 +251,26 @@ def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool 
     )
 
 
-def _unreadable(parts: Sequence[_Part]) -> dict[str, Unreadable]:
-    """Return the parties of which a row can't be read, each with the rows that raise the error."""
-    failed = {}
+def _converted(
+    parts: Sequence[_Part], *, may_fail: bool
+) -> tuple[list[tuple[_Part, Given]], dict[str, Unreadable]]:
+    """Return the data sets with their labels, and the parties of which a row can't be read.
+
+    Such a party has rows that raise the error. It is left out of the first result as a whole.
+    """
+    found: list[tuple[_Part, Given]] = []
+    failed: dict[str, Unreadable] = {}
     for part in parts:
-        if not part.party or not isinstance(part.raw, Items):
-            continue
         try:
-            _convert(part)
+            found.append((part, _convert(part)))
         except DataError as error:
+            if not (may_fail and part.party and isinstance(part.raw, Items)):
+                raise
             is_given = isinstance(part.raw.dataset, Unreadable)
-            if error.__cause__ is None and not is_given:  # the rows are read, and are wrong
+            if not is_given and error.__cause__ is None:  # rows of a wrong form are a mistake
                 raise
             failed[part.party] = Unreadable(error, max(1, len(part.raw.dataset)))
-    return failed
+    return [(part, given) for part, given in found if part.party not in failed], failed
 
 
 def _without_table(
@@ -300,13 +306,12 @@ class _Agreed:
     notes: tuple[str, ...]
 
 
-def _load(parts: Sequence[_Part]) -> _Agreed:
-    given = [_convert(part) for part in parts]
-    reports = [report(data_set) for data_set in given]
+def _agreed(parts: Sequence[tuple[_Part, Given]]) -> _Agreed:
+    reports = [report(data_set) for _, data_set in parts]
     schema = agreement.agree(reports)
     rows: dict[_Key, DataSet] = {}
     labels: dict[_Key, np.ndarray] = {}
-    for part, data_set in zip(parts, given, strict=True):
+    for part, data_set in parts:
         key = part.party, part.kind
         rows[key], labels[key] = agreement.apply(schema, data_set)
     return _Agreed(rows, labels, schema, tuple(agreement.notes(reports, schema)))

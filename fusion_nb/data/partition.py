@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import registry, seeds
+from fusion_nb.core import documents, registry, seeds
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.items import Unreadable
 from fusion_nb.core.options import signature_options
@@ -88,6 +88,8 @@ class PartitionedData:
                 options[per_row] = keys
             draw = functools.partial(function, **options)
             shares = _drawn_shares(source, split, draw, keys, parties, holdout, seed)
+        if source.schema.rows.kind == "documents":
+            shares, notes = _with_own_tags(shares, notes)
         made = tuple(Party(share.party, share.train, share.test) for share in shares)
         # A model of documents can be evaluated on those that it was trained on.
         is_text = source.schema.rows.kind == "documents"
@@ -177,6 +179,33 @@ class _Share:
     train: DataSet
     test: DataSet | None
     labels: tuple[np.ndarray, np.ndarray]
+
+
+def _with_own_tags(
+    shares: list[_Share], notes: tuple[str, ...]
+) -> tuple[list[_Share], tuple[str, ...]]:
+    """Return shares of documents whose tags differ, where parties number theirs alike; and notes.
+
+    gensim's tutorials number documents from 0, and so does each party.
+    """
+    readable = [share for share in shares if isinstance(share.train, tuple)]
+    if not documents.number_alike({share.party: share.train[0] for share in readable}):
+        return shares, notes
+    told_apart = [replace(share, train=_tagged(share, share.train)) for share in shares]
+    if any(share.test is not None for share in shares):
+        told_apart = [replace(share, test=_tagged(share, share.test)) for share in told_apart]
+    note = (
+        "documents: several parties have documents of the same numbers, so the party's name goes "
+        f"before each: the number 0 of {shares[0].party} is '{shares[0].party} 0'"
+    )
+    return told_apart, (*notes, note)
+
+
+def _tagged(share: _Share, rows: Any) -> Any:
+    """Return documents with the party's name before their numbers."""
+    if not isinstance(rows, tuple):
+        return rows
+    return documents.with_party(rows[0], share.party), rows[1]
 
 
 def _given_shares(

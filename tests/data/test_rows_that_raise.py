@@ -87,7 +87,7 @@ def test_without_one_the_run_fails_with_the_party_and_the_row() -> None:
 
 
 def test_a_divided_data_set_names_the_row_and_its_number_at_the_party() -> None:
-    run = made(Pixels(17), parties=3, quorum=0.3, holdout=0.2).start().wait(60)
+    run = made(Pixels(17), parties=3, quorum=0.3, holdout=0.2).start().wait(240)
     told = [
         failure for failure in run.failures if "row 17 of the data set (number" in failure.error
     ]

@@ -235,9 +235,9 @@ def test_a_worker_that_died_between_two_rounds_is_a_failure_of_its_party(
     def kill_one(run: Run) -> None:
         if len(run.records) == 2 and run.status == "running":
             workers()[0].kill()
-            run.unsubscribe(kill_one)
+            end()
 
-    run.subscribe(kill_one)
+    end = run.subscribe(kill_one)
     run.start()
     if quorum == 1:
         with pytest.raises(PartyError, match="its worker process ended"):

@@ -83,9 +83,9 @@ class SavedSpec:
             folder=self.folder,
             is_cached=is_cached,
         )
-        check_schema(self.checkpoint, run.partitioned_data)
+        check_schema(self.checkpoint, run.prepared.resolved.data)
         if not allow_other_rows:
-            check_rows(self.checkpoint, run.partitioned_data)
+            check_rows(self.checkpoint, run.prepared.resolved.data)
         return run
 
 
