@@ -231,19 +231,6 @@ def _pair(data: _Named, item: Any) -> tuple[Any, Any]:
     return item[0], item[1]
 
 
-def _facts(xs: list[Any], start: int, *, is_sample: bool = False) -> Facts:
-    """Return the facts about rows, each an array, or a dict or a tuple of several."""
-    first = xs[0]
-    is_tree = isinstance(first, dict) or (
-        isinstance(first, list | tuple) and any(np.ndim(part) for part in first)
-    )
-    if not is_tree:
-        return Facts.of(_stacked(xs, start), is_sample=is_sample, with_values=is_sample)
-    names = [*first] if isinstance(first, dict) else [*range(len(first))]
-    columns = {name: _stacked([x[name] for x in xs], start) for name in names}
-    return Facts.of_tree(columns, is_sample=True)
-
-
 def _stacked(xs: list[Any], start: int) -> np.ndarray:
     """Return rows as one array. Raises DataError for pictures, and for rows of several shapes."""
     kind = next((type(x) for x in xs if type(x).__module__.partition(".")[0] == "PIL"), None)

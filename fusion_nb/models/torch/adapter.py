@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from fusion_nb.models.torch import devices, files, losses, optimizers, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying import copies, wrappers
+from fusion_nb.models.torch.copying.originals import Given
 from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import NAMES as PRECISIONS
@@ -83,11 +85,10 @@ class TorchModel(Predicting, BatchTrainable, Model):
         self._precision = Precision.of(precision, module, self.device)
         duplicate = copies.duplicate(module)
         self.module = duplicate.module.to(self.device)
-        self._original: nn.Module | None = module
-        self._constants = module_weights.hold_back(self.module)
         # Batch normalization can't take the variance of one row.
         self.min_rows = 2 if module_weights.has_batch_norm(module) else 1
-        self._loss = duplicate.binder.bound(loss)
+        held_back = module_weights.hold_back(self.module)
+        self._given = Given(module, duplicate.binder.bound(loss), held_back)
         self._keep_optimizer = keep_optimizer
         self._setup: Setup | None = None
         self._dense: Dense | None = None
@@ -98,7 +99,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         other = copy.copy(self)
         duplicate = copies.duplicate(self.module)
         other.module = duplicate.module
-        other._loss = duplicate.binder.bound(self._loss)
+        other._given = replace(self._given, loss=duplicate.binder.bound(self._given.loss))
         other._setup = self._setup and self._setup.bound(duplicate.binder)
         return other
 
@@ -143,11 +144,11 @@ class TorchModel(Predicting, BatchTrainable, Model):
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
         dtype = floating[0] if floating else torch.float32
         batches = Batches.of_schema(schema, dtype, self.device, self.min_rows)
-        original, self._original = self._original, None
+        original, self._given = self._given.original, replace(self._given, original=None)
         probe = ModuleProbe(
             self.module, original, batches, self._precision, optimizer=optimizer, lr=lr
         )
-        self._setup = probe.setup(rows, schema, self._loss)
+        self._setup = probe.setup(rows, schema, self._given.loss)
         self.min_rows = self._setup.min_rows
         self.metrics = self._setup.step.metrics
         self.module = self._setup.forward.precision.prepare(self.module)
@@ -210,7 +211,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         other.set_weights(weights)
         if self._setup is not None:
             self._setup.begin(other.module)
-        module_weights.give_back(other.module, self._constants)
+        module_weights.give_back(other.module, self._given.held_back)
         return module_weights.plain(other.module).eval()
 
     def save(self, path: Path, weights: Weights, format: str) -> None:

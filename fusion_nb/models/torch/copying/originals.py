@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from fusion_nb.errors import ModelError
 from fusion_nb.models.torch.copying.hidden_state import same_numbers
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user gave for a model.
+
+    original: the user's own module until it was tried, or None;  loss: bound to the copy of it
+    held_back: the names of the buffers that its copy leaves out of its weights
+    """
+
+    original: nn.Module | None
+    loss: Any
+    held_back: frozenset[str]
 
 
 @contextmanager
