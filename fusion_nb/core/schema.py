@@ -10,6 +10,7 @@ import numpy as np
 
 from fusion_nb.core import documents
 from fusion_nb.core.facts import Facts, text_of
+from fusion_nb.core.items import read_labels
 
 RowKind = Literal["numbers", "whole numbers", "flags", "image bytes", "documents", "structured"]
 LabelKind = Literal["classes", "flags", "numbers", "mask", "rows", "shares", "none"]
@@ -244,11 +245,15 @@ class DataSchema:
         if documents.are(data):
             labels = LabelSchema.of(Facts.of(np.asarray(data[1])), RowSchema("documents"))
             return cls(RowSchema("documents"), labels)
-        if isinstance(data, tuple):
-            x, y = (np.asarray(column) for column in data)
-        else:
-            pairs = [data[i] for i in range(len(data))]
-            x, y = (np.stack([np.asarray(pair[part]) for pair in pairs]) for part in (0, 1))
+        if not isinstance(data, tuple) or isinstance(data[0], tuple | dict):
+            stored, facts = (
+                (np.asarray(data[1]), Facts.of_tree(data[0]))
+                if isinstance(data, tuple)
+                else read_labels(data)
+            )
+            rows = RowSchema.of(facts)
+            return cls(rows, LabelSchema.of(Facts.of(stored), rows))
+        x, y = (np.asarray(column) for column in data)
         rows = RowSchema.of(Facts.of(x, with_values=False))
         return cls(rows, LabelSchema.of(Facts.of(y), rows, are_rows=equal_rows(x, y)))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from fusion_nb.core.registry import parse
-from fusion_nb.errors import OptionError, nearest
+from fusion_nb.errors import OptionError, nearest, option
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,23 @@ class Optimizers:
     def _resolve(self, choice: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
         if self._is_usable(choice):
             return choice, {}
+        if isinstance(choice, self.base):
+            text = self._text(type(choice), getattr(choice, "defaults", {}))
+            raise OptionError(
+                f"the optimizer is an object ({type(choice).__name__}) that holds one model's "
+                "parameters, and parties train copies of the model",
+                "give its name or its class, by which one is made for each: "
+                f"{option('optimizer', text)}",
+                option="optimizer",
+            )
+        if isinstance(choice, functools.partial):
+            made: Any = choice.func
+            text = self._text(made, choice.keywords) if self._is_usable(made) else "adam"
+            raise OptionError(
+                f"the optimizer is a partial of {getattr(made, '__name__', made)}",
+                f"write its options after its name: {option('optimizer', text)}",
+                option="optimizer",
+            )
         name, given = parse(str(getattr(choice, "__name__", choice)))
         short = name.rpartition(".")[2].lower()
         kind = self.known.get(short)
@@ -70,7 +87,14 @@ class Optimizers:
                 value=choice,
                 allowed=self.names,
             )
-        if unknown := [option for option in given if option not in self._options(kind)]:
+        if rate := next((word for word in given if word in ("lr", "learning_rate")), ""):
+            raise OptionError(
+                f"the optimizer {name!r} takes no {rate!r} here: a run has its own",
+                f"leave it out, and say {option('lr', given[rate])} (--lr in a cell)",
+                option="optimizer",
+                value=choice,
+            )
+        if unknown := [word for word in given if word not in self._options(kind)]:
             raise OptionError(
                 f"the optimizer {name!r} has no option {unknown[0]!r}",
                 f"{nearest(unknown[0], self._options(kind))}its options are: "
@@ -78,7 +102,17 @@ class Optimizers:
                 option="optimizer",
                 value=choice,
             )
-        return kind, {option: _value(text) for option, text in given.items()}
+        return kind, {word: _value(text) for word, text in given.items()}
+
+    def _text(self, kind: Callable[..., Any], options: Mapping[str, Any]) -> str:
+        """Return how an optimizer with these options is written: `sgd:momentum=0.9`."""
+        usual = {name: p.default for name, p in inspect.signature(kind).parameters.items()}
+        given = [
+            f"{name}={value}"
+            for name, value in options.items()
+            if name in self._options(kind) and value != usual[name]
+        ]
+        return ":".join((kind.__name__.lower(), ",".join(given))).rstrip(":")
 
     def _is_usable(self, kind: Any) -> bool:
         is_optimizer = (

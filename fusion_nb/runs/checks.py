@@ -81,7 +81,7 @@ def check_data_kind(resolved: Resolved) -> Sequence[str]:
 
 
 def check_party_sizes(resolved: Resolved) -> Sequence[str]:
-    """Check that every party has as many training rows as the model needs."""
+    """Check that parties and batches have as many training rows as the model needs."""
     needed = resolved.model.min_rows
     small = [party.id for party in resolved.data.parties if party.num_examples < needed]
     if small:
@@ -90,6 +90,13 @@ def check_party_sizes(resolved: Resolved) -> Sequence[str]:
             f"needs ({', '.join(small[:3])})",
             f"use fewer parties, a more even split, or {option('holdout', 0)} with a test set",
             option="parties",
+        )
+    size = resolved.train_options.get("batch_size", needed)
+    if size < needed:
+        raise ModelError(
+            f"{option('batch_size', size)}: this model can't be trained on a batch of fewer than "
+            f"{needed} rows",
+            "use a larger batch: batch normalization, say, has no variance of one row",
         )
     return ()
 
@@ -256,8 +263,8 @@ CHECKS: tuple[Check, ...] = (
     check_min_parties,
     check_model_options,
     check_data_kind,
-    check_party_sizes,
     check_model,
+    check_party_sizes,
     note_shadowed_names,
     note_missing_classes,
     check_finite_weights,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,21 @@ from fusion_nb.core.protocols import PartyLike
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import ModelError
-from fusion_nb.models import activations
+from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import BatchTrainable, Model
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.torch import devices, files, losses, optimizers, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
+from fusion_nb.models.torch.copying import copies, wrappers
+from fusion_nb.models.torch.copying.originals import Given
 from fusion_nb.models.torch.evaluating import Evaluator
+from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import NAMES as PRECISIONS
 from fusion_nb.models.torch.precision import Precision
-from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble
-from fusion_nb.models.torch.setup import ModuleProbe, Setup
+from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
+from fusion_nb.models.torch.probing.module_probe import ModuleProbe
+from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Duration, Trainer
 from fusion_nb.models.torch.vectorized.dense import Dense
 from fusion_nb.models.torch.vectorized.training import BatchedTraining
@@ -36,8 +41,12 @@ from fusion_nb.models.torch_randomness import seeded
 class TorchModel(Predicting, BatchTrainable, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
-    loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output,
-            target)
+    loss:   "" to infer it from the model's output and the labels, a name, or a callable: of
+            (output, target); of (output, target, weight) where rows are (x, y, weight); or of
+            (module, batch), which is given the module that is trained and a batch as the data gives
+            it. Its two parameters are called `module` (or `model`) and `batch`, or the first one is
+            annotated as `nn.Module`. A module with a `training_step(batch, batch_idx)` of its own
+            is trained by that, unless a loss is given.
     device: "auto" takes CUDA, then Apple's MPS, then the CPU
     keep_optimizer: a party's optimizer continues from its last round; if not, each round has a new
             one
@@ -62,6 +71,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         "precision": PRECISIONS,
     }
 
+    @with_gradients
     def __init__(
         self,
         module: nn.Module,
@@ -72,19 +82,26 @@ class TorchModel(Predicting, BatchTrainable, Model):
         precision: str = "float32",
     ) -> None:
         self.device = devices.find(device)
+        module = wrappers.unwrapped(module)
         self._precision = Precision.of(precision, module, self.device)
-        self.module = activations.copied_source(copy.deepcopy(module).to(self.device), module)
+        duplicate = copies.duplicate(module)
+        self.module = copied_source(duplicate.module.to(self.device), module)
         # Batch normalization can't take the variance of one row.
         self.min_rows = 2 if module_weights.has_batch_norm(module) else 1
-        self._loss = loss
+        held_back = module_weights.hold_back(self.module)
+        self._given = Given(module, duplicate.binder.bound(loss), held_back)
         self._keep_optimizer = keep_optimizer
         self._setup: Setup | None = None
         self._dense: Dense | None = None
 
+    @with_gradients
     def clone(self) -> TorchModel:
         """Return an independent copy: the module is copied, the conclusions about it are shared."""
         other = copy.copy(self)
-        other.module = copy.deepcopy(self.module)
+        duplicate = copies.duplicate(self.module)
+        other.module = duplicate.module
+        other._given = replace(self._given, loss=duplicate.binder.bound(self._given.loss))
+        other._setup = self._setup and self._setup.bound(duplicate.binder)
         return other
 
     @property
@@ -116,6 +133,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """Fix PyTorch's random state while a model is built, and restore the user's afterwards."""
         return seeded(seed)
 
+    @with_gradients
     def check(
         self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
@@ -127,10 +145,14 @@ class TorchModel(Predicting, BatchTrainable, Model):
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
         dtype = floating[0] if floating else torch.float32
         batches = Batches.of_schema(schema, dtype, self.device, self.min_rows)
-        probe = ModuleProbe(self.module, batches, self._precision, optimizer=optimizer, lr=lr)
-        self._setup = probe.setup(rows, schema, self._loss)
-        self.metrics = self._setup.objective.metrics
-        self.module = self._setup.precision.prepare(self.module)
+        original, self._given = self._given.original, replace(self._given, original=None)
+        probe = ModuleProbe(
+            self.module, original, batches, self._precision, optimizer=optimizer, lr=lr
+        )
+        self._setup = probe.setup(rows, schema, self._given.loss)
+        self.min_rows = self._setup.min_rows
+        self.metrics = self._setup.step.metrics
+        self.module = self._setup.forward.precision.prepare(self.module)
         return self._setup.notes(schema)
 
     def get_weights(self) -> Weights:
@@ -149,6 +171,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """Return the names of batch normalization's parameters, statistics and counters."""
         return module_weights.batch_norm_names(self.module)
 
+    @with_gradients
     def fit(
         self,
         data: Any,
@@ -173,11 +196,13 @@ class TorchModel(Predicting, BatchTrainable, Model):
         )
         return trainer.train(data, Duration(epochs, batch_size, steps), seed, **client_options)
 
+    @with_gradients
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows in float64."""
         evaluator = Evaluator(self.module, self._checked(), self.gate, self.num_cores)
         return evaluator.evaluate(data)
 
+    @with_gradients
     def native(self, weights: Weights) -> nn.Module:
         """Return an `nn.Module` of the user's own class with these weights.
 
@@ -185,6 +210,9 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """
         other = self.clone()
         other.set_weights(weights)
+        if self._setup is not None:
+            self._setup.begin(other.module)
+        module_weights.give_back(other.module, self._given.held_back)
         return module_weights.plain(other.module).eval()
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
@@ -198,6 +226,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """The task that the model learns."""
         return self._checked().objective.task
 
+    @with_gradients
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""
         return self._predictor().predict(data)
@@ -206,6 +235,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """Return the metrics of predictions for these rows."""
         return self._predictor().evaluate(predictions, data)
 
+    @with_gradients
     def distill(
         self,
         rows: np.ndarray,
@@ -224,7 +254,10 @@ class TorchModel(Predicting, BatchTrainable, Model):
     def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
         """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
         modules = [self.native(weights) for weights in members]
-        return TorchEnsemble(modules, shares, rule, self._checked().form).eval()
+        setup = self._checked()
+        is_tree = setup.forward.picks or setup.forward.spread
+        kind = TreeEnsemble if is_tree else TorchEnsemble
+        return kind(modules, shares, rule, setup.form).eval()
 
     def write(self, native: nn.Module, path: Path, format: str) -> None:
         """Write a module in one of the formats."""
@@ -233,10 +266,12 @@ class TorchModel(Predicting, BatchTrainable, Model):
 
     # Several parties as one
 
+    @with_gradients
     def train_batched(self, tasks: Sequence[TrainingTask]) -> list[TrainingResult | Exception]:
         """Train several parties' models; tasks with equal options are trained as one."""
         return self._batched().train(tasks)
 
+    @with_gradients
     def check_batchable(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> str:
         """Return why parties must be trained one by one, or "".
 
@@ -252,6 +287,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         self.set_weights(before)
         return reason
 
+    @with_gradients
     def measure_speedup(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> float:
         """Return how many times as fast a few parties are when they are trained as one."""
         before = self.get_weights()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_convert
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import DataError, ModelError
+from fusion_nb.models.torch import trees
+
+Form = Literal["pair", "weighted", "whole"]
 
 
 @dataclass(frozen=True)
@@ -23,46 +26,55 @@ class Batches:
 
     dtype, device: of its inputs, and of labels that are measurements
     min_rows:      rows that a batch of training must have at least
+    form:          "pair" for (x, y), "weighted" for (x, (y, weights)), or "whole" for the batch as
+                   the data gives it
     takes_numbers: whether rows of whole numbers stay whole, for an Embedding
     row_scale, label_scale: numbers of other rows, and of labels, are divided by them
+    part_scales:   the same by the name of a part of rows that have several
     """
 
     dtype: torch.dtype
     device: torch.device
     min_rows: int = 1
     takes_numbers: bool = False
+    form: Form = "pair"
     row_scale: float = 1.0
     label_scale: float = 1.0
+    part_scales: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of_schema(
         cls, schema: DataSchema, dtype: torch.dtype, device: torch.device, min_rows: int = 1
     ) -> Batches:
-        """Return how a module takes rows of a schema; no batch or party decides more.
-
-        Raises ModelError for rows of several inputs.
-        """
-        if schema.rows.kind == "structured":
-            raise ModelError(
-                f"the rows have several inputs ({', '.join(schema.rows.columns)}), and a PyTorch "
-                "model is trained with one array",
-                "join them to one: np.concatenate(arrays, axis=1) say",
-            )
+        """Return how a module takes rows of a schema; no batch or party decides more."""
         return cls(
             dtype,
             device,
             min_rows,
             row_scale=schema.rows.scale,
+            part_scales={
+                name: part.scale
+                for name, part in zip(schema.rows.columns, schema.rows.parts, strict=False)
+                if part.scale != 1
+            },
             label_scale=schema.labels.scale,
         )
 
-    def of(
-        self, data: Any, batches: list[np.ndarray], seed: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def of(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[Any, Any]]:
         """Yield (x, y) on the device for each array of row indices.
 
+        Of rows of several parts, x is a tuple or a dict of tensors. With `form`, y is a pair of
+        labels and weights, or x is the whole batch.
         seed: fixes the random numbers of a Dataset
         """
+        if isinstance(data, tuple) and self.form == "whole":
+            for x, y in replace(self, form="pair").of(data, batches):
+                yield (x, y), y
+            return
+        if isinstance(data, tuple) and isinstance(data[0], tuple | dict):
+            for rows in batches:
+                yield self._formed(default_convert(rows_of.take(data, rows)))
+            return
         if isinstance(data, tuple):
             x = torch.from_numpy(np.ascontiguousarray(data[0]))
             y = self.labels(torch.from_numpy(data[1]))
@@ -78,16 +90,55 @@ class Batches:
         for _ in batches:
             with shared:
                 batch = next(loader)
-            if not (
+            if (
                 isinstance(batch, list | tuple)
                 and len(batch) == 2
                 and all(isinstance(b, Tensor) for b in batch)
+                and self.form == "pair"
             ):
-                raise ModelError(
-                    "a row of this Dataset is not a pair of numbers",
-                    "encode text, and return (x, y) from __getitem__",
-                )
-            yield self.inputs(batch[0]).to(self.device), self.labels(batch[1]).to(self.device)
+                yield self.inputs(batch[0]).to(self.device), self.labels(batch[1]).to(self.device)
+            else:
+                yield self._formed(batch)
+
+    def _formed(self, batch: Any) -> tuple[Any, Any]:
+        """Return (x, y) of a batch that is a tree, on the device."""
+        if self.form == "whole":
+            whole = self._on_device(batch)
+            return whole, next(trees.tensors(whole))
+        x, y = trees.split(batch)
+        x, y = self._on_device(self._scaled(x)), self._label(y)
+        if self.form == "weighted":
+            return x, (y, self._label(batch[2]))
+        return x, y
+
+    def _scaled(self, x: Any) -> Any:
+        """Return rows of several parts with those that are bytes of images scaled."""
+        if not self.part_scales or not isinstance(x, dict | tuple | list):
+            return x
+        named = x.items() if isinstance(x, dict) else enumerate(x)
+        scales = self.part_scales
+        found = {
+            name: part.to(self.dtype) / scales[str(name)] if str(name) in scales else part
+            for name, part in named
+        }
+        return found if isinstance(x, dict) else tuple(found.values())
+
+    def _label(self, y: Any) -> Tensor:
+        if not isinstance(y, Tensor):
+            raise ModelError(
+                "a row of this Dataset is not a pair of numbers",
+                "encode text, and return (x, y) from __getitem__",
+            )
+        return self.labels(y).to(self.device)
+
+    def _on_device(self, tree: Any) -> Any:
+        """Return a tree in which whole numbers stay whole, and others have the module's type."""
+        if isinstance(tree, Tensor) and self.row_scale != 1:
+            return self.inputs(tree).to(self.device)
+        return trees.mapped(
+            lambda t: t.to(self.device, self.dtype) if t.is_floating_point() else t.to(self.device),
+            tree,
+        )
 
     def shuffled(self, count: int, size: int, generator: torch.Generator) -> list[np.ndarray]:
         """Return the positions of `count` rows in a random order, in batches of a size.

@@ -35,6 +35,8 @@ def correction(
         for name, p in trained.items():
             if p.grad is None:  # it took no part in this loss
                 continue
+            if p.grad.is_sparse:  # a term is added to every number, not to the rows in use alone
+                p.grad = p.grad.to_dense()
             if name in anchors:
                 p.grad.add_(p.detach() - anchors[name], alpha=mu)
             if name in shifts:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_nb.errors import OptionError, nearest, option
+from fusion_nb.models.torch.copying.copies import copied
 
 NAMES = ["float32", "bf16"]
 
@@ -50,16 +52,31 @@ class Precision:
         """Whether computations are coarser than the weights."""
         return self.name == "bf16"
 
-    def laid_out(self, module: nn.Module, x: Tensor) -> Precision:
+    @property
+    def exact(self) -> Precision:
+        """The module's own precision, with rows as they are."""
+        return Precision("float32", self.device)
+
+    def context(self) -> AbstractContextManager[Any]:
+        """Return a context in which computations have this precision."""
+        if not self.is_reduced:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def laid_out(
+        self, module: nn.Module, x: Any, call: Callable[[Precision, nn.Module], Tensor]
+    ) -> Precision:
         """Return this precision with images by pixel, where the module has use for it and works.
 
+        call: returns the module's output for these rows in a precision
         A module that calls `view` on a convolution's output works in PyTorch's usual order only.
         """
-        if x.ndim != 4 or not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
+        has_images = isinstance(x, Tensor) and x.ndim == 4
+        if not has_images or not any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
             return self
         other = replace(self, by_pixel=True)
         try:
-            other.run(other.prepare(copy.deepcopy(module)).train(), x).sum().backward()
+            call(other, other.prepare(copied(module)).train()).sum().backward()
         except RuntimeError:
             return self
         return other
@@ -68,15 +85,17 @@ class Precision:
         """Return the module with its weights in the order of memory that is fastest."""
         return module.to(memory_format=torch.channels_last) if self.by_pixel else module  # type: ignore[call-overload]
 
-    def run(self, module: nn.Module, x: Tensor) -> Any:
+    def run(self, module: Callable[[Any], Any], x: Any) -> Any:
         """Return the module's output, as the loss takes it."""
-        x = x.contiguous(memory_format=torch.channels_last) if self.by_pixel and x.ndim == 4 else x
+        if self.by_pixel and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
         if not self.is_reduced:
             return module(x)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with self.context():
             output = module(x)
-        return (
-            output.float()
-            if isinstance(output, Tensor) and output.dtype == torch.bfloat16
-            else output
-        )
+        return self.widened(output)
+
+    def widened(self, output: Any) -> Any:
+        """Return an output that was computed in bfloat16 as float32."""
+        is_coarse = isinstance(output, Tensor) and output.dtype == torch.bfloat16
+        return output.float() if self.is_reduced and is_coarse else output

@@ -12,8 +12,11 @@ from torch.nn import functional as F
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import Metrics
+from fusion_nb.errors import ModelError, option
 from fusion_nb.models.combining import TIE, TINY
+from fusion_nb.models.torch.forward import main_output
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.trees import num_rows
 
 _BATCH = 128
 
@@ -54,26 +57,34 @@ class Predictor:
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""
+        if self._setup.own is not None:
+            raise ModelError(
+                f"the loss {self._setup.objective.name} takes more than outputs and labels: "
+                "predictions can't be joined",
+                f"name a loss of (output, target) with {option('loss')}",
+            )
         found = []
         chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
+        self._setup.begin(self._module)
         self._module.eval()
         with torch.no_grad(), self._setup.own_randomness(data, seed=0):
             for x, _ in self._setup.batches.of(data, chunks):
                 self._gate()
-                output = _wide(self._module(x))
+                output = _wide(self._setup.forward.exact(self._module, x))
                 found.append(predictions(output, self._setup.form).cpu().numpy())
         return np.concatenate(found)
 
     def evaluate(self, predictions: np.ndarray, data: Any) -> Metrics:
         """Return the metrics of predictions for these rows."""
         objective, count = self._setup.objective, rows_of.size(data)
+        device = self._setup.batches.device
         chunks = rows_of.chunks(np.arange(count), _BATCH)
         totals: Metrics = {}
         for (x, y), chunk in zip(self._setup.batches.of(data, chunks), chunks, strict=True):
-            predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=x.device)
+            predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=device)
             output = outputs(predicted, self._setup.form)
             for name, value in objective.measure(output, objective.target(y, output)).items():
-                totals[name] = totals.get(name, 0.0) + value * len(x)
+                totals[name] = totals.get(name, 0.0) + value * num_rows(x)
         return {name: total / count for name, total in totals.items()}
 
     def distill(
@@ -92,6 +103,7 @@ class Predictor:
         stepper = torch.optim.Adam((p for p in self._module.parameters() if p.requires_grad), lr)
         shown = torch.as_tensor(predictions, dtype=self._dtype, device=batches_of.device)
         unlabelled = (rows, np.zeros(len(rows), np.int64))
+        self._setup.begin(self._module)
         self._module.train()
         with self._setup.own_randomness(unlabelled, seed):
             for _ in range(epochs):
@@ -99,7 +111,7 @@ class Predictor:
                 for (x, _), batch in zip(batches_of.of(unlabelled, batches), batches, strict=True):
                     self._gate()
                     stepper.zero_grad(set_to_none=True)
-                    output = _wide(self._module(x))
+                    output = _wide(self._setup.forward.exact(self._module, x))
                     _distance(output, shown[batch], self._setup.form).backward()
                     stepper.step()
 
@@ -146,9 +158,11 @@ class TorchEnsemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the joint outputs."""
-        stacked = torch.stack(
-            [predictions(_wide(member(x)), self.form) for member in self.members], -1
-        )
+        return self.joint([member(x) for member in self.members])
+
+    def joint(self, found: list[Tensor]) -> Tensor:
+        """Return the joint outputs of those of all members."""
+        stacked = torch.stack([predictions(_wide(output), self.form) for output in found], -1)
         classes = self.form in ("nll", "cross_entropy", "nll_of_probabilities")
         if self.rule == "vote" and classes:
             voted = F.one_hot(stacked.argmax(1), stacked.shape[1]).to(stacked.dtype).movedim(-1, 1)
@@ -167,5 +181,15 @@ class TorchEnsemble(nn.Module):
         return outputs(joint, self.form)
 
 
+class TreeEnsemble(TorchEnsemble):
+    """Several modules as one that have several inputs, or whose output is a part of a result."""
+
+    def forward(self, *parts: Any, **named: Any) -> Tensor:
+        """Return the joint outputs."""
+        count = num_rows((*parts, named))
+        found = [main_output(member(*parts, **named), count) for member in self.members]
+        return self.joint(found)
+
+
 # So that a file of a whole ensemble is read as one of torch.nn's own layers is.
-torch.serialization.add_safe_globals([TorchEnsemble])
+torch.serialization.add_safe_globals([TorchEnsemble, TreeEnsemble])

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fusion_nb.core import rows as rows_of
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.errors import ModelError, OptionError, option
-from fusion_nb.models.torch import activations, losses, optimizers
+from fusion_nb.models.torch import losses
 from fusion_nb.models.torch.batches import Batches
-from fusion_nb.models.torch.precision import Precision
-from fusion_nb.models.torch.probe import checked_output, first_line, raised_by_torch
-from fusion_nb.models.torch_randomness import OwnRandomness, own_randomness
-
-#: Rows that are tried before training.
-_PROBE = 32
+from fusion_nb.models.torch.copying.binding import Binder
+from fusion_nb.models.torch.copying.hidden_state import HiddenState
+from fusion_nb.models.torch.forward import Forward
+from fusion_nb.models.torch.steps import OutputStep, OwnStep, Step
+from fusion_nb.models.torch_randomness import own_randomness
 
 
 @dataclass(frozen=True)
@@ -43,16 +37,40 @@ class Setup:
     """How one module is trained and evaluated; its clones share it.
 
     objective: its loss;  form: the meaning of its outputs, see `losses.form`
-    batches:   how it takes its rows;  precision: how it computes;  draws: its random numbers
-    example:   the inputs of one row
+    batches:   how it takes its rows;  forward: how it is called;  draws: its random numbers
+    example:   the inputs of one row;  min_rows: rows that a party must have to train it
+    hidden:    the first values of the state that is not among its weights and that training changes
+    own:       the step of a model whose loss the user wrote for more than outputs and labels
+    remarks:   more conclusions, as sentences for the user
     """
 
     objective: losses.Objective
     form: str
     batches: Batches
-    precision: Precision
+    forward: Forward
     draws: Draws
-    example: Tensor
+    example: Any
+    min_rows: int = 1
+    hidden: HiddenState = field(default_factory=lambda: HiddenState({}))
+    own: OwnStep | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> Step:
+        """How a batch becomes a loss."""
+        return self.own or OutputStep(self.forward, self.objective)
+
+    def bound(self, binder: Binder) -> Setup:
+        """Return this setup for a copy of the module, which its loss may refer to."""
+        loss = binder.bound(self.objective.loss)
+        own = self.own and replace(self.own, function=binder.bound(self.own.function))
+        if loss is self.objective.loss and own == self.own:
+            return self
+        return replace(self, objective=replace(self.objective, loss=loss), own=own)
+
+    def begin(self, module: nn.Module) -> None:
+        """Give a module the hidden state that each party's turn starts from."""
+        self.hidden.restore(module)
 
     def own_randomness(
         self, data: Any, seed: int, *, all_along: bool = True
@@ -77,140 +95,14 @@ class Setup:
             notes.append(self.objective.warning)
         if schema.rows.scale_note and not self.batches.takes_numbers:
             notes.append(schema.rows.scale_note)
-        if self.precision.is_reduced:
+        if self.forward.precision.is_reduced:
             notes.append("precision: bf16 (weights, losses and optimizer stay float32)")
         if self.batches.device.type != "cpu":
             notes.append(f"device: {self.batches.device}")
-        return notes
-
-
-class ModuleProbe:
-    """Tries a module on a few rows, forwards and backwards, on copies.
-
-    optimizer, lr: of the run, tried too
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        batches: Batches,
-        precision: Precision,
-        *,
-        optimizer: Any,
-        lr: float | None,
-    ) -> None:
-        self._module = module
-        self._batches = batches
-        self._precision = precision
-        self._optimizer = optimizer
-        self._lr = lr
-
-    def setup(self, rows: Any, schema: DataSchema, loss: Any) -> Setup:
-        """Return the setup for rows of a schema; lazy layers of the module get their sizes.
-
-        loss: "" to infer it, a name, or a callable of (output, target)
-        Raises ModelError or OptionError where module, rows, labels, loss and optimizer don't go
-        together.
-        """
-        if not any(p.requires_grad for p in self._module.parameters()):
-            raise ModelError(
-                "the model has no parameter that training may change",
-                "set requires_grad_(True) on some",
+        if self.hidden:
+            notes.append(
+                f"warning: training changes {', '.join(self.hidden.names[:3])} of the model, which "
+                "is not among its weights: each training and evaluation starts from the first "
+                "values. register_buffer() has finite numbers fused"
             )
-        labels = schema.labels
-        batches, x, y, output, varies = self._evaluated(rows, schema)
-        objective = losses.named(loss, output, labels) if loss else losses.infer(output, labels)
-        draws = self._trained(x, y, objective)
-        with OwnRandomness(0):
-            precision = self._precision.laid_out(self._module, x)
-        return Setup(
-            objective,
-            losses.form(objective, output),
-            batches,
-            precision,
-            replace(draws, in_training=draws.in_training or varies, in_evaluation=varies),
-            x[:1].cpu(),
-        )
-
-    def _evaluated(
-        self, rows: Any, schema: DataSchema
-    ) -> tuple[Batches, Tensor, Tensor, Tensor, bool]:
-        """Return how rows are taken, a few with their labels, the output, and whether it is random.
-
-        Rows of whole numbers are first tried as numbers where the model has an Embedding, and else
-        as float.
-        """
-        indices = [np.arange(min(_PROBE, rows_of.size(rows)))]
-        has_embedding = any(
-            isinstance(layer, nn.Embedding | nn.EmbeddingBag) for layer in self._module.modules()
-        )
-        may_be_numbers = has_embedding and schema.rows.may_be_indices
-        for as_numbers in (True, False) if may_be_numbers else (False,):
-            batches = replace(self._batches, takes_numbers=as_numbers)
-            x, y = next(batches.of(rows, indices))
-            try:
-                output, is_random = self._output(x)
-                break
-            except ModelError:
-                if not as_numbers:
-                    raise
-        if not torch.isfinite(output).all():
-            raise ModelError(
-                "the model's output is not finite before any training",
-                "look for NaN in its weights",
-            )
-        return batches, x, y, output, is_random
-
-    def _output(self, x: Tensor) -> tuple[Tensor, bool]:
-        activations.check(self._module, x)
-        if any(isinstance(p, nn.UninitializedParameter) for p in self._module.parameters()):
-            with torch.no_grad():
-                self._module.eval()(x)
-        # On a copy, which may keep tensors of this pass.
-        probe = copy.deepcopy(self._module).eval()
-        with OwnRandomness(0) as randomness:
-            output = checked_output(lambda: probe(x), x, "")
-        return output, randomness.drew
-
-    def _trained(self, x: Tensor, y: Tensor, objective: losses.Objective) -> Draws:
-        """Do one step on a copy, and return when it draws random numbers."""
-        probe = copy.deepcopy(self._module).train()
-        trained = (p for p in probe.parameters() if p.requires_grad)
-        stepper = optimizers.make(self._optimizer, trained, self._lr)
-        with OwnRandomness(0) as randomness:
-            output = checked_output(lambda: probe(x), x, "while training, ")
-            target, loss = _loss(objective, y, output)
-            in_training = randomness.drew
-            randomness.drew = False
-            loss.backward()
-            in_backward = randomness.drew
-            try:
-                stepper.step()
-            except (RuntimeError, TypeError) as error:
-                raise OptionError(
-                    f"the optimizer {self._optimizer} can't do a step: {first_line(error)}",
-                    f"others are: {', '.join(optimizers.NAMES)}",
-                    option="optimizer",
-                ) from error
-            objective.measure(output.detach(), target)
-        return Draws(in_training, in_backward)
-
-
-def _loss(objective: losses.Objective, y: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the target and the loss. Raises ModelError where the loss can't compare them."""
-    try:
-        target = objective.target(y, output)
-        loss: Any = objective.loss(output, target)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        if not raised_by_torch(error):
-            raise
-        raise ModelError(
-            f"the loss {objective.name} can't compare the model's output with the labels: "
-            f"{first_line(error)}",
-            f"name another one with {option('loss')}, or give a function of (output, target)",
-        ) from error
-    if not isinstance(loss, Tensor) or loss.ndim:
-        raise ModelError(
-            f"the loss {objective.name} returns no single number", "use its reduction='mean'"
-        )
-    return target, loss
+        return [*notes, *self.remarks]

@@ -19,6 +19,7 @@ from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
 from fusion_nb.models.torch.gradients import correction
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.trees import num_rows
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Trainer:
     ) -> None:
         self._module = module
         self._setup = setup
+        self._step_of = setup.step
         self._gate = gate
         self._optimizer, self._lr = optimizer, lr
         self._kept = kept
@@ -67,6 +69,7 @@ class Trainer:
 
         mix, added: see `Model.fit`
         """
+        self._setup.begin(self._module)
         self._module.train()
         rows = self._setup.batches
         shuffler = torch.Generator().manual_seed(seed)
@@ -74,7 +77,7 @@ class Trainer:
         if self._kept and "optimizer" in self._kept:
             stepper.load_state_dict(copy.deepcopy(self._kept["optimizer"]))
         correct = correction(self._module, **added)
-        mixture = Mixture(self._module, self._make, **mix) if mix else None
+        mixture = Mixture(self._module, self._step_of, self._make, **mix) if mix else None
         num_steps, mean = 0, float("nan")
         passes = epochs_or_steps(
             lambda: rows.shuffled(rows_of.size(data), duration.batch_size, shuffler),
@@ -86,10 +89,10 @@ class Trainer:
                 total = torch.zeros((), device=rows.device)
                 for x, y in rows.of(data, batches, seed + first):
                     self._gate()
-                    target, loss = self._step(x, y, stepper, correct, drawing)
+                    loss = self._step(x, y, stepper, correct, drawing)
                     if mixture:
-                        mixture.learn(x, target, self._setup.objective.loss)
-                    total += self._setup.objective.per_row(loss, len(x)) * len(x)
+                        mixture.learn(x, y)
+                    total += self._step_of.per_row(loss, num_rows(x)) * num_rows(x)
                 num_steps = first + len(batches)
                 mean = float(total) / sum(map(len, batches))
                 if not np.isfinite(mean):
@@ -112,20 +115,17 @@ class Trainer:
 
     def _step(
         self,
-        x: Tensor,
-        y: Tensor,
+        x: Any,
+        y: Any,
         stepper: torch.optim.Optimizer,
         correct: Callable[[], None],
         drawing: AbstractContextManager[Any],
-    ) -> tuple[Tensor, Tensor]:
-        """Do one step on a batch; return its target and its loss."""
-        objective = self._setup.objective
+    ) -> Tensor:
+        """Do one step on a batch; return its loss."""
         with drawing:
-            output = self._setup.precision.run(self._module, x)
-            target = objective.target(y, output)
-            loss = objective.loss(output, target)
+            loss = self._step_of.loss(self._module, x, y)
         stepper.zero_grad(set_to_none=True)
         loss.backward()
         correct()
         stepper.step()
-        return target, loss.detach()
+        return loss.detach()

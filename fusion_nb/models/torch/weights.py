@@ -57,6 +57,30 @@ def has_batch_norm(module: nn.Module) -> bool:
     return any(isinstance(layer, _BatchNorm) for layer in module.modules())
 
 
+def hold_back(module: nn.Module) -> frozenset[str]:
+    """Leave buffers that hold an infinity, such as causal masks, out of the state dict.
+
+    They are the same at every party, and no mean or difference of them is a number. Returns their
+    names. Statistics of batch normalization stay in it: they must be finite.
+    """
+    found = set()
+    for path, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm | torch.jit.ScriptModule):
+            continue
+        for name in layer._buffers.keys() - layer._non_persistent_buffers_set:
+            buffer = layer._buffers[name]
+            if buffer is not None and buffer.is_floating_point() and bool(buffer.isinf().any()):
+                layer._non_persistent_buffers_set.add(name)
+                found.add(f"{path}.{name}" if path else name)
+    return frozenset(found)
+
+
+def give_back(module: nn.Module, names: frozenset[str]) -> None:
+    """Put the buffers that `hold_back` left out into the state dict again."""
+    for path, _, name in (name.rpartition(".") for name in names):
+        module.get_submodule(path)._non_persistent_buffers_set.discard(name)
+
+
 def plain(module: nn.Module) -> nn.Module:
     """Return the module on the CPU, with its tensors in PyTorch's usual order of memory."""
     found: nn.Module = module.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

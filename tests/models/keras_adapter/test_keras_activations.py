@@ -147,4 +147,4 @@ class TestAnotherFile:
             checked(path, (64,))
         model = KerasModel(keras.models.load_model(path))
         rows = rows_of((64,))
-    assert model.check(rows, DataSchema.of(rows), lr=0.1, optimizer="sgd")
+        assert model.check(rows, DataSchema.of(rows), lr=0.1, optimizer="sgd")

@@ -173,9 +173,9 @@ class TestAnotherFile:
 
         module = Repeats()
         note_source(module, Path("model.pt"))
-        activations.check(module, torch.zeros(32, 2))
+        activations.check(module, torch.zeros(32, 2), lambda module, x: module(x))
         with pytest.raises(ModelError, match=r"Repeats\) would make 160,000 MB"):
-            activations.check(module, torch.ones(32, 2))
+            activations.check(module, torch.ones(32, 2), lambda module, x: module(x))
 
 
 def rows_of(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

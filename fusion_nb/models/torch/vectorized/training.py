@@ -97,8 +97,12 @@ class BatchedTraining:
                 isinstance(party.train, tuple) for party in parties
             ),
             "its rows are whole numbers": rows.takes_numbers,
+            "its loss is one of whole batches": self._setup.own is not None,
+            "its rows have several inputs": not isinstance(self._setup.example, torch.Tensor),
+            "its output is a part of what it returns": self._setup.forward.picks,
+            "it changes what its state dict does not hold": bool(self._setup.hidden),
             f"its loss {objective.name} is none of {', '.join(LOSSES)}": not is_known,
-            "it computes in bf16": self._setup.precision.is_reduced,
+            "it computes in bf16": self._setup.forward.precision.is_reduced,
             "some of its weights have two names": bool(set(module.state_dict()) - names),
             "its parameters are not float32 or float64": any(
                 p.dtype not in (torch.float32, torch.float64) for p in module.parameters()

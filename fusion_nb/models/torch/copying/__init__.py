@@ -1,0 +1,1 @@
+"""Copies of a user's module: what they keep, and what refers to them."""

@@ -1,0 +1,1 @@
+"""The trial of a module on a few rows before training."""
