@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from fusion_nb.core.process.interrupts import HeldInterrupts
-from fusion_nb.errors import Interrupted
+from fusion_nb.errors import Interrupted, RunError
 
 #: Seconds after which a command that does not look for interrupts is broken off.
 _SECONDS = 1.0
@@ -33,8 +34,10 @@ def in_one_line() -> Iterator[None]:
 def run_body(shell: Any, code: str) -> Any:
     """Run the body of a cell as IPython does, and return IPython's result.
 
-    Raises Interrupted, and shows nothing, where it is interrupted.
+    Raises Interrupted, and shows nothing, where it is interrupted; and RunError, before anything is
+    run, for a body that awaits while the event loop of the kernel runs this cell.
     """
+    _check_awaits_nothing(shell, code)
     with _showing_no_interrupts(shell), HeldInterrupts(0):
         done = shell.run_cell(code)
     # Of IPython's own code before the body, or of the body.
@@ -45,6 +48,20 @@ def run_body(shell: Any, code: str) -> Any:
                 f"the cell's body was interrupted{line}, so nothing was trained", "run it again"
             ) from None
     return done
+
+
+def _check_awaits_nothing(shell: Any, code: str) -> None:
+    """Raise RunError for code that awaits, where an event loop runs already and can't run it."""
+    try:
+        asyncio.get_running_loop()
+        awaits = shell.should_run_async(code, transformed_cell=shell.transform_cell(code))
+    except (RuntimeError, SyntaxError):  # no loop runs, or IPython will say what is wrong
+        return
+    if awaits:
+        raise RunError(
+            "the cell's body has an `await`, which can't run inside a %%fusion cell",
+            "await in a cell of its own above, and use its result in this one",
+        )
 
 
 @contextmanager
