@@ -174,8 +174,10 @@ class Party:
     def _evaluate(self, request: EvaluateRequest, model: Model) -> Update:
         """Evaluate weights; layers that the party keeps to itself replace those of the weights.
 
-        `num_examples` of the reply is the number of test rows.
+        `num_examples` of the reply is the number of test rows, or that of the labels that count
+        where the loss leaves some out.
         """
+        count = self.num_test
         metrics: Metrics = {}
         layers = self.state.get("fusion", {}).get("layers", {})
         if self.num_test or model.train_metrics:
@@ -186,9 +188,12 @@ class Party:
             test = rows_of.some(self.test, request.num_test_rows, request.seed, self.id)
             metrics |= evaluate(model, test)
             metrics |= model.evaluate_costly(test) if request.costly else {}
+            if model.ignored_label is not None:
+                counted = rows_of.num_counted(test, model.ignored_label)
+                count = round(counted * self.num_test / rows_of.size(test))
         if layers:
             metrics |= {f"personal_{name}": value for name, value in metrics.items()}
-        return Update(self.id, {}, self.num_test, metrics)
+        return Update(self.id, {}, count, metrics)
 
 
 class _LocalTrainer:

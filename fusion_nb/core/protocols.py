@@ -190,6 +190,10 @@ class Model(Protocol):
         """Training rows that every party must have."""
 
     @property
+    def ignored_label(self) -> int | None:
+        """The label that marks places which count neither in the loss nor in metrics, or None."""
+
+    @property
     def single_model(self) -> Model:
         """The model that one party trains: itself, unless it holds several."""
 

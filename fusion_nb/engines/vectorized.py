@@ -148,6 +148,11 @@ class SuspendableModel:
         return self._model.min_rows
 
     @property
+    def ignored_label(self) -> int | None:
+        """The real model's."""
+        return self._model.ignored_label
+
+    @property
     def single_model(self) -> Model:
         """The real model's."""
         return self._model.single_model

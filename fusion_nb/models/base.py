@@ -121,6 +121,8 @@ class Model(ModelKind):
     costly_metrics: tuple[str, ...] = ()
     #: The parties' agreement before round 1, as sentences for the user.
     notes: tuple[str, ...] = ()
+    #: The label that marks places to leave out of loss and metrics, which `check` sets, or None.
+    ignored_label: int | None = None
     #: Training rows that every party must have at least.
     min_rows: int = 1
 

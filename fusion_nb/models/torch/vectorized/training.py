@@ -100,6 +100,7 @@ class BatchedTraining:
             "its loss is one of whole batches": self._setup.own is not None,
             "its output is a part of what it returns": self._setup.forward.picks,
             "it changes what its state dict does not hold": bool(self._setup.hidden),
+            "its loss leaves some labels out": objective.targets.ignored is not None,
             f"its loss {objective.name} is none of {', '.join(LOSSES)}": not is_known,
             "it computes in bf16": self._setup.forward.precision.is_reduced,
             "some of its weights have two names": bool(set(module.state_dict()) - names),
