@@ -80,6 +80,14 @@ def known_name(loss: Any) -> str:
     return NAMES_IN_TORCH.get(name_of(loss), "")
 
 
+def is_named(loss: Any) -> bool:
+    """Return whether a loss is one of `LOSSES` without settings, beside a label that it ignores."""
+    function = loss
+    if isinstance(loss, CountedLoss) and isinstance(loss.inner, functools.partial):
+        function = loss.inner.func if {*loss.inner.keywords} == {"ignore_index"} else None
+    return any(function is known for known, _ in LOSSES.values())
+
+
 def setting(loss: Any, name: str, default: Any = None) -> Any:
     """Return a setting of a loss: an attribute, such as `reduction`, or a partial's argument."""
     if isinstance(loss, CountedLoss):

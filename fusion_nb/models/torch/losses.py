@@ -101,6 +101,11 @@ def _of_classes(
         return _with_shares(objective, known, labels)
     ignored = _present(ignored, labels)
     counted = labels if ignored is None else labels.without(ignored)
+    if labels.values == (ignored,):
+        raise ModelError(
+            f"the loss {objective.name} leaves out all labels: they are {ignored}",
+            "give rows with other labels, or another ignore_index",
+        )
     if (
         output.ndim < 2
         or not labels.are_whole
@@ -179,7 +184,8 @@ def _classifier(output: Tensor, ignored: int | None) -> Objective:
         return _yes_or_no_for_each(output, ignored)
     else:
         made = _chosen("cross_entropy", "the model ends in logits")
-    return _leaving_out(replace(made, targets=Targets("classes")), ignored)
+    made = replace(made, targets=Targets("classes"), warning=output_forms.wrong_axis(output))
+    return _leaving_out(made, ignored)
 
 
 def _yes_or_no_for_each(output: Tensor, ignored: int | None) -> Objective:

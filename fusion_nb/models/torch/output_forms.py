@@ -80,6 +80,18 @@ def check_softmax(output: Tensor) -> None:
         )
 
 
+def wrong_axis(output: Tensor) -> str:
+    """Return a warning where a softmax is over another axis than that of the classes, or ""."""
+    last = last_layer(output)
+    shares = {"Softmax": output, "LogSoftmax": output.exp()}.get(last)
+    if shares is None or sums_to_one(shares):
+        return ""
+    return (
+        f"warning: the model ends in {last}, and a row's outputs for the classes are not "
+        f"probabilities that sum to 1: give {last} dim=1"
+    )
+
+
 def check_probabilities(name: str, output: Tensor) -> None:
     """Raise ModelError where outputs of a loss of probabilities are none."""
     low, high = (float(number) for number in output.detach().aminmax())

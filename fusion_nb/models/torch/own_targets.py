@@ -6,6 +6,7 @@ A function of `output.squeeze(1)` and labels in the shape (rows, 1) would compar
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,8 @@ def _most_numbers(loss: Callable[[Tensor, Tensor], Any], output: Tensor, target:
     """Return how many numbers the largest result inside a loss has; infinity where it fails."""
     largest = _Largest()
     try:
-        with torch.no_grad(), largest:
+        with torch.no_grad(), warnings.catch_warnings(), largest:
+            warnings.simplefilter("ignore")
             loss(output.detach(), target)
     except Exception:  # anything that the user's function may raise
         return math.inf

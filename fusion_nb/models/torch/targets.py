@@ -38,7 +38,7 @@ class Targets:
 
     def classes(self, y: Tensor, output: Tensor) -> Tensor:
         """Return the class number for each place of outputs."""
-        if y.ndim == output.ndim and y.shape[1] == output.shape[1]:
+        if y.shape == output.shape:
             return y.argmax(1)
         return y.reshape(output.shape[:1] + output.shape[2:]).long()
 
