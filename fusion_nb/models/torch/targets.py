@@ -34,12 +34,14 @@ class Targets:
         if self.kind == "as_given":
             return y.to(output.dtype) if y.is_floating_point() else y
         y = y.to(output.dtype)
-        return y if self.kind in ("shares", "as_shaped") else y.reshape(output.shape)
+        if self.kind == "as_shaped":
+            return y.reshape(-1) if y.shape[1:] == (1,) else y
+        return y if self.kind == "shares" else y.reshape(output.shape)
 
     def classes(self, y: Tensor, output: Tensor) -> Tensor:
         """Return the class number for each place of outputs."""
         if y.shape == output.shape:
-            return y.argmax(1)
+            return (y.int() if y.dtype == torch.bool else y).argmax(1)
         return y.reshape(output.shape[:1] + output.shape[2:]).long()
 
     def counted(self, classes: Tensor) -> Tensor:

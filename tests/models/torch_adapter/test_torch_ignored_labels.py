@@ -179,10 +179,7 @@ class TestFederations:
         few, many, none = np.full(40, -100), np.ones(40, int), np.full(40, -100)
         few[:2] = 0
         train = np.eye(2, dtype=np.float32)[np.arange(16) % 2], np.arange(16) % 2
-        data = {
-            name: (train, (x, y))
-            for name, y in (("few", few), ("many", many), ("none", none))
-        }
+        data = {name: (train, (x, y)) for name, y in (("few", few), ("many", many), ("none", none))}
         run = fusion_nb.federate(
             model, data, loss="cross_entropy", rounds=1, lr=1e-9, engine=engine
         )
@@ -216,7 +213,7 @@ class TestFederations:
         assert not [note for note in run.notes if "-100" in note]
         run = fusion_nb.federate(
             nn.Linear(4, 3),
-            ((X, marked(9)), test[:1] + (marked(9),)),
+            ((X, marked(9)), (*test[:1], marked(9))),
             loss=nn.CrossEntropyLoss(ignore_index=9),
             rounds=1,
         )
