@@ -3,9 +3,11 @@
     python -m benchmarks.checkpoint [repetitions] [seconds]
 
 Two cases: a CNN (the one of PyTorch's MNIST example, 1.2 million numbers) at two parties, and 1,000
-parties with a small network each, of whom a tenth trains in a round with states of their own. The
-two sides, and the one that saves beside the training, run in turns, so that a busy machine is as
-busy for all of them. With FUSION_NB_DATA the rows are those of MNIST, and otherwise they are drawn.
+parties with a small network each, of whom a tenth trains in a round with states of their own. A
+run that is not saved, one in the cache and one in a named folder take turns, and the order changes,
+so that a busy machine is as busy for all of them. Beside the seconds, the processor's time of the
+whole process is compared: on a busy machine it says more, and it is what a machine with one core
+would feel. With FUSION_NB_DATA the rows are those of MNIST, and otherwise they are drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,49 +59,65 @@ def many() -> tuple[nn.Module, tuple[np.ndarray, np.ndarray], dict[str, Any]]:
     return model, rows(20_000), {**options, "batch_size": 10, "evaluate_rows": 5}
 
 
-def timed(kind: str, case: Any, rounds: int) -> tuple[float, int]:
-    """Return the seconds of a run that is saved in one way, and the bytes of what was saved."""
+@dataclass(frozen=True)
+class Cost:
+    """The seconds that a run took, those of the processor, and the bytes that were saved."""
+
+    seconds: float
+    processor: float
+    size: int
+
+
+def timed(kind: str, case: Any, rounds: int) -> Cost:
+    """Return the cost of a run that is saved in one way."""
     model, data, options = case()
     with tempfile.TemporaryDirectory() as folder:
         os.environ[saving.VARIABLE] = f"{folder}/cache"
         checkpoint = f"{folder}/named" if kind == "named" else ""
         spec = RunSpec(data="data", rounds=rounds, checkpoint=checkpoint, **options)
         run = Run(spec, {"model": model, "data": data}, is_cached=kind == "cache")
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), time.process_time()
         run.start().wait()
-        took = time.perf_counter() - started
-        size = CheckpointFolder(run.storage_folder).size() if run.storage_folder else 0
-    return took, size
+        took, processor = time.perf_counter() - started, time.process_time() - processor
+        size = CheckpointFolder(run.storage.folder).size() if run.storage.folder else 0
+    return Cost(took, processor, size)
 
 
-def compare(case: Any, repetitions: int, seconds: float) -> Mapping[str, Any]:
-    """Return the median ratio of each way of saving to none, over some repetitions."""
+def compare(case: Any, repetitions: int, seconds: float) -> tuple[int, dict[str, list[Cost]]]:
+    """Return the number of rounds that take so long, and the costs of each way of saving."""
     timed("off", case, 1)
-    trial = timed("off", case, 2)[0] / 2
+    trial = timed("off", case, 4).seconds / 4
     rounds = max(2, round(seconds / trial))
-    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    sizes: dict[str, int] = {}
-    for _ in range(repetitions):
-        for kind in KINDS:
-            took, sizes[kind] = timed(kind, case, rounds)
-            found[kind].append(took)
-    ratios = {
-        kind: statistics.median(a / b for a, b in zip(found[kind], found["off"], strict=True))
-        for kind in KINDS
-    }
-    return {
-        "rounds": rounds,
-        "seconds": {kind: [round(s, 2) for s in took] for kind, took in found.items()},
-        "ratio": {kind: round(ratio, 3) for kind, ratio in ratios.items()},
-        "megabytes": {kind: round(size / 1e6, 1) for kind, size in sizes.items()},
-    }
+    found: dict[str, list[Cost]] = {kind: [] for kind in KINDS}
+    for number in range(repetitions):
+        for kind in KINDS if number % 2 == 0 else KINDS[::-1]:
+            found[kind].append(timed(kind, case, rounds))
+    return rounds, found
 
 
-def main(repetitions: int = 3, seconds: float = 10.0) -> None:
+def ratio(costs: Mapping[str, list[Cost]], kind: str, part: Callable[[Cost], float]) -> float:
+    """Return the median ratio of one way of saving to none, over the repetitions."""
+    pairs = zip(costs[kind], costs["off"], strict=True)
+    return statistics.median(part(saved) / part(off) for saved, off in pairs)
+
+
+def main(repetitions: int = 5, seconds: float = 10.0) -> None:
     """Print what was found for both cases."""
     torch.set_num_threads(1)
+    head = ("case", "saved", "rounds", "seconds", "ratio", "of processor", "MB")
+    print("{:20} {:6} {:>6} {:>8} {:>6} {:>12} {:>6}".format(*head))
     for name, case in {"CNN of two parties": cnn, "1,000 small parties": many}.items():
-        print(name, compare(case, repetitions, seconds), flush=True)
+        rounds, costs = compare(case, repetitions, seconds)
+        for kind in KINDS:
+            median = statistics.median(cost.seconds for cost in costs[kind])
+            wall = ratio(costs, kind, lambda cost: cost.seconds)
+            processor = ratio(costs, kind, lambda cost: cost.processor)
+            size = costs[kind][-1].size / 1e6
+            print(
+                f"{name:20} {kind:6} {rounds:6} {median:8.2f} {wall:6.3f} {processor:12.3f} "
+                f"{size:6.1f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

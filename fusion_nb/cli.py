@@ -250,16 +250,14 @@ def list_keys(state: State = _STATE) -> None:
 def new_key(state: State = _STATE) -> None:
     """Make a key, and show its secret once."""
     with _one_line():
-        made = _keys(state, make=True).new()
-        typer.echo(f"CLIENT_ID={made.client_id}\nCLIENT_SECRET={made.client_secret}")
+        typer.echo("\n".join(_keys(state, make=True).new().lines()))
 
 
 @keys_app.command("rotate")
 def rotate_key(client_id: str, state: State = _STATE) -> None:
     """Give a client a new secret, shown once; its old one is refused at once."""
     with _one_line():
-        made = _keys(state).rotate(client_id)
-        typer.echo(f"CLIENT_ID={made.client_id}\nCLIENT_SECRET={made.client_secret}")
+        typer.echo("\n".join(_keys(state).rotate(client_id).lines()))
 
 
 @keys_app.command("revoke")

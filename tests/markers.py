@@ -3,7 +3,8 @@
 `integration`: the test starts a process, a kernel, a server or a browser, or reads the real data.
 Its function, its fixtures and the helpers that they call are searched for the names by which
 processes are started.
-`framework`: its file is about a framework other than PyTorch, which takes long to load.
+`framework`: its file, or its parameters, are about a framework other than PyTorch, which takes
+long to load.
 """
 
 from __future__ import annotations
@@ -23,19 +24,21 @@ import pytest
 STARTERS = frozenset({"subprocess", "Popen", "start_new_kernel", "ProcessEngine", "get_context"})
 #: Fixtures of plugins that start one, and the one of the real data, which takes as long.
 FIXTURES = frozenset({"page", "browser", "context", "mnist"})
-#: Words in the path of a test about another framework.
-FRAMEWORKS = re.compile("keras|doc2vec|gensim|tensorflow")
+#: Words in the path and the parameters of a test about another framework.
+FRAMEWORKS = re.compile("keras|doc2vec|gensim|tensorflow", re.IGNORECASE)
 #: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
 SLOW_TIMEOUT = 3600
 
 _OURS = (Path(__file__).parent, Path(__file__).parents[1] / "benchmarks")
-_PROCESS_ENGINE = re.compile(r"^process(:|$)|--engine process")
+#: The process engine in the `repr` of a value.
+_PROCESS_ENGINE = re.compile(r"--engine process|['\"]process[:'\"]")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests, and give slow ones the time that they need."""
     for item in items:
-        if FRAMEWORKS.search(os.path.relpath(item.path, _OURS[0].parent)):
+        path = os.path.relpath(item.path, _OURS[0].parent)
+        if FRAMEWORKS.search(f"{path} {_parameters(item)}"):
             item.add_marker(pytest.mark.framework)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
@@ -45,14 +48,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def needs_processes(item: pytest.Function) -> bool:
     """Return whether a test, or a fixture of it, starts another process."""
-    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    if any(isinstance(value, str) and _PROCESS_ENGINE.search(value) for value in values):
+    if _PROCESS_ENGINE.search(_parameters(item)):
         return True
     fixtures = item._fixtureinfo.name2fixturedefs  # pytest has no public way to a fixture's code
     used = (definition.func for found in fixtures.values() for definition in found)
     return bool(FIXTURES.intersection(fixtures)) or any(
         starts_processes(function) for function in (item.function, *used)
     )
+
+
+def _parameters(item: pytest.Item) -> str:
+    """Return the `repr` of the values that a parametrized test is given."""
+    return repr(list(item.callspec.params.values())) if hasattr(item, "callspec") else ""
 
 
 def starts_processes(function: Callable[..., Any]) -> bool:
@@ -64,7 +71,7 @@ def starts_processes(function: Callable[..., Any]) -> bool:
 
 
 def _names_the_engine(constant: object) -> bool:
-    return isinstance(constant, str) and bool(_PROCESS_ENGINE.search(constant))
+    return isinstance(constant, str) and bool(_PROCESS_ENGINE.search(repr(constant)))
 
 
 @functools.cache

@@ -370,10 +370,10 @@ def stop_then_more(run: Any) -> None:
 
     def stop(run: Any) -> None:
         if len(run.records) == 1:
-            run.unsubscribe(stop)
+            end()
             run.stop(wait=False)
 
-    run.subscribe(stop)
+    end = run.subscribe(stop)
     run.start().wait()
     run.more(2).wait()
 
@@ -727,9 +727,9 @@ def _server(folder: Path) -> Iterator[str]:
     finally:
         too_long.cancel()
         process.terminate()
-        process.wait(60)
+        process.wait(240)
         if reader is not None:
-            reader.join(60)
+            reader.join(240)
         process.stdout.close()
 
 

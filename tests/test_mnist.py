@@ -25,7 +25,17 @@ def test_the_small_version_of_every_case_runs(
     assert float(re.search(r"fused (\d\.\d+),", printed)[1]) > 0.3
 
 
-@pytest.mark.parametrize("group", speed.groups(quick=True))
+#: Groups of figures that take a minute even when they are small: they start other programs.
+LONG = {"flower", "growth", "keras"}
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        pytest.param(group, marks=pytest.mark.slow if group in LONG else ())
+        for group in speed.groups(quick=True)
+    ],
+)
 def test_the_small_version_of_every_figure_of_speed_is_measured(mnist: Path, group: str) -> None:
     if group == "flower" and find_spec("flwr") is None:
         pytest.skip("flwr is not installed: pip install -c constraints.txt -e '.[bench]'")

@@ -12,7 +12,7 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.arithmetic import metric_mean
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
-from fusion_nb.core.protocols import Baseline, Change, Engine, FederationView, Model
+from fusion_nb.core.protocols import Baseline, Change, Engine, FederationView, Fusion, Model
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import FederationConfig
 from fusion_nb.core.snapshot import Snapshot
@@ -38,14 +38,38 @@ def parse(text: str) -> list[str]:
 class FederatedBaseline(Baseline):
     """A baseline that is a federation itself, trained in the rounds of the main one.
 
-    A subclass passes its federation to this constructor, and calls `train_until` in `measure`. A
+    A subclass passes its parties to this constructor, and calls `train_until` in `measure`. A
     failure of the baseline ends the baseline only, and becomes a note.
 
-    earlier: the state of an earlier baseline, whose snapshot the federation continues, or None
+    model:   the main federation's, of which it trains a copy
+    earlier: the persistent state of an earlier baseline, which this one continues, or None
     """
 
-    def __init__(self, federation: Federation, earlier: Mapping[str, Any] | None = None) -> None:
-        self.federation = federation
+    def __init__(
+        self,
+        parties: Sequence[Party],
+        model: Model,
+        fusion: Fusion,
+        engine: Engine,
+        config: FederationConfig,
+        *,
+        test: Any = None,
+        control: RunControl | None = None,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> None:
+        snapshot = _snapshot(earlier, parties)
+        self.federation = Federation(
+            parties,
+            model.single_model.clone(),
+            fusion,
+            engine,
+            config,
+            test=test,
+            control=control,
+            changes=snapshot.changes_without_fusions(),
+            state=snapshot.state,
+            history=snapshot.history,
+        )
         self.notes: list[str] = list(earlier["notes"]) if earlier else []
         self._has_failed = bool(earlier and earlier["has_failed"])
 
@@ -70,8 +94,8 @@ class FederatedBaseline(Baseline):
         missing = range(len(self.federation.history) + 1, round + 1)
         try:
             for number in () if self._has_failed else missing:
-                self.federation.add_change(Change(self.changed_options(main, number)))
-                self.federation.train_until(number, is_last and number == round)
+                self.federation.plan.add(Change(self.changed_options(main, number)))
+                self.federation.train_round(is_last=is_last and number == round)
         except (ContractError, PartyError) as error:
             self.notes = [f"warning: {self.name} ended before round {round}: {error.message}"]
             self._has_failed = True
@@ -79,7 +103,7 @@ class FederatedBaseline(Baseline):
 
     def changed_options(self, main: FederationView, round: int) -> dict[str, Any]:
         """Return the options that change in a round: those of `main`, except its fusion."""
-        return dict(main.changes[round].values) if round in main.changes else {}
+        return dict(main.changed_options(round))
 
 
 class Central(FederatedBaseline):
@@ -110,21 +134,15 @@ class Central(FederatedBaseline):
         tests = [party.test for party in parties if party.num_test]
         self._counts_steps = "local_steps" in model.supported_options
         everyone = [Party("central", rows_of.concat([party.train for party in parties]))]
-        snapshot = _snapshot(earlier, everyone)
         super().__init__(
-            Federation(
-                everyone,
-                model.single_model.clone(),
-                iter_avg(),
-                engine,
-                replace(config, quorum=1.0),
-                test=test if test is not None or not tests else rows_of.concat(tests),
-                control=control,
-                changes=snapshot.changes_without_fusions(),
-                state=snapshot.state,
-                history=snapshot.history,
-            ),
-            earlier,
+            everyone,
+            model,
+            iter_avg(),
+            engine,
+            replace(config, quorum=1.0),
+            test=test if test is not None or not tests else rows_of.concat(tests),
+            control=control,
+            earlier=earlier,
         )
 
     def measure(
@@ -170,20 +188,14 @@ class Local(FederatedBaseline):
         earlier: Mapping[str, Any] | None = None,
     ) -> None:
         own = [Party(p.id, p.train, p.test if p.num_test else test) for p in parties]
-        snapshot = _snapshot(earlier, own)
         super().__init__(
-            Federation(
-                own,
-                model.single_model.clone(),
-                LocalOnly(),
-                engine,
-                replace(config, quorum=0.0),
-                control=control,
-                changes=snapshot.changes_without_fusions(),
-                state=snapshot.state,
-                history=snapshot.history,
-            ),
-            earlier,
+            own,
+            model,
+            LocalOnly(),
+            engine,
+            replace(config, quorum=0.0),
+            control=control,
+            earlier=earlier,
         )
 
     def measure(

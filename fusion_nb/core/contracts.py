@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from fusion_nb.core.protocols import DataPoisoning, Engine, Fusion, Model, ModelPoisoning
+from fusion_nb.core.protocols import DataPoisoning, Engine, Fusion, ModelPoisoning, TrainableModel
 from fusion_nb.core.types import Answer, Metrics, NoUpdate, Requirements, TrainingResult, Update
 from fusion_nb.errors import ContractError, OptionError
 
@@ -93,7 +93,8 @@ def check_form(kind: str, implementation: Any, word: str) -> None:
         )
     if bases and not issubclass(implementation, bases):
         names = " or ".join(base.__name__ for base in bases)
-        derive = f"derive it from {bases[0].__module__}.{names}"
+        package = bases[0].__module__.rpartition(".")[0]  # from which authors import the contracts
+        derive = f"derive it from {package}.{names}"
         raise _no_form(implementation, word, f"it does not derive from {names}", derive, *hints)
     if missing := sorted(getattr(implementation, "__abstractmethods__", ())):
         base = next(b for b in implementation.__mro__[1:] if _is_ours(b))
@@ -147,7 +148,7 @@ def check_answer(answer: Any, party: str) -> Answer:
     return answer
 
 
-def check_training(model: Model, result: Any) -> None:
+def check_training(model: TrainableModel, result: Any) -> None:
     """Raise ContractError unless the value that `fit` returned is a TrainingResult with a loss."""
     if not isinstance(result, TrainingResult):
         raise ContractError(
@@ -157,7 +158,7 @@ def check_training(model: Model, result: Any) -> None:
     _check_metrics(f"fit() of a {model.kind}", result.metrics, ["loss"])
 
 
-def evaluate(model: Model, data: Any) -> Metrics:
+def evaluate(model: TrainableModel, data: Any) -> Metrics:
     """Return a model's metrics over the rows. Raises ContractError where one is missing."""
     found = model.evaluate(data)
     others = {*model.train_metrics, *model.costly_metrics}

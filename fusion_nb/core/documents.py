@@ -7,7 +7,7 @@ labels, or NaN for every row where there are none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,8 @@ def array(documents: Sequence[Document]) -> np.ndarray:
 
 def are(data: Any) -> bool:
     """Return whether the rows of a data set are documents."""
-    return isinstance(data, tuple) and len(data[0]) > 0 and isinstance(data[0][0], Document)
+    is_column = isinstance(data, tuple) and isinstance(data[0], np.ndarray) and len(data[0]) > 0
+    return is_column and isinstance(data[0][0], Document)
 
 
 def no_labels(count: int) -> np.ndarray:
@@ -60,6 +61,30 @@ def are_unlabelled(y: np.ndarray) -> bool:
 def tags(documents: Iterable[Document]) -> list[str]:
     """Return the tags of documents in the order in which they first appear."""
     return list(dict.fromkeys(tag for document in documents for tag in document.tags))
+
+
+def number_alike(parties: Mapping[str, Iterable[Document]]) -> bool:
+    """Return whether two parties have the same bare number as a tag, as from 0 at each."""
+    seen: set[str] = set()
+    for documents in parties.values():
+        numbers = {tag for tag in tags(documents) if tag.isdecimal()}
+        if seen & numbers:
+            return True
+        seen |= numbers
+    return False
+
+
+def with_party(documents: Iterable[Document], party: str) -> np.ndarray:
+    """Return documents with the party's name before each tag that is a bare number."""
+    return array(
+        [
+            replace(
+                document,
+                tags=tuple(f"{party} {tag}" if tag.isdecimal() else tag for tag in document.tags),
+            )
+            for document in documents
+        ]
+    )
 
 
 def check_tags(parties: Mapping[str, Iterable[Document]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ MAX_VALUES = 1000
 TEXT = "text"
 #: The one that stands for documents, which are words and tags.
 DOCUMENTS = "documents"
-#: The one that stands for rows of several parts.
+#: The one that stands for several arrays, or rows that are dicts.
 STRUCTURED = "structured"
 #: Numbers that are looked at at once.
 _CHUNK = 1 << 20
@@ -33,6 +34,7 @@ class Facts:
              1, and some are not one-hot
     names:   the different texts in order, where labels are text
     is_sample: some rows stand for all
+    parts:   of rows of several arrays, or dicts: the facts about each by its name
     """
 
     shape: tuple[int, ...]
@@ -46,6 +48,16 @@ class Facts:
     are_shares: bool = False
     names: tuple[str, ...] = ()
     is_sample: bool = False
+    parts: tuple[tuple[str, Facts], ...] = ()
+
+    @classmethod
+    def of_tree(cls, x: Any, *, is_sample: bool = False) -> Facts:
+        """Return the facts about rows that are one array, or a dict or a tuple of several."""
+        if not isinstance(x, dict | tuple):
+            return cls.of(x, is_sample=is_sample, with_values=False)
+        named = x.items() if isinstance(x, dict) else enumerate(x)
+        parts = [(str(name), cls.of_tree(part, is_sample=is_sample)) for name, part in named]
+        return cls((), (STRUCTURED,), is_sample=is_sample, parts=tuple(parts))
 
     @classmethod
     def of(cls, array: np.ndarray, *, is_sample: bool = False, with_values: bool = True) -> Facts:
@@ -82,6 +94,12 @@ class Facts:
     @classmethod
     def union(cls, parts: Sequence[Facts]) -> Facts:
         """Return the facts about several arrays with rows of one shape, as about one array."""
+        if parts[0].parts:
+            named = [
+                (name, cls.union([part.parts[place][1] for part in parts]))
+                for place, (name, _) in enumerate(parts[0].parts)
+            ]
+            return replace(parts[0], parts=tuple(named))
         numbers = [part for part in parts if part.low is not None and part.high is not None]
         dtypes = tuple(sorted({dtype for part in parts for dtype in part.dtypes}))
         names = tuple(sorted({name for part in parts for name in part.names}))

@@ -6,7 +6,7 @@ framework at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,6 @@ from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
 from fusion_nb.core.types import (
     Failure,
-    FederationInfo,
     LocalUpdate,
     Metrics,
     RoundRecord,
@@ -49,7 +48,8 @@ class Federation:
                       persistent states of that time.
 
     `state` and `history` change together, and only when a round is whole. `state` is None before
-    round 0 of a model that needs agreement.
+    round 0 of a model that needs agreement. Its parts: the `network` of parties, engine and model,
+    the `plan` of changes, and the step `post_training`.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Federation:
         #: Failures in the last round, whether it became whole or not.
         self.round_failures: tuple[Failure, ...] = ()
         self._control = control or RunControl()
-        self._network = Network(parties, model, engine, self._control)
-        self._plan = ChangePlan(config, fusion, changes or {})
-        self._post_training = PostTrainingStep(post_training, personal_parties)
+        self.network = Network(parties, model, engine, self._control)
+        self.plan = ChangePlan(config, fusion, changes or {})
+        self.post_training = PostTrainingStep(post_training, personal_parties)
         self._evaluator = Evaluator(
             parties,
             model,
@@ -98,17 +98,11 @@ class Federation:
         """
         last = len(self.history) + num_rounds
         while len(self.history) < last:
-            yield self._train_round(is_last=len(self.history) + 1 == last)
-
-    def train_until(self, round: int, is_last: bool) -> RoundRecord:
-        """Return the record of a round, which is trained first if it is the next."""
-        if len(self.history) < round:
-            self._train_round(is_last)
-        return self.history[round - 1]
+            yield self.train_round(is_last=len(self.history) + 1 == last)
 
     def finish(self) -> None:
         """Do the step after the last round, once, and add its metrics to the last record."""
-        found = self._post_training.run(self, self.fusion)
+        found = self.post_training.run(self, self.fusion)
         if found is None:
             return
         record = with_personal_metrics(self.history[-1], found)
@@ -119,12 +113,12 @@ class Federation:
         """Release the engine's workers. The next round starts them again."""
         for baseline in self.baselines:
             baseline.close()
-        self._network.close()
+        self.network.close()
 
     def cohort(self, round: int) -> tuple[str, ...]:
         """Return the parties that train in a round, in order: a function of seed and round."""
         parties = self.parties
-        fraction = self._plan.settings(round).fraction
+        fraction = self.plan.settings(round).fraction
         count = max(1, arithmetic.round_half_up(fraction * len(parties)))
         chosen = seeds.some(self.config.seed, len(parties), count, "cohort", round)
         return tuple(parties[i].id for i in chosen)
@@ -132,36 +126,37 @@ class Federation:
     def ask_parties(self, local_update: LocalUpdate, **broadcast: Any) -> list[Update]:
         """Let every party do one more step outside of the rounds, and return the updates.
 
-        Parties that fail are left out, and are in `post_training_failures`.
+        Parties that fail are left out, and are in `post_training.failures`.
         """
         self._prepare()
         # Round 0 never trains, so that its random streams are free, and parties take it for no
         # round that they had before.
-        settings = self._plan.settings(len(self.history) + 1)
+        settings = self.plan.settings(len(self.history) + 1)
         request = self._request(0, settings, broadcast)
-        everyone = self._network.everyone
+        everyone = self.network.everyone
         replies = RoundReplies(
-            self._network.ask(replace(request, local_update=local_update), everyone),
+            self.network.ask(replace(request, local_update=local_update), everyone),
             everyone,
             round=0,
             quorum=0.0,
         )
         updates = list(replies)
-        self._post_training.failures += tuple(replies.failures)
+        self.post_training.failures += tuple(replies.failures)
         return updates
 
-    def add_change(self, change: Change) -> None:
-        """Let a change hold from the next round that begins; from any thread."""
-        self._plan.add(change)
+    def train_round(self, is_last: bool) -> RoundRecord:
+        """Train the next round, and return its record.
 
-    def _train_round(self, is_last: bool) -> RoundRecord:
-        """Train the next round. State and history change at its end, together."""
+        State and history change at its end, together.
+        """
         self._prepare()
         number = len(self.history) + 1
         self._control.gate()  # a change made while the run is held here belongs to this round
-        change = self._plan.begin(number)
-        settings = self._plan.settings(number)
-        state = self._state_at(number, settings)
+        change = self.plan.begin(number)
+        settings = self.plan.settings(number)
+        assert self.state is not None
+        assert self.network.info is not None
+        state = settings.first_state(number, self.state, self.network.info)
         started = self._control.clock()
 
         # 1. Sample the cohort, and ask it to train.
@@ -173,11 +168,13 @@ class Federation:
             num_test_rows=0 if is_last else self.config.evaluate_rows,
         )
         replies = RoundReplies(
-            self._network.ask(request, cohort),
+            self.network.ask(request, cohort),
             cohort,
             round=number,
             quorum=self.config.quorum,
-            check=self._check_update(settings.fusion, state),
+            check=lambda found: self.model.check_weights(
+                found, state.weights, partial=settings.fusion.requires.partial_updates
+            ),
         )
 
         # 2. Aggregate the updates as they come.
@@ -189,7 +186,7 @@ class Federation:
                 cohort,
                 request.broadcast,
                 model=self.model,
-                ask=self._network.ask,
+                ask=self.network.ask,
             )
         finally:
             self.round_failures = tuple(replies.failures)
@@ -223,52 +220,35 @@ class Federation:
 
     def _prepare(self) -> None:
         """Start the engine, and do round 0 where the model needs it."""
-        self._network.start()
+        self.network.start()
         try:
-            self._network.agree(keep_states=bool(self.history))
+            self.network.agree(keep_states=bool(self.history))
         except Exception:
-            self.round_failures = self._network.failures
+            self.round_failures = self.network.failures
             raise
         self._init_state()
 
     def _init_state(self) -> None:
         """Make the state before round 1, where there is none and the first weights are known."""
-        info, weights = self._network.info, self._network.initial_weights
+        info, weights = self.network.info, self.network.initial_weights
         if self.state is None and info is not None:
             self.state = ServerState(0, weights, self.fusion.init(weights, info))
-
-    def _state_at(self, round: int, settings: RoundSettings) -> ServerState:
-        """Return the state that a round begins with: that of a fusion that begins is new."""
-        assert self.state is not None
-        if settings.fusion_since != round:
-            return self.state
-        weights = self.state.weights
-        return replace(self.state, fusion_state=settings.fusion.init(weights, self.info))
 
     def _request(
         self, round: int, settings: RoundSettings, broadcast: Mapping[str, Any]
     ) -> RoundRequest:
         """Return the request of a round, or of a step outside of the rounds (0)."""
-        fusion, options = settings.fusion, {**settings.train_options}
-        options |= fusion.client_options
-        if self.model.has_lr_schedule:
-            options["progress"] = self.config.schedule.progress(round or len(self.history))
-        # The default needs no rule, so that none travels to the parties.
-        is_default = type(fusion).local_update is Fusion.local_update
-        return RoundRequest(
-            round=round,
-            weights=self.weights,
-            broadcast=broadcast,
-            options=options,
+        info = self.network.info
+        assert info is not None
+        has_schedule, schedule = self.model.has_lr_schedule, self.config.schedule
+        return settings.request(
+            round,
+            self.weights,
+            broadcast,
+            info,
             seed=self.config.seed,
-            info=self.info,
-            local_update=None if is_default else fusion.local_update,
-            fusion_since=settings.fusion_since,
+            progress=schedule.progress(round or len(self.history)) if has_schedule else None,
         )
-
-    def _check_update(self, fusion: Fusion, state: ServerState) -> Callable[[Weights], str]:
-        partial = fusion.requires.partial_updates
-        return lambda found: self.model.check_weights(found, state.weights, partial=partial)
 
     def _evaluate(
         self,
@@ -278,7 +258,7 @@ class Federation:
         failed: dict[str, Failure],
     ) -> Metrics:
         """Return the metrics of a round; add each party's to `per_party`, and failures to it."""
-        found = self._evaluator.evaluate(self._network.ask, state.weights, state.round, is_last)
+        found = self._evaluator.evaluate(self.network.ask, state.weights, state.round, is_last)
         metrics = dict(found.metrics)
         add_metrics(per_party, found.party_metrics)
         for failure in found.failures:
@@ -289,33 +269,17 @@ class Federation:
             add_metrics(per_party, of_parties)
         return metrics | personal_means(self.history, per_party, self.parties, self.model)
 
-    # Read-only views of its parts.
+    # What baselines and post-training steps see: `FederationView`.
 
     @property
     def parties(self) -> Sequence[Party]:
         """The parties, in order."""
-        return self._network.parties
+        return self.network.parties
 
     @property
     def model(self) -> Model:
         """The aggregator's model."""
-        return self._network.model
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that reaches the parties."""
-        return self._network.engine
-
-    @property
-    def info(self) -> FederationInfo:
-        """The facts that a fusion may use; they are known after round 0."""
-        assert self._network.info is not None
-        return self._network.info
-
-    @property
-    def initial_weights(self) -> Weights:
-        """The weights before round 1; empty before parties agreed on a model that needs it."""
-        return self._network.initial_weights
+        return self.network.model
 
     @property
     def weights(self) -> Weights:
@@ -325,24 +289,18 @@ class Federation:
     @property
     def fusion(self) -> Fusion:
         """The aggregation rule of the next round."""
-        return self._plan.settings(len(self.history) + 1).fusion
+        return self.plan.settings(len(self.history) + 1).fusion
 
     @property
     def train_options(self) -> Mapping[str, Any]:
         """The options of local training in the next round."""
-        return self._plan.settings(len(self.history) + 1).train_options
+        return self.plan.settings(len(self.history) + 1).train_options
 
     @property
-    def changes(self) -> Mapping[int, Change]:
-        """By round, options that change from that round on."""
-        return self._plan.changes
+    def client_options(self) -> Mapping[str, Any]:
+        """Those that the fusion of the next round adds to them."""
+        return self.fusion.client_options
 
-    @property
-    def personal_parties(self) -> Sequence[Party]:
-        """The parties that hold models of their own after the last round."""
-        return self._post_training.parties or self.parties
-
-    @property
-    def post_training_failures(self) -> tuple[Failure, ...]:
-        """Failures in the step after the last round."""
-        return self._post_training.failures
+    def changed_options(self, round: int) -> Mapping[str, Any]:
+        """Return the options of the run that have another value from a round on."""
+        return self.plan.changes.get(round, Change()).values

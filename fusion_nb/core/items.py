@@ -1,27 +1,24 @@
-"""Map-style data sets: objects that give one row at a time, with its label.
-
-A row is an array, or a tuple or a dict of several: the inputs of one model.
-"""
+"""Map-style data sets: objects that give one row `(x, y)` at a time."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fusion_nb.core.facts import STRUCTURED, Facts
+from fusion_nb.core.facts import Facts
 from fusion_nb.errors import DataError, FusionError, Stopped, option, private
 
 #: Rows whose labels are compared with a data set's `targets` before these are used.
 _PROBED = 5
+#: Names of the label in rows that are dicts.
+_LABELS = ("label", "labels", "target", "targets", "y", "class")
 #: Rows that are summed up at once.
 _CHUNK = 256
-#: Names under which a row that is a dict holds its label, the usual one first.
-LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 
 
 @dataclass(frozen=True)
@@ -71,36 +68,11 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Arrays of one length as the inputs of a model, with labels.
-
-    parts: a tuple of arrays, or a dict of them by name;  targets: one label for each row
-    """
-
-    parts: Any
-    targets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, row: int) -> Any:
-        return self.at(row)
-
-    def at(self, rows: Any) -> tuple[Any, Any]:
-        """Return the row at a position, or all rows at an array of them."""
-        return mapped(lambda part: part[rows], self.parts), self.targets[rows]
-
-    def take(self, rows: np.ndarray) -> Inputs:
-        """Return some of the rows."""
-        return Inputs(*self.at(rows))
-
-
-@dataclass(frozen=True)
 class Relabelled:
     """The rows of a map-style data set, with each label of text as the number of its class."""
 
     data: Any
-    number: dict[str, Any]
+    number: Mapping[str, float]
 
     def __len__(self) -> int:
         return len(self.data)
@@ -110,65 +82,18 @@ class Relabelled:
         return x, self.number[y.decode() if isinstance(y, bytes) else str(y)]
 
 
-def mapped(function: Any, parts: Any) -> Any:
-    """Return a tuple or a dict with a function applied to each part."""
-    if isinstance(parts, Mapping):
-        return {name: function(part) for name, part in parts.items()}
-    return tuple(function(part) for part in parts)
+@dataclass(frozen=True)
+class Unreadable:
+    """The rows of a party that could not be read: each raises the same error in training."""
 
+    error: DataError
+    count: int = 1
 
-def joined(data: Sequence[Inputs]) -> Inputs:
-    """Return the rows of several data sets, one after the other."""
-    first = data[0].parts
-    names: Any = first if isinstance(first, Mapping) else range(len(first))
-    columns = {name: np.concatenate([other.parts[name] for other in data]) for name in names}
-    parts = columns if isinstance(first, Mapping) else tuple(columns.values())
-    return Inputs(parts, np.concatenate([other.targets for other in data]))
+    def __len__(self) -> int:
+        return self.count
 
-
-def are_inputs(parts: Any, labels: Any) -> bool:
-    """Return whether a tuple or a dict holds several arrays with one row for each label."""
-    if not isinstance(parts, tuple | Mapping) or not len(getattr(labels, "shape", ())):
-        return False
-    arrays = list(_values(parts))
-    return bool(arrays) and all(
-        len(getattr(array, "shape", ())) and len(array) == len(labels) for array in arrays
-    )
-
-
-def inputs_of(parts: Any, labels: Any) -> Inputs:
-    """Return several arrays with labels as a data set; tensors become arrays."""
-    return Inputs(mapped(_array, parts), _array(labels))
-
-
-def is_structured(row: Any) -> bool:
-    """Return whether a row is a dict, or a tuple or list of several arrays."""
-    if isinstance(row, Mapping):
-        return True
-    return isinstance(row, tuple | list) and any(np.ndim(part) for part in row)
-
-
-def split(item: Any, of: str) -> tuple[Any, Any]:
-    """Return the row and the label of an item of a data set.
-
-    An item is a pair (x, y), a triple (x, y, weight), or a dict with a label.
-    of: the name of the data set's class. Raises DataError for any other.
-    """
-    if isinstance(item, list | tuple) and len(item) in (2, 3):
-        return item[0], item[1]
-    if isinstance(item, Mapping):
-        name = next((name for name in LABEL_NAMES if name in item), "")
-        if name:
-            return {key: part for key, part in item.items() if key != name}, item[name]
-        raise DataError(
-            f"a row of {of} is a dict of {', '.join(map(str, item))}, none of which is its label",
-            f"call its label one of: {', '.join(LABEL_NAMES)}",
-        )
-    raise DataError(
-        f"a row of {of} is not a pair (x, y)",
-        "return (x, y) from its __getitem__; rows of several inputs are ((a, b), y), or a dict "
-        "with 'labels'",
-    )
+    def __getitem__(self, row: int) -> Any:
+        raise self.error
 
 
 def _read_row(data: Any, row: int, where: str) -> Any:
@@ -202,7 +127,10 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
     """
     named = _Named(data)
     count = len(data)
-    first = [_pair(named, i) for i in range(min(_PROBED, count))]
+    few = [named[row] for row in range(min(_PROBED, count))]
+    if few and not _is_pair(few[0]):
+        return _read_structured(named, few)
+    first = [_pair(named, item) for item in few]
     stored = _targets(data)
     # A target_transform makes the items' labels differ from the stored ones.
     if stored is not None and all(
@@ -211,8 +139,8 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
         return stored, _facts([x for x, _ in first], 0, is_sample=True)
     labels, facts, xs = [], [], []
     for row in range(count):
-        x, y = first[row] if row < len(first) else _pair(named, row)
-        labels.append(np.asarray(y))
+        x, y = first[row] if row < len(first) else _pair(named, named[row])
+        labels.append(_one_label(y))
         xs.append(x)
         if len(xs) == _CHUNK or row == count - 1:
             facts.append(_facts(xs, row + 1 - len(xs)))
@@ -229,14 +157,78 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
         ) from None
 
 
-def _pair(data: _Named, row: int) -> tuple[Any, Any]:
-    return split(data[row], type(data.data).__name__)
-
-
 def _facts(xs: list[Any], start: int, *, is_sample: bool = False) -> Facts:
-    if any(is_structured(x) for x in xs):
-        return Facts((), (STRUCTURED,), is_sample=is_sample)
-    return Facts.of(_stacked(xs, start), is_sample=is_sample, with_values=is_sample)
+    """Return the facts about some rows x, each one array, or a dict or a tuple of several."""
+    x = xs[0]
+    if isinstance(x, dict):
+        named = {name: _stacked([row[name] for row in xs], start) for name in x}
+        return Facts.of_tree(named, is_sample=is_sample)
+    if isinstance(x, tuple | list) and all(np.ndim(part) and hasattr(part, "dtype") for part in x):
+        parts = tuple(_stacked(list(column), start) for column in zip(*xs, strict=True))
+        return Facts.of_tree(parts, is_sample=is_sample)
+    return Facts.of(_stacked(xs, start), is_sample=is_sample, with_values=False)
+
+
+def _one_label(y: Any) -> np.ndarray:
+    """Return the label of a row, or NaN for the labels of several outputs."""
+    is_tree = isinstance(y, tuple | list) and any(np.ndim(part) for part in y)
+    several = isinstance(y, dict) or (is_tree and len({np.shape(part) for part in y}) > 1)
+    return np.asarray(np.nan if several else y)
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, list | tuple) and len(item) == 2
+
+
+def _read_structured(data: _Named, few: list[Any]) -> tuple[np.ndarray, Facts]:
+    """Return the labels, or NaN where none is known, and the facts, of rows that are no pairs.
+
+    Such a row is a dict or a tuple of more than two. Raises DataError for any other.
+    """
+    first = few[0]
+    names = (
+        [*first] if isinstance(first, dict) else [*range(len(first))] if _is_several(first) else []
+    )
+    if not names:
+        raise DataError(
+            f"a row of {type(data.data).__name__} is not a pair (x, y)",
+            "return (x, y), a dict or a tuple of several arrays from its __getitem__",
+        )
+    label = next((name for name in names if _is_label(name, first[name])), None)
+    for row, item in enumerate(few):
+        if type(item) is not type(first) or len(item) != len(first):
+            raise DataError(
+                f"row {row} of {type(data.data).__name__} has another form than the first",
+                "return the same names, or as many items, for each row",
+            )
+    columns = {name: np.stack([np.asarray(item[name]) for item in few]) for name in names}
+    facts = Facts.of_tree(columns, is_sample=True)
+    if label is None:
+        return np.full(len(data), np.nan), facts
+    stored = _targets(data.data)
+    if stored is not None and np.array_equal(stored[: len(few)], columns[label]):
+        return stored, facts
+    return np.asarray([np.asarray(data[row][label]) for row in range(len(data))]), facts
+
+
+def _is_several(item: Any) -> bool:
+    return isinstance(item, list | tuple) and len(item) > 2
+
+
+def _is_label(name: Any, value: Any) -> bool:
+    """Return whether an item of a structured row is its label, by which rows are divided."""
+    if isinstance(name, str):
+        return name.lower() in _LABELS and np.ndim(value) == 0
+    return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biu"
+
+
+def _pair(data: _Named, item: Any) -> tuple[Any, Any]:
+    if not (isinstance(item, list | tuple) and len(item) == 2):
+        raise DataError(
+            f"a row of {type(data.data).__name__} is not a pair (x, y)",
+            "return (x, y) from its __getitem__",
+        )
+    return item[0], item[1]
 
 
 def _stacked(xs: list[Any], start: int) -> np.ndarray:
@@ -297,12 +289,4 @@ def _candidates(data: Any) -> Iterator[Any]:
 
 def guarded(data: Any) -> Any:
     """Return a data set whose rows are named where they can't be read; arrays are not changed."""
-    return data if isinstance(data, tuple | Rows | Inputs) else Rows(data, np.arange(len(data)))
-
-
-def _array(values: Any) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-
-
-def _values(parts: Any) -> Iterator[Any]:
-    yield from parts.values() if isinstance(parts, Mapping) else parts
+    return data if isinstance(data, tuple | Rows) else Rows(data, np.arange(len(data)))

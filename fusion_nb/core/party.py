@@ -13,7 +13,7 @@ import numpy as np
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
 from fusion_nb.core.contracts import check_answer, check_training, evaluate
-from fusion_nb.core.protocols import Model, NeedsAgreement
+from fusion_nb.core.protocols import NeedsAgreement, TrainableModel
 from fusion_nb.core.types import (
     AdoptRequest,
     Answer,
@@ -70,7 +70,7 @@ class Party:
     def persistent_state(self, found: Any) -> None:
         self.state, self._round, self._before = found or ({}, self._round, {})
 
-    def answer(self, request: Request, model: Model) -> Reply:
+    def answer(self, request: Request, model: TrainableModel) -> Reply:
         """Return the reply to a request.
 
         An exception becomes a Failure with its traceback; a stop passes through.
@@ -83,7 +83,7 @@ class Party:
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             return Failure(self.id, line, traceback.format_exc(), error)
 
-    def _answer(self, request: Request, model: Model) -> Reply:
+    def _answer(self, request: Request, model: TrainableModel) -> Reply:
         match request:
             case RoundRequest():
                 return self._train(request, model)
@@ -113,7 +113,7 @@ class Party:
         own: Weights | None = kept.get("personal")
         return own
 
-    def _train(self, request: RoundRequest, model: Model) -> Answer:
+    def _train(self, request: RoundRequest, model: TrainableModel) -> Answer:
         """Do the party's half of a round, and add the metrics of its training to the answer.
 
         A round that is asked for again, since it did not become whole, starts from the same state.
@@ -155,7 +155,7 @@ class Party:
         state: dict[str, Any],
         last: Weights,
         request: RoundRequest,
-        model: Model,
+        model: TrainableModel,
     ) -> None:
         """Take over the state after a round, unless the aggregator will refuse its weights."""
         is_silent = isinstance(answer, NoUpdate)
@@ -171,7 +171,7 @@ class Party:
         if state and not problem:
             self.state = state
 
-    def _evaluate(self, request: EvaluateRequest, model: Model) -> Update:
+    def _evaluate(self, request: EvaluateRequest, model: TrainableModel) -> Update:
         """Evaluate weights; layers that the party keeps to itself replace those of the weights.
 
         `num_examples` of the reply is the number of test rows, or that of the labels that count
@@ -203,7 +203,7 @@ class _LocalTrainer:
     """
 
     def __init__(
-        self, party: Party, model: Model, state: dict[str, Any], request: RoundRequest
+        self, party: Party, model: TrainableModel, state: dict[str, Any], request: RoundRequest
     ) -> None:
         self._party, self._model, self._state, self._request = party, model, state, request
         own = request.party_options.get(party.id, {})
@@ -278,6 +278,6 @@ def _keep(kept: dict[str, Any], state: dict[str, Any], since: int) -> None:
         state["since"] = since
 
 
-def _agreeing(model: Model) -> NeedsAgreement:
+def _agreeing(model: TrainableModel) -> NeedsAgreement:
     assert isinstance(model, NeedsAgreement)
     return model

@@ -1,18 +1,19 @@
 """Access to any data set: its number of rows, its labels, and its rows by position.
 
-A data set is either a pair `(x, y)` of arrays of equal length, or any object with `__len__` and
+A data set is either a pair `(x, y)` of arrays of equal length, where x may be a dict or a tuple of
+several arrays, or any object with `__len__` and
 `__getitem__` that gives one `(x, y)` at a time, such as a torch `Dataset`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fusion_nb.core import seeds
-from fusion_nb.core.items import Chain, Inputs, Rows, guarded, joined, read_labels
+from fusion_nb.core.items import Chain, Rows, guarded, read_labels
 
 __all__ = [
     "chunks",
@@ -20,6 +21,7 @@ __all__ = [
     "guarded",
     "is_classes",
     "label_counts",
+    "leaves",
     "num_counted",
     "size",
     "some",
@@ -30,14 +32,14 @@ __all__ = [
 
 def size(data: Any) -> int:
     """Return the number of rows."""
-    return len(data[0]) if isinstance(data, tuple) else len(data)
+    return _length(data[0]) if isinstance(data, tuple) else len(data)
 
 
 def take(data: Any, indices: np.ndarray) -> Any:
     """Return the rows at `indices`, in that order, as a data set of the same kind."""
     if isinstance(data, tuple):
-        return tuple(column[indices] for column in data)
-    return data.take(indices) if isinstance(data, Inputs) else Rows(data, indices)
+        return tuple(_mapped(lambda arrays: arrays[0][indices], [column]) for column in data)
+    return Rows(data, indices)
 
 
 def some(data: Any, count: int, seed: int, owner: str) -> Any:
@@ -53,10 +55,30 @@ def some(data: Any, count: int, seed: int, owner: str) -> Any:
 def concat(parts: Sequence[Any]) -> Any:
     """Return the rows of several data sets of one kind, one after the other."""
     if isinstance(parts[0], tuple):
-        return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
-    if all(isinstance(part, Inputs) for part in parts):
-        return joined(parts)
+        return tuple(_mapped(np.concatenate, columns) for columns in zip(*parts, strict=True))
     return Chain(tuple(parts))
+
+
+def _length(x: Any) -> int:
+    """Return the number of rows of an array, or of several arrays of one length."""
+    return len(leaves(x)[0])
+
+
+def leaves(x: Any) -> list[np.ndarray]:
+    """Return the arrays of a column: itself, or those of a dict or a tuple of several."""
+    if not isinstance(x, dict | tuple):
+        return [x]
+    return [leaf for part in (x.values() if isinstance(x, dict) else x) for leaf in leaves(part)]
+
+
+def _mapped(function: Callable[[Sequence[np.ndarray]], np.ndarray], columns: Sequence[Any]) -> Any:
+    """Return a column in the form of the given ones, each of its arrays made of those of them."""
+    first = columns[0]
+    if isinstance(first, dict):
+        return {name: _mapped(function, [column[name] for column in columns]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(_mapped(function, parts) for parts in zip(*columns, strict=True))
+    return function(columns)
 
 
 def chunks(order: np.ndarray, size: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fusion_nb.core import documents
-from fusion_nb.core.facts import STRUCTURED, Facts, text_of
+from fusion_nb.core.facts import Facts, text_of
 from fusion_nb.core.items import read_labels
 
 RowKind = Literal["numbers", "whole numbers", "flags", "image bytes", "documents", "structured"]
@@ -22,6 +22,8 @@ _MAX_FLOAT_CLASSES = 100
 _MIN_PIXEL, _MIN_FLAT_PIXEL, _MIN_FLAT_SIZE = 32, 128, 64
 #: Labels of bytes in the shape of an image are pixels where they have more values than this.
 _MAX_PLACE_CLASSES = 64
+#: Fields by which a model understands its rows and labels.
+_MEANING = ("kind", "shape", "columns", "scale", "classes", "one_hot")
 #: Class names that a note spells out.
 _NAMED = 20
 
@@ -35,6 +37,7 @@ class RowSchema:
     low, high: over all parties, None where not all rows were read
     scale:     numbers are divided by it before a model sees them
     dtype:     that arrays have at every party, or ""
+    parts:     of structured rows, what each of `columns` is
     """
 
     kind: RowKind = "numbers"
@@ -44,16 +47,18 @@ class RowSchema:
     high: float | None = None
     scale: float = 1.0
     dtype: str = ""
+    parts: tuple[RowSchema, ...] = ()
 
     @classmethod
     def of(cls, facts: Facts, columns: tuple[str, ...] = ()) -> RowSchema:
         """Return what rows are, by the facts about all of them."""
+        if facts.parts:
+            names = tuple(name for name, _ in facts.parts)
+            return cls("structured", columns=names, parts=tuple(cls.of(p) for _, p in facts.parts))
         has_bytes = "uint8" in facts.dtypes
         is_pixels = has_bytes and facts.is_whole and facts.within(0, 255) and _are_pixels(facts)
         kind: RowKind = "numbers"
-        if STRUCTURED in facts.dtypes:
-            kind = "structured"
-        elif is_pixels:
+        if is_pixels:
             kind = "image bytes"
         elif facts.is_whole:
             kind = "flags" if facts.within(0, 1) else "whole numbers"
@@ -240,18 +245,51 @@ class DataSchema:
         if documents.are(data):
             labels = LabelSchema.of(Facts.of(np.asarray(data[1])), RowSchema("documents"))
             return cls(RowSchema("documents"), labels)
-        if isinstance(data, tuple):
-            x, y = (np.asarray(column) for column in data)
-        else:
-            stored, facts = read_labels(data)
+        if not isinstance(data, tuple) or isinstance(data[0], tuple | dict):
+            stored, facts = (
+                (np.asarray(data[1]), Facts.of_tree(data[0]))
+                if isinstance(data, tuple)
+                else read_labels(data)
+            )
             rows = RowSchema.of(facts)
             return cls(rows, LabelSchema.of(Facts.of(stored), rows))
+        x, y = (np.asarray(column) for column in data)
         rows = RowSchema.of(Facts.of(x, with_values=False))
         return cls(rows, LabelSchema.of(Facts.of(y), rows, are_rows=equal_rows(x, y)))
 
     def notes(self) -> list[str]:
         """Return what was guessed about the data whatever the model is, as sentences."""
         return [*self.rows.notes(), *self.labels.notes()]
+
+    def describe(self) -> str:
+        """Return the schema in one line."""
+        rows, labels = self.rows, self.labels
+        parts = [f"rows: {rows.kind}" + (f" of shape {rows.shape}" if rows.shape else "")]
+        if rows.columns:
+            parts.append(f"columns: {', '.join(rows.columns)}")
+        if rows.scale != 1:
+            parts.append(f"divided by {rows.scale:g}")
+        parts.append(
+            f"labels: {labels.kind}" + (f" of shape {labels.shape}" if labels.shape else "")
+        )
+        if labels.classes:
+            parts.append(f"outputs in this order: {', '.join(labels.classes)}")
+        if labels.scale != 1:
+            parts.append(f"divided by {labels.scale:g}")
+        return "; ".join(parts)
+
+    def differences(self, other: DataSchema) -> list[str]:
+        """Return where another schema gives rows or labels another meaning, as sentences."""
+        found = []
+        both: dict[str, tuple[Any, Any]] = {
+            "rows": (self.rows, other.rows),
+            "labels": (self.labels, other.labels),
+        }
+        for part, (first, second) in both.items():
+            mine, theirs = asdict(first), asdict(second)
+            names = [name for name in _MEANING if name in mine and mine[name] != theirs[name]]
+            found += [f"{part}: {name} was {mine[name]}, and is {theirs[name]}" for name in names]
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as plain data."""
@@ -260,7 +298,9 @@ class DataSchema:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> DataSchema:
         """Return the schema that `to_json` wrote, also after a way through JSON."""
-        return cls(RowSchema(**_read(found["rows"])), LabelSchema(**_read(found["labels"])))
+        rows = _read(found["rows"])
+        rows["parts"] = tuple(RowSchema(**_read(part)) for part in rows.get("parts", ()))
+        return cls(RowSchema(**rows), LabelSchema(**_read(found["labels"])))
 
 
 def _read(found: Mapping[str, Any]) -> dict[str, Any]:

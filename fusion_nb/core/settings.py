@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fusion_nb.core.protocols import Change, Fusion
 from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.types import FederationInfo, RoundRequest, ServerState, Weights
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,42 @@ class RoundSettings:
     fusion_since: int
     fraction: float
     train_options: Mapping[str, Any]
+
+    def first_state(self, round: int, state: ServerState, info: FederationInfo) -> ServerState:
+        """Return the state that the round begins with: that of a fusion that begins is new."""
+        if self.fusion_since != round:
+            return state
+        return replace(state, fusion_state=self.fusion.init(state.weights, info))
+
+    def request(
+        self,
+        round: int,
+        weights: Weights,
+        broadcast: Mapping[str, Any],
+        info: FederationInfo,
+        *,
+        seed: int,
+        progress: tuple[float, float] | None,
+    ) -> RoundRequest:
+        """Return the request to train in the round from these weights.
+
+        progress: the part of the run that the round is, for a model that has a schedule
+        """
+        options = {**self.train_options, **self.fusion.client_options}
+        if progress is not None:
+            options["progress"] = progress
+        # The default needs no rule, so that none travels to the parties.
+        is_default = type(self.fusion).local_update is Fusion.local_update
+        return RoundRequest(
+            round=round,
+            weights=weights,
+            broadcast=broadcast,
+            options=options,
+            seed=seed,
+            info=info,
+            local_update=None if is_default else self.fusion.local_update,
+            fusion_since=self.fusion_since,
+        )
 
 
 class ChangePlan:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb.core.federation import Federation
-from fusion_nb.core.history import to_dict
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Change
 from fusion_nb.core.types import Failure, RoundRecord, ServerState
@@ -34,7 +33,7 @@ class Snapshot:
             federation.state,
             tuple(federation.history),
             {party.id: _state_of(party) for party in federation.parties},
-            {number: dict(change.values) for number, change in federation.changes.items()},
+            {number: dict(change.values) for number, change in federation.plan.changes.items()},
         )
 
     def give_states(self, parties: Iterable[Party]) -> None:
@@ -73,13 +72,17 @@ def record_to_json(record: RoundRecord) -> dict[str, Any]:
     Unlike in `to_dict`, numbers that are not finite become text, and failures keep their
     tracebacks, so that nothing is lost.
     """
-    found = to_dict(record)
-    found["metrics"] = _to_json(record.metrics)
-    found["party_metrics"] = {
-        party: _to_json(metrics) for party, metrics in record.party_metrics.items()
+    return {
+        **vars(record),  # no copy, unlike `to_dict`: a record may hold thousands of parties
+        "metrics": _to_json(record.metrics),
+        "party_metrics": {
+            party: _to_json(metrics) for party, metrics in record.party_metrics.items()
+        },
+        "failures": [[f.party, f.error, f.traceback] for f in record.failures],
+        "cohort": list(record.cohort),
+        "silent": list(record.silent),
+        "changes": dict(record.changes),
     }
-    found["failures"] = [[f.party, f.error, f.traceback] for f in record.failures]
-    return found
 
 
 def record_from_json(found: Mapping[str, Any]) -> RoundRecord:
@@ -109,7 +112,9 @@ def _state_of(party: Party) -> Any:
     return state, round, before if round == 0 else {}
 
 
-def _to_json(metrics: Mapping[str, float]) -> dict[str, float | str]:
+def _to_json(metrics: Mapping[str, float]) -> Mapping[str, float | str]:
+    if all(map(math.isfinite, metrics.values())):
+        return metrics
     return {
         name: value if math.isfinite(value) else repr(float(value))
         for name, value in metrics.items()

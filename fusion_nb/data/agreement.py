@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, Facts
+from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, Facts, text_of
 from fusion_nb.core.items import Relabelled
 from fusion_nb.core.schema import DataSchema, LabelSchema, RowSchema
 from fusion_nb.data.arrays import DataSet, Given
@@ -30,6 +30,7 @@ def agree(reports: Sequence[Report]) -> DataSchema:
     if DOCUMENTS in first.rows.dtypes:
         rows = RowSchema("documents")
     else:
+        _check_structure(reports)
         _check_shapes(reports)
         rows = RowSchema.of(Facts.union([report.rows for report in reports]), columns)
         _check_units(reports, rows)
@@ -48,15 +49,43 @@ def apply(schema: DataSchema, given: Given) -> tuple[DataSet, np.ndarray]:
     """
     labels = schema.labels.numbered(given.labels)
     if not isinstance(given.rows, tuple):
-        if schema.labels.classes:
-            return Relabelled(given.rows, dict(schema.labels.number())), labels
+        if given.labels.dtype.kind in "OUST":
+            texts = {text_of(label) for label in given.labels.reshape(-1).tolist()}
+            number: Mapping[str, float] = schema.labels.number() or {
+                text: float(text) for text in texts
+            }
+            return Relabelled(given.rows, number), labels
         return given.rows, labels
     x, wanted = given.rows[0], schema.rows
+    if wanted.kind == "structured":
+        return (x, labels), labels
     if given.columns and given.columns != wanted.columns:
         x = np.ascontiguousarray(x[:, [given.columns.index(name) for name in wanted.columns]])
     if wanted.dtype and x.dtype.name != wanted.dtype:
         x = x.astype(wanted.dtype)
     return (x, labels), labels
+
+
+def bring_rows(schema: DataSchema, x: np.ndarray, where: str) -> np.ndarray:
+    """Return rows without labels, read apart from the parties', in the units of the schema.
+
+    Raises DataError for rows in other units.
+    """
+    own = RowSchema.of(Facts.of(x, with_values=False))
+    if own.scale == schema.rows.scale:
+        return x
+    low, high = own.low or 0.0, own.high or 0.0
+    if own.scale != 1:  # the parties' pixels are no bytes
+        return x.astype(np.float32) / np.float32(own.scale)
+    if 0 <= low <= high <= 1:
+        return x.astype(np.float32) * np.float32(schema.rows.scale)
+    if own.may_be_indices and 0 <= low <= high <= schema.rows.scale:
+        return x
+    raise DataError(
+        f"the rows of {where} are {own.dtype} from {low:g} to {high:g}, and those of the parties "
+        "bytes of images from 0 to 255",
+        "give both the same units",
+    )
 
 
 def notes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
@@ -86,6 +115,22 @@ def notes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
     return [*found, *schema.notes()]
 
 
+def _check_structure(reports: Sequence[Report]) -> None:
+    """Raise DataError unless rows are several arrays at all parties, of one form, or at none."""
+    forms = [_form(report.rows) for report in reports]
+    for report, form in zip(reports, forms, strict=True):
+        if form != forms[0]:
+            raise DataError(
+                f"the inputs of {report.where} are {form or 'one array'}, and those of "
+                f"{reports[0].where} {forms[0] or 'one array'}",
+                "give all the same form",
+            )
+
+
+def _form(facts: Facts) -> str:
+    return ", ".join(f"{name} of shape {part.shape}" for name, part in facts.parts)
+
+
 def _check_documents(reports: Sequence[Report]) -> None:
     first = reports[0]
     for report in reports:
@@ -105,7 +150,7 @@ def _check_shapes(reports: Sequence[Report]) -> None:
         if shape != expected:
             raise DataError(
                 f"rows of {report.where} have shape {shape}, those of {arrays[0].where} {expected}",
-                "give all the same form",
+                "give all the same form; several inputs of one data set are written ((a, b), y)",
             )
 
 
@@ -160,7 +205,7 @@ def _check_one_form(reports: Sequence[Report]) -> None:
         if not is_same or report.labels.shape != first.labels.shape:
             raise DataError(
                 f"the labels of {report.where} are of another form than those of {first.where}",
-                "give all one form; rows of several inputs are ((a, b), y)",
+                "give all one form",
             )
 
 

@@ -59,9 +59,7 @@ class Given:
         """
         if isinstance(rows, tuple):
             x, labels = rows
-            facts = (
-                Facts((), (DOCUMENTS,)) if documents.are(rows) else Facts.of(x, with_values=False)
-            )
+            facts = Facts((), (DOCUMENTS,)) if documents.are(rows) else Facts.of_tree(x)
         else:
             try:
                 labels, facts = read_labels(rows)
@@ -81,13 +79,19 @@ def to_arrays(rows: Any, where: str) -> DataSet:
     """
     if hasattr(rows, "tensors") and len(rows.tensors) == 2:
         rows = tuple(rows.tensors)  # torch's TensorDataset: its arrays are faster to slice
-    if isinstance(rows, tuple) and any(hasattr(column, "toarray") for column in rows):
-        raise DataError(f"{where}: x is a sparse matrix", "use its toarray(), or fewer columns")
+    if isinstance(rows, tuple):
+        for name, values in zip("xy", rows, strict=True):
+            _check_dense(values, f"{where}: {name}")
+        if isinstance(rows[0], dict | tuple) and not rows[0]:
+            raise DataError(f"{where}: there are no rows", "give at least two")
     if not rows_of.size(rows):
         raise DataError(f"{where}: there are no rows", "give at least two")
     if not isinstance(rows, tuple):
         data: MapStyle = rows
         return data
+    _check_one_label(rows[1], where)
+    if isinstance(rows[0], dict) or _is_several(rows[0]):
+        return _several(rows[0], column(rows[1], f"{where}, y"), where)
     x, y = column(rows[0], f"{where}, x"), column(rows[1], f"{where}, y")
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise DataError(
@@ -97,6 +101,16 @@ def to_arrays(rows: Any, where: str) -> DataSet:
     if not documents.are((x, y)):
         check_numbers(x, f"{where}: x")
     return x, y
+
+
+def _check_one_label(y: Any, where: str) -> None:
+    """Raise DataError for labels of several outputs, which come row by row."""
+    if isinstance(y, dict):
+        raise DataError(
+            f"{where}: the labels are a dict of {', '.join(map(str, y))}",
+            "several labels a row come from a data set with __len__ and __getitem__, whose rows "
+            "are (x, {name: label, ...})",
+        )
 
 
 def _is_missing(value: Any) -> bool:
@@ -115,6 +129,54 @@ def _plain(values: np.ndarray) -> np.ndarray:
     return np.array(items).reshape(values.shape)
 
 
+def _is_several(x: Any) -> bool:
+    """Return whether rows are a tuple of several arrays, each with an entry for each row."""
+    return isinstance(x, tuple) and len(x) > 1 and all(hasattr(part, "shape") for part in x)
+
+
+def _several(x: Any, y: np.ndarray, where: str) -> DataSet:
+    """Return rows of several arrays, with one label for each. Raises DataError."""
+    named = dict(x) if isinstance(x, dict) else dict(enumerate(x))
+    found = {name: column(values, f"{where}, x[{name!r}]") for name, values in named.items()}
+    for name, values in found.items():
+        if len(values) != len(y):
+            raise DataError(
+                f"{where}: the input {name!r} has {len(values)} rows, and there are {len(y)} "
+                "labels",
+                "give arrays of one length: one for each input, and one label for each row",
+            )
+        check_numbers(values, f"{where}: x[{name!r}]")
+    made: Any = found if isinstance(x, dict) else tuple(found.values())
+    return made, y
+
+
+def _check_dense(values: Any, where: str) -> None:
+    """Raise DataError for matrices and tensors that are sparse, ragged or nested."""
+    kind = type(values).__name__
+    is_torch = hasattr(values, "detach")
+    if hasattr(values, "toarray"):
+        raise DataError(f"{where} is a sparse matrix", "use its toarray(), or fewer columns")
+    if kind == "RaggedTensor" or (is_torch and values.is_nested):
+        how = "its to_tensor()" if kind == "RaggedTensor" else "its to_padded_tensor(0.0)"
+        raise DataError(f"{where} is a tensor of rows of different lengths", f"pad them: {how}")
+    if kind == "SparseTensor" or (is_torch and str(values.layout) != "torch.strided"):
+        how = "tf.sparse.to_dense(x)" if kind == "SparseTensor" else "its to_dense()"
+        raise DataError(f"{where} is a sparse tensor", f"use {how}, or fewer columns")
+
+
+def _filled(values: Any, where: str) -> np.ndarray:
+    """Return values as an array. Raises DataError for masked ones, which numpy would bring back."""
+    are_masked = isinstance(values, list | tuple) and any(
+        isinstance(row, np.ma.MaskedArray) for row in values
+    )
+    array = np.ma.stack(values) if are_masked else values
+    if isinstance(array, np.ma.MaskedArray):
+        if count := int(np.ma.count_masked(array)):
+            raise DataError(f"{where} holds {count} masked values", "fill or drop those rows first")
+        array = array.data
+    return np.asarray(array)
+
+
 def column(values: Any, where: str) -> np.ndarray:
     """Return a list, tensor, Series or array as a numpy array of native byte order."""
     if hasattr(values, "detach"):
@@ -123,11 +185,18 @@ def column(values: Any, where: str) -> np.ndarray:
         if str(values.dtype) == "torch.bfloat16":  # numpy has no such type
             values = values.float()
     try:
-        array = np.asarray(values)
+        array = _filled(values, where)
     except ValueError as error:
         raise DataError(
             f"{where}: rows are of different lengths", "pad them to one shape first"
         ) from error
+    except (TypeError, RuntimeError) as error:
+        raise DataError(
+            f"{where}: {type(values).__name__} can't be made an array of numpy",
+            "give np.asarray(...) of it",
+        ) from error
+    array = array.astype(np.float64) if array.dtype == np.longdouble != np.float64 else array
+    array = _plain(array)
     array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     # In one piece and writable, as torch asks of an array that it shares memory with.
     return array if array.flags.c_contiguous and array.flags.writeable else array.copy()

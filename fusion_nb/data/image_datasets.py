@@ -190,6 +190,8 @@ def in_folder(name: str) -> str:
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file:
+            _check_start(path, file.read(6))
+            file.seek(0)
             # allow_pickle=False: an array of Python objects is a program, and reading data must not
             # run one.
             stored = np.load(file, allow_pickle=False)
@@ -215,6 +217,20 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             f"{path} can't be read as .npz ({private(error)})",
             "is it complete? save it again with np.savez",
         ) from None
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    """Raise DataError for a file that begins neither as .npz nor as .npy does.
+
+    numpy would advise to read it in a way that runs code.
+    """
+    if start[:2] == b"PK" or start == b"\x93NUMPY":
+        return
+    raise DataError(
+        f"{path} can't be read as .npz: it is no such file",
+        "save arrays with np.savez(path, x_train=..., y_train=...); a table is read with pandas "
+        "(pandas.read_csv), and given as a DataFrame",
+    )
 
 
 def _bilinear(small: int, large: int) -> np.ndarray:

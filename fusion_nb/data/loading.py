@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,15 +13,23 @@ from typing import Any, Literal
 import numpy as np
 
 from fusion_nb.core import registry
+from fusion_nb.core.items import Unreadable
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.data import agreement, arrays, handlers, source_kinds, tables, texts
 from fusion_nb.data.arrays import DataSet, Given
 from fusion_nb.data.reports import report
 from fusion_nb.data.source_kinds import Columns, Items, Parties, Pool, Raw, Table, Texts
+from fusion_nb.data.unwrapping import Unwrapping
 from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
 
 #: The value of the option `data` where none was given.
 _DEFAULT_DATA = "digits"
+
+
+#: Variables of the notebook itself, which are lists and dicts.
+_OF_IPYTHON = ("In", "Out")
+#: The labels of a party whose rows can't be read.
+_NO_LABELS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Source:
     parties: (training rows, test rows or None) by party, or None for a pool
     labels: of each data set, decoded, by (party, "train" or "test"); the party of a pool is ""
     schema:  what rows and labels are in all of them
-    columns: of a table, by name;  notes: sentences
+    columns: of a table, by name;  notes: sentences;  batch_size: of loaders, or None
     """
 
     train: DataSet | None = None
@@ -41,6 +50,7 @@ class Source:
     schema: DataSchema = field(default_factory=DataSchema)
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    batch_size: int | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,7 +59,13 @@ class Source:
 
 
 def read(
-    text: str, namespace: Mapping[str, Any], *, handler: str = "", label: str = "", key: str = ""
+    text: str,
+    namespace: Mapping[str, Any],
+    *,
+    handler: str = "",
+    label: str = "",
+    key: str = "",
+    may_fail: bool = False,
 ) -> Source:
     """Load the data that `text` names: a variable, a registered data set, or `.npz` files.
 
@@ -57,12 +73,13 @@ def read(
     handler: the data handler to read it with: a registered name, a class in the namespace, or
     `module:Class`
     label, key: columns of a DataFrame that hold the label, and the id to partition by
+    may_fail: a party whose rows can't be read is kept, and fails when it trains
     Raises DataError or NameNotFoundError before any training.
     """
     if handler:
         return _read_handler(handler, namespace, "" if text == _DEFAULT_DATA else text)
     if text in namespace:
-        return _read_variable(text, namespace, label, key)
+        return _read_variable(text, namespace, label, key, may_fail=may_fail)
     if text.partition(":")[0] in registry.names("datasets"):
         return _read_handler(text, {}, "")
     paths = _paths(text)
@@ -81,7 +98,9 @@ def read(
 
 def looks_like_data(name: str, value: Any) -> bool:
     """Return whether a variable can be partitioned among parties, judged by its type alone."""
-    if name.startswith("_") or inspect.isclass(value) or inspect.ismodule(value):
+    if name.startswith("_") or name in _OF_IPYTHON:
+        return False
+    if inspect.isclass(value) or inspect.ismodule(value):
         return False
     if isinstance(value, list) and texts.holds_documents(value):
         return True
@@ -134,7 +153,7 @@ def _pool_of(pairs: tuple[handlers.Pair, handlers.Pair | None]) -> Pool:
 
 
 def _paths(text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",")]
+    parts = [os.path.expanduser(part.strip()) for part in text.split(",")]
     return [path for part in parts for path in (sorted(glob.glob(part)) or [part])]
 
 
@@ -151,10 +170,18 @@ def _read_npz(paths: Sequence[str], text: str) -> Source:
     return _read_parties(Parties(pools), text)
 
 
-def _read_variable(name: str, namespace: Mapping[str, Any], label: str, key: str) -> Source:
-    found = source_kinds.recognise(namespace[name], name)
+def _read_variable(
+    name: str, namespace: Mapping[str, Any], label: str, key: str, *, may_fail: bool
+) -> Source:
+    value = namespace[name]
+    if isinstance(value, os.PathLike):
+        return read(os.fspath(value), {}, label=label, key=key)
+    if isinstance(value, list) and value and all(isinstance(p, os.PathLike) for p in value):
+        return _read_npz([os.path.expanduser(path) for path in value], name)
+    unwrapping = Unwrapping(name)
+    found = source_kinds.recognise(unwrapping.rows(value), name)
     if isinstance(found, Parties):
-        source = _read_parties(found, name, label)
+        source = _read_parties(found, name, label, may_fail=may_fail)
     elif isinstance(found.train, Table):
         columns = tables.columns(found.train.frame, name)
         if key and key not in columns and key not in namespace:
@@ -164,51 +191,86 @@ def _read_variable(name: str, namespace: Mapping[str, Any], label: str, key: str
         source = _read_pool(found, name)
     is_shadowing = name in registry.names("datasets")
     note = (f"data: your variable {name!r}, not the set of that name",) if is_shadowing else ()
-    return replace(source, notes=(*note, *source.notes))
+    return replace(
+        source,
+        notes=(*note, *unwrapping.notes, *source.notes),
+        batch_size=unwrapping.batch_size,
+    )
 
 
 def _read_pool(pool: Pool, name: str, label: str = "", key: str = "") -> Source:
     rows, notes = _without_table(pool.train, name, label, key)
     parts = [_Part("", "train", rows, f"{name} (training rows)", "")]
     if pool.test is not None:
-        rows, _ = _without_table(pool.test, name, label, key)
-        parts.append(_Part("", "test", rows, f"{name} (test rows)", "test "))
-    found = _load(parts)
+        where = f"{name} (test rows)"
+        rows, _ = _without_table(pool.test, where, label, key)
+        parts.append(_Part("", "test", rows, where, "test "))
+    found = _agreed([(part, _convert(part)) for part in parts])
     return Source(
         found.rows["", "train"],
         found.rows.get(("", "test")),
         labels=found.labels,
         schema=found.schema,
-        notes=(*notes, *found.notes),
+        notes=(*pool.notes, *notes, *found.notes),
     )
 
 
-def _read_parties(given: Parties, name: str, label: str = "") -> Source:
+def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool = False) -> Source:
     if not given.pools:
         raise DataError(
             "the list of parties' data sets is empty", "give one data set for each party"
         )
     parts = []
     for party, pool in given.pools.items():
-        rows, _ = _without_table(pool.train, name, label)
+        where = f"{party} (test rows)"
+        rows, _ = _without_table(pool.train, party, label)
         parts.append(_Part(party, "train", rows, party, f"{party} "))
         if pool.test is not None:
-            rows, _ = _without_table(pool.test, name, label)
-            parts.append(_Part(party, "test", rows, f"{party} (test rows)", f"{party} test "))
+            rows, _ = _without_table(pool.test, where, label)
+            parts.append(_Part(party, "test", rows, where, f"{party} test "))
     if given.test is not None:
-        rows, _ = _without_table(given.test, name, label)
+        rows, _ = _without_table(given.test, "the test set", label)
         parts.append(_Part("", "test", rows, "the test set", "test "))
-    found = _load(parts)
+    converted, failed = _converted(parts, may_fail=may_fail)
+    if len(failed) == len(given.pools):
+        raise next(iter(failed.values())).error
+    found = _agreed(converted)
+    parties: dict[str, tuple[DataSet, DataSet | None]] = {
+        party: (failed[party], None)
+        if party in failed
+        else (found.rows[party, "train"], found.rows.get((party, "test")))
+        for party in given.pools
+    }
+    warnings = [f"warning: {rows.error.redacted().message}" for rows in failed.values()]
     return Source(
         test=found.rows.get(("", "test")),
-        parties={
-            party: (found.rows[party, "train"], found.rows.get((party, "test")))
-            for party in given.pools
-        },
-        labels=found.labels,
+        parties=parties,
+        labels={**found.labels, **{(party, "train"): _NO_LABELS for party in failed}},
         schema=found.schema,
-        notes=found.notes,
+        notes=(*found.notes, *warnings),
     )
+
+
+def _converted(
+    parts: Sequence[_Part], *, may_fail: bool
+) -> tuple[list[tuple[_Part, Given]], dict[str, Unreadable]]:
+    """Return the data sets with their labels, and the parties of which a row can't be read.
+
+    Such a party has rows that raise the error. It is left out of the first result as a whole.
+    """
+    found: list[tuple[_Part, Given]] = []
+    failed: dict[str, Unreadable] = {}
+    for part in parts:
+        try:
+            found.append((part, _convert(part)))
+        except DataError as error:
+            if not (may_fail and part.party and isinstance(part.raw, Items)):
+                raise
+            is_given = isinstance(part.raw.dataset, Unreadable)
+            if not is_given and error.__cause__ is None:  # rows of a wrong form are a mistake
+                raise
+            failed[part.party] = Unreadable(error, max(1, len(part.raw.dataset)))
+    return [(part, given) for part, given in found if part.party not in failed], failed
 
 
 def _without_table(
@@ -244,13 +306,12 @@ class _Agreed:
     notes: tuple[str, ...]
 
 
-def _load(parts: Sequence[_Part]) -> _Agreed:
-    given = [_convert(part) for part in parts]
-    reports = [report(data_set) for data_set in given]
+def _agreed(parts: Sequence[tuple[_Part, Given]]) -> _Agreed:
+    reports = [report(data_set) for _, data_set in parts]
     schema = agreement.agree(reports)
     rows: dict[_Key, DataSet] = {}
     labels: dict[_Key, np.ndarray] = {}
-    for part, data_set in zip(parts, given, strict=True):
+    for part, data_set in parts:
         key = part.party, part.kind
         rows[key], labels[key] = agreement.apply(schema, data_set)
     return _Agreed(rows, labels, schema, tuple(agreement.notes(reports, schema)))
@@ -263,6 +324,8 @@ def _convert(part: _Part) -> Given:
             found = texts.to_documents(documents, labels, part.where, part.tag)
             rows = arrays.to_arrays(found, part.where)
         case Columns(x, y, columns):
+            if not columns and source_kinds.is_table(x):
+                x, columns = tables.numbers(x, part.where)
             rows = arrays.to_arrays((x, y), part.where)
         case Items(dataset):
             rows = arrays.to_arrays(dataset, part.where)

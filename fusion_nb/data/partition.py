@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fusion_nb.core import documents, registry, seeds
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.items import Unreadable
 from fusion_nb.core.options import signature_options
 from fusion_nb.core.party import Party
 from fusion_nb.core.schema import DataSchema
@@ -32,6 +33,7 @@ class PartitionedData:
     test:    the aggregator's own test set or None, and its labels
     schema:  what rows and labels are at all of them
     notes:   sentences for the user; a warning starts with "warning:"
+    batch_size: of the loaders that the rows came in, or None
     """
 
     parties: tuple[Party, ...]
@@ -40,6 +42,7 @@ class PartitionedData:
     test_labels: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     schema: DataSchema = field(default_factory=DataSchema)
     notes: tuple[str, ...] = ()
+    batch_size: int | None = None
 
     @classmethod
     def load(
@@ -53,9 +56,11 @@ class PartitionedData:
         parties: int | None,
         holdout: float,
         seed: int,
+        quorum: float | None = None,
     ) -> PartitionedData:
         """Load data and divide it among parties, as the options of the same names in `RunSpec` say.
 
+        With a quorum, a party whose rows can't be read fails in its rounds, and not before.
         Raises DataError, SplitError or NameNotFoundError for data that can't be read or divided.
         """
         function, options = registry.bind("splits", split)
@@ -65,7 +70,14 @@ class PartitionedData:
             "",
         )
         key = str(options.get(per_row, ""))
-        source = read(data, namespace, handler=data_handler, label=label, key=key)
+        source = read(
+            data,
+            namespace,
+            handler=data_handler,
+            label=label,
+            key=key,
+            may_fail=quorum is not None and quorum < 1,
+        )
         notes = source.notes
         if source.parties is not None:
             shares = _given_shares(source, source.parties, split, parties, holdout, seed)
@@ -76,9 +88,11 @@ class PartitionedData:
                 options[per_row] = keys
             draw = functools.partial(function, **options)
             shares = _drawn_shares(source, split, draw, keys, parties, holdout, seed)
+        if source.schema.rows.kind == "documents":
+            shares, notes = _with_own_tags(shares, notes)
         made = tuple(Party(share.party, share.train, share.test) for share in shares)
         # A model of documents can be evaluated on those that it was trained on.
-        is_text = documents.are(made[0].train)
+        is_text = source.schema.rows.kind == "documents"
         if source.test is None and not is_text and not any(party.num_test for party in made):
             raise DataError(
                 "there is no test row to measure the model on",
@@ -92,12 +106,19 @@ class PartitionedData:
             source.labels.get(("", "test"), np.empty(0, dtype=np.int64)),
             source.schema,
             (*notes, *_untested_note(made, has_central_test=source.test is not None)),
+            source.batch_size,
         )
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes in order where labels were text."""
         return self.schema.labels.classes
+
+    @property
+    def example(self) -> DataSet:
+        """The training rows of the first party whose rows can be read."""
+        trained = (party.train for party in self.parties)
+        return next(rows for rows in trained if not isinstance(rows, Unreadable))
 
     def class_name(self, label: int) -> str:
         """Return the text that a class had in the data, or its number."""
@@ -117,6 +138,8 @@ class PartitionedData:
             party: rows_of.label_counts(
                 np.concatenate([y for y in (train, test)[: 1 + with_test] if len(y)])
             )
+            if len(train)
+            else {}
             for party, (train, test) in self.labels.items()
         }
         classes = sorted({label for counts in counted.values() for label in counts})
@@ -140,7 +163,7 @@ class PartitionedData:
         everything = _without(self.all_labels(), ignored)
         if not rows_of.is_classes(everything) or everything.ndim != 1 or not len(everything):
             return []
-        train_labels = [train for train, _ in self.labels.values()]
+        train_labels = [train for train, _ in self.labels.values() if len(train)]
         trained = set(np.unique(np.concatenate(train_labels)).tolist())
         expected = set(np.unique(everything).tolist())
         highest = max(expected)
@@ -161,6 +184,33 @@ class _Share:
     train: DataSet
     test: DataSet | None
     labels: tuple[np.ndarray, np.ndarray]
+
+
+def _with_own_tags(
+    shares: list[_Share], notes: tuple[str, ...]
+) -> tuple[list[_Share], tuple[str, ...]]:
+    """Return shares of documents whose tags differ, where parties number theirs alike; and notes.
+
+    gensim's tutorials number documents from 0, and so does each party.
+    """
+    readable = [share for share in shares if isinstance(share.train, tuple)]
+    if not documents.number_alike({share.party: share.train[0] for share in readable}):
+        return shares, notes
+    told_apart = [replace(share, train=_tagged(share, share.train)) for share in shares]
+    if any(share.test is not None for share in shares):
+        told_apart = [replace(share, test=_tagged(share, share.test)) for share in told_apart]
+    note = (
+        "documents: several parties have documents of the same numbers, so the party's name goes "
+        f"before each: the number 0 of {shares[0].party} is '{shares[0].party} 0'"
+    )
+    return told_apart, (*notes, note)
+
+
+def _tagged(share: _Share, rows: Any) -> Any:
+    """Return documents with the party's name before their numbers."""
+    if not isinstance(rows, tuple):
+        return rows
+    return documents.with_party(rows[0], share.party), rows[1]
 
 
 def _given_shares(
@@ -185,6 +235,9 @@ def _given_shares(
     shares = []
     for party, (train, test) in given.items():
         y = source.labels[party, "train"]
+        if isinstance(train, Unreadable):
+            shares.append(_Share(party, train, None, (y, y)))
+            continue
         if test is None:
             share = _held_back(party, train, y, np.arange(len(y)), holdout, seed)
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from fusion_nb.core.facts import Facts
 from fusion_nb.core.schema import equal_rows
 from fusion_nb.data.arrays import Given
@@ -35,6 +37,8 @@ def report(given: Given) -> Report:
         Facts.of(given.labels),
         given.columns,
         given.is_trained_on,
-        isinstance(given.rows, tuple) and equal_rows(given.rows[0], given.labels),
+        isinstance(given.rows, tuple)
+        and isinstance(given.rows[0], np.ndarray)
+        and equal_rows(given.rows[0], given.labels),
         not isinstance(given.rows, tuple),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -50,13 +50,15 @@ def read(
             value=label,
             allowed=names,
         )
-    _check_numeric(frame, name, features)
-    x = frame[features].to_numpy(dtype=np.float32)
+    x = _float32(frame[features], f"the DataFrame {name!r}")
     return Columns(x, frame[chosen].to_numpy(), tuple(features)), (_label_note(chosen),)
 
 
 def _with_text_names(frame: Any, name: str) -> Any:
     """Return a DataFrame whose columns can be named on the option line: as text, each once."""
+    if frame.columns.nlevels > 1:
+        joined = ["_".join(str(level) for level in names if level != "") for names in frame.columns]
+        frame = frame.set_axis(joined, axis=1)
     frame = frame.rename(columns=str)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
@@ -71,13 +73,50 @@ def _read_text(frame: Any, text: str, label: str) -> tuple[Texts, tuple[str, ...
     return Texts(frame[text].tolist(), frame[label].to_numpy()), (note, _label_note(label))
 
 
-def _check_numeric(frame: Any, name: str, features: Sequence[str]) -> None:
-    words = [column for column in features if frame[column].dtype.kind not in "biuf"]
-    if words:
+def numbers(frame: Any, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the columns of a DataFrame as an array, and their names.
+
+    Columns of numpy's own numbers keep their type, others become float32. Raises DataError for
+    columns that are not numbers.
+    """
+    frame = _with_text_names(frame, where)
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in frame.dtypes):
+        return frame.to_numpy(), tuple(frame.columns)
+    return _float32(frame, where), tuple(frame.columns)
+
+
+def _float32(frame: Any, where: str) -> np.ndarray:
+    """Return the columns of a DataFrame as float32. Raises DataError, which names those of words.
+
+    Booleans, nullable numbers, numbers of arrow and Python's own are numbers, too.
+    """
+    columns = {name: _as_numbers(frame[name]) for name in frame.columns}
+    if words := [name for name, column in columns.items() if column is None]:
         raise DataError(
-            f"the DataFrame {name!r} has columns that are not numbers: {', '.join(words)}",
+            f"{where} has columns that are not numbers: {', '.join(words)}",
             "drop them or encode them first, with pandas.get_dummies say",
         )
+    missing = [n for n, c in columns.items() if c is not None and np.isnan(c).any()]
+    if missing:
+        raise DataError(
+            f"{where} has missing values, in the columns {', '.join(missing)}",
+            "fill or drop those rows first",
+        )
+    found = [column for column in columns.values() if column is not None]
+    return np.stack(found, 1) if found else np.empty((len(frame), 0), np.float32)
+
+
+def _as_numbers(column: Any) -> np.ndarray | None:
+    """Return a column as float32, NaN where a value is missing; None for a column of no numbers."""
+    if column.dtype.kind in "biuf":
+        return np.asarray(column.to_numpy(dtype=np.float32, na_value=np.nan))
+    kinds = (bool, int, float, np.number, np.bool_, Decimal)
+    is_missing = column.isna()
+    are_numbers = all(isinstance(value, kinds) for value in column[~is_missing])
+    if str(column.dtype) != "object" or not are_numbers:
+        return None
+    numbers = [np.nan if gone else float(v) for v, gone in zip(column, is_missing, strict=True)]
+    return np.array(numbers, np.float32)
 
 
 def _label_note(column: str) -> str:

@@ -11,7 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -94,9 +94,8 @@ class ProcessEngine(Engine):
         self._parties = {party.id: party for party in parties}
         given, self._request_arena = Arena(), Arena()
         message = pack((_without_gate(model), self._parties), given, _dumps)
-        self._processes = _launched(
-            self.width(model, len(parties)), given, self._request_arena, message
-        )
+        setup = _Setup(given, self._request_arena, message)
+        self._processes = _launched(self.width(model, len(parties)), setup)
         self._workers = WorkerPool(self._processes, gate, nullcontext)
         for process in self._processes:
             process.gate = self._workers.gate
@@ -124,6 +123,18 @@ class ProcessEngine(Engine):
         self._parties, self._workers, self._processes = {}, None, []
 
 
+class _Setup(NamedTuple):
+    """All that a worker process is started with.
+
+    given, requests: the memory of the model and the parties, and of requests;  message: the first,
+    which says where in it the model and the parties are
+    """
+
+    given: Arena
+    requests: Arena
+    message: bytes
+
+
 class _Process:
     """One worker process, as the thread that speaks with it sees it.
 
@@ -135,9 +146,8 @@ class _Process:
     #: The message with the request that it has.
     _sent: bytes
 
-    def __init__(self, given: Arena, request_arena: Arena, first_message: bytes) -> None:
-        self._given, self._request_arena = given, request_arena
-        self._first_message = first_message
+    def __init__(self, setup: _Setup) -> None:
+        self._setup = setup
         self._process: subprocess.Popen[bytes] | None = None
         self._launch()
 
@@ -179,7 +189,7 @@ class _Process:
         """Start the process, and don't wait until it is ready."""
         self._down, self._up, self._control_file = Arena(), Arena(), shared_byte()
         self._control = self._control_file.view(1)
-        arenas = (self._given, self._request_arena, self._down, self._up)
+        arenas = (self._setup.given, self._setup.requests, self._down, self._up)
         fds = [self._control_file.fd, *(fd for arena in arenas for fd in arena.fds)]
         # An interrupt (■) goes to all processes of a kernel's session. The run's control stops a
         # worker, so it has a session of its own, and until then holds interrupts back.
@@ -205,7 +215,7 @@ class _Process:
         self._control[0] = GO
         if self._is_ready:
             return
-        self._write(self._first_message)
+        self._write(self._setup.message)
         while not _is_ready(self._stdout, select.POLLIN):
             self._pass_gate_or_close()
         if self._stdout.read(len(READY)) != READY:
@@ -253,15 +263,10 @@ class _Process:
         return f"its worker process ended (exit code {'unknown' if code is None else code})"
 
 
-def _launched(
-    count: int, given: Arena, request_arena: Arena, first_message: bytes
-) -> list[_Process]:
+def _launched(count: int, setup: _Setup) -> list[_Process]:
     """Return that many processes. None is left where one of them can't be started."""
     with ExitStack() as started:
-        processes = [
-            started.enter_context(closing(_Process(given, request_arena, first_message)))
-            for _ in range(count)
-        ]
+        processes = [started.enter_context(closing(_Process(setup))) for _ in range(count)]
         started.pop_all()
     return processes
 

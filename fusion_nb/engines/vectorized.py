@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -98,29 +97,17 @@ class VectorizedEngine(LocalEngine):
 class SuspendableModel:
     """The model as one party of a stack sees it; its `fit` suspends the party's turn.
 
-    It takes weights and rows of its own; everything else is asked of the one real model.
+    It has weights of its own; its facts and metrics are those of the one real model.
     """
 
     def __init__(self, model: Model, suspend: Callable[[TrainingTask], Any]) -> None:
         self._model, self._suspend = model, suspend
         self._weights: Weights = {}
-        self.gate = model.gate
-        self.num_cores = model.num_cores
 
     @property
     def kind(self) -> str:
         """The real model's."""
         return self._model.kind
-
-    @property
-    def supported_options(self) -> frozenset[str]:
-        """The real model's."""
-        return self._model.supported_options
-
-    @property
-    def supported_client_options(self) -> frozenset[str]:
-        """The real model's."""
-        return self._model.supported_client_options
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -138,45 +125,9 @@ class SuspendableModel:
         return self._model.costly_metrics
 
     @property
-    def has_lr_schedule(self) -> bool:
-        """The real model's."""
-        return self._model.has_lr_schedule
-
-    @property
-    def min_rows(self) -> int:
-        """The real model's."""
-        return self._model.min_rows
-
-    @property
     def ignored_label(self) -> int | None:
         """The real model's."""
         return self._model.ignored_label
-
-    @property
-    def single_model(self) -> Model:
-        """The real model's."""
-        return self._model.single_model
-
-    @property
-    def thread_safe(self) -> bool:
-        """The real model's."""
-        return self._model.thread_safe
-
-    def single_threaded(self) -> AbstractContextManager[Any]:
-        """Return the real model's context."""
-        return self._model.single_threaded()
-
-    def clone(self) -> Model:
-        """Return a copy of the real model."""
-        return self._model.clone()
-
-    def trained_names(self) -> frozenset[str]:
-        """Return the real model's."""
-        return self._model.trained_names()
-
-    def batch_norm_names(self) -> frozenset[str]:
-        """Return the real model's."""
-        return self._model.batch_norm_names()
 
     def check_weights(self, found: Weights, expected: Weights, *, partial: bool = False) -> str:
         """Return what the real model finds wrong."""
@@ -185,10 +136,6 @@ class SuspendableModel:
     def set_weights(self, weights: Weights) -> None:
         """Load weights."""
         self._weights = weights
-
-    def get_weights(self) -> Weights:
-        """Return the weights, which are not written to again."""
-        return self._weights
 
     def fit(self, data: Any, **options: Any) -> TrainingResult:
         """Train on the rows, once all parties of the stack train."""

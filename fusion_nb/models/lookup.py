@@ -152,7 +152,7 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
     """
     if name in namespace:
         return namespace[name]
-    path = Path(name)
+    path = Path(name).expanduser()
     known = suffixes() if path.suffix else {}
     if path.suffix in known:
         if not path.is_file():
@@ -233,6 +233,7 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
         raise ModelError(
             f"{name!r} is a class, not a model", f"make one first: {name} = {model.__name__}(...)"
         )
+    _check_generation(model, name)
     for other, adapter_class in _others().items():
         module, _, last = adapter_class.base_class.rpartition(".")
         for base in type(model).__mro__:
@@ -248,6 +249,17 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
         f"known: {', '.join(registry.names('models'))}, such as a torch.nn.Module, a keras.Model "
         "or a gensim Doc2Vec",
     )
+
+
+def _check_generation(model: Any, name: str) -> None:
+    """Raise ModelError for a model of Keras 2, whose classes are not those of Keras 3."""
+    modules = (base.__module__ for base in type(model).__mro__)
+    if any(module.startswith(("tf_keras.", "tensorflow.python.keras.")) for module in modules):
+        raise ModelError(
+            f"{name!r} is a model of Keras 2 (tf_keras), and models of Keras 3 are trained",
+            "unset TF_USE_LEGACY_KERAS, restart the kernel, and build it with import keras; its "
+            "weights go over by set_weights(old.get_weights())",
+        )
 
 
 def _others() -> dict[str, type[Model]]:

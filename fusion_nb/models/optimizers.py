@@ -62,8 +62,8 @@ class Optimizers:
         if isinstance(choice, self.base):
             text = self._text(type(choice), getattr(choice, "defaults", {}))
             raise OptionError(
-                f"the optimizer is a {type(choice).__name__} of one model's parameters, and "
-                "parties train copies of the model",
+                f"the optimizer is an object ({type(choice).__name__}) that holds one model's "
+                "parameters, and parties train copies of the model",
                 "give its name or its class, by which one is made for each: "
                 f"{option('optimizer', text)}",
                 option="optimizer",
@@ -90,7 +90,7 @@ class Optimizers:
         if rate := next((word for word in given if word in ("lr", "learning_rate")), ""):
             raise OptionError(
                 f"the optimizer {name!r} takes no {rate!r} here: a run has its own",
-                f"say it with {option('lr', given[rate])}",
+                f"leave it out, and say {option('lr', given[rate])} (--lr in a cell)",
                 option="optimizer",
                 value=choice,
             )

@@ -80,7 +80,7 @@ def train(
         made = _make(shell, spec, name, service=line.own.get("service", ""))
     else:
         made = make(name)
-    with made.stopping_on_interrupt():
+    with made.training.stopping_on_interrupt():
         session.remember(made)
         shell.user_ns[name] = made
         _show(made, made.start, background="background" in line.own, quiet="quiet" in line.own)
@@ -148,9 +148,9 @@ def split(shell: InteractiveShell, line: Line) -> Chart:
 
 
 def runs(shell: InteractiveShell, line: Line) -> None:
-    """Print one line for each run of this notebook."""
+    """Print one line for each run of this notebook, and for each on disk."""
     lines = [status_text(each) for each in session.RUNS.values()]
-    lines += saved.listing([each.storage_folder for each in session.RUNS.values()])
+    lines += saved.listing([each.storage.folder for each in session.RUNS.values()])
     print("\n".join(lines) or "no run yet: %%fusion makes one")
 
 
@@ -239,7 +239,7 @@ def _show(made: Run, launch: Callable[[], object], *, background: bool, quiet: b
     background: return at once, and do not wait for the run;  quiet: show nothing
     """
     widgets = draws_widgets()
-    with made.stopping_on_interrupt():
+    with made.training.stopping_on_interrupt():
         if not quiet and (widgets or background):
             LiveView(made, widgets=widgets)
         launch()

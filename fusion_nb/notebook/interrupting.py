@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -18,7 +19,7 @@ _SECONDS = 1.0
 def in_one_line() -> Iterator[None]:
     """Let an interrupt of a command raise Interrupted, which a notebook shows in one line.
 
-    Inside it, a run that was launched stops by itself: see `Run.stopping_on_interrupt`.
+    Inside it, a run that was launched stops by itself: see `BackgroundRun.stopping_on_interrupt`.
     """
     try:
         with HeldInterrupts(_SECONDS):
@@ -34,19 +35,40 @@ def run_body(shell: Any, code: str) -> Any:
 
     Raises Interrupted, and shows nothing, where it is interrupted.
     """
-    before = shell.custom_exceptions, shell.CustomTB
-    shell.set_custom_exc((KeyboardInterrupt,), lambda *error: None)
-    try:
-        with HeldInterrupts(0):
-            done = shell.run_cell(code)
-    finally:
-        shell.custom_exceptions, shell.CustomTB = before
-    if isinstance(done.error_in_exec, KeyboardInterrupt):
-        line = _line_in_cell(done.error_in_exec.__traceback__, shell.user_ns)
-        raise Interrupted(
-            f"the cell's body was interrupted{line}, so nothing was trained", "run it again"
-        ) from None
+    with _showing_no_interrupts(shell), HeldInterrupts(0):
+        done = shell.run_cell(code)
+    # Of IPython's own code before the body, or of the body.
+    for error in (done.error_before_exec, done.error_in_exec):
+        if isinstance(error, KeyboardInterrupt):
+            line = _line_in_cell(error.__traceback__, shell.user_ns)
+            raise Interrupted(
+                f"the cell's body was interrupted{line}, so nothing was trained", "run it again"
+            ) from None
     return done
+
+
+@contextmanager
+def _showing_no_interrupts(shell: Any) -> Iterator[None]:
+    """Let a shell show the tracebacks of all errors but interrupts.
+
+    IPython's `set_custom_exc` is not enough: it is about the code of a cell alone, and an interrupt
+    may come while IPython compiles that.
+    """
+    show, before = shell.showtraceback, vars(shell).get("showtraceback")
+
+    def show_others(exc_tuple: Any = None, *args: Any, **options: Any) -> None:
+        kind = (exc_tuple or sys.exc_info())[0]
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            show(exc_tuple, *args, **options)
+
+    shell.showtraceback = show_others
+    try:
+        yield
+    finally:
+        if before is None:
+            del shell.showtraceback
+        else:
+            shell.showtraceback = before
 
 
 def _line_in_cell(traceback: TracebackType | None, namespace: dict[str, Any]) -> str:

@@ -140,7 +140,7 @@ class LiveView:
 
 def status_html(run: Run) -> str:
     """Return the status line; a screen reader says it whenever it changes."""
-    notes = [*run.notes, *run.storage_notes]
+    notes = [*run.notes, *run.storage.notes]
     return render(_STATUS, caption=caption_html(status_text(run), notes))
 
 

@@ -15,6 +15,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from fusion_nb.models.quiet import hush, no_hush
 from fusion_nb.notebook import kernel
+from fusion_nb.notebook.interrupting import in_one_line
 
 #: The start of a line or cell that this extension completes, and the words after it.
 _LINE = re.compile(r"^\s*(%%?)fusion\s(.*)$", re.DOTALL)
@@ -31,9 +32,10 @@ class FusionMagics(Magics):
     @line_cell_magic
     def fusion(self, line: str, cell: str | None = None) -> Any:
         """Train one model over several parties. `%fusion help` lists commands and options."""
-        from fusion_nb.notebook import commands
+        with in_one_line():  # or an interrupt leaves half of the modules imported
+            from fusion_nb.notebook import commands
 
-        return commands.execute(self.shell, line, cell)
+            return commands.execute(self.shell, line, cell)
 
 
 def matcher(namespace: Mapping[str, Any]) -> Callable[[Any], Any]:

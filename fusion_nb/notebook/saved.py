@@ -12,14 +12,15 @@ _MAX_LISTED = 10
 
 
 def listing(known: Collection[str]) -> list[str]:
-    """Return a line for each of the latest runs in the cache.
+    """Return a line for each of the latest runs on disk.
 
     known: folders of runs that are listed already
     """
     found = [run for run in saved_runs() if str(run.path) not in known]
     lines = [line_of(run) for run in found[:_MAX_LISTED]]
     if len(found) > _MAX_LISTED:
-        lines.append(f"and {len(found) - _MAX_LISTED} more on disk, in {found[0].path.parent}")
+        folders = dict.fromkeys(str(run.path.parent) for run in found[_MAX_LISTED:])
+        lines.append(f"and {len(found) - _MAX_LISTED} more on disk, in {', '.join(folders)}")
     return lines
 
 
@@ -30,14 +31,3 @@ def line_of(run: SavedRun) -> str:
         parts.append(run.reason)
     parts += [f"saved {duration(run.age)} ago", f"%fusion resume {run.path}"]
     return ", ".join(parts)
-
-
-def offer() -> str:
-    """Return a sentence about the latest run in the cache that is not finished, or ""."""
-    found = next((run for run in saved_runs() if not run.is_finished), None)
-    if found is None:
-        return ""
-    return (
-        f"{found.name} was cut short after round {found.round} of {found.planned}, "
-        f"{duration(found.age)} ago: %fusion resume {found.path.name} goes on with it"
-    )

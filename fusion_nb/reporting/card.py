@@ -36,6 +36,9 @@ The weights are those of round {{ card.round }}: {{ metrics }}.
 ## Options
 {{ options }}
 
+## Data
+{{ data }}
+
 ## Parties
 {{ parties }}
 
@@ -81,6 +84,7 @@ def as_dict(
         "chosen": result.chosen,
         "cell": result.cell,
         "notes": list(result.notes),
+        "schema": result.schema.to_json(),
         "parties": [_party(party) for party in result.parties],
         "history": json.loads(result.history.to_json()),
         "weights": {
@@ -121,6 +125,7 @@ def as_markdown(card: Mapping[str, Any], result: Result) -> str:
         cell=Markdown("\n".join(map(visible, card["cell"].replace("```", "'''").split("\n")))),
         given=Markdown(_given(card["spec"])),
         options=Markdown(markdown_table([["option", "value"], *options])),
+        data=result.schema.describe(),
         parties=Markdown(markdown_table(parties)),
         rows="documents that it trained on" if card["monitor"] == "self_rank" else "test rows",
         gains=Markdown("\n".join(map(escape_markdown, result.parties.gains(result.monitor)))),

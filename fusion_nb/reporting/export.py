@@ -164,8 +164,10 @@ def _check_replaceable(folder: Path) -> None:
 def _write_report(
     draft: Path, result: Result, model: Exportable, weights: Weights, round: int
 ) -> None:
-    """Write the chart, the history and the card into the folder of the model's files."""
+    """Write chart, history, schema and card into the folder of the model's files."""
     result.chart().save(draft / "chart.png")
+    schema = json.dumps(result.schema.to_json(), indent=2, allow_nan=False)
+    (draft / "schema.json").write_text(schema, encoding="utf-8")
     result.history.to_frame().to_csv(draft / "history.csv")
     files = {
         path.relative_to(draft).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fusion_nb.core.history import History, better
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Weights
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.formatting import (
@@ -82,6 +83,7 @@ class Result:
     monitor: the metric that decided `best_round`;  planned: rounds that were asked for
     metrics: the two that charts and tables show
     rows_went_to: the address that the parties' rows were sent to, or "" where none was sent
+    schema:  what rows and labels are, at every party alike
     """
 
     name: str
@@ -100,6 +102,7 @@ class Result:
     initial_sha256: str
     traceback: str = ""
     rows_went_to: str = ""
+    schema: DataSchema = field(default_factory=DataSchema)
 
     def headline(self) -> str:
         """Return the run in one line."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from fusion_nb.core.history import History
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import Interrupted, OptionError, RunError
+from fusion_nb.runs.early_stopping import EarlyStopping
 from fusion_nb.runs.rounds import RoundSource
-from fusion_nb.runs.training_thread import EarlyStopping, TrainingThread
+from fusion_nb.runs.training_state import TrainingState
+from fusion_nb.runs.training_thread import Goal, TrainingThread
 
 
 class BackgroundRun:
@@ -22,6 +23,8 @@ class BackgroundRun:
     early_stopping: predicates that return a reason to stop, asked after every whole round
     on_change:      called after every whole round and change of status, in the thread where that
                     happens
+
+    `state` tells how far it is; all else here asks it to go on, to wait or to end.
     """
 
     def __init__(
@@ -40,59 +43,19 @@ class BackgroundRun:
         self._thread = TrainingThread(
             source,
             control,
-            num_rounds,
+            Goal(num_rounds, list(early_stopping)),
             name=name,
-            early_stopping=early_stopping,
             notify=on_change,
         )
-
-    @property
-    def status(self) -> str:
-        """ready, running, paused, finished, stopped or failed."""
-        thread = self._thread
-        if thread.is_training:
-            return "paused" if self._control.is_paused else "running"
-        if not thread.was_launched:
-            return "ready"
-        if thread.error is not None:
-            return "failed"
-        return "finished" if len(self.records) >= thread.target or thread.reason else "stopped"
-
-    @property
-    def reason(self) -> str:
-        """Why it ended, in words, or an empty string."""
-        return self._thread.reason
-
-    @property
-    def error(self) -> BaseException | None:
-        """The exception that ended it, or None."""
-        return self._thread.error
-
-    @property
-    def records(self) -> History:
-        """The whole rounds so far, as a copy."""
-        return History(self._source.history)
-
-    @property
-    def planned(self) -> int:
-        """The number of rounds that it has in the end, if nothing ends it early."""
-        return self._thread.target
-
-    @property
-    def stops_early(self) -> bool:
-        """Whether early stopping still applies; rounds that are added override it."""
-        return bool(self._thread.early_stopping)
-
-    def early_reason(self, history: History) -> str:
-        """Return why early stopping ends the run after the last of these rounds, or ""."""
-        return next(filter(None, (stop(history) for stop in self._thread.early_stopping)), "")
+        self.state = TrainingState(source, control, self._thread)
 
     def start(self) -> None:
         """Start training and return at once. Raises RunError if it was started before."""
         with HeldInterrupts(), self._thread.changed:
             if self._thread.was_launched:
                 raise RunError(
-                    f"{self.name} is {self.status} already", "more(rounds=5) goes on where it ended"
+                    f"{self.name} is {self.state.status} already",
+                    "more(rounds=5) goes on where it ended",
                 )
             self._thread.launch()
 
@@ -105,7 +68,7 @@ class BackgroundRun:
         thread = self._thread
 
         def is_held() -> bool:
-            return timeout is None and self.status == "paused" and not thread.hold_after_round
+            return timeout is None and self.state.status == "paused" and not thread.hold_after_round
 
         with self.stopping_on_interrupt():
             thread.wait_until(lambda: thread.is_at_rest or is_held(), timeout)
@@ -118,7 +81,15 @@ class BackgroundRun:
     def settle(self) -> None:
         """Wait until it has ended or is paused, so that no answer is about half a run."""
         thread = self._thread
-        thread.wait_until(lambda: self.status == "paused" or thread.is_at_rest)
+        thread.wait_until(
+            lambda: (
+                thread.is_at_rest
+                or (
+                    self.state.status == "paused"
+                    and thread.progress.num_told == thread.progress.num_whole
+                )
+            )
+        )
 
     @contextmanager
     def stopping_on_interrupt(self) -> Iterator[None]:
@@ -150,9 +121,9 @@ class BackgroundRun:
         """Hold it between two batches until `resume` or `step`. Raises RunError unless it runs."""
         self._source.check_request("pause")
         with HeldInterrupts(), self._thread.changed:
-            if self.status != "running":
+            if self.state.status != "running":
                 raise RunError(
-                    f"{self.name} is {self.status}, so there is nothing to pause",
+                    f"{self.name} is {self.state.status}, so there is nothing to pause",
                     "start() or more() run it",
                 )
             if self._control.is_stopping:
@@ -164,9 +135,9 @@ class BackgroundRun:
     def resume(self) -> None:
         """Continue after a pause. Raises RunError when it is not paused."""
         with HeldInterrupts(), self._thread.changed:
-            if self.status != "paused":
+            if self.state.status != "paused":
                 raise RunError(
-                    f"{self.name} is {self.status}, not paused",
+                    f"{self.name} is {self.state.status}, not paused",
                     "more(rounds=5) adds rounds to a run that ended",
                 )
             self._thread.hold_after_round = False
@@ -182,13 +153,13 @@ class BackgroundRun:
         """
         self._source.check_request("step")
         thread = self._thread
-        while not self._begin_step():
+        while (done := self._begin_step()) is None:
             self._join()
         if not wait:
             return
         with self.stopping_on_interrupt():
-            thread.wait_until(lambda: thread.round_ended or thread.is_at_rest)
-        if self.error is not None:
+            thread.wait_until(lambda: thread.progress.num_told > done or thread.is_at_rest)
+        if self.state.error is not None:
             self._join()
             self._raise_error()
 
@@ -211,27 +182,26 @@ class BackgroundRun:
         while not self._add_rounds(rounds):
             self._join()
 
-    def _begin_step(self) -> bool:
-        """Begin a step; return False while the run is ending."""
+    def _begin_step(self) -> int | None:
+        """Begin a step; return the number of whole rounds before it, or None while the run ends."""
         thread = self._thread
         with HeldInterrupts(), thread.changed:
-            if self.status == "running":
+            if self.state.status == "running":
                 raise RunError(f"{self.name} is running", "pause() it first")
-            thread.round_ended = False
-            if self.status == "paused":
+            if self.state.status == "paused":
                 thread.hold_after_round = True
                 self._control.resume()
                 thread.changed.notify_all()
-                return True
+                return thread.progress.num_whole
             if not thread.is_at_rest:
-                return False
-            done = len(self.records)
-            if self.reason and self.error is None:
-                thread.early_stopping = []  # it ended the run, and more rounds are wanted
-            thread.target = max(thread.target, done + 1)
-            self._source.plan(thread.target, after=done)
+                return None
+            done = len(self.state.records)
+            if self.state.reason and self.state.error is None:
+                thread.goal.early_stopping = []  # it ended the run, and more rounds are wanted
+            thread.goal.rounds = max(thread.goal.rounds, done + 1)
+            self._source.plan(thread.goal.rounds, after=done)
             thread.launch(one_round=True)
-            return True
+            return thread.progress.num_whole
 
     def _add_rounds(self, rounds: int) -> bool:
         """Add rounds to the target; return False while the run is ending."""
@@ -240,12 +210,12 @@ class BackgroundRun:
             is_under_way = thread.is_training and not self._control.is_stopping
             if not is_under_way and not thread.is_at_rest:
                 return False
-            thread.early_stopping = []
-            begin = thread.target if is_under_way else len(self.records)
-            thread.target = begin + rounds
-            self._source.plan(thread.target, after=begin)
+            thread.goal.early_stopping = []
+            begin = thread.goal.rounds if is_under_way else len(self.state.records)
+            thread.goal.rounds = begin + rounds
+            self._source.plan(thread.goal.rounds, after=begin)
             if is_under_way:
-                thread.reason = ""
+                thread.ending.reason = ""
             else:
                 thread.launch()
             return True
@@ -254,8 +224,8 @@ class BackgroundRun:
         self._thread.wait_until(lambda: self._thread.is_at_rest)
 
     def _raise_error(self) -> None:
-        if self.error is not None and self._thread.is_done:
-            raise self.error.with_traceback(self._thread.traceback)
+        if self.state.error is not None and self._thread.is_done:
+            raise self.state.error.with_traceback(self._thread.ending.traceback)
 
     def _interrupted(self) -> Interrupted:
         """Return the error that tells of an interrupt."""
@@ -264,10 +234,10 @@ class BackgroundRun:
                 f"{self.name} stops as soon as it can, after the batch that it is in",
                 f"{self.name}.status tells when it has",
             )
-        left = self.planned - len(self.records)
+        done, planned = len(self.state.records), self.state.planned
+        left = planned - done
         return Interrupted(
-            f"{self.name} was stopped after round {len(self.records)} of {self.planned}, "
-            "whose model it holds",
+            f"{self.name} was stopped after round {done} of {planned}, whose model it holds",
             f"{self.name}.more({left}) goes on where it stopped"
             if left
             else "it had all its rounds",

@@ -65,7 +65,7 @@ def check_data_kind(resolved: Resolved) -> Sequence[str]:
     """Check that the model takes rows of this kind: numbers or documents."""
     spec, model, parties = resolved.spec, resolved.model, resolved.data.parties
     data = option("data", spec.data)
-    if documents.are(parties[0].train):
+    if resolved.data.schema.rows.kind == "documents":
         if model.data_kind != "documents":
             raise ModelError(
                 f"the rows of {data} are documents, and a {model.kind} takes numbers",
@@ -107,7 +107,7 @@ def check_model(resolved: Resolved) -> Sequence[str]:
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
     with model.seeded(resolved.spec.seed):
         found = model.check(
-            data.parties[0].train,
+            data.example,
             data.schema,
             lr=options["lr"],
             optimizer=options["optimizer"],
@@ -149,6 +149,14 @@ def check_finite_weights(resolved: Resolved) -> Sequence[str]:
 
 def check_ensemble(resolved: Resolved) -> Sequence[str]:
     """Check that the ensemble goes together with the model and the rows: it is made here."""
+    labels = resolved.data.schema.labels
+    is_stacked = registry.parse(resolved.spec.ensemble)[0] == "stack"
+    if is_stacked and labels.scale != 1:
+        raise OptionError(
+            f"{option('ensemble', 'stack')} compares predictions with labels as they are stored, "
+            f"and these run from {labels.low:g} to {labels.high:g}",
+            f"divide them by {labels.scale:g} first",
+        )
     if resolved.ensemble is not None:
         _ = resolved.joined
     return ()

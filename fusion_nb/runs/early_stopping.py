@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from fusion_nb.core.history import History, better
 from fusion_nb.errors import OptionError, nearest, option
+from fusion_nb.runs.spec import RunSpec
 
+#: Returns why a run ends after the last of these rounds, or "".
+EarlyStopping = Callable[[History], str]
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -84,3 +87,12 @@ class Patience:
         for value in values:
             best, since = (value, 0) if better(self.metric, value, best) else (best, since + 1)
         return f"no better {self.metric} for {self.rounds} rounds" if since >= self.rounds else ""
+
+
+def predicates(spec: RunSpec, monitor: str) -> list[EarlyStopping]:
+    """Return the predicates that a spec asks for.
+
+    monitor: the metric that patience looks at
+    """
+    found: list[EarlyStopping] = [Until(spec.until)] if spec.until else []
+    return found + ([Patience(spec.patience, monitor)] if spec.patience else [])

@@ -30,10 +30,6 @@ class Listeners(Generic[T]):
         self._entries = (*self._entries, (key, listener))
         return lambda: self._remove(key)
 
-    def discard(self, listener: Callable[[T], object]) -> None:
-        """Remove a listener, if it was added."""
-        self._entries = tuple(entry for entry in self._entries if entry[1] != listener)
-
     def notify(self, event: T) -> None:
         """Call every listener. One that raises is removed, and its traceback is printed."""
         for key, listener in self._entries:

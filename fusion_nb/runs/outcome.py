@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core import arithmetic
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Failure, Weights
 from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.reporting import export
@@ -27,11 +28,11 @@ from fusion_nb.runs.spec import RunSpec
 class RunOutcome:
     """Answers for the rounds that a run has so far, wherever they are trained.
 
-    prepared: the checked run;  source: trains its rounds;  background: the thread that drives it
+    prepared: the checked run;  source: trains its rounds;  training: drives it in the background
     """
 
-    def __init__(self, prepared: Prepared, source: RoundSource, background: BackgroundRun) -> None:
-        self._prepared, self._source, self._background = prepared, source, background
+    def __init__(self, prepared: Prepared, source: RoundSource, training: BackgroundRun) -> None:
+        self._prepared, self._source, self._training = prepared, source, training
         self._federation = prepared.federation
         self._spec, data = prepared.resolved.spec, prepared.resolved.data
         self._absent_options = absent_options(prepared.resolved.model)
@@ -42,6 +43,11 @@ class RunOutcome:
         self._digest: tuple[Weights | None, str] = (None, "")
         self._native: tuple[Weights | None, Any] = (None, None)
         self._neighbours: tuple[int, Any] = (-1, None)
+
+    @property
+    def schema(self) -> DataSchema:
+        """What rows and labels are, at every party alike."""
+        return self._prepared.resolved.data.schema
 
     @property
     def notes(self) -> list[str]:
@@ -60,9 +66,9 @@ class RunOutcome:
     def failures(self) -> list[Failure]:
         """All failures of parties; those of a round that was given up for them come last."""
         found = [failure for record in self._source.history for failure in record.failures]
-        found += self._federation.post_training_failures
+        found += self._federation.post_training.failures
         return found + (
-            list(self._federation.round_failures) if self._background.error is not None else []
+            list(self._federation.round_failures) if self._training.state.error is not None else []
         )
 
     def model(self) -> Any:
@@ -112,7 +118,7 @@ class RunOutcome:
         model, num_rounds = self._source.model, len(self._source.history)
         if model.data_kind != "documents":
             raise RunError(
-                f"{self._background.name} has a {model.kind}, which has no vectors of documents",
+                f"{self._training.name} has a {model.kind}, which has no vectors of documents",
                 "use a Doc2Vec",
             )
         if not num_rounds:
@@ -137,7 +143,7 @@ class RunOutcome:
         if which not in ("last", "best"):
             raise ExportError(f"which={which!r} is not allowed", "use 'last' or 'best'")
         export.check_target(path, formats, known, overwrite)
-        self._background.settle()
+        self._training.settle()
         weights, round = self._source.weights, len(self._source.history)
         if which == "best":
             best = self.best()
@@ -147,11 +153,11 @@ class RunOutcome:
 
     def result(self) -> Result:
         """Return the run as one record, as it stands now."""
-        run, history = self._background, self._background.records
+        run, history = self._training.state, self._training.state.records
         best = history.best(self._prepared.monitor)
         error, status = run.error, run.status
         return Result(
-            name=run.name,
+            name=self._training.name,
             spec=values_without_secrets(
                 self.planned_spec().model_dump(
                     exclude_none=True, exclude=self._absent_options | {"checkpoint"}
@@ -168,6 +174,7 @@ class RunOutcome:
             history=history,
             parties=self.parties(),
             notes=self.notes,
+            schema=self.schema,
             initial_sha256=self._initial_sha256(),
             rows_went_to=self._source.rows_went_to,
             traceback="" if error is None else "".join(traceback.format_exception(error)),
@@ -175,40 +182,40 @@ class RunOutcome:
 
     def planned_spec(self) -> RunSpec:
         """Return the options that repeat the run as it is planned now."""
-        return self._spec_of(self._background.planned)
+        return self._spec_of(self._training.state.planned)
 
     def completed_spec(self) -> RunSpec:
         """Return the options that repeat the rounds that were completed."""
-        return self._spec_of(len(self._source.history) or self._background.planned)
+        return self._spec_of(len(self._source.history) or self._training.state.planned)
 
     def repeatable_spec(self) -> RunSpec:
         """Return the options of the planned run while it may still reach them, and then of the
         rounds that were completed.
         """
-        is_planned = self._background.status in ("ready", "running")
+        is_planned = self._training.state.status in ("ready", "running")
         return self.planned_spec() if is_planned else self.completed_spec()
 
     def _spec_of(self, rounds: int) -> RunSpec:
         """Return the options that repeat that many rounds, with the changes since the start."""
         update: dict[str, Any] = {"rounds": rounds}
-        if not self._background.stops_early:
+        if not self._training.state.stops_early:
             update |= {"until": "", "patience": 0}
         schedule = str(self._federation.config.schedule)
         if self._federation.model.has_lr_schedule and schedule != f"0+{rounds}":
             update["schedule"] = schedule
-        if self._federation.changes:
-            update["changes"] = change_text.to_text(self._federation.changes)
+        if self._federation.plan.changes:
+            update["changes"] = change_text.to_text(self._federation.plan.changes)
         return self._spec.model_copy(update=update)
 
     def _initial_sha256(self) -> str:
         """Return the digest of the first weights, which exist after round 0 at the latest."""
-        weights = self._federation.initial_weights
+        weights = self._federation.network.initial_weights
         if self._digest[0] is not weights:
             self._digest = (weights, arithmetic.digest(weights))
         return self._digest[1]
 
     def _no_round(self) -> RunError:
-        name = self._background.name
+        name = self._training.name
         return RunError(f"{name} has no whole round yet", f"{name}.more() trains some")
 
 

@@ -75,7 +75,9 @@ def look(spec: RunSpec, namespace: Mapping[str, Any]) -> Preview:
     spec = with_default_rounds(spec)
     data = divide(spec, namespace)
     prepared = prepare(spec, namespace, data)
-    return Preview(split_chart(data), prepared.notes, cost(prepared))
+    return Preview(
+        split_chart(data), [f"data: {data.schema.describe()}", *prepared.notes], cost(prepared)
+    )
 
 
 def split_chart(data: PartitionedData) -> charts.Chart:
@@ -109,7 +111,7 @@ def _seconds(prepared: Prepared, steps: int, num_tasks: int) -> float:
     """Return the estimated time of training and evaluation."""
     federation, test = prepared.federation, prepared.resolved.test
     model = federation.model.single_model.clone()
-    width = federation.engine.width(federation.model, len(federation.cohort(1)))
+    width = federation.network.engine.width(federation.model, len(federation.cohort(1)))
     with model.single_threaded() if width > 1 else nullcontext():
         start, step = _batch_seconds(federation, model)
     training = (step * steps + start * num_tasks) * (1 + len(federation.baselines)) / width

@@ -24,6 +24,7 @@ from fusion_nb.core.protocols import (
     PostTraining,
 )
 from fusion_nb.core.schedule import Schedule
+from fusion_nb.data.agreement import bring_rows
 from fusion_nb.data.loading import read
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.faults import Stragglers
@@ -170,14 +171,14 @@ def resolve(
         spec=spec,
         model=model,
         data=data,
-        train_options=_train_options(spec, model, namespace),
+        train_options=_train_options(spec, model, namespace, data.batch_size),
         rule=rule,
         personal=personal,
         sharing=_sharing(spec, namespace),
         ensemble=_created(spec, "ensemble"),
         attack=_created(spec, "adversary"),
         stragglers=Stragglers.parse(spec.straggler) if spec.straggler else None,
-        read_rows=lambda name: _rows(name, namespace),
+        read_rows=lambda name: bring_rows(data.schema, _rows(name, namespace), name),
         shadowed=tuple(
             name
             for name in ("loss", "optimizer")
@@ -189,7 +190,7 @@ def resolve(
 
 def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> PartitionedData:
     """Return the parties that a spec makes of its data; names are looked up in `namespace`."""
-    names = ("data", "data_handler", "label", "split", "parties", "holdout", "seed")
+    names = ("data", "data_handler", "label", "split", "parties", "holdout", "seed", "quorum")
     return PartitionedData.load(namespace, **{name: getattr(spec, name) for name in names})
 
 
@@ -303,11 +304,15 @@ def _sharing(spec: RunSpec, namespace: Mapping[str, Any]) -> Any:
     return made(**chosen)
 
 
-def _train_options(spec: RunSpec, model: Model, namespace: Mapping[str, Any]) -> dict[str, Any]:
+def _train_options(
+    spec: RunSpec, model: Model, namespace: Mapping[str, Any], batch_size: int | None
+) -> dict[str, Any]:
+    """Return the options of `fit`. batch_size: of the user's loaders, unless the spec names one."""
+    is_own = batch_size is not None and "batch_size" not in spec.model_fields_set
     optimizer = _or_variable(spec.optimizer, namespace) or model.defaults["optimizer"]
     options: dict[str, Any] = {
         "epochs": spec.epochs,
-        "batch_size": spec.batch_size,
+        "batch_size": batch_size if is_own else spec.batch_size,
         "lr": model.default_lr(optimizer) if spec.lr is None else spec.lr,
         "optimizer": optimizer,
     }

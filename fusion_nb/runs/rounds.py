@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -35,7 +35,7 @@ class RoundSource(ABC):
     @property
     @abstractmethod
     def history(self) -> History:
-        """The whole rounds so far."""
+        """The whole rounds that are told."""
 
     @property
     @abstractmethod
@@ -45,7 +45,7 @@ class RoundSource(ABC):
     @property
     @abstractmethod
     def weights(self) -> Weights:
-        """The fused weights of the last whole round, or the first ones."""
+        """The fused weights of the last round that is told, or the first ones."""
 
     @property
     @abstractmethod
@@ -55,6 +55,25 @@ class RoundSource(ABC):
     @abstractmethod
     def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
         """Train that many rounds more, and yield each as soon as it is whole."""
+
+    def when_safe(self, tell: Callable[[], object]) -> None:
+        """Call `tell` once the round that was yielded last is where it should be: here at once.
+
+        It may be called later and in another thread, but before that of the next round, and before
+        `settle` returns. Raises Stopped where an earlier round can't be told.
+        """
+        tell()
+
+    def settle(self) -> None:  # noqa: B027  (most tell at once)
+        """Wait until all whole rounds are told. Raises Stopped where they can't be.
+
+        `failure` says why.
+        """
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why rounds that are whole could not be told, so that the run has to end."""
+        return None
 
     @abstractmethod
     def own_model(self, party: str) -> Any:
@@ -110,7 +129,7 @@ class FederationRounds(RoundSource):
     @property
     def weights(self) -> Weights:
         """The fused weights of the last whole round, or the first ones."""
-        return self._federation.weights or self._federation.initial_weights
+        return self._federation.weights or self._federation.network.initial_weights
 
     @property
     def best_weights(self) -> Weights:
@@ -128,15 +147,22 @@ class FederationRounds(RoundSource):
 
     def own_model(self, party: str) -> Any:
         """Return a party's personal model, or the model with what the party keeps."""
+        return self.own_model_after(party, self.weights, len(self.history))
+
+    def own_model_after(self, party: str, weights: Weights, round: int) -> Any:
+        """Return a party's own model after the last whole round, or the one before that.
+
+        weights: the fused ones of that round
+        """
         holder = self._holder(party)
-        own = holder.own_model_weights(self.weights, len(self.history))
+        own = holder.own_model_weights(weights, round)
         if own is not None:
             return self.model.native(own)
         if self._is_personal:
             raise RunError(
                 f"{party} has no model of its own yet", "it gets one when it has trained"
             )
-        return self.model.personal(self.weights, holder.train)
+        return self.model.personal(weights, holder.train)
 
     def plan(self, last: int, after: int | None = None) -> None:
         """Let the learning rate fall over further rounds."""
@@ -144,7 +170,7 @@ class FederationRounds(RoundSource):
 
     def change(self, change: Change) -> None:
         """Change options from the next round on."""
-        self._federation.add_change(change)
+        self._federation.plan.add(change)
 
     def finish(self) -> None:
         """Do the step after the last round, once."""
@@ -160,7 +186,7 @@ class FederationRounds(RoundSource):
         Other models were given their first weights.
         """
         if self._expected and not arithmetic.equal(
-            self._expected, self._federation.initial_weights
+            self._expected, self._federation.network.initial_weights
         ):
             raise RunError(
                 "the model began with other weights in the saved run",
@@ -170,5 +196,5 @@ class FederationRounds(RoundSource):
 
     def _holder(self, party: str) -> Party:
         """Return the party that holds a personal model; with `share` it is one trained alone."""
-        holders = self._federation.personal_parties or self._federation.parties
+        holders = self._federation.post_training.parties or self._federation.parties
         return next(holder for holder in holders if holder.id == party)

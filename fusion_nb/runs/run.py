@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
-from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Failure, Weights
-from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.progress import Progress, ProgressEngine
 from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart
@@ -21,16 +19,15 @@ from fusion_nb.runs import changes
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared, prepare
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
-from fusion_nb.runs.checkpoints.rounds import SavedRounds
+from fusion_nb.runs.checkpoints.rounds import SavedRounds, Storage
 from fusion_nb.runs.checkpoints.saving import save_rounds
-from fusion_nb.runs.early_stopping import Patience, Until
+from fusion_nb.runs.early_stopping import predicates
 from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.outcome import RunOutcome
 from fusion_nb.runs.resolve import with_default_rounds
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec
-from fusion_nb.runs.training_thread import EarlyStopping
 
 #: Returns where the rounds of a run are trained.
 MakeRounds = Callable[[Prepared, RunControl], RoundSource]
@@ -46,8 +43,13 @@ class Run(RunHandle):
     earlier:    an earlier run of this spec, which it continues;  folder: where that is saved
     is_cached:  save it in the user's cache where the option `checkpoint` says nothing
 
-    It consists of a `BackgroundRun`, which drives the training, and a `RunOutcome`, which answers
-    for it. `model`, `history`, `parties`, `best`, `plot`, `summary` and `export` wait for a run
+    Its parts, which programs ask for more:
+    prepared:   the checked spec, with the objects behind it and the monitored metric
+    federation: the federation that it trains, to be read and not to be changed
+    training:   the `BackgroundRun` that drives the training
+    outcome:    the `RunOutcome` that answers for its rounds
+
+    `model`, `history`, `parties`, `best`, `plot`, `summary` and `export` wait for a run
     that is under way, so that a later cell never sees half a run; while it is paused they answer
     for the last whole round. `status`, `records`, `failures`, `weights`, `write` and `result`
     never wait.
@@ -68,28 +70,30 @@ class Run(RunHandle):
         control = control or RunControl()
         with spelled_in(python_spelling):
             spec = with_default_rounds(spec, namespace)
-            self._prepared = prepare(spec, namespace, control=control, earlier=earlier)
+            self.prepared = prepare(spec, namespace, control=control, earlier=earlier)
+            self.federation = self.prepared.federation
             self._source = save_rounds(
-                trained_by(self._prepared, control),
-                self._prepared,
+                trained_by(self.prepared, control),
+                self.prepared,
                 name=name,
-                planned_spec=lambda: self._outcome.planned_spec(),
-                reason=lambda: self._background.early_reason(self.federation.history),
+                planned_spec=lambda: self.outcome.planned_spec(),
+                reason=lambda: self.training.state.early_reason(self.federation.history),
+                stop=control.stop,
                 is_cached=is_cached,
                 folder=folder,
             )
         self._listeners: Listeners[Any] = Listeners()
-        self._background = BackgroundRun(
+        self.training = BackgroundRun(
             self._source,
             control,
             spec.rounds,
             name=name,
-            early_stopping=_early_stopping(spec, self.monitor),
+            early_stopping=predicates(spec, self.prepared.monitor),
             on_change=lambda: self._listeners.notify(self),
         )
-        self._outcome = RunOutcome(self._prepared, self._source, self._background)
+        self.outcome = RunOutcome(self.prepared, self._source, self.training)
         #: The run with its changes so far.
-        self._changed = self._prepared.resolved
+        self._changed = self.prepared.resolved
         if earlier is not None:
             self._changed = changes.after(self._changed, earlier.round)
 
@@ -98,98 +102,83 @@ class Run(RunHandle):
     @property
     def name(self) -> str:
         """The name in messages, and of the variable that it is bound to."""
-        return self._background.name
+        return self.training.name
 
     @property
     def spec(self) -> RunSpec:
         """The options that repeat the run as it is planned now; `more` and `step` add rounds."""
-        return self._outcome.planned_spec()
+        return self.outcome.planned_spec()
 
     @property
     def completed_spec(self) -> RunSpec:
         """The options that repeat the completed rounds; of a run that was stopped, those before the
         stop.
         """
-        return self._outcome.completed_spec()
+        return self.outcome.completed_spec()
 
     @property
-    def repeatable_spec(self) -> RunSpec:
-        """`spec` while it may still be completed, and `completed_spec` once it has ended."""
-        return self._outcome.repeatable_spec()
+    def schema(self) -> DataSchema:
+        """What rows and labels are, at every party alike, as was settled before round 1."""
+        return self.outcome.schema
 
     @property
-    def monitor(self) -> str:
-        """The metric that decides the best round."""
-        return self._prepared.monitor
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the model's outputs, where labels were text."""
+        return self.schema.labels.classes
 
     @property
     def notes(self) -> list[str]:
         """Sentences about what was inferred from model and data, and warnings."""
-        return self._outcome.notes
+        return self.outcome.notes
 
     @property
-    def storage_notes(self) -> list[str]:
-        """Sentences about where the run is saved, and warnings where it can't be."""
-        return self._source.storage_notes if isinstance(self._source, SavedRounds) else []
-
-    @property
-    def storage_folder(self) -> str:
-        """The folder of its checkpoints, or "" where it is not saved."""
-        return str(self._source.folder) if isinstance(self._source, SavedRounds) else ""
+    def storage(self) -> Storage:
+        """The folder where it is saved, and sentences about that."""
+        return self._source.storage if isinstance(self._source, SavedRounds) else Storage()
 
     @property
     def formats(self) -> list[str]:
         """The formats that `export` writes this model in."""
         return list(self._source.model.formats)
 
-    @property
-    def partitioned_data(self) -> PartitionedData:
-        """The parties' rows, to be read and not to be changed."""
-        return self._prepared.resolved.data
-
-    @property
-    def federation(self) -> Federation:
-        """The federation that it trains, to be read and not to be changed."""
-        return self._prepared.federation
-
     # Its state
 
     @property
     def status(self) -> str:
         """ready, running, paused, finished, stopped or failed."""
-        return self._background.status
+        return self.training.state.status
 
     @property
     def reason(self) -> str:
         """Why it ended, in words, or an empty string."""
-        return self._background.reason
+        return self.training.state.reason
 
     @property
     def error(self) -> BaseException | None:
         """The exception that ended it, or None."""
-        return self._background.error
+        return self.training.state.error
 
     @property
     def planned(self) -> int:
         """The number of rounds that it has in the end, if nothing ends it early."""
-        return self._background.planned
+        return self.training.state.planned
 
     @property
     def records(self) -> History:
         """The whole rounds so far, as a copy. It never waits."""
-        return self._background.records
+        return self.training.state.records
 
     @property
     def chart_metrics(self) -> tuple[str, str]:
         """The two metrics of charts: the loss, and the one that people read."""
-        return self._outcome.chart_metrics
+        return self.outcome.chart_metrics
 
     @property
     def failures(self) -> list[Failure]:
         """All failures of parties, with their tracebacks; those of a round that was given up for
         them come last.
         """
-        return self._outcome.failures
+        return self.outcome.failures
 
     @property
     def weights(self) -> Weights:
@@ -205,16 +194,12 @@ class Run(RunHandle):
         """
         return self._listeners.add(listener)
 
-    def unsubscribe(self, listener: Callable[[Self], object]) -> None:
-        """End the subscription of a listener, if there is one."""
-        self._listeners.discard(listener)
-
     def on_progress(self, listener: Callable[[Progress], None]) -> Callable[[], None]:
         """Call `listener` for every reply of a party within a round, in the training thread.
 
         Return a function that ends the subscription.
         """
-        engine = self.federation.engine
+        engine = self.federation.network.engine
         assert isinstance(engine, ProgressEngine)
         return engine.on_progress(listener)
 
@@ -224,7 +209,7 @@ class Run(RunHandle):
         """Start training in the background and return at once. Raises RunError if it was started
         before.
         """
-        self._background.start()
+        self.training.start()
         return self
 
     def wait(self, timeout: float | None = None) -> Self:
@@ -234,29 +219,22 @@ class Run(RunHandle):
         Raises RunError for a run that is paused, since nobody could resume it meanwhile.
         """
         with spelled_in(python_spelling):
-            self._background.wait(timeout)
+            self.training.wait(timeout)
         return self
-
-    def stopping_on_interrupt(self) -> AbstractContextManager[None]:
-        """Return a context that launches the run, or waits for it, and stops it on an interrupt.
-
-        It raises Interrupted after that.
-        """
-        return self._background.stopping_on_interrupt()
 
     def stop(self, wait: bool = True) -> Self:
         """Stop between two batches and keep the last whole round. One that has ended stays so."""
-        self._background.stop(wait)
+        self.training.stop(wait)
         return self
 
     def pause(self) -> Self:
         """Hold it between two batches until `resume` or `step`. Raises RunError unless it runs."""
-        self._background.pause()
+        self.training.pause()
         return self
 
     def resume(self) -> Self:
         """Continue after a pause. Raises RunError when it is not paused."""
-        self._background.resume()
+        self.training.resume()
         return self
 
     def step(self, wait: bool = True) -> Self:
@@ -266,7 +244,7 @@ class Run(RunHandle):
         Raises RunError while it is running. An interrupt stops it, as in `wait`.
         """
         with spelled_in(python_spelling):
-            self._background.step(wait)
+            self.training.step(wait)
         return self
 
     def more(self, rounds: int = 5) -> Self:
@@ -276,7 +254,7 @@ class Run(RunHandle):
         its last whole round.
         """
         with spelled_in(python_spelling):
-            self._background.more(rounds)
+            self.training.more(rounds)
         return self
 
     def change(self, **options: Any) -> Self:
@@ -297,7 +275,7 @@ class Run(RunHandle):
     @property
     def history(self) -> History:
         """The rounds, as a list that answers by column; a copy."""
-        self._background.settle()
+        self.training.settle()
         return self.records
 
     @property
@@ -308,22 +286,22 @@ class Run(RunHandle):
         It is the same object until there are further rounds; changing it changes no round and no
         export.
         """
-        self._background.settle()
-        return self._outcome.model()
+        self.training.settle()
+        return self.outcome.model()
 
     @property
     def best(self) -> Best:
         """The best round by the monitored metric. Raises RunError before the first whole round."""
-        self._background.settle()
-        return self._outcome.best()
+        self.training.settle()
+        return self.outcome.best()
 
     @property
     def parties(self) -> Parties:
         """Per party: rows, label counts, and the metrics of its own and the fused model on its own
         test rows.
         """
-        self._background.settle()
-        return self._outcome.parties()
+        self.training.settle()
+        return self.outcome.parties()
 
     def similar(self, text: str | Sequence[str], topn: int = 10) -> Similar:
         """Return the documents that parties trained on nearest to a text or its words.
@@ -331,17 +309,17 @@ class Run(RunHandle):
         They are named by tag and party; no text is shown. Raises RunError for a model without
         vectors of documents, or before the first whole round.
         """
-        self._background.settle()
-        return self._outcome.similar(text, topn)
+        self.training.settle()
+        return self.outcome.similar(text, topn)
 
     def plot(self) -> Chart:
         """Return the curves of loss and accuracy per round."""
-        self._background.settle()
+        self.training.settle()
         return self.result().chart()
 
     def summary(self) -> Text:
         """Return the run in a few lines."""
-        self._background.settle()
+        self.training.settle()
         return self.result().summary()
 
     def export(
@@ -362,7 +340,7 @@ class Run(RunHandle):
         Raises ExportError before anything is written where it can be known; the folder is written
         whole or not at all.
         """
-        return self._outcome.export(path, format, which, overwrite)
+        return self.outcome.export(path, format, which, overwrite)
 
     def write(self, path: Path, format: str) -> None:
         """Write the fused model of the last whole round as one of `formats`, without a card."""
@@ -370,15 +348,10 @@ class Run(RunHandle):
 
     def result(self) -> Result:
         """Return the run as one record, as it stands now. It never waits."""
-        return self._outcome.result()
+        return self.outcome.result()
 
     def __repr__(self) -> str:
         return self.result().headline()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         return self.result().mimebundle()
-
-
-def _early_stopping(spec: RunSpec, monitor: str) -> list[EarlyStopping]:
-    predicates: list[EarlyStopping] = [Until(spec.until)] if spec.until else []
-    return predicates + ([Patience(spec.patience, monitor)] if spec.patience else [])

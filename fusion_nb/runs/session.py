@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fusion_nb.models import lookup
 from fusion_nb.reporting import charts
 from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.checkpoints.saving import cache, find
+from fusion_nb.runs.checkpoints.saving import remember as remember_folder
 from fusion_nb.runs.handle import ENDED, UNDER_WAY, RunHandle
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
@@ -47,6 +49,7 @@ def remember(run: Run) -> None:
             value=run.name,
         )
     RUNS[run.name] = run
+    remember_folder(run.storage.folder)
 
 
 def new_name(given: str, namespace: Mapping[str, Any]) -> str:
@@ -109,7 +112,7 @@ def federate(
         _check_name(name)
         _check_model(model)
         run = Run(RunSpec(**chosen), namespace, name=name)
-        with run.stopping_on_interrupt():
+        with run.training.stopping_on_interrupt():
             remember(run)
             run.start()
             return run if background else run.wait()
@@ -178,6 +181,8 @@ def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     for name, value in options.items():
         if value is None:
             continue
+        if name in ("model", "data") and isinstance(value, os.PathLike):
+            value = os.fspath(value)
         chosen[name] = value
         if name in _OBJECTS and not isinstance(value, str):
             # The name tells the reader of the spec that this was an object.

@@ -6,7 +6,8 @@ import atexit
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from fusion_nb.core.history import History
@@ -14,10 +15,9 @@ from fusion_nb.core.process import cell_output
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import FusionError, Stopped
+from fusion_nb.runs.early_stopping import EarlyStopping
 from fusion_nb.runs.rounds import RoundSource
 
-#: Returns the reason to end a run early, or an empty string; asked after every whole round.
-EarlyStopping = Callable[[History], str]
 #: Longest wait for a change, in seconds. A change ends a wait at once; this is for interrupts,
 #: which are looked at in between.
 _LONGEST_WAIT = 0.1
@@ -25,15 +25,64 @@ _LONGEST_WAIT = 0.1
 _LONGEST_END = 5.0
 
 
-class TrainingThread:
-    """Trains rounds up to a target in a thread of its own, and again when it is launched anew.
+@dataclass
+class Goal:
+    """The end that a training is to reach.
 
-    target:           the number of rounds to reach
-    early_stopping:   predicates that end it before
+    rounds:         the number of whole rounds
+    early_stopping: predicates that end it before
+    """
+
+    rounds: int
+    early_stopping: list[EarlyStopping] = field(default_factory=list)
+
+    def early_reason(self, history: History) -> str:
+        """Return why early stopping ends a run after the last of these rounds, or ""."""
+        if not history:
+            return ""
+        return next(filter(None, (stop(history) for stop in self.early_stopping)), "")
+
+
+@dataclass
+class Ending:
+    """Why a training ended before its goal, if it did.
+
+    reason: in words, or "";  error: the exception that ended it, with its traceback
+    """
+
+    reason: str = ""
+    error: BaseException | None = None
+    traceback: TracebackType | None = None
+
+    def fail(self, error: BaseException) -> None:
+        """Take an exception as the reason."""
+        self.error, self.traceback = error, error.__traceback__
+        self.reason = _first_line(error)
+
+
+@dataclass
+class Progress:
+    """How far a training has come, and how far its listeners know.
+
+    num_whole, num_told: the rounds that are whole, and those of them that listeners know
+    teller: the thread that tells a round now, which need not be the one that trains
+    """
+
+    num_whole: int
+    num_told: int
+    teller: threading.Thread | None = None
+
+
+class TrainingThread:
+    """Trains rounds up to a goal in a thread of its own, and again when it is launched anew.
+
+    After each whole round it decides whether to go on, and then tells the round to listeners: at
+    once, or, where the round is saved first, when that is done, in the thread that saved it.
+
+    goal, ending:     the end that it is to reach, and that it came to
     is_training:      whether the thread may add rounds
     hold_after_round: whether the run is held at the end of the round that it is in
-    round_ended:      whether a round ended since this was set to False
-    reason, error:    why it ended before the target, and the exception that ended it
+    progress:         the rounds that it has trained and told
 
     These are read and written under `changed`, which wakes the threads that wait for a change. So
     no request falls between the thread's last look at them and its end.
@@ -43,17 +92,14 @@ class TrainingThread:
         self,
         source: RoundSource,
         control: RunControl,
-        target: int,
+        goal: Goal,
         *,
         name: str,
-        early_stopping: Sequence[EarlyStopping],
         notify: Callable[[], None],
     ) -> None:
-        self.target, self.early_stopping = target, list(early_stopping)
-        self.is_training = self.hold_after_round = self.round_ended = False
-        self.reason = ""
-        self.error: BaseException | None = None
-        self.traceback: TracebackType | None = None
+        self.goal, self.ending = goal, Ending()
+        self.is_training = self.hold_after_round = False
+        self.progress = Progress(len(source.history), len(source.history))
         self.changed = threading.Condition()
         self._source, self._control = source, control
         self._name, self._notify = name, notify
@@ -73,15 +119,18 @@ class TrainingThread:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it may be launched: the last thread has ended, or it is the one that asks."""
-        return self.is_done or threading.current_thread() is self._thread
+        """Whether it may be launched: the last thread has ended, or it is the one that asks.
+
+        To wait for the training would block the thread that tells a round for ever, too.
+        """
+        return self.is_done or threading.current_thread() in (self._thread, self.progress.teller)
 
     def launch(self, *, one_round: bool = False) -> None:
         """Start a thread. Call it under `changed`, and only while `is_at_rest`."""
         self._control.reset()
         is_first = not self.was_launched
         self.hold_after_round, self.is_training = one_round, True
-        self.reason, self.error, self.traceback = "", None, None
+        self.ending = Ending()
         # Each thread has an event of its own: one that still notifies its listeners must not mark
         # its successor as done.
         self._done = threading.Event()
@@ -124,50 +173,65 @@ class TrainingThread:
             if is_first:
                 self._decide_early()
             while self._goes_on():
-                for _ in self._source.rounds(self.target - len(self._source.history)):
-                    self._end_round()
-                    if self.reason:
-                        break
-                self.reason = self.reason or self._source.reason
+                self._train_rounds()
+                self.ending.reason = self.ending.reason or self._source.reason
             self._source.finish()
         except Stopped:
-            if not self.is_training:  # all rounds are there
-                self.reason = (
+            if (failure := self._source.failure) is not None:
+                self.ending.fail(failure)
+            elif not self.is_training:  # all rounds are there
+                self.ending.reason = (
                     "stopped while parties were given models of their own, which not all have now"
                 )
         except BaseException as error:
-            self.error, self.traceback = error, error.__traceback__
-            self.reason = _first_line(error)
+            self.ending.fail(error)
         finally:
             self._end(done)
 
+    def _train_rounds(self) -> None:
+        """Train up to the goal, or to a round that ends the run early; all of them are told."""
+        history = History(self._source.history)
+        with self.changed:
+            self.progress = Progress(len(history), len(history))
+        try:
+            for record in self._source.rounds(self.goal.rounds - len(history)):
+                history[record.round - 1 :] = [record]  # a service may send the last one again
+                self._end_round(history)
+                if self.ending.reason:
+                    break
+        finally:
+            self._source.settle()
+
     def _goes_on(self) -> bool:
         with self.changed:
-            self.is_training = not self.reason and len(self._source.history) < self.target
+            self.is_training = (
+                not self.ending.reason and len(self._source.history) < self.goal.rounds
+            )
             return self.is_training
 
     def _decide_early(self) -> None:
         """End at once a run that continues after a round in which an earlier one ended early."""
         with self.changed:
-            self.reason = self._early_reason()
+            self.ending.reason = self.goal.early_reason(self._source.history)
 
-    def _early_reason(self) -> str:
-        history = self._source.history
-        if not history:
-            return ""
-        return next(filter(None, (stop(history) for stop in self.early_stopping)), "")
-
-    def _end_round(self) -> None:
-        history = self._source.history
+    def _end_round(self, history: History) -> None:
+        """Decide how to go on after a whole round, and tell it once it is safe."""
         with self.changed:
-            self.reason = self._early_reason()
-            is_last = bool(self.reason) or len(history) >= self.target
+            self.ending.reason = self.goal.early_reason(history)
+            is_last = bool(self.ending.reason) or len(history) >= self.goal.rounds
             if self.hold_after_round and not is_last and not self._control.is_stopping:
                 self._control.pause()
             self.hold_after_round = False
+            self.progress.num_whole = number = len(history)
+        self._source.when_safe(lambda: self._tell(number))
+
+    def _tell(self, number: int) -> None:
+        """Tell listeners of a round."""
+        self.progress.teller = threading.current_thread()
         self._notify()
+        self.progress.teller = None
         with self.changed:
-            self.round_ended = True
+            self.progress.num_told = number
             self.changed.notify_all()
 
     def _end(self, done: threading.Event) -> None:

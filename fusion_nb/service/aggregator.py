@@ -120,7 +120,7 @@ class Progress:
 
     def last_record(self) -> dict[str, Any]:
         """Return the record of the last whole round; empty before the first."""
-        lines, position = self._folder.records(self._position)
+        lines, position = self._folder.rounds.records(self._position)
         if lines:
             self._position = position
             self._last = json.loads(lines[-1])

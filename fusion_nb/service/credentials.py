@@ -21,3 +21,7 @@ class Key:
     def generate(cls, client_id: str = "") -> Key:
         """Return a new key with a random secret, and a random id unless one is given."""
         return cls(client_id or secrets.token_hex(8), secrets.token_urlsafe(32))
+
+    def lines(self) -> list[str]:
+        """Return it as a file of settings has it, a line for the id and one for the secret."""
+        return [f"CLIENT_ID={self.client_id}", f"CLIENT_SECRET={self.client_secret}"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from fusion_nb.core.files import storage
 from fusion_nb.service.aggregator import Aggregator
 from fusion_nb.service.processes.inspection_pool import InspectionPool
-from fusion_nb.service.storage.run_folder import Which
+from fusion_nb.service.storage.round_files import Which
 
 
 class ModelFiles:
@@ -30,7 +30,7 @@ class ModelFiles:
         Raises UnknownError before the first whole round.
         """
         folder = aggregator.folder.path
-        _, number = aggregator.folder.weights_file(which)
+        _, number = aggregator.folder.rounds.weights_file(which)
         kept = folder / f"model-{which}-{number}.{format}"
         with suppress(FileNotFoundError):  # not written yet, or just replaced by a newer one
             return await asyncio.to_thread(kept.read_bytes), number

@@ -6,7 +6,7 @@ import queue
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,34 @@ from fusion_nb.service.request_fields import NOT_TAKEN, normal_name
 _POLL_SECONDS = 0.1
 
 
+@dataclass
+class _SentRows:
+    """The rows that were sent to a service, and whether it has deleted them."""
+
+    num_parties: int = 0
+    has_test: bool = False
+    is_deleted: bool = False
+
+    def notes(self, address: str) -> list[str]:
+        """Return a sentence about them, if any were sent."""
+        sent = [f"of {self.num_parties} {'party' if self.num_parties == 1 else 'parties'}"]
+        sent = sent if self.num_parties else []
+        sent += ["of the test set"] if self.has_test else []
+        if not sent:
+            return []
+        end = "which has deleted them" if self.is_deleted else "which holds them now"
+        return [f"the rows {' and '.join(sent)} were sent to the service {address}, {end}"]
+
+
+@dataclass
+class _Trained:
+    """The rounds that a service trained, and their weights once the run has ended."""
+
+    history: History = field(default_factory=History)
+    weights: Weights = field(default_factory=dict)
+    best_weights: Weights = field(default_factory=dict)
+
+
 class RemoteRounds(RoundSource):
     """Registers the parties of a run at a service, and yields the rounds that it trains there.
 
@@ -40,15 +68,11 @@ class RemoteRounds(RoundSource):
         self._gate = control.gate
         self._url = url
         self._model = prepared.resolved.model
-        self._model_file = _model_file(self._model)
+        _model_file(self._model)  # raises if it can't be sent
         _check_rows(prepared)
         self._num_rounds = 0
-        self._num_sent = 0
-        self._is_test_sent = False
-        self._are_rows_deleted = False
-        self._history = History()
-        self._weights: Weights = {}
-        self._best_weights: Weights = {}
+        self._sent = _SentRows()
+        self._trained = _Trained()
         with Client(url) as client:
             client.aggregators()  # raises if the service is absent, or refuses the key
             self._address = client.url
@@ -59,18 +83,12 @@ class RemoteRounds(RoundSource):
     @property
     def notes(self) -> list[str]:
         """A sentence about the rows that were sent to the service."""
-        sent = [f"of {self._num_sent} {'party' if self._num_sent == 1 else 'parties'}"]
-        sent = sent if self._num_sent else []
-        sent += ["of the test set"] if self._is_test_sent else []
-        if not sent:
-            return []
-        end = "which has deleted them" if self._are_rows_deleted else "which holds them now"
-        return [f"the rows {' and '.join(sent)} were sent to the service {self._address}, {end}"]
+        return self._sent.notes(self._address)
 
     @property
     def history(self) -> History:
         """The whole rounds so far."""
-        return self._history
+        return self._trained.history
 
     @property
     def model(self) -> Model:
@@ -80,12 +98,12 @@ class RemoteRounds(RoundSource):
     @property
     def weights(self) -> Weights:
         """The fused weights once the run has ended; the initial weights before."""
-        return self._weights or self._prepared.federation.initial_weights
+        return self._trained.weights or self._prepared.federation.network.initial_weights
 
     @property
     def best_weights(self) -> Weights:
         """The fused weights of the best round, once the run has ended."""
-        return self._best_weights
+        return self._trained.best_weights
 
     def plan(self, last: int, after: int | None = None) -> None:
         """Plan rounds up to `last`."""
@@ -120,7 +138,7 @@ class RemoteRounds(RoundSource):
             try:
                 client.train(aggregator_id, wait=False)
                 for record in self._follow(client, aggregator_id):
-                    self._history[record.round - 1 :] = [record]
+                    self._trained.history[record.round - 1 :] = [record]
                     yield record
                 self.reason = _reason(client.status(aggregator_id))
             finally:
@@ -132,17 +150,17 @@ class RemoteRounds(RoundSource):
         options = self._prepared.resolved.spec.model_dump(exclude_defaults=True, exclude=NOT_TAKEN)
         options |= {"parties": len(data.parties), "rounds": self._num_rounds}
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / self._model_file
+            path = Path(folder) / _model_file(self._model)
             self._write_model(path)
             if data.test is not None:
-                self._is_test_sent = True
+                self._sent.has_test = True
                 self.rows_went_to = self._address
             aggregator_id = client.start_aggregator(path, test=data.test, **options)
             try:
                 for party in data.parties:
                     self._gate()
                     # Said before it is sent: a failure of the call may come after its rows.
-                    self._num_sent += 1
+                    self._sent.num_parties += 1
                     self.rows_went_to = self._address
                     if documents.are(party.train):
                         sent = Path(folder) / "documents.jsonl"
@@ -153,12 +171,12 @@ class RemoteRounds(RoundSource):
                         client.start_party(aggregator_id, rows, party=party.id)
             except BaseException:
                 client.stop(aggregator_id)
-                self._are_rows_deleted = True
+                self._sent.is_deleted = True
                 raise
         return aggregator_id
 
     def _write_model(self, path: Path) -> None:
-        weights = self._prepared.federation.initial_weights
+        weights = self._prepared.federation.network.initial_weights
         try:
             self._model.save(path, weights, self._model.whole_format)
         except ExportError as error:
@@ -199,7 +217,7 @@ class RemoteRounds(RoundSource):
         """
         try:
             client.stop(aggregator_id)
-            self._are_rows_deleted = True
+            self._sent.is_deleted = True
             # Post-training has added metrics to the last record, and the service may have trained
             # one round more than was followed.
             history = [self._named(record) for record in client.rounds(aggregator_id)]
@@ -210,8 +228,8 @@ class RemoteRounds(RoundSource):
             if not self._model.get_weights():
                 self._model = self._fetch_model(client, aggregator_id)
         except ServiceError as error:
-            num_rounds = len(self._history)
-            self._history.clear()
+            num_rounds = len(self._trained.history)
+            self._trained.history.clear()
             hint = error.hint
             if num_rounds:
                 hint = (
@@ -219,9 +237,9 @@ class RemoteRounds(RoundSource):
                     f"Client(url).weights({aggregator_id!r}) fetches their weights"
                 )
             raise ServiceError(error.message, hint, status=error.status) from None
-        self._history[:] = history
-        self._weights = weights
-        self._best_weights = best_weights
+        self._trained.history[:] = history
+        self._trained.weights = weights
+        self._trained.best_weights = best_weights
 
     def _named(self, record: RoundRecord) -> RoundRecord:
         """Return a record of the service with the names that parties have here."""
@@ -245,7 +263,7 @@ class RemoteRounds(RoundSource):
         kind = type(self._model)
         with tempfile.TemporaryDirectory() as folder:
             path = client.download(
-                aggregator_id, Path(folder) / self._model_file, self._model.whole_format
+                aggregator_id, Path(folder) / _model_file(self._model), self._model.whole_format
             )
             return kind.from_checkpoint(kind.load(path))
 

@@ -73,11 +73,8 @@ def serve(
             _log_to(state / "server.log")
             Service.prepare(state)
             if not keys.table() and key is None:
-                made = keys.new()
-                greeting += (
-                    "\nA key was made. Its secret is shown here and never again:\n"
-                    f"  CLIENT_ID={made.client_id}\n  CLIENT_SECRET={made.client_secret}"
-                )
+                greeting += "\nA key was made. Its secret is shown here and never again:"
+                greeting += "".join(f"\n  {line}" for line in keys.new().lines())
         except OSError as error:
             raise _unusable(state, error) from None
         app = create_app(settings, keys, host)
@@ -125,6 +122,7 @@ def _locked(state: Path) -> FileLock:
             f"another server has the folder {state}", "stop it, or give another --state"
         ) from None
     except (OSError, NotImplementedError) as error:
+        # Older versions of filelock raise NotImplementedError on a file system without locks.
         raise _unusable(state, error) from None
     return lock
 

@@ -16,7 +16,8 @@ from fusion_nb.service.model_files import ModelFiles
 from fusion_nb.service.processes.inspection_pool import InspectionPool, Inspections
 from fusion_nb.service.registration import Fields, Files, Registration
 from fusion_nb.service.settings import Settings
-from fusion_nb.service.storage.run_folder import Which, round_of, run_folders
+from fusion_nb.service.storage.round_files import Which, round_of
+from fusion_nb.service.storage.run_folder import run_folders
 from fusion_nb.service.training_queue import TrainingQueue
 
 _log = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ class Service:
         while True:
             # Checked before the records are read, so that none that precedes the end is missed.
             is_over = aggregator.done.is_set() or self.closing.is_set()
-            lines, position = await asyncio.to_thread(aggregator.folder.records, position)
+            lines, position = await asyncio.to_thread(aggregator.folder.rounds.records, position)
             if aggregator.attempt != attempt:
                 return  # it is being trained anew, and the lines may be of the new training
             for line in lines:

@@ -117,7 +117,7 @@ def built(rows: Any, model: Any, **options: Any) -> Federation:
 def remade(made: Federation, engine: Engine | None = None, **parts: Any) -> Federation:
     """A federation with the parts of another one (but no central test set), except those given."""
     return Federation(
-        made.parties, made.model, made.fusion, engine or made.engine, made.config, **parts
+        made.parties, made.model, made.fusion, engine or made.network.engine, made.config, **parts
     )
 
 

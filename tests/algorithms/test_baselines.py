@@ -177,7 +177,10 @@ class TestCentral:
             rows, net(), baseline="central", until=until, monitor="central_accuracy", rounds=9
         )
         assert (len(run.history), run.reason) == (1, f"{until} after round 1")
-        assert run.parties.table(run.monitor)[0][3:] == ["local accuracy", "fused accuracy"]
+        assert run.parties.table(run.prepared.monitor)[0][3:] == [
+            "local accuracy",
+            "fused accuracy",
+        ]
         with pytest.raises(
             OptionError, match="names the metric 'central_loss', which this run does not have"
         ):
@@ -328,7 +331,7 @@ class TestCentralAndLocal:
         paused = threading.Event()
         Counting.seen, Counting.at, Counting.act = 0, 24 + 12, lambda: (run.pause(), paused.set())
         run.start()
-        assert paused.wait(60)
+        assert paused.wait(240)
         assert (run.status, len(run.records)) == ("paused", 1)
         assert Counting.seen == Counting.at
         assert run.resume().wait().history["alone_loss"] == whole.history["alone_loss"]

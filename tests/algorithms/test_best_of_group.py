@@ -67,7 +67,8 @@ class TestBestOfGroup:
     def test_all_of_a_group_hold_the_best_members_own_model(self, rows: Any, net: Any) -> None:
         run = trained(rows, net(), share="best:groups=1", split="quantity:alpha=0.5", rounds=2)
         alone = {
-            party.id: party.state["fusion"]["weights"] for party in run.federation.personal_parties
+            party.id: party.state["fusion"]["weights"]
+            for party in run.federation.post_training.parties
         }
         holders = run.federation.parties
         total = sum(party.num_test for party in holders)
@@ -94,7 +95,8 @@ class TestBestOfGroup:
             data, model, share="best:groups=1", split="quantity:alpha=0.5", lr=0.01, rounds=2
         )
         alone = {
-            party.id: party.state["fusion"]["weights"] for party in run.federation.personal_parties
+            party.id: party.state["fusion"]["weights"]
+            for party in run.federation.post_training.parties
         }
         adapter, holders = run.federation.model, run.federation.parties
         halves = [

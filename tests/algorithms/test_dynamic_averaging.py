@@ -117,7 +117,7 @@ class TestDynamicAveraging:
     def test_a_threshold_out_of_reach_never_synchronises(self, rows: Any, net: Any) -> None:
         made = built(rows, net(), fusion="dynamic:threshold=1e9")
         assert not any(record.synchronised for record in made.rounds(4))
-        assert arithmetic.equal(made.weights, made.initial_weights)
+        assert arithmetic.equal(made.weights, made.network.initial_weights)
 
     def test_rounds_without_synchronisation_are_one_long_training(self) -> None:
         options: dict[str, Any] = {

@@ -98,7 +98,9 @@ def test_a_failure_without_its_exception_is_reported_by_its_line(rows: Any, net:
             return super().run(request, cohort)
 
     made = build(RunSpec(data="data"), {"model": net(), "data": rows})
-    federation = Federation(made.parties, made.model, made.fusion, Away(made.engine), made.config)
+    federation = Federation(
+        made.parties, made.model, made.fusion, Away(made.network.engine), made.config
+    )
     with pytest.raises(PartyError, match="party 2: OSError: away"):
         next(federation.rounds(1))
     assert not federation.history

@@ -85,7 +85,7 @@ class TestRounds:
     def test_a_change_of_the_fraction_holds_from_its_round_on(self, rows: Any, net: Any) -> None:
         federation = build(RunSpec(data="data", parties=8), {"model": net(), "data": rows})
         next(federation.rounds(1))
-        federation.add_change(Change({"fraction": 0.5, "lr": 0.5}))
+        federation.plan.add(Change({"fraction": 0.5, "lr": 0.5}))
         record = next(federation.rounds(1))
         assert [len(federation.cohort(round)) for round in (1, 2, 3)] == [8, 4, 4]
         assert record.changes == {"fraction": 0.5, "lr": 0.5}

@@ -118,15 +118,15 @@ def test_a_round_that_is_given_up_changes_nothing_for_the_next(rows: Any, net: A
     def made(engine: Any = None) -> Federation:
         spec = RunSpec(data="data", optimizer="sgd:momentum=0.9", keep_optimizer=True, parties=3)
         found = build(spec, {"model": net(), "data": rows})
-        engine = engine or LastAway(found.engine)
+        engine = engine or LastAway(found.network.engine)
         return Federation(found.parties, found.model, found.fusion, engine, found.config)
 
     expected = [record.metrics for record in made().rounds(3)]
     broken = made()
     metrics = [record.metrics for record in broken.rounds(1)]
-    assert isinstance(broken.engine, LastAway)
-    broken.engine.is_away = True
+    assert isinstance(broken.network.engine, LastAway)
+    broken.network.engine.is_away = True
     with pytest.raises(PartyError):
         list(broken.rounds(1))
-    broken.engine.is_away = False
+    broken.network.engine.is_away = False
     assert metrics + [record.metrics for record in broken.rounds(2)] == expected

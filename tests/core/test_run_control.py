@@ -44,7 +44,7 @@ def test_a_pause_holds_a_thread_until_it_is_resumed() -> None:
     thread = in_thread(lambda: (control.gate(), passed.set()))
     assert not passed.wait(0.05)
     control.resume()
-    thread.join(20)
+    thread.join(240)
     assert passed.is_set()
 
 
@@ -61,7 +61,7 @@ def test_a_stop_ends_a_pause_and_holds_until_it_is_withdrawn() -> None:
     control.pause()
     thread = in_thread(pass_gate)
     control.stop()
-    thread.join(20)
+    thread.join(240)
     assert stopped.is_set()
     assert control.is_stopping
     with pytest.raises(Stopped):
@@ -99,6 +99,6 @@ def test_the_clock_stands_still_while_a_thread_is_held(clock: Clock) -> None:
     clock.now += 60
     assert control.clock() == before
     control.resume()
-    thread.join(20)
+    thread.join(240)
     clock.now += 1
     assert control.clock() == before + 1

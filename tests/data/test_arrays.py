@@ -116,7 +116,7 @@ class TestDataSets:
         assert rows_of.stored_labels(Shifted()).tolist() == Y[:12].tolist()
         assert rows_of.stored_labels(Without()).tolist() == Y[:12].tolist()
 
-    @pytest.mark.parametrize("bad", [[{"x": 1, "y": 0}] * 4, [(1, 2, 3)] * 4])
+    @pytest.mark.parametrize("bad", [[1] * 4, [(1,)] * 4, ["row"] * 4])
     def test_a_dataset_without_pairs_is_refused(self, read: Read, bad: Any) -> None:
         class Odd:
             def __len__(self) -> int:

@@ -87,7 +87,7 @@ def test_without_one_the_run_fails_with_the_party_and_the_row() -> None:
 
 
 def test_a_divided_data_set_names_the_row_and_its_number_at_the_party() -> None:
-    run = made(Pixels(17), parties=3, quorum=0.3, holdout=0.2).start().wait(60)
+    run = made(Pixels(17), parties=3, quorum=0.3, holdout=0.2).start().wait(240)
     told = [
         failure for failure in run.failures if "row 17 of the data set (number" in failure.error
     ]
@@ -98,3 +98,21 @@ def test_a_row_whose_label_cannot_be_read_is_named_before_training() -> None:
     data = {"north": Pixels(), "south": Unlisted(11)}
     with pytest.raises(DataError, match="south: row 11 of the data set can't be read: ValueError"):
         made(data)
+
+
+@pytest.mark.parametrize("order", [("north", "south", "west"), ("south", "north", "west")])
+def test_a_quorum_goes_on_without_a_party_whose_labels_cannot_be_read(order: Any) -> None:
+    given = parties(Unlisted(11)) | {"south": Unlisted(11)}
+    run = made({name: given[name] for name in order}, quorum=0.5).start().wait(60)
+    assert run.status == "finished"
+    assert [[f.party for f in record.failures] for record in run.records] == [["south"]] * 2
+    assert "row 11 of the data set can't be read" in run.failures[0].error
+    assert any(note.startswith("warning: south: row 11") for note in run.notes)
+
+
+def test_a_quorum_helps_neither_wrong_rows_nor_a_run_without_any() -> None:
+    with pytest.raises(DataError, match="south: row 11"):
+        made({"south": Unlisted(11)}, quorum=0.5)
+    wrong = (np.full((30, 4), np.nan, np.float32), np.arange(30) % 3)
+    with pytest.raises(DataError, match="NaN"):
+        made({"north": Pixels(), "south": wrong}, quorum=0.5)

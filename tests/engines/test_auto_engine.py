@@ -28,4 +28,4 @@ def test_it_stacks_models_where_that_is_faster(
     federation = build(
         RunSpec(data="data", engine="auto", parties=3), {"model": net(), "data": rows}
     )
-    assert type(federation.engine.innermost) is kind
+    assert type(federation.network.engine.innermost) is kind

@@ -250,7 +250,7 @@ class TestRunsWithFaults:
         assert 1 < len(there) < 5
         whole = built(rows, net)
         parties = [party for party in whole.parties if party.id in there]
-        other = Federation(parties, whole.model, whole.fusion, whole.engine, whole.config)
+        other = Federation(parties, whole.model, whole.fusion, whole.network.engine, whole.config)
         list(other.rounds(1))
         assert all(
             np.array_equal(array, other.weights[name]) for name, array in made.weights.items()

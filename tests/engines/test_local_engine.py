@@ -68,7 +68,7 @@ class TestNothingIsLeft:
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])
         }
-        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=240)
 
     def test_no_thread_of_a_finished_run(self, rows: Any) -> None:
         gc.collect()  # engines of other tests
@@ -97,13 +97,13 @@ class TestNothingIsLeft:
         (tmp_path / "mine.py").write_text(paused)
         line = [sys.executable, "mine.py", "local:workers=2", "100000"]
         assert subprocess.run(
-            line, cwd=tmp_path, timeout=120, check=True, capture_output=True
+            line, cwd=tmp_path, timeout=240, check=True, capture_output=True
         ).stdout
 
 
 class TestStop:
     def test_it_reaches_all_workers_in_the_middle_of_a_training(self, rows: Any) -> None:
-        both = threading.Barrier(2, timeout=60)
+        both = threading.Barrier(2, timeout=240)
         names: set[str] = set()
 
         class Meeting(Viewing):
@@ -121,7 +121,7 @@ class TestStop:
         namespace = {"model": Meeting(), "data": rows}
         spec = RunSpec(data="data", parties=4, lr=0.1, epochs=1_000_000, engine="local:workers=2")
         run = Run(spec, namespace).start()
-        assert both_train.wait(60)
+        assert both_train.wait(240)
         run.pause()
         assert run.status == "paused"
         run.resume()

@@ -147,11 +147,7 @@ def test_pause_and_stop_reach_the_middle_of_a_training(rows: Any, tmp_path: Path
 
 
 def test_a_model_that_cannot_be_sent_is_refused_before_training(rows: Any) -> None:
-    class Locked(Viewing):
-        def __deepcopy__(self, memo: Any) -> Locked:
-            return self
-
-    model = Locked()
+    model = Viewing()
     model.lock = threading.Lock()
     with pytest.raises(OptionError, match="can't be sent to another process"):
         build(RunSpec(data="data", engine="process"), {"model": model, "data": rows})
@@ -239,9 +235,9 @@ def test_a_worker_that_died_between_two_rounds_is_a_failure_of_its_party(
     def kill_one(run: Run) -> None:
         if len(run.records) == 2 and run.status == "running":
             workers()[0].kill()
-            run.unsubscribe(kill_one)
+            end()
 
-    run.subscribe(kill_one)
+    end = run.subscribe(kill_one)
     run.start()
     if quorum == 1:
         with pytest.raises(PartyError, match="its worker process ended"):

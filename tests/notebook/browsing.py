@@ -18,16 +18,20 @@ CHROMIUM = next(
 MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
+    pytest.mark.timeout(900),
 ]
+#: Milliseconds after which something that never shows is given up: it only ends what hangs, also
+#: on a machine with far more work than cores.
+PATIENCE = 240_000
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 
 
 def open_notebook(page: Any, lab: tuple[str, Path], name: str) -> None:
     page.goto(f"{lab[0]}/lab/tree/{name}?token=t&reset")
-    page.wait_for_selector(IDLE, timeout=60_000)
+    page.wait_for_selector(IDLE)
     # The indicator is idle before there is a kernel, too, and what is run then is lost without a
     # word.
-    page.get_by_text("| Idle", exact=False).first.wait_for(timeout=60_000)
+    page.get_by_text("| Idle", exact=False).first.wait_for()
     page.wait_for_timeout(500)
 
 
@@ -59,9 +63,9 @@ def save(page: Any, path: Path) -> Any:
             page.wait_for_timeout(100)
 
 
-def wait(page: Any, holds: Callable[[], Any], seconds: float = 60) -> None:
+def wait(page: Any, holds: Callable[[], Any]) -> None:
     """Wait for something to become true, while the page goes on."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE / 1000
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
         page.wait_for_timeout(50)

@@ -15,7 +15,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from browsing import CHROMIUM
+from browsing import CHROMIUM, PATIENCE
 from jupyter_client.manager import start_new_kernel
 from panels import until
 
@@ -89,6 +89,13 @@ def browser_context_args() -> dict[str, Any]:
     return {"viewport": {"width": 1180, "height": 1020}}
 
 
+@pytest.fixture
+def page(page: Any) -> Any:
+    """A page of the browser, which waits as long as a busy machine may need."""
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A JupyterLab of its own, with the tutorials in its folder."""
@@ -126,7 +133,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(200):
+        for _ in range(1000):
             try:
                 urllib.request.urlopen(f"{url}/api?token=t").close()
                 break
@@ -135,5 +142,5 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
         yield url, work
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(240)
         log.close()

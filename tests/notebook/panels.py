@@ -66,7 +66,7 @@ def settle(panel: Panel) -> None:
     until(lambda: not panel.screen.buttons["Preview"].disabled)
 
 
-def until(holds: Callable[[], Any], seconds: float = 60) -> None:
+def until(holds: Callable[[], Any], seconds: float = 240) -> None:
     """Wait for something to become true."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -22,8 +22,8 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(
     page.keyboard.press("Control+b")  # the file list takes room
     run_cells(page, 4)
     result = page.locator("figure img[alt^='Loss from']").first
-    result.wait_for(timeout=90_000)
-    page.wait_for_selector(IDLE, timeout=60_000)
+    result.wait_for()
+    page.wait_for_selector(IDLE)
     assert page.get_by_text("run: finished, 10 of 10 rounds").first.is_visible()
     keep(page, "quickstart.png")
     notebook = save(page, lab[1] / "01_quickstart.ipynb")
@@ -37,7 +37,7 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(
     nbformat.write(notebook, lab[1] / name)
     page.goto(f"{lab[0]}/lab/tree/{name}?token=t&reset")
     again = page.locator("figure img[alt^='Loss from']").first
-    again.wait_for(timeout=60_000)
+    again.wait_for()
     assert again.evaluate("image => image.naturalWidth") == 840
     assert page.locator("figure + table th[scope=col]").count() == 5
 
@@ -53,19 +53,19 @@ def test_the_chart_moves_and_the_toolbar_stops_it(page: Any, lab: tuple[str, Pat
     open_notebook(page, lab, name)
     run_cells(page, 2)
     status = page.get_by_role("status").filter(has_text="left")
-    status.wait_for(timeout=60_000)
+    status.wait_for()
     picture = page.locator("img[alt^='Loss from']")
-    picture.wait_for(timeout=60_000)
+    picture.wait_for()
     before = picture.get_attribute("alt"), status.inner_text()
     wait(page, lambda: picture.get_attribute("alt") != before[0])
     wait(page, lambda: status.inner_text() != before[1])
     assert page.get_by_text("[*]:").count() == 1
     keep(page, "running.png")
     page.get_by_role("button", name="Interrupt the kernel").click()
-    page.get_by_text("Interrupted: run was stopped after round").wait_for(timeout=30_000)
-    page.locator("figure img[alt^='Loss from']").wait_for(timeout=30_000)
+    page.get_by_text("Interrupted: run was stopped after round").wait_for()
+    page.locator("figure img[alt^='Loss from']").wait_for()
     page.keyboard.press("Shift+Enter")
-    page.get_by_text("alive True").wait_for(timeout=30_000)
+    page.get_by_text("alive True").wait_for()
 
 
 def test_tab_completes_and_a_typo_is_one_line(page: Any, lab: tuple[str, Path]) -> None:
@@ -74,9 +74,9 @@ def test_tab_completes_and_a_typo_is_one_line(page: Any, lab: tuple[str, Path]) 
     )
     open_notebook(page, lab, name)
     run_cells(page, 2)
-    page.get_by_text("did you mean '--rounds'?").wait_for(timeout=30_000)
+    page.get_by_text("did you mean '--rounds'?").wait_for()
     assert page.get_by_text("Traceback").count() == 0
     page.locator(".jp-Notebook .jp-Cell .cm-content").nth(2).click()
     page.keyboard.press("End")
     page.keyboard.press("Tab")
-    page.get_by_text("dirichlet", exact=True).first.wait_for(timeout=30_000)
+    page.get_by_text("dirichlet", exact=True).first.wait_for()

@@ -26,7 +26,7 @@ def show_panel(page: Any, lab: tuple[str, Path], name: str, options: str = "") -
     open_notebook(page, lab, name)
     page.keyboard.press("Control+b")  # the file list takes room
     run_cells(page, 2)
-    button(page, "Start").wait_for(timeout=60_000)
+    button(page, "Start").wait_for()
 
 
 def button(page: Any, text: str) -> Any:
@@ -75,46 +75,46 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     page.keyboard.press("Tab")
     page.get_by_role("alert").filter(
         has_text="learning rate fast is not allowed: give a number > 0"
-    ).wait_for(timeout=10_000)
+    ).wait_for()
     field(page, "learning rate").fill("0.05")
     page.keyboard.press("Tab")
-    page.get_by_role("alert").wait_for(state="detached", timeout=10_000)
+    page.get_by_role("alert").wait_for(state="detached")
 
     tab(page, "Preview")
     button(page, "Preview").click()
-    page.get_by_text("rows to train on in").wait_for(timeout=30_000)
+    page.get_by_text("rows to train on in").wait_for()
     keep(page, "panel_preview.png")
     tab(page, "Configure")
 
     button(page, "Start").click()
-    status(page).filter(has_text="left").wait_for(timeout=60_000)
-    chart(page).wait_for(timeout=30_000)
+    status(page).filter(has_text="left").wait_for()
+    chart(page).wait_for()
     assert page.get_by_text("bound to the variable run:").is_visible()
     places = {(place["y"], place["height"]) for place in moving(page, chart(page), 3)}
     assert len(places) == 1, "the chart stays where it is"
 
     button(page, "Pause").click()
-    status(page).filter(has_text="paused").wait_for(timeout=10_000)
+    status(page).filter(has_text="paused").wait_for()
     paused = status(page).inner_text()
     tab(page, "Change")
     field(page, "learning rate").fill("0.01")
     page.keyboard.press("Tab")
     button(page, "Change from the next round on").click()
-    page.get_by_text("from the next round on: learning rate 0.01").wait_for(timeout=10_000)
+    page.get_by_text("from the next round on: learning rate 0.01").wait_for()
     assert status(page).inner_text() == paused
     tab(page, "Configure")
     button(page, "Resume").click()
-    status(page).filter(has_text="running").wait_for(timeout=10_000)
+    status(page).filter(has_text="running").wait_for()
     resumed = status(page).inner_text()
     wait(page, lambda: status(page).inner_text() != resumed)
     button(page, "Stop").click()
-    status(page).filter(has_text="stopped").wait_for(timeout=10_000)
+    status(page).filter(has_text="stopped").wait_for()
 
     tab(page, "Export")
     field(page, "folder").fill("taken")
     page.keyboard.press("Tab")
     button(page, "Export").click()
-    page.get_by_text("taken/model.pt").wait_for(timeout=30_000)
+    page.get_by_text("taken/model.pt").wait_for()
     assert (lab[1] / "taken" / "CARD.md").is_file()
     cell = field(page, "as a cell").input_value()
     assert cell.startswith(
@@ -123,7 +123,7 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     keep(page, "panel_export.png")
     page.locator(".jp-Notebook .jp-Cell").nth(2).click()
     page.keyboard.press("Control+Enter")
-    page.get_by_text("alive stopped").wait_for(timeout=10_000)
+    page.get_by_text("alive stopped").wait_for()
 
     saved = save(page, lab[1] / "panel.ipynb")
     assert [sorted(output.data) for output in saved.cells[1].outputs] == [
@@ -136,7 +136,7 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     )  # elsewhere, untrusted, and with no kernel behind it
     page.goto(f"{lab[0]}/lab/tree/panel_reopened.ipynb?token=t&reset")
     again = page.locator("figure img[alt^='Loss from']").first
-    again.wait_for(timeout=60_000)
+    again.wait_for()
     assert again.is_visible()
     assert page.locator("figure + table th[scope=col]").count() == 5
     assert page.get_by_text("%fusion run --split dirichlet:alpha=0.3").first.is_visible()
@@ -156,19 +156,19 @@ def moving(page: Any, picture: Any, times: int) -> list[Any]:
 def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
     show_panel(page, lab, "reload.ipynb", "--rounds 100000 --lr 0.05")
     button(page, "Start").click()
-    status(page).filter(has_text="left").wait_for(timeout=60_000)
+    status(page).filter(has_text="left").wait_for()
     save(page, lab[1] / "reload.ipynb")
     page.reload()
-    page.wait_for_selector(IDLE, timeout=60_000)
-    status(page).filter(has_text="left").wait_for(timeout=30_000)
+    page.wait_for_selector(IDLE)
+    status(page).filter(has_text="left").wait_for()
     assert len(moving(page, chart(page), 3)) == 3
     button(page, "Pause").click()
-    status(page).filter(has_text="paused").wait_for(timeout=10_000)
+    status(page).filter(has_text="paused").wait_for()
     before = status(page).inner_text()
     button(page, "Step one round").click()
     wait(page, lambda: status(page).inner_text() != before)
     button(page, "Stop").click()
-    status(page).filter(has_text="stopped").wait_for(timeout=10_000)
+    status(page).filter(has_text="stopped").wait_for()
     # The page has lost the cell's outputs to the reload; the cell, run again, has its run and keeps
     # the result.
     cell = page.locator(".jp-Notebook .jp-Cell").nth(1)
@@ -178,7 +178,7 @@ def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
     page.keyboard.press("Control+Enter")
     # The status says "stopped" already, so that the cell's number shows that it ran again.
     wait(page, lambda: re.search(r"\d", prompt.inner_text()) and prompt.inner_text() != ran_before)
-    page.wait_for_selector(IDLE, timeout=60_000)
+    page.wait_for_selector(IDLE)
     outputs = save(page, lab[1] / "reload.ipynb").cells[1].outputs
     assert outputs[-1].data["text/plain"].startswith("run: stopped, ")
 
@@ -216,18 +216,18 @@ def test_it_looks_well_in_both_themes(
             assert not control.evaluate(cut), control.inner_text()
     button(page, "Fewer options").click()
     button(page, "Start").click()
-    status(page).filter(has_text="left").wait_for(timeout=60_000)
+    status(page).filter(has_text="left").wait_for()
     chart(page).wait_for()
     keep(page, f"panel_running_{word}.png")
     button(page, "Stop").click()
-    status(page).filter(has_text="stopped").wait_for(timeout=20_000)
+    status(page).filter(has_text="stopped").wait_for()
     field(page, "rounds").fill("40")
     field(page, "split").select_option("iid")
     button(page, "Start").click()
-    status(page).filter(has_text="run_2: finished").wait_for(timeout=60_000)
+    status(page).filter(has_text="run_2: finished").wait_for()
     tab(page, "Compare")
     for name in ("run: stopped", "run_2: finished, 40 rounds of fedavg"):
         page.get_by_role("checkbox", name=name).check()
-    page.locator("img[alt*='run_2: Loss from']").wait_for(timeout=10_000)
+    page.locator("img[alt*='run_2: Loss from']").wait_for()
     keep(page, f"panel_finished_{word}.png")
     use_theme(page, "JupyterLab Light")

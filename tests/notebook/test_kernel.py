@@ -71,7 +71,7 @@ def test_a_refused_line_fails_the_cell(kernel: Any) -> None:
     _, client = kernel
     execute(client, "%load_ext fusion_nb")
     reply = client.execute_interactive(
-        "%fusion --rouns 3", timeout=60, output_hook=lambda message: None
+        "%fusion --rouns 3", timeout=240, output_hook=lambda message: None
     )
     assert reply["content"]["status"] == "error"
     assert reply["content"]["ename"] == "OptionError"

@@ -118,7 +118,7 @@ def test_stop_arrives_while_a_cell_runs(kernel: Any) -> None:
     request = client.session.msg("create_subshell_request", {})
     client.control_channel.send(request)
     while not is_of(
-        reply := client.control_channel.get_msg(timeout=60), request["header"]["msg_id"]
+        reply := client.control_channel.get_msg(timeout=240), request["header"]["msg_id"]
     ):
         pass
     click(client, buttons["Start"])

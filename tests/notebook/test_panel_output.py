@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from panels import run_to_the_end
+from panels import AFTER_THE_END, enabled, press, run_to_the_end, settle, until
 
 from fusion_nb import Panel, RunSpec
 from fusion_nb.errors import OptionError
+from fusion_nb.reporting.result import Result
 
 
 def panel_line(ip: Any) -> str:
@@ -57,3 +58,24 @@ class TestInANotebook:
         assert repr(panel) == "<Panel: idle>"
         run_to_the_end(panel)
         assert repr(panel).startswith("<Panel: run: finished, 3 of 3 rounds")
+
+
+def test_the_result_of_a_run_that_has_ended_is_drawn_once(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_to_the_end(panel)
+    drawn: list[int] = []
+    draw = Result.mimebundle
+
+    def count(result: Result) -> dict[str, Any]:
+        drawn.append(len(result.history))
+        return draw(result)
+
+    monkeypatch.setattr(Result, "mimebundle", count)
+    press(panel, "Preview")
+    settle(panel)
+    assert drawn == []
+    panel.more(1)
+    panel.wait()
+    until(lambda: enabled(panel) == AFTER_THE_END)
+    assert drawn == [4]

@@ -39,7 +39,6 @@ def check_flat(samples: list[Sample]) -> None:
     ("engine", "runs"),
     [
         ("local", 15),
-        ("process:workers=2", 3),
         pytest.param("local", 500, marks=pytest.mark.slow),
         pytest.param("process:workers=2", 100, marks=pytest.mark.slow),
         pytest.param("vectorized", 500, marks=pytest.mark.slow),

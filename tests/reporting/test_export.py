@@ -30,7 +30,8 @@ def run(rows: Any, net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_folder_holds_everything(run: Run) -> None:
     written = run.export("fused", ["pt", "safetensors"])
     assert [path.name for path in written] == [
-        *("CARD.md", "card.json", "chart.png", "history.csv", "model.pt", "model.safetensors")
+        *("CARD.md", "card.json", "chart.png", "history.csv", "model.pt", "model.safetensors"),
+        "schema.json",
     ]
     card = json.loads(Path("fused/card.json").read_text())
     assert card["weights"]["sha256"] == arithmetic.digest(run.weights)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import html
 import io
+import itertools
 import json
 import warnings
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,9 @@ NAMES = {
     "underscore": "_hidden",
     "blank": " ",
 }
+#: Names that are drawn in one picture.
+GROUPS = [list(NAMES.values())[start : start + 9] for start in range(0, len(NAMES), 9)]
+PAIRS = list(itertools.zip_longest(*[iter(NAMES.values())] * 2, fillvalue="other"))
 
 
 def result_of(name: str, other: str = "other") -> Result:
@@ -107,6 +112,18 @@ class Tags(HTMLParser):
             self.heads.append(data)
 
 
+@pytest.fixture(scope="module")
+def plain_tags() -> list[str]:
+    """The tags of the page of a usual name."""
+    return Tags(result_of("p").mimebundle()["text/html"]).tags
+
+
+@pytest.fixture(scope="module")
+def plain_chart() -> bytes:
+    """The chart of a usual name, drawn with matplotlib's own settings."""
+    return charts.curves(curves_of("p"), ("loss", "accuracy")).png
+
+
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 class TestNames:
     def test_a_card_has_the_same_blocks_whatever_the_name_is(self, name: str) -> None:
@@ -132,28 +149,15 @@ class TestNames:
         if not extra:
             assert list(map(shape, lines(name))) == list(map(shape, lines("party 1")))
 
-    def test_a_page_has_the_same_tags_whatever_the_name_is(self, name: str) -> None:
+    def test_a_page_has_the_same_tags_whatever_the_name_is(
+        self, name: str, plain_tags: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(charts.Chart, "png", b"drawn by other tests")
         bundle = result_of(name).mimebundle()
-        found, expected = Tags(bundle["text/html"]), Tags(result_of("p").mimebundle()["text/html"])
-        assert found.tags == expected.tags
+        found = Tags(bundle["text/html"])
+        assert found.tags == plain_tags
         assert shortened(name, 60) in found.heads
         bundle["text/html"].replace("\ud800", "").encode()
-
-    def test_charts_are_drawn(self, name: str) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            sizes = {name: 4, "other": 5}
-            counts = {name: {0: 2, 1: 2}, "other": {0: 1, 1: 4}}
-            divided = charts.split(counts, sizes, {0: name, 1: "b"})
-            curves = charts.curves(result_of(name).history, ("loss", "accuracy"))
-            runs = {name: curves_of(name), "second": curves_of("b")}
-            compared = charts.compare(runs, ("loss", "accuracy"))
-            for chart in (divided, curves, compared):
-                assert chart.png.startswith(b"\x89PNG")
-        texts = [label.get_text() for label in divided.figure.axes[0].get_yticklabels()]
-        assert shortened(name, 30).strip() in [text.strip() for text in texts]
-        (legend,) = compared.figure.legends
-        assert len(legend.get_texts()) == 2
 
     def test_history_and_parties_are_written_and_read(self, name: str, tmp_path: Path) -> None:
         result = result_of(name)
@@ -169,6 +173,37 @@ class TestNames:
 
 def curves_of(name: str) -> History:
     return result_of(name).history
+
+
+class TestCharts:
+    """Many names in one picture, since drawing is slow."""
+
+    @pytest.fixture(autouse=True)
+    def _no_warnings(self) -> Iterator[None]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+
+    @pytest.mark.parametrize("names", GROUPS)
+    def test_parties_and_classes_of_a_split(self, names: list[str]) -> None:
+        counts = {name: {0: 2, number: 1} for number, name in enumerate(names, 1)}
+        chart = charts.split(counts, dict.fromkeys(names, 3), dict(enumerate(["b", *names])))
+        assert chart.png.startswith(b"\x89PNG")
+        texts = [label.get_text().strip() for label in chart.figure.axes[0].get_yticklabels()]
+        assert {shortened(name, 30).strip() for name in names} <= set(texts)
+
+    @pytest.mark.parametrize("names", GROUPS)
+    def test_runs_that_are_compared(self, names: list[str]) -> None:
+        runs = {name: curves_of(name) for name in names}
+        chart = charts.compare(runs, ("loss", "accuracy"))
+        assert chart.png.startswith(b"\x89PNG")
+        (legend,) = chart.figure.legends
+        assert len(legend.get_texts()) == len(names)
+
+    @pytest.mark.parametrize("pair", PAIRS)
+    def test_parties_of_a_run(self, pair: tuple[str, str]) -> None:
+        curves = charts.curves(result_of(*pair).history, ("loss", "accuracy"))
+        assert curves.png.startswith(b"\x89PNG")
 
 
 class TestText:
@@ -202,11 +237,12 @@ class TestSettings:
         ],
         ids=lambda settings: next(iter(settings)),
     )
-    def test_the_users_settings_do_not_change_a_chart(self, settings: dict[str, Any]) -> None:
-        expected = charts.curves(curves_of("p"), ("loss", "accuracy")).png
+    def test_the_users_settings_do_not_change_a_chart(
+        self, plain_chart: bytes, settings: dict[str, Any]
+    ) -> None:
         with matplotlib.rc_context(settings):
             before = dict(matplotlib.rcParams)
-            assert charts.curves(curves_of("p"), ("loss", "accuracy")).png == expected
+            assert charts.curves(curves_of("p"), ("loss", "accuracy")).png == plain_chart
             assert dict(matplotlib.rcParams) == before
 
 

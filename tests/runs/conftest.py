@@ -101,7 +101,7 @@ class Driven:
         )
 
     def _tell(self) -> None:
-        self.told.append(self.run.status)
+        self.told.append(self.run.state.status)
         self.on_change()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fusion_nb import Run, RunSpec
+from fusion_nb.core.files import tree_file
 from fusion_nb.core.history import to_dict
 from fusion_nb.runs.checkpoints.resume import SavedSpec
 
@@ -126,6 +130,27 @@ class Case:
         return SavedSpec.read(folder, given).make_run(self.namespace()).start().wait()
 
 
+def run_in(folder: Path, **options: Any) -> Run:
+    case = Case({"checkpoint": str(folder), **options}, is_seeded=True)
+    return Run(case.spec, case.namespace())
+
+
+def full_from(round: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk be full when a round is written, from this one on."""
+    write = tree_file.write_safetensors
+    count = 0
+
+    def fails(file: Any, *content: Any) -> None:
+        nonlocal count
+        count += Path(file.name).name == "weights.safetensors"  # one for each round
+        if count >= round:
+            file.write(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, *content)
+
+    monkeypatch.setattr(tree_file, "write_safetensors", fails)
+
+
 def cut(folder: Path, round: int) -> None:
     """Remove all checkpoints after a round, as if the process had been killed then."""
     for path in folder.glob("round-*"):
@@ -140,7 +165,7 @@ def timeless(run: Run) -> str:
 
 def own_weights(run: Run) -> list[Any]:
     """Return the weights of the parties' own models, and all else that they keep."""
-    holders = run.federation.personal_parties
+    holders = run.federation.post_training.parties or run.federation.parties
     return [digest(holder.own_model_weights(run.weights, len(run.history))) for holder in holders]
 
 

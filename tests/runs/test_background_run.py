@@ -19,34 +19,38 @@ TIMEOUT = 60
 
 
 def numbers(run: Any) -> list[int]:
-    return [record.round for record in run.records]
+    return [record.round for record in run.state.records]
 
 
 def test_start_returns_at_once_and_wait_waits(drive: Any) -> None:
     driven = drive(6, held=True)
     run = driven.run
-    assert run.status == "ready"
+    assert run.state.status == "ready"
     run.start()
-    assert run.status == "running"
+    assert run.state.status == "running"
     run.wait(timeout=0.01)
-    assert (run.status, numbers(run)) == ("running", [])
+    assert (run.state.status, numbers(run)) == ("running", [])
     driven.source.allowed.set()
     run.wait()
-    assert (run.status, numbers(run), run.planned) == ("finished", [1, 2, 3, 4, 5, 6], 6)
+    assert (run.state.status, numbers(run), run.state.planned) == (
+        "finished",
+        [1, 2, 3, 4, 5, 6],
+        6,
+    )
     assert driven.source.num_closed == 1
 
 
 def test_a_stop_keeps_the_whole_rounds_and_more_continues_after_them(drive: Any) -> None:
     driven = drive(1000)
     run = driven.run
-    driven.on_change = lambda: run.stop(wait=False) if len(run.records) == 3 else None
+    driven.on_change = lambda: run.stop(wait=False) if len(run.state.records) == 3 else None
     run.start()
     run.wait()
-    assert (run.status, numbers(run)) == ("stopped", [1, 2, 3])
+    assert (run.state.status, numbers(run)) == ("stopped", [1, 2, 3])
     driven.on_change = lambda: None
     run.more(2)
     run.wait()
-    assert (run.status, numbers(run), run.planned) == ("finished", [1, 2, 3, 4, 5], 5)
+    assert (run.state.status, numbers(run), run.state.planned) == ("finished", [1, 2, 3, 4, 5], 5)
     assert driven.source.planned == [(1000, None), (5, 3)]
 
 
@@ -56,13 +60,13 @@ def test_a_paused_run_is_stepped_and_resumed(drive: Any) -> None:
     run.start()
     run.pause()
     driven.source.allowed.set()
-    assert run.status == "paused"
+    assert run.state.status == "paused"
     run.step()
-    assert (run.status, numbers(run)) == ("paused", [1])
+    assert (run.state.status, numbers(run)) == ("paused", [1])
     run.settle()
     run.resume()
     run.wait()
-    assert (run.status, len(run.records)) == ("finished", 6)
+    assert (run.state.status, len(run.state.records)) == ("finished", 6)
 
 
 def test_a_paused_run_can_be_stopped(drive: Any) -> None:
@@ -72,7 +76,7 @@ def test_a_paused_run_can_be_stopped(drive: Any) -> None:
     run.pause()
     driven.source.allowed.set()
     run.stop()
-    assert (run.status, numbers(run)) == ("stopped", [])
+    assert (run.state.status, numbers(run)) == ("stopped", [])
 
 
 def test_a_run_that_is_to_stop_can_not_be_paused(drive: Any) -> None:
@@ -83,7 +87,7 @@ def test_a_run_that_is_to_stop_can_not_be_paused(drive: Any) -> None:
         driven.run.pause()
     driven.source.allowed.set()
     driven.run.wait(TIMEOUT)
-    assert driven.run.status == "stopped"
+    assert driven.run.state.status == "stopped"
 
 
 def test_a_step_that_is_stopped_in_its_round_does_not_hold_at_its_end(drive: Any) -> None:
@@ -91,7 +95,7 @@ def test_a_step_that_is_stopped_in_its_round_does_not_hold_at_its_end(drive: Any
     driven.source.before_record = lambda: driven.run.stop(wait=False)
     driven.run.step(wait=False)
     driven.run.wait()
-    assert (driven.run.status, numbers(driven.run)) == ("stopped", [1])
+    assert (driven.run.state.status, numbers(driven.run)) == ("stopped", [1])
 
 
 def test_stepping_from_the_start_and_beyond_the_end(drive: Any) -> None:
@@ -99,7 +103,7 @@ def test_stepping_from_the_start_and_beyond_the_end(drive: Any) -> None:
     seen = []
     for _ in range(4):
         run.step()
-        seen.append((run.status, len(run.records)))
+        seen.append((run.state.status, len(run.state.records)))
     assert seen == [("paused", 1), ("paused", 2), ("finished", 3), ("finished", 4)]
 
 
@@ -110,9 +114,9 @@ def test_a_step_that_was_stopped_leaves_nothing_behind(drive: Any) -> None:
     driven.source.allowed.set()
     driven.run.more(3)
     driven.run.wait(TIMEOUT)
-    assert len(driven.run.records) == 3
+    assert len(driven.run.state.records) == 3
     driven.run.step()
-    assert (driven.run.status, len(driven.run.records)) == ("finished", 4)
+    assert (driven.run.state.status, len(driven.run.state.records)) == ("finished", 4)
 
 
 def test_more_adds_rounds_to_a_run_under_way(drive: Any) -> None:
@@ -121,7 +125,7 @@ def test_more_adds_rounds_to_a_run_under_way(drive: Any) -> None:
     driven.run.more(2)
     driven.source.allowed.set()
     driven.run.wait()
-    assert len(driven.run.records) == 8
+    assert len(driven.run.state.records) == 8
     assert driven.source.planned == [(6, None), (8, 6)]
 
 
@@ -143,7 +147,7 @@ def test_more_while_listeners_hear_of_the_end_is_not_lost(drive: Any) -> None:
     told, go_on = threading.Event(), threading.Event()
 
     def slow() -> None:
-        if driven.run.status == "finished" and not told.is_set():
+        if driven.run.state.status == "finished" and not told.is_set():
             told.set()
             assert go_on.wait(TIMEOUT)
 
@@ -155,7 +159,7 @@ def test_more_while_listeners_hear_of_the_end_is_not_lost(drive: Any) -> None:
     go_on.set()
     asker.join(TIMEOUT)
     driven.run.wait()
-    assert (driven.run.status, numbers(driven.run)) == ("finished", [1, 2, 3, 4, 5])
+    assert (driven.run.state.status, numbers(driven.run)) == ("finished", [1, 2, 3, 4, 5])
 
 
 def test_more_asked_for_by_two_threads_trains_once(drive: Any) -> None:
@@ -163,7 +167,7 @@ def test_more_asked_for_by_two_threads_trains_once(drive: Any) -> None:
     told, go_on = threading.Event(), threading.Event()
 
     def slow() -> None:
-        if driven.run.status == "finished" and not told.is_set():
+        if driven.run.state.status == "finished" and not told.is_set():
             told.set()
             assert go_on.wait(TIMEOUT)
 
@@ -183,48 +187,12 @@ def test_more_asked_for_by_two_threads_trains_once(drive: Any) -> None:
 def test_more_asked_for_by_a_listener_as_early_stopping_fires(drive: Any) -> None:
     driven = drive(3, early_stopping=[lambda history: "enough"])
     run = driven.run
-    driven.on_change = lambda: run.more(2) if run.reason and len(run.records) == 1 else None
+    driven.on_change = lambda: (
+        run.more(2) if run.state.reason and len(run.state.records) == 1 else None
+    )
     run.start()
     run.wait()
-    assert (len(run.records), run.stops_early) == (5, False)
-
-
-def test_early_stopping_ends_a_run_with_its_reason(drive: Any) -> None:
-    run = drive(9, early_stopping=[lambda history: "enough" if len(history) == 2 else ""]).run
-    run.start()
-    run.wait()
-    assert (run.status, run.reason, len(run.records)) == ("finished", "enough", 2)
-    assert run.stops_early
-    run.step()
-    assert (run.status, len(run.records), run.stops_early) == ("paused", 3, False)
-
-
-def test_a_source_may_end_a_run_with_its_reason(drive: Any) -> None:
-    driven = drive(9)
-    rounds = driven.source.rounds
-
-    def two(num_rounds: int) -> Iterator[Any]:
-        yield from rounds(2)
-        driven.source.reason = "ended elsewhere"
-
-    driven.source.rounds = two
-    driven.run.start()
-    driven.run.wait()
-    assert (driven.run.status, driven.run.reason) == ("finished", "ended elsewhere")
-
-
-def test_an_error_fails_the_run_and_is_raised_where_it_is_waited_for(drive: Any) -> None:
-    driven = drive(3)
-    driven.source.before_record = lambda: [][1]
-    driven.run.start()
-    with pytest.raises(IndexError):
-        driven.run.wait()
-    assert driven.run.status == "failed"
-    assert driven.run.reason == "IndexError: list index out of range"
-    driven.source.before_record = lambda: None
-    driven.run.more(1)
-    driven.run.wait()
-    assert (driven.run.status, driven.run.error, numbers(driven.run)) == ("finished", None, [1])
+    assert (len(run.state.records), run.state.stops_early) == (5, False)
 
 
 def test_a_step_raises_the_error_that_ended_it(drive: Any) -> None:
@@ -232,20 +200,6 @@ def test_a_step_raises_the_error_that_ended_it(drive: Any) -> None:
     driven.source.before_record = lambda: [][1]
     with pytest.raises(IndexError):
         driven.run.step()
-
-
-def test_a_stop_after_the_last_round_is_told(drive: Any) -> None:
-    driven = drive(1)
-
-    def finish() -> None:
-        driven.run.stop(wait=False)
-        driven.source.control.gate()
-
-    driven.source.finishing = finish
-    driven.run.start()
-    driven.run.wait()
-    assert driven.run.status == "finished"
-    assert "models of their own" in driven.run.reason
 
 
 def test_requests_that_make_no_sense_are_refused(drive: Any) -> None:
@@ -292,7 +246,7 @@ def test_waiting_for_a_paused_run_is_refused(drive: Any) -> None:
         run.wait()
     run.resume()
     run.wait()
-    assert run.status == "finished"
+    assert run.state.status == "finished"
 
 
 def test_a_run_that_is_paused_while_it_is_waited_for_says_so(drive: Any) -> None:
@@ -300,7 +254,7 @@ def test_a_run_that_is_paused_while_it_is_waited_for_says_so(drive: Any) -> None
     run = driven.run
 
     def pause() -> None:
-        if len(run.records) == 2 and run.status == "running":
+        if len(run.state.records) == 2 and run.state.status == "running":
             run.pause()
 
     driven.on_change = pause
@@ -350,15 +304,8 @@ def test_an_interrupt_of_the_thread_that_waits_stops_the_run(drive: Any, waiting
     with pytest.raises(Interrupted, match="stopped after round 0 of 6") as caught:
         getattr(run, waiting)()
     interrupter.join(TIMEOUT)
-    assert run.status == "stopped"
+    assert run.state.status == "stopped"
     assert "more(6)" in caught.value.hint
-
-
-def test_each_change_of_status_is_told(drive: Any) -> None:
-    driven = drive(2)
-    driven.run.start()
-    driven.run.wait()
-    assert driven.told == ["running", "running", "running", "finished"]
 
 
 def test_the_thread_ends_with_the_run(drive: Any) -> None:
@@ -371,20 +318,12 @@ def test_the_thread_ends_with_the_run(drive: Any) -> None:
     assert not thread.is_alive()
 
 
-def test_records_are_a_copy(drive: Any) -> None:
-    run: Any = drive(2).run
-    run.start()
-    run.wait()
-    run.records.clear()
-    assert len(run.records) == 2
-
-
 def test_a_listener_may_ask_for_more_from_the_training_thread(drive: Any) -> None:
     driven = drive(2)
     asked: list[Callable[[], None]] = []
 
     def more() -> None:
-        if driven.run.status == "finished" and not asked:
+        if driven.run.state.status == "finished" and not asked:
             asked.append(more)
             driven.run.more(2)
 

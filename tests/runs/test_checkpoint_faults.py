@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from saved_runs import Case, assert_same, cut
+from saved_runs import Case, assert_same, cut, full_from, run_in
 
 from fusion_nb import Run
 from fusion_nb.core import registry
@@ -23,29 +23,8 @@ from fusion_nb.core.files.tree import Flattener
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import FusionError, OptionError, RunError
-from fusion_nb.runs.checkpoints import checkpoint, saving
+from fusion_nb.runs.checkpoints import saving
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
-
-
-def run_in(folder: Path, **options: Any) -> Run:
-    case = Case({"checkpoint": str(folder), **options}, is_seeded=True)
-    return Run(case.spec, case.namespace())
-
-
-def full_from(round: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the disk be full when a round is written, from this one on."""
-    write = checkpoint.write_safetensors
-    count = 0
-
-    def fails(file: Any, arrays: Any) -> None:
-        nonlocal count
-        count += 1
-        if count > 2 * (round - 1):  # two files for each round
-            file.write(b"half of it")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(file, arrays)
-
-    monkeypatch.setattr(checkpoint, "write_safetensors", fails)
 
 
 def test_a_full_disk_ends_the_run_with_one_line(
@@ -78,7 +57,7 @@ def test_a_full_disk_is_a_note_where_nobody_named_a_folder(
     case = Case(is_seeded=True)
     run = Run(case.spec, case.namespace(), is_cached=True).start().wait()
     assert run.status == "finished"
-    assert run.storage_notes == [
+    assert run.storage.notes == [
         f"warning: this run has no checkpoint any more ({os.strerror(errno.ENOSPC)})"
     ]
 

@@ -116,6 +116,6 @@ def test_a_federation_is_made_in_one_construction(rows: Any, net: Any) -> None:
     prepared = prepare(spec, {"model": net(), "data": rows})
     federation = prepared.federation
     assert [type(other).__name__ for other in federation.baselines] == ["Central", "Local"]
-    assert federation.personal_parties == federation.baselines[1].federation.parties
-    assert dict(federation.changes[3].values) == {"lr": 0.5}
+    assert federation.post_training.parties == federation.baselines[1].federation.parties
+    assert dict(federation.plan.changes[3].values) == {"lr": 0.5}
     assert prepared.monitor == "accuracy"

@@ -9,7 +9,7 @@ import pytest
 from saved_runs import NUM_ROUNDS, Case, assert_same, cut
 
 from fusion_nb.core import registry
-from fusion_nb.runs.checkpoints import party_states
+from fusion_nb.runs.checkpoints import links, party_states
 
 #: Rules that need another one after them, or options with which a rule does something.
 FUSIONS = {
@@ -97,7 +97,7 @@ def test_a_resumed_ensemble_is_that_of_a_whole_run(name: str, tmp_path: Path) ->
 def test_large_states_are_written_once_and_resumed(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(party_states, "_SMALL", 0)
+    monkeypatch.setattr(links, "_SMALL", 0)
     monkeypatch.setattr(party_states, "_MAX_FILES", 3)
     case = Case(
         {"fusion": "feddyn", "fraction": 0.5, "rounds": 8, "engine": engine, **KEPT},

@@ -35,7 +35,9 @@ CASES = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", ["torch", "doc2vec", pytest.param("keras", marks=pytest.mark.slow)]
+)
 def test_another_process_goes_on(name: str, tmp_path: Path) -> None:
     case, folder = CASES[name], tmp_path / "saved"
     whole = case.start(folder)

@@ -140,10 +140,10 @@ def test_a_listener_that_fails_is_heard_once_and_ends_nothing(
     assert capsys.readouterr().err.count("ZeroDivisionError") == 1
 
 
-def test_a_listener_is_unsubscribed_by_itself_too(run_of: Any, net: Any) -> None:
+def test_a_subscription_ends_where_it_is_told_to(run_of: Any, net: Any) -> None:
     run, heard = run_of(net(), rounds=1), []
-    run.subscribe(heard.append)
-    run.unsubscribe(heard.append)
+    end = run.subscribe(heard.append)
+    end()
     run.start().wait()
     assert heard == []
 
@@ -169,10 +169,10 @@ def test_the_spec_drops_early_stopping_once_it_was_overridden(run_of: Any, net: 
 
 def test_the_completed_spec_has_the_rounds_that_there_are(run_of: Any, net: Any) -> None:
     run = run_of(net(), rounds=5)
-    assert (run.completed_spec.rounds, run.repeatable_spec.rounds) == (5, 5)
+    assert (run.completed_spec.rounds, run.outcome.repeatable_spec().rounds) == (5, 5)
     run.step().stop()
     assert (run.spec.rounds, run.completed_spec.rounds) == (5, 1)
-    assert run.repeatable_spec == run.completed_spec
+    assert run.outcome.repeatable_spec() == run.completed_spec
     assert "--rounds 1" in run.result().cell
 
 

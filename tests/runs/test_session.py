@@ -48,7 +48,7 @@ def test_federate_writes_options_as_python_has_them(rows: Any, net: Any) -> None
 def test_a_run_under_way_is_not_forgotten(run_of: Any, rows: Any, net: Any) -> None:
     allowed = threading.Event()
     run = run_of(net())
-    run.subscribe(lambda run: allowed.wait(60))
+    run.subscribe(lambda run: allowed.wait(240))
     remember(run)
     run.start()
     with pytest.raises(OptionError, match="still running"):

@@ -75,7 +75,7 @@ def assert_uninterrupted(
     monkeypatch.chdir(folder.path)
     spec, namespace = sandbox.spec_and_namespace(folder)
     run = Run(spec, namespace).start().wait()
-    records, _ = folder.records()
+    records, _ = folder.rounds.records()
     assert [comparable(json.loads(line)) for line in records] == [
         comparable(json.loads(json.dumps(history.to_dict(record)))) for record in run.records
     ]

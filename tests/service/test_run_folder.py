@@ -17,20 +17,20 @@ class TestRunFolder:
         (tmp_path / ".draft-x").write_text("half")
         folder.repair()
         assert (tmp_path / "rounds.jsonl").read_text() == '{"round": 1}\n'
-        assert folder.records() == (['{"round": 1}'], 13)
+        assert folder.rounds.records() == (['{"round": 1}'], 13)
         assert not (tmp_path / ".draft-x").exists()
 
     def test_weights_of_a_round_without_a_record_are_ignored(self, tmp_path: Path) -> None:
         import numpy as np
 
         folder = RunFolder(tmp_path)
-        folder.save_round(1, '{"round": 1}', {"file": np.zeros(2)}, is_best=True)
+        folder.rounds.save(1, '{"round": 1}', {"file": np.zeros(2)}, is_best=True)
         storage.write_file(
             tmp_path / "weights-2.npz",
             lambda file: file.write(b"of a round that was not recorded any more"),
         )
-        assert folder.weights_file("last")[1] == 1
-        assert folder.weights_file("best")[1] == 1
+        assert folder.rounds.weights_file("last")[1] == 1
+        assert folder.rounds.weights_file("best")[1] == 1
 
     def test_a_file_is_written_whole_or_not_at_all(self, tmp_path: Path) -> None:
         path = tmp_path / "x.json"

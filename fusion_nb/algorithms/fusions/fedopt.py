@@ -12,6 +12,11 @@ from fusion_nb.algorithms.fusions.server_update import ServerUpdate, trained_zer
 from fusion_nb.core.arithmetic import tree_map
 from fusion_nb.core.types import FederationInfo, Weights
 
+#: Options that several of these rules have, each with defaults of its own.
+_Rate = Annotated[float, Field(description="learning rate of the aggregator", gt=0)]
+_Beta1 = Annotated[float, Field(description="share of the last direction that is kept", ge=0, lt=1)]
+_Tau = Annotated[float, Field(description="least root of v: smaller adapts more", gt=0)]
+
 
 class FedAvgM(ServerUpdate):
     """Follow the parties' mean change with momentum: v = beta * v + change, new = old + lr * v.
@@ -26,7 +31,7 @@ class FedAvgM(ServerUpdate):
         self,
         *,
         beta: Annotated[float, Field(description="momentum of the aggregator", ge=0, lt=1)] = 0.9,
-        lr: Annotated[float, Field(description="learning rate of the aggregator", gt=0)] = 1.0,
+        lr: _Rate = 1.0,
     ) -> None:
         self._beta, self._lr = beta, lr
 
@@ -58,9 +63,8 @@ class AdaptiveUpdate(ServerUpdate, ABC):
     {'w': array([0.75])}
     """
 
-    _beta1 = 0.0
-    _lr = 1.0
-    _tau = 1.0
+    def __init__(self, *, lr: _Rate = 1.0, beta1: _Beta1 = 0.0, tau: _Tau = 1.0) -> None:
+        self._lr, self._beta1, self._tau = lr, beta1, tau
 
     def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the first moment, which is zero, and the second, which is tau squared."""
@@ -89,18 +93,8 @@ class FedAdagrad(AdaptiveUpdate):
     Optimization", ICLR 2021 (Algorithm 2, FedAdagrad).
     """
 
-    def __init__(
-        self,
-        *,
-        lr: Annotated[float, Field(description="learning rate of the aggregator", gt=0)] = 0.1,
-        beta1: Annotated[
-            float, Field(description="share of the last direction that is kept", ge=0, lt=1)
-        ] = 0.0,
-        tau: Annotated[
-            float, Field(description="least root of v: smaller adapts more", gt=0)
-        ] = 1e-3,
-    ) -> None:
-        self._lr, self._beta1, self._tau = lr, beta1, tau
+    def __init__(self, *, lr: _Rate = 0.1, beta1: _Beta1 = 0.0, tau: _Tau = 1e-3) -> None:
+        super().__init__(lr=lr, beta1=beta1, tau=tau)
 
     def second_moment(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
         """Return the sum of all squares."""
@@ -119,18 +113,15 @@ class FedAdam(AdaptiveUpdate):
     def __init__(
         self,
         *,
-        lr: Annotated[float, Field(description="learning rate of the aggregator", gt=0)] = 0.01,
-        beta1: Annotated[
-            float, Field(description="share of the last direction that is kept", ge=0, lt=1)
-        ] = 0.9,
+        lr: _Rate = 0.01,
+        beta1: _Beta1 = 0.9,
         beta2: Annotated[
             float, Field(description="share of the last squares that is kept", ge=0, lt=1)
         ] = 0.99,
-        tau: Annotated[
-            float, Field(description="least root of v: smaller adapts more", gt=0)
-        ] = 1e-3,
+        tau: _Tau = 1e-3,
     ) -> None:
-        self._lr, self._beta1, self._beta2, self._tau = lr, beta1, beta2, tau
+        super().__init__(lr=lr, beta1=beta1, tau=tau)
+        self._beta2 = beta2
 
     def second_moment(self, v: np.ndarray, square: np.ndarray) -> np.ndarray:
         """Return the mean of squares, the latest counting most."""

@@ -33,7 +33,7 @@ class Finetune:
 
     def __call__(self, federation: FederationView) -> dict[str, Metrics]:
         """Let every party train the fused model, and return the metrics of the results."""
-        options = self._options | plain_options(federation.fusion.client_options)
+        options = self._options | plain_options(federation.client_options)
         if "steps" in federation.train_options:  # epochs count here, also where steps did before
             options["steps"] = 0
         answers = federation.ask_parties(functools.partial(_finetune, options=options))

@@ -6,6 +6,7 @@ where they are, without a copy. Nothing in a file is executed.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -39,29 +40,31 @@ _MAX_HEADER = 100_000_000
 _METADATA = "__metadata__"
 
 
-def write_safetensors(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays. Arrays of other dtypes, such as text, are stored as bytes."""
+def write_safetensors(
+    file: BinaryIO, arrays: Mapping[str, np.ndarray], about: Mapping[str, str] | None = None
+) -> None:
+    """Write named arrays. Arrays of other dtypes, such as text, are stored as bytes.
+
+    about: texts that are stored beside them, by names that no array has
+    """
     header: dict[str, Any] = {}
-    others: dict[str, str] = {}
+    texts = dict(about or {})
     ordered: list[np.ndarray] = []
     offset = 0
     # The format wants arrays of wide numbers first, so that all are aligned.
     for name in sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name)):
         array = np.asarray(arrays[name], order="C")
         shape = list(array.shape)
-        if array.dtype.name not in _DTYPES or not array.dtype.isnative:
-            others[name] = json.dumps([array.dtype.str, shape])
+        code = _code(array.dtype)
+        if not code:
+            texts[name] = json.dumps([array.dtype.str, shape])
             array = np.frombuffer(array.tobytes(), np.uint8)
-            shape = list(array.shape)
+            shape, code = list(array.shape), _DTYPES["uint8"]
         begin, offset = offset, offset + array.nbytes
-        header[name] = {
-            "dtype": _DTYPES[array.dtype.name],
-            "shape": shape,
-            "data_offsets": [begin, offset],
-        }
+        header[name] = {"dtype": code, "shape": shape, "data_offsets": [begin, offset]}
         ordered.append(array)
-    if others:
-        header = {_METADATA: others, **header}
+    if texts:
+        header = {_METADATA: texts, **header}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little") + text)
@@ -75,13 +78,21 @@ def read_safetensors(path: Path) -> Weights:
 
     Raises OSError, or ValueError for a file that is not whole or not of this format.
     """
+    return read_with_texts(path)[0]
+
+
+def read_with_texts(path: Path) -> tuple[Weights, dict[str, str]]:
+    """Return the arrays of a file, which may be written to, and the texts beside them.
+
+    Raises OSError, or ValueError for a file that is not whole or not of this format.
+    """
     with path.open("rb") as file:
         size = path.stat().st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(_MAX_HEADER, size - 8):
             raise ValueError(f"{path.name} is cut short")
         header = dict(json.loads(file.read(length)))
-        others = dict(header.pop(_METADATA, {}))
+        texts = dict(header.pop(_METADATA, {}))
         found = {}
         for name, about in header.items():
             begin, end = about["data_offsets"]
@@ -96,12 +107,18 @@ def read_safetensors(path: Path) -> Weights:
             if file.readinto(array.data) != end - begin:
                 raise ValueError(f"{path.name} is cut short")
             found[name] = array.view(dtype).reshape(shape)
-    for name, text in others.items():
-        code, shape = json.loads(text)
+    for name in [name for name in texts if name in found]:
+        code, shape = json.loads(texts.pop(name))
         if np.dtype(code).hasobject:
             raise ValueError(f"{name} in {path.name} holds objects")
         found[name] = np.frombuffer(found[name].tobytes(), code).reshape(shape).copy()
-    return found
+    return found, texts
+
+
+@functools.lru_cache(maxsize=64)
+def _code(dtype: np.dtype) -> str:
+    """Return the format's name of a dtype, or "" where it has none. numpy's own is slow to make."""
+    return _DTYPES.get(dtype.name, "") if dtype.isnative else ""
 
 
 def _dtype(name: str) -> np.dtype:

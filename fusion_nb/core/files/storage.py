@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,18 +87,26 @@ def draft_folder(parent: Path, prefix: str = DRAFT) -> Iterator[Path]:
 
 
 def place_folder(
-    draft: Path, target: Path, *, replace: bool = False, mode: int | None = None
+    draft: Path,
+    target: Path,
+    *,
+    replace: bool = False,
+    mode: int | None = None,
+    on_disk: Collection[str] = (),
 ) -> None:
     """Move a filled folder to its place, once all files in it are on the disk.
 
     replace: an older folder there is removed after the new one has taken its place
     mode:    permissions of the folder; by default only its owner can read it
+    on_disk: names of files that are on the disk already, since they are links of others
     Raises OSError; an older folder is kept then, in its place if it can be moved back.
     """
     if mode is not None:
         draft.chmod(mode)
-    for path in draft.rglob("*"):
-        sync(path)
+    for folder, folders, files in os.walk(draft):
+        for name in (*folders, *files):
+            if name not in on_disk:
+                sync(os.path.join(folder, name))
     sync(draft)
     if replace and target.exists():
         _swap(draft, target)
@@ -107,7 +115,7 @@ def place_folder(
     sync(target.parent)
 
 
-def sync(path: Path) -> None:
+def sync(path: str | Path) -> None:
     """Wait until a file or folder is on the disk."""
     if os.name == "nt":  # Windows can't open a folder, nor sync a file opened for reading
         return

@@ -20,6 +20,10 @@ from fusion_nb.errors import RunError
 Node = Any
 
 
+#: Types of leaves that stand for themselves, and those of keys that JSON can hold.
+_PLAIN, _TEXT = frozenset({type(None), bool, int, str}), frozenset({str})
+
+
 class Flattener:
     """Takes trees apart. `arrays` holds the arrays of all of them, by the path of each.
 
@@ -43,30 +47,33 @@ class Flattener:
         path: where the tree stands, in names of arrays and in messages
         Raises RunError that names the place and the class of an object that is no plain data.
         """
-        if value is None or type(value) in (bool, int, str):
-            return value
-        if type(value) is float:
-            return value if math.isfinite(value) else {"float": repr(value)}
-        if type(value) in (dict, MappingProxyType):
+        kind = type(value)
+        if kind is dict or kind is MappingProxyType:
             return self._flatten_dict(value, path)
-        if type(value) in (list, tuple):
+        if kind in _PLAIN:
+            return value
+        if kind is list or kind is tuple:
             items = [self.flatten(item, f"{path}/{i}") for i, item in enumerate(value)]
-            return {type(value).__name__: items}
-        if id(value) not in self._known:
-            self._known[id(value)] = (self._flatten_leaf(value, path), value)
-        return self._known[id(value)][0]
+            return {kind.__name__: items}
+        if kind is float:
+            return value if math.isfinite(value) else {"float": repr(value)}
+        known = self._known.get(id(value))
+        if known is None:
+            known = self._known[id(value)] = (self._flatten_leaf(value, path), value)
+        return known[0]
 
     def _flatten_dict(self, value: Mapping[Any, Any], path: str) -> Node:
-        items = [(key, self.flatten(item, f"{path}/{key}")) for key, item in value.items()]
-        if all(type(key) is str for key, _ in items):
-            return {"dict": dict(items)}
-        return {"items": [[self.flatten(key, f"{path}: a key"), item] for key, item in items]}
+        items = {key: self.flatten(item, f"{path}/{key}") for key, item in value.items()}
+        if set(map(type, items)) <= _TEXT:
+            return {"dict": items}
+        nodes = [[self.flatten(key, f"{path}: a key"), node] for key, node in items.items()]
+        return {"items": nodes}
 
     def _flatten_leaf(self, value: Any, path: str) -> Node:
-        if isinstance(value, np.generic):
-            return {"scalar": self._add(np.asarray(value), path)}
         if type(value) is np.ndarray and not value.dtype.hasobject and not value.dtype.names:
             return {"array": self._add(value, path)}
+        if isinstance(value, np.generic):
+            return {"scalar": self._add(np.asarray(value), path)}
         torch = sys.modules.get("torch")
         if torch is not None and type(value) is torch.Tensor:
             tensor = value.detach().cpu()

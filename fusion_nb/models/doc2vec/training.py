@@ -17,13 +17,18 @@ from gensim.models.doc2vec import (
     train_document_dm,
     train_document_dm_concat,
 )
+from gensim.models.word2vec import MAX_WORDS_IN_BATCH
 
 from fusion_nb.core import documents as texts
 from fusion_nb.core.documents import Document
 
 
 class Trainer:
-    """Trains documents on a model, with work space that is allocated once."""
+    """Trains documents on a model, with work space that is allocated once.
+
+    gensim's compiled code leaves out the words of a document beyond its 10,000th known one. Such a
+    document is trained in several parts here, which share its vectors.
+    """
 
     def __init__(self, model: Doc2Vec) -> None:
         self.model = model
@@ -80,15 +85,25 @@ class Trainer:
             "learn_words": learn,
             "learn_hidden": learn,
         }
-        words, rows = list(words), list(rows)
-        if model.sg:
-            train_words = bool(model.dbow_words) and learn
-            train_document_dbow(
-                model, words, rows, alpha, self._work, train_words=train_words, **options
-            )
-            return
-        train = train_document_dm_concat if model.dm_concat else train_document_dm
-        train(model, words, rows, alpha, self._work, self._neurons, **options)
+        rows = list(rows)
+        for part in self._parts(words):
+            if model.sg:
+                train_words = bool(model.dbow_words) and learn
+                train_document_dbow(
+                    model, part, rows, alpha, self._work, train_words=train_words, **options
+                )
+                continue
+            train = train_document_dm_concat if model.dm_concat else train_document_dm
+            train(model, part, rows, alpha, self._work, self._neurons, **options)
+
+    def _parts(self, words: Sequence[str]) -> list[list[str]]:
+        """Return the words of a document in parts that gensim's compiled code trains whole."""
+        if len(words) <= MAX_WORDS_IN_BATCH:
+            return [list(words)]
+        # Words outside the vocabulary take no room there.
+        known = [word for word in words if word in self.model.wv.key_to_index]
+        starts = range(0, len(known), MAX_WORDS_IN_BATCH)
+        return [known[start : start + MAX_WORDS_IN_BATCH] for start in starts]
 
     def infer(self, document: Document) -> np.ndarray:
         """Return the vector of a document under the model, the same in every process.

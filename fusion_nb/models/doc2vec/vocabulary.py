@@ -84,12 +84,12 @@ def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreem
             line += f" and at {min_parties} of them (min_parties)"
         raise ModelError(line, "use a smaller min_count, or more documents")
     kept = {word: ordered[word] for word in ordered if word in model.wv.key_to_index}
-    share = sum(kept.values()) / total
     notes = [
         f"vocabulary: {len(kept):,} words that occur at least {min(kept.values())} times over "
         "all parties, "
-        f"{share:.0%} of the text; the aggregator was sent each party's word counts, and no "
-        "document"
+        f"{_percent(sum(kept.values()), total)} of the words that the documents hold (text is "
+        "read without numbers and without words of 1 or of more than 15 letters); the aggregator "
+        "was sent each party's word counts, and no document"
     ]
     if min_parties > 1:
         notes.append(
@@ -100,6 +100,15 @@ def agree(updates: Sequence[Update], model: Doc2Vec, min_parties: int) -> Agreem
     return Agreement(
         kept, tuple(model.wv.index_to_key), num_documents, agreed.num_words, tuple(notes)
     )
+
+
+def _percent(part: int, whole: int) -> str:
+    """Return a share in words; 100% only where nothing is left out.
+
+    >>> _percent(3, 3), _percent(9999, 10000)
+    ('100%', '99%')
+    """
+    return f"{100 * part // whole}%"
 
 
 def build(model: Doc2Vec, agreed: Agreement) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
-from fusion_nb.core.schema import DataSchema, LabelSchema
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.base import Model
@@ -26,22 +25,18 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 with quiet():
     import keras
 
-    from fusion_nb.models.keras import copies, files, losses, optimizers, probe
+    from fusion_nb.models.keras import copies, files, losses, optimizers, preparing
     from fusion_nb.models.keras.compilation import Compilation
-    from fusion_nb.models.keras.inputs import Inputs
     from fusion_nb.models.keras.predicting import Predictor, Pupil, join
     from fusion_nb.models.keras.setup import Setup
     from fusion_nb.models.keras.training import Trainer
     from fusion_nb.models.keras.variables import NamedVariables, names_of
 
-#: Rows that are tried before training.
-_PROBE = 32
-
 
 class KerasModel(Predicting, Model):
-    """Any `keras.Model` with one input and one output, compiled or not.
+    """Any `keras.Model`, compiled or not, with one or several inputs and outputs.
 
-    Subclasses must be built and copyable.
+    A model that is not built yet is built on a party's rows.
     loss: "" to take the one that the model was compiled with, or else to infer it from the model's
           output and the labels; or a name, a Loss, or a callable of (target, output)
     keep_optimizer: a party's optimizer continues from its last round; if not, each round has a new
@@ -64,11 +59,8 @@ class KerasModel(Predicting, Model):
     class_axis = -1
 
     def __init__(self, model: keras.Model, *, loss: Any = "", keep_optimizer: bool = False) -> None:
-        if not model.built and not isinstance(model, keras.Sequential):
-            raise ModelError(
-                f"this {type(model).__name__} is not built yet, so it has no weights to share",
-                "call it on a few rows first: model(x[:2])",
-            )
+        #: The user's own model, until `check` has compared its copy with it.
+        self._theirs: keras.Model | None = model
         self.model = copies.copy_of(model)
         self._names = names_of(model)
         self._compilation = Compilation.of(model)
@@ -115,27 +107,16 @@ class KerasModel(Predicting, Model):
         Raises ModelError, DataError or OptionError where model, rows, labels, loss and optimizer
         don't go together.
         """
-        few = rows_of.take(rows, np.arange(min(_PROBE, rows_of.size(rows))))
         optimizers.make(optimizer, lr)  # a wrong name is reported before the rows are looked at
-        if not self.model.built:
-            self._build(few)
-        inputs = Inputs.of(self.model, schema)
-        inputs.check_words(schema.rows)
-        probe.check_form(self.model, self._names)
-        x, y = next(inputs.batches(few, [np.arange(rows_of.size(few))]))
-        output = probe.output_of(self.model, x)
-        objective = self._objective(output, schema.labels)
-        self._setup = Setup(objective, inputs, output.shape, x.shape[1:], schema.labels.scale)
-        self.metrics = objective.metrics
+        prepared = preparing.prepare(self.model, self._compilation, self._loss, rows, schema)
+        self.model, self._names, self._setup = prepared.model, prepared.names, prepared.setup
         self._compile(optimizer, lr)
-        probe.try_training(self.model, objective.name, x, self._setup.target(y))
-        notes = [f"loss: {objective.name} ({objective.why})"]
-        if objective.warning:
-            notes.append(objective.warning)
-        theirs = self._compilation.optimizer
+        self.metrics = prepared.try_out(self._theirs)
+        self._theirs = None
+        theirs, notes = self._compilation.optimizer, prepared.notes
         if theirs is not None and optimizer is theirs:
             notes.append(self._compilation.optimizer_note(lr))
-        return notes + inputs.notes(schema.rows)
+        return notes
 
     def get_weights(self) -> Weights:
         """Return a copy of every weight by its path without the model's name.
@@ -191,7 +172,7 @@ class KerasModel(Predicting, Model):
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows."""
-        return self._checked_trainer().evaluate(data, self.gate)
+        return self._checked_trainer().evaluate(data, self.gate, self.metrics)
 
     def native(self, weights: Weights) -> keras.Model:
         """Return a `keras.Model` with these weights.
@@ -217,7 +198,8 @@ class KerasModel(Predicting, Model):
 
     @property
     def task(self) -> str:
-        """The task that the model learns."""
+        """The task that the model learns. Raises ModelError for a model of several inputs."""
+        self._checked().check_one_input()
         return self._checked().task
 
     def predict(self, data: Any) -> np.ndarray:
@@ -274,24 +256,6 @@ class KerasModel(Predicting, Model):
     def write(self, native: keras.Model, path: Path, format: str) -> None:
         """Write an ensemble in one of the formats of a single model."""
         files.save(native, path, format)
-
-    def _objective(self, output: np.ndarray, labels: LabelSchema) -> losses.Objective:
-        last = probe.last_activation(self.model)
-        if self._uses_compiled_loss:
-            return losses.compiled(self._compilation.loss, output, labels, last)
-        if self._loss:
-            return losses.named(self._loss, output, labels, last)
-        return losses.infer(output, labels, last)
-
-    def _build(self, few: Any) -> None:
-        x = few[0] if isinstance(few, tuple) else np.asarray(few[0][0])[None]
-        try:
-            # Made again here, where the run's seed decides the first weights.
-            self.model = copies.clone(self.model)
-            self.model.build((None, *x.shape[1:]))
-        except Exception as error:
-            raise probe.no_fit(x, error) from error
-        self._names = names_of(self.model)
 
     def _compile(self, optimizer: Any, lr: float | None) -> Trainer:
         self._trainer = Trainer(self.model, self._variables(), self._checked(), optimizer, lr)

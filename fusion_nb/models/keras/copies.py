@@ -2,74 +2,46 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import keras
-import numpy as np
 
 from fusion_nb.core import seeds
 from fusion_nb.errors import ModelError
+from fusion_nb.models.keras import object_graphs
 from fusion_nb.models.keras.probe import first_line, layers_of
 
 
 def copy_of(model: keras.Model) -> keras.Model:
-    """Return an independent, uncompiled model of the same architecture, names and weights.
+    """Return an independent, uncompiled model of the same layers, names, weights and settings.
 
-    Frozen layers are frozen in the copy. Raises ModelError for a model that Keras can't make again:
-    a subclass that says nothing about its constructor, or that was given layers.
+    Raises ModelError, with the layer's name, where a weight would be shared with the copy.
     """
-    # A copy draws first weights that it won't keep, not from the user's random numbers.
-    with seeds.SeededGlobalRandomness(0, exclusive=True):
-        # clone_model compiles the clone of a compiled model, and fails where the loss is the user's
-        # own function.
-        compiled, model.compiled = model.compiled, False
-        try:
-            is_graph = (
-                isinstance(model, keras.Sequential) or getattr(model, "inputs", None) is not None
-            )
-            other = clone(model) if is_graph else _made_again(model)
-        except ModelError:
-            raise
-        except Exception as error:
-            raise _uncopyable(model, f"{type(error).__name__}: {first_line(error)}") from error
-        finally:
-            model.compiled = compiled
-        if model.built and not other.built:
-            _build(other, model)
-    if [v.shape for v in other.variables] != [v.shape for v in model.variables]:
-        raise _uncopyable(model, "its constructor makes another model")
-    if {id(variable) for variable in other.variables} & {
-        id(variable) for variable in model.variables
-    }:
-        raise _uncopyable(model, "it was given layers, which its copy would share")
-    if model.built:
-        other.set_weights(model.get_weights())
-    finish(other)
-    for mine, theirs in zip(layers_of(other), layers_of(model), strict=True):
-        mine.trainable = theirs.trainable
-    # Layers inside layers are not listed by Keras; their variables are.
-    for mine, theirs in zip(other.variables, model.variables, strict=True):
-        mine.trainable = theirs.trainable
+    try:
+        other = object_graphs.copied(model)
+    except Exception as error:  # attributes of the user's own classes may raise anything
+        raise _uncopyable(model, f"{type(error).__name__}: {first_line(error)}") from error
+    theirs = {id(variable) for variable in model.variables}
+    if len(other.variables) != len(theirs):
+        raise _uncopyable(model, "its copy has other weights")
+    for mine in other.variables:
+        if id(mine) in theirs:
+            raise _uncopyable(model, f"{mine.path} would be shared with the copy")
     return other
 
 
-def clone(model: keras.Model) -> keras.Model:
-    """Return a new model from the configuration of a Sequential or functional one."""
-    return keras.models.clone_model(model, clone_function=_layer, recursive=True)
+def renewed(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers whose first weights are drawn anew when it is built.
 
-
-def _layer(layer: Any) -> Any:
-    if isinstance(layer, keras.layers.Lambda):
-        # Its configuration holds its code, which Keras rightly does not run; here it is the user's
-        # own.
-        config = {
-            name: value
-            for name, value in layer.get_config().items()
-            if name in ("name", "arguments", "dtype")
-        }
-        return keras.layers.Lambda(layer.function, **config)
-    return type(layer).from_config(layer.get_config())
+    A Sequential is made again from its configuration, so that the current random numbers decide,
+    and not those of the cell that made it. Layers that have no usable configuration, and
+    subclasses, keep the seeds of their initializers.
+    """
+    if isinstance(model, keras.Sequential) and not any(map(_is_own, layers_of(model))):
+        return keras.models.clone_model(model, clone_function=_layer, recursive=True)
+    # Copies draw nothing, but a layer of the user's own may.
+    with seeds.SeededGlobalRandomness(0, exclusive=True):
+        return copy_of(model)
 
 
 def finish(model: keras.Model) -> None:
@@ -79,45 +51,22 @@ def finish(model: keras.Model) -> None:
             layer.finalize_state()
 
 
-def _made_again(model: keras.Model) -> keras.Model:
-    """Return a new object of a subclass.
-
-    Its arguments are those that Keras noted, or that the model keeps under their names.
-    """
-    try:
-        noted = model.get_config()
-    except NotImplementedError:
-        noted = {}
-    wanted = inspect.signature(type(model)).parameters.values()
-    given: dict[str, Any] = {}
-    for parameter in wanted:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.name in noted or hasattr(model, parameter.name):
-            given[parameter.name] = noted.get(parameter.name, getattr(model, parameter.name, None))
-        elif parameter.default is parameter.empty:
-            raise _uncopyable(model, f"it does not keep its argument {parameter.name!r}")
-    try:
-        return type(model)(**given)
-    except Exception as error:
-        raise _uncopyable(model, f"{type(error).__name__}: {first_line(error)}") from error
+def _layer(layer: Any) -> Any:
+    return type(layer).from_config(layer.get_config())
 
 
-def _build(other: keras.Model, model: keras.Model) -> None:
-    config = model.get_build_config() or {}
-    try:
-        if config:
-            other.build_from_config(config)
-        shape = config.get("input_shape")
-        if shape and (not other.built or len(other.variables) != len(model.variables)):
-            other(np.zeros((1, *(size or 1 for size in shape[1:])), dtype=np.float32))
-    except Exception as error:
-        raise _uncopyable(model, f"its copy can't be built ({type(error).__name__})") from error
+def _is_own(layer: Any) -> bool:
+    """Return whether a layer is of the user's own class, or holds a function of the user's own."""
+    if isinstance(layer, keras.layers.Lambda) or not type(layer).__module__.startswith("keras."):
+        return True
+    functions = (value for value in vars(layer).values() if hasattr(value, "__code__"))
+    return any(
+        not str(getattr(function, "__module__", "")).startswith("keras.") for function in functions
+    )
 
 
 def _uncopyable(model: keras.Model, why: str) -> ModelError:
     return ModelError(
-        f"Keras can't copy this {type(model).__name__}, and parties train copies: {why}",
-        "give the class a get_config() that returns its constructor's arguments, or keep each as "
-        "self.<name>",
+        f"this {type(model).__name__} can't be copied, and parties train copies: {why}",
+        "keep nothing but layers, weights and plain values in its attributes",
     )

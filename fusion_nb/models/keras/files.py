@@ -38,11 +38,18 @@ def _save_weights(model: keras.Model, path: Path) -> None:
     """Write the file that `model.save_weights` writes.
 
     The HDF5 library ends the process later on where the disk was full while it wrote. A `.keras`
-    file is written by Python, and holds the same file of weights, made in memory.
+    file is written by Python, and holds the same file of weights, made in memory. A model of layers
+    without a configuration has no such file.
     """
     whole = path.with_name("whole.keras")
     try:
-        model.save(whole)
+        try:
+            model.save(whole)
+        except OSError:
+            raise
+        except Exception:
+            model.save_weights(path)
+            return
         with zipfile.ZipFile(whole) as archive, path.open("wb") as file:
             shutil.copyfileobj(archive.open("model.weights.h5"), file)
     finally:

@@ -12,7 +12,7 @@ import numpy as np
 from fusion_nb.core import seeds
 from fusion_nb.core.schema import DataSchema, RowSchema
 from fusion_nb.errors import DataError
-from fusion_nb.models.keras import probe
+from fusion_nb.models.keras import probe, trees
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,46 @@ class Inputs:
         """Return how a model takes rows of a schema; the shape is known once it is built."""
         num_words = probe.embedding_size(model)
         is_as_given = num_words or probe.scales_itself(model)
-        return cls(input_shape(model), num_words, 1.0 if is_as_given else schema.rows.scale)
+        scales = {schema.rows.scale, *(part.scale for part in schema.rows.parts)}
+        return cls(input_shape(model), num_words, 1.0 if is_as_given else max(scales))
 
     def batches(
         self, data: Any, batches: list[np.ndarray], seed: int = 0
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (x, y) for each array of row indices, y as it is stored.
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield (x, y, weights) for each array of row indices, y as it is stored.
 
+        weights: of the rows, or None where rows are pairs (x, y)
         seed: fixes the random numbers of a Dataset
         """
         shared = seeds.SeededGlobalRandomness(seed, exclusive=True)
         for batch in batches:
             if isinstance(data, tuple):
-                x, y = data[0][batch], data[1][batch]
+                x, y, weights = trees.taken(data, batch)
             else:
                 with shared:
                     rows = [data[int(index)] for index in batch]
-                x, y = (np.stack([np.asarray(row[part]) for row in rows]) for part in (0, 1))
-            yield self.bring(x), y
+                x, y, weights = trees.collated(rows)
+            yield self.bring(x), y, weights
 
-    def bring(self, x: np.ndarray) -> np.ndarray:
-        """Return rows in the model's shape.
+    def bring(self, x: Any) -> Any:
+        """Return rows in the model's shape; of several arrays, each in its own.
 
         Raises DataError for values that are no numbers, or that the Embedding does not know.
         """
-        if x.dtype == object or x.dtype.kind not in "biuf":
-            raise DataError(f"the rows hold {x.dtype}, not numbers", "turn them into numbers first")
+        if trees.is_tree(x):
+            return trees.mapped(self._of_several, x)
+        _check_numbers(x)
         if self.num_words and len(x):
             self._check_words(x.min(), x.max())
         brought = bring(x, self.shape).astype(np.float32)
         return brought if self.scale == 1 else brought / np.float32(self.scale)
+
+    def _of_several(self, x: np.ndarray) -> np.ndarray:
+        """Return one of several arrays, in which whole numbers stay whole."""
+        _check_numbers(x)
+        if x.dtype == np.uint8 and self.scale != 1:
+            return x.astype(np.float32) / np.float32(self.scale)
+        return x.astype(np.float32) if x.dtype.kind == "f" else x
 
     def check_words(self, rows: RowSchema) -> None:
         """Raise DataError where the rows of a party hold numbers that the Embedding lacks."""
@@ -72,7 +82,7 @@ class Inputs:
     def notes(self, rows: RowSchema) -> list[str]:
         """Return the changes to rows, as sentences."""
         notes = [rows.scale_note] if self.scale != 1 else []
-        if self.shape and not fits(rows.shape, self.shape):
+        if rows.kind != "structured" and self.shape and not fits(rows.shape, self.shape):
             notes.append(f"rows: {rows.shape} brought to the model's {self.shape}")
         return notes
 
@@ -85,6 +95,11 @@ class Inputs:
             )
 
 
+def _check_numbers(x: np.ndarray) -> None:
+    if x.dtype == object or x.dtype.kind not in "biuf":
+        raise DataError(f"the rows hold {x.dtype}, not numbers", "turn them into numbers first")
+
+
 def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     """Return the shape of a row that the model takes, with None for any size; or None.
 
@@ -94,7 +109,8 @@ def input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
         shape = model.input_shape
     except (AttributeError, ValueError):  # a subclass, or a model that is not built yet
         return None
-    return tuple(shape[1:])
+    is_one = isinstance(shape, tuple) and not any(isinstance(size, tuple) for size in shape)
+    return tuple(shape[1:]) if is_one else None
 
 
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

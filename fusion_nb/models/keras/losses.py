@@ -1,11 +1,11 @@
-"""The loss that a Keras model is trained with, and the metrics of its outputs."""
+"""The choice of the loss that a Keras model is trained with."""
 
 from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,8 +13,7 @@ import numpy as np
 from fusion_nb.core.schema import LabelSchema
 from fusion_nb.errors import ModelError, nearest
 from fusion_nb.models import inference
-
-Task = Literal["classes", "one_hot", "binary", "numbers", "own"]
+from fusion_nb.models.keras.objective import Objective, Task
 
 #: Keras's name -> the kind of targets. Losses of classes and of yes or no take logits or
 #: probabilities.
@@ -33,7 +32,8 @@ _TASKS: dict[str, Task] = {
     "poisson": "numbers",
 }
 #: Activations whose outputs lie between 0 and 1.
-_PROBABILITIES = {"sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax"}
+_SIGMOIDS = ("sigmoid", "hard_sigmoid", "sparse_sigmoid")
+_PROBABILITIES = {*_SIGMOIDS, "softmax"}
 _SHORT = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
@@ -43,93 +43,42 @@ _SHORT = {
 NAMES = sorted({*_TASKS, *_SHORT})
 
 
-@dataclass(frozen=True)
-class Objective:
-    """A loss, and the form of target that it takes.
-
-    task:     the kind of its targets; "one_hot" is classes written as rows of 0 and 1, "own" is
-              known to the user's callable alone
-    logits:   outputs are logits, not probabilities
-    why:      how it was chosen;  warning: a doubt that the user should look at, or ""
-    is_keras: the loss is one of Keras's own, so that a saved model can hold it
-    is_sum:   it sums over a batch, where others average
-    """
-
-    name: str
-    loss: Any
-    task: Task
-    logits: bool = False
-    why: str = ""
-    warning: str = ""
-    is_keras: bool = True
-    is_sum: bool = False
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that go with the task, the monitored one first."""
-        if self.task == "numbers":
-            return ("loss", "mae") if self.name == "mean_squared_error" else ("loss", "mse", "mae")
-        return ("loss",) if self.task == "own" else ("accuracy", "loss")
-
-    def measures(self) -> list[keras.metrics.Metric]:
-        """Return new metric objects for `compile`; the loss is measured by itself."""
-        if self.task == "numbers":
-            kinds = {"mse": keras.metrics.MeanSquaredError, "mae": keras.metrics.MeanAbsoluteError}
-            return [kinds[name](name=name) for name in self.metrics if name in kinds]
-        if self.task == "own":
-            return []
-        if self.task == "binary":
-            # Keras wants a threshold above 0; this is as good as 0, where a logit says yes.
-            return [
-                keras.metrics.BinaryAccuracy(
-                    name="accuracy", threshold=1e-7 if self.logits else 0.5
-                )
-            ]
-        sparse = self.task == "classes"
-        kind = (
-            keras.metrics.SparseCategoricalAccuracy if sparse else keras.metrics.CategoricalAccuracy
-        )
-        return [kind(name="accuracy")]
-
-    def target(self, y: np.ndarray, output: tuple[int, ...]) -> np.ndarray:
-        """Return labels in the type and shape that the loss takes.
-
-        output: the shape (rows, ...) of the model's output
-        """
-        if self.task == "classes":
-            return y.reshape(len(y), *output[1:-1]).astype(np.int64)
-        if self.task == "one_hot":
-            return (
-                y.astype(np.float32)
-                if y.ndim == len(output)
-                else np.eye(output[-1], dtype=np.float32)[y]
-            )
-        if self.task == "own":
-            return y
-        return y.astype(np.float32).reshape(len(y), *output[1:])
-
-
 def infer(output: np.ndarray, labels: LabelSchema, last: str) -> Objective:
     """Return the loss that fits a model's output and the labels.
 
     Raises ModelError where none does.
     last: name of the model's last activation, or ""
     """
+    _check_softmax(output, last)
+    labels = _without_channel(labels, output.shape)
+    if labels.kind == "shares" and labels.shape == output.shape[1:]:
+        logits, warning = _class_logits(output, last)
+        why = f"labels are shares of classes; {_ends(logits, 'softmax')}"
+        return replace(_named("categorical_crossentropy", logits, why, warning), graded=True)
     decision = inference.decide(output.shape, labels, class_axis=-1)
-    if decision.task == "binary" and last == "softmax":
-        raise ModelError(
-            "the model ends in a softmax over one output, which is always 1",
-            "use sigmoid, or two outputs",
-        )
     if decision.task == "classes":
-        logits = not _sums_to_one(output)
-        return _named("sparse_categorical_crossentropy", logits, _ends(logits, "softmax"))
+        return _of_classes(output, last)
     if decision.task == "binary":
         logits, warning = _binary_logits(output, last)
         return _named(
             "binary_crossentropy", logits, f"{decision.why}; {_ends(logits, 'sigmoid')}", warning
         )
     return _named("mean_squared_error", False, decision.why, decision.warning)
+
+
+def _of_classes(output: np.ndarray, last: str) -> Objective:
+    """Return the loss of class numbers with one output for each class."""
+    width = output.shape[-1]
+    if not _is_sigmoid(output, last):
+        logits = not _sums_to_one(output)
+        return _named("sparse_categorical_crossentropy", logits, _ends(logits, "softmax"))
+    warning = (
+        f"warning: the model ends in a sigmoid for each of {width} classes, and each class is "
+        "learnt as yes or no; where a row has one class, end the model in softmax, or in no "
+        "activation"
+    )
+    why = "one output for each class; the model ends in sigmoid"
+    return replace(_named("binary_crossentropy", False, why, warning), columns=width)
 
 
 def compiled(loss: Any, output: np.ndarray, labels: LabelSchema, last: str) -> Objective:
@@ -154,6 +103,8 @@ def named(
 
     A loss that is named takes logits where the model ends in them; an object is used as it is.
     """
+    _check_softmax(output, last)
+    labels = _without_channel(labels, output.shape)
     if isinstance(loss, str):
         short = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss.rpartition(".")[2]).lower()
         name = _SHORT.get(short, short)
@@ -170,7 +121,7 @@ def named(
             )
         logits, warning = False, ""
         if _TASKS[name] in ("classes", "one_hot"):
-            logits = not _sums_to_one(output)
+            logits, warning = _class_logits(output, last)
             why = f"{why}; {_ends(logits, 'softmax')}"
         elif _TASKS[name] == "binary":
             logits, warning = _binary_logits(output, last)
@@ -178,8 +129,24 @@ def named(
         chosen = _named(name, logits, why, warning)
     else:
         chosen = _given(loss() if isinstance(loss, type) else loss, output, labels, last, why)
+    chosen = _for_labels(chosen, output, labels)
     _check(chosen, output, labels)
     return chosen
+
+
+def _for_labels(chosen: Objective, output: np.ndarray, labels: LabelSchema) -> Objective:
+    """Return the loss with the form of target that these labels were written in.
+
+    One-hot labels are kept as class numbers; a loss that compares entry by entry, or one of the
+    user's own, is given the rows of 0 and 1 again.
+    """
+    is_fraction = chosen.task == "binary" and not labels.are_binary
+    is_share = chosen.task == "one_hot" and not labels.are_whole
+    if labels.one_hot and output.ndim == 2 and output.shape[-1] == labels.one_hot:
+        if chosen.task in ("binary", "numbers"):
+            return replace(chosen, columns=labels.one_hot)
+        return replace(chosen, task="one_hot") if chosen.name not in _TASKS else chosen
+    return replace(chosen, graded=True) if is_fraction or is_share else chosen
 
 
 def _given(loss: Any, output: np.ndarray, labels: LabelSchema, last: str, why: str) -> Objective:
@@ -191,7 +158,9 @@ def _given(loss: Any, output: np.ndarray, labels: LabelSchema, last: str, why: s
     if name in _TASKS and is_keras:
         config: dict[str, Any] = loss.get_config() if hasattr(loss, "get_config") else {}
         logits, warning = bool(config.get("from_logits", False)), ""
-        is_wrong = _TASKS[name] in ("classes", "one_hot") and logits == _sums_to_one(output)
+        is_wrong = _TASKS[name] in ("classes", "one_hot") and (
+            logits == _sums_to_one(output) or _is_sigmoid(output, last)
+        )
         is_wrong |= _TASKS[name] == "binary" and bool(last) and logits == (last in _PROBABILITIES)
         if is_wrong:
             is_what = "logits" if logits else "probabilities"
@@ -225,6 +194,8 @@ def _class_name(name: str) -> str:
 
 def _check(chosen: Objective, output: np.ndarray, labels: LabelSchema) -> None:
     """Raise ModelError where the loss can't compare these outputs with these labels."""
+    if chosen.columns:
+        return
     if chosen.task in ("classes", "one_hot"):
         one_hot = chosen.task == "one_hot" and labels.shape == output.shape[1:]
         if output.ndim < 2 or not (
@@ -252,6 +223,46 @@ def _ends(logits: bool, activation: str) -> str:
 
 def _sums_to_one(output: np.ndarray) -> bool:
     return bool((output >= 0).all()) and bool(np.allclose(output.sum(-1), 1, atol=1e-3))
+
+
+def _is_sigmoid(output: np.ndarray, last: str) -> bool:
+    """Return whether outputs are probabilities of their own, and not those of one class."""
+    within = bool(((output >= 0) & (output <= 1)).all())
+    return last in ("", *_SIGMOIDS) and within and not _sums_to_one(output)
+
+
+def _class_logits(output: np.ndarray, last: str) -> tuple[bool, str]:
+    """Return whether outputs for classes are logits, and a warning where they are a sigmoid's."""
+    if not _is_sigmoid(output, last):
+        return not _sums_to_one(output), ""
+    return (
+        False,
+        f"warning: the model ends in a sigmoid for each of {output.shape[-1]} classes, and the "
+        "loss wants probabilities that sum to 1; end it in softmax, or in no activation",
+    )
+
+
+def _check_softmax(output: np.ndarray, last: str) -> None:
+    """Raise ModelError for a softmax over one output."""
+    if last == "softmax" and output.ndim > 1 and output.shape[-1] == 1:
+        raise ModelError(
+            "the model ends in a softmax over one output, which is always 1",
+            "use sigmoid, or two outputs",
+        )
+
+
+def _without_channel(labels: LabelSchema, output: tuple[int, ...]) -> LabelSchema:
+    """Return labels without an axis of size one, such as that of a mask's channel.
+
+    It goes where there is then one label for each place of outputs (rows, ..., classes).
+    """
+    shape, places = labels.shape, output[1:-1]
+    if shape == output[1:] or not places:
+        return labels
+    fits = (shape[-1:] == (1,) and shape[:-1] == places) or (
+        shape[:1] == (1,) and shape[1:] == places
+    )
+    return replace(labels, shape=places) if fits else labels
 
 
 def _binary_logits(output: np.ndarray, last: str) -> tuple[bool, str]:

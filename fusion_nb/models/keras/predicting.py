@@ -38,7 +38,7 @@ class Predictor:
         rows = (data, np.zeros(len(data))) if isinstance(data, np.ndarray) else data
         chunks = rows_of.chunks(np.arange(rows_of.size(rows)), _BATCH)
         found = []
-        for x, _ in self._setup.inputs.batches(rows, chunks):
+        for x, _, _ in self._setup.inputs.batches(rows, chunks):
             self._gate()
             output = np.asarray(self._model.predict_on_batch(x))
             output = output if output.dtype == np.float64 else output.astype(np.float32)
@@ -55,7 +55,7 @@ class Predictor:
         objective, measures = setup.objective, setup.objective.measures()
         chunks = rows_of.chunks(np.arange(count), _BATCH)
         total = 0.0
-        for (x, y), chunk in zip(setup.batches(data, chunks), chunks, strict=True):
+        for (x, y, _), chunk in zip(setup.batches(data, chunks), chunks, strict=True):
             predicted = keras.ops.convert_to_tensor(predictions[chunk])
             output = ensemble.outputs(predicted, setup.task, objective.logits)
             target = keras.ops.convert_to_tensor(y)
@@ -106,7 +106,7 @@ class Pupil:
         with randomness.own_randomness(seed):
             for _ in range(epochs):
                 batches = rows_of.chunks(shuffler.permutation(len(rows)), batch_size)
-                for x, shown in self._setup.inputs.batches((rows, predictions), batches):
+                for x, shown, _ in self._setup.inputs.batches((rows, predictions), batches):
                     gate()
                     self._model.train_on_batch(x, shown)
         model.set_weights(self._model.get_weights())

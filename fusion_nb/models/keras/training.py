@@ -44,7 +44,9 @@ class Trainer:
         model.compile(
             optimizer=optimizers.make(optimizer, lr),
             loss=setup.objective.loss,
+            loss_weights=setup.objective.loss_weights,
             metrics=setup.objective.measures(),
+            run_eagerly=setup.run_eagerly,
             jit_compile=False,
         )
         model.optimizer.build(
@@ -85,10 +87,13 @@ class Trainer:
         with randomness.own_randomness(seed):
             for first, batches in passes:
                 total = 0.0
-                for x, y in self._setup.batches(data, batches, seed + first):
+                made = self._setup.batches(data, batches, seed + first)
+                for (x, y, weights), batch in zip(made, batches, strict=True):
                     gate()
-                    loss = self._model.train_on_batch(x, y, return_dict=True)["loss"]
-                    total += self._setup.per_row(loss, len(x)) * len(x)
+                    found = self._model.train_on_batch(
+                        x, y, sample_weight=weights, return_dict=True
+                    )
+                    total += self._setup.per_row(found["loss"], len(batch)) * len(batch)
                 taken = first + len(batches)
                 mean = total / sum(map(len, batches))
                 if not np.isfinite(mean):
@@ -102,16 +107,16 @@ class Trainer:
         size = optimizers.effective_step_size(self._model.optimizer, num_steps)
         return TrainingResult(self._variables.read(), {"loss": mean}, num_steps, size)
 
-    def evaluate(self, data: Any, gate: Callable[[], None]) -> Metrics:
-        """Return the objective's metrics, averaged over the rows."""
+    def evaluate(self, data: Any, gate: Callable[[], None], metrics: tuple[str, ...]) -> Metrics:
+        """Return metrics, averaged over the rows."""
         count = rows_of.size(data)
-        totals = dict.fromkeys(self._setup.objective.metrics, 0.0)
+        totals = dict.fromkeys(metrics, 0.0)
         chunks = rows_of.chunks(np.arange(count), _EVALUATION_BATCH)
-        for x, y in self._setup.batches(data, chunks):
+        for (x, y, weights), chunk in zip(self._setup.batches(data, chunks), chunks, strict=True):
             gate()
             self._model.reset_metrics()
-            measured = self._model.test_on_batch(x, y, return_dict=True)
-            measured["loss"] = self._setup.per_row(measured["loss"], len(x))
+            measured = self._model.test_on_batch(x, y, sample_weight=weights, return_dict=True)
+            measured["loss"] = self._setup.per_row(measured["loss"], len(chunk))
             for name in totals:
-                totals[name] += float(measured[name]) * len(x)
+                totals[name] += float(measured[name]) * len(chunk)
         return {name: total / count for name, total in totals.items()}

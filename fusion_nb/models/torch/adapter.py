@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from fusion_nb.models.torch import devices, files, losses, optimizers, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying import copies, wrappers
+from fusion_nb.models.torch.copying.originals import Given
 from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import NAMES as PRECISIONS
 from fusion_nb.models.torch.precision import Precision
-from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble
+from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Duration, Trainer
@@ -38,8 +40,12 @@ from fusion_nb.models.torch_randomness import seeded
 class TorchModel(Predicting, BatchTrainable, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
-    loss:   "" to infer it from the model's output and the labels, a name, or a callable of (output,
-            target)
+    loss:   "" to infer it from the model's output and the labels, a name, or a callable: of
+            (output, target); of (output, target, weight) where rows are (x, y, weight); or of
+            (module, batch), which is given the module that is trained and a batch as the data gives
+            it. Its two parameters are called `module` (or `model`) and `batch`, or the first one is
+            annotated as `nn.Module`. A module with a `training_step(batch, batch_idx)` of its own
+            is trained by that, unless a loss is given.
     device: "auto" takes CUDA, then Apple's MPS, then the CPU
     keep_optimizer: a party's optimizer continues from its last round; if not, each round has a new
             one
@@ -79,11 +85,10 @@ class TorchModel(Predicting, BatchTrainable, Model):
         self._precision = Precision.of(precision, module, self.device)
         duplicate = copies.duplicate(module)
         self.module = duplicate.module.to(self.device)
-        self._original: nn.Module | None = module
-        self._constants = module_weights.hold_back(self.module)
         # Batch normalization can't take the variance of one row.
         self.min_rows = 2 if module_weights.has_batch_norm(module) else 1
-        self._loss = duplicate.binder.bound(loss)
+        held_back = module_weights.hold_back(self.module)
+        self._given = Given(module, duplicate.binder.bound(loss), held_back)
         self._keep_optimizer = keep_optimizer
         self._setup: Setup | None = None
         self._dense: Dense | None = None
@@ -94,7 +99,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         other = copy.copy(self)
         duplicate = copies.duplicate(self.module)
         other.module = duplicate.module
-        other._loss = duplicate.binder.bound(self._loss)
+        other._given = replace(self._given, loss=duplicate.binder.bound(self._given.loss))
         other._setup = self._setup and self._setup.bound(duplicate.binder)
         return other
 
@@ -139,11 +144,11 @@ class TorchModel(Predicting, BatchTrainable, Model):
         floating = [p.dtype for p in self.module.parameters() if p.is_floating_point()]
         dtype = floating[0] if floating else torch.float32
         batches = Batches.of_schema(schema, dtype, self.device, self.min_rows)
-        original, self._original = self._original, None
+        original, self._given = self._given.original, replace(self._given, original=None)
         probe = ModuleProbe(
             self.module, original, batches, self._precision, optimizer=optimizer, lr=lr
         )
-        self._setup = probe.setup(rows, schema, self._loss)
+        self._setup = probe.setup(rows, schema, self._given.loss)
         self.min_rows = self._setup.min_rows
         self.ignored_label = self._setup.objective.targets.ignored
         self.metrics = self._setup.step.metrics
@@ -207,7 +212,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         other.set_weights(weights)
         if self._setup is not None:
             self._setup.begin(other.module)
-        module_weights.give_back(other.module, self._constants)
+        module_weights.give_back(other.module, self._given.held_back)
         return module_weights.plain(other.module).eval()
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
@@ -249,7 +254,10 @@ class TorchModel(Predicting, BatchTrainable, Model):
     def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
         """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
         modules = [self.native(weights) for weights in members]
-        return TorchEnsemble(modules, shares, rule, self._checked().form).eval()
+        setup = self._checked()
+        is_tree = setup.forward.picks or setup.forward.spread
+        kind = TreeEnsemble if is_tree else TorchEnsemble
+        return kind(modules, shares, rule, setup.form).eval()
 
     def write(self, native: nn.Module, path: Path, format: str) -> None:
         """Write a module in one of the formats."""

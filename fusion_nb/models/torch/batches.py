@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_convert
 
-from fusion_nb.core import items, seeds
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.items import Inputs
+from fusion_nb.core import seeds
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import DataError, ModelError
 from fusion_nb.models.torch import trees
@@ -31,6 +30,7 @@ class Batches:
                    the data gives it
     takes_numbers: whether rows of whole numbers stay whole, for an Embedding
     row_scale, label_scale: numbers of other rows, and of labels, are divided by them
+    part_scales:   the same by the name of a part of rows that have several
     """
 
     dtype: torch.dtype
@@ -40,6 +40,7 @@ class Batches:
     form: Form = "pair"
     row_scale: float = 1.0
     label_scale: float = 1.0
+    part_scales: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of_schema(
@@ -51,6 +52,11 @@ class Batches:
             device,
             min_rows,
             row_scale=schema.rows.scale,
+            part_scales={
+                name: part.scale
+                for name, part in zip(schema.rows.columns, schema.rows.parts, strict=False)
+                if part.scale != 1
+            },
             label_scale=schema.labels.scale,
         )
 
@@ -65,6 +71,10 @@ class Batches:
             for x, y in replace(self, form="pair").of(data, batches):
                 yield (x, y), y
             return
+        if isinstance(data, tuple) and isinstance(data[0], tuple | dict):
+            for rows in batches:
+                yield self._formed(default_convert(rows_of.take(data, rows)))
+            return
         if isinstance(data, tuple):
             x = torch.from_numpy(np.ascontiguousarray(data[0]))
             y = self.labels(torch.from_numpy(data[1]))
@@ -72,10 +82,6 @@ class Batches:
             for batch in batches:
                 index = torch.from_numpy(batch)
                 yield self.inputs(x[index]).to(self.device), y[index].to(self.device)
-            return
-        if isinstance(data, Inputs):
-            for rows in batches:
-                yield self._formed(torch.utils.data.default_convert(data.at(rows)))
             return
         shared = seeds.SeededGlobalRandomness(seed, exclusive=True)
         # A generator of its own: without one a DataLoader draws from the user's.
@@ -99,11 +105,23 @@ class Batches:
         if self.form == "whole":
             whole = self._on_device(batch)
             return whole, next(trees.tensors(whole))
-        x, y = items.split(batch, "this Dataset")
-        x, y = self._on_device(x), self._label(y)
+        x, y = trees.split(batch)
+        x, y = self._on_device(self._scaled(x)), self._label(y)
         if self.form == "weighted":
             return x, (y, self._label(batch[2]))
         return x, y
+
+    def _scaled(self, x: Any) -> Any:
+        """Return rows of several parts with those that are bytes of images scaled."""
+        if not self.part_scales or not isinstance(x, dict | tuple | list):
+            return x
+        named = x.items() if isinstance(x, dict) else enumerate(x)
+        scales = self.part_scales
+        found = {
+            name: part.to(self.dtype) / scales[str(name)] if str(name) in scales else part
+            for name, part in named
+        }
+        return found if isinstance(x, dict) else tuple(found.values())
 
     def _label(self, y: Any) -> Tensor:
         if not isinstance(y, Tensor):

@@ -15,8 +15,9 @@ from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.types import Metrics
 from fusion_nb.models.torch import batch_metrics, threads
 from fusion_nb.models.torch.batch_metrics import BatchMetrics
-from fusion_nb.models.torch.copying.copies import copied
+from fusion_nb.models.torch.copying.copies import duplicate
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.steps import Step
 from fusion_nb.models.torch_randomness import own_randomness
 
 #: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit
@@ -26,6 +27,8 @@ _BATCH = 128
 #: module.
 _SHARE = 4
 
+#: A module, and the step that goes with it.
+_Worker = tuple[nn.Module, Step]
 #: The metrics of each batch.
 _Found = list[BatchMetrics]
 
@@ -54,11 +57,11 @@ class Evaluator:
         self._setup.begin(self._module)
         self._module.eval()
         with self._shared(data, batches) as each:
-            shares = each(lambda module, share: self._measured(module, data, share))
+            shares = each(lambda worker, share: self._measured(worker, data, share))
             return batch_metrics.mean(found for share in shares for found in share)
 
-    def _measured(self, module: nn.Module, data: Any, batches: list[np.ndarray]) -> _Found:
-        step, found = self._setup.step, []
+    def _measured(self, worker: _Worker, data: Any, batches: list[np.ndarray]) -> _Found:
+        (module, step), found = worker, []
         # no_grad and not inference_mode: a tensor that a model keeps from here must still be of use
         # in training.
         with torch.no_grad():
@@ -70,23 +73,26 @@ class Evaluator:
     @contextmanager
     def _shared(
         self, data: Any, batches: list[np.ndarray]
-    ) -> Iterator[Callable[[Callable[[nn.Module, list[np.ndarray]], _Found]], Iterator[_Found]]]:
-        """Give a function that maps a function of (module, batches) over all batches.
+    ) -> Iterator[Callable[[Callable[[_Worker, list[np.ndarray]], _Found]], Iterator[_Found]]]:
+        """Give a function that maps a function of (worker, batches) over all batches.
 
         It uses several cores where that is faster.
         """
         shares = [batches[start : start + _SHARE] for start in range(0, len(batches), _SHARE)]
         device, varies = self._setup.batches.device, self._setup.draws.in_evaluation
         may_share = device.type == "cpu" and isinstance(data, tuple) and not self._setup.hidden
+        own: _Worker = self._module, self._setup.step
         width = min(self._num_cores, len(shares)) if may_share else 1
         if width == 1 or varies:
             # A Dataset might draw too.
             draws = varies or not isinstance(data, tuple)
             with own_randomness(0, device, draws, redraws=False):
-                yield lambda function: (function(self._module, share) for share in shares)
+                yield lambda function: (function(own, share) for share in shares)
             return
-        modules = [self._module, *(copied(self._module) for _ in range(width - 1))]
-        workers = WorkerPool(modules, self._gate, threads.single_threaded)
+        # The loss may look at the module, as at features that it keeps.
+        others = [duplicate(self._module) for _ in range(width - 1)]
+        bound = [(other.module, self._setup.bound(other.binder).step) for other in others]
+        workers = WorkerPool([own, *bound], self._gate, threads.single_threaded)
         try:
             yield lambda function: workers.map(function, shares)
         finally:

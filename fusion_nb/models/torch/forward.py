@@ -90,9 +90,10 @@ def spread_of(module: nn.Module, x: Any) -> Literal["", "args", "names"]:
         meant_by_name = is_named and any(name in signature.parameters for name in x)
         if len(required) == 1 and not meant_by_name:
             return ""
+        named = ", ".join(signature.parameters)
         parts_of = f"the inputs {', '.join(map(str, x))}" if is_named else f"{len(x)} inputs"
         raise ModelError(
-            f"rows have {parts_of}, and forward{signature} does not take them: {error}",
+            f"rows have {parts_of}, and forward({named}) does not take them: {error}",
             "give forward() a parameter for each input, by name where rows are dicts",
         ) from error
     return "names" if is_named else "args"

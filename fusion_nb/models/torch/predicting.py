@@ -15,8 +15,10 @@ from fusion_nb.core.types import Metrics
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.combining import TIE, TINY
 from fusion_nb.models.torch import batch_metrics
+from fusion_nb.models.torch.forward import main_output
 from fusion_nb.models.torch.output_forms import CLASS_FORMS
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.trees import num_rows
 
 _BATCH = 128
 
@@ -60,7 +62,7 @@ class Predictor:
         """Return the predictions for all rows in order."""
         if self._setup.own is not None:
             raise ModelError(
-                f"the loss {self._setup.objective.name} takes more than outputs and labels, so that "
+                f"the loss {self._setup.objective.name} takes more than outputs and labels: "
                 "predictions can't be joined",
                 f"name a loss of (output, target) with {option('loss')}",
             )
@@ -78,9 +80,10 @@ class Predictor:
     def evaluate(self, predictions: np.ndarray, data: Any) -> Metrics:
         """Return the metrics of predictions for these rows."""
         objective, found = self._setup.objective, []
+        device = self._setup.batches.device
         chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
-        for (x, y), chunk in zip(self._setup.batches.of(data, chunks), chunks, strict=True):
-            predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=x.device)
+        for (_, y), chunk in zip(self._setup.batches.of(data, chunks), chunks, strict=True):
+            predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=device)
             output = outputs(predicted, self._setup.form)
             found.append(objective.measure(output, objective.target(y, output)))
         return batch_metrics.mean(found)
@@ -156,9 +159,11 @@ class TorchEnsemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the joint outputs."""
-        stacked = torch.stack(
-            [predictions(_wide(member(x)), self.form) for member in self.members], -1
-        )
+        return self.joint([member(x) for member in self.members])
+
+    def joint(self, found: list[Tensor]) -> Tensor:
+        """Return the joint outputs of those of all members."""
+        stacked = torch.stack([predictions(_wide(output), self.form) for output in found], -1)
         classes = self.form in CLASS_FORMS
         if self.rule == "vote" and classes:
             voted = F.one_hot(stacked.argmax(1), stacked.shape[1]).to(stacked.dtype).movedim(-1, 1)
@@ -177,5 +182,15 @@ class TorchEnsemble(nn.Module):
         return outputs(joint, self.form)
 
 
+class TreeEnsemble(TorchEnsemble):
+    """Several modules as one that have several inputs, or whose output is a part of a result."""
+
+    def forward(self, *parts: Any, **named: Any) -> Tensor:
+        """Return the joint outputs."""
+        count = num_rows((*parts, named))
+        found = [main_output(member(*parts, **named), count) for member in self.members]
+        return self.joint(found)
+
+
 # So that a file of a whole ensemble is read as one of torch.nn's own layers is.
-torch.serialization.add_safe_globals([TorchEnsemble])
+torch.serialization.add_safe_globals([TorchEnsemble, TreeEnsemble])

@@ -18,6 +18,9 @@ from fusion_nb.models.torch.losses import Objective
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.trees import num_rows
 
+#: Names of a parameter of weights that may be left out.
+_WEIGHTS = ("weight", "weights", "w", "sample_weight")
+
 
 class Step(ABC):
     """How a batch becomes a loss to train by, and metrics."""
@@ -183,6 +186,25 @@ def takes_batch(loss: Any) -> bool:
     is_module = isinstance(kind, type) and issubclass(kind, nn.Module)
     is_module = is_module or str(kind).rpartition(".")[2] == "Module"
     return is_module or (named[0].name in ("module", "model") and named[1].name == "batch")
+
+
+def takes_weight(loss: Any) -> bool:
+    """Return whether a loss is a function of (output, target, weight).
+
+    The `weight` of torch's own losses is one of classes, not of rows.
+    """
+    if not callable(loss) or isinstance(loss, type):
+        return False
+    if str(getattr(loss, "__module__", "")).partition(".")[0] == "torch":
+        return False
+    try:
+        named = [p for p in inspect.signature(loss).parameters.values() if p.kind < p.KEYWORD_ONLY]
+    except (TypeError, ValueError):
+        return False
+    if any(p.kind == p.VAR_POSITIONAL for p in named):
+        return True
+    needed = sum(p.default is p.empty for p in named)
+    return needed == 3 or (needed == 2 and len(named) == 3 and named[2].name in _WEIGHTS)
 
 
 def num_positional(function: Any, most: int) -> int:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from fusion_nb.errors import ModelError
 
+#: Names under which a row that is a dict holds its label, the usual one first.
+LABELS = ("labels", "label", "targets", "target", "y")
+
 
 def mapped(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
     """Return a tree with a function applied to its tensors; other leaves are not changed."""
@@ -29,6 +32,28 @@ def tensors(tree: Any) -> Iterator[Tensor]:
     elif isinstance(tree, Mapping | tuple | list):
         for part in tree.values() if isinstance(tree, Mapping) else tree:
             yield from tensors(part)
+
+
+def split(batch: Any) -> tuple[Any, Any]:
+    """Return the rows and the labels of a batch: (x, y), (x, y, weights), or a dict with labels.
+
+    Raises ModelError for any other.
+    """
+    if isinstance(batch, list | tuple) and len(batch) in (2, 3):
+        return batch[0], batch[1]
+    if isinstance(batch, Mapping):
+        name = next((name for name in LABELS if name in batch), "")
+        if name:
+            return {key: part for key, part in batch.items() if key != name}, batch[name]
+        raise ModelError(
+            f"a row is a dict of {', '.join(map(str, batch))}, none of which is its label",
+            f"call its label one of: {', '.join(LABELS)}; or give a loss of (module, batch)",
+        )
+    raise ModelError(
+        "a row of this Dataset is not a pair (x, y)",
+        "return (x, y) from its __getitem__; rows of several inputs are ((a, b), y), or a dict "
+        "with 'labels'; or give a loss of (module, batch)",
+    )
 
 
 def num_rows(tree: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -71,6 +71,7 @@ class Form:
             description="Refresh variables", tooltip="look again for models and data"
         )
         refresh.on_click(lambda _: self.refresh())
+        self._refresh = refresh
         self._more = widgets.Button(tooltip="options that most runs leave as they are")
         self._more.on_click(lambda _: self._unfold(self._rest.layout.display == "none"))
         self._offer = widgets.HTML()
@@ -131,6 +132,10 @@ class Form:
         given = [name for name in options if name in _REST]
         self._unfold(any(not self.controls[name].is_default for name in given))
         self.refresh()
+
+    def on_refresh(self, listener: Callable[[], object]) -> None:
+        """Call `listener()` when variables are looked for again by its button."""
+        self._refresh.on_click(lambda _: listener())
 
     @contextmanager
     def marking(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Hashable
 from typing import Any
 
 import ipywidgets as widgets
@@ -10,8 +11,8 @@ from IPython.display import display
 from markupsafe import Markup
 
 from fusion_nb.notebook.kernel import draws_widgets
-from fusion_nb.reporting.result import Result
 from fusion_nb.reporting.templates import render
+from fusion_nb.runs.run import Run
 
 _SENTENCE = "A panel of fusion_nb, in which no run has ended. Run the cell to use it."
 _HIDDEN = '<div class="{{ mark }}">{{ page }}</div>'
@@ -48,6 +49,7 @@ class PanelOutput:
             "text/html": self._hidden(_SENTENCE),
             "text/plain": _SENTENCE,
         }
+        self._kept: tuple[Hashable, ...] | None = None
         self._handles: list[Any] = []
 
     def display(self) -> None:
@@ -61,8 +63,16 @@ class PanelOutput:
             display(bundle, raw=True)
         self._handles.append(display(self._bundle, raw=True, display_id=True))
 
-    def keep(self, result: Result) -> None:
-        """Let the saved notebook hold this result: chart, table, and the options that repeat it."""
+    def keep(self, run: Run) -> None:
+        """Let the saved notebook hold a run's result: chart, table, the options that repeat it.
+
+        It is drawn again only where the run has changed.
+        """
+        state = (run, run.status, len(run.records), run.planned)
+        if state == self._kept:
+            return
+        self._kept = state
+        result = run.result()
         self._bundle = result.mimebundle()
         page = render(_REPEAT, page=Markup(self._bundle["text/html"]), cell=result.cell)
         self._bundle["text/html"] = self._hidden(page)

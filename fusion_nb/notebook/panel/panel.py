@@ -8,10 +8,12 @@ from typing import Any
 
 from fusion_nb.core.process import cell_output
 from fusion_nb.errors import OptionError, RunError
-from fusion_nb.notebook import kernel, saved
+from fusion_nb.notebook import kernel
 from fusion_nb.notebook.panel.labels import spelling
 from fusion_nb.notebook.panel.launching import check_alone, deciding
+from fusion_nb.notebook.panel.recipes import NewRun
 from fusion_nb.notebook.panel.run_controller import RunController
+from fusion_nb.notebook.panel.saved_runs import SavedRuns
 from fusion_nb.notebook.panel.screen import Screen
 from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.notebook.panel.view import View
@@ -55,8 +57,7 @@ class Panel:
         under_way = [run for run in session.RUNS.values() if run.status in session.UNDER_WAY]
         if under_way:
             self._runs.follow(under_way[-1])
-        elif offered := saved.offer():
-            self._view.say(offered)
+        self._view.saved_box.look()
         self._runs.refresh()
 
     @property
@@ -76,6 +77,11 @@ class Panel:
     def status(self) -> str:
         """idle, preparing, or that of its run: running, paused, finished, stopped or failed."""
         return self._runs.status
+
+    @property
+    def saved(self) -> SavedRuns:
+        """The runs on disk that were cut short: `find`, `resume` and `discard`."""
+        return self._view.saved_box.saved
 
     @property
     def screen(self) -> Screen:
@@ -115,7 +121,7 @@ class Panel:
         running.
         """
         spec = self.spec
-        self._runs.begin(lambda: spec)
+        self._runs.begin(lambda: NewRun(spec))
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait for the work that was begun, each part of it at most `timeout` seconds.

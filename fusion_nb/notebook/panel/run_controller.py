@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, Protocol
 
 from fusion_nb.core.process import cell_output
-from fusion_nb.errors import Interrupted, RunError
+from fusion_nb.errors import Interrupted, OptionError, RunError
 from fusion_nb.notebook.panel import launching
 from fusion_nb.notebook.panel.background import BackgroundWorker
 from fusion_nb.notebook.panel.launching import deciding
+from fusion_nb.notebook.panel.recipes import Recipe
 from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.runs import session
 from fusion_nb.runs.run import Run
-from fusion_nb.runs.spec import RunSpec
 
 
 class Display(Protocol):
@@ -62,8 +62,10 @@ class RunController:
             raise RunError("the panel has no run yet", "start() begins one")
         return self.run
 
-    def begin(self, read: Callable[[], RunSpec], delay: float = 0.0) -> None:
-        """Begin the run that `read()` returns in the panel's own thread, and return at once.
+    def begin(self, read: Callable[[], Recipe], delay: float = 0.0) -> None:
+        """Begin the run of the recipe that `read()` returns in the panel's own thread.
+
+        It returns at once.
 
         delay: seconds before `read()` is called
         Raises RunError while another run is running.
@@ -139,22 +141,24 @@ class RunController:
                 self._shown = state
                 self._display().refresh(*state)
 
-    def _make_and_start(self, spec: RunSpec, names: dict[str, Any]) -> None:
+    def _make_and_start(self, recipe: Recipe, names: dict[str, Any]) -> None:
         """Make a run and start it; in the panel's own thread."""
         display = self._display()
         display.say("preparing: reading the data, and trying the model on a few rows")
-        name = session.new_name("", self._variables.namespace)
-        with display.marking():
-            run = Run(spec, names, name=name, is_cached=True)
+        known = set(names)
+        name = _free_name(recipe.name, self._variables.namespace)
+        with display.marking() if recipe.describes_controls else nullcontext():
+            run, sentence = recipe.make(names, name)
+        # The body of a saved run's cell may have made some.
+        self._variables.add({key: names[key] for key in names.keys() - known})
         if self._cancelled.is_set():
             display.say("cancelled before it began")
             return
         session.remember(run)
         self._variables.namespace[name] = run
         self.follow(run)
-        display.say(
-            f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."
-        )
+        bound = f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."
+        display.say(f"{name} {sentence}; {bound}" if sentence else bound)
         run.start()
 
     def _update(self, run: Run) -> None:
@@ -165,3 +169,10 @@ class RunController:
         if error is not None:
             self._display().say_error(error)
         self.refresh()
+
+
+def _free_name(wanted: str, namespace: Mapping[str, Any]) -> str:
+    """Return the variable to bind a run to: `wanted`, or another one where that is taken."""
+    with suppress(OptionError):
+        return session.new_name(wanted, namespace)
+    return session.new_name("", namespace)

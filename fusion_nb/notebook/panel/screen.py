@@ -49,6 +49,11 @@ class Screen:
         return self._view.form.offer
 
     @property
+    def saved_run(self) -> str:
+        """The sentence on a run that was cut short, or an empty string."""
+        return self._view.saved_box.sentence
+
+    @property
     def preview(self) -> str:
         """The result of the last preview."""
         return self._view.preview_tab.result

@@ -43,6 +43,12 @@ class Variables:
         # Copied each in one step: a cell that runs meanwhile may add and delete variables.
         return {**self.namespace, **self._given}
 
+    def add(self, names: Mapping[str, Any]) -> None:
+        """Bind the names that do not exist yet."""
+        for name, value in names.items():
+            if name not in self.names and not name.startswith("__"):
+                self.namespace[name] = value
+
 
 def _notebook_variables() -> MutableMapping[str, Any]:
     shell = kernel.shell()

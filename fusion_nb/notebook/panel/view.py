@@ -12,9 +12,12 @@ from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.actions import PanelActions
 from fusion_nb.notebook.panel.form import Form
 from fusion_nb.notebook.panel.output import PanelOutput
+from fusion_nb.notebook.panel.recipes import NewRun
 from fusion_nb.notebook.panel.run_buttons import RunButtons
 from fusion_nb.notebook.panel.run_controller import RunController
 from fusion_nb.notebook.panel.run_view import RunView
+from fusion_nb.notebook.panel.saved_box import SavedBox
+from fusion_nb.notebook.panel.saved_runs import SavedRuns
 from fusion_nb.notebook.panel.subshells import answer_beside
 from fusion_nb.notebook.panel.tabs import ChangeTab, CompareTab, ExportTab, PreviewTab
 from fusion_nb.runs.run import Run
@@ -39,6 +42,9 @@ class View:
         self._message = widgets.HTML(layout={"min_height": "2em"})
         self._followed: Run | None = None
         self.form = Form(namespace)
+        self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)
+        self.form.on_refresh(self.saved_box.look)
+        self.form.controls["checkpoint"].observe(self.saved_box.look)
         self.run_view = RunView()
         self.preview_tab = PreviewTab(
             self._button, lambda: runs.work("looking", panel.preview, _DELAY)
@@ -55,7 +61,7 @@ class View:
             ),
         )
         self.run_buttons = RunButtons(
-            self._button, panel, lambda: runs.begin(self.form.spec, _DELAY)
+            self._button, panel, lambda: runs.begin(lambda: NewRun(self.form.spec()), _DELAY)
         )
         tabs = {
             "Configure": self.form.box,
@@ -64,9 +70,15 @@ class View:
             "Compare": self.compare_tab.box,
             "Export": self.export_tab.box,
         }
-        self._tabs = widgets.Tab(list(tabs.values()), titles=list(tabs))
-        self._tabs.observe(lambda _: self.compare_tab.refresh(), "selected_index")
-        rows = [self._tabs, self.run_buttons.box, self._message, self.run_view.box]
+        stack = widgets.Tab(list(tabs.values()), titles=list(tabs))
+        stack.observe(lambda _: self.compare_tab.refresh(), "selected_index")
+        rows = [
+            self.saved_box.box,
+            stack,
+            self.run_buttons.box,
+            self._message,
+            self.run_view.box,
+        ]
         self.output = PanelOutput(widgets.VBox(rows))
 
     @property
@@ -90,6 +102,7 @@ class View:
         """Show a status of the panel, its activity, if it has one, and its run."""
         is_busy = bool(activity)
         self.run_buttons.enable(status, is_busy=is_busy)
+        self.saved_box.enable(status, is_busy=is_busy)
         self.preview_tab.button.disabled = is_busy
         self.change_tab.button.disabled = is_busy or run is None
         self.export_tab.button.disabled = is_busy or run is None or status == "running"
@@ -101,7 +114,7 @@ class View:
             self.run_view.follow(run)
         self.export_tab.show(run)
         if status in ENDED:
-            self.output.keep(run.result())
+            self.output.keep(run)
 
     def display(self) -> None:
         """Show the panel in the output of the cell that is running."""

@@ -1,32 +1,26 @@
-"""One checkpoint: a run after a whole round, as four files in a folder."""
+"""One checkpoint: a run after a whole round, as it is read from a folder."""
 
 from __future__ import annotations
 
 import json
-import platform
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fusion_nb.core import arithmetic
-from fusion_nb.core.files import tree
-from fusion_nb.core.files.safetensors_file import read_safetensors, write_safetensors
-from fusion_nb.core.snapshot import Snapshot, record_from_json, record_to_json
-from fusion_nb.core.types import RoundRecord, ServerState, Weights
+from fusion_nb.core.files.tree_file import read_tree
+from fusion_nb.core.snapshot import Snapshot
+from fusion_nb.core.types import ServerState, Weights
 from fusion_nb.errors import RunError
-from fusion_nb.runs.checkpoints.party_states import PartyStates, read_party_states
+from fusion_nb.runs.checkpoints.first_format import Parts, read_first_format
+from fusion_nb.runs.checkpoints.party_states import read_party_states
+from fusion_nb.runs.checkpoints.records import read_records
 from fusion_nb.version import __version__
 
-#: Number of this layout of files; a reader refuses others.
-FORMAT = 1
-ABOUT, RECORDS = "checkpoint.json", "records.jsonl"
-WEIGHTS, STATE = "weights.safetensors", "state.safetensors"
-#: Packages whose versions are told.
-_PACKAGES = ("numpy", "torch", "keras", "tensorflow", "gensim")
+#: Number of this layout of files, and those that are read.
+FORMAT = 2
+_READABLE = (1, 2)
+ABOUT, STATE = "checkpoint.json", "state.safetensors"
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,7 @@ class Checkpoint:
     baselines: the persistent state of each baseline, by its name
     attack:    the persistent state of an attack on weights
     rows:      the SHA-256 of each party's rows, and of the central test set by the name ""
+    schema:    what rows and labels are, as JSON; empty where an earlier version wrote it
     versions:  of this package, of Python, and of the packages that were loaded
     """
 
@@ -52,6 +47,7 @@ class Checkpoint:
     baselines: Mapping[str, Any] = field(default_factory=dict)
     attack: Mapping[str, Any] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
+    schema: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -69,46 +65,6 @@ class Checkpoint:
         """Whether no round is missing."""
         return bool(self.reason) or self.round >= self.planned
 
-    def write(self, folder: Path, lines: Iterable[bytes], parties: PartyStates) -> None:
-        """Write the four files into an empty folder, and more where parties' states are large.
-
-        lines: the records as `line_of` makes them;  parties: writes the parties' states
-        Raises OSError, or RunError for a state that is no plain data.
-        """
-        state = self.snapshot.state
-        assert state is not None
-        kept, weights = tree.Flattener(), tree.Flattener()
-        about = {
-            "format": FORMAT,
-            "versions": _versions(),
-            "name": self.name,
-            "spec": dict(self.spec),
-            "round": self.round,
-            "early_stopping": {
-                "until": self.spec.get("until", ""),
-                "patience": self.spec.get("patience", 0),
-                "reason": self.reason,
-            },
-            "changes": {str(number): dict(c) for number, c in self.snapshot.changes.items()},
-            "trackers": [],
-            "rows_sha256": dict(self.rows),
-            "initial_sha256": arithmetic.digest(self.initial),
-            "weights": weights.flatten(
-                {"last": state.weights, "best": self.best, "initial": self.initial}, "weights"
-            ),
-            "fusion_state": kept.flatten(state.fusion_state, "fusion"),
-            "parties": parties.write(folder, self.snapshot.parties, self.round, kept, STATE),
-            "baselines": kept.flatten(dict(self.baselines), "baselines"),
-            "attack": kept.flatten(dict(self.attack), "attack"),
-        }
-        with (folder / WEIGHTS).open("wb") as file:
-            write_safetensors(file, weights.arrays)
-        with (folder / STATE).open("wb") as file:
-            write_safetensors(file, kept.arrays)
-        with (folder / RECORDS).open("wb") as file:
-            file.writelines(lines)
-        (folder / ABOUT).write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
-
     @classmethod
     def read(cls, folder: Path) -> Checkpoint:
         """Return the checkpoint in a folder. Raises RunError for one that can't be read."""
@@ -125,25 +81,23 @@ class Checkpoint:
     @classmethod
     def _read(cls, folder: Path) -> Checkpoint:
         about = read_about(folder)
-        weights = _tree(about["weights"], read_safetensors(folder / WEIGHTS))
-        kept = read_safetensors(folder / STATE)
-        text = (folder / RECORDS).read_text(encoding="utf-8")
-        history = tuple(record_from_json(json.loads(line)) for line in text.splitlines())
+        parts = read_first_format(folder, about) if about["format"] == 1 else _parts(folder, about)
         number = int(about["round"])
-        if len(history) != number:
-            raise ValueError(f"it has {len(history)} records of {number} rounds")
-        state = ServerState(number, weights["last"], _tree(about["fusion_state"], kept))
+        if len(parts.history) != number:
+            raise ValueError(f"it has {len(parts.history)} records of {number} rounds")
+        state = ServerState(number, parts.last, parts.fusion_state)
         changes = {int(number): dict(values) for number, values in about["changes"].items()}
         return cls(
             name=str(about["name"]),
             spec=about["spec"],
-            snapshot=Snapshot(state, history, read_party_states(folder, about["parties"]), changes),
-            initial=weights["initial"],
-            best=weights["best"],
+            snapshot=Snapshot(state, parts.history, parts.parties, changes),
+            initial=parts.initial,
+            best=parts.best,
             reason=str(about["early_stopping"]["reason"]),
-            baselines=_tree(about["baselines"], kept),
-            attack=_tree(about["attack"], kept),
+            baselines=parts.baselines,
+            attack=parts.attack,
             rows=about["rows_sha256"],
+            schema=about.get("schema", {}),
             versions=about["versions"],
         )
 
@@ -153,27 +107,29 @@ def read_about(folder: Path) -> dict[str, Any]:
     format.
     """
     about = dict(json.loads((folder / ABOUT).read_text(encoding="utf-8")))
-    if about.get("format") != FORMAT:
+    if about.get("format") not in _READABLE:
         raise RunError(
             f"the checkpoint {folder} has format {about.get('format')}, and this version of "
-            f"fusion_nb ({__version__}) reads format {FORMAT}",
+            f"fusion_nb ({__version__}) reads formats {_READABLE[0]} to {_READABLE[-1]}",
             "use the version that wrote it",
         )
     return about
 
 
-def line_of(record: RoundRecord) -> bytes:
-    """Return a record as a line of JSON."""
-    return json.dumps(record_to_json(record), allow_nan=False).encode() + b"\n"
-
-
-def _tree(node: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    return tree.restore(node, arrays)
-
-
-def _versions() -> dict[str, str]:
-    found = {"fusion_nb": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        if name in sys.modules:
-            found[name] = str(getattr(sys.modules[name], "__version__", ""))
-    return found
+def _parts(folder: Path, about: Mapping[str, Any]) -> Parts:
+    files = about["weights"]
+    if any(Path(name).name != name for name in files.values()):
+        raise ValueError("weights lie in another folder")
+    # Those that are the same are in one file.
+    weights = {name: read_tree(folder / name) for name in set(files.values())}
+    kept = read_tree(folder / STATE)
+    return Parts(
+        history=read_records(folder, int(about["records_bytes"])),
+        last=weights[files["last"]],
+        best=weights[files["best"]],
+        initial=weights[files["initial"]],
+        parties=read_party_states(folder, about["parties"]),
+        fusion_state=kept["fusion"],
+        baselines=kept["baselines"],
+        attack=kept["attack"],
+    )

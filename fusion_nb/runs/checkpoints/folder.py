@@ -8,15 +8,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core.files.storage import DRAFT, draft_folder, place_folder, remove_drafts
+from fusion_nb.core.files.storage import DRAFT, remove_drafts
 from fusion_nb.errors import RunError
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
-from fusion_nb.runs.checkpoints.party_states import PartyStates
+from fusion_nb.runs.checkpoints.files import CheckpointFiles
 
 _LOCK = ".lock"
 _PREFIX = "round-"
@@ -33,7 +32,7 @@ class CheckpointFolder:
         self.path = Path(path).expanduser().absolute()
         self._is_locked = False
         self._is_fresh = False
-        self._parties = PartyStates()
+        self._files = CheckpointFiles()
 
     def rounds(self) -> list[Path]:
         """Return the folders of the rounds in it, the latest last."""
@@ -83,7 +82,7 @@ class CheckpointFolder:
             with suppress(OSError):
                 (self.path / _LOCK).unlink()
 
-    def write(self, checkpoint: Checkpoint, lines: Iterable[bytes], keep: int) -> Path:
+    def write(self, checkpoint: Checkpoint, keep: int) -> Path:
         """Write a checkpoint, and remove all but the last `keep`; return its folder.
 
         A folder that was removed meanwhile is made anew. Raises OSError or RunError; earlier
@@ -94,10 +93,7 @@ class CheckpointFolder:
             _held.discard(self.path)
             self._lock()
         target = self.path / f"{_PREFIX}{checkpoint.round:06}"
-        with draft_folder(self.path) as draft:
-            checkpoint.write(draft, lines, self._parties)
-            place_folder(draft, target, replace=True)
-        self._parties.is_placed(target)
+        self._files.write(checkpoint, target)
         others = [path for path in self.rounds() if path != target]
         for path in others if self._is_fresh else others[: max(0, len(others) + 1 - keep)]:
             self._remove(path)

@@ -1,114 +1,83 @@
-"""The states of many parties on disk: only those that changed are written again."""
+"""The states of parties on disk: only those that changed are written again."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion_nb.core.arithmetic import num_bytes
-from fusion_nb.core.files import tree
-from fusion_nb.core.files.safetensors_file import read_safetensors, write_safetensors
+from fusion_nb.core.files.tree_file import read_tree, write_tree
+from fusion_nb.runs.checkpoints.links import Links
 
-#: States of fewer bytes are all in the file that the fusion's state is in.
-_SMALL = 4 << 20
-#: Files that the states of one checkpoint lie in, at most.
-_MAX_FILES = 12
-
-
-@dataclass(frozen=True)
-class _Written:
-    """A party's state where it was written last: the object, its node in the tree, and the file."""
-
-    state: Any
-    node: tree.Node
-    file: str
+#: Files that the states of one checkpoint lie in, at most. With more of them, states that others
+#: have replaced take more room, and with fewer all states are written anew more often.
+_MAX_FILES = 32
 
 
 class PartyStates:
     """Writes the states of all parties with each checkpoint of a run.
 
-    A party outside of a cohort keeps its state, so that the file which holds it is linked from the
-    last checkpoint. The states of other parties are new objects, and go into a new file.
+    A party outside of a cohort keeps its state, so that the file which holds it is taken over from
+    the last checkpoint. The states of other parties are new objects, and go into a new file.
     """
 
-    def __init__(self) -> None:
-        self._written: dict[str, _Written] = {}
-        self._last: Path | None = None
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        #: By party the state in the last checkpoint that is whole, and its file; and in the next.
+        self._written: dict[str, tuple[Any, str]] = {}
+        self._next = self._written
 
-    def write(
-        self,
-        folder: Path,
-        parties: Mapping[str, Any],
-        round: int,
-        shared: tree.Flattener,
-        file: str,
-    ) -> dict[str, Any]:
-        """Write the states into the folder of a checkpoint; return where each is, as JSON.
+    def write(self, folder: Path, parties: Mapping[str, Any], round: int) -> list[str]:
+        """Write the states into the folder of a new checkpoint.
 
-        shared, file: what takes the states where they are small, and the file of its arrays
+        Return the names of the files: a party's state is that in the last file which has one.
         Raises OSError, or RunError for a state that is no plain data.
         """
-        kept = self._link_unchanged(folder, parties)
-        changed = {party: state for party, state in parties.items() if party not in kept}
-        own = tree.Flattener()
-        nodes = {party: own.flatten(state, f"parties/{party}") for party, state in changed.items()}
         name = f"parties-{round:06}.safetensors"
-        if not kept and num_bytes(own.arrays) < _SMALL:
-            name = file
-            nodes = {
-                party: shared.flatten(state, f"parties/{party}") for party, state in changed.items()
-            }
-        elif changed:
-            with (folder / name).open("wb") as opened:
-                write_safetensors(opened, own.arrays)
-        new = {party: _Written(changed[party], node, name) for party, node in nodes.items()}
-        self._written = {} if name == file else kept | new
-        return {
-            party: {"file": found.file, "state": found.node}
-            for party, found in {**kept, **new}.items()
-        }
-
-    def is_placed(self, folder: Path) -> None:
-        """Remember where the checkpoint that was written last is now."""
-        self._last = folder
-
-    def _link_unchanged(self, folder: Path, parties: Mapping[str, Any]) -> dict[str, _Written]:
-        """Link the files of the states that did not change; return these states, by party."""
-        found = {
+        kept = {
             party: written
             for party, written in self._written.items()
-            if party in parties and _is_same(written.state, parties[party])
+            if party in parties and _is_same(written[0], parties[party])
         }
-        files = {written.file for written in found.values()}
-        if self._last is None or len(files) >= _MAX_FILES:
-            return {}
-        linked: list[Path] = []
-        try:
-            for file in files:
-                os.link(self._last / file, folder / file)
-                linked.append(folder / file)
-        except OSError:  # the checkpoint is gone, or the file system has no links
-            for path in linked:
-                path.unlink()
-            return {}
-        return found
+        files = sorted({file for _, file in kept.values()}, key=_round_of)
+        if name in files or len(files) >= _MAX_FILES or not self._take(files, folder):
+            kept, files = {}, []
+        changed = {party: state for party, state in parties.items() if party not in kept}
+        if changed:
+            write_tree(folder / name, changed, "parties")
+            files.append(name)
+        self._next = kept | {party: (state, name) for party, state in changed.items()}
+        return files
+
+    def is_placed(self) -> None:
+        """Take states over from this checkpoint from now on: it is whole."""
+        self._written = self._next
+
+    def _take(self, files: Sequence[str], folder: Path) -> bool:
+        """Take all these files over, or none of them; return whether they are there."""
+        for number, file in enumerate(files):
+            if not self._links.take(file, folder):
+                for taken in files[:number]:
+                    self._links.drop(taken, folder)
+                return False
+        return True
 
 
-def read_party_states(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the states that `PartyStates.write` described.
+def read_party_states(folder: Path, files: Sequence[str]) -> dict[str, Any]:
+    """Return the states in the files that `PartyStates.write` named.
 
-    Raises OSError, ValueError or KeyError for other files or another description.
+    Raises OSError, ValueError or KeyError for other files.
     """
-    names = {str(found["file"]) for found in about.values()}
-    if any(Path(name).name != name for name in names):
+    if any(Path(name).name != name for name in files):
         raise ValueError("a state lies in another folder")
-    arrays = {name: read_safetensors(folder / name) for name in names}
-    return {
-        party: tree.restore(found["state"], arrays[found["file"]]) for party, found in about.items()
-    }
+    found: dict[str, Any] = {}
+    for name in files:
+        found |= read_tree(folder / name)
+    return found
+
+
+def _round_of(name: str) -> int:
+    return int(name.removeprefix("parties-").partition(".")[0])
 
 
 def _is_same(a: Any, b: Any) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.errors import OptionError, RunError, nearest, option
 from fusion_nb.runs.checkpoints import rows
@@ -82,9 +83,22 @@ class SavedSpec:
             folder=self.folder,
             is_cached=is_cached,
         )
+        check_schema(self.checkpoint, run.prepared.resolved.data)
         if not allow_other_rows:
-            check_rows(self.checkpoint, run.partitioned_data)
+            check_rows(self.checkpoint, run.prepared.resolved.data)
         return run
+
+
+def check_schema(checkpoint: Checkpoint, data: PartitionedData) -> None:
+    """Raise RunError where rows or labels mean something else than those of the saved run."""
+    if not checkpoint.schema:
+        return
+    if found := DataSchema.from_json(checkpoint.schema).differences(data.schema):
+        raise RunError(
+            f"the data is of another form than that which the run was begun with: {found[0]}",
+            "give data of the same form",
+            option="data",
+        )
 
 
 def check_rows(checkpoint: Checkpoint, data: PartitionedData) -> None:

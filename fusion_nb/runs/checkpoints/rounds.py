@@ -3,35 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb.core.history import History
 from fusion_nb.core.protocols import Change
 from fusion_nb.core.types import RoundRecord, Weights
+from fusion_nb.errors import Stopped
 from fusion_nb.models.base import Model
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.writer import CheckpointWriter
-from fusion_nb.runs.rounds import RoundSource
+from fusion_nb.runs.rounds import FederationRounds, RoundSource
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is told of a run: up to a round that is safe, while a later one may be whole already."""
+
+    history: History
+    weights: Weights
+    best_weights: Weights
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where a run is saved.
+
+    folder: of its checkpoints, or "" where it is not saved
+    notes:  sentences about it, and warnings where it can't be written
+    """
+
+    folder: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 class SavedRounds(RoundSource):
     """The rounds of another source, which are saved.
 
     take:  returns the checkpoint of the last whole round, which is not to be changed any more
+    stop:  ends the training at its next gate, where a round can't be saved
     every: rounds from one checkpoint to the next; the last is always saved
     """
 
     def __init__(
         self,
-        inner: RoundSource,
+        inner: FederationRounds,
         take: Callable[[], Checkpoint],
         writer: CheckpointWriter,
+        stop: Callable[[], object],
         every: int = 1,
     ) -> None:
         self._inner, self._take, self._writer, self._every = inner, take, writer, every
-        self._num_told = len(inner.history)
+        self._stop = stop
         self._is_begun = False
+        #: Number of the round after which the training ends, if nothing ends it early.
+        self._last = 0
+        #: None while nothing is trained: the other source tells no more than what is safe.
+        self._told: _Told | None = None
         self.rows_went_to, self.line_options = inner.rows_went_to, inner.line_options
 
     @property
@@ -40,20 +68,16 @@ class SavedRounds(RoundSource):
         return self._inner.notes
 
     @property
-    def storage_notes(self) -> list[str]:
-        """Sentences about where checkpoints are, and warnings."""
-        return self._writer.notes or [f"checkpoints: {self.folder}"]
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the checkpoints."""
-        return self._writer.folder.path
+    def storage(self) -> Storage:
+        """Where the checkpoints are."""
+        folder = self._writer.folder.path
+        return Storage(str(folder), self._writer.notes or [f"checkpoints: {folder}"])
 
     @property
     def history(self) -> History:
         """The whole rounds that are told."""
-        found = self._inner.history
-        return found if len(found) <= self._num_told else found[: self._num_told]
+        told = self._told
+        return self._inner.history if told is None else told.history
 
     @property
     def model(self) -> Model:
@@ -62,33 +86,60 @@ class SavedRounds(RoundSource):
 
     @property
     def weights(self) -> Weights:
-        """The fused weights of the last whole round, or the first ones."""
-        return self._inner.weights
+        """The fused weights of the last round that is told, or the first ones."""
+        told = self._told
+        return self._inner.weights if told is None else told.weights
 
     @property
     def best_weights(self) -> Weights:
-        """The fused weights of the best round."""
-        return self._inner.best_weights
+        """The fused weights of the best round that is told."""
+        told = self._told
+        return self._inner.best_weights if told is None else told.best_weights
 
     def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
-        """Train that many rounds more, and yield each when it is whole and saved."""
+        """Train that many rounds more, and yield each when it is whole. `when_safe` saves it."""
         if not self._is_begun:
-            self._writer.begin()
+            self._writer.begin(on_failure=self._stop)
             self._is_begun = True
-        last = len(self.history) + num_rounds
-        try:
-            for record in self._inner.rounds(num_rounds):
-                is_due = record.round % self._every == 0 or record.round == last
-                self._writer.add(self._take(), is_due=is_due)
-                self._num_told = record.round
-                yield record
-        finally:
-            # A round that could not be saved ends the run, which says so and still holds it.
-            self._num_told = len(self._inner.history)
+        inner = self._inner
+        self._last = len(inner.history) + num_rounds
+        self._told = _Told(History(inner.history), inner.weights, inner.best_weights)
+        return inner.rounds(num_rounds)
+
+    def when_safe(self, tell: Callable[[], object]) -> None:
+        """Let the last whole round be saved, and call `tell` after that."""
+        checkpoint = self._take()
+        state = checkpoint.snapshot.state
+        assert state is not None
+        now = _Told(History(checkpoint.snapshot.history), state.weights, checkpoint.best)
+
+        def show() -> None:
+            self._told = now
+            tell()
+
+        number = checkpoint.round
+        is_due = number % self._every == 0 or number == self._last
+        self._writer.add(checkpoint, show, is_due=is_due)
+        self._raise_stopped()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the writing, where the run has to end for it."""
+        return self._writer.failure
+
+    def settle(self) -> None:
+        """Wait until all whole rounds are told.
+
+        Raises Stopped where one can't be saved. That ends the run, which says so and still holds
+        it.
+        """
+        self._writer.settle()
+        self._told = None
+        self._raise_stopped()
 
     def own_model(self, party: str) -> Any:
-        """Return a party's own model."""
-        return self._inner.own_model(party)
+        """Return a party's own model after the last round that is told."""
+        return self._inner.own_model_after(party, self.weights, len(self.history))
 
     def plan(self, last: int, after: int | None = None) -> None:
         """Plan rounds up to `last`."""
@@ -112,3 +163,7 @@ class SavedRounds(RoundSource):
         if self._is_begun:
             self._is_begun = False
             self._writer.end()
+
+    def _raise_stopped(self) -> None:
+        if self.failure is not None:
+            raise Stopped

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core.rows import size
+from fusion_nb.core.rows import leaves, size
 from fusion_nb.data.partition import PartitionedData
 
 #: The name of the central test set among those of parties.
@@ -41,7 +41,8 @@ def _add(sha: Any, rows: Any) -> None:
         sha.update(b"none")
     elif isinstance(rows, tuple):
         for column in rows:
-            _add_array(sha, column)
+            for array in leaves(column):
+                _add_array(sha, array)
     else:
         sha.update(f"{size(rows)} rows".encode())
 

@@ -13,12 +13,12 @@ from fusion_nb.core.protocols import ModelPoisoning
 from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.errors import OptionError, RunError, option
 from fusion_nb.runs.build import Prepared
-from fusion_nb.runs.checkpoints import rows
+from fusion_nb.runs.checkpoints import named, rows
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint, read_about
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 from fusion_nb.runs.checkpoints.option import OFF, CheckpointOption
 from fusion_nb.runs.checkpoints.rounds import SavedRounds
-from fusion_nb.runs.checkpoints.writer import CheckpointWriter, WriterBefore, WriterBeside
+from fusion_nb.runs.checkpoints.writer import CheckpointWriter, WriterAhead, WriterBeside
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec
 
@@ -95,17 +95,27 @@ def switch(word: str) -> None:
         os.environ[VARIABLE] = word
 
 
+def remember(folder: str) -> None:
+    """Let `saved_runs` find a folder that a run's user named, "" for none."""
+    where = cache()
+    if folder and where is not None:
+        named.remember(where, Path(folder))
+
+
 def saved_runs() -> list[SavedRun]:
-    """Return the runs in the cache, the latest first."""
+    """Return the runs in the cache, and those in folders that were named lately; the latest
+    first.
+    """
     folder = cache()
     if folder is None or not folder.is_dir():
         return []
-    found = (SavedRun.of(CheckpointFolder(path)) for path in folder.iterdir() if path.is_dir())
+    paths = [path for path in folder.iterdir() if path.is_dir()] + named.folders(folder)
+    found = (SavedRun.of(CheckpointFolder(path)) for path in paths)
     return sorted((run for run in found if run is not None), key=lambda run: run.age)
 
 
 def find(name: str = "") -> SavedRun:
-    """Return the run in a folder; or of the runs in the cache the latest one, or the latest of a
+    """Return the run in a folder; or of the runs that are known the latest one, or the latest of a
     name. One with missing rounds comes before one that is finished.
 
     Raises RunError where there is none.
@@ -145,6 +155,7 @@ def save_rounds(
     name: str,
     planned_spec: Callable[[], RunSpec],
     reason: Callable[[], str],
+    stop: Callable[[], object],
     is_cached: bool,
     folder: Path | None = None,
 ) -> RoundSource:
@@ -152,6 +163,7 @@ def save_rounds(
 
     planned_spec: returns the options that repeat the run as it is planned now
     reason:       returns why early stopping ends it after the last whole round, or ""
+    stop:         ends the training at its next gate
     is_cached:    save it in the cache where the spec names no folder
     folder:       where the run was saved before, if it continues
     Raises OptionError for a folder that can't be used.
@@ -174,7 +186,7 @@ def save_rounds(
     def take() -> Checkpoint:
         return _take(prepared, source, name, planned_spec(), reason())
 
-    return SavedRounds(source, take, writer, chosen.every if chosen else 1)
+    return SavedRounds(source, take, writer, stop, chosen.every if chosen else 1)
 
 
 def _writer(
@@ -187,12 +199,12 @@ def _writer(
 
     is_fresh = folder is None
     if chosen is not None:
-        named = CheckpointFolder(chosen.folder)
-        if folder is None or named.path != folder:
-            _check_named(named)
+        own = CheckpointFolder(chosen.folder)
+        if folder is None or own.path != folder:
+            _check_named(own)
             is_fresh = True
-        named.check()
-        return WriterBefore(named, hash_rows, keep=chosen.keep, is_fresh=is_fresh)
+        own.check()
+        return WriterAhead(own, hash_rows, keep=chosen.keep, is_fresh=is_fresh)
     parent = cache()
     if parent is None:
         return None
@@ -219,11 +231,12 @@ def _take(
         name=name,
         spec=spec.model_dump(exclude_unset=True, exclude={"checkpoint"}) | {"rounds": spec.rounds},
         snapshot=Snapshot.of(federation),
-        initial=federation.initial_weights,
+        initial=federation.network.initial_weights,
         best=source.best_weights,
         reason=reason,
         baselines={other.name: other.persistent_state for other in federation.baselines},
         attack=attack.persistent_state if isinstance(attack, ModelPoisoning) else {},
+        schema=prepared.resolved.data.schema.to_json(),
     )
 
 

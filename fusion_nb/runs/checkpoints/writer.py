@@ -1,20 +1,21 @@
-"""Writers of checkpoints: one before a round is told, and one beside the training of the next."""
+"""Writers of checkpoints, in a thread beside the training: rounds wait for one of them to be told,
+and not for the other.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from fusion_nb.core.types import RoundRecord
+from fusion_nb.core.process import cell_output
 from fusion_nb.errors import FusionError
-from fusion_nb.runs.checkpoints.checkpoint import Checkpoint, line_of
+from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder, cannot_write
 
-#: Writing beside the training takes at most this share of a core.
+#: Writing that no round waits for takes at most this share of a core.
 _SHARE = 0.01
 
 #: Returns the SHA-256 of a run's rows.
@@ -28,6 +29,9 @@ class CheckpointWriter(ABC):
     begins, so that checkpoints of an earlier one are replaced
     """
 
+    #: What ended the writing, where the run has to end for it.
+    failure: BaseException | None = None
+
     def __init__(
         self, folder: CheckpointFolder, hash_rows: HashRows, *, keep: int, is_fresh: bool
     ) -> None:
@@ -36,67 +40,99 @@ class CheckpointWriter(ABC):
         self.notes: list[str] = []
         self._keep, self._is_fresh = keep, is_fresh
         self._rows = _Once(hash_rows)
-        self._lines: list[tuple[RoundRecord, bytes]] = []
         self._saved = 0
 
     @abstractmethod
-    def begin(self) -> None:
-        """Get ready to write. Raises RunError where that is impossible and the run can't go on."""
+    def begin(self, on_failure: Callable[[], object]) -> None:
+        """Get ready to write. Raises RunError where that is impossible and the run can't go on.
+
+        on_failure: called where a checkpoint can't be written and the run can't go on
+        """
 
     @abstractmethod
-    def add(self, checkpoint: Checkpoint, *, is_due: bool) -> None:
-        """Take the checkpoint of a whole round.
+    def add(self, checkpoint: Checkpoint, tell: Callable[[], object], *, is_due: bool) -> None:
+        """Take the checkpoint of a whole round, and call `tell` once it is where it should be.
 
         is_due: write it, and do not only keep it for the end of the run
-        Raises RunError where it can't be written and the run can't go on.
         """
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Wait until all rounds are told, or can't be."""
 
     @abstractmethod
     def end(self) -> None:
         """Write the last whole round, if it is not written yet, and let others use the folder."""
 
-    def _write(self, checkpoint: Checkpoint) -> Path:
-        whole = replace(checkpoint, rows=self._rows())
-        path = self.folder.write(whole, self._encoded(whole), self._keep)
-        self._saved, self._is_fresh = whole.round, False
-        return path
-
-    def _encoded(self, checkpoint: Checkpoint) -> Iterator[bytes]:
-        """Return the lines of all records; those of earlier checkpoints were encoded before."""
-        lines, history = self._lines, checkpoint.snapshot.history
-        for number, record in enumerate(history):
-            if number == len(lines):
-                lines.append((record, line_of(record)))
-            elif lines[number][0] is not record:
-                lines[number] = (record, line_of(record))
-        return (line for _, line in lines[: len(history)])
+    def _write(self, checkpoint: Checkpoint) -> None:
+        self.folder.write(replace(checkpoint, rows=self._rows()), self._keep)
+        self._saved, self._is_fresh = checkpoint.round, False
 
 
-class WriterBefore(CheckpointWriter):
-    """Writes each checkpoint before its round is told. A run that can't be saved ends."""
+@dataclass(frozen=True)
+class _Untold:
+    """A whole round that is not told yet."""
 
+    checkpoint: Checkpoint
+    tell: Callable[[], object]
+    is_due: bool
+
+
+class WriterAhead(CheckpointWriter):
+    """Writes each checkpoint while the next round is trained, and tells its round after that.
+
+    The round is told in the thread that writes, as soon as it is safe: the training thread is busy
+    then, for minutes where rounds are long. At most one round is untold while another is trained,
+    so that none is trained in vain for long where the disk is full or slow. A run that can't be
+    saved ends.
+    """
+
+    _thread: threading.Thread | None = None
     _latest: Checkpoint | None = None
 
-    def begin(self) -> None:
-        """Take the folder, and hash the rows beside the first round."""
+    def begin(self, on_failure: Callable[[], object]) -> None:
+        """Take the folder, hash the rows beside the first round, and start the thread."""
         try:
             self.folder.acquire(fresh=self._is_fresh)
         except OSError as error:
             raise cannot_write(self._saved + 1, self.folder.path, error) from None
         self._rows.start()
+        self._on_failure = on_failure
+        self._changed = threading.Condition()
+        self._untold: _Untold | None = None
+        self._is_ending = False
+        self._thread = threading.Thread(
+            target=self._work,
+            args=(cell_output.bind_output(),),
+            name="fusion_nb checkpoints",
+            daemon=True,
+        )
+        self._thread.start()
 
-    def add(self, checkpoint: Checkpoint, *, is_due: bool) -> None:
-        """Write a checkpoint that is due."""
+    def add(self, checkpoint: Checkpoint, tell: Callable[[], object], *, is_due: bool) -> None:
+        """Hand a round to the thread, once the one before it is told."""
+        self.settle()
         self._latest = checkpoint
-        if is_due:
-            try:
-                self._write(checkpoint)
-            except OSError as error:
-                raise cannot_write(checkpoint.round, self.folder.path, error) from None
+        with self._changed:
+            if self.failure is None:
+                self._untold = _Untold(checkpoint, tell, is_due)
+                self._changed.notify_all()
+
+    def settle(self) -> None:
+        """Wait until the round that was handed over is told, or can't be."""
+        if self._thread is not None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._untold is None)
 
     def end(self) -> None:
         """Write the last whole round where it was not due, and release the folder."""
-        latest, self._latest = self._latest, None
+        if self._thread is not None:
+            with self._changed:
+                self._is_ending = True
+                self._changed.notify_all()
+            self._thread.join()
+            self._thread = None
+        latest, self._latest, self.failure = self._latest, None, None
         try:
             if latest is not None and latest.round != self._saved:
                 self._write(latest)
@@ -104,16 +140,44 @@ class WriterBefore(CheckpointWriter):
             self.notes = [f"warning: round {latest.round if latest else 0} is not saved ({error})"]
         self.folder.release()
 
+    def _work(self, bind_output: Callable[[], None]) -> None:
+        bind_output()
+        while (untold := self._next()) is not None:
+            try:
+                if untold.is_due:
+                    self._write_or_raise(untold.checkpoint)
+                untold.tell()
+            except BaseException as error:  # the training thread raises it
+                self.failure = error
+            if self.failure is not None:
+                self._on_failure()
+            with self._changed:
+                self._untold = None
+                self._changed.notify_all()
+
+    def _write_or_raise(self, checkpoint: Checkpoint) -> None:
+        try:
+            self._write(checkpoint)
+        except OSError as error:
+            raise cannot_write(checkpoint.round, self.folder.path, error) from None
+
+    def _next(self) -> _Untold | None:
+        """Return the round to save and to tell, as soon as there is one; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._untold is not None or self._is_ending)
+            return self._untold
+
 
 class WriterBeside(CheckpointWriter):
-    """Writes checkpoints in a thread of its own, the latest first, and at most a share of the time.
+    """Writes the latest checkpoint from time to time, at most a share of the time, and tells each
+    round at once.
 
     One that can't be written is a note, and the run goes on.
     """
 
     _thread: threading.Thread | None = None
 
-    def begin(self) -> None:
+    def begin(self, on_failure: Callable[[], object]) -> None:
         """Start the thread."""
         self._changed = threading.Condition()
         self._pending: Checkpoint | None = None
@@ -123,11 +187,15 @@ class WriterBeside(CheckpointWriter):
         )
         self._thread.start()
 
-    def add(self, checkpoint: Checkpoint, *, is_due: bool) -> None:
+    def add(self, checkpoint: Checkpoint, tell: Callable[[], object], *, is_due: bool) -> None:
         """Let the thread write a checkpoint, in place of an earlier one that still waits."""
         with self._changed:
             self._pending = checkpoint
             self._changed.notify_all()
+        tell()
+
+    def settle(self) -> None:
+        """Return at once: rounds are told as soon as they are whole."""
 
     def end(self) -> None:
         """Wait until the last whole round is written, and release the folder."""

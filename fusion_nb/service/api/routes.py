@@ -18,7 +18,7 @@ from fusion_nb.service.api import bodies, forms, schemas
 from fusion_nb.service.api.problems import refusals
 from fusion_nb.service.errors import OrderError, RefusedError
 from fusion_nb.service.service import Service
-from fusion_nb.service.storage.run_folder import Which
+from fusion_nb.service.storage.round_files import Which
 from fusion_nb.version import __version__
 
 router = APIRouter()
@@ -183,7 +183,7 @@ async def weights(
     aggregator = service.find(aggregator_id)
     request_fields.check_format(format, aggregator.formats, aggregator.about["model_type"])
     if format == "npz":
-        content, number = await asyncio.to_thread(aggregator.folder.read, which)
+        content, number = await asyncio.to_thread(aggregator.folder.rounds.read, which)
     else:
         content, number = await service.model(client, aggregator, format, which)
     headers = {"X-Fusion-Round": str(number)}
@@ -307,7 +307,7 @@ def _trained(aggregator: Aggregator, model: bytes) -> bytes:
     progress = _progress(aggregator, "")
     rounds = "1 round" if progress.round == 1 else f"{progress.round} rounds"
     progress.message = f"{progress.state} after {rounds}"
-    lines, _ = aggregator.folder.records()
+    lines, _ = aggregator.folder.rounds.records()
     return orjson.dumps(
         {
             **progress.model_dump(),

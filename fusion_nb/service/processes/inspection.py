@@ -36,7 +36,8 @@ from fusion_nb.service.model_types import framework_of_type, model_type_of
 from fusion_nb.service.processes import sandbox
 from fusion_nb.service.processes.inspection_pool import BEGUN
 from fusion_nb.service.storage import uploads
-from fusion_nb.service.storage.run_folder import RunFolder, Which
+from fusion_nb.service.storage.round_files import Which
+from fusion_nb.service.storage.run_folder import RunFolder
 
 
 def check_model(path: str, limit: int) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _shape(rows: DataSet) -> list[int]:
 def convert(path: str, which: Which, format: str, target: str) -> dict[str, Any]:
     """Write the weights of the last or best round as JSON, or as a model of its own framework."""
     folder = RunFolder(Path(path))
-    weights, number = folder.read_weights(which)
+    weights, number = folder.rounds.read_weights(which)
     if format == "json":
         # orjson passes arrays without axes to `default`.
         text = orjson.dumps(

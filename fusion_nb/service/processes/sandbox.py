@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.files import storage
+from fusion_nb.core.items import Unreadable
 from fusion_nb.core.process import machine
 from fusion_nb.data import handlers
 from fusion_nb.errors import DataError, FusionError
@@ -77,17 +78,30 @@ def read_rows(party: Mapping[str, Any]) -> tuple[Any, Any]:
         ) from error
 
 
+def _rows_or_failure(party: Mapping[str, Any]) -> Any:
+    """Return a party's rows, or rows that fail when it trains: a quorum goes on without it."""
+    try:
+        return read_rows(party)
+    except DataError as error:
+        return Unreadable(error)
+
+
 def spec_and_namespace(folder: RunFolder) -> tuple[RunSpec, dict[str, Any]]:
     """Return the run of an aggregator and its parties, with the objects that the spec names.
 
     Raises a FusionError for unsuitable data, or any error of a client's own data handler.
     """
-    data: Any = {party["party"]: read_rows(party) for party in folder.registered()}
+    options = folder.about["options"]
+    may_fail = float(options.get("quorum") or 1) < 1
+    data: Any = {
+        party["party"]: _rows_or_failure(party) if may_fail else read_rows(party)
+        for party in folder.registered()
+    }
     if folder.test is not None:
         stored = storage.read_npz(folder.test)
         data = (data, (stored["x_test"], stored["y_test"]))
     model = lookup.find(relative(folder.model), {})
-    spec = RunSpec(**folder.about["options"], model="model", data="data")
+    spec = RunSpec(**options, model="model", data="data")
     return spec, {"model": model, "data": data}
 
 

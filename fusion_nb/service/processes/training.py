@@ -25,7 +25,8 @@ from fusion_nb.runs.handle import ENDED
 from fusion_nb.runs.run import Run
 from fusion_nb.service.errors import to_wire
 from fusion_nb.service.processes import sandbox
-from fusion_nb.service.storage.run_folder import RunFolder, round_of
+from fusion_nb.service.storage.round_files import round_of
+from fusion_nb.service.storage.run_folder import RunFolder
 
 #: Seconds between two pulses at least.
 _PULSE_SECONDS = 1.0
@@ -61,7 +62,7 @@ class RoundWriter:
     def __init__(self, folder: RunFolder) -> None:
         self.error: BaseException | None = None
         self._folder = folder
-        lines, _ = folder.records()
+        lines, _ = folder.rounds.records()
         self._line = lines[-1] if lines else ""
         self._num_written = round_of(self._line) if lines else 0
 
@@ -81,15 +82,15 @@ class RoundWriter:
             if not self._num_written:
                 path = Path(sandbox.relative(self._folder.trained))
                 run.write(path, self._folder.about["whole_format"])
-            best = records.best(run.monitor)
+            best = records.best(run.prepared.monitor)
             is_best = best is not None and best.round == record.round
             self._line = json.dumps(history.to_dict(record), allow_nan=False)
-            self._folder.save_round(record.round, self._line, run.weights, is_best)
+            self._folder.rounds.save(record.round, self._line, run.weights, is_best)
             self._num_written = record.round
         if run.status in ENDED and self._num_written:
             line = json.dumps(history.to_dict(records[-1]))
             if line != self._line:  # post-training has added metrics to the last record
-                self._folder.add_record(line)
+                self._folder.rounds.add(line)
 
 
 class StdinCommands:
@@ -170,11 +171,10 @@ def train(folder: RunFolder, pulse: Pulse) -> dict[str, Any]:
         writer = RoundWriter(folder)
         run.subscribe(writer)
         begun = {
-            # Those of storage name the server's folder.
-            "notes": [note for note in run.notes if note not in run.storage_notes],
+            "notes": run.notes,
             "planned": run.planned,
             "shown": list(run.chart_metrics),
-            "monitor": run.monitor,
+            "monitor": run.prepared.monitor,
         }
         storage.write_json(folder.path / "begun.json", begun)
         commands.start(run)

@@ -15,26 +15,16 @@ log.txt               output of the training process
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import re
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fusion_nb.core.files import storage
-from fusion_nb.core.types import Weights
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
-from fusion_nb.service.errors import UnknownError
 from fusion_nb.service.model_types import MODEL_FILES
+from fusion_nb.service.storage.round_files import RoundFiles
 
-#: Which weights: those of the last whole round, or of the best one.
-Which = Literal["last", "best"]
-_PREFIX: dict[Which, str] = {"last": "weights", "best": "best"}
-_NUMBERED = re.compile(r"-(\d+)\.npz$")
 _CHECKPOINT = "checkpoint"
 #: Files of an earlier run, which are removed before a run begins anew.
 _OF_A_RUN = (
@@ -52,11 +42,15 @@ _OF_PARTIES = ("test.npz", "log.txt", _CHECKPOINT)
 
 
 class RunFolder:
-    """The files of one aggregator. Every file is read whole, even after its writer was killed."""
+    """The files of one aggregator. Every file is read whole, even after its writer was killed.
+
+    parties: the folder of their folders;  rounds: the records and weights of the run
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.parties = path / "parties"
+        self.rounds = RoundFiles(path)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -125,83 +119,10 @@ class RunFolder:
             for path in self.path.glob(pattern):
                 _delete(path)
 
-    def add_record(self, line: str) -> None:
-        """Append a record to the rounds, on the disk when this returns."""
-        with (self.path / "rounds.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def save_round(self, number: int, line: str, weights: Weights, is_best: bool) -> None:
-        """Store a round's weights and then its record, so that every record has its weights."""
-        prefixes = ["weights", "best"] if is_best else ["weights"]
-        for prefix in prefixes:
-            path = self.path / f"{prefix}-{number}.npz"
-            storage.write_file(path, lambda file: storage.write_npz(file, weights))
-        self.add_record(line)
-        for prefix in prefixes:
-            for path in self.path.glob(f"{prefix}-*.npz"):
-                if _number(path) < number:
-                    path.unlink()
-
-    def records(self, start: int = 0) -> tuple[list[str], int]:
-        """Return the whole records from a position in the file on, and the position of their end.
-
-        The metrics of post-training come as a second record of the last round, which replaces the
-        first.
-        """
-        try:
-            with (self.path / "rounds.jsonl").open("rb") as file:
-                file.seek(start)
-                text = file.read()
-        except FileNotFoundError:
-            return [], 0
-        whole = text[: text.rfind(b"\n") + 1]
-        lines = whole.decode().splitlines()
-        while len(lines) > 1 and round_of(lines[-1]) == round_of(lines[-2]):
-            del lines[-2]
-        return lines, start + len(whole)
-
-    def weights_file(self, which: Which = "last") -> tuple[Path, int]:
-        """Return the file of the last or best weights, and their round.
-
-        Raises UnknownError before the first whole round.
-        """
-        # Files first, then records: every file that is found has its record by then, unless its
-        # writer was killed between the two.
-        files = [(_number(path), path) for path in self.path.glob(f"{_PREFIX[which]}-*.npz")]
-        lines, _ = self.records()
-        last = round_of(lines[-1]) if lines else 0
-        recorded = sorted((number, path) for number, path in files if number <= last)
-        if not recorded:
-            raise UnknownError("there are no weights yet", "wait for the first whole round")
-        number, path = recorded[-1]
-        return path, number
-
-    def read(self, which: Which = "last") -> tuple[bytes, int]:
-        """Return the last or best weights as the content of an .npz, and their round.
-
-        Raises UnknownError before the first whole round.
-        """
-        while True:
-            path, number = self.weights_file(which)
-            with suppress(FileNotFoundError):  # replaced by those of a further round
-                return path.read_bytes(), number
-
-    def read_weights(self, which: Which = "last") -> tuple[Weights, int]:
-        """Return the last or best weights as arrays, and their round."""
-        content, number = self.read(which)
-        return storage.read_npz(io.BytesIO(content)), number
-
     def repair(self) -> None:
         """Remove the half-written line and files of a process that was killed."""
         storage.remove_drafts(self.path)
-        path = self.path / "rounds.jsonl"
-        if path.exists():
-            _, end = self.records()
-            if end < path.stat().st_size:
-                with path.open("rb+") as file:
-                    file.truncate(end)
+        self.rounds.repair()
 
     def remove(self) -> None:
         """Remove the folder with all its files."""
@@ -215,19 +136,9 @@ def run_folders(state: Path) -> Iterator[RunFolder]:
             yield RunFolder(path)
 
 
-def round_of(line: str) -> int:
-    """Return the number of a record's round."""
-    return int(json.loads(line)["round"])
-
-
 def _delete(path: Path) -> None:
     """Delete a file, or a folder that a data handler made."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _number(path: Path) -> int:
-    found = _NUMBERED.search(path.name)
-    return int(found[1]) if found else 0

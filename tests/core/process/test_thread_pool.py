@@ -31,7 +31,7 @@ def test_results_come_in_order_and_only_a_few_are_ahead() -> None:
     results = workers.map(task, range(100))
     assert next(results) == 0
     for _ in range(5):  # two for each worker, and one in place of that which was read
-        assert is_idle.acquire(timeout=20)
+        assert is_idle.acquire(timeout=240)
     assert not is_idle.acquire(timeout=0.05)
     assert sorted(done) == list(range(5))
     assert list(results) == list(range(1, 100))
@@ -66,7 +66,7 @@ def test_tasks_whose_results_nobody_reads_are_given_up() -> None:
     workers = pool()
     results = workers.map(task, range(3))
     assert next(results) == 0
-    assert started.wait(20)
+    assert started.wait(240)
     results.close()  # type: ignore[attr-defined]
     assert given_up.is_set()
     workers.close()

@@ -143,7 +143,7 @@ class TestSharedWeights:
             federation.parties,
             federation.model,
             federation.fusion,
-            Recording(federation.engine),
+            Recording(federation.network.engine),
             federation.config,
         )
         list(recorded.rounds(2))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from keras_samples import (
-    on_tensorflow,
-)
+import pytest
+from keras_samples import on_tensorflow
 
 
 def test_loading_the_adapter_prints_no_start_up_messages() -> None:
@@ -19,6 +18,7 @@ def test_loading_the_adapter_prints_no_start_up_messages() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_a_cell_that_imports_keras_prints_no_start_up_messages() -> None:
     script = (

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 from keras_samples import (
     CLASSES,
-    Forgetful,
-    Holder,
-    Plain,
     X,
     built,
     checked,
@@ -34,16 +31,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: Plain(), "is not built yet"),
+            (lambda: two_inputs(), "does not take rows of shape"),
             (
-                lambda: built(Holder(layers.Dense(3))),
-                "was given layers, which its copy would share",
+                lambda: keras.Sequential([layers.Input((4,), batch_size=40), layers.Dense(3)]),
+                "takes batches of 40 rows only",
             ),
-            (
-                lambda: built(Forgetful(3)),
-                "parties train copies: it does not keep its argument 'outputs_wanted'",
-            ),
-            (lambda: two_inputs(), "has 2 inputs"),
             (
                 lambda: keras.Sequential([layers.Input((4,)), layers.Dense(3, trainable=False)]),
                 "no weight that",

@@ -138,7 +138,7 @@ class TestTraining:
         notes = adapter.check((images, CLASSES), schema, lr=0.1, optimizer="sgd")
         assert any("scaled" in note for note in notes) != bool(rescales)
         taken = inputs.Inputs.of(adapter.model, schema)
-        x, _ = next(taken.batches((images, CLASSES), [np.arange(40)]))
+        x, _, _ = next(taken.batches((images, CLASSES), [np.arange(40)]))
         assert x.max() == pytest.approx(images.max() / (1 if rescales else 255))
 
     @pytest.mark.parametrize("frozen", [True, False])

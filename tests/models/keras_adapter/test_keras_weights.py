@@ -64,7 +64,7 @@ class TestWeights:
             model = keras.Sequential([layers.Dense(8), layers.Dense(3)])
             return build(
                 RunSpec(data="data", seed=seed), {"model": model, "data": (X, CLASSES)}
-            ).initial_weights
+            ).network.initial_weights
 
         a, b, c = first(0), first(0), first(1)
         kernel = next(name for name in a if name.endswith("kernel"))

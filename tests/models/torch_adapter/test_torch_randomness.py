@@ -68,7 +68,7 @@ class TestRunsDrawByThemselves:
         ]
         assert curves[0] == curves[1]
         first = [
-            run_of(rows, lazy(), seed=seed).federation.initial_weights["0.weight"]
+            run_of(rows, lazy(), seed=seed).federation.network.initial_weights["0.weight"]
             for seed in (0, 1)
         ]
         assert not np.array_equal(*first)

@@ -49,6 +49,13 @@ def duplicate(module: nn.Module) -> Duplicate:
             found = copy.deepcopy(module, memo)
         except Exception as error:
             raise _refusal(module, error) from error
+    shared = {id(p) for p in module.parameters()} & {id(p) for p in found.parameters()}
+    if shared:
+        raise ModelError(
+            f"the model can't be copied for the parties: a copy of {type(module).__name__} shares "
+            "parameters with it",
+            "let its __deepcopy__ return new parameters, or leave it out",
+        )
     for tensor in found.parameters():
         if not tensor.is_leaf:  # as in a copy of a scripted module
             tensor.detach_().requires_grad_()

@@ -153,7 +153,7 @@ def _same(a: Any, b: Any, depth: int = 0) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, Tensor):
-        return _same_numbers(a.detach(), b.detach())
+        return same_numbers(a.detach(), b.detach())
     if isinstance(a, np.ndarray) and a.dtype != object:
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
     if isinstance(a, torch.Generator):
@@ -170,7 +170,8 @@ def _same(a: Any, b: Any, depth: int = 0) -> bool:
     return _same_parts(a, b, depth)
 
 
-def _same_numbers(a: Tensor, b: Tensor) -> bool:
+def same_numbers(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors are equal, NaN among their numbers included."""
     if a.shape != b.shape or a.dtype != b.dtype or a.layout != torch.strided:
         return a.shape == b.shape and a.dtype == b.dtype
     return bool(((a == b) | ((a != a) & (b != b))).all())

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from fusion_nb.errors import ModelError
+from fusion_nb.models.torch.copying.hidden_state import same_numbers
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user gave for a model.
+
+    original: the user's own module until it was tried, or None;  loss: bound to the copy of it
+    held_back: the names of the buffers that its copy leaves out of its weights
+    """
+
+    original: nn.Module | None
+    loss: Any
+    held_back: frozenset[str]
 
 
 @contextmanager
@@ -23,22 +39,21 @@ def untouched(original: nn.Module | None, loss: str) -> Iterator[None]:
         return
     gradients = [(name, p, p.grad) for name, p in original.named_parameters()]
     modes = [(layer, layer.training) for layer in original.modules()]
-    buffers = [(name, b, b.detach().clone(), b._version) for name, b in original.named_buffers()]
+    buffers = [(name, b, b.detach().clone()) for name, b in original.named_buffers()]
     for _, parameter, _ in gradients:
         parameter.grad = None
     try:
         yield
         reached = [name for name, p, _ in gradients if p.grad is not None]
-        changed = [name for name, buffer, _, version in buffers if buffer._version != version]
+        changed = [name for name, buffer, kept in buffers if not same_numbers(buffer, kept)]
     finally:
         for _, parameter, gradient in gradients:
             parameter.grad = gradient
         for layer, mode in modes:
             layer.training = mode
         with torch.no_grad():
-            for _, buffer, kept, version in buffers:
-                if buffer._version != version:
-                    buffer.copy_(kept)
+            for _, buffer, kept in buffers:
+                buffer.copy_(kept)
     if reached:
         used = f"the loss {loss}, a hook" if loss else "a hook"
         raise ModelError(

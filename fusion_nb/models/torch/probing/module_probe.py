@@ -115,7 +115,7 @@ class ModuleProbe:
     def _tried_own(self, found: own_losses.Found, rows: Any, schema: DataSchema) -> Setup:
         def tried(batches: Batches, x: Any, y: Any) -> tuple[Any, Any, bool]:
             with OwnRandomness(0) as randomness, torch.no_grad():
-                found.step.measure(copied(self._module).eval(), x, y)
+                found.step.loss(copied(self._module).eval(), x, y)
             return x, y, randomness.drew
 
         batches, (x, y, varies) = self._first_that_works(rows, schema, tried, found.batches)

@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.items import Inputs
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.forward import Forward, spread_of
@@ -21,8 +20,8 @@ from fusion_nb.models.torch.steps import (
     OfWeighted,
     OwnStep,
     has_training_step,
-    num_positional,
     takes_batch,
+    takes_weight,
 )
 
 _REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, KeyError)
@@ -59,13 +58,12 @@ def find(
         remarks = (remark,) if hasattr(module, "configure_optimizers") else ()
         step = OwnStep(OfTrainingStep(), precision)
         return Found(step, whole, "training_step", f"{kind} computes its own", remarks)
-    if isinstance(rows, tuple | Inputs) or not rows_of.size(rows):
+    if isinstance(rows, tuple) or not rows_of.size(rows):
         return None
     batch, _ = next(whole.of(rows, [np.arange(1)]))
     if not isinstance(batch, tuple) or len(batch) != 3:
         return None
-    given = loss.forward if isinstance(loss, nn.Module) else loss
-    if not callable(loss) or isinstance(loss, type) or num_positional(given, 3) != 3:
+    if not takes_weight(loss.forward if isinstance(loss, nn.Module) else loss):
         raise ModelError(
             "the rows are (x, y, weight), and the loss takes no weight",
             f"give with {option('loss')} a function of (output, target, weight) or of (module, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fusion_nb.errors import ModelError, OptionError
@@ -46,7 +47,8 @@ class TrainingPass:
             checked_gradient(output)
             target, loss = checked_loss(bound.objective, y, output)
             draws = self._step(loss, stepper, randomness)
-            bound.objective.measure(output.detach(), target)
+            with torch.no_grad():
+                bound.objective.measure(output.detach(), target)
         return draws
 
     def of_own(self, step: OwnStep, x: Any, y: Any, name: str) -> Draws:

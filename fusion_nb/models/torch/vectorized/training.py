@@ -98,6 +98,7 @@ class BatchedTraining:
             ),
             "its rows are whole numbers": rows.takes_numbers,
             "its loss is one of whole batches": self._setup.own is not None,
+            "its rows have several inputs": not isinstance(self._setup.example, torch.Tensor),
             "its output is a part of what it returns": self._setup.forward.picks,
             "it changes what its state dict does not hold": bool(self._setup.hidden),
             f"its loss {objective.name} is none of {', '.join(LOSSES)}": not is_known,

@@ -1,0 +1,38 @@
+"""A tree of plain data as one file of the safetensors format, which holds its shape as well."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fusion_nb.core.files import tree
+from fusion_nb.core.files.safetensors_file import read_with_texts, write_safetensors
+
+#: Name of the text that holds the shape. No array is called so: their names begin with a word.
+_TREE = "__tree__"
+#: Bytes that are collected before they are written; the arrays of many parties are small.
+_BUFFER = 1 << 20
+
+
+def write_tree(path: Path, value: Any, name: str) -> None:
+    """Write a tree into a new file.
+
+    name: what the tree is, in names of arrays and in messages
+    Raises OSError, or RunError that names the place of an object that is no plain data.
+    """
+    found = tree.Flattener()
+    node = found.flatten(value, name)
+    text = json.dumps(node, allow_nan=False, separators=(",", ":"))
+    # A new file, so that nothing is ever written into one that other folders have links to.
+    with path.open("xb", buffering=_BUFFER) as file:
+        write_safetensors(file, found.arrays, {_TREE: text})
+
+
+def read_tree(path: Path) -> Any:
+    """Return the tree in a file that `write_tree` wrote.
+
+    Raises OSError, ValueError or KeyError for another file.
+    """
+    arrays, texts = read_with_texts(path)
+    return tree.restore(json.loads(texts[_TREE]), arrays)

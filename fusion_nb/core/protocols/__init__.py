@@ -1,0 +1,36 @@
+"""The contracts of a fusion, a model, an engine, an attack, a baseline and a split: one file each.
+
+Each is read in one screen, has defaults for what is optional, and shows a complete toy. A fusion,
+an engine or a model that misses an abstract method can't be made.
+"""
+
+from fusion_nb.core.protocols.agreement import NeedsAgreement
+from fusion_nb.core.protocols.attack import DataPoisoning, ModelPoisoning
+from fusion_nb.core.protocols.baseline import Baseline
+from fusion_nb.core.protocols.batch_trainable import BatchTrainable
+from fusion_nb.core.protocols.change import Change
+from fusion_nb.core.protocols.engine import Engine, EngineWrapper
+from fusion_nb.core.protocols.federation_view import FederationView, PostTraining
+from fusion_nb.core.protocols.fusion import Fusion, Synchronising
+from fusion_nb.core.protocols.model import Model, TrainableModel
+from fusion_nb.core.protocols.party import PartyLike
+from fusion_nb.core.protocols.split import Split
+
+__all__ = [
+    "Baseline",
+    "BatchTrainable",
+    "Change",
+    "DataPoisoning",
+    "Engine",
+    "EngineWrapper",
+    "FederationView",
+    "Fusion",
+    "Model",
+    "ModelPoisoning",
+    "NeedsAgreement",
+    "PartyLike",
+    "PostTraining",
+    "Split",
+    "Synchronising",
+    "TrainableModel",
+]

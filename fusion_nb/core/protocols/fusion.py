@@ -1,0 +1,130 @@
+"""The contract of a fusion: the aggregation rule of a federation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from fusion_nb.core.protocols.federation_view import FederationView
+from fusion_nb.core.types import (
+    Answer,
+    FederationInfo,
+    LocalContext,
+    NoUpdate,
+    PartyMetrics,
+    Requirements,
+    Update,
+    Weights,
+)
+
+
+class Fusion(ABC):
+    """An aggregation rule: state in, state out, so that a run can be continued at any round.
+
+    A rule keeps its options on itself and nothing else: what it remembers between rounds is the
+    state that `init` and `aggregate` return, or `context.state` at each party.
+
+    >>> import numpy as np
+    >>> from fusion_nb.core.arithmetic import tree_map, weighted_mean
+    >>> class Slow(Fusion):
+    ...     "Move the weights half of the way to the parties' mean."
+    ...     def aggregate(self, weights, updates, state):
+    ...         mean = weighted_mean(updates, lambda update: update.num_examples)
+    ...         return tree_map(lambda old, new: (old + new) / 2, weights, mean), state
+    >>> sent = [Update("party 1", {"w": np.array([2.0])}, 10)]
+    >>> Slow().aggregate({"w": np.array([0.0])}, iter(sent), None)[0]
+    {'w': array([1.])}
+    """
+
+    #: What it demands of the rest of a run.
+    requires: Requirements = Requirements()
+    #: Options of `Model.fit` that every party must honour, with their values (FedProx's `mu`).
+    client_options: Mapping[str, Any] = MappingProxyType({})
+    #: Whether `post_training` does anything.
+    has_post_training: bool = False
+    #: Whether it is made around another rule, which is then its first argument (`FusionWrapper`).
+    wraps_another: ClassVar[bool] = False
+
+    def init(self, weights: Weights, info: FederationInfo) -> Any:
+        """Return the rule's state before its first round; None for a rule without a state."""
+        return None
+
+    def broadcast(self, state: Any) -> Mapping[str, Any]:
+        """Return extras that the aggregator sends along with the weights."""
+        return {}
+
+    def shared_weights(self, weights: Weights, state: Any) -> Weights:
+        """Return the entries of the weights that travel to the parties."""
+        return weights
+
+    def local_update(self, context: LocalContext) -> Answer:
+        """Return a party's answer in a round: one training from the weights, unless overridden.
+
+        It runs where the party is, so that the rule must be picklable where this is overridden.
+        """
+        return context.update(context.train(context.weights).weights)
+
+    @abstractmethod
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Return the new weights and the new state.
+
+        weights: those before the round;  updates: in party order, to be read once
+        """
+
+    @property
+    def synchronising(self) -> Synchronising | None:
+        """The rule that decides when parties synchronise; None where they send in every round."""
+        return None
+
+    def post_training(self, federation: FederationView) -> PartyMetrics:
+        """Do the step after the last round, and return each party's metrics.
+
+        It is called where `has_post_training`.
+        """
+        return {}
+
+
+class Synchronising(Fusion):
+    """A fusion whose parties keep their weights and send them only when they are selected.
+
+    A party's `local_update` keeps `context.state["weights"]` and returns a `NoUpdate`. Then
+    `select_senders` names those who send; `aggregate` reads their updates; and those who sent
+    continue from what `after_sync` returns.
+
+    >>> class Always(Synchronising):
+    ...     "Synchronise all parties in every round."
+    ...     def local_update(self, context):
+    ...         start = context.state.get("weights", context.weights)
+    ...         context.state["weights"] = context.train(start).weights
+    ...         return context.no_update()
+    ...     def select_senders(self, reports, state):
+    ...         return [report.party for report in reports], state
+    ...     def aggregate(self, weights, updates, state):
+    ...         return max(updates, key=lambda update: update.num_examples).weights, state
+    >>> Always().select_senders([NoUpdate("party 1", 10)], None)
+    (['party 1'], None)
+    """
+
+    @abstractmethod
+    def local_update(self, context: LocalContext) -> Answer:
+        """Train, keep the weights in `context.state`, and return a `NoUpdate`."""
+
+    @abstractmethod
+    def select_senders(self, reports: Sequence[NoUpdate], state: Any) -> tuple[Sequence[str], Any]:
+        """Return the parties that are to send their weights, in that order, and the new state.
+
+        They are asked one by one, as `aggregate` reads.
+        """
+
+    def after_sync(self, weights: Weights, state: Any) -> Weights:
+        """Return the weights from which those who sent continue: the fused ones by default."""
+        return weights
+
+    @property
+    def synchronising(self) -> Synchronising | None:
+        """Itself."""
+        return self

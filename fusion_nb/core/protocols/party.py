@@ -1,0 +1,30 @@
+"""The contract of a party, as an engine and a model use it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from fusion_nb.core.protocols.model import TrainableModel
+from fusion_nb.core.types import Reply, Request
+
+
+class PartyLike(Protocol):
+    """A party, as an engine and a model use it."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def train(self) -> Any:
+        """Its training rows."""
+
+    @property
+    def num_examples(self) -> int:
+        """The number of training rows."""
+
+    #: What it keeps between rounds, to continue in another process; None for nothing.
+    persistent_state: Any
+
+    def answer(self, request: Request, model: TrainableModel) -> Reply:
+        """Return the reply to a request; an exception becomes a Failure, a stop passes through."""

@@ -1,0 +1,93 @@
+"""A chart: a picture with a sentence that describes it.
+
+It is drawn without pyplot, so that no state is shared with the user's own figures.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from fusion_nb.reporting.templates import render
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Inches and dots per inch; the same for live and final pictures, or the page would move.
+WIDTH, HEIGHT, DPI = 8.4, 3.0, 100
+#: Settings of matplotlib's that are not about what a picture looks like.
+_NOT_OURS = ("backend", "interactive", "toolbar", "timezone", "date.", "webagg", "tk.", "keymap.")
+#: The settings are global: two threads that draw must not restore each other's.
+_LOCK = threading.RLock()
+_IMAGE = (
+    '<img alt="{{ alt }}" width="{{ width }}" style="max-width:100%;height:auto" '
+    'src="data:image/png;base64,{{ source }}">'
+)
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Draw with matplotlib's defaults in place of the user's settings, and names as they are.
+
+    LaTeX for all text, say, fails where it is not installed; and a name may hold dollar signs.
+    """
+    import matplotlib
+
+    with _LOCK, matplotlib.rc_context(_defaults()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in another script
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        yield
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    import matplotlib
+
+    defaults = matplotlib.rcParamsDefault
+    ours = {name: value for name, value in defaults.items() if not name.startswith(_NOT_OURS)}
+    return ours | {"text.parse_math": False}
+
+
+@dataclass
+class Chart:
+    """A matplotlib Figure with a sentence that describes it; notebooks show both."""
+
+    figure: Figure
+    alt: str
+
+    @cached_property
+    @own_settings()
+    def png(self) -> bytes:
+        """The picture as PNG on opaque white: black ink on a transparent ground vanishes on dark
+        themes.
+        """
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+        return buffer.getvalue()
+
+    @own_settings()
+    def save(self, path: str | Path) -> None:
+        """Write the picture in the format that the file's suffix names (png, svg, pdf)."""
+        self.figure.savefig(path, dpi=DPI, facecolor="white")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        return {"image/png": self.png, "text/html": image_tag(self), "text/plain": self.alt}
+
+
+def image_tag(chart: Chart) -> Markup:
+    """Return an `<img>` that holds the picture itself, with its description as alt text."""
+    import base64
+
+    # Alt text inside a PNG is ignored by every front end.
+    source = base64.b64encode(chart.png).decode()
+    return render(_IMAGE, alt=chart.alt, width=round(WIDTH * DPI), source=source)

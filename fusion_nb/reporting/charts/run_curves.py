@@ -1,0 +1,178 @@
+"""The chart of one run: its curves, its baselines and its parties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fusion_nb.core.history import History
+from fusion_nb.reporting.charts.chart import Chart, own_settings
+from fusion_nb.reporting.charts.drawing import COLOURS, draw_line, drawn_name, metric_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: The models that the fused one is compared with: prefix of their metrics -> label, colour, dash.
+COMPARED = {
+    "central_": ("one model with all rows", "#444444", "-."),
+    "alone_": ("parties alone, on average", COLOURS[1], ":"),
+    "personal_": ("parties' own models, on average", COLOURS[2], "--"),
+}
+#: More parties than this are drawn as a band in place of one line each.
+_MAX_LINES = 10
+
+
+@own_settings()
+def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Chart:
+    """Draw one run: a panel for each metric, the fused model solid, each party's model thin and
+    dashed.
+
+    Baselines are drawn too. Where parties did not send weights in every round, ticks mark the
+    rounds in which they did.
+    metrics:    two metrics of the fused model, such as ("loss", "accuracy")
+    num_rounds: planned rounds; the horizontal axis has room for them, as far as the curve stays
+                readable
+    """
+    # Fixed margins: nothing moves from one picture to the next, and a layout engine would take as
+    # long as the rest of the drawing.
+    figure, axes = metric_axes(metrics, _room(len(history), num_rounds), layout=None)
+    rounds = np.array([record.round for record in history])
+    parties = sorted({party for record in history for party in record.party_metrics})
+    known = history.metrics()
+    compared = [start for start in COMPARED if any(name.startswith(start) for name in known)]
+    figure.subplots_adjust(
+        left=0.06, right=0.985, bottom=0.24, top=0.82 if compared else 0.88, wspace=0.16
+    )
+    for axis, metric in zip(axes, metrics, strict=True):
+        own = [history.party(party, f"local_{metric}") for party in parties]
+        _parties(axis, rounds, np.array(own, dtype=float), grey=bool(compared))
+        for start in compared:
+            label, colour, dash = COMPARED[start]
+            values = history[start + metric] if start + metric in known else []
+            draw_line(axis, rounds, values, label, colour, dash, width=1.8, label_end=False)
+        values = history[metric] if metric in known else []
+        draw_line(axis, rounds, values, "fused", COLOURS[0], label_end=not compared)
+        _synchronisations(axis, history)
+        _changes(axis, history)
+    if compared:
+        figure.legend(
+            *axes[-1].get_legend_handles_labels(),
+            loc="upper right",
+            ncols=4,
+            frameon=False,
+            fontsize=8,
+        )
+    # Drawn even without a round, so that nothing moves when the first one arrives.
+    figure.supxlabel(_caption(history, len(parties)), fontsize=8, color="#555555")
+    return Chart(figure, described(history, metrics))
+
+
+def _caption(history: History, num_parties: int) -> str:
+    """Return what the lines of the parties and the ticks mean."""
+    caption = "dashed: each party's model before fusion, on its own test rows"
+    if num_parties > _MAX_LINES:
+        caption = (
+            "grey: the parties' models before fusion, on their own test rows (dashed: the "
+            "median; band: 80 % of them)"
+        )
+    if _is_sparing(history):
+        caption += "; ticks: rounds in which weights travelled"
+    return caption
+
+
+def _room(done: int, planned: int) -> int:
+    """Return how many rounds the axis shows: the planned ones, or for a long run a number that
+    doubles whenever it is reached.
+    """
+    room = 20
+    while room < done:
+        room *= 2
+    return max(2, done, min(planned, room))
+
+
+def _is_sparing(history: History) -> bool:
+    """Return whether some party trained in some round and sent no weights."""
+    return any(record.silent for record in history)
+
+
+def _synchronisations(axis: Axes, history: History) -> None:
+    """Mark the rounds in which weights travelled, unless they did in every round."""
+    if _is_sparing(history):
+        rounds = [record.round for record in history if record.synchronised]
+        axis.vlines(
+            rounds, 0, 0.04, transform=axis.get_xaxis_transform(), color="#222222", linewidth=0.9
+        )
+
+
+def _changes(axis: Axes, history: History) -> None:
+    """Mark the rounds from which an option had another value."""
+    for record in history:
+        if record.changes:
+            text = drawn_name(
+                ", ".join(f"{name} {value}" for name, value in record.changes.items())
+            )
+            axis.axvline(record.round - 0.5, color="#555555", linewidth=0.9, linestyle=(0, (1, 2)))
+            place = axis.get_xaxis_transform()
+            axis.annotate(
+                text,
+                (record.round - 0.5, 1),
+                (2, -2),
+                xycoords=place,
+                textcoords="offset points",
+                fontsize=7,
+                color="#555555",
+                va="top",
+            )
+
+
+def _parties(axis: Axes, rounds: np.ndarray, values: np.ndarray, *, grey: bool = False) -> None:
+    """Draw the parties' lines, or the band that holds the middle 80 % of them.
+
+    grey: draw lines in grey, since others use the colours
+    """
+    if not values.size or not np.isfinite(values).any():
+        return
+    if len(values) > _MAX_LINES:
+        seen = np.isfinite(values).any(axis=0)
+        low, middle, high = np.nanpercentile(values[:, seen], (10, 50, 90), axis=0)
+        axis.fill_between(rounds[seen], low, high, color="#777777", alpha=0.25, linewidth=0)
+        axis.plot(rounds[seen], middle, color="#777777", linewidth=0.9, linestyle="--")
+        return
+    for i, party in enumerate(values):
+        measured = np.isfinite(party)
+        colour = "#999999" if grey else COLOURS[1 + i % (len(COLOURS) - 1)]
+        axis.plot(
+            rounds[measured],
+            party[measured],
+            color=colour,
+            linewidth=0.9,
+            linestyle="--",
+            alpha=0.75,
+        )
+
+
+def described(history: History, metrics: Sequence[str]) -> str:
+    """Return the curves as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10 rounds`."""
+    parts: list[str] = []
+    compared: list[str] = []
+    for metric in metrics:
+        values = [
+            v for v in (history[metric] if metric in history.metrics() else []) if math.isfinite(v)
+        ]
+        if values:
+            parts.append(f"{metric} from {values[0]:.3g} to {values[-1]:.3g}")
+    last = history.last()
+    for start, (label, _, _) in COMPARED.items():
+        ends = [
+            f"{metric} {last[start + metric]:.3g}" for metric in metrics if start + metric in last
+        ]
+        compared += [f"; {label}: {' and '.join(ends)}"] if ends else []
+    text = " and ".join(parts) or "no round is whole yet"
+    return (
+        f"{text[0].upper()}{text[1:]} over {len(history)} rounds{''.join(compared)}"
+        if parts
+        else text.capitalize()
+    )
