@@ -232,7 +232,8 @@ class Model(ModelKind):
     def evaluate(self, data: Any) -> Metrics:
         """Return the metrics over the rows.
 
-        The mean over data sets, weighted by their sizes, is the metric of their union.
+        The mean over data sets, weighted by their sizes, is the metric of their union; with an
+        `ignored_label`, it is weighted by their labels beside that one.
         """
 
     def evaluate_train(self, data: Any, state: Mapping[str, Any]) -> Metrics:

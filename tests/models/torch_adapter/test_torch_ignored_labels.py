@@ -171,6 +171,19 @@ class TestMasks:
 
 
 class TestFederations:
+    def test_means_of_the_parties_own_models_count_them_too(self) -> None:
+        x = np.tile(np.array([[1, 0]], np.float32), (40, 1))
+        few, many = np.full(40, -100), np.ones(40, int)
+        few[:2] = 0
+        own = {"few": (x, (few, np.zeros(40, int))), "many": (x, (many, np.zeros(40, int)))}
+        data = {name: ((x, train), (x, test)) for name, (x, (test, train)) in own.items()}
+        run = fusion_nb.federate(
+            nn.Linear(2, 2), data, rounds=1, lr=1.0, epochs=5, personal="ditto", baseline="local"
+        )
+        # Both learn class 0, which is right for 2 of the 42 labels that count.
+        assert run.history.last()["personal_accuracy"] == pytest.approx(2 / 42)
+        assert run.history.last()["alone_accuracy"] == pytest.approx(2 / 42)
+
     @pytest.mark.parametrize("engine", ["local", "process", "vectorized"])
     def test_parties_count_by_their_labels_that_count(self, engine: str) -> None:
         model = nn.Linear(2, 2, bias=False)
