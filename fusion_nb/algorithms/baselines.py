@@ -218,7 +218,8 @@ class Local(FederatedBaseline):
             for party in own.parties
             if party.id not in failed
         }
-        sizes = {party.id: party.num_test for party in own.parties}
+        ignored = own.model.ignored_label
+        sizes = {party.id: party.num_measured(ignored) for party in own.parties}
         names = sorted({name for metrics in per_party.values() for name in metrics})
         return {name: metric_mean(per_party, sizes, name) for name in names}, per_party
 

@@ -116,7 +116,7 @@ def personal_means(
     """
     latest = history.latest()
     add_metrics(latest, party_metrics)
-    sizes = {party.id: party.num_test for party in parties}
+    sizes = {party.id: party.num_measured(model.ignored_label) for party in parties}
     means = {
         f"personal_{name}": metric_mean(latest, sizes, f"personal_{name}") for name in model.metrics
     }

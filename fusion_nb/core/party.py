@@ -50,6 +50,8 @@ class Party:
     #: The round that `state` belongs to, and the state before it.
     _round: int = field(default=-1, repr=False)
     _before: dict[str, Any] = field(default_factory=dict, repr=False)
+    #: Ignored label -> labels of the test rows that count beside it.
+    _counted: dict[int, int] = field(default_factory=dict, repr=False)
 
     @property
     def num_examples(self) -> int:
@@ -60,6 +62,17 @@ class Party:
     def num_test(self) -> int:
         """The number of test rows of its own."""
         return 0 if self.test is None else rows_of.size(self.test)
+
+    def num_measured(self, ignored: int | None) -> int:
+        """Return the number that metrics of the test rows are means over.
+
+        It is that of the rows, or of the labels that count where a loss ignores one.
+        """
+        if ignored is None or self.test is None:
+            return self.num_test
+        if ignored not in self._counted:
+            self._counted[ignored] = rows_of.num_counted(self.test, ignored)
+        return self._counted[ignored]
 
     @property
     def persistent_state(self) -> Any:
@@ -174,8 +187,9 @@ class Party:
     def _evaluate(self, request: EvaluateRequest, model: TrainableModel) -> Update:
         """Evaluate weights; layers that the party keeps to itself replace those of the weights.
 
-        `num_examples` of the reply is the number of test rows.
+        `num_examples` of the reply is the number that metrics are means over, see `num_measured`.
         """
+        count = self.num_measured(model.ignored_label)
         metrics: Metrics = {}
         layers = self.state.get("fusion", {}).get("layers", {})
         if self.num_test or model.train_metrics:
@@ -186,9 +200,12 @@ class Party:
             test = rows_of.some(self.test, request.num_test_rows, request.seed, self.id)
             metrics |= evaluate(model, test)
             metrics |= model.evaluate_costly(test) if request.costly else {}
+            if model.ignored_label is not None and test is not self.test:
+                counted = rows_of.num_counted(test, model.ignored_label)
+                count = round(counted * self.num_test / rows_of.size(test))
         if layers:
             metrics |= {f"personal_{name}": value for name, value in metrics.items()}
-        return Update(self.id, {}, self.num_test, metrics)
+        return Update(self.id, {}, count, metrics)
 
 
 class _LocalTrainer:

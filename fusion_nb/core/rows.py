@@ -22,6 +22,7 @@ __all__ = [
     "is_classes",
     "label_counts",
     "leaves",
+    "num_counted",
     "size",
     "some",
     "stored_labels",
@@ -83,6 +84,11 @@ def _mapped(function: Callable[[Sequence[np.ndarray]], np.ndarray], columns: Seq
 def chunks(order: np.ndarray, size: int) -> list[np.ndarray]:
     """Return row indices in batches of a size; the last may be smaller."""
     return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def num_counted(data: Any, ignored: int | None) -> int:
+    """Return the number of rows, or of labels that are not ignored where some may be."""
+    return size(data) if ignored is None else int((stored_labels(data) != ignored).sum())
 
 
 def stored_labels(data: Any) -> np.ndarray:

@@ -154,12 +154,13 @@ class PartitionedData:
         """Return how many rows each party has, its test rows included."""
         return {party.id: party.num_examples + party.num_test for party in self.parties}
 
-    def missing_classes(self) -> list[str]:
+    def missing_classes(self, ignored: int | None = None) -> list[str]:
         """Return the classes without a training row at any party.
 
         A class is missing where only test rows have it, or where its number is skipped.
+        ignored: a label that a loss leaves out, which is no class
         """
-        everything = self.all_labels()
+        everything = _without(self.all_labels(), ignored)
         if not rows_of.is_classes(everything) or everything.ndim != 1 or not len(everything):
             return []
         train_labels = [train for train, _ in self.labels.values() if len(train)]
@@ -169,6 +170,10 @@ class PartitionedData:
         if min(expected) >= 0 and highest < _MAX_CLASSES:
             expected |= set(range(highest + 1))
         return [self.class_name(label) for label in sorted(expected - trained)]
+
+
+def _without(labels: np.ndarray, ignored: int | None) -> np.ndarray:
+    return labels if ignored is None else labels[labels != ignored]
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,11 @@ class SuspendableModel:
         """The real model's."""
         return self._model.costly_metrics
 
+    @property
+    def ignored_label(self) -> int | None:
+        """The real model's."""
+        return self._model.ignored_label
+
     def check_weights(self, found: Weights, expected: Weights, *, partial: bool = False) -> str:
         """Return what the real model finds wrong."""
         return self._model.check_weights(found, expected, partial=partial)

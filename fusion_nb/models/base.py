@@ -121,6 +121,8 @@ class Model(ModelKind):
     costly_metrics: tuple[str, ...] = ()
     #: The parties' agreement before round 1, as sentences for the user.
     notes: tuple[str, ...] = ()
+    #: The label that marks places to leave out of loss and metrics, which `check` sets, or None.
+    ignored_label: int | None = None
     #: Training rows that every party must have at least.
     min_rows: int = 1
 
@@ -230,7 +232,8 @@ class Model(ModelKind):
     def evaluate(self, data: Any) -> Metrics:
         """Return the metrics over the rows.
 
-        The mean over data sets, weighted by their sizes, is the metric of their union.
+        The mean over data sets, weighted by their sizes, is the metric of their union; with an
+        `ignored_label`, it is weighted by their labels beside that one.
         """
 
     def evaluate_train(self, data: Any, state: Mapping[str, Any]) -> Metrics:

@@ -119,10 +119,26 @@ def note_missing_classes(resolved: Resolved) -> Sequence[str]:
     """Note the classes that no party can learn."""
     if "accuracy" not in resolved.model.metrics:
         return ()
-    missing = resolved.data.missing_classes()
+    missing = resolved.data.missing_classes(resolved.model.ignored_label)
     if not missing:
         return ()
     return [f"warning: no party has a training row of class {', '.join(missing)}"]
+
+
+def check_counted_labels(resolved: Resolved) -> Sequence[str]:
+    """Check that the loss does not leave out all labels of training or of test rows."""
+    ignored, data = resolved.model.ignored_label, resolved.data
+    if ignored is None:
+        return ()
+    trained, own_tests = zip(*data.labels.values(), strict=True)
+    tests = own_tests if data.test is None else (data.test_labels,)
+    for labels, which in ((trained, "training"), (tests, "test")):
+        if not any(bool((part != ignored).any()) for part in labels):
+            raise ModelError(
+                f"the loss leaves out all labels of {which} rows: they are {ignored}",
+                "give rows with other labels, or another ignore_index",
+            )
+    return ()
 
 
 def check_finite_weights(resolved: Resolved) -> Sequence[str]:
@@ -267,6 +283,7 @@ CHECKS: tuple[Check, ...] = (
     check_party_sizes,
     note_shadowed_names,
     note_missing_classes,
+    check_counted_labels,
     check_finite_weights,
     check_ensemble,
     check_supported,

@@ -84,6 +84,15 @@ class TestNotes:
         assert partition((X, np.array([0, 1, 3, 3] * 5))).missing_classes() == ["2"]
         assert partition((X, np.arange(20) * 10.5)).missing_classes() == []
 
+    @pytest.mark.parametrize(
+        ("mark", "missing"), [(7, []), (-100, []), (None, ["2", "3", "4", "5", "6"])]
+    )
+    def test_a_label_that_a_loss_ignores_is_no_class(
+        self, partition: Partition, mark: int | None, missing: list[str]
+    ) -> None:
+        y = np.array([0, 1, 7 if mark is None else mark, 1] * 5)
+        assert partition((X, y)).missing_classes(mark) == missing
+
     def test_a_class_has_the_name_that_the_data_gave_it(self, partition: Partition) -> None:
         made = partition((X, np.where(Y, "yes", "no")))
         assert (made.class_name(1), made.class_name(7)) == ("yes", "7")

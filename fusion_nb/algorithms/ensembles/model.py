@@ -53,6 +53,7 @@ class EnsembleModel(Model):
         self.data_kind = inner.data_kind
         self.metrics = inner.metrics
         self.min_rows = inner.min_rows
+        self.ignored_label = inner.ignored_label
         self.defaults = inner.defaults
         self.rule = rule
         self._positions = {party: i for i, party in enumerate(parties)}

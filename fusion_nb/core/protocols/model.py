@@ -28,6 +28,10 @@ class TrainableModel(Protocol):
     def costly_metrics(self) -> tuple[str, ...]:
         """Those of `metrics` that are measured every few rounds, and in the last."""
 
+    @property
+    def ignored_label(self) -> int | None:
+        """The label that marks places which count neither in the loss nor in metrics, or None."""
+
     def set_weights(self, weights: Weights) -> None:
         """Load weights."""
 

@@ -151,6 +151,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
         )
         self._setup = probe.setup(rows, schema, self._given.loss)
         self.min_rows = self._setup.min_rows
+        self.ignored_label = self._setup.objective.targets.ignored
         self.metrics = self._setup.step.metrics
         self.module = self._setup.forward.precision.prepare(self.module)
         return self._setup.notes(schema)

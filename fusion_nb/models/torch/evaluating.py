@@ -13,11 +13,11 @@ from torch import nn
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.types import Metrics
-from fusion_nb.models.torch import threads
+from fusion_nb.models.torch import batch_metrics, threads
+from fusion_nb.models.torch.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.copying.copies import duplicate
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.steps import Step
-from fusion_nb.models.torch.trees import num_rows
 from fusion_nb.models.torch_randomness import own_randomness
 
 #: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit
@@ -29,8 +29,8 @@ _SHARE = 4
 
 #: A module, and the step that goes with it.
 _Worker = tuple[nn.Module, Step]
-#: The metrics of each batch with its number of rows.
-_Found = list[tuple[Metrics, int]]
+#: The metrics of each batch.
+_Found = list[BatchMetrics]
 
 
 class Evaluator:
@@ -48,21 +48,17 @@ class Evaluator:
         self._num_cores = num_cores
 
     def evaluate(self, data: Any) -> Metrics:
-        """Return the objective's metrics, averaged over the rows in float64.
+        """Return the objective's metrics, averaged in float64 over the rows.
 
-        They are the same on any number of cores.
+        Where a loss leaves labels out, they are averaged over the labels that count, and are 0
+        without any. They are the same on any number of cores.
         """
-        count = rows_of.size(data)
-        batches = rows_of.chunks(np.arange(count), _BATCH)
-        totals: Metrics = {}
+        batches = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
         self._setup.begin(self._module)
         self._module.eval()
         with self._shared(data, batches) as each:
-            for found in each(lambda worker, share: self._measured(worker, data, share)):
-                for metrics, num_rows in found:
-                    for name, value in metrics.items():
-                        totals[name] = totals.get(name, 0.0) + value * num_rows
-        return {name: total / count for name, total in totals.items()}
+            shares = each(lambda worker, share: self._measured(worker, data, share))
+            return batch_metrics.mean(found for share in shares for found in share)
 
     def _measured(self, worker: _Worker, data: Any, batches: list[np.ndarray]) -> _Found:
         (module, step), found = worker, []
@@ -71,7 +67,7 @@ class Evaluator:
         with torch.no_grad():
             for x, y in self._setup.batches.of(data, batches):
                 self._gate()
-                found.append((step.measure(module, x, y), num_rows(x)))
+                found.append(step.measure(module, x, y))
         return found
 
     @contextmanager

@@ -1,122 +1,31 @@
-"""The loss that a PyTorch model is trained with, and the metrics of its outputs."""
+"""The loss that a PyTorch model is trained with: inferred, named, or given as a callable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import functools
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from fusion_nb.core.schema import LabelSchema
 from fusion_nb.errors import ModelError, nearest
 from fusion_nb.models import inference
-from fusion_nb.models.inference import Task
-
-
-def _nll_of_probabilities(output: Tensor, target: Tensor) -> Tensor:
-    # The smallest positive float32 keeps log() finite where a softmax rounded to 0.
-    return F.nll_loss(output.clamp_min(torch.finfo(output.dtype).tiny).log(), target)
-
-
-#: name -> (function of output and target, task)
-LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Task]] = {
-    "cross_entropy": (F.cross_entropy, "classes"),
-    "nll": (F.nll_loss, "classes"),
-    "nll_of_probabilities": (_nll_of_probabilities, "classes"),
-    "bce": (F.binary_cross_entropy, "binary"),
-    "bce_logits": (F.binary_cross_entropy_with_logits, "binary"),
-    "mse": (F.mse_loss, "numbers"),
-    "l1": (F.l1_loss, "numbers"),
-    "huber": (F.huber_loss, "numbers"),
-    "smooth_l1": (F.smooth_l1_loss, "numbers"),
-}
-#: torch.nn's loss classes by the name that they go by here.
-_CLASSES = {
-    "CrossEntropyLoss": "cross_entropy",
-    "NLLLoss": "nll",
-    "BCELoss": "bce",
-    "BCEWithLogitsLoss": "bce_logits",
-    "MSELoss": "mse",
-    "L1Loss": "l1",
-    "HuberLoss": "huber",
-    "SmoothL1Loss": "smooth_l1",
-}
-#: Operations that only change the view of a tensor; the one before them decides its meaning.
-_VIEWS = (
-    "View",
-    "UnsafeView",
-    "ReshapeAlias",
-    "Squeeze",
-    "Unsqueeze",
-    "Clone",
-    "Alias",
-    "Transpose",
-    "Permute",
-    "Select",
-    "Slice",
-    "Index",
-    "Clamp",
-    "Expand",
-    "ToCopy",
+from fusion_nb.models.torch import output_forms, own_targets
+from fusion_nb.models.torch.loss_names import (
+    LOSSES,
+    NAMES_IN_TORCH,
+    CountedLoss,
+    known_name,
+    name_of,
+    placed,
+    setting,
 )
+from fusion_nb.models.torch.objectives import Objective
+from fusion_nb.models.torch.output_forms import form, last_layer, sums_to_one
+from fusion_nb.models.torch.targets import Targets
 
-
-@dataclass(frozen=True)
-class Objective:
-    """A loss, and the form of target that it takes.
-
-    task:     "classes" (one of several), "binary" (yes or no for each output), "numbers", or "own"
-              for a callable that alone can interpret the shapes of its outputs and labels
-    zero_one: binary outputs are probabilities, not logits
-    why:      how it was chosen;  warning: a doubt that the user should look at, or ""
-    """
-
-    name: str
-    loss: Callable[[Tensor, Tensor], Tensor]
-    task: Task
-    zero_one: bool = False
-    why: str = ""
-    warning: str = ""
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that go with the task, the monitored one first."""
-        if self.task in ("classes", "binary"):
-            return "accuracy", "loss"
-        if self.task == "own":
-            return ("loss",)
-        return ("loss", "mae") if self.name == "mse" else ("loss", "mse", "mae")
-
-    def target(self, y: Tensor, output: Tensor) -> Tensor:
-        """Return labels in the type and shape that the loss compares with such an output."""
-        if self.task == "classes":
-            one_hot = y.ndim == output.ndim and y.shape == output.shape
-            return y.argmax(1) if one_hot else y.reshape(output.shape[:1] + output.shape[2:]).long()
-        y = y.to(output.dtype) if self.task != "own" or y.is_floating_point() else y
-        return y if self.task == "own" else y.reshape(output.shape)
-
-    def per_row(self, loss: Tensor, num_rows: int) -> Tensor:
-        """Return a batch's loss as the mean over its rows, also where it was summed."""
-        return loss / num_rows if getattr(self.loss, "reduction", "mean") == "sum" else loss
-
-    def measure(self, output: Tensor, target: Tensor) -> dict[str, float]:
-        """Return the metrics of one batch, as means over its rows."""
-        measured = {"loss": float(self.per_row(self.loss(output, target), len(output)))}
-        if self.task == "own":
-            return measured
-        if self.task == "numbers":
-            error = (output - target).cpu().double()  # on the CPU, as not every device has float64
-            found = {"mse": float((error**2).mean()), "mae": float(error.abs().mean())}
-            return measured | {name: found[name] for name in self.metrics if name in found}
-        if self.task == "classes":
-            counted = target != getattr(self.loss, "ignore_index", -100)
-            right = (output.argmax(1) == target)[counted]
-        else:
-            right = (output > (0.5 if self.zero_one else 0.0)) == (target > 0.5)
-        return measured | {"accuracy": float(right.cpu().double().mean())}
+__all__ = ["LOSSES", "Objective", "form", "infer", "named"]
 
 
 def infer(output: Tensor, labels: LabelSchema) -> Objective:
@@ -124,31 +33,15 @@ def infer(output: Tensor, labels: LabelSchema) -> Objective:
 
     Raises ModelError where none does.
     """
-    decision = inference.decide(tuple(output.shape), labels, class_axis=1)
-    last = _last_operation(output)
+    output_forms.check_softmax(output)
+    if labels.kind == "shares" and _are_shares(output, labels):
+        return _of_shares(output)
+    decision = inference.decide(tuple(output.shape), labels, class_axis=1, may_ignore=True)
     if decision.task == "classes":
-        return _classifier(output, last)
+        return _classifier(output, decision.ignored)
     if decision.task == "binary":
-        return _binary(output, last, decision.why)
-    return replace(_named("mse", decision.why), warning=decision.warning)
-
-
-def form(objective: Objective, output: Tensor) -> str:
-    """Return the meaning of outputs: the name of the loss that takes such outputs, or "numbers".
-
-    Outputs of a model with a loss of the user's own mean what a loss for the same task takes.
-    """
-    if objective.name in ("nll", "bce", "bce_logits", "nll_of_probabilities", "cross_entropy"):
-        return objective.name
-    if objective.task == "binary":
-        return "bce" if objective.zero_one else "bce_logits"
-    if objective.task != "classes":
-        return "numbers"
-    return "nll_of_probabilities" if _sums_to_one(output) else "cross_entropy"
-
-
-def _misfit(output: Tensor, labels: LabelSchema, why: str) -> ModelError:
-    return inference.misfit(tuple(output.shape), labels, why, class_axis=1)
+        return _binary(output, decision.why)
+    return replace(_chosen("mse", decision.why), warning=decision.warning)
 
 
 def named(loss: Any, output: Tensor, labels: LabelSchema) -> Objective:
@@ -156,9 +49,21 @@ def named(loss: Any, output: Tensor, labels: LabelSchema) -> Objective:
 
     Raises ModelError.
     """
+    output_forms.check_softmax(output)
     if callable(loss):
-        return _given(loss, output, labels)
-    known = _CLASSES.get(str(loss).rpartition(".")[2], str(loss))
+        loss = placed(loss() if isinstance(loss, type) else loss, output)
+        known = known_name(loss)
+        if not known:
+            return _own(loss, output, labels)
+        ignored = setting(loss, "ignore_index", inference.NOT_COUNTED)
+        return _known(
+            Objective(name_of(loss), loss, LOSSES[known][1], why="as given"),
+            known,
+            output,
+            labels,
+            ignored,
+        )
+    known = NAMES_IN_TORCH.get(str(loss).rpartition(".")[2], str(loss))
     if known not in LOSSES:
         raise ModelError(
             f"no loss is called {loss!r}",
@@ -168,97 +73,231 @@ def named(loss: Any, output: Tensor, labels: LabelSchema) -> Objective:
             value=loss,
             allowed=sorted(LOSSES),
         )
-    chosen = _named(known, "as named", output)
-    _check_shape(chosen, output, labels)
-    return chosen
+    width = output.shape[1] if output.ndim > 1 else 1
+    return _known(
+        _chosen(known, "as named"), known, output, labels, inference.left_out(labels, width)
+    )
 
 
-def _given(loss: Any, output: Tensor, labels: LabelSchema) -> Objective:
-    """Return the user's callable with its task.
+def _known(
+    objective: Objective, known: str, output: Tensor, labels: LabelSchema, ignored: int | None
+) -> Objective:
+    """Return the objective of one of PyTorch's losses.
 
-    The task follows from the callable's name, or else from output and labels.
+    Raises ModelError where it can't compare these outputs with these labels.
     """
-    loss = loss() if isinstance(loss, type) else loss
-    name = getattr(loss, "__name__", type(loss).__name__)
-    of_function = {function.__name__: known for known, (function, _) in LOSSES.items()}
-    known = _CLASSES.get(name) or of_function.get(name)
-    task: Task
-    if known:
-        task = LOSSES[known][1]
+    if objective.task == "classes":
+        made = _of_classes(objective, known, output, labels, ignored)
     else:
-        try:
-            task = infer(output, labels).task
-        except ModelError:
-            task = "own"
-    zero_one = known == "bce" or (known is None and _last_operation(output).startswith("Sigmoid"))
-    chosen = Objective(name, loss, task, zero_one, "as given")
-    if known:
-        _check_shape(chosen, output, labels)
-    return chosen
+        made = _of_numbers(objective, known, output, labels)
+    return replace(made, warning=output_forms.doubt(known, output) or made.warning)
 
 
-def _named(name: str, why: str, output: Tensor | None = None) -> Objective:
-    loss, task = LOSSES[name]
-    warning = ""
-    if name == "nll" and output is not None and not _sums_to_one(output.exp()):
-        warning = (
-            "warning: the loss nll wants log-probabilities, and the model does not end in "
-            "LogSoftmax"
+def _of_classes(
+    objective: Objective, known: str, output: Tensor, labels: LabelSchema, ignored: int | None
+) -> Objective:
+    shape = tuple(output.shape)
+    if _are_shares(output, labels):
+        return _with_shares(objective, known, labels)
+    ignored = _present(ignored, labels)
+    counted = labels if ignored is None else labels.without(ignored)
+    if labels.values == (ignored,):
+        raise ModelError(
+            f"the loss {objective.name} leaves out all labels: they are {ignored}",
+            "give rows with other labels, or another ignore_index",
         )
-    return Objective(name, loss, task, name == "bce", why, warning)
+    if (
+        output.ndim < 2
+        or not labels.are_whole
+        or not inference.name_places(shape, labels, class_axis=1)
+    ):
+        why = f"the loss {objective.name} compares class numbers with one output for each class"
+        raise inference.misfit(shape, labels, why, class_axis=1)
+    inference.check_classes(shape, counted, class_axis=1)
+    return _leaving_out(replace(objective, targets=Targets("classes")), ignored)
 
 
-def _classifier(output: Tensor, last: str) -> Objective:
-    if last.startswith("LogSoftmax") or _sums_to_one(output.exp()):
-        return _named("nll", "the model ends in LogSoftmax")
-    if last.startswith("Softmax") or _sums_to_one(output):
-        return _named(
-            "nll_of_probabilities",
-            "the model ends in Softmax; without it training would be more stable",
+def _of_numbers(objective: Objective, known: str, output: Tensor, labels: LabelSchema) -> Objective:
+    """Return the objective of a loss that compares outputs with labels one by one."""
+    shape = tuple(output.shape)
+    is_binary = objective.task == "binary"
+    if labels.one_hot and shape[1:] == (labels.one_hot,):
+        targets = Targets("one_hot", labels.one_hot)
+        made = replace(objective, task="classes", targets=targets)
+    else:
+        if not inference.same_size(shape, labels) or (labels.one_hot > 2):
+            why = f"the loss {objective.name} wants as many outputs as numbers in each label"
+            raise inference.misfit(shape, labels, why, class_axis=1)
+        has_accuracy = labels.are_binary or not is_binary
+        targets = Targets("like_output")
+        made = replace(objective, targets=targets, has_accuracy=has_accuracy)
+        low, high = labels.scaled
+        if is_binary and not 0 <= low <= high <= 1:
+            raise ModelError(
+                f"the loss {objective.name} wants labels 0 and 1, and they run from {low:g} to "
+                f"{high:g}",
+                "give the model one output for each class, and use cross_entropy",
+            )
+    if known == "bce":
+        output_forms.check_probabilities(objective.name, output)
+    return replace(made, zero_one=known == "bce")
+
+
+def _own(loss: Any, output: Tensor, labels: LabelSchema) -> Objective:
+    """Return the user's callable with the task that follows from output and labels."""
+    made = Objective(
+        name_of(loss), loss, "own", zero_one=last_layer(output) == "Sigmoid", why="as given"
+    )
+    ignored = setting(loss, "ignore_index")
+    ignored = _present(ignored if isinstance(ignored, int) else None, labels)
+    counted = labels if ignored is None else labels.without(ignored)
+    if labels.one_hot:
+        is_class = output.shape[1:] == (labels.one_hot,)
+        targets = Targets("one_hot", labels.one_hot)
+        return replace(made, task="classes" if is_class else "own", targets=targets)
+    if labels.kind == "shares" and _are_shares(output, labels):
+        return replace(made, task="classes", targets=Targets("shares"))
+    try:
+        decision = inference.decide(
+            tuple(output.shape), counted, class_axis=1, may_ignore=ignored is None
         )
-    return _named("cross_entropy", "the model ends in logits")
+    except ModelError:
+        return made
+    if decision.task != "classes":
+        return replace(made, task=decision.task, targets=own_targets.fitting(loss, output, labels))
+    left_out = decision.ignored if ignored is None else ignored
+    has_places = labels.shape == tuple(output.shape[2:])
+    # A loss of the user's own knows labels with the channel that they came with.
+    targets = Targets("classes" if has_places else "as_given", ignored=left_out)
+    return replace(made, task="classes", targets=targets)
 
 
-def _binary(output: Tensor, last: str, why: str) -> Objective:
-    if last.startswith("Sigmoid"):
-        return _named("bce", f"{why}; the model ends in Sigmoid")
-    chosen = _named("bce_logits", f"{why}; the model ends in logits")
+def _classifier(output: Tensor, ignored: int | None) -> Objective:
+    """Return the loss for class numbers that fits a model's last layer."""
+    last = last_layer(output)
+    if last == "LogSoftmax" or sums_to_one(output.exp()):
+        made = _chosen("nll", "the model ends in LogSoftmax")
+    elif last == "Softmax" or sums_to_one(output):
+        why = "the model ends in Softmax; without it training would be more stable"
+        made = _chosen("nll_of_probabilities", why)
+    elif last == "Sigmoid":
+        return _yes_or_no_for_each(output, ignored)
+    else:
+        made = _chosen("cross_entropy", "the model ends in logits")
+    made = replace(made, targets=Targets("classes"), warning=output_forms.wrong_axis(output))
+    return _leaving_out(made, ignored)
+
+
+def _yes_or_no_for_each(output: Tensor, ignored: int | None) -> Objective:
+    """Return the loss for class numbers and a Sigmoid over the outputs of the classes."""
+    num_classes = output.shape[1]
+    if ignored is not None:
+        raise ModelError(
+            f"the model ends in Sigmoid over {num_classes} classes, and labels of {ignored} mark "
+            "places to leave out",
+            "leave Sigmoid out of the model, for cross_entropy",
+        )
+    chosen = _chosen("bce", "the model ends in Sigmoid: a yes or no for each class")
+    return replace(
+        chosen,
+        task="classes",
+        targets=Targets("one_hot", num_classes),
+        warning=(
+            f"warning: the model ends in Sigmoid, and a label is one of {num_classes} classes: "
+            "each output is trained by itself, and the largest one is the prediction; leave "
+            "Sigmoid out for cross_entropy"
+        ),
+    )
+
+
+def _binary(output: Tensor, why: str) -> Objective:
+    targets = Targets("like_output")
+    if last_layer(output) == "Sigmoid":
+        return replace(_chosen("bce", f"{why}; the model ends in Sigmoid"), targets=targets)
+    chosen = replace(_chosen("bce_logits", f"{why}; the model ends in logits"), targets=targets)
     if bool(((output > 0) & (output < 1)).all()):
         line = "warning: all outputs lie between 0 and 1; if they are probabilities, say --loss bce"
         return replace(chosen, warning=line)
     return chosen
 
 
-def _sums_to_one(output: Tensor) -> bool:
-    total = output.detach().sum(1)
-    return bool((output >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-3)
+def _of_shares(output: Tensor) -> Objective:
+    """Return the loss for shares of classes that fits a model's last layer."""
+    last, why = last_layer(output), "labels are shares of classes"
+    if last == "Sigmoid":
+        made = replace(_chosen("bce", f"{why}; the model ends in Sigmoid"), task="classes")
+    elif last == "Softmax" or sums_to_one(output):
+        made = _chosen("nll_of_probabilities", f"{why}; the model ends in Softmax")
+    else:
+        # Log-probabilities are what they were after another LogSoftmax.
+        made = _chosen("cross_entropy", why)
+    return replace(made, targets=Targets("shares"))
 
 
-def _check_shape(chosen: Objective, output: Tensor, labels: LabelSchema) -> None:
-    """Raise ModelError where the loss can't compare these outputs with these labels."""
-    if chosen.task == "classes":
-        ignored = getattr(chosen.loss, "ignore_index", None)
-        if ignored is not None and labels.ndim == 1:
-            labels = labels.without(int(ignored))
-        if output.ndim < 2 or not labels.are_whole or labels.ndim != output.ndim - 1:
-            raise _misfit(
-                output,
-                labels,
-                f"the loss {chosen.name} compares class numbers with one output for each class",
-            )
-        inference.check_classes(tuple(output.shape), labels, class_axis=1)
-    elif not inference.same_size(tuple(output.shape), labels):
-        raise _misfit(
-            output, labels, f"the loss {chosen.name} wants as many outputs as numbers in each label"
+def _with_shares(objective: Objective, known: str, labels: LabelSchema) -> Objective:
+    if known == "nll":
+        raise ModelError(
+            f"the loss {objective.name} compares class numbers, and the labels are shares of "
+            "classes",
+            "name the loss cross_entropy, which takes shares; or give class numbers",
         )
+    warning = ""
+    if labels.kind == "flags" and len(labels.shape) == 1:
+        warning = (
+            f"warning: the loss {objective.name} compares shares of classes, and the labels of a "
+            "row are several yes or no; the loss for these is bce_logits"
+        )
+    return replace(objective, targets=Targets("shares"), warning=warning)
 
 
-def _last_operation(output: Tensor) -> str:
-    """Return the name of the operation that made the output, such as `LogSoftmaxBackward0`.
+def _are_shares(output: Tensor, labels: LabelSchema) -> bool:
+    """Return whether labels may say for each output how much of its class there is."""
+    low, high = labels.scaled
+    return output.ndim > 1 and labels.shape == output.shape[1:] and 0 <= low <= high <= 1
 
-    Reshapes after it are ignored.
+
+def _present(ignored: int | None, labels: LabelSchema) -> int | None:
+    """Return the ignored label, or None where no label is it.
+
+    Raises ModelError where it means something else.
     """
-    node = output.grad_fn
-    while node is not None and node.name().startswith(_VIEWS) and node.next_functions:
-        node = node.next_functions[0][0]
-    return node.name() if node is not None else ""
+    if ignored is None or not labels.are_whole or not inference.holds(labels, ignored):
+        return None
+    if labels.scale != 1 and ignored:
+        raise ModelError(
+            f"all labels are 0 or {labels.high:g}, which are read as no and yes, and the loss "
+            f"ignores {ignored}",
+            f"give masks in which places beside {ignored} have at least two classes, or leave "
+            "ignore_index out",
+        )
+    return ignored
+
+
+def _leaving_out(objective: Objective, ignored: int | None) -> Objective:
+    """Return an objective whose loss leaves labels out, and is 0 where none is left."""
+    if ignored is None:
+        return objective
+    loss = objective.loss
+    which = "labels that the loss ignores"
+    is_guess = LOSSES.get(objective.name, (None,))[0] is loss
+    if is_guess:
+        which = f"labels: {ignored} is taken for a mark (ignore_index): such labels"
+        loss = functools.partial(loss, ignore_index=ignored)
+    return replace(
+        objective,
+        loss=CountedLoss(loss, ignored),
+        targets=replace(objective.targets, ignored=ignored),
+        remark=(
+            f"{which} count neither in loss nor in accuracy. Means of metrics over parties count "
+            "each party's other labels, and means of weights its rows"
+        ),
+    )
+
+
+def _chosen(name: str, why: str) -> Objective:
+    loss, task = LOSSES[name]
+    return Objective(name, loss, task, name == "bce", why, targets=_default_targets(task))
+
+
+def _default_targets(task: str) -> Targets:
+    return Targets("classes" if task == "classes" else "like_output")

@@ -14,7 +14,9 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.combining import TIE, TINY
+from fusion_nb.models.torch import batch_metrics
 from fusion_nb.models.torch.forward import main_output
+from fusion_nb.models.torch.output_forms import CLASS_FORMS
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.trees import num_rows
 
@@ -28,7 +30,7 @@ def predictions(output: Tensor, form: str) -> Tensor:
     """
     if form == "nll":
         return output.exp()
-    if form == "bce_logits":
+    if form in ("bce_logits", "logits_of_shares"):
         return output.sigmoid()
     return output.softmax(1) if form == "cross_entropy" else output
 
@@ -37,7 +39,8 @@ def outputs(predicted: Tensor, form: str) -> Tensor:
     """Return outputs with these predictions: the reverse of `predictions`."""
     if form in ("nll", "cross_entropy"):
         return predicted.clamp_min(TINY).log()
-    return predicted.logit(TINY) if form == "bce_logits" else predicted
+    is_logit = form in ("bce_logits", "logits_of_shares")
+    return predicted.logit(TINY) if is_logit else predicted
 
 
 class Predictor:
@@ -76,16 +79,14 @@ class Predictor:
 
     def evaluate(self, predictions: np.ndarray, data: Any) -> Metrics:
         """Return the metrics of predictions for these rows."""
-        objective, count = self._setup.objective, rows_of.size(data)
+        objective, found = self._setup.objective, []
         device = self._setup.batches.device
-        chunks = rows_of.chunks(np.arange(count), _BATCH)
-        totals: Metrics = {}
-        for (x, y), chunk in zip(self._setup.batches.of(data, chunks), chunks, strict=True):
+        chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
+        for (_, y), chunk in zip(self._setup.batches.of(data, chunks), chunks, strict=True):
             predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=device)
             output = outputs(predicted, self._setup.form)
-            for name, value in objective.measure(output, objective.target(y, output)).items():
-                totals[name] = totals.get(name, 0.0) + value * num_rows(x)
-        return {name: total / count for name, total in totals.items()}
+            found.append(objective.measure(output, objective.target(y, output)))
+        return batch_metrics.mean(found)
 
     def distill(
         self,
@@ -123,7 +124,7 @@ def _distance(output: Tensor, shown: Tensor, form: str) -> Tensor:
     """
     if form == "numbers":
         return F.mse_loss(output, shown.reshape(output.shape))
-    if form in ("bce", "bce_logits"):
+    if form in ("bce", "bce_logits", "logits_of_shares"):
         loss = F.binary_cross_entropy if form == "bce" else F.binary_cross_entropy_with_logits
         return loss(output, shown.reshape(output.shape))
     logs = (
@@ -163,7 +164,7 @@ class TorchEnsemble(nn.Module):
     def joint(self, found: list[Tensor]) -> Tensor:
         """Return the joint outputs of those of all members."""
         stacked = torch.stack([predictions(_wide(output), self.form) for output in found], -1)
-        classes = self.form in ("nll", "cross_entropy", "nll_of_probabilities")
+        classes = self.form in CLASS_FORMS
         if self.rule == "vote" and classes:
             voted = F.one_hot(stacked.argmax(1), stacked.shape[1]).to(stacked.dtype).movedim(-1, 1)
             stacked = (voted + TIE * stacked) / (1 + TIE)

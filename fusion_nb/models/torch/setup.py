@@ -90,9 +90,7 @@ class Setup:
 
     def notes(self, schema: DataSchema) -> list[str]:
         """Return the conclusions as sentences for the user."""
-        notes = [f"loss: {self.objective.name} ({self.objective.why})"]
-        if self.objective.warning:
-            notes.append(self.objective.warning)
+        notes = self.objective.notes()
         if schema.rows.scale_note and not self.batches.takes_numbers:
             notes.append(schema.rows.scale_note)
         if self.forward.precision.is_reduced:

@@ -10,12 +10,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fusion_nb.core.types import Metrics
 from fusion_nb.errors import ModelError
+from fusion_nb.models.torch.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.copying.binding import Binder
 from fusion_nb.models.torch.forward import Forward
 from fusion_nb.models.torch.losses import Objective
 from fusion_nb.models.torch.precision import Precision
+from fusion_nb.models.torch.trees import num_rows
 
 #: Names of a parameter of weights that may be left out.
 _WEIGHTS = ("weight", "weights", "w", "sample_weight")
@@ -34,8 +35,8 @@ class Step(ABC):
         """Return the loss of a batch."""
 
     @abstractmethod
-    def measure(self, module: nn.Module, x: Any, y: Any) -> Metrics:
-        """Return the metrics of a batch, as means over its rows."""
+    def measure(self, module: nn.Module, x: Any, y: Any) -> BatchMetrics:
+        """Return the metrics of a batch."""
 
     @abstractmethod
     def bound(self, binder: Binder) -> Step:
@@ -66,7 +67,7 @@ class OutputStep(Step):
         output = self.forward(module, x)
         return self.objective.loss(output, self.objective.target(y, output))
 
-    def measure(self, module: nn.Module, x: Any, y: Any) -> Metrics:
+    def measure(self, module: nn.Module, x: Any, y: Any) -> BatchMetrics:
         """Return the metrics of a batch."""
         output = self.forward(module, x)
         return self.objective.measure(output, self.objective.target(y, output))
@@ -101,9 +102,9 @@ class OwnStep(Step):
         with self.precision.context():
             return self.function(module, x, y)
 
-    def measure(self, module: nn.Module, x: Any, y: Any) -> Metrics:
+    def measure(self, module: nn.Module, x: Any, y: Any) -> BatchMetrics:
         """Return the loss of a batch as its only metric."""
-        return {"loss": float(self.loss(module, x, y))}
+        return BatchMetrics.of_rows({"loss": float(self.loss(module, x, y))}, num_rows(x))
 
     def bound(self, binder: Binder) -> OwnStep:
         """Return this step for a copy of the module, in the module's own precision."""

@@ -53,6 +53,7 @@ class Dense:
         """Return the trainer of such a module, or None for one of another form."""
         if (
             objective.name not in ("cross_entropy", "nll")
+            or objective.targets.kind != "classes"
             or objective.loss is not LOSSES[objective.name][0]
         ):
             return None

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from fusion_nb.models.torch.losses import LOSSES, Objective
+from fusion_nb.models.torch.loss_names import LOSSES, known_name
+from fusion_nb.models.torch.objectives import Objective
 
 
 class Vmapped:
@@ -16,7 +17,7 @@ class Vmapped:
 
     def __init__(self, module: nn.Module, objective: Objective) -> None:
         self._module, self._objective = module, objective
-        self._loss: Callable[..., Tensor] = LOSSES[objective.name][0]
+        self._loss: Callable[..., Tensor] = LOSSES[known_name(objective.loss)][0]
         self._grad = vmap(grad_and_value(self._mean_loss), in_dims=(0, 0, 0, 0, 0))
 
     def __call__(
@@ -44,7 +45,15 @@ class Vmapped:
         output = functional_call(self._module, {**trained, **others}, (x,))
         target = self._objective.target(y, output)
 
-        def of_row(output: Any, target: Any) -> Tensor:
-            return self._loss(output[None], target[None])
+        ignored = self._objective.targets.ignored
+        settings = {} if ignored is None else {"ignore_index": ignored, "reduction": "sum"}
 
-        return (vmap(of_row)(output, target) * shares).sum()
+        def of_row(output: Any, target: Any) -> Tensor:
+            return self._loss(output[None], target[None], **settings)
+
+        losses = vmap(of_row)(output, target)
+        if ignored is None:
+            return (losses * shares).sum()
+        is_row = shares > 0
+        counted = (target != ignored).reshape(len(target), -1).sum(1) * is_row
+        return (losses * is_row).sum() / counted.sum().clamp_min(1)

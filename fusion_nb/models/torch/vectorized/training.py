@@ -19,7 +19,7 @@ from fusion_nb.core.types import TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import Stopped
 from fusion_nb.models.torch import optimizers
 from fusion_nb.models.torch import weights as module_weights
-from fusion_nb.models.torch.losses import LOSSES
+from fusion_nb.models.torch.loss_names import LOSSES, is_named
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.vectorized.batches import Plan
 from fusion_nb.models.torch.vectorized.dense import Dense
@@ -87,7 +87,7 @@ class BatchedTraining:
         stepper = _optimizer_of(options)
         names = {name for name, _ in module.named_parameters()}
         names |= {name for name, _ in module.named_buffers()}
-        is_known = objective.name in LOSSES and LOSSES[objective.name][0] is objective.loss
+        is_known = is_named(objective.loss)
         obstacles = {
             "it draws random numbers, as dropout does": self._setup.draws.in_training,
             "its batch normalization would see the rows that fill up short batches": (
