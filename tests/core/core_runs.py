@@ -24,28 +24,31 @@ def run_of(rows: Any, model: Any, **options: Any) -> Run:
 
 
 class BreaksAfter(nn.Module):
-    """A network that calls a function once all its copies together have trained some batches."""
+    """A network that calls a function once all its copies together have trained some batches.
 
-    num_batches = 0
+    Batches count from `begin` on: those before are tried when a run is made.
+    """
+
+    #: Batches since `begin`, or None before it. The class counts, since copies train.
+    num_batches: int | None = None
 
     def __init__(self, after: int, fault: Callable[[], Any]) -> None:
         super().__init__()
         self.layer, self.after, self.fault = nn.Linear(5, 3), after, fault
+        BreaksAfter.num_batches = None
+
+    @staticmethod
+    def begin(run: Run) -> Run:
+        """Count from here on, and start a run that was made with such a network."""
         BreaksAfter.num_batches = 0
+        return run.start()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training:
+        if self.training and BreaksAfter.num_batches is not None:
             BreaksAfter.num_batches += 1
             if BreaksAfter.num_batches > self.after:
                 self.fault()
         return self.layer(x)
-
-    def __deepcopy__(self, memo: Any) -> BreaksAfter:
-        num_batches = BreaksAfter.num_batches
-        other = BreaksAfter(self.after, self.fault)
-        other.load_state_dict(self.state_dict())
-        BreaksAfter.num_batches = num_batches
-        return other
 
 
 class ClassMeans(NeedsAgreement, Model):

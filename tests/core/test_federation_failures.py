@@ -22,7 +22,7 @@ def test_the_users_exception_keeps_its_type_and_traceback(rows: Any) -> None:
 
     run = run_of(rows, BreaksAfter(10, broken), rounds=5)
     with pytest.raises(ZeroDivisionError, match="in my model") as caught:
-        run.start().wait()
+        BreaksAfter.begin(run).wait()
     assert any("broken" in frame.name for frame in caught.traceback)
     assert "last whole round is kept" in caught.value.__notes__[0]
     assert run.status == "failed"
@@ -111,8 +111,9 @@ def test_an_error_of_the_package_names_the_party_and_stays_private(rows: Any, ne
     def refuse() -> None:
         raise DataError(f"the label {private(repr('Alice'))} is unknown", "look at the labels")
 
+    run = run_of(rows, BreaksAfter(1, refuse), engine="local:workers=1")
     with pytest.raises(DataError, match=r"party \d: the label 'Alice' is unknown") as caught:
-        run_of(rows, BreaksAfter(1, refuse), engine="local:workers=1").start().wait()
+        BreaksAfter.begin(run).wait()
     assert "Alice" not in caught.value.redacted().message
 
 

@@ -16,7 +16,7 @@ from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.rounds import RoundSource
 
 #: Seconds after which a test that hangs fails.
-TIMEOUT = 60
+TIMEOUT = 240
 
 
 @pytest.fixture

@@ -21,30 +21,28 @@ TIMEOUT = 60
 
 
 class Waiting(nn.Module):
-    """A network that waits in its second batch of training until it is allowed to go on.
+    """A network that waits for an event in its batches of training, in whichever copy trains.
 
-    The first batch is that of the check. It waits in whichever copy trains.
+    It does not wait before `waits` is set: some batches are tried when a run is made.
     """
 
-    seen = 0
+    waits = False
 
     def __init__(self, allowed: threading.Event) -> None:
         super().__init__()
         self.layer, self.allowed = nn.Linear(5, 3), allowed
-        Waiting.seen = 0
+        Waiting.waits = False
 
     def __deepcopy__(self, memo: Any) -> Waiting:
-        seen = Waiting.seen
+        waits = Waiting.waits
         made = Waiting(self.allowed)
         made.layer.load_state_dict(self.layer.state_dict())
-        Waiting.seen = seen
+        Waiting.waits = waits
         return made
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training:
-            Waiting.seen += 1
-            if Waiting.seen > 1:
-                assert self.allowed.wait(TIMEOUT)
+        if self.training and Waiting.waits:
+            assert self.allowed.wait(TIMEOUT)
         return self.layer(x)
 
 
@@ -53,6 +51,7 @@ def held(run_of: Any) -> Iterator[tuple[Run, threading.Event]]:
     """A run of 3 rounds whose first batch waits until the event is set."""
     allowed = threading.Event()
     run = run_of(Waiting(allowed), rounds=3)
+    Waiting.waits = True
     yield run, allowed
     allowed.set()
     run.stop()
