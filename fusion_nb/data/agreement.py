@@ -92,7 +92,8 @@ def notes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
     """Return what was guessed in the agreement, as sentences."""
     columns = schema.rows.columns
     moved = [r.where for r in reports if r.columns and r.columns != columns]
-    unnamed = [r.where for r in reports if columns and not r.columns]
+    has_parts = bool(schema.rows.parts)  # these are named in the data itself
+    unnamed = [r.where for r in reports if columns and not r.columns and not has_parts]
     found = []
     if moved:
         found.append(

@@ -25,6 +25,7 @@ from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying import copies, wrappers
 from fusion_nb.models.torch.copying.originals import Given
+from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import NAMES as PRECISIONS
@@ -89,7 +90,8 @@ class TorchModel(Predicting, BatchTrainable, Model):
         # Batch normalization can't take the variance of one row.
         self.min_rows = 2 if module_weights.has_batch_norm(module) else 1
         held_back = module_weights.hold_back(self.module)
-        self._given = Given(module, duplicate.binder.bound(loss), held_back)
+        hooks = ParameterHooks(self.module)
+        self._given = Given(module, duplicate.binder.bound(loss), held_back, hooks)
         self._keep_optimizer = keep_optimizer
         self._setup: Setup | None = None
         self._dense: Dense | None = None
@@ -100,7 +102,8 @@ class TorchModel(Predicting, BatchTrainable, Model):
         other = copy.copy(self)
         duplicate = copies.duplicate(self.module)
         other.module = duplicate.module
-        other._given = replace(self._given, loss=duplicate.binder.bound(self._given.loss))
+        loss, hooks = duplicate.binder.bound(self._given.loss), ParameterHooks(other.module)
+        other._given = replace(self._given, loss=loss, hooks=hooks)
         other._setup = self._setup and self._setup.bound(duplicate.binder)
         return other
 

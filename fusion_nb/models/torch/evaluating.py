@@ -54,9 +54,9 @@ class Evaluator:
         without any. They are the same on any number of cores.
         """
         batches = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
-        self._setup.begin(self._module)
+        step = self._setup.turn(self._module)
         self._module.eval()
-        with self._shared(data, batches) as each:
+        with self._shared(data, batches, step) as each:
             shares = each(lambda worker, share: self._measured(worker, data, share))
             return batch_metrics.mean(found for share in shares for found in share)
 
@@ -72,7 +72,7 @@ class Evaluator:
 
     @contextmanager
     def _shared(
-        self, data: Any, batches: list[np.ndarray]
+        self, data: Any, batches: list[np.ndarray], step: Step
     ) -> Iterator[Callable[[Callable[[_Worker, list[np.ndarray]], _Found]], Iterator[_Found]]]:
         """Give a function that maps a function of (worker, batches) over all batches.
 
@@ -80,8 +80,9 @@ class Evaluator:
         """
         shares = [batches[start : start + _SHARE] for start in range(0, len(batches), _SHARE)]
         device, varies = self._setup.batches.device, self._setup.draws.in_evaluation
-        may_share = device.type == "cpu" and isinstance(data, tuple) and not self._setup.hidden
-        own: _Worker = self._module, self._setup.step
+        carries = bool(self._setup.carried.hidden) or self._setup.carried.changes_loss
+        may_share = device.type == "cpu" and isinstance(data, tuple) and not carries
+        own: _Worker = self._module, step
         width = min(self._num_cores, len(shares)) if may_share else 1
         if width == 1 or varies:
             # A Dataset might draw too.

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fusion_nb.core.schema import LabelSchema
+from fusion_nb.models.torch.copying.loss_state import fresh
 from fusion_nb.models.torch.targets import Targets
 
 
@@ -27,7 +28,7 @@ def fitting(loss: Callable[[Tensor, Tensor], Any], output: Tensor, labels: Label
     like_output, as_shaped = Targets("like_output"), Targets("as_shaped")
     if tuple(output.shape[1:]) == labels.shape:
         return like_output
-    y = _made_up(len(output), labels)
+    loss, y = fresh(loss), _made_up(len(output), labels)
     few = _most_numbers(loss, output, as_shaped.of(y, output))
     many = _most_numbers(loss, output, like_output.of(y, output))
     return as_shaped if few < many else like_output

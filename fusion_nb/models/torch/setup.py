@@ -12,7 +12,7 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.models.torch import losses
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying.binding import Binder
-from fusion_nb.models.torch.copying.hidden_state import HiddenState
+from fusion_nb.models.torch.copying.hidden_state import Carried, HiddenState
 from fusion_nb.models.torch.forward import Forward
 from fusion_nb.models.torch.steps import OutputStep, OwnStep, Step
 from fusion_nb.models.torch_randomness import own_randomness
@@ -39,7 +39,7 @@ class Setup:
     objective: its loss;  form: the meaning of its outputs, see `losses.form`
     batches:   how it takes its rows;  forward: how it is called;  draws: its random numbers
     example:   the inputs of one row;  min_rows: rows that a party must have to train it
-    hidden:    the first values of the state that is not among its weights and that training changes
+    carried:   the state that is not among its weights and that training changes
     own:       the step of a model whose loss the user wrote for more than outputs and labels
     remarks:   more conclusions, as sentences for the user
     """
@@ -51,7 +51,7 @@ class Setup:
     draws: Draws
     example: Any
     min_rows: int = 1
-    hidden: HiddenState = field(default_factory=lambda: HiddenState({}))
+    carried: Carried = field(default_factory=lambda: Carried(HiddenState({})))
     own: OwnStep | None = None
     remarks: tuple[str, ...] = ()
 
@@ -70,7 +70,12 @@ class Setup:
 
     def begin(self, module: nn.Module) -> None:
         """Give a module the hidden state that each party's turn starts from."""
-        self.hidden.restore(module)
+        self.carried.hidden.restore(module)
+
+    def turn(self, module: nn.Module) -> Step:
+        """Begin a party's turn, and return the step that belongs to it."""
+        self.begin(module)
+        return self.step.fresh(module) if self.carried.changes_loss else self.step
 
     def own_randomness(
         self, data: Any, seed: int, *, all_along: bool = True
@@ -97,10 +102,4 @@ class Setup:
             notes.append("precision: bf16 (weights, losses and optimizer stay float32)")
         if self.batches.device.type != "cpu":
             notes.append(f"device: {self.batches.device}")
-        if self.hidden:
-            notes.append(
-                f"warning: training changes {', '.join(self.hidden.names[:3])} of the model, which "
-                "is not among its weights: each training and evaluation starts from the first "
-                "values. register_buffer() has finite numbers fused"
-            )
-        return [*notes, *self.remarks]
+        return [*notes, *self.carried.notes(self.objective.name), *self.remarks]

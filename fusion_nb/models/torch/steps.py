@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fusion_nb.errors import ModelError
 from fusion_nb.models.torch.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.copying.binding import Binder
+from fusion_nb.models.torch.copying.loss_state import fresh
 from fusion_nb.models.torch.forward import Forward
 from fusion_nb.models.torch.losses import Objective
 from fusion_nb.models.torch.precision import Precision
@@ -41,6 +42,15 @@ class Step(ABC):
     @abstractmethod
     def bound(self, binder: Binder) -> Step:
         """Return this step for a copy of the module, in the module's own precision."""
+
+    @abstractmethod
+    def fresh(self, module: nn.Module) -> Step:
+        """Return this step with a copy of a loss that may change itself."""
+
+    @property
+    @abstractmethod
+    def computes(self) -> Any:
+        """The object that computes the loss."""
 
     def per_row(self, loss: Tensor, num_rows: int) -> Tensor:
         """Return a batch's loss as the mean over its rows, also where it was summed."""
@@ -81,6 +91,16 @@ class OutputStep(Step):
         objective = replace(self.objective, loss=binder.bound(self.objective.loss))
         return OutputStep(self.forward.exact, objective)
 
+    def fresh(self, module: nn.Module) -> OutputStep:
+        """Return this step with a copy of a loss that may change itself."""
+        loss = fresh(self.objective.loss, module)
+        return replace(self, objective=replace(self.objective, loss=loss))
+
+    @property
+    def computes(self) -> Any:
+        """The object that computes the loss."""
+        return self.objective.loss
+
 
 @dataclass(frozen=True)
 class OwnStep(Step):
@@ -109,6 +129,15 @@ class OwnStep(Step):
     def bound(self, binder: Binder) -> OwnStep:
         """Return this step for a copy of the module, in the module's own precision."""
         return OwnStep(binder.bound(self.function), self.precision.exact)
+
+    def fresh(self, module: nn.Module) -> OwnStep:
+        """Return this step with a copy of a loss that may change itself."""
+        return replace(self, function=fresh(self.function, module))
+
+    @property
+    def computes(self) -> Any:
+        """The object that computes the loss."""
+        return self.function
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Trainer:
     ) -> None:
         self._module = module
         self._setup = setup
-        self._step_of = setup.step
+        self._step_of = setup.turn(module)
         self._gate = gate
         self._optimizer, self._lr = optimizer, lr
         self._kept = kept
@@ -69,7 +69,6 @@ class Trainer:
 
         mix, added: see `Model.fit`
         """
-        self._setup.begin(self._module)
         self._module.train()
         rows = self._setup.batches
         shuffler = torch.Generator().manual_seed(seed)

@@ -68,6 +68,12 @@ def num_rows(tree: Any) -> int:
     return len(first)
 
 
+def device_of(tree: Any) -> str:
+    """Return the kind of device that a batch is on."""
+    first = next(tensors(tree), None)
+    return "cpu" if first is None else first.device.type
+
+
 def part(tree: Any, rows: slice) -> Any:
     """Return some rows of a batch."""
     return tree[rows] if isinstance(tree, Tensor) else mapped(lambda t: t[rows], tree)

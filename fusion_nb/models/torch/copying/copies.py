@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer
 
 from fusion_nb.errors import ModelError
 from fusion_nb.models.torch.copying.binding import Binder
+from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 
 _LOCKS = {type(make()): make for make in (threading.Lock, threading.RLock)}
 _HINT = "keep it outside the model, or make it in forward(); or give its class a __deepcopy__"
@@ -62,6 +64,7 @@ def duplicate(module: nn.Module) -> Duplicate:
     binder = Binder(memo)
     for layer in found.modules():
         _bind(layer, binder)
+    ParameterHooks(module).give(found, binder.bound)
     return Duplicate(found, binder)
 
 
@@ -97,8 +100,11 @@ def _of_special(root: Any) -> dict[int, Any]:
     for _, value in _reachable(root):
         if isinstance(value, Tensor) and not value.is_leaf:
             found[id(value)] = value.detach().clone()
-        elif make := _LOCKS.get(type(value)):
-            found[id(value)] = make()
+        elif isinstance(value, UninitializedBuffer):
+            make: Any = UninitializedBuffer
+            found[id(value)] = make(device=value.device, dtype=value.dtype)
+        elif lock := _LOCKS.get(type(value)):
+            found[id(value)] = lock()
         elif isinstance(value, ModuleType):
             found[id(value)] = value
     return found

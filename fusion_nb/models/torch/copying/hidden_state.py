@@ -69,7 +69,7 @@ class HiddenState:
             {
                 key: value
                 for key, value in found.items()
-                if not _same(value, others.get(key, _Value.ABSENT))
+                if not same(value, others.get(key, _Value.ABSENT))
             }
         )
 
@@ -91,6 +91,54 @@ class HiddenState:
                 place[name] = found.to(old.device) if is_moved else found
 
 
+@dataclass(frozen=True)
+class Carried:
+    """State that training carries from batch to batch, beside the weights.
+
+    hidden:       the first values of the module's
+    changes_loss: whether the loss changes itself
+    num_foreign:  parameters that get a gradient and are not the module's
+    repeats:      whether the same rows gave the same loss a second time
+    """
+
+    hidden: HiddenState
+    changes_loss: bool = False
+    num_foreign: int = 0
+    repeats: bool = True
+
+    def notes(self, loss: str) -> list[str]:
+        """Return what a user must know of it, as sentences.
+
+        loss: its name
+        """
+        found = []
+        if self.hidden:
+            found.append(
+                f"warning: training changes {', '.join(self.hidden.names[:3])} of the model, which "
+                "is not among its weights: each training and evaluation starts from the first "
+                "values. register_buffer() has finite numbers fused"
+            )
+        if self.changes_loss:
+            found.append(
+                f"warning: the loss {loss} changes itself: each training and evaluation starts "
+                "from a copy of it as it was given"
+            )
+        if self.num_foreign:
+            found.append(
+                f"warning: the loss {loss} has a gradient for {self.num_foreign} parameters that are "
+                "not the model's, and no party trains them: make them parameters of the model, or "
+                "set requires_grad_(False)"
+            )
+        if not self.repeats:
+            found.append(
+                "warning: the same rows gave another loss a second time: the model or its loss "
+                "depends on a global name, an attribute of a class, or random numbers that are not "
+                "torch's. Parties share these, so the curve depends on the number of workers; keep "
+                "them as attributes of self, and draw with torch"
+            )
+        return found
+
+
 def carried(
     copies: Sequence[nn.Module], train_on: Callable[[nn.Module, int], object]
 ) -> HiddenState:
@@ -101,6 +149,8 @@ def carried(
     the second batch whether the first one came before it or not.
     """
     first = HiddenState.of(copies[0])
+    # A value whose copies already differ can't be compared.
+    unsure = first.differing(HiddenState.of(copies[1])).values.keys()
     alone, after_other = [], []
     for position, module in enumerate(copies):
         weights = copied_state(module)
@@ -113,7 +163,8 @@ def carried(
         train_on(module, 1 - position)
         after_other.append(HiddenState.of(module))
     found = [alone[i].differing(after_other[1 - i]) for i in (0, 1)]
-    return first.within(HiddenState(found[0].values | found[1].values))
+    keys = {**found[0].values, **found[1].values}
+    return first.within(HiddenState({key: keys[key] for key in keys if key not in unsure}))
 
 
 def copied_state(module: nn.Module) -> dict[str, Tensor]:
@@ -146,7 +197,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[tuple[str, str], Any]]:
                 yield (path, name), value
 
 
-def _same(a: Any, b: Any, depth: int = 0) -> bool:
+def same(a: Any, b: Any, depth: int = 0) -> bool:
     """Return whether two values are equal, as far as that can be told."""
     if a is b or depth > _DEEPEST:
         return True
@@ -159,10 +210,10 @@ def _same(a: Any, b: Any, depth: int = 0) -> bool:
     if isinstance(a, torch.Generator):
         return torch.equal(a.get_state(), b.get_state())
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key], depth + 1) for key in a)
+        return a.keys() == b.keys() and all(same(a[key], b[key], depth + 1) for key in a)
     if isinstance(a, list | tuple | deque):
         pairs = zip(a, b, strict=False)
-        return len(a) == len(b) and all(_same(*pair, depth + 1) for pair in pairs)
+        return len(a) == len(b) and all(same(*pair, depth + 1) for pair in pairs)
     if isinstance(a, int | float | complex | str | bytes | set | frozenset | None):
         return bool(a == b) or (a != a and b != b)
     if isinstance(a, type | ModuleType):
@@ -187,4 +238,4 @@ def _same_parts(a: Any, b: Any, depth: int) -> bool:
     listed = [
         [list(part) if isinstance(part, Iterator) else part for part in found] for found in parts
     ]
-    return _same(listed[0], listed[1], depth + 1)
+    return same(listed[0], listed[1], depth + 1)

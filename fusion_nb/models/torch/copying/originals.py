@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from fusion_nb.errors import ModelError
 from fusion_nb.models.torch.copying.hidden_state import same_numbers
+from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,13 @@ class Given:
 
     original: the user's own module until it was tried, or None;  loss: bound to the copy of it
     held_back: the names of the buffers that its copy leaves out of its weights
+    hooks: those of the copy's parameters
     """
 
     original: nn.Module | None
     loss: Any
     held_back: frozenset[str]
+    hooks: ParameterHooks
 
 
 @contextmanager
@@ -39,7 +43,9 @@ def untouched(original: nn.Module | None, loss: str) -> Iterator[None]:
         return
     gradients = [(name, p, p.grad) for name, p in original.named_parameters()]
     modes = [(layer, layer.training) for layer in original.modules()]
-    buffers = [(name, b, b.detach().clone()) for name, b in original.named_buffers()]
+    buffers = [
+        (name, b, b.detach().clone()) for name, b in original.named_buffers() if not is_lazy(b)
+    ]
     for _, parameter, _ in gradients:
         parameter.grad = None
     try:

@@ -61,7 +61,8 @@ def check_own(module: nn.Module, step: OwnStep, x: Any, y: Any) -> None:
     try:
         with OwnRandomness(0), torch.no_grad():
             alone = trees.part(x, _FIRST), trees.part(y, _FIRST)
-            step.bound(found.binder).measure(found.module.eval(), *alone)
+            own = step.bound(found.binder).fresh(found.module)
+            own.measure(found.module.eval(), *alone)
     except _REFUSALS as error:
         raise ModelError(
             f"the loss can't be computed for one row alone, as a last batch may be: "
@@ -76,10 +77,17 @@ def can_train(module: nn.Module, step: Step, x: Any, y: Any) -> bool:
     try:
         with OwnRandomness(0):
             alone = trees.part(x, _FIRST), trees.part(y, _FIRST)
-            step.bound(found.binder).loss(found.module.train(), *alone).backward()
+            own = step.bound(found.binder).fresh(found.module)
+            loss = own.loss(found.module.train(), *alone)
+            loss.backward()
     except _REFUSALS:
         return False
-    return True
+    # As the deviation of one row, say. Other rows are said to be of use by the trial before.
+    gradients = [p.grad for p in found.module.parameters() if p.grad is not None]
+    return all(
+        bool((part.coalesce().values() if part.is_sparse else part).isfinite().all())
+        for part in (loss.detach(), *gradients)
+    )
 
 
 def doubled(x: Any, y: Any) -> tuple[Any, Any]:

@@ -108,14 +108,14 @@ class ModuleProbe:
             replace(draws, in_training=draws.in_training or varies, in_evaluation=varies),
             trees.mapped(lambda t: t[:1].cpu(), x),
             min_rows,
-            self._pass.hidden_state(OutputStep(forward, objective), x, y),
+            self._pass.carried(OutputStep(forward, objective), x, y),
             remarks=remarks,
         )
 
     def _tried_own(self, found: own_losses.Found, rows: Any, schema: DataSchema) -> Setup:
         def tried(batches: Batches, x: Any, y: Any) -> tuple[Any, Any, bool]:
             with OwnRandomness(0) as randomness, torch.no_grad():
-                found.step.loss(copied(self._module).eval(), x, y)
+                found.step.fresh(self._module).loss(copied(self._module).eval(), x, y)
             return x, y, randomness.drew
 
         batches, (x, y, varies) = self._first_that_works(rows, schema, tried, found.batches)
@@ -136,7 +136,7 @@ class ModuleProbe:
             replace(draws, in_training=draws.in_training or varies, in_evaluation=varies),
             trees.mapped(lambda t: t[:1].cpu(), x),
             min_rows,
-            self._pass.hidden_state(step, x, y),
+            self._pass.carried(step, x, y),
             step,
             found.remarks,
         )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fusion_nb.core import rows as rows_of
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.torch.batches import Batches
+from fusion_nb.models.torch.copying.loss_state import fresh
 from fusion_nb.models.torch.forward import Forward, spread_of
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.steps import (
@@ -79,7 +80,7 @@ def of_outputs(loss: Any, forward: Forward, returned: Any, y: Any) -> OwnStep | 
     """Return the step of a loss that takes all that the model returns; None where it doesn't."""
     loss = loss() if isinstance(loss, type) else loss
     try:
-        found = loss(returned, y)
+        found = fresh(loss)(returned, y)
     except _REFUSALS:
         return None
     if not isinstance(found, Tensor) or found.ndim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.torch import optimizers, trees
 from fusion_nb.models.torch.copying.copies import duplicate
-from fusion_nb.models.torch.copying.hidden_state import HiddenState, carried
+from fusion_nb.models.torch.copying.hidden_state import Carried, carried, same
+from fusion_nb.models.torch.copying.loss_state import foreign_parameters
 from fusion_nb.models.torch.probing.outputs import (
     check_loss,
     checked_gradient,
@@ -33,6 +35,8 @@ class TrainingPass:
         self._module = module
         self._optimizer = optimizer
         self._lr = lr
+        self._loss = float("nan")
+        self._num_foreign = 0
 
     def of_outputs(self, step: OutputStep, x: Any, y: Tensor) -> Draws:
         """Do one step by a loss of outputs, and return when it draws random numbers.
@@ -46,7 +50,7 @@ class TrainingPass:
             output = checked_output(lambda: bound.forward(probe, x), x, "while training, ")
             checked_gradient(output)
             target, loss = checked_loss(bound.objective, y, output)
-            draws = self._step(loss, stepper, randomness)
+            draws = self._step(probe, loss, stepper, randomness)
             with torch.no_grad():
                 bound.objective.measure(output.detach(), target)
         return draws
@@ -61,7 +65,7 @@ class TrainingPass:
         with OwnRandomness(0) as randomness:
             loss = bound.loss(probe, x, y)
             check_loss(loss, name)
-            draws = self._step(loss, stepper, randomness)
+            draws = self._step(probe, loss, stepper, randomness)
         if all(p.grad is None for p in probe.parameters()):
             raise ModelError(
                 f"the loss {name} does not depend on the module that it is given",
@@ -69,27 +73,40 @@ class TrainingPass:
             )
         return draws
 
-    def hidden_state(self, step: Step, x: Any, y: Any) -> HiddenState:
-        """Return the first values of the state beside the weights that training changes."""
+    def carried(self, step: Step, x: Any, y: Any) -> Carried:
+        """Return what the training of these rows, after a first step on them, carries along."""
         count = trees.num_rows(x)
         half = count // 2
-        parts = [
-            (trees.part(x, rows), trees.part(y, rows))
-            for rows in (slice(0, half), slice(half, None))
-        ]
+        other = (trees.part(x, slice(0, half)), trees.part(y, slice(0, half)))
         if half < 2:
-            parts = [(x, y), (trees.reversed_rows(x), trees.reversed_rows(y))]
+            other = (trees.reversed_rows(x), trees.reversed_rows(y))
+        parts = [(x, y), other]
         copies = [self._on_copy(step) for _ in range(2)]
         steps = {id(module): own for module, own in copies}
+        first_step = copies[0][1].fresh(copies[0][0])
+        losses: list[float] = []
 
         def train_on(module: nn.Module, position: int) -> None:
             with OwnRandomness(0):
-                steps[id(module)].loss(module, *parts[position]).backward()
+                loss = steps[id(module)].loss(module, *parts[position])
+                losses.append(float(loss.detach()))
+                loss.backward()
 
-        return carried([module for module, _ in copies], train_on)
+        hidden = carried([module for module, _ in copies], train_on)
+        same_again = math.isclose(losses[0], self._loss, rel_tol=1e-4, abs_tol=1e-6)
+        return Carried(
+            hidden,
+            changes_loss=not same(copies[0][1].computes, first_step.computes),
+            num_foreign=self._num_foreign,
+            repeats=same_again or trees.device_of(x) != "cpu",
+        )
 
-    def _step(self, loss: Tensor, stepper: Any, randomness: OwnRandomness) -> Draws:
+    def _step(
+        self, probe: nn.Module, loss: Tensor, stepper: Any, randomness: OwnRandomness
+    ) -> Draws:
         in_training = randomness.drew
+        self._loss = float(loss.detach())
+        self._num_foreign = foreign_parameters(loss, probe)
         randomness.drew = False
         loss.backward()
         in_backward = randomness.drew
@@ -109,4 +126,4 @@ class TrainingPass:
 
     def _on_copy(self, step: Step) -> tuple[nn.Module, Step]:
         found = duplicate(self._module)
-        return found.module.train(), step.bound(found.binder)
+        return found.module.train(), step.bound(found.binder).fresh(found.module)

@@ -19,6 +19,7 @@ from fusion_nb.core.types import TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import Stopped
 from fusion_nb.models.torch import optimizers
 from fusion_nb.models.torch import weights as module_weights
+from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 from fusion_nb.models.torch.loss_names import LOSSES, is_named
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.vectorized.batches import Plan
@@ -100,7 +101,8 @@ class BatchedTraining:
             "its loss is one of whole batches": self._setup.own is not None,
             "its rows have several inputs": not isinstance(self._setup.example, torch.Tensor),
             "its output is a part of what it returns": self._setup.forward.picks,
-            "it changes what its state dict does not hold": bool(self._setup.hidden),
+            "its parameters have hooks": bool(ParameterHooks(module)),
+            "it changes what its state dict does not hold": bool(self._setup.carried.hidden),
             f"its loss {objective.name} is none of {', '.join(LOSSES)}": not is_known,
             "it computes in bf16": self._setup.forward.precision.is_reduced,
             "some of its weights have two names": bool(set(module.state_dict()) - names),
