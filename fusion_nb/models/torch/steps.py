@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from fusion_nb.errors import ModelError
-from fusion_nb.models.torch.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.copying.binding import Binder
 from fusion_nb.models.torch.forward import Forward
 from fusion_nb.models.torch.losses import Objective
+from fusion_nb.models.torch.objectives.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.trees import num_rows
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fusion_nb.core.schema import LabelSchema
-from fusion_nb.models.torch.targets import Targets
+from fusion_nb.models.torch.objectives.targets import Targets
 
 
 def fitting(loss: Callable[[Tensor, Tensor], Any], output: Tensor, labels: LabelSchema) -> Targets:
