@@ -29,7 +29,11 @@ FRAMEWORKS = re.compile("keras|doc2vec|gensim|tensorflow", re.IGNORECASE)
 #: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
 SLOW_TIMEOUT = 3600
 
-_OURS = (Path(__file__).parent, Path(__file__).parents[1] / "benchmarks")
+#: Folders of the code that is searched.
+_OURS = tuple(
+    f"{folder}{os.sep}"
+    for folder in (Path(__file__).parent, Path(__file__).parents[1] / "benchmarks")
+)
 #: The process engine in the `repr` of a value.
 _PROCESS_ENGINE = re.compile(r"--engine process|['\"]process[:'\"]")
 
@@ -37,8 +41,7 @@ _PROCESS_ENGINE = re.compile(r"--engine process|['\"]process[:'\"]")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests, and give slow ones the time that they need."""
     for item in items:
-        path = os.path.relpath(item.path, _OURS[0].parent)
-        if FRAMEWORKS.search(f"{path} {_parameters(item)}"):
+        if FRAMEWORKS.search(f"{item.location[0]} {_parameters(item)}"):
             item.add_marker(pytest.mark.framework)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
@@ -62,6 +65,7 @@ def _parameters(item: pytest.Item) -> str:
     return repr(list(item.callspec.params.values())) if hasattr(item, "callspec") else ""
 
 
+@functools.cache
 def starts_processes(function: Callable[..., Any]) -> bool:
     """Return whether a function of the tests starts a process, itself or through another one."""
     return any(
@@ -106,8 +110,7 @@ def _functions(found: object) -> Iterator[Callable[..., Any]]:
 
 
 def _is_ours(function: FunctionType) -> bool:
-    written_in = Path(function.__code__.co_filename).parents
-    return any(folder in written_in for folder in _OURS)
+    return function.__code__.co_filename.startswith(_OURS)
 
 
 def _nested(code: CodeType | None) -> Iterator[CodeType]:

@@ -263,20 +263,26 @@ class DataSchema:
 
     def describe(self) -> str:
         """Return the schema in one line."""
+        return "; ".join(self._parts())
+
+    def __str__(self) -> str:
+        return "\n".join(self._parts())
+
+    def _parts(self) -> list[str]:
         rows, labels = self.rows, self.labels
         parts = [f"rows: {rows.kind}" + (f" of shape {rows.shape}" if rows.shape else "")]
         if rows.columns:
             parts.append(f"columns: {', '.join(rows.columns)}")
         if rows.scale != 1:
-            parts.append(f"divided by {rows.scale:g}")
+            parts.append(f"rows are divided by {rows.scale:g}")
         parts.append(
             f"labels: {labels.kind}" + (f" of shape {labels.shape}" if labels.shape else "")
         )
         if labels.classes:
-            parts.append(f"outputs in this order: {', '.join(labels.classes)}")
+            parts.append(f"classes in the order of the outputs: {', '.join(labels.classes)}")
         if labels.scale != 1:
-            parts.append(f"divided by {labels.scale:g}")
-        return "; ".join(parts)
+            parts.append(f"labels are divided by {labels.scale:g}")
+        return parts
 
     def differences(self, other: DataSchema) -> list[str]:
         """Return where another schema gives rows or labels another meaning, as sentences."""

@@ -32,7 +32,10 @@ def test_run_card_export_and_preview_say_it(tmp_path: Path) -> None:
     assert DataSchema.from_json(stored) == run.schema
     card = json.loads((tmp_path / "fused" / "card.json").read_text())
     assert DataSchema.from_json(card["schema"]) == run.schema
-    assert "outputs in this order: 1, 2, 10" in (tmp_path / "fused" / "CARD.md").read_text()
+    assert (
+        "classes in the order of the outputs: 1, 2, 10"
+        in (tmp_path / "fused" / "CARD.md").read_text()
+    )
     found = preview.look(RunSpec(data="data"), {"model": nn.Linear(4, 3), "data": (X, NAMES)})
     assert found.notes[0].startswith("data: rows: numbers of shape (4,)")
 

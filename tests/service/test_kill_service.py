@@ -79,7 +79,7 @@ def assert_readable(server: Server, folder: RunFolder, num_rounds: int) -> None:
     for path in server.state.rglob("*.json"):
         assert storage.read_json(path), path
     assert not list(folder.path.rglob(f"{storage.DRAFT}*.json"))
-    records, end = folder.records()
+    records, end = folder.rounds.records()
     assert end == ((folder.path / "rounds.jsonl").stat().st_size if records else 0)
     assert [json.loads(line)["round"] for line in records] == list(range(1, num_rounds + 1))
     if num_rounds:
@@ -119,7 +119,7 @@ def check_kills(
             told = listener.close()
             wait_for(lambda: server.status(aggregator_id)["state"] in ("failed", "interrupted"))
             status = server.status(aggregator_id)
-            records, _ = saved.records()
+            records, _ = saved.rounds.records()
             assert records[: len(told)] == told, (target, seconds)
             assert records[: len(before)] == before, (target, seconds)
             assert status["round"] == len(records)
@@ -131,7 +131,7 @@ def check_kills(
         kill(server, "both")
         wait_for(lambda: server.status(aggregator_id)["state"] == "interrupted")
         assert server.status(aggregator_id)["resumed_after"] == len(before)
-        records, _ = saved.records()
+        records, _ = saved.rounds.records()
         assert records[: len(before)] == before
         monkeypatch.chdir(saved.path)
         spec, namespace = sandbox.spec_and_namespace(saved)

@@ -71,7 +71,7 @@ class Objective:
 
     def measured(self, names: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the metrics, the monitored one first; `names` are those that Keras returns."""
-        return self.metrics
+        return tuple(name for name in self.metrics if name in names)
 
     def target(self, y: np.ndarray, output: tuple[int, ...]) -> np.ndarray:
         """Return labels in the type and shape that the loss takes.

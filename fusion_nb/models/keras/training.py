@@ -10,6 +10,7 @@ import numpy as np
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import Metrics, TrainingResult
+from fusion_nb.errors import ModelError
 from fusion_nb.models.keras import optimizers, randomness
 from fusion_nb.models.keras.gradients import Correction
 from fusion_nb.models.keras.setup import Setup
@@ -41,14 +42,24 @@ class Trainer:
         self._setup = setup
         # Compiled kernels are made for each size of batch, and the last batch of each party has its
         # own.
-        model.compile(
-            optimizer=optimizers.make(optimizer, lr),
-            loss=setup.objective.loss,
-            loss_weights=setup.objective.loss_weights,
-            metrics=setup.objective.measures(),
-            run_eagerly=setup.run_eagerly,
-            jit_compile=False,
-        )
+        try:
+            model.compile(
+                optimizer=optimizers.make(optimizer, lr),
+                loss=setup.objective.loss,
+                loss_weights=setup.objective.loss_weights,
+                metrics=setup.objective.measures(),
+                run_eagerly=setup.run_eagerly,
+                jit_compile=False,
+            )
+        except TypeError as error:
+            if type(model).compile is keras.Model.compile:
+                raise
+            raise ModelError(
+                f"compile() of {type(model).__name__} is its own, and does not take an optimizer "
+                f"and a loss: {error}",
+                "let it take **kwargs and give them to super().compile(); parties train a model "
+                "with one optimizer, and no GAN",
+            ) from error
         model.optimizer.build(
             model.trainable_variables
         )  # mixed precision has wrapped the optimizer

@@ -82,6 +82,7 @@ def try_training(model: Any, loss: str, batch: tuple[Any, Any, Any]) -> dict[str
     Raises ModelError, with the loss's name, where they fail.
     """
     x, y, weights = batch
+    _check_evaluation(model)
     try:
         trained = model.train_on_batch(x, y, sample_weight=weights, return_dict=True)
         measured = model.test_on_batch(x, y, sample_weight=weights, return_dict=True)
@@ -98,12 +99,25 @@ def try_training(model: Any, loss: str, batch: tuple[Any, Any, Any]) -> dict[str
         raise ModelError(
             line, f"name another one with {option('loss')}, or give a function of (target, output)"
         ) from error
-    if "loss" not in trained:
-        raise ModelError(
-            "the model's own train_step returns no 'loss'",
-            "add it to the dictionary that it returns",
-        )
+    for step, found in (("train_step", trained), ("test_step", measured)):
+        if "loss" not in found:
+            raise ModelError(
+                f"the model's own {step} returns no 'loss'",
+                "add it to the dictionary that it returns",
+            )
     return dict(measured)
+
+
+def _check_evaluation(model: Any) -> None:
+    """Raise ModelError for metrics of the model's own that no evaluation would update."""
+    kind = type(model)
+    if kind.metrics is not keras.Model.metrics and kind.test_step is keras.Model.test_step:
+        raise ModelError(
+            f"{kind.__name__} has metrics of its own, and Keras's test_step does not update them: "
+            "an evaluation would measure nothing",
+            "write a test_step(data) that computes the loss, updates them and returns them as "
+            "train_step does",
+        )
 
 
 def try_one_row(model: Any, loss: str, batch: tuple[Any, Any, Any]) -> None:

@@ -127,7 +127,8 @@ class Batches:
         if not isinstance(y, Tensor):
             raise ModelError(
                 "a row of this Dataset is not a pair of numbers",
-                "encode text, and return (x, y) from __getitem__",
+                "encode text, and return (x, y) from __getitem__; labels of several parts need a "
+                "loss of (module, batch)",
             )
         return self.labels(y).to(self.device)
 

@@ -13,9 +13,10 @@ from torch import nn
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.types import Metrics
-from fusion_nb.models.torch import batch_metrics, threads
-from fusion_nb.models.torch.batch_metrics import BatchMetrics
+from fusion_nb.models.torch import threads
 from fusion_nb.models.torch.copying.copies import duplicate
+from fusion_nb.models.torch.objectives import batch_metrics
+from fusion_nb.models.torch.objectives.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.steps import Step
 from fusion_nb.models.torch_randomness import own_randomness

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from fusion_nb.errors import ModelError
@@ -25,6 +26,7 @@ class Forward:
     alone: how one row alone is taken: as several are (""); its row axis is put back ("axis"), since
            squeeze() in forward() removes it; or it is evaluated beside a copy of itself ("twice")
     num_axes: axes of the output for several rows, where `alone` is "axis"
+    needs_gradients: whether forward() computes gradients itself, in evaluation too
     """
 
     precision: Precision
@@ -32,6 +34,7 @@ class Forward:
     spread: Literal["", "args", "names"] = ""
     alone: Literal["", "axis", "twice"] = ""
     num_axes: int = 0
+    needs_gradients: bool = False
 
     def __call__(self, module: nn.Module, x: Any) -> Any:
         """Return the module's output, as the loss takes it."""
@@ -46,6 +49,9 @@ class Forward:
 
     def returned(self, module: nn.Module, x: Any) -> Any:
         """Return all that the module returns."""
+        if self.needs_gradients and not torch.is_grad_enabled():
+            with torch.enable_grad():
+                return trees.mapped(Tensor.detach, self.returned(module, x))
         if not self.spread:
             return self.precision.run(module, x)
         if self.spread == "args":

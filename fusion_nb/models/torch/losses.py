@@ -11,8 +11,8 @@ from torch import Tensor
 from fusion_nb.core.schema import LabelSchema
 from fusion_nb.errors import ModelError, nearest
 from fusion_nb.models import inference
-from fusion_nb.models.torch import output_forms, own_targets
-from fusion_nb.models.torch.loss_names import (
+from fusion_nb.models.torch.objectives import output_forms, own_targets
+from fusion_nb.models.torch.objectives.loss_names import (
     LOSSES,
     NAMES_IN_TORCH,
     CountedLoss,
@@ -21,9 +21,9 @@ from fusion_nb.models.torch.loss_names import (
     placed,
     setting,
 )
-from fusion_nb.models.torch.objectives import Objective
-from fusion_nb.models.torch.output_forms import form, last_layer, sums_to_one
-from fusion_nb.models.torch.targets import Targets
+from fusion_nb.models.torch.objectives.objective import Objective
+from fusion_nb.models.torch.objectives.output_forms import form, last_layer, sums_to_one
+from fusion_nb.models.torch.objectives.targets import Targets
 
 __all__ = ["LOSSES", "Objective", "form", "infer", "named"]
 

@@ -14,9 +14,9 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.combining import TIE, TINY
-from fusion_nb.models.torch import batch_metrics
 from fusion_nb.models.torch.forward import main_output
-from fusion_nb.models.torch.output_forms import CLASS_FORMS
+from fusion_nb.models.torch.objectives import batch_metrics
+from fusion_nb.models.torch.objectives.output_forms import CLASS_FORMS
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.trees import num_rows
 

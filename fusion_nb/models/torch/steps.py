@@ -8,14 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fusion_nb.errors import ModelError
-from fusion_nb.models.torch.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.copying.binding import Binder
 from fusion_nb.models.torch.copying.loss_state import fresh
 from fusion_nb.models.torch.forward import Forward
 from fusion_nb.models.torch.losses import Objective
+from fusion_nb.models.torch.objectives.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.trees import num_rows
 
@@ -107,10 +108,12 @@ class OwnStep(Step):
     """Computes a loss that the user wrote for a module's whole output or for a whole batch.
 
     function: of (module, x, y);  precision: of what it computes
+    needs_gradients: whether it computes gradients itself, in evaluation too
     """
 
     function: Callable[[nn.Module, Any, Any], Tensor]
     precision: Precision
+    needs_gradients: bool = False
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -124,11 +127,14 @@ class OwnStep(Step):
 
     def measure(self, module: nn.Module, x: Any, y: Any) -> BatchMetrics:
         """Return the loss of a batch as its only metric."""
-        return BatchMetrics.of_rows({"loss": float(self.loss(module, x, y))}, num_rows(x))
+        with torch.set_grad_enabled(self.needs_gradients):
+            loss = float(self.loss(module, x, y).detach())
+        return BatchMetrics.of_rows({"loss": loss}, num_rows(x))
 
     def bound(self, binder: Binder) -> OwnStep:
         """Return this step for a copy of the module, in the module's own precision."""
-        return OwnStep(binder.bound(self.function), self.precision.exact)
+        function, exact = binder.bound(self.function), self.precision.exact
+        return replace(self, function=function, precision=exact)
 
     def fresh(self, module: nn.Module) -> OwnStep:
         """Return this step with a copy of a loss that may change itself."""

@@ -125,9 +125,9 @@ class Carried:
             )
         if self.num_foreign:
             found.append(
-                f"warning: the loss {loss} has a gradient for {self.num_foreign} parameters that are "
-                "not the model's, and no party trains them: make them parameters of the model, or "
-                "set requires_grad_(False)"
+                f"warning: the loss {loss} has a gradient for parameters that are not the model's "
+                f"({self.num_foreign}), and no party trains them: make them parameters of the "
+                "model, or set requires_grad_(False)"
             )
         if not self.repeats:
             found.append(

@@ -15,12 +15,15 @@ from fusion_nb.errors import ModelError
 from fusion_nb.models.torch import trees
 from fusion_nb.models.torch.copying.copies import copied, duplicate
 from fusion_nb.models.torch.forward import Forward
-from fusion_nb.models.torch.probing.outputs import first_line
+from fusion_nb.models.torch.probing.outputs import first_line, lacks_gradient
 from fusion_nb.models.torch.steps import OwnStep, Step
 from fusion_nb.models.torch_randomness import OwnRandomness
 
 _REFUSALS = (ModelError, RuntimeError, ValueError, IndexError, TypeError)
-_HINT = "give squeeze() an axis other than the rows', such as squeeze(-1)"
+_HINT = (
+    "give squeeze() an axis other than the rows', such as squeeze(-1), and view() the number of "
+    "rows that there are, len(x)"
+)
 _FIRST, _LAST = slice(0, 1), slice(-1, None)
 
 
@@ -39,6 +42,9 @@ def evaluated(
             found = _evaluate(module, tried, trees.part(x, _LAST))
         except _REFUSALS as error:
             refused = error
+            if lacks_gradient(error) and not forward.needs_gradients:
+                forward = replace(forward, needs_gradients=True)
+                return evaluated(module, forward, x, output, is_random=is_random)
             continue
         if isinstance(found, Tensor) and found.shape[:1] == (1,) and found.ndim == output.ndim:
             is_same = is_random or _close(found, output[-1:])

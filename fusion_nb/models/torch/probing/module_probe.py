@@ -21,9 +21,11 @@ from fusion_nb.models.torch.forward import Forward, spread_of
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.probing import lone_rows, own_losses
 from fusion_nb.models.torch.probing.outputs import (
+    check_parts,
     checked_output,
     evaluated_output,
     is_about_types,
+    lacks_gradient,
 )
 from fusion_nb.models.torch.probing.training_pass import TrainingPass
 from fusion_nb.models.torch.setup import Draws, Setup
@@ -114,11 +116,21 @@ class ModuleProbe:
 
     def _tried_own(self, found: own_losses.Found, rows: Any, schema: DataSchema) -> Setup:
         def tried(batches: Batches, x: Any, y: Any) -> tuple[Any, Any, bool]:
-            with OwnRandomness(0) as randomness, torch.no_grad():
-                found.step.fresh(self._module).loss(copied(self._module).eval(), x, y)
+            probe = copied(self._module).eval()
+            with OwnRandomness(0) as randomness, torch.set_grad_enabled(step.needs_gradients):
+                step.fresh(self._module).loss(probe, x, y)
+            check_parts(probe, self._module)
             return x, y, randomness.drew
 
-        batches, (x, y, varies) = self._first_that_works(rows, schema, tried, found.batches)
+        step = found.step
+        try:
+            batches, (x, y, varies) = self._first_that_works(rows, schema, tried, found.batches)
+        except RuntimeError as error:
+            if not lacks_gradient(error):
+                raise
+            step = replace(step, needs_gradients=True)
+            batches, (x, y, varies) = self._first_that_works(rows, schema, tried, found.batches)
+            found = replace(found, step=step)
         return self._concluded_own(found, batches, x, y, varies)
 
     def _concluded_own(
@@ -188,4 +200,5 @@ class ModuleProbe:
         probe = copied(self._module).eval()
         with OwnRandomness(0) as randomness:
             returned = checked_output(lambda: exact.returned(probe, x), x, "")
+        check_parts(probe, self._module)
         return x, y, forward, returned, randomness.drew

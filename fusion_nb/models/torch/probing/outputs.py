@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.torch import trees
@@ -124,6 +124,23 @@ def check_loss(loss: Any, name: str) -> None:
 def raised_by_torch(error: Exception) -> bool:
     """Return whether torch itself complained, and not the user's own forward()."""
     return "torch" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
+
+
+def check_parts(probe: nn.Module, module: nn.Module) -> None:
+    """Raise ModelError where a pass gave a copy parameters that its module does not have."""
+    made = dict(probe.named_parameters()).keys() - dict(module.named_parameters()).keys()
+    if made:
+        raise ModelError(
+            f"forward() makes the parameters {', '.join(sorted(made)[:3])} in its first call, "
+            "and all parties must begin with the same ones",
+            "make them in the constructor, where nn.LazyLinear and others take their sizes from "
+            "the rows; or call the model on some rows once",
+        )
+
+
+def lacks_gradient(error: Exception) -> bool:
+    """Return whether an error is that of a gradient computed where none is recorded."""
+    return "does not require grad" in str(error)
 
 
 def is_about_types(error: Exception) -> bool:

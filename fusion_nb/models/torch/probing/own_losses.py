@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from fusion_nb.models.torch.steps import (
     OfWeighted,
     OwnStep,
     has_training_step,
+    num_positional,
     takes_batch,
     takes_weight,
 )
@@ -55,6 +57,7 @@ def find(
         return Found(step, whole, name_of(loss), "as given, of (module, batch)", ())
     if not loss and has_training_step(module):
         kind = type(module).__name__
+        _check_steps(module)
         remark = f"optimizer: that of the run; configure_optimizers of {kind} is not used"
         remarks = (remark,) if hasattr(module, "configure_optimizers") else ()
         step = OwnStep(OfTrainingStep(), precision)
@@ -74,6 +77,24 @@ def find(
     step = OwnStep(OfWeighted(forward, loss), precision)
     weighted = replace(batches, form="weighted")
     return Found(step, weighted, name_of(loss), "as given, of (output, target, weight)", ())
+
+
+def _check_steps(module: nn.Module) -> None:
+    """Raise ModelError for a training step that takes more than one optimizer."""
+    kind = type(module).__name__
+    function: Any = module.training_step
+    try:
+        inspect.signature(function).bind(*[None] * num_positional(function, 2))
+        is_bound = True
+    except TypeError:
+        is_bound = False
+    if getattr(module, "automatic_optimization", True) is False or not is_bound:
+        raise ModelError(
+            f"training_step of {kind} works with optimizers of its own, as a GAN's does; parties "
+            "train with one",
+            "return one loss from training_step(batch, batch_idx), or give a loss of (module, "
+            f"batch) with {option('loss')}",
+        )
 
 
 def of_outputs(loss: Any, forward: Forward, returned: Any, y: Any) -> OwnStep | None:

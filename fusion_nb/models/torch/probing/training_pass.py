@@ -77,29 +77,36 @@ class TrainingPass:
         """Return what the training of these rows, after a first step on them, carries along."""
         count = trees.num_rows(x)
         half = count // 2
-        other = (trees.part(x, slice(0, half)), trees.part(y, slice(0, half)))
+        parts = [
+            (trees.part(x, rows), trees.part(y, rows))
+            for rows in (slice(0, half), slice(half, None))
+        ]
         if half < 2:
-            other = (trees.reversed_rows(x), trees.reversed_rows(y))
-        parts = [(x, y), other]
+            parts = [(x, y), (trees.reversed_rows(x), trees.reversed_rows(y))]
         copies = [self._on_copy(step) for _ in range(2)]
         steps = {id(module): own for module, own in copies}
         first_step = copies[0][1].fresh(copies[0][0])
-        losses: list[float] = []
 
         def train_on(module: nn.Module, position: int) -> None:
             with OwnRandomness(0):
-                loss = steps[id(module)].loss(module, *parts[position])
-                losses.append(float(loss.detach()))
-                loss.backward()
+                steps[id(module)].loss(module, *parts[position]).backward()
 
         hidden = carried([module for module, _ in copies], train_on)
-        same_again = math.isclose(losses[0], self._loss, rel_tol=1e-4, abs_tol=1e-6)
         return Carried(
             hidden,
             changes_loss=not same(copies[0][1].computes, first_step.computes),
             num_foreign=self._num_foreign,
-            repeats=same_again or trees.device_of(x) != "cpu",
+            repeats=self._repeats(step, x, y),
         )
+
+    def _repeats(self, step: Step, x: Any, y: Any) -> bool:
+        """Return whether a new copy gives the same loss as the first one did."""
+        if trees.device_of(x) != "cpu":  # whose random numbers are not this thread's own
+            return True
+        probe, own = self._on_copy(step)
+        with OwnRandomness(0):
+            loss = float(own.loss(probe, x, y).detach())
+        return math.isclose(loss, self._loss, rel_tol=1e-4, abs_tol=1e-6)
 
     def _step(
         self, probe: nn.Module, loss: Tensor, stepper: Any, randomness: OwnRandomness

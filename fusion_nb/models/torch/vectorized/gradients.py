@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from fusion_nb.models.torch.loss_names import LOSSES, known_name
-from fusion_nb.models.torch.objectives import Objective
+from fusion_nb.models.torch.objectives.loss_names import LOSSES, known_name
+from fusion_nb.models.torch.objectives.objective import Objective
 
 
 class Vmapped:

@@ -20,7 +20,7 @@ from fusion_nb.errors import Stopped
 from fusion_nb.models.torch import optimizers
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
-from fusion_nb.models.torch.loss_names import LOSSES, is_named
+from fusion_nb.models.torch.objectives.loss_names import LOSSES, is_named
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.vectorized.batches import Plan
 from fusion_nb.models.torch.vectorized.dense import Dense

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from fusion_nb.models.inference import Task
-from fusion_nb.models.torch.batch_metrics import BatchMetrics
-from fusion_nb.models.torch.loss_names import CountedLoss, known_name, setting
-from fusion_nb.models.torch.targets import Targets
+from fusion_nb.models.torch.objectives.batch_metrics import BatchMetrics
+from fusion_nb.models.torch.objectives.loss_names import CountedLoss, known_name, setting
+from fusion_nb.models.torch.objectives.targets import Targets
 
 
 @dataclass(frozen=True)

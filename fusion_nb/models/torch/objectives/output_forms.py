@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fusion_nb.errors import ModelError
-from fusion_nb.models.torch.loss_names import known_name
-from fusion_nb.models.torch.objectives import Objective
+from fusion_nb.models.torch.objectives.loss_names import known_name
+from fusion_nb.models.torch.objectives.objective import Objective
 
 #: Operations that only change the view of a tensor; the one before them decides its meaning.
 _VIEWS = (

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fusion_nb.core.schema import LabelSchema
 from fusion_nb.models.torch.copying.loss_state import fresh
-from fusion_nb.models.torch.targets import Targets
+from fusion_nb.models.torch.objectives.targets import Targets
 
 
 def fitting(loss: Callable[[Tensor, Tensor], Any], output: Tensor, labels: LabelSchema) -> Targets:
