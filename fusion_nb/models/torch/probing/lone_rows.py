@@ -77,19 +77,17 @@ def check_own(module: nn.Module, step: OwnStep, x: Any, y: Any) -> None:
         ) from error
 
 
-def can_train(module: nn.Module, step: Step, x: Any, y: Any) -> bool:
-    """Return whether a module can be trained on a batch of one row."""
-    found = duplicate(module)
+def can_train(probe: nn.Module, step: Step, x: Any, y: Any) -> bool:
+    """Return whether a copy of a module can be trained on a batch of one row."""
     try:
         with OwnRandomness(0):
             alone = trees.part(x, _FIRST), trees.part(y, _FIRST)
-            own = step.bound(found.binder).fresh(found.module)
-            loss = own.loss(found.module.train(), *alone)
+            loss = step.loss(probe.train(), *alone)
             loss.backward()
     except _REFUSALS:
         return False
     # As the deviation of one row, say. Other rows are said to be of use by the trial before.
-    gradients = [p.grad for p in found.module.parameters() if p.grad is not None]
+    gradients = [p.grad for p in probe.parameters() if p.grad is not None]
     return all(
         bool((part.coalesce().values() if part.is_sparse else part).isfinite().all())
         for part in (loss.detach(), *gradients)

@@ -154,7 +154,7 @@ class ModuleProbe:
         )
 
     def _min_rows(self, step: Step, x: Any, y: Any) -> int:
-        return 1 if lone_rows.can_train(self._module, step, x, y) else 2
+        return 1 if self._pass.takes_one_row(step, x, y) else 2
 
     def _first_that_works(
         self,

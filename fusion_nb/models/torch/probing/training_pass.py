@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,8 +13,9 @@ from torch import Tensor, nn
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.torch import optimizers, trees
 from fusion_nb.models.torch.copying.copies import duplicate
-from fusion_nb.models.torch.copying.hidden_state import Carried, carried, same
+from fusion_nb.models.torch.copying.hidden_state import Carried, HiddenState, carried, same
 from fusion_nb.models.torch.copying.loss_state import foreign_parameters
+from fusion_nb.models.torch.probing import lone_rows
 from fusion_nb.models.torch.probing.outputs import (
     check_loss,
     checked_gradient,
@@ -26,7 +29,7 @@ from fusion_nb.models.torch_randomness import OwnRandomness
 
 
 class TrainingPass:
-    """Trains copies of a module for a step.
+    """Trains copies of a module for a step: `of_outputs` or `of_own` first, then the others.
 
     optimizer, lr: of the run
     """
@@ -37,6 +40,8 @@ class TrainingPass:
         self._lr = lr
         self._loss = float("nan")
         self._num_foreign = 0
+        self._repeats = True
+        self._changes_state = self._changes_loss = False
 
     def of_outputs(self, step: OutputStep, x: Any, y: Tensor) -> Draws:
         """Do one step by a loss of outputs, and return when it draws random numbers.
@@ -46,7 +51,7 @@ class TrainingPass:
         probe, bound = self._on_copy(step)
         assert isinstance(bound, OutputStep)
         stepper = self._stepper(probe)
-        with OwnRandomness(0) as randomness:
+        with self._watched(probe, bound), OwnRandomness(0) as randomness:
             output = checked_output(lambda: bound.forward(probe, x), x, "while training, ")
             checked_gradient(output)
             target, loss = checked_loss(bound.objective, y, output)
@@ -62,7 +67,7 @@ class TrainingPass:
         """
         probe, bound = self._on_copy(step)
         stepper = self._stepper(probe)
-        with OwnRandomness(0) as randomness:
+        with self._watched(probe, bound), OwnRandomness(0) as randomness:
             loss = bound.loss(probe, x, y)
             check_loss(loss, name)
             draws = self._step(probe, loss, stepper, randomness)
@@ -73,8 +78,24 @@ class TrainingPass:
             )
         return draws
 
+    def takes_one_row(self, step: Step, x: Any, y: Any) -> bool:
+        """Return whether the module can be trained on a batch of one row, after a larger one.
+
+        It is learned on the way whether a new copy gives the same loss as the first one did.
+        """
+        probe, own = self._on_copy(step)
+        if trees.device_of(x) == "cpu":  # elsewhere, random numbers are not this thread's own
+            with OwnRandomness(0):
+                loss = float(own.loss(probe, x, y).detach())
+            self._repeats = math.isclose(loss, self._loss, rel_tol=1e-4, abs_tol=1e-6)
+        return lone_rows.can_train(probe, own, x, y)
+
     def carried(self, step: Step, x: Any, y: Any) -> Carried:
-        """Return what the training of these rows, after a first step on them, carries along."""
+        """Return the state beside the weights that training carries from batch to batch."""
+        hidden = self._hidden_state(step, x, y) if self._changes_state else HiddenState({})
+        return Carried(hidden, self._changes_loss, self._num_foreign, self._repeats)
+
+    def _hidden_state(self, step: Step, x: Any, y: Any) -> HiddenState:
         count = trees.num_rows(x)
         half = count // 2
         parts = [
@@ -85,28 +106,20 @@ class TrainingPass:
             parts = [(x, y), (trees.reversed_rows(x), trees.reversed_rows(y))]
         copies = [self._on_copy(step) for _ in range(2)]
         steps = {id(module): own for module, own in copies}
-        first_step = copies[0][1].fresh(copies[0][0])
 
         def train_on(module: nn.Module, position: int) -> None:
             with OwnRandomness(0):
                 steps[id(module)].loss(module, *parts[position]).backward()
 
-        hidden = carried([module for module, _ in copies], train_on)
-        return Carried(
-            hidden,
-            changes_loss=not same(copies[0][1].computes, first_step.computes),
-            num_foreign=self._num_foreign,
-            repeats=self._repeats(step, x, y),
-        )
+        return carried([module for module, _ in copies], train_on)
 
-    def _repeats(self, step: Step, x: Any, y: Any) -> bool:
-        """Return whether a new copy gives the same loss as the first one did."""
-        if trees.device_of(x) != "cpu":  # whose random numbers are not this thread's own
-            return True
-        probe, own = self._on_copy(step)
-        with OwnRandomness(0):
-            loss = float(own.loss(probe, x, y).detach())
-        return math.isclose(loss, self._loss, rel_tol=1e-4, abs_tol=1e-6)
+    @contextmanager
+    def _watched(self, probe: nn.Module, step: Step) -> Iterator[None]:
+        """Learn whether a training inside changes the hidden state of a copy, or its loss."""
+        state, first = HiddenState.of(probe), step.fresh(probe)
+        yield
+        self._changes_state = bool(state.differing(HiddenState.of(probe)))
+        self._changes_loss = not same(step.computes, first.computes)
 
     def _step(
         self, probe: nn.Module, loss: Tensor, stepper: Any, randomness: OwnRandomness
