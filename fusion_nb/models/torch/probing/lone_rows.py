@@ -89,7 +89,7 @@ def can_train(probe: nn.Module, step: Step, x: Any, y: Any) -> bool:
     # As the deviation of one row, say. Other rows are said to be of use by the trial before.
     gradients = [p.grad for p in probe.parameters() if p.grad is not None]
     return all(
-        bool((part.coalesce().values() if part.is_sparse else part).isfinite().all())
+        bool((part.coalesce().values() if part.is_sparse else part).sum().isfinite())
         for part in (loss.detach(), *gradients)
     )
 
