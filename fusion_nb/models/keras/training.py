@@ -13,6 +13,7 @@ from fusion_nb.core.types import Metrics, TrainingResult
 from fusion_nb.errors import ModelError
 from fusion_nb.models.keras import optimizers, randomness
 from fusion_nb.models.keras.gradients import Correction
+from fusion_nb.models.keras.own_steps import batches_as_in_fit
 from fusion_nb.models.keras.setup import Setup
 from fusion_nb.models.keras.variables import NamedVariables
 from fusion_nb.models.passes import epochs_or_steps
@@ -95,7 +96,7 @@ class Trainer:
             epochs,
             steps,
         )
-        with randomness.own_randomness(seed):
+        with batches_as_in_fit(self._model), randomness.own_randomness(seed):
             for first, batches in passes:
                 total = 0.0
                 made = self._setup.batches(data, batches, seed + first)
@@ -126,7 +127,8 @@ class Trainer:
         for (x, y, weights), chunk in zip(self._setup.batches(data, chunks), chunks, strict=True):
             gate()
             self._model.reset_metrics()
-            measured = self._model.test_on_batch(x, y, sample_weight=weights, return_dict=True)
+            with batches_as_in_fit(self._model):
+                measured = self._model.test_on_batch(x, y, sample_weight=weights, return_dict=True)
             measured["loss"] = self._setup.per_row(measured["loss"], len(chunk))
             for name in totals:
                 totals[name] += float(measured[name]) * len(chunk)

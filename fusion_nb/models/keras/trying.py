@@ -12,6 +12,7 @@ import numpy as np
 
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.keras import randomness, trees
+from fusion_nb.models.keras.own_steps import batches_as_in_fit
 from fusion_nb.models.keras.probe import first_line
 
 
@@ -84,8 +85,9 @@ def try_training(model: Any, loss: str, batch: tuple[Any, Any, Any]) -> dict[str
     x, y, weights = batch
     _check_evaluation(model)
     try:
-        trained = model.train_on_batch(x, y, sample_weight=weights, return_dict=True)
-        measured = model.test_on_batch(x, y, sample_weight=weights, return_dict=True)
+        with batches_as_in_fit(model):
+            trained = model.train_on_batch(x, y, sample_weight=weights, return_dict=True)
+            measured = model.test_on_batch(x, y, sample_weight=weights, return_dict=True)
     except Exception as error:
         if str(error).startswith("Exception encountered when calling"):  # a layer, and not the loss
             raise ModelError(

@@ -112,7 +112,7 @@ class Shared(nn.Linear):
 
 class Drawing(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * (1 + np.random.random())  # noqa: NPY002
+        return super().forward(x) * (1 + np.random.random())
 
 
 def by_global() -> Loss:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -80,7 +81,8 @@ def check_own(module: nn.Module, step: OwnStep, x: Any, y: Any) -> None:
 def can_train(probe: nn.Module, step: Step, x: Any, y: Any) -> bool:
     """Return whether a copy of a module can be trained on a batch of one row."""
     try:
-        with OwnRandomness(0):
+        with OwnRandomness(0), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a deviation of one row, say
             alone = trees.part(x, _FIRST), trees.part(y, _FIRST)
             loss = step.loss(probe.train(), *alone)
             loss.backward()
