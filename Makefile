@@ -13,6 +13,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # tests/markers.py sets these markers. Files about other frameworks are not even imported.
 QUICK := -m "not slow and not integration and not framework" --ignore-glob='*keras*' --ignore-glob='*doc2vec*'
 
+# The tests of Keras in which its backend matters most; make test-all runs all of them on both.
+KERAS_ON_TORCH := $(patsubst %,tests/models/keras_adapter/test_keras_%.py,copies gradients training weights)
+
 # Two processes with a thread each take half as long as one with two threads.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
@@ -26,11 +29,12 @@ quick: $(VENV)/test  ## tests without processes, browsers, servers, Keras and Do
 
 test: lint  ## lint, types, tests, notebooks
 	$(SIDE_BY_SIDE)
-	KERAS_BACKEND=torch $(SIDE_BY_SIDE) tests/models/keras_adapter
+	KERAS_BACKEND=torch $(SIDE_BY_SIDE) $(KERAS_ON_TORCH)
 	$(MAKE) notebooks
 
 test-all: $(VENV)/test $(VENV)/bench $(KERNELS)  ## everything, the long tests too
 	$(SIDE_BY_SIDE) -m ""
+	KERAS_BACKEND=torch $(SIDE_BY_SIDE) -m "" tests/models/keras_adapter
 	$(MAKE) notebooks notebooks-alone
 
 test-browser: $(VENV)/test  ## only what drives JupyterLab in Chromium

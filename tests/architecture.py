@@ -19,11 +19,11 @@ LAYERS: tuple[dict[str, str], ...] = (
     {"errors.py": "every error that a user meets", "version.py": "the version"},
     {
         "core/": "types and protocols (the contracts), federation (the loop), party, replies, "
-        "evaluation, history, arithmetic, rows, seeds, schedule, registry, options, storage, "
-        "run_control"
+        "evaluation, history, arithmetic, rows, schema, seeds, schedule, registry, options, "
+        "storage, run_control"
     },
     {
-        "data/": "loading, arrays, tables, texts, handlers, data sets, splits, partition",
+        "data/": "loading, agreement (the schema), handlers, data sets, splits, partition",
         "models/": "Model, lookup, metrics, optimizers; torch/ keras/ doc2vec/: one adapter each",
         "engines/": "local, vectorized, process, auto; faults and progress around any engine",
         "reporting/": "charts, the parties' table, the result, export, formatting",

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fusion_nb.core.types import Failure, Metrics, RoundRecord
 from fusion_nb.errors import OptionError, nearest
 
+Value = TypeVar("Value")
+#: Held while a value over rounds is brought up to date: the training and a cell may ask at once.
+_LOCK = threading.Lock()
 #: Metrics that are better when higher; all others (losses and errors) are better when lower.
 HIGHER_IS_BETTER = frozenset({"accuracy", "self_rank"})
 
@@ -28,6 +32,32 @@ def better(metric: str, a: float, b: float) -> bool:
     return math.isnan(b) or (a > b if is_higher_better(metric) else a < b)
 
 
+class _Running(Generic[Value]):
+    """A value over the rounds of a history, brought up to date with those that came since.
+
+    So a round costs the same, however many are behind it.
+    first: the value without a round;  add: returns the value with one more, perhaps in place
+    """
+
+    def __init__(self, first: Value, add: Callable[[Value, RoundRecord], Value]) -> None:
+        self._value, self._add = first, add
+        self._count = 0
+        self._last: RoundRecord | None = None
+
+    def follows(self, history: History) -> bool:
+        """Return whether a history begins with the rounds that are in the value."""
+        count = self._count
+        return count == 0 or (count <= len(history) and history[count - 1] is self._last)
+
+    def of(self, history: History) -> Value:
+        """Return the value over all rounds of a history that it follows."""
+        for number in range(self._count, len(history)):
+            record: RoundRecord = history[number]
+            self._value = self._add(self._value, record)
+            self._count, self._last = number + 1, record
+        return self._value
+
+
 class History(list[RoundRecord]):
     """A list of RoundRecords with columns.
 
@@ -37,6 +67,17 @@ class History(list[RoundRecord]):
     >>> History([record])["loss"]
     [0.5]
     """
+
+    def __init__(self, records: Iterable[RoundRecord] = ()) -> None:
+        super().__init__(records)
+        self._running: dict[str, _Running[Any]] = {}
+
+    def __reduce__(self) -> Any:
+        return History, (list(self),)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._running = {}
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
@@ -51,7 +92,8 @@ class History(list[RoundRecord]):
 
     def metrics(self) -> list[str]:
         """Return the names of the fused model's metrics, in order of their first appearance."""
-        return list(dict.fromkeys(name for record in self for name in record.metrics))
+        names: list[str] = self._over("metrics", dict, _with_names, list)
+        return names
 
     def party(self, party: str, metric: str) -> list[float]:
         """Return one party's metric for each round, NaN in rounds without it."""
@@ -59,35 +101,40 @@ class History(list[RoundRecord]):
 
     def latest(self) -> dict[str, Metrics]:
         """Return each party's metrics, each from the last round that has it."""
-        found: dict[str, Metrics] = {}
-        for record in self:
-            for party, metrics in record.party_metrics.items():
-                found.setdefault(party, {}).update(metrics)
-        return found
+
+        def copied(found: dict[str, Metrics]) -> dict[str, Metrics]:
+            return {party: dict(metrics) for party, metrics in found.items()}
+
+        latest: dict[str, Metrics] = self._over("latest", dict, _with_party_metrics, copied)
+        return latest
 
     def last(self) -> Metrics:
         """Return the fused model's metrics, each from the last round that measured it."""
-        found: Metrics = {}
-        for record in self:
-            found.update(record.metrics)
-        return found
+        last: Metrics = self._over("last", dict, _with_metrics, dict)
+        return last
 
     def best(self, metric: str) -> RoundRecord | None:
         """Return the first round with the best value of a metric, or None without any value."""
-        best: RoundRecord | None = None
-        for record in self:
-            if metric in record.metrics and (
-                best is None or better(metric, record.metrics[metric], best.metrics[metric])
-            ):
-                best = record
-        return best
+
+        def add(best: RoundRecord | None, record: RoundRecord) -> RoundRecord | None:
+            if metric not in record.metrics:
+                return best
+            if best is None or better(metric, record.metrics[metric], best.metrics[metric]):
+                return record
+            return best
+
+        found: RoundRecord | None = self._over(
+            f"best {metric}", lambda: None, add, lambda best: best
+        )
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat dictionary for each round, with its metrics and its costs."""
+        names = self.metrics()
         return [
             {
                 "round": record.round,
-                **{name: record.metrics.get(name, math.nan) for name in self.metrics()},
+                **{name: record.metrics.get(name, math.nan) for name in names},
                 "parties": len({*record.cohort} - {failure.party for failure in record.failures}),
                 "failures": len(record.failures),
                 "seconds": record.seconds,
@@ -120,9 +167,39 @@ class History(list[RoundRecord]):
         """Return, for each round, the bytes that were sent until its end, up and down."""
         return list(itertools.accumulate(record.bytes_up + record.bytes_down for record in self))
 
+    def _over(
+        self,
+        name: str,
+        first: Callable[[], Any],
+        add: Callable[[Any, RoundRecord], Any],
+        copied: Callable[[Any], Any],
+    ) -> Any:
+        """Return a copy of a value over all rounds, which is kept for the rounds to come."""
+        with _LOCK:
+            running = self._running.get(name)
+            if running is None or not running.follows(self):
+                running = self._running[name] = _Running(first(), add)
+            return copied(running.of(self))
+
     def to_json(self) -> str:
         """Return all rounds as a JSON list; numbers that are not finite become null."""
         return json.dumps([to_dict(record) for record in self], allow_nan=False)
+
+
+def _with_names(found: dict[str, None], record: RoundRecord) -> dict[str, None]:
+    found.update(dict.fromkeys(record.metrics))
+    return found
+
+
+def _with_metrics(found: Metrics, record: RoundRecord) -> Metrics:
+    found.update(record.metrics)
+    return found
+
+
+def _with_party_metrics(found: dict[str, Metrics], record: RoundRecord) -> dict[str, Metrics]:
+    for party, metrics in record.party_metrics.items():
+        found.setdefault(party, {}).update(metrics)
+    return found
 
 
 def to_dict(record: RoundRecord) -> dict[str, Any]:

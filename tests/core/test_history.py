@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from core_runs import run_of
 
 from fusion_nb.core.history import History, better, from_dict, to_dict
+from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import OptionError
 
 
@@ -38,3 +42,94 @@ def test_better_knows_the_direction_and_nan() -> None:
     assert better("loss", 0.8, 0.9)
     assert better("loss", 0.8, float("nan"))
     assert not better("loss", float("nan"), 0.8)
+
+
+def record(number: int, accuracy: float, party: str = "a") -> RoundRecord:
+    metrics = {"accuracy": accuracy, f"only_{number % 2}": float(number)}
+    return RoundRecord(number, metrics, {party: {"loss": accuracy}}, (party,), 0.1, 4, 4)
+
+
+def answers(history: History) -> list[Any]:
+    return [
+        history.metrics(),
+        history.last(),
+        history.latest(),
+        history.best("accuracy"),
+        history.best("only_1"),
+        history.best("absent"),
+    ]
+
+
+RECORDS = [record(i, value, "ab"[i % 2]) for i, value in enumerate([0.2, 0.9, 0.5, 0.9, 0.1])]
+
+
+def extended(history: History) -> None:
+    history.append(record(6, 0.95))
+
+
+def last_replaced(history: History) -> None:
+    history[-1] = record(5, 0.99)
+
+
+def best_replaced(history: History) -> None:
+    history[1] = record(1, 0.0)
+
+
+def cut(history: History) -> None:
+    del history[2:]
+
+
+def cut_and_extended(history: History) -> None:
+    del history[1:]
+    history.extend([record(1, 0.3, "c"), record(2, 0.4), record(3, 0.35)])
+
+
+def first_inserted(history: History) -> None:
+    history.insert(0, record(0, 0.97, "c"))
+
+
+def cleared(history: History) -> None:
+    history.clear()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [extended, last_replaced, best_replaced, cut, cut_and_extended, first_inserted, cleared],
+)
+def test_values_over_rounds_follow_every_change(change: Callable[[History], None]) -> None:
+    history = History(RECORDS)
+    answers(history)  # they are kept from here on
+    change(history)
+    assert answers(history) == answers(History(list(history)))
+
+
+def test_each_record_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+
+    class Seen(dict[str, float]):
+        def items(self) -> Any:
+            looked_at.append(1)
+            return super().items()
+
+    history = History()
+    for number in range(100):
+        history.append(RoundRecord(number, {}, Seen({}), (), 0.1, 4, 4))
+        history.latest()
+    assert len(looked_at) == 100
+
+
+def test_answers_may_be_changed_without_harm() -> None:
+    history = History(RECORDS)
+    history.latest()["a"]["loss"] = -1.0
+    history.last()["accuracy"] = -1.0
+    history.metrics().append("mine")
+    assert answers(history) == answers(History(RECORDS))
+
+
+def test_a_copy_and_a_pickle_have_the_same_rounds() -> None:
+    history = History(RECORDS)
+    answers(history)
+    for other in (copy.copy(history), copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        assert isinstance(other, History)
+        assert other == history
+        assert answers(other) == answers(history)

@@ -72,8 +72,18 @@ def cases() -> dict[str, Case]:
 CASES = cases()
 
 
+#: Cases that take long, and of which another one is like.
+LONG = {"keras with adam kept", "keras fedbn", "another engine"}
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=pytest.mark.slow if name in LONG else ())
+        for name, case in CASES.items()
+    ],
+)
 def test_a_resumed_curve_is_that_of_a_whole_run(case: Case, tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     whole = case.start(folder)

@@ -49,9 +49,8 @@ class Answers:
                 return
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
 def test_a_killed_server_restarts_with_everything_that_it_answered(
     tmp_path: Path, model_file: Path, rows_file: Path, seed: int
 ) -> None:
@@ -112,6 +111,7 @@ def test_a_killed_server_restarts_with_everything_that_it_answered(
         server.kill()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_can_be_trained_to_its_end(
     tmp_path: Path, model_file: Path, rows_file: Path
 ) -> None:
@@ -153,6 +153,7 @@ def test_no_training_process_outlives_the_server(
         assert not psutil.wait_procs(left, timeout=PATIENCE)[1]
 
 
+@pytest.mark.slow
 def test_a_client_that_follows_a_run_does_not_get_the_next_one(
     tmp_path: Path, model_file: Path, rows_file: Path
 ) -> None:

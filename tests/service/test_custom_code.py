@@ -61,6 +61,7 @@ def ready(server: Server, model: Path, rows: Path, name: str) -> str:
     return aggregator_id
 
 
+@pytest.mark.slow
 def test_a_handler_that_hangs_is_ended(tmp_path: Path, model_file: Path, rows_file: Path) -> None:
     options = ("--allow-custom-code", "--silence", "2")
     with serving(tmp_path / "state", *options) as server:

@@ -90,6 +90,7 @@ class TestTheOriginalSequence:
         ]
         assert {path.name for path in left} == {"party.json"}
 
+    @pytest.mark.slow
     def test_keras(self, server: Server, tmp_path: Path) -> None:
         keras = pytest.importorskip("keras")
         layers = [

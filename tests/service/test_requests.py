@@ -152,14 +152,20 @@ class TestFields:
 
 
 @pytest.mark.parametrize(
-    "is_there",
+    ("is_there", "num_examples"),
     [
-        pytest.param(False, marks=pytest.mark.slow, id="of nothing"),
-        pytest.param(True, id="of a trained aggregator"),
+        pytest.param(False, 25, marks=pytest.mark.slow, id="of nothing"),
+        pytest.param(True, 25, marks=pytest.mark.slow, id="of a trained aggregator"),
+        pytest.param(True, 4, id="a few of a trained aggregator"),
     ],
 )
 def test_random_requests_cause_no_failure(
-    server: Server, model_file: Path, rows_file: Path, tmp_path: Path, is_there: bool
+    server: Server,
+    model_file: Path,
+    rows_file: Path,
+    tmp_path: Path,
+    is_there: bool,
+    num_examples: int,
 ) -> None:
     """Schemathesis sends requests that the OpenAPI document allows, and others."""
     if is_there:
@@ -184,7 +190,7 @@ def test_random_requests_cause_no_failure(
         "--auth",
         ":".join(server.key),
         "--max-examples",
-        "25",
+        str(num_examples),
         "--seed",
         "1",
     ]

@@ -126,6 +126,7 @@ class TestARunThatWasCutShort:
         server.stop(aggregator_id)
         assert not folder_of(server, aggregator_id).checkpoint.path.exists()
 
+    @pytest.mark.slow
     def test_it_goes_on_when_the_server_was_killed_twice(
         self, tmp_path: Path, model_file: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -160,6 +161,7 @@ class TestARunThatWasCutShort:
             assert (after[: len(before)], resumed_after) == (before, len(before))
             assert_uninterrupted(server, aggregator_id, monkeypatch)
 
+    @pytest.mark.slow
     def test_it_goes_on_from_the_checkpoint_before_a_damaged_one(
         self,
         server: Server,
@@ -199,7 +201,7 @@ class TestARunWithoutAUsableCheckpoint:
     @pytest.mark.parametrize(
         ("file", "content"),
         [
-            ("weights.safetensors", b"damaged"),
+            pytest.param("weights.safetensors", b"damaged", marks=pytest.mark.slow),
             pytest.param("checkpoint.json", b"{", marks=pytest.mark.slow),
             pytest.param("checkpoint.json", b'{"format": 0}', marks=pytest.mark.slow),
             pytest.param("records.jsonl", b"", marks=pytest.mark.slow),
@@ -225,6 +227,7 @@ class TestARunWithoutAUsableCheckpoint:
         assert str(server.state) not in json.dumps(status)
         assert_uninterrupted(server, aggregator_id, monkeypatch)
 
+    @pytest.mark.slow
     def test_one_of_other_rows_begins_anew(
         self, server: Server, model_file: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -167,6 +167,7 @@ def test_the_calls_on_a_full_disk(small_disk: Path, model_file: Path, tmp_path: 
         assert server.start_aggregator(model_file).ok
 
 
+@pytest.mark.slow
 def test_a_run_that_can_not_be_saved_goes_on_once_there_is_room(
     small_disk: Path, model_file: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from fusion_nb.models.keras.adapter import keras
 
 
 class TestFiles:
+    @pytest.mark.slow
     def test_exported_files_have_the_same_metrics_in_a_new_process(self, tmp_path: Path) -> None:
         x, y = np.resize(X, (200, 4)), (np.resize(X, (200, 4))[:, 0] > 0).astype(np.int64)
         model = sequential(layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(2))
