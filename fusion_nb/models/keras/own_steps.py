@@ -1,6 +1,7 @@
 """A `train_step` or `test_step` of the user's own, which gets batches as `fit` gives them.
 
-Keras's `train_on_batch` gives (x, y, None) where `fit` gives (x, y), and `x, y = data` takes two.
+Keras's `train_on_batch` gives (x, y, None) where `fit` gives (x, y), and `x, y = data` takes two;
+on PyTorch it gives arrays where `fit` gives tensors.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def _packing(step: Callable[..., Any]) -> Callable[..., Any]:
         *state, data = args
         if isinstance(data, tuple):
             data = keras.utils.pack_x_y_sample_weight(*data)
+        data = keras.tree.map_structure(keras.ops.convert_to_tensor, data)
         return step(*state, data)
 
     return packed

@@ -29,18 +29,26 @@ _FIRST, _LAST = slice(0, 1), slice(-1, None)
 
 
 def evaluated(
-    module: nn.Module, forward: Forward, x: Any, output: Tensor, *, is_random: bool
+    module: nn.Module,
+    forward: Forward,
+    x: Any,
+    output: Tensor,
+    *,
+    is_random: bool,
+    probe: nn.Module | None = None,
 ) -> Forward:
     """Return how a module takes one row alone in evaluation.
 
     output: of the module for several rows;  is_random: whether it differs from pass to pass
+    probe: a copy that was evaluated on these
     Raises ModelError where it takes none.
     """
     refused: Exception = ModelError("its output has another form")
     put_back = replace(forward, alone="axis", num_axes=output.ndim)
     for tried in (forward, put_back, replace(forward, alone="twice")):
         try:
-            found = _evaluate(module, tried, trees.part(x, _LAST))
+            copy, probe = probe or copied(module), None
+            found = _evaluate(copy, tried, trees.part(x, _LAST))
         except _REFUSALS as error:
             refused = error
             if lacks_gradient(error) and not forward.needs_gradients:
@@ -107,4 +115,4 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def _evaluate(module: nn.Module, forward: Forward, x: Any) -> object:
     with OwnRandomness(0), torch.no_grad():
-        return forward(copied(module).eval(), x)
+        return forward(module.eval(), x)

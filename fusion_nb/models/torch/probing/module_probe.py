@@ -82,7 +82,7 @@ class ModuleProbe:
             return self._tried(rows, schema, loss)
 
     def _tried(self, rows: Any, schema: DataSchema, loss: Any) -> Setup:
-        batches, (x, y, forward, returned, varies) = self._first_that_works(
+        batches, (x, y, forward, returned, varies, probe) = self._first_that_works(
             rows, schema, self._evaluated, self._batches
         )
         if not isinstance(returned, torch.Tensor) and callable(loss):
@@ -94,7 +94,9 @@ class ModuleProbe:
         labels = schema.labels
         objective = losses.named(loss, output, labels) if loss else losses.infer(output, labels)
         draws = self._pass.of_outputs(OutputStep(forward, objective), x, y)
-        forward = lone_rows.evaluated(self._module, forward, x, output, is_random=varies)
+        forward = lone_rows.evaluated(
+            self._module, forward, x, output, is_random=varies, probe=probe
+        )
         min_rows = self._min_rows(OutputStep(forward, objective), x, y)
         if forward.alone == "twice":
             min_rows = 2
@@ -188,8 +190,10 @@ class ModuleProbe:
         else:
             yield from (True, False) if has_embedding else (False, True)
 
-    def _evaluated(self, batches: Batches, x: Any, y: Any) -> tuple[Any, Any, Forward, Any, bool]:
-        """Return rows, labels, how the module is called, its result, and whether it is random."""
+    def _evaluated(
+        self, batches: Batches, x: Any, y: Any
+    ) -> tuple[Any, Any, Forward, Any, bool, nn.Module]:
+        """Return rows, labels, how they are called, the result, if it is random, and the copy."""
         forward = Forward(self._precision, spread=spread_of(self._module, x))
         exact = forward.exact
         activations.check(self._module, x, exact.returned)
@@ -201,4 +205,4 @@ class ModuleProbe:
         with OwnRandomness(0) as randomness:
             returned = checked_output(lambda: exact.returned(probe, x), x, "")
         check_parts(probe, self._module)
-        return x, y, forward, returned, randomness.drew
+        return x, y, forward, returned, randomness.drew, probe
