@@ -153,7 +153,7 @@ class Facts:
 
 def text_of(item: object) -> str:
     """Return a label of text as a string."""
-    return item.decode() if isinstance(item, bytes) else str(item)
+    return item.decode(errors="backslashreplace") if isinstance(item, bytes) else str(item)
 
 
 def _is_real(array: np.ndarray) -> bool:

@@ -91,7 +91,23 @@ class RowSchema:
             ]
         if self.dtype == "uint16" and len(self.shape) > 1:
             return ["rows: images of uint16 are not scaled; divide them by their highest value"]
+        if self._are_plain_pixels:
+            return [
+                f"rows: whole numbers up to {self.high:g} of {self.dtype} are not scaled; if they "
+                "are pixels, divide them by 255, or give them as uint8"
+            ]
         return []
+
+    @property
+    def _are_plain_pixels(self) -> bool:
+        """Whether they look like pixels, but for their dtype."""
+        axes = [size for size in self.shape if size > 1]
+        is_image = len(axes) > 1 or (
+            self.dtype.startswith("float") and int(np.prod(self.shape)) >= _MIN_FLAT_SIZE
+        )
+        low, high = self.low or 0.0, self.high or 0.0
+        is_range = low >= 0 and _MIN_FLAT_PIXEL <= high <= 255
+        return self.kind == "whole numbers" and is_image and is_range
 
 
 @dataclass(frozen=True)
