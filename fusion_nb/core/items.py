@@ -149,7 +149,7 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
         if found.shape != facts[0].shape:
             raise _ragged(facts[0].shape, found.shape, number * _CHUNK)
     try:
-        return np.asarray(labels), Facts.union(facts)
+        return _together(labels), Facts.union(facts)
     except ValueError:
         raise DataError(
             f"the labels of {type(data).__name__} have different shapes",
@@ -159,9 +159,9 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
 
 def _spread(count: int) -> list[int]:
     """Return a few rows from the first to the last: sorted sets have other rows at their end."""
-    return sorted(
-        {round(place * (count - 1) / (_PROBED - 1)) for place in range(_PROBED)} & {*range(count)}
-    )
+    if count <= _PROBED:
+        return [*range(count)]
+    return [round(place * (count - 1) / (_PROBED - 1)) for place in range(_PROBED)]
 
 
 def _facts(xs: list[Any], rows: Sequence[int], *, is_sample: bool = False) -> Facts:
@@ -181,6 +181,13 @@ def _one_label(y: Any) -> np.ndarray:
     is_tree = isinstance(y, tuple | list) and any(np.ndim(part) for part in y)
     several = isinstance(y, dict) or (is_tree and len({np.shape(part) for part in y}) > 1)
     return np.asarray(np.nan if several else y)
+
+
+def _together(labels: list[np.ndarray]) -> np.ndarray:
+    """Return labels as one array, those of Python's own kinds, None among them, as objects."""
+    if any(label.dtype == object for label in labels):
+        return np.asarray([label.item() if label.ndim == 0 else label for label in labels], object)
+    return np.asarray(labels)
 
 
 def _is_pair(item: Any) -> bool:

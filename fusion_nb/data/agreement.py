@@ -258,7 +258,7 @@ def _look_like_pixels(labels: Facts) -> bool:
 def _doubtful_classes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
     """Return warnings of classes that may be one class spelled in two ways, or missing labels."""
     classes = schema.labels.classes
-    found = []
+    found, alike = [], []
     spellings: dict[str, list[str]] = {}
     for name in classes:
         spellings.setdefault(_folded(name), []).append(name)
@@ -268,10 +268,12 @@ def _doubtful_classes(reports: Sequence[Report], schema: DataSchema) -> list[str
             len({*names} & {*report.labels.names}) > 1 for report in reports
         )
         if len(names) > 1 and not is_meant:
-            found.append(
-                f"warning: the labels {' and '.join(map(repr, names))} are classes of their own; "
-                "if they are the same, spell them alike"
-            )
+            alike.append(" and ".join(map(repr, names)))
+    if alike:
+        found.append(
+            f"warning: the labels {listed(alike)} are classes of their own; if they are the same, "
+            "spell them alike"
+        )
     if missing := [name for name in classes if name.strip() in _MISSING]:
         found.append(
             f"warning: the label {missing[0]!r} is a class of its own; if it means that a label is "

@@ -96,7 +96,7 @@ def to_arrays(rows: Any, where: str) -> DataSet:
     x, y = column(rows[0], f"{where}, x"), column(rows[1], f"{where}, y")
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise DataError(
-            f"{where}: {np.size(x, 0) if x.ndim else 'no'} rows but {_count(y)} labels",
+            f"{where}: {np.size(x, 0) if x.ndim else 'no'} rows but {_count(y)}",
             "give one label for each",
         )
     if not documents.are((x, y)):
@@ -105,8 +105,8 @@ def to_arrays(rows: Any, where: str) -> DataSet:
 
 
 def _count(y: np.ndarray) -> str:
-    """Return the number of labels in words, with their shape where it is more than a number."""
-    return str(y.size) if y.ndim < 2 else f"{len(y)} (an array of shape {y.shape})"
+    """Return the number of labels in words, with their shape where they have several axes."""
+    return f"{y.size} labels" if y.ndim < 2 else f"{len(y)} labels (y has the shape {y.shape})"
 
 
 def _check_one_label(y: Any, where: str) -> None:

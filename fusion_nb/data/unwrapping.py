@@ -190,7 +190,7 @@ def are_parties_and_test(value: tuple[Any, ...]) -> bool:
 def _is_set(value: Any) -> bool:
     """Return whether an item of a list is a data set, and not a row."""
     if isinstance(value, tuple):
-        shapes = [getattr(part, "shape", ()) for part in value]
+        shapes: list[tuple[int, ...]] = [getattr(part, "shape", ()) for part in value]
         return len(value) == 2 and all(shapes) and shapes[0][0] == shapes[1][0]
     is_loader = hasattr(value, "dataset") or hasattr(value, "element_spec")
     return is_loader or is_table(value) or is_map_style(value)
