@@ -164,7 +164,7 @@ def _several(x: Any, y: np.ndarray, where: str) -> DataSet:
 
 
 def _check_dense(values: Any, where: str) -> None:
-    """Raise DataError for matrices and tensors that are sparse, ragged or nested."""
+    """Raise DataError for matrices and tensors that are sparse, ragged, nested or a number."""
     kind = type(values).__name__
     is_torch = hasattr(values, "detach")
     if hasattr(values, "toarray"):
@@ -175,6 +175,8 @@ def _check_dense(values: Any, where: str) -> None:
     if kind == "SparseTensor" or (is_torch and str(values.layout) != "torch.strided"):
         how = "tf.sparse.to_dense(x)" if kind == "SparseTensor" else "its to_dense()"
         raise DataError(f"{where} is a sparse tensor", f"use {how}, or fewer columns")
+    if not hasattr(values, "__len__") or getattr(values, "shape", None) == ():
+        raise DataError(f"{where} is a single {kind}", "give an array, with an entry for each row")
 
 
 def _filled(values: Any, where: str) -> np.ndarray:

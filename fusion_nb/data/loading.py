@@ -102,7 +102,7 @@ def looks_like_data(name: str, value: Any) -> bool:
     if isinstance(parts, list | tuple) and 1 <= len(parts) <= 100:
         is_pair = isinstance(parts, tuple) and len(parts) == 2
         return (is_pair and all(hasattr(part, "shape") for part in parts)) or all(
-            isinstance(part, tuple) and looks_like_data(name, part) for part in parts
+            not isinstance(part, list | dict) and looks_like_data(name, part) for part in parts
         )
     is_torch = any(kind.__module__.startswith("torch.utils.data") for kind in type(value).__mro__)
     return is_torch or is_table(value)
