@@ -74,15 +74,22 @@ class RowSchema:
     @property
     def scale_note(self) -> str:
         """The sentence for the user where rows are scaled, or ""."""
-        if self.scale == 1:
+        scaled = [
+            name for name, part in zip(self.columns, self.parts, strict=False) if part.scale != 1
+        ]
+        if self.scale == 1 and not scaled:
             return ""
+        of_parts = f" of {', '.join(scaled)}" if scaled else ""
         return (
-            "rows: bytes from 0 to 255 are scaled to [0, 1], as those of images; give float32 to "
-            "keep them as they are"
+            f"rows: bytes{of_parts} from 0 to 255 are scaled to [0, 1], as those of images; give "
+            "float32 to keep them as they are"
         )
 
     def notes(self) -> list[str]:
         """Return what was guessed, as sentences; see also `scale_note`."""
+        if self.parts:
+            named = zip(self.columns, self.parts, strict=False)
+            return [f"input {name}: {note}" for name, part in named for note in part.notes()]
         if self.dtype == "uint8" and self.scale == 1:
             seen = "" if self.high is None else f" up to {self.high:g}"
             return [

@@ -34,7 +34,7 @@ def agree(reports: Sequence[Report]) -> DataSchema:
         _check_structure(reports)
         _check_shapes(reports)
         rows = RowSchema.of(Facts.union([report.rows for report in reports]), columns)
-        _check_units(reports, rows)
+        _check_units({report.where: report.rows for report in reports})
     _check_one_form(reports)
     _check_masks(reports)
     if first.labels.is_text:
@@ -138,7 +138,8 @@ def _check_structure(reports: Sequence[Report]) -> None:
 
 
 def _form(facts: Facts) -> str:
-    return ", ".join(f"{name} of shape {part.shape}" for name, part in facts.parts)
+    """Return the inputs as text; by their names, so that a dict may have them in any order."""
+    return ", ".join(f"{name} of shape {part.shape}" for name, part in sorted(facts.parts))
 
 
 def _check_documents(reports: Sequence[Report]) -> None:
@@ -184,25 +185,29 @@ def _agreed_columns(reports: Sequence[Report]) -> tuple[str, ...]:
     return first.columns
 
 
-def _check_units(reports: Sequence[Report], rows: RowSchema) -> None:
-    """Raise DataError where some rows are bytes of images, and others are no such numbers."""
-    facts = [report.rows for report in reports]
-    as_bytes = [report for report in reports if "uint8" in report.rows.dtypes]
-    if not as_bytes or len(as_bytes) == len(reports):
+def _check_units(facts: Mapping[str, Facts], what: str = "rows") -> None:
+    """Raise DataError where some rows are bytes of images, and others are no such numbers.
+
+    facts: about one array of each data set, or about several, by how messages call the data set
+    """
+    first = next(iter(facts.values()))
+    for name, _ in first.parts:
+        _check_units({where: dict(f.parts)[name] for where, f in facts.items()}, f"inputs {name!r}")
+    as_bytes = [where for where, found in facts.items() if "uint8" in found.dtypes]
+    if not as_bytes or len(as_bytes) == len(facts):
         return
-    is_image = (
-        rows.kind == "image bytes"
-        or RowSchema.of(Facts.union([report.rows for report in as_bytes])).kind == "image bytes"
-    )
-    if not is_image:
+    of_bytes = [facts[where] for where in as_bytes]
+    if "image bytes" not in [
+        RowSchema.of(Facts.union(f)).kind for f in (of_bytes, [*facts.values()])
+    ]:
         return
-    for report, found in zip(reports, facts, strict=True):
+    for where, found in facts.items():
         is_like_bytes = found.is_whole and found.within(0, 255) and not found.within(0, 1)
-        if "uint8" not in found.dtypes and not is_like_bytes:
+        if where not in as_bytes and not is_like_bytes:
             low, high = found.low or 0, found.high or 0
             raise DataError(
-                f"the rows of {as_bytes[0].where} are bytes of images from 0 to 255, and those of "
-                f"{report.where} are {found.dtype} from {low:g} to {high:g}",
+                f"the {what} of {as_bytes[0]} are bytes of images from 0 to 255, and those of "
+                f"{where} are {found.dtype} from {low:g} to {high:g}",
                 "give all the same units: x.astype('float32') / 255 for the bytes say",
             )
 

@@ -165,6 +165,7 @@ def _pool_of_tuple(value: tuple[Any, ...], name: str) -> Pool:
         return Pool(Table(train), Table(test))
     if _are_inputs(train, test):
         return Pool(Columns(train, test))
+    _check_second_pair(train, test, name)
     if _may_be_pair(train) and (test is None or isinstance(test, tuple)):
         return Pool(_one_set(train, name), None if test is None else _one_set(test, name))
     if texts.holds_documents(train) and (test is None or texts.are_documents(test, len(train))):
@@ -172,6 +173,24 @@ def _pool_of_tuple(value: tuple[Any, ...], name: str) -> Pool:
     if is_map_style(train) and (test is None or is_map_style(test)):
         return Pool(Items(train), None if test is None else Items(test))
     return Pool(recognise_pair((train, test)))
+
+
+def _check_second_pair(train: Any, test: Any, name: str) -> None:
+    """Raise DataError for `((a, b), (y1, y2))`, where the second pair can't be test rows."""
+    pairs = [part for part in (train, test) if isinstance(part, tuple) and len(part) == 2]
+    shapes: list[tuple[int, ...]] = [getattr(part, "shape", ()) for pair in pairs for part in pair]
+    if len(shapes) != 4 or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
+        return
+    a, b, y1, _ = shapes
+    if len(b) > 1 and a[1:] != y1[1:]:
+        raise DataError(
+            f"{option('data', repr(name))} holds two pairs of arrays of {a[0]} rows, of which the "
+            f"first ones differ in shape ({a[1:]} and {y1[1:]}), so that they are no training and "
+            "test rows",
+            "rows of several inputs and one label are written ((a, b), y); several labels a row "
+            "come from a Dataset whose rows are ((a, b), (y1, y2))",
+            value=name,
+        )
 
 
 def _one_set(value: Any, name: str) -> Raw:
