@@ -96,8 +96,8 @@ class Facts:
         """Return the facts about several arrays with rows of one shape, as about one array."""
         if parts[0].parts:
             named = [
-                (name, cls.union([part.parts[place][1] for part in parts]))
-                for place, (name, _) in enumerate(parts[0].parts)
+                (name, cls.union([dict(part.parts)[name] for part in parts]))
+                for name, _ in parts[0].parts
             ]
             return replace(parts[0], parts=tuple(named))
         numbers = [part for part in parts if part.low is not None and part.high is not None]
@@ -153,7 +153,7 @@ class Facts:
 
 def text_of(item: object) -> str:
     """Return a label of text as a string."""
-    return item.decode() if isinstance(item, bytes) else str(item)
+    return item.decode(errors="backslashreplace") if isinstance(item, bytes) else str(item)
 
 
 def _is_real(array: np.ndarray) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fusion_nb.core.facts import Facts
+from fusion_nb.core.facts import Facts, text_of
 from fusion_nb.errors import DataError, FusionError, Stopped, option, private
 
 #: Rows whose labels are compared with a data set's `targets` before these are used.
@@ -79,7 +79,7 @@ class Relabelled:
 
     def __getitem__(self, row: int) -> Any:
         x, y = self.data[row]
-        return x, self.number[y.decode() if isinstance(y, bytes) else str(y)]
+        return x, self.number[text_of(y)]
 
 
 @dataclass(frozen=True)
@@ -122,34 +122,34 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
     """Return the labels of a map-style data set, and the facts about its rows.
 
     All rows are read, unless the data set, or the one behind a subset, has their labels as
-    `targets` or `labels`; the facts are then those of the first few.
+    `targets` or `labels`; the facts are then those of a few, from the first to the last.
     Raises DataError for a row that can't be read or that is no pair `(x, y)`.
     """
     named = _Named(data)
     count = len(data)
-    few = [named[row] for row in range(min(_PROBED, count))]
+    few = {row: named[row] for row in _spread(count)}
     if few and not _is_pair(few[0]):
         return _read_structured(named, few)
-    first = [_pair(named, item) for item in few]
+    probed = {row: _pair(named, item) for row, item in few.items()}
     stored = _targets(data)
     # A target_transform makes the items' labels differ from the stored ones.
     if stored is not None and all(
-        np.array_equal(stored[i], np.asarray(y)) for i, (_, y) in enumerate(first)
+        np.array_equal(stored[row], np.asarray(y)) for row, (_, y) in probed.items()
     ):
-        return stored, _facts([x for x, _ in first], 0, is_sample=True)
+        return stored, _facts([x for x, _ in probed.values()], [*probed], is_sample=True)
     labels, facts, xs = [], [], []
     for row in range(count):
-        x, y = first[row] if row < len(first) else _pair(named, named[row])
+        x, y = probed[row] if row in probed else _pair(named, named[row])
         labels.append(_one_label(y))
         xs.append(x)
         if len(xs) == _CHUNK or row == count - 1:
-            facts.append(_facts(xs, row + 1 - len(xs)))
+            facts.append(_facts(xs, range(row + 1 - len(xs), row + 1)))
             xs = []
     for number, found in enumerate(facts):
         if found.shape != facts[0].shape:
             raise _ragged(facts[0].shape, found.shape, number * _CHUNK)
     try:
-        return np.asarray(labels), Facts.union(facts)
+        return _together(labels), Facts.union(facts)
     except ValueError:
         raise DataError(
             f"the labels of {type(data).__name__} have different shapes",
@@ -157,16 +157,23 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
         ) from None
 
 
-def _facts(xs: list[Any], start: int, *, is_sample: bool = False) -> Facts:
+def _spread(count: int) -> list[int]:
+    """Return a few rows from the first to the last: sorted sets have other rows at their end."""
+    if count <= _PROBED:
+        return [*range(count)]
+    return [round(place * (count - 1) / (_PROBED - 1)) for place in range(_PROBED)]
+
+
+def _facts(xs: list[Any], rows: Sequence[int], *, is_sample: bool = False) -> Facts:
     """Return the facts about some rows x, each one array, or a dict or a tuple of several."""
     x = xs[0]
     if isinstance(x, dict):
-        named = {name: _stacked([row[name] for row in xs], start) for name in x}
+        named = {name: _stacked([row[name] for row in xs], rows) for name in x}
         return Facts.of_tree(named, is_sample=is_sample)
     if isinstance(x, tuple | list) and all(np.ndim(part) and hasattr(part, "dtype") for part in x):
-        parts = tuple(_stacked(list(column), start) for column in zip(*xs, strict=True))
+        parts = tuple(_stacked(list(column), rows) for column in zip(*xs, strict=True))
         return Facts.of_tree(parts, is_sample=is_sample)
-    return Facts.of(_stacked(xs, start), is_sample=is_sample, with_values=False)
+    return Facts.of(_stacked(xs, rows), is_sample=is_sample, with_values=False)
 
 
 def _one_label(y: Any) -> np.ndarray:
@@ -176,11 +183,18 @@ def _one_label(y: Any) -> np.ndarray:
     return np.asarray(np.nan if several else y)
 
 
+def _together(labels: list[np.ndarray]) -> np.ndarray:
+    """Return labels as one array, those of Python's own kinds, None among them, as objects."""
+    if any(label.dtype == object for label in labels):
+        return np.asarray([label.item() if label.ndim == 0 else label for label in labels], object)
+    return np.asarray(labels)
+
+
 def _is_pair(item: Any) -> bool:
     return isinstance(item, list | tuple) and len(item) == 2
 
 
-def _read_structured(data: _Named, few: list[Any]) -> tuple[np.ndarray, Facts]:
+def _read_structured(data: _Named, few: Mapping[int, Any]) -> tuple[np.ndarray, Facts]:
     """Return the labels, or NaN where none is known, and the facts, of rows that are no pairs.
 
     Such a row is a dict or a tuple of more than two. Raises DataError for any other.
@@ -195,18 +209,18 @@ def _read_structured(data: _Named, few: list[Any]) -> tuple[np.ndarray, Facts]:
             "return (x, y), a dict or a tuple of several arrays from its __getitem__",
         )
     label = next((name for name in names if _is_label(name, first[name])), None)
-    for row, item in enumerate(few):
+    for row, item in few.items():
         if type(item) is not type(first) or len(item) != len(first):
             raise DataError(
                 f"row {row} of {type(data.data).__name__} has another form than the first",
                 "return the same names, or as many items, for each row",
             )
-    columns = {name: np.stack([np.asarray(item[name]) for item in few]) for name in names}
+    columns = {name: _stacked([item[name] for item in few.values()], [*few]) for name in names}
     facts = Facts.of_tree(columns, is_sample=True)
     if label is None:
         return np.full(len(data), np.nan), facts
     stored = _targets(data.data)
-    if stored is not None and np.array_equal(stored[: len(few)], columns[label]):
+    if stored is not None and np.array_equal(stored[[*few]], columns[label]):
         return stored, facts
     return np.asarray([np.asarray(data[row][label]) for row in range(len(data))]), facts
 
@@ -231,8 +245,12 @@ def _pair(data: _Named, item: Any) -> tuple[Any, Any]:
     return item[0], item[1]
 
 
-def _stacked(xs: list[Any], start: int) -> np.ndarray:
-    """Return rows as one array. Raises DataError for pictures, and for rows of several shapes."""
+def _stacked(xs: list[Any], rows: Sequence[int]) -> np.ndarray:
+    """Return rows as one array.
+
+    rows: their positions, for messages. Raises DataError for pictures, for rows of several shapes
+    and for values that are masked or not finite.
+    """
     kind = next((type(x) for x in xs if type(x).__module__.partition(".")[0] == "PIL"), None)
     if kind is not None:
         raise DataError(
@@ -241,10 +259,22 @@ def _stacked(xs: list[Any], start: int) -> np.ndarray:
             "return np.asarray(picture) from its __getitem__",
         )
     made = [np.asarray(x) for x in xs]
-    for number, x in enumerate(made):
+    for row, given, x in zip(rows, xs, made, strict=True):
         if x.shape != made[0].shape:
-            raise _ragged(made[0].shape, x.shape, start + number)
-    return np.stack(made)
+            raise _ragged(made[0].shape, x.shape, row)
+        if isinstance(given, np.ma.MaskedArray) and np.ma.count_masked(given):
+            raise _unusable(row, "masked")
+    stacked = np.stack(made)
+    if stacked.dtype.kind == "f" and not np.isfinite(stacked).all():
+        bad = next(row for row, x in zip(rows, stacked, strict=True) if not np.isfinite(x).all())
+        raise _unusable(bad, "NaN or infinite")
+    return stacked
+
+
+def _unusable(row: int, kind: str) -> DataError:
+    return DataError(
+        f"row {row} of the data set holds {kind} values", "fill or drop those rows first"
+    )
 
 
 def _ragged(first: tuple[int, ...], other: tuple[int, ...], row: int) -> DataError:

@@ -8,18 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fusion_nb.core import documents
+from fusion_nb.core import documents, guesses
 from fusion_nb.core.facts import Facts, text_of
 from fusion_nb.core.items import read_labels
 
 RowKind = Literal["numbers", "whole numbers", "flags", "image bytes", "documents", "structured"]
 LabelKind = Literal["classes", "flags", "numbers", "mask", "rows", "shares", "none"]
 
-#: Whole-numbered floats with at most this many different values are read as classes.
-_MAX_FLOAT_CLASSES = 100
-#: Bytes of rows with several axes are pixels from this value on, those of flat rows from the second
-#: one on where a row has at least this number of them.
-_MIN_PIXEL, _MIN_FLAT_PIXEL, _MIN_FLAT_SIZE = 32, 128, 64
 #: Labels of bytes in the shape of an image are pixels where they have more values than this.
 _MAX_PLACE_CLASSES = 64
 #: Fields by which a model understands its rows and labels.
@@ -56,7 +51,9 @@ class RowSchema:
             names = tuple(name for name, _ in facts.parts)
             return cls("structured", columns=names, parts=tuple(cls.of(p) for _, p in facts.parts))
         has_bytes = "uint8" in facts.dtypes
-        is_pixels = has_bytes and facts.is_whole and facts.within(0, 255) and _are_pixels(facts)
+        is_pixels = (
+            has_bytes and facts.is_whole and facts.within(0, 255) and guesses.are_pixels(facts)
+        )
         kind: RowKind = "numbers"
         if is_pixels:
             kind = "image bytes"
@@ -74,15 +71,22 @@ class RowSchema:
     @property
     def scale_note(self) -> str:
         """The sentence for the user where rows are scaled, or ""."""
-        if self.scale == 1:
+        scaled = [
+            name for name, part in zip(self.columns, self.parts, strict=False) if part.scale != 1
+        ]
+        if self.scale == 1 and not scaled:
             return ""
+        of_parts = f" of {', '.join(scaled)}" if scaled else ""
         return (
-            "rows: bytes from 0 to 255 are scaled to [0, 1], as those of images; give float32 to "
-            "keep them as they are"
+            f"rows: bytes{of_parts} from 0 to 255 are scaled to [0, 1], as those of images; give "
+            "float32 to keep them as they are"
         )
 
     def notes(self) -> list[str]:
         """Return what was guessed, as sentences; see also `scale_note`."""
+        if self.parts:
+            named = zip(self.columns, self.parts, strict=False)
+            return [f"input {name}: {note}" for name, part in named for note in part.notes()]
         if self.dtype == "uint8" and self.scale == 1:
             seen = "" if self.high is None else f" up to {self.high:g}"
             return [
@@ -91,7 +95,23 @@ class RowSchema:
             ]
         if self.dtype == "uint16" and len(self.shape) > 1:
             return ["rows: images of uint16 are not scaled; divide them by their highest value"]
+        if self._are_plain_pixels:
+            return [
+                f"rows: whole numbers up to {self.high:g} of {self.dtype} are not scaled; if they "
+                "are pixels, divide them by 255, or give them as uint8"
+            ]
         return []
+
+    @property
+    def _are_plain_pixels(self) -> bool:
+        """Whether they look like pixels, but for their dtype."""
+        axes = [size for size in self.shape if size > 1]
+        is_image = len(axes) > 1 or (
+            self.dtype.startswith("float") and int(np.prod(self.shape)) >= guesses.MIN_FLAT_SIZE
+        )
+        low, high = self.low or 0.0, self.high or 0.0
+        is_range = low >= 0 and guesses.MIN_FLAT_PIXEL <= high <= 255
+        return self.kind == "whole numbers" and is_image and is_range
 
 
 @dataclass(frozen=True)
@@ -134,12 +154,12 @@ class LabelSchema:
         )  # fmt: skip
         are_pixels = are_rows or (
             facts.dtypes == ("uint8",)
-            and _same_shape(shape, rows.shape)
+            and guesses.same_shape(shape, rows.shape)
             and (facts.values is None or len(facts.values) > _MAX_PLACE_CLASSES)
         )
         if rows.kind == "image bytes" and are_pixels and facts.within(0, 255):
             return replace(made, kind="rows", scale=rows.scale)
-        if not _name_classes(facts):
+        if not guesses.name_classes(facts):
             return replace(made, kind="shares" if facts.are_shares else "numbers", values=None)
         made = replace(made, kind="classes", dtype="int64")
         if facts.is_one_hot:
@@ -255,7 +275,7 @@ class DataSchema:
             return cls(rows, LabelSchema.of(Facts.of(stored), rows))
         x, y = (np.asarray(column) for column in data)
         rows = RowSchema.of(Facts.of(x, with_values=False))
-        return cls(rows, LabelSchema.of(Facts.of(y), rows, are_rows=equal_rows(x, y)))
+        return cls(rows, LabelSchema.of(Facts.of(y), rows, are_rows=guesses.equal_rows(x, y)))
 
     def notes(self) -> list[str]:
         """Return what was guessed about the data whatever the model is, as sentences."""
@@ -312,30 +332,3 @@ class DataSchema:
 def _read(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a schema, with tuples for the lists of JSON."""
     return {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}
-
-
-def equal_rows(x: np.ndarray, y: np.ndarray) -> bool:
-    """Return whether every label is its row, perhaps in another shape."""
-    if x.size != y.size or x.shape[:1] != y.shape[:1] or y.ndim < 2 or x.dtype.kind not in "biuf":
-        return False
-    return y.dtype.kind in "biuf" and bool((x.reshape(y.shape) == y).all())
-
-
-def _are_pixels(facts: Facts) -> bool:
-    """Return whether whole numbers up to 255 look like those of an image."""
-    high, axes = facts.high or 0, [size for size in facts.shape if size > 1]
-    if len(axes) > 1:
-        return high >= _MIN_PIXEL
-    return high >= _MIN_FLAT_PIXEL and int(np.prod(facts.shape)) >= _MIN_FLAT_SIZE
-
-
-def _same_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Return whether labels have the shape of rows, perhaps but for axes of size one."""
-    return bool(shape) and [n for n in shape if n > 1] == [n for n in other if n > 1]
-
-
-def _name_classes(facts: Facts) -> bool:
-    """Return whether labels name classes: integers, or few whole-numbered floats."""
-    if facts.are_integers:
-        return True
-    return facts.is_whole and len(facts.values or range(1000)) <= _MAX_FLOAT_CLASSES

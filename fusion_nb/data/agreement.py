@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,13 +11,13 @@ from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, Facts, text_of
 from fusion_nb.core.items import Relabelled
 from fusion_nb.core.schema import DataSchema, LabelSchema, RowSchema
 from fusion_nb.data.arrays import DataSet, Given
-from fusion_nb.data.reports import Report
+from fusion_nb.data.reports import Report, listed
 from fusion_nb.errors import DataError, private
 
 #: Whole numbers written as text are classes where they are of at most this number of kinds.
 _MAX_TEXT_CLASSES = 100
-#: Columns that a message names.
-_SHOWN = 5
+#: Names of a missing value, as text.
+_MISSING = ("", "nan", "NaN", "None", "<NA>", "NaT")
 
 
 def agree(reports: Sequence[Report]) -> DataSchema:
@@ -33,8 +34,9 @@ def agree(reports: Sequence[Report]) -> DataSchema:
         _check_structure(reports)
         _check_shapes(reports)
         rows = RowSchema.of(Facts.union([report.rows for report in reports]), columns)
-        _check_units(reports, rows)
+        _check_units({report.where: report.rows for report in reports})
     _check_one_form(reports)
+    _check_masks(reports)
     if first.labels.is_text:
         return DataSchema(rows, _text_labels(reports))
     facts = Facts.union([report.labels for report in reports])
@@ -92,27 +94,34 @@ def notes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
     """Return what was guessed in the agreement, as sentences."""
     columns = schema.rows.columns
     moved = [r.where for r in reports if r.columns and r.columns != columns]
-    has_parts = bool(schema.rows.parts)  # these are named in the data itself
-    unnamed = [r.where for r in reports if columns and not r.columns and not has_parts]
+    are_named = any(r.columns for r in reports)
+    unnamed = [r.where for r in reports if are_named and not r.columns]
     found = []
     if moved:
         found.append(
-            f"columns: those of {_listed(moved)} are brought into the order of those of "
+            f"columns: those of {listed(moved)} are brought into the order of those of "
             f"{next(r.where for r in reports if r.columns)}"
         )
     if unnamed:
         found.append(
-            f"warning: the columns of {_listed(unnamed)} have no names, and are taken to be in "
-            f"the order {_listed(columns)}"
+            f"warning: the columns of {listed(unnamed)} have no names, and are taken to be in "
+            f"the order {listed(columns)}"
         )
     mixed = [r.where for r in reports if schema.rows.scale != 1 and "uint8" not in r.rows.dtypes]
     if mixed:
         found.append(
-            f"rows: the whole numbers of {_listed(mixed)} are taken for bytes of images, as the "
+            f"rows: the whole numbers of {listed(mixed)} are taken for bytes of images, as the "
             "others are"
         )
     if reports[0].labels.is_text and schema.labels.kind == "numbers":
         found.append("labels: text that is numbers is read as measurements")
+    facts = [report.labels for report in reports]
+    if schema.labels.kind == "classes" and all(map(_look_like_pixels, facts)):
+        found.append(
+            "labels: bytes are taken for class numbers, or for measurements where the model has "
+            "an output for each, and are not scaled; if they are pixels, divide them by 255"
+        )
+    found += _doubtful_classes(reports, schema)
     return [*found, *schema.notes()]
 
 
@@ -129,7 +138,8 @@ def _check_structure(reports: Sequence[Report]) -> None:
 
 
 def _form(facts: Facts) -> str:
-    return ", ".join(f"{name} of shape {part.shape}" for name, part in facts.parts)
+    """Return the inputs as text; by their names, so that a dict may have them in any order."""
+    return ", ".join(f"{name} of shape {part.shape}" for name, part in sorted(facts.parts))
 
 
 def _check_documents(reports: Sequence[Report]) -> None:
@@ -166,8 +176,8 @@ def _agreed_columns(reports: Sequence[Report]) -> tuple[str, ...]:
             continue
         lacking = [name for name in first.columns if name not in report.columns]
         more = [name for name in report.columns if name not in first.columns]
-        said = [f"{report.where} lacks {_listed(lacking)}"] if lacking else []
-        said += [f"{first.where} lacks {_listed(more)}"] if more else []
+        said = [f"{report.where} lacks {listed(lacking)}"] if lacking else []
+        said += [f"{first.where} lacks {listed(more)}"] if more else []
         raise DataError(
             f"the columns of {report.where} are not those of {first.where}: {', and '.join(said)}",
             "give all the same columns, with frame.reindex(columns=..., fill_value=0) say",
@@ -175,25 +185,29 @@ def _agreed_columns(reports: Sequence[Report]) -> tuple[str, ...]:
     return first.columns
 
 
-def _check_units(reports: Sequence[Report], rows: RowSchema) -> None:
-    """Raise DataError where some rows are bytes of images, and others are no such numbers."""
-    facts = [report.rows for report in reports]
-    as_bytes = [report for report in reports if "uint8" in report.rows.dtypes]
-    if not as_bytes or len(as_bytes) == len(reports):
+def _check_units(facts: Mapping[str, Facts], what: str = "rows") -> None:
+    """Raise DataError where some rows are bytes of images, and others are no such numbers.
+
+    facts: about one array of each data set, or about several, by how messages call the data set
+    """
+    first = next(iter(facts.values()))
+    for name, _ in first.parts:
+        _check_units({where: dict(f.parts)[name] for where, f in facts.items()}, f"inputs {name!r}")
+    as_bytes = [where for where, found in facts.items() if "uint8" in found.dtypes]
+    if not as_bytes or len(as_bytes) == len(facts):
         return
-    is_image = (
-        rows.kind == "image bytes"
-        or RowSchema.of(Facts.union([report.rows for report in as_bytes])).kind == "image bytes"
-    )
-    if not is_image:
+    of_bytes = [facts[where] for where in as_bytes]
+    if "image bytes" not in [
+        RowSchema.of(Facts.union(f)).kind for f in (of_bytes, [*facts.values()])
+    ]:
         return
-    for report, found in zip(reports, facts, strict=True):
+    for where, found in facts.items():
         is_like_bytes = found.is_whole and found.within(0, 255) and not found.within(0, 1)
-        if "uint8" not in found.dtypes and not is_like_bytes:
+        if where not in as_bytes and not is_like_bytes:
             low, high = found.low or 0, found.high or 0
             raise DataError(
-                f"the rows of {as_bytes[0].where} are bytes of images from 0 to 255, and those of "
-                f"{report.where} are {found.dtype} from {low:g} to {high:g}",
+                f"the {what} of {as_bytes[0]} are bytes of images from 0 to 255, and those of "
+                f"{where} are {found.dtype} from {low:g} to {high:g}",
                 "give all the same units: x.astype('float32') / 255 for the bytes say",
             )
 
@@ -203,11 +217,81 @@ def _check_one_form(reports: Sequence[Report]) -> None:
     first = reports[0]
     for report in reports:
         is_same = report.labels.is_text == first.labels.is_text
-        if not is_same or report.labels.shape != first.labels.shape:
+        if not is_same or _label_shape(report) != _label_shape(first):
             raise DataError(
-                f"the labels of {report.where} are of another form than those of {first.where}",
+                f"the labels of {report.where} are of another form than those of {first.where}: "
+                f"{_label_form(report)}, and {_label_form(first)}",
                 "give all one form",
             )
+
+
+def _label_shape(report: Report) -> tuple[int, ...]:
+    """Return the shape of a label; a column of one is a plain label."""
+    return () if report.labels.shape == (1,) else report.labels.shape
+
+
+def _label_form(report: Report) -> str:
+    kind = "text" if report.labels.is_text else report.labels.dtype or "numbers"
+    shape = _label_shape(report)
+    return f"{kind} of shape {shape} each" if shape else f"one {kind} each"
+
+
+def _check_masks(reports: Sequence[Report]) -> None:
+    """Raise DataError where masks are of 0 and 255 at some, and of 0 and 1 at the others."""
+    values = {report.where: {*(report.labels.values or ())} for report in reports}
+    high = [where for where, found in values.items() if 255 in found and found <= {0, 255}]
+    low = [where for where, found in values.items() if 1 in found and found <= {0, 1}]
+    if (
+        reports[0].labels.shape
+        and high
+        and low
+        and all(found <= {0, 1} or found <= {0, 255} for found in values.values())
+    ):
+        raise DataError(
+            f"the labels of {listed(high)} are masks of 0 and 255, and those of {listed(low)} of 0 "
+            "and 1",
+            "give all the same: (mask > 0) say",
+        )
+
+
+def _look_like_pixels(labels: Facts) -> bool:
+    """Return whether labels are arrays of bytes of more kinds than classes have."""
+    is_image = len([size for size in labels.shape if size > 1]) > 1
+    return is_image and labels.dtypes == ("uint8",) and len(labels.values or ()) > 64
+
+
+def _doubtful_classes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
+    """Return warnings of classes that may be one class spelled in two ways, or missing labels."""
+    classes = schema.labels.classes
+    found, alike = [], []
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        spellings.setdefault(_folded(name), []).append(name)
+    for names in spellings.values():
+        # Letters of both cases in one data set are meant so: "a" and "A" of handwriting.
+        is_meant = {name.casefold() for name in names} == {names[0].casefold()} and any(
+            len({*names} & {*report.labels.names}) > 1 for report in reports
+        )
+        if len(names) > 1 and not is_meant:
+            alike.append(" and ".join(map(repr, names)))
+    if alike:
+        found.append(
+            f"warning: the labels {listed(alike)} are classes of their own; if they are the same, "
+            "spell them alike"
+        )
+    if missing := [name for name in classes if name.strip() in _MISSING]:
+        found.append(
+            f"warning: the label {missing[0]!r} is a class of its own; if it means that a label is "
+            "missing, drop those rows"
+        )
+    return found
+
+
+def _folded(name: str) -> str:
+    """Return a class's name without case, blanks and the several ways to write a number."""
+    text = unicodedata.normalize("NFC", " ".join(name.split())).casefold()
+    numbers = _as_numbers({text})
+    return text if numbers is None else str(numbers[text])
 
 
 def _text_labels(reports: Sequence[Report]) -> LabelSchema:
@@ -250,9 +334,3 @@ def _as_numbers(names: set[str]) -> dict[str, float] | None:
     except ValueError:
         return None
     return found if all(np.isfinite(number) for number in found.values()) else None
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return names as a list in words; the later ones of many are counted."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,12 +96,17 @@ def to_arrays(rows: Any, where: str) -> DataSet:
     x, y = column(rows[0], f"{where}, x"), column(rows[1], f"{where}, y")
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise DataError(
-            f"{where}: {np.size(x, 0) if x.ndim else 'no'} rows but {y.size} labels",
+            f"{where}: {np.size(x, 0) if x.ndim else 'no'} rows but {_count(y)}",
             "give one label for each",
         )
     if not documents.are((x, y)):
         check_numbers(x, f"{where}: x")
     return x, y
+
+
+def _count(y: np.ndarray) -> str:
+    """Return the number of labels in words, with their shape where they have several axes."""
+    return f"{y.size} labels" if y.ndim < 2 else f"{len(y)} labels (y has the shape {y.shape})"
 
 
 def _check_one_label(y: Any, where: str) -> None:
@@ -120,10 +126,17 @@ def _is_missing(value: Any) -> bool:
 
 def _plain(values: np.ndarray) -> np.ndarray:
     """Return an array of Python's own numbers as one of numpy's; any other is not changed."""
-    kinds = (bool, int, float, np.number, np.bool_)
+    kinds = (bool, int, float, np.number, np.bool_, Decimal)
     if values.dtype != object or not values.size:
         return values
     items = values.reshape(-1).tolist()
+    if all(isinstance(item, np.ndarray) and item.dtype != object for item in items):
+        is_one_shape = len({item.shape for item in items}) == 1
+        return np.stack(items) if is_one_shape and values.ndim == 1 else values
+    if any(isinstance(item, Decimal) for item in items) and all(
+        isinstance(item, kinds) for item in items
+    ):
+        return np.array(items, dtype=np.float64).reshape(values.shape)
     if not all(isinstance(item, kinds) for item in items):
         return values
     return np.array(items).reshape(values.shape)
@@ -151,7 +164,7 @@ def _several(x: Any, y: np.ndarray, where: str) -> DataSet:
 
 
 def _check_dense(values: Any, where: str) -> None:
-    """Raise DataError for matrices and tensors that are sparse, ragged or nested."""
+    """Raise DataError for matrices and tensors that are sparse, ragged, nested or a number."""
     kind = type(values).__name__
     is_torch = hasattr(values, "detach")
     if hasattr(values, "toarray"):
@@ -162,6 +175,8 @@ def _check_dense(values: Any, where: str) -> None:
     if kind == "SparseTensor" or (is_torch and str(values.layout) != "torch.strided"):
         how = "tf.sparse.to_dense(x)" if kind == "SparseTensor" else "its to_dense()"
         raise DataError(f"{where} is a sparse tensor", f"use {how}, or fewer columns")
+    if not hasattr(values, "__len__") or getattr(values, "shape", None) == ():
+        raise DataError(f"{where} is a single {kind}", "give an array, with an entry for each row")
 
 
 def _filled(values: Any, where: str) -> np.ndarray:
@@ -204,8 +219,8 @@ def column(values: Any, where: str) -> np.ndarray:
 
 def are_text(y: np.ndarray, where: str) -> bool:
     """Return whether labels are text. Raises DataError where only some of them are."""
-    if y.dtype == object and any(isinstance(word, str) for word in y.reshape(-1)):
-        others = [word for word in y.reshape(-1) if not isinstance(word, str)]
+    if y.dtype == object and any(isinstance(word, str | bytes) for word in y.reshape(-1)):
+        others = [word for word in y.reshape(-1) if not isinstance(word, str | bytes)]
         missing = sum(_is_missing(word) for word in others)
         if missing:
             raise DataError(
@@ -223,15 +238,34 @@ def are_text(y: np.ndarray, where: str) -> bool:
 
 def check_numbers(values: np.ndarray, where: str) -> None:
     """Raise DataError for values that are not finite real numbers."""
-    is_real = np.issubdtype(values.dtype, np.number) and not np.issubdtype(
-        values.dtype, np.complexfloating
-    )
-    if not (is_real or values.dtype == np.bool_):
-        raise DataError(
-            f"{where} holds {values.dtype}, not real numbers", "turn it into numbers first"
-        )
+    if values.dtype.kind not in "biuf":
+        raise _not_numbers(values, where)
     if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise DataError(
             f"{where} holds {bad} NaN or infinite values", "fill or drop those rows first"
         )
+
+
+def _not_numbers(values: np.ndarray, where: str) -> DataError:
+    """Return the error for an array of anything but real numbers."""
+    fill = "fill or drop those rows first"
+    if values.dtype != object:
+        hints = {
+            "U": "turn it into numbers first, with x.astype('float32') say",
+            "m": "turn it into numbers first: x / numpy.timedelta64(1, 'D') is days",
+            "M": "turn it into numbers first: (x - x.min()) / numpy.timedelta64(1, 'D') is days",
+        }
+        hint = hints.get(values.dtype.kind, "turn it into numbers first")
+        return DataError(f"{where} holds {values.dtype}, not real numbers", hint)
+    items = values.reshape(-1).tolist()
+    other = next((item for item in items if isinstance(item, np.ndarray | list)), None)
+    if other is not None:
+        return DataError(f"{where}: rows are of different lengths", "pad them to one shape first")
+    if missing := sum(_is_missing(item) for item in items):
+        return DataError(f"{where} holds {missing} missing values", fill)
+    kinds = (bool, int, float, np.number, np.bool_, Decimal)
+    kind = next(type(item).__name__ for item in items if not isinstance(item, kinds))
+    return DataError(
+        f"{where} holds {kind} objects, not real numbers", "turn it into numbers first"
+    )

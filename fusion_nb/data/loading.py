@@ -17,10 +17,11 @@ from fusion_nb.core.items import Unreadable
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.data import agreement, arrays, handlers, source_kinds, tables, texts
 from fusion_nb.data.arrays import DataSet, Given
-from fusion_nb.data.reports import report
+from fusion_nb.data.refusals import no_such_data, of_no_party, paths_in
+from fusion_nb.data.reports import listed, report
 from fusion_nb.data.source_kinds import Columns, Items, Parties, Pool, Raw, Table, Texts
-from fusion_nb.data.unwrapping import Unwrapping
-from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
+from fusion_nb.data.unwrapping import Unwrapping, is_table
+from fusion_nb.errors import DataError, NameNotFoundError, nearest
 
 #: The value of the option `data` where none was given.
 _DEFAULT_DATA = "digits"
@@ -86,14 +87,7 @@ def read(
     if all(path.endswith(".npz") for path in paths):
         return _read_npz(paths, text)
     variables = [name for name, value in namespace.items() if looks_like_data(name, value)]
-    known = [*registry.names("datasets"), *variables]
-    raise NameNotFoundError(
-        f"{option('data', repr(text))} is neither a variable, nor a known data set, nor an .npz "
-        "file",
-        f"{nearest(text, known)}there are: {', '.join(known)}",
-        value=text,
-        allowed=known,
-    )
+    raise no_such_data(text, [*registry.names("datasets"), *variables])
 
 
 def looks_like_data(name: str, value: Any) -> bool:
@@ -108,10 +102,10 @@ def looks_like_data(name: str, value: Any) -> bool:
     if isinstance(parts, list | tuple) and 1 <= len(parts) <= 100:
         is_pair = isinstance(parts, tuple) and len(parts) == 2
         return (is_pair and all(hasattr(part, "shape") for part in parts)) or all(
-            isinstance(part, tuple) and looks_like_data(name, part) for part in parts
+            not isinstance(part, list | dict) and looks_like_data(name, part) for part in parts
         )
     is_torch = any(kind.__module__.startswith("torch.utils.data") for kind in type(value).__mro__)
-    return is_torch or source_kinds.is_table(value)
+    return is_torch or is_table(value)
 
 
 def kind_of(value: Any) -> handlers.Kind | Literal[""]:
@@ -157,11 +151,12 @@ def _paths(text: str) -> list[str]:
     return [path for part in parts for path in (sorted(glob.glob(part)) or [part])]
 
 
-def _read_npz(paths: Sequence[str], text: str) -> Source:
+def _read_npz(paths: Sequence[str] | Mapping[str, str], text: str) -> Source:
     handler = registry.get("datasets", "npz")
-    pools = {Path(path).stem: _pool_of(handlers.read(handler, path)) for path in paths}
-    if len(paths) == 1:
-        return _read_pool(pools[Path(paths[0]).stem], text)
+    named = paths if isinstance(paths, Mapping) else {Path(path).stem: path for path in paths}
+    pools = {party: _pool_of(handlers.read(handler, path)) for party, path in named.items()}
+    if len(paths) == 1 and named is not paths:
+        return _read_pool(next(iter(pools.values())), text)
     if len(pools) < len(paths):
         raise DataError(
             "two of the files have the same name, and parties are named by file",
@@ -176,8 +171,8 @@ def _read_variable(
     value = namespace[name]
     if isinstance(value, os.PathLike):
         return read(os.fspath(value), {}, label=label, key=key)
-    if isinstance(value, list) and value and all(isinstance(p, os.PathLike) for p in value):
-        return _read_npz([os.path.expanduser(path) for path in value], name)
+    if paths := paths_in(value):
+        return _read_npz(paths, name)
     unwrapping = Unwrapping(name)
     found = source_kinds.recognise(unwrapping.rows(value), name)
     if isinstance(found, Parties):
@@ -205,7 +200,10 @@ def _read_pool(pool: Pool, name: str, label: str = "", key: str = "") -> Source:
         where = f"{name} (test rows)"
         rows, _ = _without_table(pool.test, where, label, key)
         parts.append(_Part("", "test", rows, where, "test "))
-    found = _agreed([(part, _convert(part)) for part in parts])
+    try:
+        found = _agreed([(part, _convert(part)) for part in parts])
+    except DataError as error:
+        raise of_no_party(error) from error.__cause__
     return Source(
         found.rows["", "train"],
         found.rows.get(("", "test")),
@@ -221,9 +219,12 @@ def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool 
             "the list of parties' data sets is empty", "give one data set for each party"
         )
     parts = []
+    chosen: dict[str, list[str]] = {}
     for party, pool in given.pools.items():
         where = f"{party} (test rows)"
-        rows, _ = _without_table(pool.train, party, label)
+        rows, said = _without_table(pool.train, party, label)
+        for note in (*pool.notes, *said):
+            chosen.setdefault(note, []).append(party)
         parts.append(_Part(party, "train", rows, party, f"{party} "))
         if pool.test is not None:
             rows, _ = _without_table(pool.test, where, label)
@@ -247,8 +248,16 @@ def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool 
         parties=parties,
         labels={**found.labels, **{(party, "train"): _NO_LABELS for party in failed}},
         schema=found.schema,
-        notes=(*found.notes, *warnings),
+        notes=(*given.notes, *_shared(chosen, len(given.pools)), *found.notes, *warnings),
     )
+
+
+def _shared(notes: Mapping[str, Sequence[str]], count: int) -> list[str]:
+    """Return notes about parties, each with the parties' names unless it is about all of them."""
+    return [
+        note if len(parties) == count else f"{note}, at {listed(parties)}"
+        for note, parties in notes.items()
+    ]
 
 
 def _converted(
@@ -321,10 +330,12 @@ def _convert(part: _Part) -> Given:
     columns: tuple[str, ...] = ()
     match part.raw:
         case Texts(documents, labels):
+            tables.check_aligned(documents, labels, part.where)
             found = texts.to_documents(documents, labels, part.where, part.tag)
             rows = arrays.to_arrays(found, part.where)
         case Columns(x, y, columns):
-            if not columns and source_kinds.is_table(x):
+            tables.check_aligned(x, y, part.where)
+            if not columns and is_table(x):
                 x, columns = tables.numbers(x, part.where)
             rows = arrays.to_arrays((x, y), part.where)
         case Items(dataset):

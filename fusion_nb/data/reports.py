@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fusion_nb.core.facts import Facts
-from fusion_nb.core.schema import equal_rows
+from fusion_nb.core.guesses import equal_rows
 from fusion_nb.data.arrays import Given
+
+#: Names that a message lists.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,9 @@ def report(given: Given) -> Report:
         and equal_rows(given.rows[0], given.labels),
         not isinstance(given.rows, tuple),
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in words; the later ones of many are counted."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -6,12 +6,20 @@ own way and asks no more. A list or a dict means parties; a tuple is one data se
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fusion_nb.data import texts
-from fusion_nb.data.unwrapping import is_structured, named
+from fusion_nb.data import set_names, texts
+from fusion_nb.data.refusals import are_columns, no_data_set, wrong_tuple
+from fusion_nb.data.unwrapping import (
+    are_parties_and_test,
+    is_map_style,
+    is_structured,
+    is_table,
+    named,
+)
 from fusion_nb.errors import DataError, option
 
 
@@ -49,19 +57,6 @@ class Items:
     dataset: Any
 
 
-#: Names of sets of rows, which are not names of parties -> which set.
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "eval": "validation",
-}
-
 #: One data set in the form that the user gave it.
 Raw = Columns | Texts | Table | Items
 
@@ -77,10 +72,14 @@ class Pool:
 
 @dataclass(frozen=True)
 class Parties:
-    """A pool for each party by its name, and the aggregator's own test rows or None."""
+    """A pool for each party by its name, and the aggregator's own test rows or None.
+
+    notes say what was guessed
+    """
 
     pools: Mapping[str, Pool]
     test: Raw | None = None
+    notes: tuple[str, ...] = ()
 
 
 def recognise(value: Any, name: str) -> Pool | Parties:
@@ -90,14 +89,13 @@ def recognise(value: Any, name: str) -> Pool | Parties:
     """
     if isinstance(value, tuple) and len(value) == 2 and is_structured(value[0]):
         return _pool_of_tuple(value, name)
+    if isinstance(value, tuple) and are_parties_and_test(value):
+        whole, test = value
+        return replace(recognise(whole, name), test=None if test is None else _one_set(test, name))
     if isinstance(value, dict):
-        return _recognise_dict(value, name)
+        return _pool_of_dict(value, name, "all parties") or _parties_of_dict(value, name)
     if isinstance(value, list) and not texts.holds_documents(value):
         return Parties({f"party {i + 1}": _pool(part, name) for i, part in enumerate(value)})
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], dict):
-        parties, test = value
-        pools = {party: _pool(part, name) for party, part in named(parties).items()}
-        return Parties(pools, None if test is None else _one_set(test, name))
     return _pool(value, name)
 
 
@@ -107,55 +105,67 @@ def recognise_pair(pair: tuple[Any, Any]) -> Columns | Texts:
     return Texts(x, y) if texts.holds_documents(x) else Columns(x, y)
 
 
-def _recognise_dict(value: Mapping[Any, Any], name: str) -> Pool | Parties:
-    if {"x_train", "y_train"} <= value.keys():
-        has_test = {"x_test", "y_test"} <= value.keys()
-        test = recognise_pair((value["x_test"], value["y_test"])) if has_test else None
-        return Pool(recognise_pair((value["x_train"], value["y_train"])), test)
-    if {"data", "target"} <= value.keys():  # scikit-learn's Bunch
-        return Pool(recognise_pair((value["data"], value["target"])))
-    if (splits := _split_names(value)) and "train" in splits:
-        return _pool_of_splits(value, splits, name)
-    return Parties({party: _pool(part, name) for party, part in named(value).items()})
+def _pool_of_dict(value: Mapping[Any, Any], name: str, owner: str) -> Pool | None:
+    """Return what a dict of columns or of sets of rows holds, or None where it holds parties.
 
-
-def _split_names(value: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the keys of a dict by the sets that they name, if each names a set of rows."""
-    keys = {key: _SPLITS.get(str(key).lower(), "") for key in value}
-    return {split: key for key, split in keys.items()} if all(keys.values()) else {}
-
-
-def _pool_of_splits(value: Mapping[Any, Any], splits: Mapping[str, Any], name: str) -> Pool:
-    """Return training and test rows that a dict names so; validation rows stand in for tests."""
-    test = next((splits[split] for split in ("test", "validation") if split in splits), None)
-    unused = [str(key) for key in value if key not in (splits["train"], test)]
-    said = f"{splits['train']!r} holds training rows"
+    owner: of the test rows, for the note
+    """
+    if columns := set_names.columns_of(value):
+        sets: dict[Any, Any] = {key: (found["x"], found["y"]) for key, found in columns.items()}
+        said = {key: f"{key} rows" for key in sets}
+    elif named_sets := set_names.sets_of(value):
+        sets = {key: value[found] for key, found in named_sets.items()}
+        said = {key: repr(found) for key, found in named_sets.items()}
+    else:
+        return None
+    test = next((key for key in ("test", "validation") if key in sets), None)
+    note = f"data: {said['train']} holds training rows"
     if test is not None:
-        said = f"{said} and {test!r} the test rows of all parties"
-    note = f"data: {said}; these are no parties"
-    if unused:
-        note = f"{note}; {', '.join(map(repr, unused))} is not used"
+        note = f"{note} and {said[test]} the test rows of {owner}"
+    note = f"{note}; these are no parties"
+    if unused := [said[key] for key in sets if key not in ("train", test)]:
+        note = f"{note}; {', '.join(unused)} is not used"
     return Pool(
-        _one_set(value[splits["train"]], name),
-        None if test is None else _one_set(value[test], name),
-        (note,),
+        _one_set(sets["train"], name),
+        None if test is None else _one_set(sets[test], name),
+        () if columns and not unused else (note,),
     )
 
 
+def _parties_of_dict(value: Mapping[Any, Any], name: str) -> Parties:
+    if are_columns(value):
+        raise no_data_set(value, name)
+    held_back = [str(key) for key in value if set_names.set_of(key) in ("test", "validation")]
+    note = (
+        f"warning: {', '.join(map(repr, held_back))} is trained on, as a party of that name; a "
+        "test set beside parties is given as ({party: rows}, test)"
+    )
+    pools = {party: _pool(part, name) for party, part in named(value).items()}
+    return Parties(pools, notes=(note,) if held_back else ())
+
+
 def _pool(value: Any, name: str) -> Pool:
-    return _pool_of_tuple(value, name) if isinstance(value, tuple) else Pool(_one_set(value, name))
+    if isinstance(value, tuple):
+        return _pool_of_tuple(value, name)
+    pool = _pool_of_dict(value, name, "each party") if isinstance(value, dict) else None
+    return pool or Pool(_one_set(value, name))
 
 
 def _pool_of_tuple(value: tuple[Any, ...], name: str) -> Pool:
     """Return what a tuple holds: training and test rows, or the two columns of one data set."""
+    if len(value) > 2 and texts.holds_documents(value):
+        return Pool(Texts(value))
     if len(value) != 2:
-        raise _wrong_tuple(value, name)
+        raise wrong_tuple(value, name)
     train, test = value
+    if isinstance(train, str | os.PathLike):
+        raise no_data_set(train, name)
     _check_table(train, name)
     if is_table(train) and is_table(test) and _share_columns(train, test):
         return Pool(Table(train), Table(test))
     if _are_inputs(train, test):
         return Pool(Columns(train, test))
+    _check_second_pair(train, test, name)
     if _may_be_pair(train) and (test is None or isinstance(test, tuple)):
         return Pool(_one_set(train, name), None if test is None else _one_set(test, name))
     if texts.holds_documents(train) and (test is None or texts.are_documents(test, len(train))):
@@ -165,25 +175,37 @@ def _pool_of_tuple(value: tuple[Any, ...], name: str) -> Pool:
     return Pool(recognise_pair((train, test)))
 
 
+def _check_second_pair(train: Any, test: Any, name: str) -> None:
+    """Raise DataError for `((a, b), (y1, y2))`, where the second pair can't be test rows."""
+    pairs = [part for part in (train, test) if isinstance(part, tuple) and len(part) == 2]
+    shapes: list[tuple[int, ...]] = [getattr(part, "shape", ()) for pair in pairs for part in pair]
+    if len(shapes) != 4 or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
+        return
+    a, b, y1, _ = shapes
+    if len(b) > 1 and a[1:] != y1[1:]:
+        raise DataError(
+            f"{option('data', repr(name))} holds two pairs of arrays of {a[0]} rows, of which the "
+            f"first ones differ in shape ({a[1:]} and {y1[1:]}), so that they are no training and "
+            "test rows",
+            "rows of several inputs and one label are written ((a, b), y); several labels a row "
+            "come from a Dataset whose rows are ((a, b), (y1, y2))",
+            value=name,
+        )
+
+
 def _one_set(value: Any, name: str) -> Raw:
     if is_table(value):
         return Table(value)
     _check_table(value, name)
     if isinstance(value, tuple):
         if len(value) != 2:
-            raise _wrong_tuple(value, name)
+            raise wrong_tuple(value, name)
         return recognise_pair(value)
     if texts.holds_documents(value):
         return Texts(value)
     if is_map_style(value):
         return Items(value)
-    raise DataError(
-        f"{option('data', repr(name))} is or holds {type(value).__name__} where rows with labels "
-        "should be",
-        "give (x, y), ((x, y), (x_test, y_test)), a DataFrame, a Dataset, or for a Doc2Vec a "
-        "list of texts; a list or dict of these means parties",
-        value=name,
-    )
+    raise no_data_set(value, name)
 
 
 def _are_inputs(x: Any, y: Any) -> bool:
@@ -213,37 +235,12 @@ def _may_be_pair(value: Any) -> bool:
     return not texts.holds_documents(value) or texts.holds_documents(value[0])
 
 
-def is_table(value: Any) -> bool:
-    """Return whether a value is a DataFrame of pandas, which is not imported for it."""
-    return any(
-        base.__name__ == "DataFrame" and base.__module__.partition(".")[0] == "pandas"
-        for base in type(value).__mro__
-    )
-
-
 def _is_other_table(value: Any) -> bool:
     """Return whether a value is a frame of another library than pandas."""
     is_named = type(value).__name__ in ("DataFrame", "LazyFrame", "Table", "GeoDataFrame")
     return is_named and not is_table(value) and hasattr(value, "columns")
 
 
-def is_map_style(value: Any) -> bool:
-    """Return whether a value gives rows one at a time.
-
-    An array or a tensor does not: it is a column. Nor does a list: it means parties.
-    """
-    is_column = hasattr(value, "shape") or isinstance(value, list | tuple | dict | str)
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not is_column
-
-
 def _share_columns(first: Any, second: Any) -> bool:
     """Return whether two frames are rows of one kind, and not rows and their labels."""
     return bool({*map(str, first.columns)} & {*map(str, second.columns)})
-
-
-def _wrong_tuple(value: tuple[Any, ...], name: str) -> DataError:
-    return DataError(
-        f"{option('data', repr(name))} holds a tuple of {len(value)}",
-        "write it as (x, y) or ((x, y), (x_test, y_test))",
-        value=name,
-    )

@@ -119,5 +119,24 @@ def _as_numbers(column: Any) -> np.ndarray | None:
     return np.array(numbers, np.float32)
 
 
+def check_aligned(x: Any, y: Any, where: str) -> None:
+    """Raise DataError where rows and labels of pandas have the same index in another order.
+
+    They are joined by position. An index that does not tell rows apart says nothing.
+    """
+    if type(x).__module__.partition(".")[0] != "pandas" or not hasattr(y, "index"):
+        return
+    if type(y).__module__.partition(".")[0] != "pandas" or not hasattr(x, "index"):
+        return
+    if len(x) != len(y) or x.index.equals(y.index) or not (x.index.is_unique and y.index.is_unique):
+        return
+    if x.index.isin(y.index).all():
+        raise DataError(
+            f"{where}: the indexes of x and y name the same rows in another order, and rows are "
+            "joined by position",
+            "give y.loc[x.index]; where the positions are right, give y.to_numpy()",
+        )
+
+
 def _label_note(column: str) -> str:
     return f"label: the column {column!r}"

@@ -89,7 +89,7 @@ def _document(item: Any, tag: str, where: str) -> Document:
     is_list = isinstance(words, list | tuple | np.ndarray)
     if not is_list or not all(isinstance(word, str) for word in words):
         has_items = isinstance(words, list | tuple)
-        kind = f"a {type(words).__name__} of other things" if has_items else type(item).__name__
+        kind = f"a {type(words).__name__} of other things" if has_items else type(words).__name__
         raise DataError(
             f"{where} is {kind}, not text", "give a string, a list of words, or a TaggedDocument"
         )
@@ -102,6 +102,8 @@ def _tags(item: Any, where: str) -> tuple[str, ...]:
             f"{where}: its tags are {private(repr(item.tags))}, not a list",
             "write TaggedDocument(words, [tag])",
         )
+    if any(tag is None for tag in item.tags):
+        raise DataError(f"{where} has the tag None", "give it a number or a text")
     tags = tuple(str(tag) for tag in item.tags)
     if not tags:
         raise DataError(f"{where} has no tag", "give it one: TaggedDocument(words, [tag])")
@@ -114,6 +116,8 @@ def _first(value: Any) -> Any:
     )
     if not is_sequence or not len(value):
         return None
+    if isinstance(value, list):  # a first document without a word is told later
+        return next((item for item in value if not isinstance(item, list) or item), value[0])
     return value.iloc[0] if hasattr(value, "iloc") else value[0]
 
 

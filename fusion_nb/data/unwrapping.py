@@ -43,6 +43,8 @@ class Unwrapping:
             lists = [part for part in value if part is not None]
             if len(value) == 2 and lists and all(are_samples(part) for part in lists):
                 return tuple(None if part is None else self.rows(part) for part in value)
+            if are_parties_and_test(value):
+                return tuple(None if part is None else self.rows(part) for part in value)
             return tuple(part if isinstance(part, list) else self.rows(part) for part in value)
         return self._of_object(value)
 
@@ -62,7 +64,7 @@ class Unwrapping:
                 "give list(data) where it ends, or write __getitem__ and __len__",
             )
         if bases & {"keras.PyDataset", "keras.Sequence"}:
-            return self._of_batches([value[i] for i in range(len(value))], value)
+            return self._of_batches([value[i] for i in range(len(value))], type(value).__name__)
         if hasattr(value, "element_spec") and hasattr(value, "as_numpy_iterator"):
             return self._of_tensorflow(value)
         if bases & {"pandas.DataFrameGroupBy"}:
@@ -73,18 +75,19 @@ class Unwrapping:
         return value
 
     def _of_loader(self, loader: Any) -> Any:
-        sampler = type(loader.sampler).__name__
-        rows = self._of_object(loader.dataset)
-        if sampler == "SubsetRandomSampler":
-            rows = rows_of.take(_tuple_of(rows), np.asarray(loader.sampler.indices, dtype=int))
-        elif sampler not in _WHOLE:
+        by_batch = loader.batch_sampler if hasattr(loader.batch_sampler, "sampler") else loader
+        sampler = by_batch.sampler
+        rows = self.rows(loader.dataset)
+        if type(sampler).__name__ == "SubsetRandomSampler":
+            rows = rows_of.take(_tuple_of(rows), np.asarray(sampler.indices, dtype=int))
+        elif type(sampler).__name__ not in _WHOLE:
             raise DataError(
-                f"{self.name} is a DataLoader that draws its rows by {sampler}, which a run does "
-                "not do",
+                f"{self.name} is a DataLoader that draws its rows by {type(sampler).__name__}, "
+                "which a run does not do",
                 f"give its rows: {self.name}.dataset",
             )
-        self._batch_size(loader.batch_size)
-        if getattr(loader.collate_fn, "__name__", "") != "default_collate":
+        self._batch_size(by_batch.batch_size)
+        if getattr(loader.collate_fn, "__name__", "") not in ("default_collate", "default_convert"):
             self.notes.append(
                 "warning: the collate_fn of the DataLoader is not used: rows are taken from its "
                 ".dataset"
@@ -103,30 +106,34 @@ class Unwrapping:
                 f"{self.name} is a tf.data.Dataset whose items are no pairs (x, y) of tensors",
                 "map its items to pairs: dataset.map(lambda item: (item['x'], item['y'])) say",
             )
-        shapes = [part.shape for part in spec]
-        is_batched = all(shape.rank for shape in shapes) and (
-            shapes[0].as_list()[0] == shapes[1].as_list()[0]
-        )
         items = list(value.as_numpy_iterator())
+        shapes = [part.shape.as_list() if part.shape.rank is not None else None for part in spec]
+        if None in shapes:  # not told before the items are read
+            is_batched = all(np.ndim(y) and len(x) == len(y) for x, y in items)
+        else:
+            x, y = (shape or [] for shape in shapes)
+            # Two vectors of a fixed length are a row and its label, as no batch has rows of ().
+            are_vectors = len(x) == len(y) == 1 and x[0] is not None
+            is_batched = bool(x and y) and x[0] == y[0] and not are_vectors
         if is_batched:
-            return self._of_batches(items, value)
+            return self._of_batches(items, "tf.data.Dataset")
         self._note("the tf.data.Dataset is read to arrays")
         return _columns(items)
 
-    def _of_batches(self, batches: list[Any], value: Any) -> Any:
+    def _of_batches(self, batches: list[Any], kind: str) -> Any:
         if not batches or any(not isinstance(b, tuple | list) or len(b) != 2 for b in batches):
             raise DataError(
-                f"the batches of {type(value).__name__} are no pairs (x, y)",
+                f"the batches of {kind} are no pairs (x, y)",
                 "give arrays: (x, y)",
             )
         try:
             columns = tuple(np.concatenate([np.asarray(b[i]) for b in batches]) for i in (0, 1))
         except ValueError:
             raise DataError(
-                f"the batches of {type(value).__name__} have rows of several shapes",
+                f"the batches of {kind} have rows of several shapes",
                 "pad or resize them to one shape first",
             ) from None
-        self._note(f"the batches of the {type(value).__name__} are read to arrays")
+        self._note(f"the batches of the {kind} are read to arrays")
         self._batch_size(len(batches[0][0]))
         return columns
 
@@ -152,13 +159,50 @@ class Unwrapping:
             self.notes.append(f"data: {text}")
 
 
+def is_table(value: Any) -> bool:
+    """Return whether a value is a DataFrame of pandas, which is not imported for it."""
+    return any(
+        base.__name__ == "DataFrame" and base.__module__.partition(".")[0] == "pandas"
+        for base in type(value).__mro__
+    )
+
+
+def is_map_style(value: Any) -> bool:
+    """Return whether a value gives rows one at a time.
+
+    An array or a tensor does not: it is a column. Nor does a list: it means parties.
+    """
+    is_column = hasattr(value, "shape") or isinstance(value, list | tuple | dict | str | bytes)
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not is_column
+
+
+def are_parties_and_test(value: tuple[Any, ...]) -> bool:
+    """Return whether a tuple is parties in a dict or a list, and the test rows beside them."""
+    if len(value) != 2 or is_structured(value[0]):
+        return False
+    parties, test = value
+    if isinstance(parties, dict):
+        return True
+    is_set = test is None or _is_set(test)
+    return is_set and isinstance(parties, list) and len(parties) > 0 and all(map(_is_set, parties))
+
+
+def _is_set(value: Any) -> bool:
+    """Return whether an item of a list is a data set, and not a row."""
+    if isinstance(value, tuple):
+        shapes: list[tuple[int, ...]] = [getattr(part, "shape", ()) for part in value]
+        return len(value) == 2 and all(shapes) and shapes[0][0] == shapes[1][0]
+    is_loader = hasattr(value, "dataset") or hasattr(value, "element_spec")
+    return is_loader or is_table(value) or is_map_style(value)
+
+
 def is_structured(value: Any) -> bool:
     """Return whether a dict holds arrays of one length, which are columns of the same rows."""
     if not isinstance(value, dict) or not value:
         return False
     parts = list(value.values())
     are_arrays = all(hasattr(part, "shape") and not hasattr(part, "columns") for part in parts)
-    return are_arrays and len({len(part) if part.shape else -1 for part in parts}) == 1
+    return are_arrays and len({part.shape[0] if len(part.shape) else -1 for part in parts}) == 1
 
 
 def are_samples(value: Any) -> bool:
@@ -175,7 +219,7 @@ def _is_sample(item: Any) -> bool:
     shapes = [getattr(part, "shape", None) for part in (x, y)]
     if shapes[0] is None or shapes[1] is None:
         return False
-    return not len(shapes[1]) or not len(shapes[0]) or len(x) != len(y)
+    return not len(shapes[1]) or not len(shapes[0]) or shapes[0][0] != shapes[1][0]
 
 
 def _columns(samples: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.errors import (
+    DataError,
     NameNotFoundError,
     OptionError,
     RunError,
@@ -109,6 +110,10 @@ def federate(
     """
     chosen, namespace = _named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
+        if data is None:
+            raise DataError(
+                f"{option('data')} is None", "give rows with labels, or leave it out for 'digits'"
+            )
         _check_name(name)
         _check_model(model)
         run = Run(RunSpec(**chosen), namespace, name=name)

@@ -118,7 +118,7 @@ class TestUnusableData:
             ((X, Y, X, Y), "holds a tuple of 4"),
             ((X, Y, np.ones(20)), "holds a tuple of 3"),
             (X, "ndarray where rows with labels should be"),
-            ({"x": X, "y": Y}, "ndarray where rows with labels should be"),
+            ({"a": X, "b": Y}, "ndarray where rows with labels should be"),
             (7, "int where rows with labels should be"),
             ([], "empty"),
             ([(X, Y), (X[:, :1], Y)], "have shape"),

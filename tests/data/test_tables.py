@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,3 +57,42 @@ def test_a_label_that_is_not_found_names_its_option_and_the_columns(read: Read, 
         read(pd.DataFrame({"a": [1], "b": [2]}), label=label)
     assert caught.value.option == "label"
     assert caught.value.allowed == ("a", "b")
+
+
+class TestIndexes:
+    """Rows and labels of pandas are joined by position, and not by their indexes."""
+
+    @pytest.mark.parametrize("ids", [range(20), [f"p{i}" for i in range(20)]])
+    def test_the_same_rows_in_another_order_are_refused(self, read: Read, ids: Any) -> None:
+        x, y = pd.DataFrame({"a": X[:, 0]}, index=ids), pd.Series(Y, index=ids)
+        turned = x.iloc[::-1]
+        for value in ((turned, y), [(turned, y), (x, y)], ((x, y), (turned, y)), (turned["a"], y)):
+            with pytest.raises(DataError, match="same rows in another order"):
+                read(value)
+        assert read((turned, y.loc[turned.index])).train[1].tolist() == Y[::-1].tolist()
+        assert read((turned, y.to_numpy())).train[1].tolist() == Y.tolist()
+
+    @pytest.mark.parametrize("ids", [range(5, 25), [0] * 20, range(0, 40, 2)])
+    def test_other_indexes_say_nothing(self, read: Read, ids: Any) -> None:
+        x, y = pd.DataFrame({"a": X[:, 0]}, index=ids), pd.Series(Y)
+        assert read((x, y)).train[1].tolist() == Y.tolist()
+
+    def test_so_are_documents_and_their_labels(self, read: Read) -> None:
+        texts = pd.Series([f"some words {'a' * (i + 2)}" for i in range(20)])
+        with pytest.raises(DataError, match="same rows in another order"):
+            read((texts.iloc[::-1], pd.Series(Y)))
+
+
+def test_the_label_of_parties_tables_is_told(read: Read) -> None:
+    table = pd.DataFrame({"a": X[:, 0], "label": Y})
+    other = table.rename(columns={"label": "target"})
+    assert read([table, table]).notes == ("label: the column 'label'",)
+    notes = read({"n": table, "s": other, "w": other}).notes
+    assert "label: the column 'label', at n" in notes
+    assert "label: the column 'target', at s, w" in notes
+
+
+def test_several_inputs_are_not_said_to_lack_names(read: Read) -> None:
+    inputs = {"a": X[:, 0], "b": X[:, 1]}
+    assert not any("no names" in note for note in read((inputs, Y)).notes)
+    assert not any("no names" in note for note in read([(inputs, Y), (inputs, Y)]).notes)

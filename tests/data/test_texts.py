@@ -160,3 +160,27 @@ class TestRefusals:
         parts = [[Tagged(["a", "b"], ["same"])] * 2, [Tagged(["a", "c"], ["same"])] * 2]
         with pytest.raises(DataError, match="tag 'same' is at party 1 and at party 2"):
             federate(Doc2Vec(vector_size=10, min_count=1, dm=0), parts)
+
+
+class TestOtherForms:
+    """Documents in other forms than a list of texts."""
+
+    def test_a_tuple_of_more_than_two_texts_is_documents(self, read: Callable[..., Any]) -> None:
+        texts = ("one two", "three four", "five six")
+        assert len(read(texts).train[0]) == 3
+        assert list(read({"a": texts, "b": [*texts]}).parties) == ["a", "b"]
+
+    @pytest.mark.parametrize("texts", [[[], ["one", "two"]], [["one"], []], ["", "one two"]])
+    def test_a_document_without_a_word_is_named_wherever_it_is(
+        self, read: Callable[..., Any], texts: Any
+    ) -> None:
+        with pytest.raises(DataError, match="1 documents have no word"):
+            read(texts)
+
+    def test_a_tag_of_none_is_refused(self, read: Callable[..., Any]) -> None:
+        with pytest.raises(DataError, match="document 1 has the tag None"):
+            read([Tagged(["one"], [0]), Tagged(["two"], [None])])
+
+    def test_words_that_are_no_list_are_described(self, read: Callable[..., Any]) -> None:
+        with pytest.raises(DataError, match="document 0 is generator"):
+            read([Tagged((word for word in ("one", "two")), [0])])

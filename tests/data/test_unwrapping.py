@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 import torch
 from torch.utils.data import (
+    BatchSampler,
     ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
+    SequentialSampler,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
@@ -58,6 +60,31 @@ class TestLoaders:
         loader = DataLoader(ROWS, sampler=WeightedRandomSampler([1.0] * 20, 20))
         with pytest.raises(DataError, match="draws its rows by WeightedRandomSampler"):
             read(loader)
+
+    def test_a_sampler_of_batches_is_asked_for_its_own_sampler(self, read: Read) -> None:
+        plain = BatchSampler(SequentialSampler(ROWS), 6, drop_last=False)
+        assert read(DataLoader(ROWS, batch_sampler=plain)).batch_size == 6
+        some = BatchSampler(SubsetRandomSampler([3, 5, 8]), 2, drop_last=False)
+        assert len(read(DataLoader(ROWS, batch_sampler=some)).train[1]) == 3
+        weighing = BatchSampler(WeightedRandomSampler([1.0] * 20, 20), 2, drop_last=False)
+        with pytest.raises(DataError, match="draws its rows by WeightedRandomSampler"):
+            read(DataLoader(ROWS, batch_sampler=weighing))
+
+    def test_lists_of_loaders_may_come_with_a_test_loader(self, read: Read) -> None:
+        loader = DataLoader(ROWS, batch_size=7)
+        source = read(([loader, loader], DataLoader(Subset(ROWS, range(4)))))
+        assert list(source.parties) == ["party 1", "party 2"]
+        assert len(source.test) == 4
+
+    def test_a_loader_of_a_list_of_rows_is_that_list(self, read: Read) -> None:
+        samples = [(row.numpy(), int(label)) for row, label in zip(X, Y, strict=True)]
+        source = read(DataLoader(samples, batch_size=4))
+        assert source.train[0].shape == (20, 2)
+
+    @pytest.mark.parametrize("batch_size", [None, 4])
+    def test_the_usual_collation_gives_no_warning(self, read: Read, batch_size: Any) -> None:
+        notes = read(DataLoader(ROWS, batch_size=batch_size)).notes
+        assert not any("collate_fn" in note for note in notes)
 
     def test_a_collate_function_gives_a_warning(self, read: Read) -> None:
         loader = DataLoader(ROWS, collate_fn=lambda rows: rows)
@@ -236,6 +263,29 @@ def test_a_finite_dataset_of_tensorflow_is_read(read: Read, size: int) -> None:
         read(made.repeat())
     with pytest.raises(DataError, match="no pairs"):
         read(made.map(lambda x, y: {"x": x, "y": y}))
+
+
+def test_the_batches_of_tensorflow_are_known_by_their_shapes(read: Read) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    x, y = X.numpy(), Y.numpy()
+    unknown = tensorflow.data.Dataset.from_generator(
+        lambda: zip(x, y, strict=True), output_types=(tensorflow.float32, tensorflow.int64)
+    )
+    for made in (unknown, unknown.batch(6)):
+        assert np.array_equal(read(made).train[0], x)
+    vectors = tensorflow.data.Dataset.from_tensor_slices((x, x))
+    for made in (vectors, vectors.batch(4), vectors.batch(5, drop_remainder=True)):
+        assert read(made).train[0].shape == (20, 2)
+    words = tensorflow.data.Dataset.from_tensor_slices((x, np.where(y, "yes", "no")))
+    for made in (words, words.batch(6)):
+        assert read(made).classes == ("no", "yes")
+
+
+def test_sparse_labels_of_parties_are_refused(read: Read) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    for value in ([(X.numpy(), sparse.csr_matrix(np.eye(2)[Y]))], (sparse.coo_array(X), Y)):
+        with pytest.raises(DataError, match="is a sparse matrix"):
+            read(value)
 
 
 def test_batches_of_keras_are_read_as_rows(read: Read) -> None:

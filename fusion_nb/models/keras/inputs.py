@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -22,19 +23,24 @@ class Inputs:
     shape:        of a row, None for any size; or None where the model doesn't say
     num_words:    input size of the Embedding that the model begins with, or 0
     scale:        numbers of rows are divided by it; 1 where the model scales them itself
+    part_scales:  the same by the name of an input, of rows of several arrays
     """
 
     shape: tuple[int | None, ...] | None
     num_words: int
     scale: float = 1.0
+    part_scales: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: keras.Model, schema: DataSchema) -> Inputs:
         """Return how a model takes rows of a schema; the shape is known once it is built."""
         num_words = probe.embedding_size(model)
         is_as_given = num_words or probe.scales_itself(model)
-        scales = {schema.rows.scale, *(part.scale for part in schema.rows.parts)}
-        return cls(input_shape(model), num_words, 1.0 if is_as_given else max(scales))
+        if is_as_given:
+            return cls(input_shape(model), num_words)
+        rows = schema.rows
+        scales = {name: part.scale for name, part in zip(rows.columns, rows.parts, strict=False)}
+        return cls(input_shape(model), num_words, rows.scale, scales)
 
     def batches(
         self, data: Any, batches: list[np.ndarray], seed: int = 0
@@ -60,19 +66,17 @@ class Inputs:
         Raises DataError for values that are no numbers, or that the Embedding does not know.
         """
         if trees.is_tree(x):
-            return trees.mapped(self._of_several, x)
+            named = x.items() if isinstance(x, dict) else enumerate(x)
+            found = {
+                name: trees.mapped(partial(_of_several, self.part_scales.get(str(name), 1.0)), part)
+                for name, part in named
+            }
+            return found if isinstance(x, dict) else tuple(found.values())
         _check_numbers(x)
         if self.num_words and len(x):
             self._check_words(x.min(), x.max())
         brought = bring(x, self.shape).astype(np.float32)
         return brought if self.scale == 1 else brought / np.float32(self.scale)
-
-    def _of_several(self, x: np.ndarray) -> np.ndarray:
-        """Return one of several arrays, in which whole numbers stay whole."""
-        _check_numbers(x)
-        if x.dtype == np.uint8 and self.scale != 1:
-            return x.astype(np.float32) / np.float32(self.scale)
-        return x.astype(np.float32) if x.dtype.kind == "f" else x
 
     def check_words(self, rows: RowSchema) -> None:
         """Raise DataError where the rows of a party hold numbers that the Embedding lacks."""
@@ -81,7 +85,8 @@ class Inputs:
 
     def notes(self, rows: RowSchema) -> list[str]:
         """Return the changes to rows, as sentences."""
-        notes = [rows.scale_note] if self.scale != 1 else []
+        is_scaled = self.scale != 1 or any(scale != 1 for scale in self.part_scales.values())
+        notes = [rows.scale_note] if is_scaled else []
         if rows.kind != "structured" and self.shape and not fits(rows.shape, self.shape):
             notes.append(f"rows: {rows.shape} brought to the model's {self.shape}")
         return notes
@@ -93,6 +98,14 @@ class Inputs:
                 f"0 to {self.num_words - 1}",
                 "give the Embedding a larger input_dim",
             )
+
+
+def _of_several(scale: float, x: np.ndarray) -> np.ndarray:
+    """Return one of several arrays, in which whole numbers stay whole unless they are scaled."""
+    _check_numbers(x)
+    if scale != 1:
+        return x.astype(np.float32) / np.float32(scale)
+    return x.astype(np.float32) if x.dtype.kind == "f" else x
 
 
 def _check_numbers(x: np.ndarray) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 from torch_samples import CLASSES, X, checked, fit
 
+import fusion_nb
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError
 from fusion_nb.models.torch.adapter import TorchModel
@@ -91,3 +93,39 @@ class TestCheck:
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(OptionError, match="no device 'tpu9'"):
         TorchModel(nn.Linear(1, 1), device="tpu9")
+
+
+class TestRowsOfSeveralParts:
+    """A layer asks a dict or a tuple for the methods of a tensor, and the cause is said."""
+
+    class Rows(Dataset[Any]):
+        def __init__(self, form: Any) -> None:
+            self.form = form
+
+        def __len__(self) -> int:
+            return 20
+
+        def __getitem__(self, row: int) -> Any:
+            return self.form([0.1 * row, 1.0, 2.0, 3.0], row % 3)
+
+    @pytest.mark.parametrize(
+        ("form", "said"),
+        [
+            (lambda x, y: (x, y), "'tuple' object has no attribute"),
+            (lambda x, y: {"x": np.float32(x), "label": y}, "'dict' object has no attribute"),
+            (lambda x, y: ({"a": np.float32(x)}, y), "'dict' object has no attribute"),
+        ],
+    )
+    def test_one_array_is_asked_for(self, form: Any, said: str) -> None:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+        with pytest.raises(ModelError, match=f"does not take rows of .*{said}") as caught:
+            fusion_nb.federate(model, self.Rows(form), rounds=1)
+        assert "one array x for each row" in caught.value.hint
+
+    def test_a_mistake_in_the_users_forward_keeps_its_traceback(self) -> None:
+        class Lacking(nn.Linear):
+            def forward(self, x: torch.Tensor) -> Any:
+                return self.layr(x)
+
+        with pytest.raises(AttributeError, match="layr"):
+            checked(Lacking(4, 3))

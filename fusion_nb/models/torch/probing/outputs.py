@@ -21,6 +21,8 @@ from fusion_nb.models.torch.losses import Objective
 _TYPES = re.compile(
     r"scalar type|dtype|Long|long int|not implemented for|index tensor|must be inte"
 )
+#: What a layer says that is given a dict or a tuple in place of a tensor.
+_OF_TREE = re.compile(r"'(dict|tuple|list)' object has no attribute")
 _NO_GRADIENT = "leave argmax(), round(), detach(), numpy() and no_grad() out of forward()"
 
 
@@ -31,13 +33,19 @@ def checked_output(forward: Callable[[], Any], x: Any, when: str) -> Any:
     """
     try:
         output = forward()
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         # Where torch itself complains, the rows don't fit; anything else is a bug in the user's
         # forward().
-        if not raised_by_torch(error):
+        is_attribute = isinstance(error, AttributeError)
+        if not raised_by_torch(error) or (is_attribute and not _OF_TREE.match(str(error))):
             raise
         has_no_channels = isinstance(x, Tensor) and x.ndim == 3
         hint = "match the first layer to the rows, or the rows to it"
+        if not isinstance(x, Tensor):
+            hint = (
+                "return (x, y) with one array x for each row, numpy.asarray(x) say, or give the "
+                "model a forward() that takes these inputs"
+            )
         raise ModelError(
             f"{when}the model does not take rows of {trees.described(x)}: {first_line(error)}",
             f"{hint} (images need a channel axis for Conv2d)" if has_no_channels else hint,
