@@ -11,7 +11,7 @@ KERNELS := $(addprefix build/ipykernel-,6.31.0 7.1.0 7.3.0 7.4.0)
 export PYTHONDONTWRITEBYTECODE :=
 
 # tests/markers.py sets these markers. Files about other frameworks are not even imported.
-QUICK := -m "not slow and not integration and not framework" --ignore-glob='*keras*' --ignore-glob='*doc2vec*'
+QUICK := -m "not slow and not integration and not framework and not sweep" --ignore-glob='*keras*' --ignore-glob='*doc2vec*'
 
 # The tests of Keras in which its backend matters most; make test-all runs all of them on both.
 KERAS_ON_TORCH := $(patsubst %,tests/models/keras_adapter/test_keras_%.py,copies gradients training weights)
@@ -24,7 +24,7 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
 
-quick: $(VENV)/test  ## tests without processes, browsers, servers, Keras and Doc2Vec: under a minute
+quick: $(VENV)/test  ## no processes, browsers, servers, Keras, Doc2Vec and sweeps: under a minute
 	$(SIDE_BY_SIDE) $(QUICK)
 
 test: lint  ## lint, types, tests, notebooks

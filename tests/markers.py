@@ -5,6 +5,8 @@ Its function, its fixtures and the helpers that they call are searched for the n
 processes are started.
 `framework`: its file, or its parameters, are about a framework other than PyTorch, which takes
 long to load.
+`sweep`: its file holds one property of a run for every registered component, or drives a panel
+through many states; each test is short, and all of them together take long.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ STARTERS = frozenset({"subprocess", "Popen", "start_new_kernel", "ProcessEngine"
 FIXTURES = frozenset({"page", "browser", "context", "mnist"})
 #: Words in the path and the parameters of a test about another framework.
 FRAMEWORKS = re.compile("keras|doc2vec|gensim|tensorflow", re.IGNORECASE)
+#: Words in the path of tests that are short by themselves and take long together.
+SWEEPS = re.compile(
+    "resumed_curves|continue_from_state|unchanged_snapshots|whole_rounds|hostile_names|every_"
+    "|attacks_on_fusions|personal_rounds|test_panel|saved_in_notebooks|activations"
+)
 #: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
 SLOW_TIMEOUT = 3600
 
@@ -43,6 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if FRAMEWORKS.search(f"{item.location[0]} {_parameters(item)}"):
             item.add_marker(pytest.mark.framework)
+        if SWEEPS.search(item.location[0]):
+            item.add_marker(pytest.mark.sweep)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
         if isinstance(item, pytest.Function) and needs_processes(item):

@@ -82,6 +82,20 @@ def room_of(module: str) -> str:
     return module.split("/")[0].removesuffix(".py")
 
 
+def in_room(room: str) -> list[str]:
+    """The files of a room."""
+    return [module for module in MODULES if room_of(module) == room]
+
+
+#: All rooms; the package's own `__init__` is none.
+ROOMS = sorted({room_of(module) for module in MODULES} - {"__init__"})
+
+
+def tops(room: str) -> Iterator[tuple[str, str]]:
+    """The files of a room, each with what it imports when it is loaded."""
+    return ((module, name) for module in in_room(room) for name in at_the_top(module))
+
+
 def package_of(name: str) -> str:
     return name.split(".")[0]
 
@@ -95,10 +109,10 @@ def neighbours(module: str) -> set[str]:
 
 
 class TestLayers:
-    @pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__.py"])
-    def test_imports_point_down(self, module: str) -> None:
-        room = room_of(module)
-        for other in neighbours(module):
+    @pytest.mark.parametrize("room", ROOMS)
+    def test_imports_point_down(self, room: str) -> None:
+        pairs = ((name, other) for name in in_room(room) for other in neighbours(name))
+        for module, other in pairs:
             assert room_of(other) == room or LAYER[room_of(other)] < LAYER[room], (
                 f"{module} (layer {LAYER[room]}) imports {other}, which is not below it"
             )
@@ -147,9 +161,9 @@ class TestRooms:
 class TestHeavyPackages:
     """A framework is imported when one of its models is used, and by its adapter alone."""
 
-    @pytest.mark.parametrize("module", MODULES)
-    def test_only_an_adapter_needs_its_framework(self, module: str) -> None:
-        for name in at_the_top(module):
+    @pytest.mark.parametrize("room", ROOMS)
+    def test_only_an_adapter_needs_its_framework(self, room: str) -> None:
+        for module, name in tops(room):
             package = package_of(name)
             if package in REQUIRED | {"fusion_nb"} | sys.stdlib_module_names:
                 continue
@@ -167,20 +181,19 @@ class TestHeavyPackages:
         assert users["torch"] == {"models/torch"}
         assert all(len(adapters) == 1 for adapters in users.values()), users
 
-    @pytest.mark.parametrize("module", MODULES)
-    def test_slow_packages_are_imported_where_they_are_used(self, module: str) -> None:
-        for name in at_the_top(module):
+    @pytest.mark.parametrize("room", ROOMS)
+    def test_slow_packages_are_imported_where_they_are_used(self, room: str) -> None:
+        for module, name in tops(room):
             place = HEAVY.get(package_of(name))
             assert place is None or (place and module.startswith(place)), (
                 f"{module} imports {name} at the top: import it inside a function"
             )
 
-    @pytest.mark.parametrize(
-        "module", [name for name in MODULES if LAYER.get(room_of(name), 9) <= LAYER["core"]]
-    )
-    def test_the_lowest_layers_need_numpy_alone(self, module: str) -> None:
-        packages = {package_of(name) for name in at_the_top(module)}
-        assert packages <= {"numpy", "fusion_nb"} | sys.stdlib_module_names
+    @pytest.mark.parametrize("room", [room for room in ROOMS if LAYER[room] <= LAYER["core"]])
+    def test_the_lowest_layers_need_numpy_alone(self, room: str) -> None:
+        for module in in_room(room):
+            packages = {package_of(name) for name in at_the_top(module)}
+            assert packages <= {"numpy", "fusion_nb"} | sys.stdlib_module_names, module
 
     def test_loading_the_extension_loads_nothing_heavy(self) -> None:
         script = (

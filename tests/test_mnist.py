@@ -25,8 +25,8 @@ def test_the_small_version_of_every_case_runs(
     assert float(re.search(r"fused (\d\.\d+),", printed)[1]) > 0.3
 
 
-#: Groups of figures that take a minute even when they are small: they start other programs.
-LONG = {"flower", "growth", "keras"}
+#: Groups of figures that take long even when they are small: most start other programs.
+LONG = {"flower", "growth", "keras", "mlp", "notebook"}
 
 
 @pytest.mark.parametrize(

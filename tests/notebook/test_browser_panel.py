@@ -186,7 +186,7 @@ def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("theme", "word"),
     [
-        ("JupyterLab Light", "light"),
+        pytest.param("JupyterLab Light", "light", marks=pytest.mark.slow),
         pytest.param("JupyterLab Dark", "dark", marks=pytest.mark.slow),
     ],
 )

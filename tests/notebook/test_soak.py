@@ -52,7 +52,7 @@ def test_runs_leave_nothing_behind(kernel: Kernel, engine: str, runs: int) -> No
 @pytest.mark.parametrize(
     ("engine", "rounds"),
     [
-        ("local", 150),
+        pytest.param("local", 150, marks=pytest.mark.slow),
         pytest.param("local", 5000, marks=pytest.mark.slow),
         pytest.param("process:workers=2", 5000, marks=pytest.mark.slow),
         pytest.param("vectorized", 5000, marks=pytest.mark.slow),

@@ -128,6 +128,7 @@ def test_an_interrupted_run_can_be_trained_to_its_end(
         assert len(server.train(aggregator_id).json()["history"]) == 150
 
 
+@pytest.mark.slow
 def test_a_damaged_folder_does_not_affect_the_others(
     tmp_path: Path, model_file: Path, rows_file: Path
 ) -> None:

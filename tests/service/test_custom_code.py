@@ -85,8 +85,12 @@ class TestCustomCode:
     @pytest.mark.parametrize(
         ("name", "error"),
         [
-            ("Greedy", "there was not enough memory"),
-            ("Leaves", "the training process was lost: it ended with status 3"),
+            pytest.param("Greedy", "there was not enough memory", marks=pytest.mark.slow),
+            pytest.param(
+                "Leaves",
+                "the training process was lost: it ended with status 3",
+                marks=pytest.mark.slow,
+            ),
             ("Raises", "the data handler of party 1 failed: ValueError"),
         ],
     )

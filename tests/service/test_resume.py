@@ -183,6 +183,7 @@ class TestARunThatWasCutShort:
 
 
 class TestARunWithoutAUsableCheckpoint:
+    @pytest.mark.slow
     def test_one_whose_checkpoint_is_gone_begins_anew(
         self, server: Server, model_file: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -77,7 +77,13 @@ def checked(path: Path, shape: tuple[int, ...]) -> KerasModel:
 
 class TestAHostileFile:
     @pytest.mark.parametrize("name", HOSTILE)
-    @pytest.mark.parametrize("says_shape", [True, False], ids=["shape", "any shape"])
+    @pytest.mark.parametrize(
+        "says_shape",
+        [
+            pytest.param(True, id="shape"),
+            pytest.param(False, id="any shape", marks=pytest.mark.slow),
+        ],
+    )
     def test_its_model_is_refused_before_it_makes_gigabytes(
         self, tmp_path: Path, name: str, says_shape: bool
     ) -> None:

@@ -184,7 +184,9 @@ class TestFederations:
         assert run.history.last()["personal_accuracy"] == pytest.approx(2 / 42)
         assert run.history.last()["alone_accuracy"] == pytest.approx(2 / 42)
 
-    @pytest.mark.parametrize("engine", ["local", "process", "vectorized"])
+    @pytest.mark.parametrize(
+        "engine", ["local", pytest.param("process", marks=pytest.mark.slow), "vectorized"]
+    )
     def test_parties_count_by_their_labels_that_count(self, engine: str) -> None:
         model = nn.Linear(2, 2, bias=False)
         model.weight.data = torch.eye(2) * 50  # it says class 0 of all rows

@@ -84,7 +84,9 @@ class TestOfBatches:
         )
         assert found == pytest.approx(losses_of(Tokens(), Items(tokens)))
 
-    @pytest.mark.parametrize("engine", ["process", "local:workers=2", "auto"])
+    @pytest.mark.parametrize(
+        "engine", [pytest.param("process", marks=pytest.mark.slow), "local:workers=2", "auto"]
+    )
     def test_engines_agree(self, engine: str) -> None:
         wanted = losses_of(nn.Linear(4, 3), ROWS, loss=of_batch, engine="local")
         assert losses_of(nn.Linear(4, 3), ROWS, loss=of_batch, engine=engine) == wanted

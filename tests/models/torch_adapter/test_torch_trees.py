@@ -94,7 +94,9 @@ class TestInputs:
     def test_several_inputs_train_as_one_that_is_joined(self, module: Any, data: Any) -> None:
         assert losses_of(module, data) == pytest.approx(losses_of(nn.Linear(4, 3), (X, CLASSES)))
 
-    @pytest.mark.parametrize("engine", ["local:workers=2", "process", "auto"])
+    @pytest.mark.parametrize(
+        "engine", ["local:workers=2", pytest.param("process", marks=pytest.mark.slow), "auto"]
+    )
     def test_engines_agree(self, engine: str) -> None:
         data = (A, B), CLASSES
         assert losses_of(Two(), data, engine=engine) == losses_of(Two(), data, engine="local")
