@@ -242,7 +242,13 @@ def outcome(made: Federation) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=pytest.mark.slow if name == "engine process" else ())
+        for name, case in CASES.items()
+    ],
+)
 def test_new_objects_continue_from_a_snapshot(case: Case) -> None:
     whole = set_up(case).federation
     list(whole.rounds(NUM_ROUNDS))

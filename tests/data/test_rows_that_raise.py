@@ -64,7 +64,7 @@ def parties(broken: Any) -> dict[str, Any]:
         ("local", IndexError("gone")),
         ("local", StopIteration()),
         ("local", KeyError("k")),
-        ("process:workers=1", ValueError("bad pixel")),
+        pytest.param("process:workers=1", ValueError("bad pixel"), marks=pytest.mark.slow),
     ],
     ids=repr,
 )

@@ -62,6 +62,7 @@ class TestCurve:
 
 
 class TestNothingIsLeft:
+    @pytest.mark.slow
     def test_thread_settings_are_restored(self) -> None:
         # In a process of its own: a run that another test has left paused keeps the setting.
         script = "import engine_runs; engine_runs.check_thread_settings()"

@@ -75,6 +75,7 @@ class TestCurve:
 
 
 class TestProcessesThatEnd:
+    @pytest.mark.slow
     def test_no_worker_outlives_a_kernel_that_is_killed(self, tmp_path: Path) -> None:
         import psutil
 

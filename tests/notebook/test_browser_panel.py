@@ -153,6 +153,7 @@ def moving(page: Any, picture: Any, times: int) -> list[Any]:
     return places
 
 
+@pytest.mark.slow
 def test_a_reload_in_the_middle(page: Any, lab: tuple[str, Path]) -> None:
     show_panel(page, lab, "reload.ipynb", "--rounds 100000 --lr 0.05")
     button(page, "Start").click()

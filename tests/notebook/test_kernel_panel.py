@@ -132,6 +132,7 @@ def test_stop_arrives_while_a_cell_runs(kernel: Any) -> None:
     assert batches_after_stop(client) <= 1
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_an_idle_kernel_leaves_the_run_alone(kernel: Any) -> None:
     _, (manager, client) = kernel
     buttons = show_panel(client, OPTIONS)

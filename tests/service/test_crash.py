@@ -143,6 +143,7 @@ def test_a_damaged_folder_does_not_affect_the_others(
         assert server.train(ids[2]).ok
 
 
+@pytest.mark.slow
 def test_no_training_process_outlives_the_server(
     tmp_path: Path, model_file: Path, rows_file: Path
 ) -> None:

@@ -101,6 +101,7 @@ class TestCustomCode:
         assert (answer.status_code, error in answer.json()["error"]) == (422, True), answer.text
         assert server.train(ready(server, model_file, rows_file, "Mine")).ok
 
+    @pytest.mark.slow
     def test_a_handler_that_hangs_is_stopped(
         self, server: Server, model_file: Path, rows_file: Path
     ) -> None:
@@ -117,6 +118,7 @@ class TestCustomCode:
         answer = server.start_party(aggregator_id, rows_file, "Mine", files=files)
         assert (answer.status_code, answer.json()["hint"]) == (422, "it has: Other")
 
+    @pytest.mark.slow
     def test_programs_that_it_starts_end_with_the_run(
         self, server: Server, model_file: Path, rows_file: Path
     ) -> None:

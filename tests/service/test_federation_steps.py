@@ -33,6 +33,7 @@ class TestResults:
             dict(record.metrics) for record in run.history
         ]
 
+    @pytest.mark.slow
     def test_the_fused_model_is_evaluated_on_the_aggregators_test_rows(
         self, server: Server, model_file: Path, rows_file: Path
     ) -> None:
@@ -151,6 +152,7 @@ class TestOrderOfSteps:
         wait_for(lambda: server.status(third)["state"] == "finished")
 
 
+@pytest.mark.slow
 def test_parallel_requests_are_neither_lost_nor_mixed_up(
     server: Server, model_file: Path, rows_file: Path
 ) -> None:

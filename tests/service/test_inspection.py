@@ -16,6 +16,7 @@ from fusion_nb.service.errors import RefusedError
 from fusion_nb.service.processes.inspection_pool import Inspector
 
 
+@pytest.mark.slow
 def test_a_slow_upload_does_not_delay_others(
     tmp_path: Path, model_file: Path, rows_file: Path
 ) -> None:

@@ -89,6 +89,7 @@ class TestRemoteRun:
         assert run.reason.startswith("loss")
         assert run.spec.until == "loss <= 100"
 
+    @pytest.mark.slow
     def test_another_client_ends_it(self, server: Server) -> None:
         run = RemoteRun(RunSpec(rounds=ENDLESS), {"model": network()}, url=server.url).start()
         wait_for(lambda: len(run.records) >= 2)
@@ -110,6 +111,7 @@ class TestRemoteRun:
         for ours, theirs in zip(here.model.get_weights(), there.model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
+    @pytest.mark.slow
     def test_doc2vec(self, server: Server) -> None:
         gensim = pytest.importorskip("gensim.models.doc2vec")
         words = ["one", "two", "three", "four", "five", "six", "seven", "eight"] * 3

@@ -49,6 +49,7 @@ class TestSizes:
             "a request may have 65,536 bytes",
         )
 
+    @pytest.mark.slow
     def test_an_archive_with_too_many_entries_is_refused(self, server: Server) -> None:
         content = archive(**{f"{number:x}": b"" for number in range(100_001)})
         assert len(content) < MAX_UPLOAD

@@ -65,6 +65,7 @@ def test_a_server_that_is_terminated_leaves_runs_as_interrupted(
         assert server.status(aggregator_id)["state"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_waiting_clients_are_answered_when_the_server_ends(
     tmp_path: Path, model_file: Path, rows_file: Path
 ) -> None:

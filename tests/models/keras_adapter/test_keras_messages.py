@@ -9,6 +9,7 @@ import pytest
 from keras_samples import on_tensorflow
 
 
+@pytest.mark.slow
 def test_loading_the_adapter_prints_no_start_up_messages() -> None:
     script = "import fusion_nb.models.keras.adapter as k; k.keras.ops.ones(2); print('loaded')"
     done = subprocess.run(
