@@ -100,29 +100,13 @@ class Facts:
                 for name, _ in parts[0].parts
             ]
             return replace(parts[0], parts=tuple(named))
-        numbers = [part for part in parts if part.low is not None and part.high is not None]
-        dtypes = tuple(sorted({dtype for part in parts for dtype in part.dtypes}))
-        names = tuple(sorted({name for part in parts for name in part.names}))
-        is_sample = any(part.is_sample for part in parts)
-        if not numbers:
-            return cls(parts[0].shape, dtypes, names=names, is_sample=is_sample)
-        listed = {value for part in numbers for value in part.values or ()}
-        is_complete = all(part.values is not None for part in numbers)
-        few = is_complete and len(listed) <= MAX_VALUES
-        edges = sorted({edge for part in numbers for edge in part.edges})
-        return cls(
-            numbers[0].shape,
-            dtypes,
-            min(part.low for part in numbers if part.low is not None),
-            max(part.high for part in numbers if part.high is not None),
-            all(part.is_whole for part in numbers),
-            tuple(sorted(listed)) if few else None,
-            tuple(dict.fromkeys([*edges[:2], *edges[-2:]])),
-            all(part.is_one_hot for part in numbers),
-            all(part.are_shares or part.is_one_hot for part in numbers)
-            and any(part.are_shares for part in numbers),
-            names,
-            is_sample,
+        numbers = [part for part in parts if part.low is not None]
+        found = _union_of_numbers(numbers) if numbers else cls(parts[0].shape, ())
+        return replace(
+            found,
+            dtypes=tuple(sorted({dtype for part in parts for dtype in part.dtypes})),
+            names=tuple(sorted({name for part in parts for name in part.names})),
+            is_sample=any(part.is_sample for part in parts),
         )
 
     @property
@@ -149,6 +133,25 @@ class Facts:
         return (
             self.low is not None and self.high is not None and low <= self.low <= self.high <= high
         )
+
+
+def _union_of_numbers(parts: Sequence[Facts]) -> Facts:
+    """Return the facts about several arrays of numbers, but for their dtypes."""
+    listed = {value for part in parts for value in part.values or ()}
+    is_listed = all(part.values is not None for part in parts) and len(listed) <= MAX_VALUES
+    edges = sorted({edge for part in parts for edge in part.edges})
+    return Facts(
+        parts[0].shape,
+        (),
+        min(part.low for part in parts if part.low is not None),
+        max(part.high for part in parts if part.high is not None),
+        is_whole=all(part.is_whole for part in parts),
+        values=tuple(sorted(listed)) if is_listed else None,
+        edges=tuple(dict.fromkeys([*edges[:2], *edges[-2:]])),
+        is_one_hot=all(part.is_one_hot for part in parts),
+        are_shares=all(part.are_shares or part.is_one_hot for part in parts)
+        and any(part.are_shares for part in parts),
+    )
 
 
 def text_of(item: object) -> str:
