@@ -99,6 +99,21 @@ def recognise(value: Any, name: str) -> Pool | Parties:
     return _pool(value, name)
 
 
+def _doubt_about_pairs(train: tuple[Any, ...], test: tuple[Any, ...] | None) -> tuple[str, ...]:
+    """Return a warning where two pairs might also be several inputs and their several labels.
+
+    Test rows are rarely exactly as many as training rows.
+    """
+    shapes: list[Any] = [getattr(part, "shape", ()) for part in (*train, *(test or ()))]
+    are_alike = len(shapes) == 4 and all(shapes) and len({shape[0] for shape in shapes}) == 1
+    if not are_alike or len(shapes[1]) < 2:  # labels are mostly one number for each row
+        return ()
+    return (
+        "warning: two pairs of equal length are taken as training and test rows; several labels "
+        "of a row are given by a Dataset, or joined in one array",
+    )
+
+
 def recognise_pair(pair: tuple[Any, Any]) -> Columns | Texts:
     """Return what a pair `(x, y)` holds: x is documents or numbers."""
     x, y = pair
@@ -167,7 +182,8 @@ def _pool_of_tuple(value: tuple[Any, ...], name: str) -> Pool:
         return Pool(Columns(train, test))
     _check_second_pair(train, test, name)
     if _may_be_pair(train) and (test is None or isinstance(test, tuple)):
-        return Pool(_one_set(train, name), None if test is None else _one_set(test, name))
+        rows = None if test is None else _one_set(test, name)
+        return Pool(_one_set(train, name), rows, _doubt_about_pairs(train, test))
     if texts.holds_documents(train) and (test is None or texts.are_documents(test, len(train))):
         return Pool(Texts(train), None if test is None else Texts(test))
     if is_map_style(train) and (test is None or is_map_style(test)):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fusion_nb.data import source_kinds
 from fusion_nb.data.loading import Source
 from fusion_nb.data.set_names import columns_of, set_of
 from fusion_nb.errors import DataError
@@ -133,3 +134,14 @@ def test_the_columns_of_a_table_are_asked_for_as_a_frame(read: Read, columns: An
     for value in (columns, {"north": columns}, [columns]):
         with pytest.raises(DataError, match=r"pandas\.DataFrame\(columns\)"):
             read(value)
+
+
+@pytest.mark.parametrize(("length", "is_doubtful"), [(20, True), (15, False)])
+def test_two_pairs_that_might_be_several_labels_are_warned_of(
+    length: int, is_doubtful: bool
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    pair = (rows, rows[:, :2])
+    other = (rows[:length], rows[:length, :2])
+    found = source_kinds.recognise((pair, other), "rows")
+    assert any("several labels" in note for note in found.notes) is is_doubtful
