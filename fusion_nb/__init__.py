@@ -12,6 +12,7 @@ from fusion_nb.version import __version__ as __version__
 if TYPE_CHECKING:
     from fusion_nb.algorithms.fusions.base import fusion
     from fusion_nb.data.splits import split
+    from fusion_nb.data.tabular.new_rows import load_encoding
     from fusion_nb.engines import engine
     from fusion_nb.models.lookup import model_adapter
     from fusion_nb.notebook.panel import Panel
@@ -26,6 +27,7 @@ __all__ = [
     "engine",
     "federate",
     "fusion",
+    "load_encoding",
     "load_ipython_extension",
     "model_adapter",
     "resume",
@@ -45,6 +47,7 @@ _EXPORTS = {
     "fusion": "fusion_nb.algorithms.fusions.base",
     "model_adapter": "fusion_nb.models.lookup",
     "split": "fusion_nb.data.splits",
+    "load_encoding": "fusion_nb.data.tabular.new_rows",
 }
 
 

@@ -91,6 +91,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "npz": "fusion_nb.data.image_datasets:Npz",
         "wikipedia": "fusion_nb.data.text_datasets:Wikipedia",
     },
+    "tabular": {"auto": "fusion_nb.data.tabular.auto:Auto"},
     "models": {name: framework.adapter for name, framework in FRAMEWORKS.items()},
     "engines": {
         "auto": "fusion_nb.engines.auto:AutoEngine",

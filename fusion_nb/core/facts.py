@@ -16,6 +16,8 @@ TEXT = "text"
 DOCUMENTS = "documents"
 #: The one that stands for several arrays, or rows that are dicts.
 STRUCTURED = "structured"
+#: The one that stands for a table whose columns are encoded later.
+TABLE = "table"
 #: Numbers that are looked at at once.
 _CHUNK = 1 << 20
 #: How far the sum of shares may be from 1, in the precision of half floats.
@@ -119,7 +121,7 @@ class Facts:
         """The dtype of all the arrays together, as `np.concatenate` would choose it."""
         return (
             ""
-            if {TEXT, DOCUMENTS, STRUCTURED} & {*self.dtypes}
+            if {TEXT, DOCUMENTS, STRUCTURED, TABLE} & {*self.dtypes}
             else np.result_type(*map(np.dtype, self.dtypes)).name
         )
 

@@ -23,12 +23,18 @@ from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, near
 
 KINDS = tuple(BUILTIN)
 #: Kind -> the option of a run that names one of it, where that is not what one of it is called.
-_OPTIONS = {"datasets": "data", "personal": "personal", "sharing": "share"}
+_OPTIONS = {
+    "datasets": "data",
+    "personal": "personal",
+    "sharing": "share",
+    "tabular": "tabular",
+}
 #: Kind -> what one of it is called, where that is not the kind without its last letter.
 _SINGULAR = {
     "adversaries": "adversary",
     "personal": "method for personal models",
     "sharing": "way of sharing models",
+    "tabular": "encoding of tables",
 }
 #: Between two names of a chain; the + of a number such as 1e+3 is none.
 _LINK = re.compile(r"\+(?=[A-Za-z_])")

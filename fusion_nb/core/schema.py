@@ -11,6 +11,7 @@ import numpy as np
 from fusion_nb.core import documents, guesses
 from fusion_nb.core.facts import Facts, text_of
 from fusion_nb.core.items import read_labels
+from fusion_nb.core.table import TableSchema
 
 RowKind = Literal["numbers", "whole numbers", "flags", "image bytes", "documents", "structured"]
 LabelKind = Literal["classes", "flags", "numbers", "mask", "rows", "shares", "none"]
@@ -254,10 +255,14 @@ class LabelSchema:
 
 @dataclass(frozen=True)
 class DataSchema:
-    """What rows and labels are, settled once over all parties and the test set."""
+    """What rows and labels are, settled once over all parties and the test set.
+
+    table: of rows that were made from a table's columns, how, or None
+    """
 
     rows: RowSchema = field(default_factory=RowSchema)
     labels: LabelSchema = field(default_factory=LabelSchema)
+    table: TableSchema | None = None
 
     @classmethod
     def of(cls, data: Any) -> DataSchema:
@@ -291,7 +296,9 @@ class DataSchema:
     def _parts(self) -> list[str]:
         rows, labels = self.rows, self.labels
         parts = [f"rows: {rows.kind}" + (f" of shape {rows.shape}" if rows.shape else "")]
-        if rows.columns:
+        if self.table is not None:
+            parts.append(self.table.describe())
+        elif rows.columns:
             parts.append(f"columns: {', '.join(rows.columns)}")
         if rows.scale != 1:
             parts.append(f"rows are divided by {rows.scale:g}")
@@ -315,18 +322,24 @@ class DataSchema:
             mine, theirs = asdict(first), asdict(second)
             names = [name for name in _MEANING if name in mine and mine[name] != theirs[name]]
             found += [f"{part}: {name} was {mine[name]}, and is {theirs[name]}" for name in names]
+        if self.table != other.table:
+            found.append("rows: the columns of the table had other statistics")
         return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as plain data."""
-        return asdict(self)
+        made = asdict(self)
+        if self.table is None:
+            del made["table"]
+        return made
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> DataSchema:
         """Return the schema that `to_json` wrote, also after a way through JSON."""
         rows = _read(found["rows"])
         rows["parts"] = tuple(RowSchema(**_read(part)) for part in rows.get("parts", ()))
-        return cls(RowSchema(**rows), LabelSchema(**_read(found["labels"])))
+        table = TableSchema.from_json(found["table"]) if found.get("table") else None
+        return cls(RowSchema(**rows), LabelSchema(**_read(found["labels"])), table)
 
 
 def _read(found: Mapping[str, Any]) -> dict[str, Any]:

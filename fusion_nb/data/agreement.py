@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, Facts, text_of
+from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, TABLE, Facts, text_of
 from fusion_nb.core.items import Relabelled
 from fusion_nb.core.schema import DataSchema, LabelSchema, RowSchema
 from fusion_nb.data.arrays import DataSet, Given
@@ -26,10 +26,12 @@ def agree(reports: Sequence[Report]) -> DataSchema:
     Raises DataError, which names the data sets, where they differ.
     """
     first = reports[0]
-    _check_documents(reports)
+    _check_kinds(reports)
     columns = _agreed_columns(reports)
     if DOCUMENTS in first.rows.dtypes:
         rows = RowSchema("documents")
+    elif TABLE in first.rows.dtypes:
+        rows = RowSchema("structured", columns=columns)  # until its columns are encoded
     else:
         _check_structure(reports)
         _check_shapes(reports)
@@ -142,15 +144,17 @@ def _form(facts: Facts) -> str:
     return ", ".join(f"{name} of shape {part.shape}" for name, part in sorted(facts.parts))
 
 
-def _check_documents(reports: Sequence[Report]) -> None:
+def _check_kinds(reports: Sequence[Report]) -> None:
+    """Raise DataError where rows are documents, or tables, at some and numbers at others."""
     first = reports[0]
-    for report in reports:
-        if (DOCUMENTS in report.rows.dtypes) != (DOCUMENTS in first.rows.dtypes):
-            raise DataError(
-                f"the rows of one of {first.where} and {report.where} are documents, and those of "
-                "the other are numbers",
-                "give all one form",
-            )
+    for kind, word in ((DOCUMENTS, "documents"), (TABLE, "a table")):
+        for report in reports:
+            if (kind in report.rows.dtypes) != (kind in first.rows.dtypes):
+                raise DataError(
+                    f"the rows of one of {first.where} and {report.where} are {word}, and those "
+                    "of the other are numbers",
+                    "give all one form",
+                )
 
 
 def _check_shapes(reports: Sequence[Report]) -> None:
@@ -178,9 +182,10 @@ def _agreed_columns(reports: Sequence[Report]) -> tuple[str, ...]:
         more = [name for name in report.columns if name not in first.columns]
         said = [f"{report.where} lacks {listed(lacking)}"] if lacking else []
         said += [f"{first.where} lacks {listed(more)}"] if more else []
+        how = ")" if TABLE in first.rows.dtypes else ", fill_value=0)"
         raise DataError(
             f"the columns of {report.where} are not those of {first.where}: {', and '.join(said)}",
-            "give all the same columns, with frame.reindex(columns=..., fill_value=0) say",
+            f"give all the same columns, with frame.reindex(columns=...{how} say",
         )
     return first.columns
 
@@ -312,9 +317,12 @@ def _text_labels(reports: Sequence[Report]) -> LabelSchema:
         if not is_whole or len(every) > _MAX_TEXT_CLASSES:
             low, high = min(numbers.values()), max(numbers.values())
             return LabelSchema("numbers", (), low, high, dtype="float64")
-        classes = tuple(sorted(trained_on, key=lambda name: (numbers[name], name)))
+        in_order = sorted(trained_on, key=lambda name: (numbers[name], name))
     else:
-        classes = tuple(sorted(trained_on))
+        in_order = sorted(trained_on)
+    given = dict.fromkeys(name for report in reports for name in report.class_order)
+    own_order = [name for name in given if name in trained_on]
+    classes = tuple(dict.fromkeys([*own_order, *in_order]))
     for report in reports:
         if unknown := {*report.labels.names} - {*classes}:
             raise DataError(

@@ -10,8 +10,9 @@ import numpy as np
 
 from fusion_nb.core import documents
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.facts import DOCUMENTS, Facts
+from fusion_nb.core.facts import DOCUMENTS, TABLE, Facts
 from fusion_nb.core.items import read_labels
+from fusion_nb.data.tabular.columns import Table
 from fusion_nb.errors import DataError
 
 #: Rows and labels as two arrays of one length.
@@ -41,6 +42,8 @@ class Given:
     where:   how messages call it;  columns: names of the columns of x, or ()
     labels:  as they are stored, in one array;  facts: about its rows
     is_trained_on: False for test rows
+    class_order: the names of classes in the order of a Categorical, or ()
+    table: the columns of a table that is encoded later, or None
     """
 
     where: str
@@ -49,10 +52,18 @@ class Given:
     facts: Facts
     columns: tuple[str, ...] = ()
     is_trained_on: bool = True
+    class_order: tuple[str, ...] = ()
+    table: Table | None = None
 
     @classmethod
     def of(
-        cls, rows: DataSet, where: str, columns: tuple[str, ...] = (), *, is_trained_on: bool = True
+        cls,
+        rows: DataSet,
+        where: str,
+        columns: tuple[str, ...] = (),
+        *,
+        is_trained_on: bool = True,
+        class_order: tuple[str, ...] = (),
     ) -> Given:
         """Return a data set with its labels, which are read if they are not at hand.
 
@@ -66,10 +77,32 @@ class Given:
                 labels, facts = read_labels(rows)
             except DataError as error:
                 raise error.prefixed(f"{where}: ") from error.__cause__
-        labels = _plain(labels)
-        if not are_text(labels, where) and not documents.are_unlabelled(labels):
-            check_numbers(labels, f"{where}: y")
-        return cls(where, rows, labels, facts, columns, is_trained_on)
+        labels = _checked_labels(labels, where)
+        return cls(where, rows, labels, facts, columns, is_trained_on, class_order)
+
+    @classmethod
+    def of_table(
+        cls,
+        table: Table,
+        labels: np.ndarray,
+        where: str,
+        *,
+        is_trained_on: bool,
+        class_order: tuple[str, ...],
+    ) -> Given:
+        """Return the rows of a table, whose columns are encoded later, with one label for each."""
+        rows: Any = table.values, labels
+        facts, columns = Facts((), (TABLE,)), tuple(table.values)
+        labels = _checked_labels(labels, where)
+        return cls(where, rows, labels, facts, columns, is_trained_on, class_order, table)
+
+
+def _checked_labels(labels: np.ndarray, where: str) -> np.ndarray:
+    """Return labels as numpy has them. Raises DataError where they are no labels."""
+    labels = _plain(labels)
+    if not are_text(labels, where) and not documents.are_unlabelled(labels):
+        check_numbers(labels, f"{where}: y")
+    return labels
 
 
 def to_arrays(rows: Any, where: str) -> DataSet:

@@ -13,14 +13,16 @@ from typing import Any, Literal
 import numpy as np
 
 from fusion_nb.core import registry
-from fusion_nb.core.items import Unreadable
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.data import agreement, arrays, handlers, source_kinds, tables, texts
-from fusion_nb.data.arrays import DataSet, Given
+from fusion_nb.data import arrays, frames, handlers, source_kinds, tables, texts
+from fusion_nb.data.arrays import DataSet
+from fusion_nb.data.parts import Part, agreed, convert, converted, without_table
 from fusion_nb.data.refusals import no_such_data, of_no_party, paths_in
-from fusion_nb.data.reports import listed, report
-from fusion_nb.data.source_kinds import Columns, Items, Parties, Pool, Raw, Table, Texts
-from fusion_nb.data.unwrapping import Unwrapping, is_table
+from fusion_nb.data.reports import listed
+from fusion_nb.data.source_kinds import Parties, Pool, Table
+from fusion_nb.data.tables import TableOptions
+from fusion_nb.data.tabular.columns import ColumnForm
+from fusion_nb.data.unwrapping import Unwrapping
 from fusion_nb.errors import DataError, NameNotFoundError, nearest
 
 #: The value of the option `data` where none was given.
@@ -29,6 +31,7 @@ _DEFAULT_DATA = "digits"
 
 #: Variables of the notebook itself, which are lists and dicts.
 _OF_IPYTHON = ("In", "Out")
+_PLAIN = TableOptions()
 #: The labels of a party whose rows can't be read.
 _NO_LABELS = np.empty(0, dtype=np.int64)
 
@@ -42,6 +45,7 @@ class Source:
     labels: of each data set, decoded, by (party, "train" or "test"); the party of a pool is ""
     schema:  what rows and labels are in all of them
     columns: of a table, by name;  notes: sentences;  batch_size: of loaders, or None
+    forms:   of the columns of a table that is encoded later, or None
     """
 
     train: DataSet | None = None
@@ -52,6 +56,7 @@ class Source:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     batch_size: int | None = None
+    forms: Mapping[str, ColumnForm] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,6 +72,7 @@ def read(
     label: str = "",
     key: str = "",
     may_fail: bool = False,
+    is_encoded: bool = False,
 ) -> Source:
     """Load the data that `text` names: a variable, a registered data set, or `.npz` files.
 
@@ -75,12 +81,14 @@ def read(
     `module:Class`
     label, key: columns of a DataFrame that hold the label, and the id to partition by
     may_fail: a party whose rows can't be read is kept, and fails when it trains
+    is_encoded: the columns of a table are encoded later, and may be of any kind
     Raises DataError or NameNotFoundError before any training.
     """
     if handler:
         return _read_handler(handler, namespace, "" if text == _DEFAULT_DATA else text)
     if text in namespace:
-        return _read_variable(text, namespace, label, key, may_fail=may_fail)
+        how = TableOptions(label, key, is_encoded)
+        return _read_variable(text, namespace, how, may_fail=may_fail)
     if text.partition(":")[0] in registry.names("datasets"):
         return _read_handler(text, {}, "")
     paths = _paths(text)
@@ -105,7 +113,7 @@ def looks_like_data(name: str, value: Any) -> bool:
             not isinstance(part, list | dict) and looks_like_data(name, part) for part in parts
         )
     is_torch = any(kind.__module__.startswith("torch.utils.data") for kind in type(value).__mro__)
-    return is_torch or is_table(value)
+    return is_torch or frames.is_frame(value)
 
 
 def kind_of(value: Any) -> handlers.Kind | Literal[""]:
@@ -166,24 +174,24 @@ def _read_npz(paths: Sequence[str] | Mapping[str, str], text: str) -> Source:
 
 
 def _read_variable(
-    name: str, namespace: Mapping[str, Any], label: str, key: str, *, may_fail: bool
+    name: str, namespace: Mapping[str, Any], how: TableOptions, *, may_fail: bool
 ) -> Source:
     value = namespace[name]
     if isinstance(value, os.PathLike):
-        return read(os.fspath(value), {}, label=label, key=key)
+        return read(os.fspath(value), {}, label=how.label, key=how.key)
     if paths := paths_in(value):
         return _read_npz(paths, name)
     unwrapping = Unwrapping(name)
     found = source_kinds.recognise(unwrapping.rows(value), name)
     if isinstance(found, Parties):
-        source = _read_parties(found, name, label, may_fail=may_fail)
+        source = _read_parties(found, name, replace(how, key=""), may_fail=may_fail)
     elif isinstance(found.train, Table):
         columns = tables.columns(found.train.frame, name)
-        if key and key not in columns and key not in namespace:
-            raise _no_column(key, list(columns))
-        source = replace(_read_pool(found, name, label, key), columns=columns)
+        if how.key and how.key not in columns and how.key not in namespace:
+            raise _no_column(how.key, list(columns))
+        source = replace(_read_pool(found, name, how), columns=columns)
     else:
-        source = _read_pool(found, name)
+        source = _read_pool(found, name, how)
     is_shadowing = name in registry.names("datasets")
     note = (f"data: your variable {name!r}, not the set of that name",) if is_shadowing else ()
     return replace(
@@ -193,15 +201,15 @@ def _read_variable(
     )
 
 
-def _read_pool(pool: Pool, name: str, label: str = "", key: str = "") -> Source:
-    rows, notes = _without_table(pool.train, name, label, key)
-    parts = [_Part("", "train", rows, f"{name} (training rows)", "")]
+def _read_pool(pool: Pool, name: str, how: TableOptions = _PLAIN) -> Source:
+    rows, notes = without_table(pool.train, name, how)
+    parts = [Part("", "train", rows, f"{name} (training rows)", "", how.is_encoded)]
     if pool.test is not None:
         where = f"{name} (test rows)"
-        rows, _ = _without_table(pool.test, where, label, key)
-        parts.append(_Part("", "test", rows, where, "test "))
+        rows, _ = without_table(pool.test, where, how)
+        parts.append(Part("", "test", rows, where, "test ", how.is_encoded))
     try:
-        found = _agreed([(part, _convert(part)) for part in parts])
+        found = agreed([(part, convert(part)) for part in parts])
     except DataError as error:
         raise of_no_party(error) from error.__cause__
     return Source(
@@ -210,10 +218,13 @@ def _read_pool(pool: Pool, name: str, label: str = "", key: str = "") -> Source:
         labels=found.labels,
         schema=found.schema,
         notes=(*pool.notes, *notes, *found.notes),
+        forms=found.forms,
     )
 
 
-def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool = False) -> Source:
+def _read_parties(
+    given: Parties, name: str, how: TableOptions = _PLAIN, *, may_fail: bool = False
+) -> Source:
     if not given.pools:
         raise DataError(
             "the list of parties' data sets is empty", "give one data set for each party"
@@ -222,20 +233,20 @@ def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool 
     chosen: dict[str, list[str]] = {}
     for party, pool in given.pools.items():
         where = f"{party} (test rows)"
-        rows, said = _without_table(pool.train, party, label)
+        rows, said = without_table(pool.train, party, how)
         for note in (*pool.notes, *said):
             chosen.setdefault(note, []).append(party)
-        parts.append(_Part(party, "train", rows, party, f"{party} "))
+        parts.append(Part(party, "train", rows, party, f"{party} ", how.is_encoded))
         if pool.test is not None:
-            rows, _ = _without_table(pool.test, where, label)
-            parts.append(_Part(party, "test", rows, where, f"{party} test "))
+            rows, _ = without_table(pool.test, where, how)
+            parts.append(Part(party, "test", rows, where, f"{party} test ", how.is_encoded))
     if given.test is not None:
-        rows, _ = _without_table(given.test, "the test set", label)
-        parts.append(_Part("", "test", rows, "the test set", "test "))
-    converted, failed = _converted(parts, may_fail=may_fail)
+        rows, _ = without_table(given.test, "the test set", how)
+        parts.append(Part("", "test", rows, "the test set", "test ", how.is_encoded))
+    readable, failed = converted(parts, may_fail=may_fail)
     if len(failed) == len(given.pools):
         raise next(iter(failed.values())).error
-    found = _agreed(converted)
+    found = agreed(readable)
     parties: dict[str, tuple[DataSet, DataSet | None]] = {
         party: (failed[party], None)
         if party in failed
@@ -249,6 +260,7 @@ def _read_parties(given: Parties, name: str, label: str = "", *, may_fail: bool 
         labels={**found.labels, **{(party, "train"): _NO_LABELS for party in failed}},
         schema=found.schema,
         notes=(*given.notes, *_shared(chosen, len(given.pools)), *found.notes, *warnings),
+        forms=found.forms,
     )
 
 
@@ -258,89 +270,6 @@ def _shared(notes: Mapping[str, Sequence[str]], count: int) -> list[str]:
         note if len(parties) == count else f"{note}, at {listed(parties)}"
         for note, parties in notes.items()
     ]
-
-
-def _converted(
-    parts: Sequence[_Part], *, may_fail: bool
-) -> tuple[list[tuple[_Part, Given]], dict[str, Unreadable]]:
-    """Return the data sets with their labels, and the parties of which a row can't be read.
-
-    Such a party has rows that raise the error. It is left out of the first result as a whole.
-    """
-    found: list[tuple[_Part, Given]] = []
-    failed: dict[str, Unreadable] = {}
-    for part in parts:
-        try:
-            found.append((part, _convert(part)))
-        except DataError as error:
-            if not (may_fail and part.party and isinstance(part.raw, Items)):
-                raise
-            is_given = isinstance(part.raw.dataset, Unreadable)
-            if not is_given and error.__cause__ is None:  # rows of a wrong form are a mistake
-                raise
-            failed[part.party] = Unreadable(error, max(1, len(part.raw.dataset)))
-    return [(part, given) for part, given in found if part.party not in failed], failed
-
-
-def _without_table(
-    raw: Raw, name: str, label: str, key: str = ""
-) -> tuple[Columns | Texts | Items, tuple[str, ...]]:
-    """Return rows whose columns are chosen, and notes that say which, if they are a table."""
-    return tables.read(raw.frame, name, label, key) if isinstance(raw, Table) else (raw, ())
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One data set of a source: the training or the test rows of a party, or of a pool ("")."""
-
-    party: str
-    kind: Literal["train", "test"]
-    raw: Columns | Texts | Items
-    #: How messages call it.
-    where: str
-    #: Begins the tags of documents that have none.
-    tag: str
-
-
-_Key = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class _Agreed:
-    """Rows and labels in the agreed form by (party, kind), the schema, and notes."""
-
-    rows: Mapping[_Key, DataSet]
-    labels: Mapping[_Key, np.ndarray]
-    schema: DataSchema
-    notes: tuple[str, ...]
-
-
-def _agreed(parts: Sequence[tuple[_Part, Given]]) -> _Agreed:
-    reports = [report(data_set) for _, data_set in parts]
-    schema = agreement.agree(reports)
-    rows: dict[_Key, DataSet] = {}
-    labels: dict[_Key, np.ndarray] = {}
-    for part, data_set in parts:
-        key = part.party, part.kind
-        rows[key], labels[key] = agreement.apply(schema, data_set)
-    return _Agreed(rows, labels, schema, tuple(agreement.notes(reports, schema)))
-
-
-def _convert(part: _Part) -> Given:
-    columns: tuple[str, ...] = ()
-    match part.raw:
-        case Texts(documents, labels):
-            tables.check_aligned(documents, labels, part.where)
-            found = texts.to_documents(documents, labels, part.where, part.tag)
-            rows = arrays.to_arrays(found, part.where)
-        case Columns(x, y, columns):
-            tables.check_aligned(x, y, part.where)
-            if not columns and is_table(x):
-                x, columns = tables.numbers(x, part.where)
-            rows = arrays.to_arrays((x, y), part.where)
-        case Items(dataset):
-            rows = arrays.to_arrays(dataset, part.where)
-    return Given.of(rows, part.where, columns, is_trained_on=part.kind == "train")
 
 
 def _no_column(name: str, columns: Sequence[str]) -> NameNotFoundError:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import documents, registry, seeds
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.items import Unreadable
-from fusion_nb.core.options import signature_options
 from fusion_nb.core.party import Party
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.data import splits
+from fusion_nb.core.table import TableSchema
 from fusion_nb.data.arrays import DataSet
-from fusion_nb.data.loading import Source, read, row_keys
-from fusion_nb.errors import DataError, SplitError, option
+from fusion_nb.data.division import divide, encoded, with_own_tags
+from fusion_nb.errors import DataError, option
 
-_DEFAULT_PARTIES = 4
 #: Whole numbers of more kinds than this are hardly classes: they are not counted one by one.
 _MAX_CLASSES = 100
 
@@ -57,39 +53,32 @@ class PartitionedData:
         holdout: float,
         seed: int,
         quorum: float | None = None,
+        tabular: str = "",
+        table: TableSchema | None = None,
     ) -> PartitionedData:
         """Load data and divide it among parties, as the options of the same names in `RunSpec` say.
 
         With a quorum, a party whose rows can't be read fails in its rounds, and not before.
+        table: the encoding of a run that goes on, in place of one that is fitted
         Raises DataError, SplitError or NameNotFoundError for data that can't be read or divided.
         """
-        function, options = registry.bind("splits", split)
-        # An option of this kind names a column or variable; the split is given its values.
-        per_row = next(
-            (o.name for o in signature_options(function) if o.is_per_row and o.name in options),
-            "",
-        )
-        key = str(options.get(per_row, ""))
-        source = read(
-            data,
+        found = divide(
             namespace,
-            handler=data_handler,
+            data=data,
+            data_handler=data_handler,
             label=label,
-            key=key,
+            split=split,
+            parties=parties,
+            holdout=holdout,
+            seed=seed,
             may_fail=quorum is not None and quorum < 1,
+            is_encoded=bool(tabular),
         )
-        notes = source.notes
-        if source.parties is not None:
-            shares = _given_shares(source, source.parties, split, parties, holdout, seed)
-            notes = (*notes, f"split: as given, {len(shares)} parties")
-        else:
-            keys = row_keys(source, key, namespace) if key else None
-            if keys is not None:
-                options[per_row] = keys
-            draw = functools.partial(function, **options)
-            shares = _drawn_shares(source, split, draw, keys, parties, holdout, seed)
+        if tabular:
+            found = encoded(found, tabular, data, table)
+        source, shares, notes = found.source, found.shares, found.notes
         if source.schema.rows.kind == "documents":
-            shares, notes = _with_own_tags(shares, notes)
+            shares, notes = with_own_tags(shares, notes)
         made = tuple(Party(share.party, share.train, share.test) for share in shares)
         # A model of documents can be evaluated on those that it was trained on.
         is_text = source.schema.rows.kind == "documents"
@@ -174,115 +163,6 @@ class PartitionedData:
 
 def _without(labels: np.ndarray, ignored: int | None) -> np.ndarray:
     return labels if ignored is None else labels[labels != ignored]
-
-
-@dataclass(frozen=True)
-class _Share:
-    """One party's part of the data: its training and test rows, and the labels of both."""
-
-    party: str
-    train: DataSet
-    test: DataSet | None
-    labels: tuple[np.ndarray, np.ndarray]
-
-
-def _with_own_tags(
-    shares: list[_Share], notes: tuple[str, ...]
-) -> tuple[list[_Share], tuple[str, ...]]:
-    """Return shares of documents whose tags differ, where parties number theirs alike; and notes.
-
-    gensim's tutorials number documents from 0, and so does each party.
-    """
-    readable = [share for share in shares if isinstance(share.train, tuple)]
-    if not documents.number_alike({share.party: share.train[0] for share in readable}):
-        return shares, notes
-    told_apart = [replace(share, train=_tagged(share, share.train)) for share in shares]
-    if any(share.test is not None for share in shares):
-        told_apart = [replace(share, test=_tagged(share, share.test)) for share in told_apart]
-    note = (
-        "documents: several parties have documents of the same numbers, so the party's name goes "
-        f"before each: the number 0 of {shares[0].party} is '{shares[0].party} 0'"
-    )
-    return told_apart, (*notes, note)
-
-
-def _tagged(share: _Share, rows: Any) -> Any:
-    """Return documents with the party's name before their numbers."""
-    if not isinstance(rows, tuple):
-        return rows
-    return documents.with_party(rows[0], share.party), rows[1]
-
-
-def _given_shares(
-    source: Source,
-    given: Mapping[str, tuple[DataSet, DataSet | None]],
-    split: str,
-    num_parties: int | None,
-    holdout: float,
-    seed: int,
-) -> list[_Share]:
-    """Return the shares of data that the user has already divided."""
-    if split != "iid":
-        raise SplitError(
-            f"{option('split', split)}, but the data is already split",
-            f"leave {option('split')} out",
-        )
-    if num_parties not in (None, len(given)):
-        raise SplitError(
-            f"{option('parties', num_parties)}, but the data has {len(given)}",
-            f"use {option('parties', len(given))}",
-        )
-    shares = []
-    for party, (train, test) in given.items():
-        y = source.labels[party, "train"]
-        if isinstance(train, Unreadable):
-            shares.append(_Share(party, train, None, (y, y)))
-            continue
-        if test is None:
-            share = _held_back(party, train, y, np.arange(len(y)), holdout, seed)
-        else:
-            both = rows_of.guarded(train), rows_of.guarded(test)
-            share = _Share(party, *both, (y, source.labels[party, "test"]))
-        shares.append(share)
-    return shares
-
-
-def _drawn_shares(
-    source: Source,
-    split: str,
-    draw: Callable[..., splits.Parts],
-    keys: np.ndarray | None,
-    num_parties: int | None,
-    holdout: float,
-    seed: int,
-) -> list[_Share]:
-    """Return the shares of a pool that a split divides. `split` is how messages call it."""
-    assert source.train is not None
-    y = source.labels["", "train"]
-    natural = [] if keys is None else [str(key) for key in np.unique(keys)]
-    num_parties = num_parties or len(natural) or _DEFAULT_PARTIES
-    if num_parties > len(y):
-        raise SplitError(
-            f"{option('parties', num_parties)}, but there are only {len(y)} rows",
-            "use fewer parties",
-        )
-    is_natural = len(natural) == num_parties
-    names = natural if is_natural else [f"party {i + 1}" for i in range(num_parties)]
-    parts = draw(y, num_parties, seeds.stream(seed, "split"))
-    splits.check(parts, len(y), names, split)
-    return [
-        _held_back(name, source.train, y, np.asarray(rows, dtype=int), holdout, seed)
-        for name, rows in zip(names, parts, strict=True)
-    ]
-
-
-def _held_back(
-    party: str, pool: DataSet, y: np.ndarray, rows: np.ndarray, holdout: float, seed: int
-) -> _Share:
-    """Return the share of a party that has these rows of a pool, some held back as test rows."""
-    train, test = splits.holdout(y, rows, holdout, seeds.stream(seed, "holdout", party))
-    own_test = rows_of.take(pool, test) if len(test) else None
-    return _Share(party, rows_of.take(pool, train), own_test, (y[train], y[test]))
 
 
 def _untested_note(parties: Sequence[Party], *, has_central_test: bool) -> list[str]:

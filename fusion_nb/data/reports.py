@@ -22,6 +22,7 @@ class Report:
     where:    how messages call it;  rows, labels: facts about both
     columns:  names of the columns of x, or ();  is_trained_on: False for test rows
     are_rows: every label equals its row;  are_items: rows come one at a time, of any shape
+    class_order: the names of classes in the order of a Categorical, or ()
     """
 
     where: str
@@ -31,6 +32,7 @@ class Report:
     is_trained_on: bool = True
     are_rows: bool = False
     are_items: bool = False
+    class_order: tuple[str, ...] = ()
 
 
 def report(given: Given) -> Report:
@@ -45,6 +47,7 @@ def report(given: Given) -> Report:
         and isinstance(given.rows[0], np.ndarray)
         and equal_rows(given.rows[0], given.labels),
         not isinstance(given.rows, tuple),
+        given.class_order,
     )
 
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from fusion_nb.data import texts
+from fusion_nb.data import frames, texts
 from fusion_nb.data.source_kinds import Columns, Texts
 from fusion_nb.errors import DataError, nearest, option
 
 _LABEL_COLUMNS = ("label", "target", "y", "class")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table is read.
+
+    label: the label's column, or "" for one that is plainly called so
+    key:   a column by which rows are divided, which is left out, or ""
+    is_encoded: columns of any kind are taken, since they are encoded later
+    """
+
+    label: str = ""
+    key: str = ""
+    is_encoded: bool = False
 
 
 def columns(frame: Any, name: str) -> dict[str, np.ndarray]:
@@ -19,26 +35,27 @@ def columns(frame: Any, name: str) -> dict[str, np.ndarray]:
 
     name: of the variable, for messages. Raises DataError where two columns have one name.
     """
-    frame = _with_text_names(frame, name)
+    frame = with_text_names(frame, name)
     return {column: frame[column].to_numpy() for column in frame.columns}
 
 
-def read(
-    frame: Any, name: str, label: str, key: str = ""
-) -> tuple[Columns | Texts, tuple[str, ...]]:
+def read(frame: Any, name: str, how: TableOptions) -> tuple[Columns | Texts, tuple[str, ...]]:
     """Return the rows of a DataFrame, and notes that say which columns were chosen.
 
-    The rows are a column of text, or else every numeric column but the label.
-    name: of the variable, for messages;  label: the label's column, or "" for one that is plainly
-    called so;  key: a column by which rows are divided, which is left out, or ""
+    The rows are a column of text, or else every numeric column but the label; of a table that is
+    encoded later, every column but the label. `name` of the variable is for messages.
     Raises DataError for columns that can't be used.
     """
-    frame = _with_text_names(frame, name)
-    names = list(frame.columns)
+    frame = with_text_names(frame, name)
+    names, label = list(frame.columns), how.label
     chosen = label or next((column for column in _LABEL_COLUMNS if column in names), "")
-    features = [column for column in names if column not in (chosen, key)]
+    features = [column for column in names if column not in (chosen, how.key)]
     is_known = chosen in names
-    if (is_known or not label) and (text := texts.text_column(frame, features)):
+    if (
+        not how.is_encoded
+        and (is_known or not label)
+        and (text := texts.text_column(frame, features))
+    ):
         return _read_text(frame, text, chosen)
     if not is_known:
         which = f"no column {chosen!r}" if chosen else "no column that is plainly the label"
@@ -50,27 +67,22 @@ def read(
             value=label,
             allowed=names,
         )
+    if how.is_encoded:
+        return Columns(frame[features], frame[chosen]), (_label_note(chosen),)
     x = _float32(frame[features], f"the DataFrame {name!r}")
-    return Columns(x, frame[chosen].to_numpy(), tuple(features)), (_label_note(chosen),)
+    return Columns(x, frame[chosen], tuple(features)), (_label_note(chosen),)
 
 
-def _with_text_names(frame: Any, name: str) -> Any:
+def with_text_names(frame: Any, name: str) -> Any:
     """Return a DataFrame whose columns can be named on the option line: as text, each once."""
-    if frame.columns.nlevels > 1:
-        joined = ["_".join(str(level) for level in names if level != "") for names in frame.columns]
-        frame = frame.set_axis(joined, axis=1)
-    frame = frame.rename(columns=str)
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise DataError(f"the DataFrame {name!r} has two columns {twice!r}", "rename one of them")
-    return frame
+    return frames.with_text_names(frame, f"the DataFrame {name!r}")
 
 
 def _read_text(frame: Any, text: str, label: str) -> tuple[Texts, tuple[str, ...]]:
     note = f"text: the column {text!r}"
     if not label:
         return Texts(frame[text].tolist()), (note,)
-    return Texts(frame[text].tolist(), frame[label].to_numpy()), (note, _label_note(label))
+    return Texts(frame[text].tolist(), frame[label]), (note, _label_note(label))
 
 
 def numbers(frame: Any, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -79,31 +91,57 @@ def numbers(frame: Any, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
     Columns of numpy's own numbers keep their type, others become float32. Raises DataError for
     columns that are not numbers.
     """
-    frame = _with_text_names(frame, where)
+    frame = with_text_names(frame, where)
     if all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in frame.dtypes):
+        _check_missing({name: frame[name].to_numpy() for name in frame.columns}, {}, where)
         return frame.to_numpy(), tuple(frame.columns)
     return _float32(frame, where), tuple(frame.columns)
 
 
 def _float32(frame: Any, where: str) -> np.ndarray:
-    """Return the columns of a DataFrame as float32. Raises DataError, which names those of words.
+    """Return the columns of a DataFrame as float32.
 
-    Booleans, nullable numbers, numbers of arrow and Python's own are numbers, too.
+    Booleans, nullable numbers, numbers of arrow and Python's own are numbers, too. Raises DataError
+    that names the columns that are none, or lack values.
     """
     columns = {name: _as_numbers(frame[name]) for name in frame.columns}
-    if words := [name for name, column in columns.items() if column is None]:
-        raise DataError(
-            f"{where} has columns that are not numbers: {', '.join(words)}",
-            "drop them or encode them first, with pandas.get_dummies say",
-        )
-    missing = [n for n, c in columns.items() if c is not None and np.isnan(c).any()]
+    found = {name: column for name, column in columns.items() if column is not None}
+    _check_missing(found, {n: frame[n] for n in columns if n not in found}, where)
+    return np.stack([*found.values()], 1) if found else np.empty((len(frame), 0), np.float32)
+
+
+def _check_missing(
+    numbers: Mapping[str, np.ndarray], others: Mapping[str, Any], where: str
+) -> None:
+    """Raise DataError for columns that are not numbers, and for those with missing values."""
+    missing = [name for name, column in numbers.items() if np.isnan(column).any()]
+    missing += [name for name, column in others.items() if column.isna().any()]
+    said = []
+    by_hand = []
+    if others:
+        named = [f"{name} ({_word(column)})" for name, column in others.items()]
+        said.append(f"columns that are not numbers: {', '.join(named)}")
+        by_hand.append("pandas.get_dummies(frame) makes 0 and 1 of text and categories")
     if missing:
+        said.append(f"missing values, in the columns {', '.join(missing)}")
+        by_hand.append("frame.fillna(...) or frame.dropna() removes missing values")
+    if said:
         raise DataError(
-            f"{where} has missing values, in the columns {', '.join(missing)}",
-            "fill or drop those rows first",
+            f"{where} has {'; and '.join(said)}",
+            f"add {option('tabular', 'auto')}, which encodes, fills and scales columns alike at "
+            f"all parties; or do it by hand first: {', and '.join(by_hand)}",
         )
-    found = [column for column in columns.values() if column is not None]
-    return np.stack(found, 1) if found else np.empty((len(frame), 0), np.float32)
+
+
+def _word(column: Any) -> str:
+    """Return what a column that is no number holds, in a word."""
+    if type(column.dtype).__name__ == "CategoricalDtype":
+        return "categories"
+    if column.dtype.kind in "mM":
+        return "dates" if column.dtype.kind == "M" else "spans of time"
+    there = column.dropna()
+    is_text = all(isinstance(value, str | bytes) for value in there)
+    return "text" if is_text and len(there) else "objects"
 
 
 def _as_numbers(column: Any) -> np.ndarray | None:

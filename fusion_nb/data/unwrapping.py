@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.data import texts
+from fusion_nb.data import frames, texts
 from fusion_nb.errors import DataError, private
 
 #: Samplers of a DataLoader that draw each row once.
@@ -69,6 +69,8 @@ class Unwrapping:
             return self._of_tensorflow(value)
         if bases & {"pandas.DataFrameGroupBy"}:
             return self._of_groups(value)
+        if (found := frames.to_pandas(value)) is not None:
+            return found
         if "datasets.Dataset" in bases and _has_plain_columns(value):
             self._note("the columns of the Dataset are read as a frame")
             return value.to_pandas()

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fusion_nb.core import arithmetic
+from fusion_nb.core.table import TableSchema
 from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.reporting.formatting import markdown_table
 from fusion_nb.reporting.parties import KINDS, PartyReport
@@ -37,7 +38,7 @@ The weights are those of round {{ card.round }}: {{ metrics }}.
 {{ options }}
 
 ## Data
-{{ data }}
+{{ data }}{{ table }}
 
 ## Parties
 {{ parties }}
@@ -126,6 +127,7 @@ def as_markdown(card: Mapping[str, Any], result: Result) -> str:
         given=Markdown(_given(card["spec"])),
         options=Markdown(markdown_table([["option", "value"], *options])),
         data=result.schema.describe(),
+        table=Markdown(_table(result.schema.table)),
         parties=Markdown(markdown_table(parties)),
         rows="documents that it trained on" if card["monitor"] == "self_rank" else "test rows",
         gains=Markdown("\n".join(map(escape_markdown, result.parties.gains(result.monitor)))),
@@ -145,6 +147,35 @@ def _given(spec: Mapping[str, Any]) -> str:
         f"\n\nThe run was called from Python with objects: put yours in place of {written}, as in "
         f"`fusion_nb.federate({own})`."
     )
+
+
+def _table(table: TableSchema | None) -> str:
+    """Return the columns of a table with their statistics, and how to encode further rows."""
+    if table is None:
+        return ""
+    head = ["column", "kind", "rows", "missing", "mean", "sd", "filled with", "categories"]
+    rows = [
+        [
+            column.name,
+            column.kind,
+            str(column.count),
+            str(column.num_missing),
+            _short(column.mean),
+            _short(column.sd),
+            f"{column.filled_with} {_short(column.fill)}" if column.filled_with else "",
+            ", ".join([*column.categories, *(["(other)"] if column.has_other else [])]),
+        ]
+        for column in table
+    ]
+    note = (
+        "Statistics are those of all parties' training rows. Further rows are encoded alike by "
+        "`fusion_nb.load_encoding(folder).transform(frame)`, from `encoding.json`."
+    )
+    return f"\n\n{markdown_table([head, *rows])}\n\n{note}"
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 def _party(party: PartyReport) -> dict[str, Any]:

@@ -168,6 +168,8 @@ def _write_report(
     result.chart().save(draft / "chart.png")
     schema = json.dumps(result.schema.to_json(), indent=2, allow_nan=False)
     (draft / "schema.json").write_text(schema, encoding="utf-8")
+    if result.schema.table is not None:
+        _write_encoding(draft / "encoding.json", result)
     result.history.to_frame().to_csv(draft / "history.csv")
     files = {
         path.relative_to(draft).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -176,6 +178,17 @@ def _write_report(
     made = card.as_dict(result, weights, round, files=files, packages=model.packages)
     (draft / "card.json").write_text(json.dumps(made, indent=2, allow_nan=False), encoding="utf-8")
     (draft / "CARD.md").write_text(card.as_markdown(made, result), encoding="utf-8")
+
+
+def _write_encoding(path: Path, result: Result) -> None:
+    """Write how a table's columns become the model's inputs, for `fusion_nb.load_encoding`."""
+    assert result.schema.table is not None
+    made = {
+        "format": 1,
+        "table": result.schema.table.to_json(),
+        "classes": list(result.schema.labels.classes),
+    }
+    path.write_text(json.dumps(made, indent=2, allow_nan=False), encoding="utf-8")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.run_control import RunControl
+from fusion_nb.core.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
@@ -49,6 +50,9 @@ def prepare(
     earlier:   an earlier run of this spec, which it continues
     Raises the FusionError of the first rule that is broken.
     """
+    kept = earlier.schema.get("table") if earlier else None
+    if data is None and kept:  # rows may be others, but are encoded as before
+        data = divide(spec, namespace, TableSchema.from_json(kept))
     resolved = resolve(spec, namespace, data)
     notes = run_checks(resolved)
     federation = assemble(resolved, control, earlier)

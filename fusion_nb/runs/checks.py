@@ -5,10 +5,12 @@ All are applied before any training. Each returns notes for the user, or raises 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from fusion_nb.core import arithmetic, documents, registry
 from fusion_nb.core.contracts import check_notes
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
 from fusion_nb.runs import changes
@@ -105,7 +107,7 @@ def check_model(resolved: Resolved) -> Sequence[str]:
     """Check that the model can be trained on these rows: a few of them are tried."""
     model, data, options = resolved.model, resolved.data, resolved.train_options
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
-    with model.seeded(resolved.spec.seed):
+    with model.seeded(resolved.spec.seed), _about_inputs(data.schema):
         found = model.check(
             data.example,
             data.schema,
@@ -113,6 +115,19 @@ def check_model(resolved: Resolved) -> Sequence[str]:
             optimizer=options["optimizer"],
         )
     return check_notes(f"check() of a {model.kind}", found)
+
+
+@contextmanager
+def _about_inputs(schema: DataSchema) -> Iterator[None]:
+    """Let an error about the shape of rows say which columns of a table they were made from."""
+    try:
+        yield
+    except ModelError as error:
+        parts = error.to_dict()
+        if schema.table is None or str(schema.rows.shape) not in parts["message"]:
+            raise
+        hint = f"{parts['hint']}; the table's {schema.table.describe()}"
+        raise ModelError(parts["message"], hint) from error
 
 
 def note_missing_classes(resolved: Resolved) -> Sequence[str]:

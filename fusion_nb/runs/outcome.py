@@ -16,7 +16,7 @@ from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.reporting import export
 from fusion_nb.reporting.parties import Parties, PartyReport, by_kind
 from fusion_nb.reporting.result import Best, Result, Similar
-from fusion_nb.runs import change_text
+from fusion_nb.runs import change_text, predicting
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checks import absent_options
@@ -128,6 +128,18 @@ class RunOutcome:
             found = of_documents.neighbours(self._source.weights, self._federation.parties)
             self._neighbours = (num_rounds, found)
         return Similar(self._neighbours[1](text, topn))
+
+    def predict(self, rows: Any, scores: bool) -> Any:
+        """Return the fused model's predictions for rows that the user gives."""
+        if not self._source.history:
+            raise self._no_round()
+        if self._federation.fusion.requires.local_layers:
+            raise RunError(
+                f"only the parties of {self._training.name} have whole models",
+                "use the model of one: run.parties[0].model",
+            )
+        source = self._source
+        return predicting.predict(source.model, source.weights, self.schema, rows, scores=scores)
 
     def export(
         self, path: str, format: str | Sequence[str], which: str, overwrite: bool

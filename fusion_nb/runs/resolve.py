@@ -24,14 +24,13 @@ from fusion_nb.core.protocols import (
     PostTraining,
 )
 from fusion_nb.core.schedule import Schedule
-from fusion_nb.data.agreement import bring_rows
-from fusion_nb.data.loading import read
+from fusion_nb.core.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.faults import Stragglers
-from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, option
+from fusion_nb.errors import FusionError, NameNotFoundError, OptionError, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
-from fusion_nb.runs import change_text
+from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
@@ -45,6 +44,7 @@ _COMPONENTS = {
     "personal": "personal",
     "share": "sharing",
     "ensemble": "ensembles",
+    "tabular": "tabular",
 }
 #: Those of them that have a decorator of the option's name.
 _DECORATED = ("fusion", "split", "engine")
@@ -178,7 +178,7 @@ def resolve(
         ensemble=_created(spec, "ensemble"),
         attack=_created(spec, "adversary"),
         stragglers=Stragglers.parse(spec.straggler) if spec.straggler else None,
-        read_rows=lambda name: bring_rows(data.schema, _rows(name, namespace), name),
+        read_rows=lambda name: unlabelled.read(name, namespace, data.schema),
         shadowed=tuple(
             name
             for name in ("loss", "optimizer")
@@ -188,10 +188,29 @@ def resolve(
     )
 
 
-def divide(spec: RunSpec, namespace: Mapping[str, Any]) -> PartitionedData:
-    """Return the parties that a spec makes of its data; names are looked up in `namespace`."""
-    names = ("data", "data_handler", "label", "split", "parties", "holdout", "seed", "quorum")
-    return PartitionedData.load(namespace, **{name: getattr(spec, name) for name in names})
+#: Options of a spec that decide which rows each party has.
+_OF_DATA = (
+    "data",
+    "data_handler",
+    "label",
+    "split",
+    "parties",
+    "holdout",
+    "seed",
+    "quorum",
+    "tabular",
+)
+
+
+def divide(
+    spec: RunSpec, namespace: Mapping[str, Any], table: TableSchema | None = None
+) -> PartitionedData:
+    """Return the parties that a spec makes of its data; names are looked up in `namespace`.
+
+    table: the encoding of a run that goes on, in place of one that is fitted
+    """
+    given = {name: getattr(spec, name) for name in _OF_DATA}
+    return PartitionedData.load(namespace, **given, table=table)
 
 
 def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> None:
@@ -319,19 +338,6 @@ def _train_options(
     if spec.local_steps:
         options["steps"] = spec.local_steps
     return options
-
-
-def _rows(name: str, namespace: Mapping[str, Any]) -> np.ndarray:
-    """Return rows without labels: those of a variable, or of a data set."""
-    value = namespace.get(name)
-    if isinstance(value, np.ndarray) or hasattr(value, "shape"):  # a tensor of any framework
-        return np.asarray(value)
-    pool = read(name, namespace).train
-    if pool is None:
-        raise DataError(f"{name} has no rows", "give a variable or a data set")
-    if isinstance(pool, tuple):
-        return np.asarray(pool[0])
-    return np.stack([np.asarray(pool[i][0]) for i in range(len(pool))])
 
 
 def _or_variable(name: str, namespace: Mapping[str, Any]) -> Any:

@@ -8,21 +8,20 @@ from typing import Any, Self
 
 from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Failure, Weights
 from fusion_nb.engines.progress import Progress, ProgressEngine
 from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.parties import Parties
-from fusion_nb.reporting.result import Best, Result, Similar, Text
+from fusion_nb.reporting.result import Best, Result, Text
 from fusion_nb.runs import changes
+from fusion_nb.runs.answers import Answers
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared, prepare
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.rounds import SavedRounds, Storage
 from fusion_nb.runs.checkpoints.saving import save_rounds
 from fusion_nb.runs.early_stopping import predicates
-from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.outcome import RunOutcome
 from fusion_nb.runs.resolve import with_default_rounds
@@ -33,7 +32,7 @@ from fusion_nb.runs.spec import RunSpec
 MakeRounds = Callable[[Prepared, RunControl], RoundSource]
 
 
-class Run(RunHandle):
+class Run(Answers):
     """One run of a spec, checked as far as it can be when it is made, and trained once it is
     started.
 
@@ -115,16 +114,6 @@ class Run(RunHandle):
         stop.
         """
         return self.outcome.completed_spec()
-
-    @property
-    def schema(self) -> DataSchema:
-        """What rows and labels are, at every party alike, as was settled before round 1."""
-        return self.outcome.schema
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes in the order of the model's outputs, where labels were text."""
-        return self.schema.labels.classes
 
     @property
     def notes(self) -> list[str]:
@@ -302,15 +291,6 @@ class Run(RunHandle):
         """
         self.training.settle()
         return self.outcome.parties()
-
-    def similar(self, text: str | Sequence[str], topn: int = 10) -> Similar:
-        """Return the documents that parties trained on nearest to a text or its words.
-
-        They are named by tag and party; no text is shown. Raises RunError for a model without
-        vectors of documents, or before the first whole round.
-        """
-        self.training.settle()
-        return self.outcome.similar(text, topn)
 
     def plot(self) -> Chart:
         """Return the curves of loss and accuracy per round."""

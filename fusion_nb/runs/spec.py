@@ -63,6 +63,12 @@ class RunSpec(BaseModel):
     )
     data_handler: str = _option("", "class with get_data() that reads the data", choices="datasets")
     label: str = _option("", "column of a DataFrame that holds the label")
+    tabular: str = _option(
+        "",
+        "encode the columns of a table, categories and missing values too, by statistics of all "
+        "parties: auto, with options as auto:impute=median",
+        choices="tabular",
+    )
     parties: int | None = _option(
         None, "how many parties (default: 4, or as many as the data has)", "clients", "p", ge=1
     )

@@ -24,7 +24,7 @@ ORIGINAL = {
 }
 #: Options that name objects of the client's notebook or a folder of the server, or would run the
 #: client's code.
-NOT_TAKEN = {"model", "data", "data_handler", "label", "split", "code", "checkpoint"}
+NOT_TAKEN = {"model", "data", "data_handler", "label", "split", "code", "checkpoint", "tabular"}
 #: Name of a field -> the option that it sets. An option is also taken by its own name.
 OPTIONS: dict[str, str] = {
     **ORIGINAL,
@@ -85,6 +85,14 @@ def _option_of(name: str) -> str:
     if name in OPTIONS:
         return OPTIONS[name]
     known = list(dict.fromkeys(["model_type", *ORIGINAL, *OPTIONS]))
+    if name == "tabular":
+        raise FieldError(
+            name,
+            "tabular is not for a service, which takes rows of numbers from each party by itself",
+            "train with %%fusion --service URL --tabular auto, which encodes the rows before it "
+            "sends them; or encode them with fusion_nb.load_encoding(folder).transform(frame)",
+            allowed=known,
+        )
     hint = f"{nearest(name, OPTIONS)}there are: {', '.join(known)}"
     raise FieldError(name, f"there is no field {name!r}", hint, allowed=known)
 

@@ -1,0 +1,59 @@
+"""What a run answers about its data, and about rows that a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fusion_nb.core.schema import DataSchema
+from fusion_nb.core.table import TableSchema
+from fusion_nb.errors import python_spelling, spelled_in
+from fusion_nb.reporting.result import Similar
+from fusion_nb.runs.background_run import BackgroundRun
+from fusion_nb.runs.handle import RunHandle
+from fusion_nb.runs.outcome import RunOutcome
+
+
+class Answers(RunHandle):
+    """The questions about data and rows that a run answers.
+
+    outcome: answers for its rounds;  training: drives them in the background
+    """
+
+    outcome: RunOutcome
+    training: BackgroundRun
+
+    @property
+    def schema(self) -> DataSchema:
+        """What rows and labels are, at every party alike, as was settled before round 1."""
+        return self.outcome.schema
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the model's outputs, where labels were text."""
+        return self.schema.labels.classes
+
+    @property
+    def tabular(self) -> TableSchema | None:
+        """How the columns of a table became the model's inputs, or None without that option."""
+        return self.schema.table
+
+    def predict(self, rows: Any, *, scores: bool = False) -> Any:
+        """Return the fused model's predictions for rows: an array of the labels that it expects.
+
+        rows:   a frame with the columns of the training, in any order, or arrays as in training
+        scores: return a DataFrame with the probability of each class
+        Raises DataError for rows of another form, RunError before the first whole round.
+        """
+        self.training.settle()
+        with spelled_in(python_spelling):
+            return self.outcome.predict(rows, scores)
+
+    def similar(self, text: str | Sequence[str], topn: int = 10) -> Similar:
+        """Return the documents that parties trained on nearest to a text or its words.
+
+        They are named by tag and party; no text is shown. Raises RunError for a model without
+        vectors of documents, or before the first whole round.
+        """
+        self.training.settle()
+        return self.outcome.similar(text, topn)
