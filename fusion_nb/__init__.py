@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fusion_nb.data.splits import split
     from fusion_nb.engines import engine
     from fusion_nb.models.lookup import model_adapter
+    from fusion_nb.models.metrics.own import metric
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate, resume
@@ -27,6 +28,7 @@ __all__ = [
     "federate",
     "fusion",
     "load_ipython_extension",
+    "metric",
     "model_adapter",
     "resume",
     "split",
@@ -43,6 +45,7 @@ _EXPORTS = {
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
+    "metric": "fusion_nb.models.metrics.own",
     "model_adapter": "fusion_nb.models.lookup",
     "split": "fusion_nb.data.splits",
 }

@@ -12,11 +12,11 @@ import numpy as np
 from fusion_nb.core.types import Metrics, Weights
 
 
-class Predicting(ABC):
+class PredictsRows(ABC):
     """A model whose predictions have the same meaning whatever its last layer and its loss.
 
     For classes they are probabilities, for yes or no the probability of yes, and otherwise the
-    numbers themselves. Their first axis is the rows.
+    numbers themselves. Their first axis is the rows. Metrics of `--metrics` are measured on them.
     """
 
     #: The axis of predictions that has one entry for each class.
@@ -30,6 +30,10 @@ class Predicting(ABC):
     @abstractmethod
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order; `data` is as in `evaluate`."""
+
+
+class Predicting(PredictsRows):
+    """A model whose predictions can be joined, and which can learn from predictions."""
 
     @abstractmethod
     def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:

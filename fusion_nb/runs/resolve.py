@@ -31,6 +31,7 @@ from fusion_nb.engines.faults import Stragglers
 from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
+from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
@@ -47,7 +48,7 @@ _COMPONENTS = {
     "ensemble": "ensembles",
 }
 #: Those of them that have a decorator of the option's name.
-_DECORATED = ("fusion", "split", "engine")
+_DECORATED = ("fusion", "split", "engine", "metrics")
 #: Those of them that are made with more than their options, and so only bound at first.
 _BOUND = ("split", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
@@ -57,6 +58,7 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "schedule": Schedule.parse,
     "changes": change_text.parse,
     "baseline": baselines.parse,
+    "metrics": measures.check_names,
     "checkpoint": CheckpointOption.parse,
 }
 #: A model of fewer numbers leaves a GPU idle where parties are trained one after the other.
@@ -209,7 +211,7 @@ def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> No
                     registry.create(kind, text)
     for name, read_text in _NOTATIONS.items():
         if text := getattr(spec, name):
-            with _about(name, text):
+            with _about(name, text), _not_registered(name, text, namespace or {}):
                 read_text(text)
 
 
@@ -260,13 +262,14 @@ def _not_registered(name: str, text: str, namespace: Mapping[str, Any]) -> Itera
     try:
         yield
     except NameNotFoundError as error:
-        own = registry.parse(text)[0]
+        own = str(error.value) if name == "metrics" else registry.parse(text)[0]
         if name not in _DECORATED or not callable(namespace.get(own)):
             raise
         kind = "class" if isinstance(namespace[own], type) else "function"
+        decorator = "fusion_nb.metric" if name == "metrics" else name
         raise NameNotFoundError(
             f"{option(name, text)}: the {kind} {own} of this notebook is not registered",
-            f"add @{name} above it",
+            f"add @{decorator} above it",
             value=error.value,
             option=error.option,
             allowed=error.allowed,

@@ -127,6 +127,10 @@ class RunSpec(BaseModel):
         "", "no fusion, but the parties' models together, after one exchange", choices="ensembles"
     )
     baseline: str = _option("", "trained as well, for comparison: central, local, or central,local")
+    metrics: str = _option(
+        "",
+        "measured beside the model's own: auc,f1,recall:average=none,top_k:k=3 or one of yours",
+    )
     until: str = _option("", 'stop early: "accuracy >= 0.95"')
     patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
     monitor: str = _option(

@@ -44,6 +44,7 @@ OTHER = {
     "share": "best:groups=3",
     "ensemble": "stack:holdout=0.3",
     "baseline": "central,local",
+    "metrics": "auc,f1:average=micro",
     "until": "accuracy >= 0.9",
     "patience": 4,
     "monitor": "loss",

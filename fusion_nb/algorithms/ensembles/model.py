@@ -17,14 +17,14 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.models.base import Model
 from fusion_nb.models.combining import SHARES, combine, prefix
-from fusion_nb.models.predicting import Predicting
+from fusion_nb.models.predicting import Predicting, PredictsRows
 
 
 class PredictingModel(Model, Predicting):
     """The type of an adapter that is both a model and able to predict."""
 
 
-class EnsembleModel(Model):
+class EnsembleModel(PredictsRows, Model):
     """One member for each party, and each member's share of the prediction.
 
     inner:    the adapter of a single model, which was checked against the data;  parties: in order
@@ -51,10 +51,11 @@ class EnsembleModel(Model):
         self.packages = inner.packages
         self.formats = inner.formats
         self.data_kind = inner.data_kind
-        self.metrics = inner.metrics
+        self.metrics, self.measures = inner.metrics, inner.measures
         self.min_rows = inner.min_rows
         self.ignored_label = inner.ignored_label
         self.defaults = inner.defaults
+        self.class_axis = inner.class_axis
         self.rule = rule
         self._positions = {party: i for i, party in enumerate(parties)}
         self._holdout = holdout
@@ -148,10 +149,21 @@ class EnsembleModel(Model):
         if self._trained is not None:
             self.inner.set_weights(self._members[self._trained])
             return self.inner.evaluate(data)
-        joint = combine(
-            self._predictions(data), self._shares, self.rule, self.inner.task, self.inner.class_axis
+        return self.inner.evaluate_predictions(self.predict(data), data)
+
+    @property
+    def task(self) -> str:
+        """The task of each member."""
+        return self.inner.task
+
+    def predict(self, data: Any) -> np.ndarray:
+        """Return the joint predictions of all members, or those of the member trained last."""
+        if self._trained is not None:
+            self.inner.set_weights(self._members[self._trained])
+            return self.inner.predict(data)
+        return combine(
+            self._predictions(data), self._shares, self.rule, self.inner.task, self.class_axis
         )
-        return self.inner.evaluate_predictions(joint, data)
 
     def native(self, weights: Weights) -> Any:
         """Return one model of the framework with the joint prediction of the members."""

@@ -173,7 +173,9 @@ class KerasModel(Predicting, Model):
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows."""
-        return self._checked_trainer().evaluate(data, self.gate, self.metrics)
+        added = self.added_metrics
+        own = tuple(name for name in self.metrics if name not in added)
+        return self._checked_trainer().evaluate(data, self.gate, own)
 
     def native(self, weights: Weights) -> keras.Model:
         """Return a `keras.Model` with these weights.
