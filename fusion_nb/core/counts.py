@@ -14,6 +14,9 @@ from fusion_nb.core.protocols.model import TrainableModel
 from fusion_nb.core.types import Metrics, PartyMetrics
 from fusion_nb.core.types.training import mean_metrics
 
+#: A difference that shows in the digits of a table.
+_VISIBLE = 5e-4
+
 
 class Counted(float):
     """The value of a metric with the sums behind it.
@@ -96,13 +99,33 @@ def joined_metrics(model: TrainableModel, measured: Sequence[tuple[int, Metrics]
 
 
 class LatestCounts:
-    """The last sums of each metric that each party sent, of which means over parties are made."""
+    """The last sums of each metric that each party sent, of which means over parties are made.
+
+    errors: by metric over all parties, the bound of its difference from the exact value
+    """
 
     def __init__(self, kept: Mapping[str, Any] | None = None) -> None:
         self._found: dict[str, dict[str, Counted]] = {
             party: {name: Counted(*entry) for name, entry in metrics.items()}
             for party, metrics in (kept or {}).items()
         }
+        self.errors: dict[str, float] = {}
+
+    def note_errors(self, metrics: Metrics) -> None:
+        """Keep the bounds of metrics over all parties."""
+        self.errors |= {
+            name: value.error
+            for name, value in metrics.items()
+            if isinstance(value, Counted) and value.error
+        }
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each metric that is not exact in the digits that people read."""
+        return [
+            f"{name}: from counts of scores in bins, at most {error:.1g} from the exact value"
+            for name, error in self.errors.items()
+            if error >= _VISIBLE
+        ]
 
     def update(self, metrics: PartyMetrics) -> None:
         """Take over the sums in metrics of parties."""

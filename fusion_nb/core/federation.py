@@ -222,8 +222,9 @@ class Federation:
         )
         self._control.gate()  # a stop asked for during evaluation keeps the previous round
         self.state = aggregated.state
-        self.counts.update(record.party_metrics)
         if self.model.added_metrics:
+            self.counts.update(record.party_metrics)
+            self.counts.note_errors(record.metrics)
             record = _plain(record)
         self.history.append(record)
         return record

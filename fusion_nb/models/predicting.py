@@ -35,6 +35,9 @@ class PredictsRows(ABC):
 class Predicting(PredictsRows):
     """A model whose predictions can be joined, and which can learn from predictions."""
 
+    def check_joinable(self) -> None:
+        """Raise ModelError where several of its kind can't be joined into one."""
+
     @abstractmethod
     def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:
         """Return the metrics that `evaluate` gives a model with these predictions."""

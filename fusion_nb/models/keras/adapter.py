@@ -201,9 +201,12 @@ class KerasModel(Predicting, Model):
 
     @property
     def task(self) -> str:
-        """The task that the model learns. Raises ModelError for a model of several inputs."""
-        self._checked().check_one_input()
+        """The task that the model learns."""
         return self._checked().task
+
+    def check_joinable(self) -> None:
+        """Raise ModelError for a model of several inputs."""
+        self._checked().check_one_input()
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order.

@@ -57,6 +57,9 @@ class Arrangement:
                     "compares shares of classes",
                     f"leave it out, or name the loss {option('loss', 'bce_logits')}",
                 )
+        width = predicted.shape[class_axis] if predicted.ndim > 1 else 1
+        if task == "binary" and not schema.shape and width > 1:  # a yes or no for each class
+            task = "classes"
         made = _task(task, schema, predicted, class_axis)
         return cls(made, schema, class_axis, ignored)
 

@@ -16,6 +16,7 @@ from fusion_nb.core.protocols.metric import Metric
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import DivergedError, OptionError, option
 from fusion_nb.models.metrics.arranged import Arrangement
+from fusion_nb.models.metrics.own import FunctionMetric
 from fusion_nb.models.predicting import PredictsRows
 
 #: An option that belongs to the metric before the comma: `top_k:k=3`.
@@ -114,6 +115,20 @@ class Measures:
         task = self._arrangement.task
         sums = metric.join(*joined_parts(counted), task)
         return Counted(metric.values(sums, task)[place], sums, error=metric.error(sums, task))
+
+    def without_value(self, labels: np.ndarray, predictions: np.ndarray) -> str:
+        """Return the name of a metric without any value for these labels, or "".
+
+        labels, predictions: in the form that metrics take. The user's own functions are not tried.
+        """
+        task = self._arrangement.task
+        for metric, names in self._metrics:
+            if isinstance(metric, FunctionMetric):
+                continue
+            values = metric.values(metric.sums(labels, predictions, task), task)
+            if all(math.isnan(value) for value in values):
+                return names[0]
+        return ""
 
     def _add(self, text: str, known: set[str]) -> None:
         metric: Metric = registry.create("metrics", text)
