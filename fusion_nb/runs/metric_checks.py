@@ -1,4 +1,4 @@
-"""The rules about metrics that a run adds to those of its model, and about weights of classes."""
+"""The rules about metrics that a run adds to those of its model."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from fusion_nb.data.loading import read
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.faults import Stragglers
 from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, option
-from fusion_nb.models import lookup
+from fusion_nb.models import class_weights, lookup
 from fusion_nb.models.base import Model
 from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text
@@ -59,6 +59,7 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "changes": change_text.parse,
     "baseline": baselines.parse,
     "metrics": measures.check_names,
+    "class_weights": class_weights.parse,
     "checkpoint": CheckpointOption.parse,
 }
 #: A model of fewer numbers leaves a GPU idle where parties are trained one after the other.

@@ -105,6 +105,10 @@ class RunSpec(BaseModel):
     loss: str = _option(
         "", "name or variable (default: inferred from model and labels)", model_option=True
     )
+    class_weights: str = _option(
+        "",
+        "weights of classes in training: balanced over all parties' rows, or yes=9,no=1",
+    )
     fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
     quorum: float | None = _option(
         None,

@@ -35,6 +35,7 @@ OTHER = {
     "optimizer": "sgd:momentum=0.9",
     "keep_optimizer": True,
     "loss": "my_loss",
+    "class_weights": "balanced",
     "fraction": 0.5,
     "quorum": 0.25,
     "dropout": 0.1,
