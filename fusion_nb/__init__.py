@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fusion_nb.data.tabular.new_rows import load_encoding
     from fusion_nb.engines import engine
     from fusion_nb.models.lookup import model_adapter
+    from fusion_nb.models.metrics.own import metric
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate, resume
@@ -29,6 +30,7 @@ __all__ = [
     "fusion",
     "load_encoding",
     "load_ipython_extension",
+    "metric",
     "model_adapter",
     "resume",
     "split",
@@ -45,6 +47,7 @@ _EXPORTS = {
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
+    "metric": "fusion_nb.models.metrics.own",
     "model_adapter": "fusion_nb.models.lookup",
     "split": "fusion_nb.data.splits",
     "load_encoding": "fusion_nb.data.tabular.new_rows",

@@ -9,7 +9,7 @@ from typing import Any
 from fusion_nb.algorithms.fusions.averaging import iter_avg
 from fusion_nb.algorithms.fusions.local_only import LocalOnly
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.arithmetic import metric_mean
+from fusion_nb.core.counts import known, over_rows
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Baseline, Change, Engine, FederationView, Fusion, Model
@@ -69,6 +69,7 @@ class FederatedBaseline(Baseline):
             changes=snapshot.changes_without_fusions(),
             state=snapshot.state,
             history=snapshot.history,
+            counts=snapshot.counts,
         )
         self.notes: list[str] = list(earlier["notes"]) if earlier else []
         self._has_failed = bool(earlier and earlier["has_failed"])
@@ -212,7 +213,7 @@ class Local(FederatedBaseline):
             f"warning: {self.name} goes on without {party}: {error}"
             for party, error in failed.items()
         ]
-        latest = own.history.latest()
+        latest = own.counts.over(own.history.latest())
         per_party = {
             party.id: _alone_metrics(latest.get(party.id, {}))
             for party in own.parties
@@ -221,7 +222,11 @@ class Local(FederatedBaseline):
         ignored = own.model.ignored_label
         sizes = {party.id: party.num_measured(ignored) for party in own.parties}
         names = sorted({name for metrics in per_party.values() for name in metrics})
-        return {name: metric_mean(per_party, sizes, name) for name in names}, per_party
+        means = {
+            name: over_rows(own.model, per_party, sizes, name.removeprefix("alone_"), "alone_")
+            for name in names
+        }
+        return known(means), per_party
 
 
 def num_steps(federation: FederationView, cohort: Collection[str]) -> int:

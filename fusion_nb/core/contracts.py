@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from fusion_nb.core.protocols import DataPoisoning, Engine, Fusion, ModelPoisoning, TrainableModel
+from fusion_nb.core.protocols import (
+    DataPoisoning,
+    Engine,
+    Fusion,
+    Metric,
+    ModelPoisoning,
+    TrainableModel,
+)
 from fusion_nb.core.types import Answer, Metrics, NoUpdate, Requirements, TrainingResult, Update
 from fusion_nb.errors import ContractError, OptionError
 
@@ -16,6 +24,7 @@ _BASES: dict[str, tuple[type, ...]] = {
     "fusions": (Fusion,),
     "engines": (Engine,),
     "adversaries": (DataPoisoning, ModelPoisoning),
+    "metrics": (Metric,),
 }
 _FUSION_NAMES = {
     "fuse": "aggregate",
@@ -158,12 +167,17 @@ def check_training(model: TrainableModel, result: Any) -> None:
     _check_metrics(f"fit() of a {model.kind}", result.metrics, ["loss"])
 
 
-def evaluate(model: TrainableModel, data: Any) -> Metrics:
-    """Return a model's metrics over the rows. Raises ContractError where one is missing."""
+def evaluate(model: TrainableModel, data: Any, *, with_added: bool = True) -> Metrics:
+    """Return a model's metrics over the rows. Raises ContractError where one is missing.
+
+    with_added: those that the run added, too; there are none of a loss that is not finite
+    """
     found = model.evaluate(data)
-    others = {*model.train_metrics, *model.costly_metrics}
+    others = {*model.train_metrics, *model.costly_metrics, *model.added_metrics}
     needed = [name for name in model.metrics if name not in others]
     _check_metrics(f"evaluate() of a {model.kind}", found, needed)
+    if with_added and model.added_metrics and math.isfinite(found.get("loss", 0.0)):
+        return {**found, **model.evaluate_added(data)}
     return found
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.arithmetic import metric_mean
 from fusion_nb.core.contracts import evaluate
-from fusion_nb.core.history import History
+from fusion_nb.core.counts import over_rows
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Model
 from fusion_nb.core.replies import RoundReplies
@@ -94,9 +93,12 @@ class Evaluator:
             # Without any test row, metrics on training rows are all there is.
             sizes = None if any(party.num_test for party in self._parties) else train_sizes
             found = {
-                name: replies.mean(name, sizes) for name in model.metrics if name not in found
+                name: replies.over_rows(model, name, sizes)
+                for name in model.metrics
+                if name not in found
             } | found
-        missing = {name for name in model.costly_metrics if math.isnan(found.get(name, math.nan))}
+        optional = (*model.costly_metrics, *model.added_metrics)
+        missing = {name for name in optional if math.isnan(found.get(name, math.nan))}
         metrics = {name: value for name, value in found.items() if name not in missing}
         if not math.isfinite(metrics.get("loss", 0.0)):
             raise DivergedError(
@@ -108,17 +110,17 @@ class Evaluator:
 
 
 def personal_means(
-    history: History, party_metrics: PartyMetrics, parties: Sequence[Party], model: Model
+    latest: dict[str, Metrics], party_metrics: PartyMetrics, parties: Sequence[Party], model: Model
 ) -> Metrics:
     """Return the means over all parties' test rows of the metrics of their own models.
 
-    Each party counts with its last measurement: in `party_metrics`, or in the history.
+    Each party counts with its last measurement: in `party_metrics`, or in `latest`.
     """
-    latest = history.latest()
     add_metrics(latest, party_metrics)
     sizes = {party.id: party.num_measured(model.ignored_label) for party in parties}
     means = {
-        f"personal_{name}": metric_mean(latest, sizes, f"personal_{name}") for name in model.metrics
+        f"personal_{name}": over_rows(model, latest, sizes, name, "personal_")
+        for name in model.metrics
     }
     return {name: mean for name, mean in means.items() if math.isfinite(mean)}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.aggregation import aggregate
+from fusion_nb.core.counts import LatestCounts, known
 from fusion_nb.core.evaluation import Evaluator, add_metrics, personal_means
 from fusion_nb.core.history import History
 from fusion_nb.core.network import Network
@@ -44,8 +45,8 @@ class Federation:
     personal_parties: the parties that hold models of their own after it, where they are others
     changes:          by round, options that change from that round on
     control:          pauses and stops the run between two batches
-    state, history:   of an earlier federation, which this one continues. Its parties must have the
-                      persistent states of that time.
+    state, history, counts: of an earlier federation, which this one continues. Its parties must
+                      have the persistent states of that time.
 
     `state` and `history` change together, and only when a round is whole. `state` is None before
     round 0 of a model that needs agreement. Its parts: the `network` of parties, engine and model,
@@ -68,11 +69,14 @@ class Federation:
         control: RunControl | None = None,
         state: ServerState | None = None,
         history: Sequence[RoundRecord] = (),
+        counts: Mapping[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.baselines = tuple(baselines)
         self.history = History(history)
         self.state = state
+        #: The sums behind the parties' metrics, where the run added metrics to the model's own.
+        self.counts = LatestCounts(counts)
         #: Failures in the last round, whether it became whole or not.
         self.round_failures: tuple[Failure, ...] = ()
         self._control = control or RunControl()
@@ -106,8 +110,11 @@ class Federation:
         if found is None:
             return
         record = with_personal_metrics(self.history[-1], found)
-        means = personal_means(self.history, record.party_metrics, self.parties, self.model)
-        self.history[-1] = replace(record, metrics={**record.metrics, **means})
+        self.counts.update(record.party_metrics)
+        means = personal_means(
+            self.counts.over(self.history.latest()), record.party_metrics, self.parties, self.model
+        )
+        self.history[-1] = _plain(replace(record, metrics={**record.metrics, **means}))
 
     def close(self) -> None:
         """Release the engine's workers. The next round starts them again."""
@@ -215,6 +222,10 @@ class Federation:
         )
         self._control.gate()  # a stop asked for during evaluation keeps the previous round
         self.state = aggregated.state
+        if self.model.added_metrics:
+            self.counts.update(record.party_metrics)
+            self.counts.note_errors(record.metrics)
+            record = _plain(record)
         self.history.append(record)
         return record
 
@@ -267,7 +278,9 @@ class Federation:
             compared, of_parties = baseline.measure(self, state.round, is_last)
             metrics |= compared
             add_metrics(per_party, of_parties)
-        return metrics | personal_means(self.history, per_party, self.parties, self.model)
+        return metrics | personal_means(
+            self.counts.over(self.history.latest()), per_party, self.parties, self.model
+        )
 
     # What baselines and post-training steps see: `FederationView`.
 
@@ -304,3 +317,12 @@ class Federation:
     def changed_options(self, round: int) -> Mapping[str, Any]:
         """Return the options of the run that have another value from a round on."""
         return self.plan.changes.get(round, Change()).values
+
+
+def _plain(record: RoundRecord) -> RoundRecord:
+    """Return a record whose metrics are plain numbers, without the sums behind them."""
+    return replace(
+        record,
+        metrics=known(record.metrics),
+        party_metrics={party: known(found) for party, found in record.party_metrics.items()},
+    )

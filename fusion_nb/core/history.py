@@ -18,12 +18,28 @@ Value = TypeVar("Value")
 #: Held while a value over rounds is brought up to date: the training and a cell may ask at once.
 _LOCK = threading.Lock()
 #: Metrics that are better when higher; all others (losses and errors) are better when lower.
-HIGHER_IS_BETTER = frozenset({"accuracy", "self_rank"})
+HIGHER_IS_BETTER = {
+    *("accuracy", "self_rank", "auc", "average_precision", "balanced_accuracy"),
+    *("f1", "precision", "recall", "r2"),
+}
+#: The beginnings of names that say of what a metric is: `recall_cat`, `f1_micro`, `top_5`.
+_HIGHER_BEGINNINGS = ("f1_", "precision_", "recall_", "top_")
+#: Whose metric it is, before the name of the metric.
+_OWNERS = ("alone_", "central_", "local_", "personal_", "train_")
+
+
+def declare_higher(metrics: Iterable[str]) -> None:
+    """Declare further metrics that are better when higher, such as the user's own."""
+    HIGHER_IS_BETTER.update(metrics)
 
 
 def is_higher_better(metric: str) -> bool:
     """Return whether a metric is better when higher: `accuracy`, and so `central_accuracy`."""
-    return metric in HIGHER_IS_BETTER or metric.partition("_")[2] in HIGHER_IS_BETTER
+    owner = next((owner for owner in _OWNERS if metric.startswith(owner)), "")
+    bare = metric.removeprefix(owner)
+    # A Keras model of several outputs has `mask_accuracy`.
+    names = (bare, metric.partition("_")[2])
+    return any(name in HIGHER_IS_BETTER for name in names) or bare.startswith(_HIGHER_BEGINNINGS)
 
 
 def better(metric: str, a: float, b: float) -> bool:

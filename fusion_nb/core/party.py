@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import traceback
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
 from fusion_nb.core.contracts import check_answer, check_training, evaluate
+from fusion_nb.core.counts import joined_metrics, standing_for
 from fusion_nb.core.protocols import NeedsAgreement, TrainableModel
 from fusion_nb.core.types import (
     AdoptRequest,
@@ -148,6 +150,7 @@ class Party:
             train=trainer.train,
             evaluate_train=trainer.evaluate_train,
             evaluate_test=trainer.evaluate_test,
+            join_metrics=functools.partial(joined_metrics, model),
         )
         if request.local_update is None:
             answer: Answer = context.update(context.train(context.weights).weights)
@@ -198,7 +201,10 @@ class Party:
             metrics |= model.evaluate_train(self.train, self.state)
         if self.num_test:
             test = rows_of.some(self.test, request.num_test_rows, request.seed, self.id)
-            metrics |= evaluate(model, test)
+            measured = evaluate(model, test)
+            if test is not self.test:
+                measured = standing_for(measured, self.num_test / rows_of.size(test))
+            metrics |= measured
             metrics |= model.evaluate_costly(test) if request.costly else {}
             if model.ignored_label is not None and test is not self.test:
                 counted = rows_of.num_counted(test, model.ignored_label)
@@ -256,7 +262,7 @@ class _LocalTrainer:
     def evaluate_train(self, weights: Weights) -> Metrics:
         """Return the metrics of any weights on the party's own training rows."""
         self._model.set_weights(weights)
-        return evaluate(self._model, self._party.train)
+        return evaluate(self._model, self._party.train, with_added=False)
 
     def evaluate_test(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
         """Return the metrics of any weights on the party's own test rows, or on some of them."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fusion_nb.core import arithmetic
+from fusion_nb.core.counts import over_rows
+from fusion_nb.core.protocols import TrainableModel
 from fusion_nb.core.types import (
     Failure,
     Metrics,
@@ -156,6 +158,12 @@ class RoundReplies:
         sizes: by party, in place of the number of rows that each replied with
         """
         return arithmetic.metric_mean(self.metrics, sizes or self._num_examples, metric)
+
+    def over_rows(
+        self, model: TrainableModel, metric: str, sizes: Mapping[str, int] | None = None
+    ) -> float:
+        """Return a metric over the rows of all parties that have it; `sizes` as in `mean`."""
+        return over_rows(model, self.metrics, sizes or self._num_examples, metric)
 
     def _checked(self, reply: Reply) -> Reply:
         """Return a reply, or the failure that an unusable update becomes."""

@@ -19,12 +19,14 @@ class Snapshot:
 
     parties: each party's persistent state, by its id
     changes: by round, options that changed or will change from that round on
+    counts:  the sums behind the parties' metrics, as `LatestCounts` keeps them
     """
 
     state: ServerState | None = None
     history: tuple[RoundRecord, ...] = ()
     parties: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    counts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, federation: Federation) -> Snapshot:
@@ -34,6 +36,7 @@ class Snapshot:
             tuple(federation.history),
             {party.id: _state_of(party) for party in federation.parties},
             {number: dict(change.values) for number, change in federation.plan.changes.items()},
+            federation.counts.to_tree(),
         )
 
     def give_states(self, parties: Iterable[Party]) -> None:
@@ -53,6 +56,7 @@ class Snapshot:
             "history": [record_to_json(record) for record in self.history],
             "parties": dict(self.parties),
             "changes": {number: dict(values) for number, values in self.changes.items()},
+            **({"counts": dict(self.counts)} if self.counts else {}),
         }
 
     @classmethod
@@ -63,6 +67,7 @@ class Snapshot:
             tuple(record_from_json(found) for found in tree["history"]),
             tree["parties"],
             tree["changes"],
+            tree.get("counts", {}),
         )
 
 

@@ -125,6 +125,11 @@ class SuspendableModel:
         return self._model.costly_metrics
 
     @property
+    def added_metrics(self) -> tuple[str, ...]:
+        """The real model's."""
+        return self._model.added_metrics
+
+    @property
     def ignored_label(self) -> int | None:
         """The real model's."""
         return self._model.ignored_label
@@ -160,6 +165,15 @@ class SuspendableModel:
         """Return the costly metrics that the rows allow."""
         self._model.set_weights(self._weights)
         return self._model.evaluate_costly(data)
+
+    def evaluate_added(self, data: Any) -> Metrics:
+        """Return the metrics that the run added over the rows."""
+        self._model.set_weights(self._weights)
+        return self._model.evaluate_added(data)
+
+    def join_added(self, name: str, values: Sequence[Any]) -> float:
+        """Return one of them over all rows of several values."""
+        return self._model.join_added(name, values)
 
 
 #: One party's turn in a stack: it is given the model that the party sees.

@@ -16,11 +16,12 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.kind import ModelKind, setting_names
+from fusion_nb.models.metrics.added import AddedMetrics
 
 __all__ = ["BatchTrainable", "Model", "NeedsAgreement", "setting_names"]
 
 
-class Model(ModelKind):
+class Model(AddedMetrics, ModelKind):
     """An adapter: it trains, evaluates and writes the models of one framework for a federation.
 
     It never changes the user's own object: it works on a copy, and hands out copies. Rows come as a

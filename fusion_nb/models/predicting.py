@@ -16,7 +16,7 @@ class PredictsRows(ABC):
     """A model whose predictions have the same meaning whatever its last layer and its loss.
 
     For classes they are probabilities, for yes or no the probability of yes, and otherwise the
-    numbers themselves. Their first axis is the rows.
+    numbers themselves. Their first axis is the rows. Metrics of `--metrics` are measured on them.
     """
 
     #: The axis of predictions that has one entry for each class.
@@ -34,6 +34,9 @@ class PredictsRows(ABC):
 
 class Predicting(PredictsRows):
     """A model whose predictions can be joined, and which can learn from predictions."""
+
+    def check_joinable(self) -> None:
+        """Raise ModelError where several of its kind can't be joined into one."""
 
     @abstractmethod
     def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:

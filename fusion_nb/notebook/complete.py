@@ -111,6 +111,12 @@ def _of_adapters(field: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
     ]
 
 
+def _metrics(fragment: str, public: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that can stand after the last comma, with those before it."""
+    before, comma, last = fragment.rpartition(",")
+    return [f"{before}{comma}{word}" for word in _components("metrics", last, [])]
+
+
 def _always(*words: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
     return lambda fragment, public: list(words)
 
@@ -121,6 +127,7 @@ _VALUES: dict[str, Callable[[str, Mapping[str, Any]], list[str]]] = {
     "device": _always("auto", "cpu", "cuda", "mps"),
     "format": _formats,
     "loss": _of_adapters("loss"),
+    "metrics": _metrics,
     "model": _models,
     "monitor": _always("accuracy", "loss", "self_rank", "train_loss"),
     "optimizer": _of_adapters("optimizer"),

@@ -85,6 +85,7 @@ def assemble(
         control=control,
         state=snapshot.state,
         history=snapshot.history,
+        counts=snapshot.counts,
     )
 
 

@@ -14,8 +14,10 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
 from fusion_nb.runs import changes
+from fusion_nb.runs.class_weight_checks import check_class_weights
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported
+from fusion_nb.runs.metric_checks import check_added_metrics
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
@@ -295,6 +297,8 @@ CHECKS: tuple[Check, ...] = (
     check_model_options,
     check_data_kind,
     check_model,
+    check_class_weights,
+    check_added_metrics,
     check_party_sizes,
     note_shadowed_names,
     note_missing_classes,

@@ -28,8 +28,9 @@ from fusion_nb.core.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.faults import Stragglers
 from fusion_nb.errors import FusionError, NameNotFoundError, OptionError, option
-from fusion_nb.models import lookup
+from fusion_nb.models import class_weights, lookup
 from fusion_nb.models.base import Model
+from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
@@ -47,7 +48,7 @@ _COMPONENTS = {
     "tabular": "tabular",
 }
 #: Those of them that have a decorator of the option's name.
-_DECORATED = ("fusion", "split", "engine")
+_DECORATED = ("fusion", "split", "engine", "metrics")
 #: Those of them that are made with more than their options, and so only bound at first.
 _BOUND = ("split", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
@@ -57,6 +58,8 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "schedule": Schedule.parse,
     "changes": change_text.parse,
     "baseline": baselines.parse,
+    "metrics": measures.check_names,
+    "class_weights": class_weights.parse,
     "checkpoint": CheckpointOption.parse,
 }
 #: A model of fewer numbers leaves a GPU idle where parties are trained one after the other.
@@ -228,7 +231,7 @@ def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> No
                     registry.create(kind, text)
     for name, read_text in _NOTATIONS.items():
         if text := getattr(spec, name):
-            with _about(name, text):
+            with _about(name, text), _not_registered(name, text, namespace or {}):
                 read_text(text)
 
 
@@ -279,13 +282,14 @@ def _not_registered(name: str, text: str, namespace: Mapping[str, Any]) -> Itera
     try:
         yield
     except NameNotFoundError as error:
-        own = registry.parse(text)[0]
+        own = str(error.value) if name == "metrics" else registry.parse(text)[0]
         if name not in _DECORATED or not callable(namespace.get(own)):
             raise
         kind = "class" if isinstance(namespace[own], type) else "function"
+        decorator = "fusion_nb.metric" if name == "metrics" else name
         raise NameNotFoundError(
             f"{option(name, text)}: the {kind} {own} of this notebook is not registered",
-            f"add @{name} above it",
+            f"add @{decorator} above it",
             value=error.value,
             option=error.option,
             allowed=error.allowed,

@@ -111,6 +111,10 @@ class RunSpec(BaseModel):
     loss: str = _option(
         "", "name or variable (default: inferred from model and labels)", model_option=True
     )
+    class_weights: str = _option(
+        "",
+        "weights of classes in training: balanced over all parties' rows, or yes=9,no=1",
+    )
     fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
     quorum: float | None = _option(
         None,
@@ -133,6 +137,10 @@ class RunSpec(BaseModel):
         "", "no fusion, but the parties' models together, after one exchange", choices="ensembles"
     )
     baseline: str = _option("", "trained as well, for comparison: central, local, or central,local")
+    metrics: str = _option(
+        "",
+        "measured beside the model's own: auc,f1,recall:average=none,top_k:k=3 or one of yours",
+    )
     until: str = _option("", 'stop early: "accuracy >= 0.95"')
     patience: int = _option(0, "stop after this many rounds without improvement (0: never)", ge=0)
     monitor: str = _option(

@@ -59,6 +59,7 @@ class EnsembleMethod(ABC):
                 f"{given}: a {model.kind} predicts nothing that could be joined",
                 "use a PyTorch or a Keras model",
             )
+        model.check_joinable()
         if model.task == "own":
             raise OptionError(
                 f"{given}: the meaning of the model's outputs is known to your loss alone",

@@ -51,7 +51,7 @@ class EnsembleModel(PredictsRows, Model):
         self.packages = inner.packages
         self.formats = inner.formats
         self.data_kind = inner.data_kind
-        self.metrics = inner.metrics
+        self.metrics, self.measures = inner.metrics, inner.measures
         self.min_rows = inner.min_rows
         self.ignored_label = inner.ignored_label
         self.defaults = inner.defaults

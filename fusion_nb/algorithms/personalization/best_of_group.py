@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fusion_nb.algorithms.personalization.base import personal_metrics
 from fusion_nb.algorithms.personalization.grouping import groups_by_change, groups_by_key
+from fusion_nb.core.counts import known
 from fusion_nb.core.history import better
 from fusion_nb.core.options import PER_ROW
 from fusion_nb.core.protocols import FederationView
@@ -109,7 +110,10 @@ def _score(context: LocalContext, groups: list[list[str]], models: Mapping[str, 
     """Evaluate every model of the group on the two halves of the party's test rows."""
     group = next(group for group in groups if context.party in group)
     scores = {
-        name: {str(i): context.evaluate_test(models[name], half) for i, half in enumerate(_HALVES)}
+        name: {
+            str(i): known(context.evaluate_test(models[name], half))
+            for i, half in enumerate(_HALVES)
+        }
         for name in group
     }
     sizes = {str(i): _num_rows(context, half) for i, half in enumerate(_HALVES)}
@@ -164,21 +168,7 @@ def _adopt(
     measured = [
         (_num_rows(context, rows), context.evaluate_test(own[name], rows)) for name, rows in halves
     ]
-    return replace(context.update({}), metrics=personal_metrics(_weighted(measured)))
-
-
-def _weighted(measured: Sequence[tuple[int, Metrics]]) -> Metrics:
-    """Return the means of metrics, weighted by numbers of rows.
-
-    Rows without metrics are left out.
-    """
-    present = [(size, metrics) for size, metrics in measured if metrics]
-    total = sum(size for size, _ in present)
-    names = {name for _, metrics in present for name in metrics}
-    return {
-        name: sum(size * metrics[name] for size, metrics in present) / total
-        for name in sorted(names)
-    }
+    return replace(context.update({}), metrics=personal_metrics(context.join_metrics(measured)))
 
 
 def _num_rows(context: LocalContext, rows: slice) -> int:

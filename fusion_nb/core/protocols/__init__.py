@@ -12,6 +12,7 @@ from fusion_nb.core.protocols.change import Change
 from fusion_nb.core.protocols.engine import Engine, EngineWrapper
 from fusion_nb.core.protocols.federation_view import FederationView, PostTraining
 from fusion_nb.core.protocols.fusion import Fusion, Synchronising
+from fusion_nb.core.protocols.metric import Metric, MetricTask, Sums
 from fusion_nb.core.protocols.model import Model, TrainableModel
 from fusion_nb.core.protocols.party import PartyLike
 from fusion_nb.core.protocols.split import Split
@@ -25,12 +26,15 @@ __all__ = [
     "EngineWrapper",
     "FederationView",
     "Fusion",
+    "Metric",
+    "MetricTask",
     "Model",
     "ModelPoisoning",
     "NeedsAgreement",
     "PartyLike",
     "PostTraining",
     "Split",
+    "Sums",
     "Synchronising",
     "TrainableModel",
 ]

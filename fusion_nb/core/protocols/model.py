@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -29,6 +29,10 @@ class TrainableModel(Protocol):
         """Those of `metrics` that are measured every few rounds, and in the last."""
 
     @property
+    def added_metrics(self) -> tuple[str, ...]:
+        """Those of `metrics` that the run added to the model's own; see `Metric`."""
+
+    @property
     def ignored_label(self) -> int | None:
         """The label that marks places which count neither in the loss nor in metrics, or None."""
 
@@ -53,6 +57,12 @@ class TrainableModel(Protocol):
 
     def evaluate_costly(self, data: Any) -> Metrics:
         """Return those of the metrics `costly_metrics` that these rows allow."""
+
+    def evaluate_added(self, data: Any) -> Metrics:
+        """Return the metrics `added_metrics` over the rows, with the sums behind them."""
+
+    def join_added(self, name: str, values: Sequence[Any]) -> float:
+        """Return one of `added_metrics` over all rows of several values with sums."""
 
 
 class Model(TrainableModel, Protocol):

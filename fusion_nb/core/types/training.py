@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -69,6 +69,20 @@ class FederationInfo:
     batch_norm: frozenset[str] = frozenset()
 
 
+def mean_metrics(measured: Sequence[tuple[int, Metrics]]) -> Metrics:
+    """Return the means of metrics over parts of rows, each given with its number of rows.
+
+    Parts without metrics are left out.
+    """
+    present = [(size, metrics) for size, metrics in measured if metrics]
+    total = sum(size for size, _ in present)
+    names = {name for _, metrics in present for name in metrics}
+    return {
+        name: sum(size * metrics[name] for size, metrics in present) / total
+        for name in sorted(names)
+    }
+
+
 @dataclass(frozen=True)
 class LocalContext:
     """A party's view of a round, passed to `Fusion.local_update`.
@@ -86,6 +100,8 @@ class LocalContext:
     evaluate_train: `evaluate_train(weights)` returns metrics on the party's own training rows
     evaluate_test: `evaluate_test(weights, rows=slice(None))` returns metrics on its own test rows,
                    or on some of them; nothing without test rows, or in a round without measurement
+    join_metrics: `join_metrics([(num_rows, metrics), ...])` returns the metrics of several parts of
+                   the test rows together
     """
 
     party: str
@@ -99,6 +115,7 @@ class LocalContext:
     train: TrainFunction
     evaluate_train: Callable[[Weights], Metrics]
     evaluate_test: EvaluateTestFunction
+    join_metrics: Callable[[Sequence[tuple[int, Metrics]]], Metrics] = mean_metrics
 
     def update(self, weights: Weights, **extras: Any) -> Update:
         """Return the answer that sends weights, and extras for the fusion."""

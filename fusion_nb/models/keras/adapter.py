@@ -14,9 +14,10 @@ import numpy as np
 from fusion_nb.core import seeds
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Weights
-from fusion_nb.errors import ModelError
+from fusion_nb.errors import ModelError, OptionError, option
 from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import Model
+from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.quiet import quiet
 
@@ -34,7 +35,7 @@ with quiet():
     from fusion_nb.models.keras.variables import NamedVariables, names_of
 
 
-class KerasModel(Predicting, Model):
+class KerasModel(ClassWeighted, Predicting, Model):
     """Any `keras.Model`, compiled or not, with one or several inputs and outputs.
 
     A model that is not built yet is built on a party's rows.
@@ -173,7 +174,9 @@ class KerasModel(Predicting, Model):
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the objective's metrics, averaged over the rows."""
-        return self._checked_trainer().evaluate(data, self.gate, self.metrics)
+        added = self.added_metrics
+        own = tuple(name for name in self.metrics if name not in added)
+        return self._checked_trainer().evaluate(data, self.gate, own)
 
     def native(self, weights: Weights) -> keras.Model:
         """Return a `keras.Model` with these weights.
@@ -195,13 +198,31 @@ class KerasModel(Predicting, Model):
         """Write the model with these weights."""
         files.save(self.native(weights), path, format)
 
-    # Predictions, for ensembles
+    def weigh_classes(self, weights: np.ndarray) -> None:
+        """Train with weights of classes.
+
+        Raises OptionError for a loss, or a train_step of the model's own, that can't have them.
+        """
+        trainer = self._checked_trainer()
+        if type(self.model).train_step is not keras.Model.train_step:
+            raise OptionError(
+                f"{option('class_weights')}: {type(self.model).__name__} has a train_step of its "
+                "own, which may not look at weights of rows",
+                "leave it out, or weigh rows in train_step",
+            )
+        self._setup = self._checked().with_class_weights(weights)
+        self._compile(trainer.optimizer, trainer.lr)
+
+    # Predictions, for ensembles and added metrics
 
     @property
     def task(self) -> str:
-        """The task that the model learns. Raises ModelError for a model of several inputs."""
-        self._checked().check_one_input()
+        """The task that the model learns."""
         return self._checked().task
+
+    def check_joinable(self) -> None:
+        """Raise ModelError for a model of several inputs."""
+        self._checked().check_one_input()
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order.

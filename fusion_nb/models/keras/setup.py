@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fusion_nb.core.schema import LabelSchema
-from fusion_nb.errors import ModelError
+from fusion_nb.errors import ModelError, OptionError, option
 from fusion_nb.models.keras.inputs import Inputs
 from fusion_nb.models.keras.objective import Objective
 from fusion_nb.models.keras.several import Several
@@ -23,6 +23,7 @@ class Setup:
     output_shape: (rows, ...) of its output;  row_shape: of a row as the model takes it; of several,
                   a tree of such shapes
     run_eagerly: the user compiled it so, since its call() can't be traced
+    class_weights: (classes,) in training, or None
     """
 
     objective: Objective | Several
@@ -31,6 +32,7 @@ class Setup:
     output_shape: Any
     row_shape: Any
     run_eagerly: bool = False
+    class_weights: np.ndarray | None = None
 
     @property
     def task(self) -> str:
@@ -54,6 +56,44 @@ class Setup:
         """
         for x, y, weights in self.inputs.batches(data, batches, seed):
             yield x, self.target(y), weights
+
+    def training_batches(
+        self, data: Any, batches: list[np.ndarray], seed: int
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield (x, y, weights) as `batches`, each row weighed by its class, too."""
+        if self.class_weights is None:
+            yield from self.batches(data, batches, seed)
+            return
+        for x, y, weights in self.inputs.batches(data, batches, seed):
+            numbers = self.labels.numbered(np.asarray(y)) / self.labels.scale
+            of_class = self.class_weights[numbers.astype(np.int64)].astype(np.float32)
+            if weights is not None:
+                given = np.asarray(weights, np.float32)
+                of_class = of_class * given.reshape(
+                    given.shape + (1,) * (of_class.ndim - given.ndim)
+                )
+            yield x, self.target(y), of_class
+
+    def with_class_weights(self, weights: np.ndarray) -> Setup:
+        """Return this setup with weights of classes in training.
+
+        Raises OptionError for a loss that can't have them.
+        """
+        objective, given = self.objective, option("class_weights")
+        if isinstance(objective, Several) or not objective.is_keras or weights.ndim > 1:
+            why = "it has several outputs" if isinstance(objective, Several) else "it is your own"
+            why = "a row's labels are several yes or no" if weights.ndim > 1 else why
+            raise OptionError(
+                f"{given}: the loss {objective.name} can't weigh rows by their class: {why}",
+                "leave it out, or weigh inside a loss of your own",
+            )
+        if objective.task not in ("classes", "one_hot", "binary") or objective.graded:
+            raise OptionError(
+                f"{given}: the loss {objective.name} can't weigh rows by their class: labels are "
+                "not classes",
+                "leave it out",
+            )
+        return replace(self, class_weights=weights)
 
     def target(self, y: Any) -> Any:
         """Return labels as the loss takes them."""

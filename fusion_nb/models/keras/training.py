@@ -99,7 +99,7 @@ class Trainer:
         with batches_as_in_fit(self._model), randomness.own_randomness(seed):
             for first, batches in passes:
                 total = 0.0
-                made = self._setup.batches(data, batches, seed + first)
+                made = self._setup.training_batches(data, batches, seed + first)
                 for (x, y, weights), batch in zip(made, batches, strict=True):
                     gate()
                     found = self._model.train_on_batch(

@@ -19,6 +19,7 @@ from fusion_nb.core.types import Metrics, TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import BatchTrainable, Model
+from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.torch import devices, files, losses, optimizers, threads
 from fusion_nb.models.torch import weights as module_weights
@@ -39,7 +40,7 @@ from fusion_nb.models.torch.vectorized.training import BatchedTraining
 from fusion_nb.models.torch_randomness import seeded
 
 
-class TorchModel(Predicting, BatchTrainable, Model):
+class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
     loss:   "" to infer it from the model's output and the labels, a name, or a callable: of
@@ -223,7 +224,11 @@ class TorchModel(Predicting, BatchTrainable, Model):
         """Write the model with these weights."""
         self.write(self.native(weights), path, format)
 
-    # Predictions, for ensembles
+    def weigh_classes(self, weights: np.ndarray) -> None:
+        """Train with weights of classes. Raises OptionError for a loss that can't have them."""
+        self._setup = self._checked().with_class_weights(weights)
+
+    # Predictions, for ensembles and added metrics
 
     @property
     def task(self) -> str:

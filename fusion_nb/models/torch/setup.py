@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from fusion_nb.core.schema import DataSchema
@@ -14,6 +15,7 @@ from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying.binding import Binder
 from fusion_nb.models.torch.copying.hidden_state import Carried, HiddenState
 from fusion_nb.models.torch.forward import Forward
+from fusion_nb.models.torch.objectives import class_weights
 from fusion_nb.models.torch.steps import OutputStep, OwnStep, Step
 from fusion_nb.models.torch_randomness import own_randomness
 
@@ -67,6 +69,17 @@ class Setup:
         if loss is self.objective.loss and own == self.own:
             return self
         return replace(self, objective=replace(self.objective, loss=loss), own=own)
+
+    def with_class_weights(self, weights: np.ndarray) -> Setup:
+        """Return this setup with weights of classes in training.
+
+        Raises OptionError for a loss that can't have them.
+        """
+        objective = self.objective
+        task = "own" if self.own is not None else objective.task
+        class_weights.check(objective.loss, objective.name, task, objective.targets)
+        made = class_weights.ClassWeights(weights)
+        return replace(self, objective=replace(objective, weights=made))
 
     def begin(self, module: nn.Module) -> None:
         """Give a module the hidden state that each party's turn starts from."""

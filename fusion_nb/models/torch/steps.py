@@ -76,7 +76,7 @@ class OutputStep(Step):
     def loss(self, module: nn.Module, x: Any, y: Any) -> Tensor:
         """Return the loss of a batch."""
         output = self.forward(module, x)
-        return self.objective.loss(output, self.objective.target(y, output))
+        return self.objective.train_loss(output, self.objective.target(y, output))
 
     def measure(self, module: nn.Module, x: Any, y: Any) -> BatchMetrics:
         """Return the metrics of a batch."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fusion_nb.models.inference import Task
 from fusion_nb.models.torch.objectives.batch_metrics import BatchMetrics
+from fusion_nb.models.torch.objectives.class_weights import ClassWeights
 from fusion_nb.models.torch.objectives.loss_names import CountedLoss, known_name, setting
 from fusion_nb.models.torch.objectives.targets import Targets
 
@@ -24,6 +25,7 @@ class Objective:
     remark:   more about the loss, as a sentence for the user, or ""
     targets:  how labels are given to the loss
     has_accuracy: False for yes or no where labels are shares of a yes, such as pixels
+    weights: of classes in training, or None
     """
 
     name: str
@@ -35,6 +37,7 @@ class Objective:
     remark: str = ""
     targets: Targets = field(default_factory=Targets)
     has_accuracy: bool = True
+    weights: ClassWeights | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -48,6 +51,12 @@ class Objective:
     def target(self, y: Tensor, output: Tensor) -> Tensor:
         """Return labels in the type and shape that the loss compares with such an output."""
         return self.targets.of(y, output)
+
+    def train_loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of a batch in training, where classes may have weights."""
+        if self.weights is not None:
+            return self.weights.loss(self.loss, self.targets, output, target)
+        return self.loss(output, target)
 
     def per_row(self, loss: Tensor, num_rows: int) -> Tensor:
         """Return a batch's loss as the mean over its rows, also where it was summed."""

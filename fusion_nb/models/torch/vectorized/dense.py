@@ -54,6 +54,7 @@ class Dense:
         if (
             objective.name not in ("cross_entropy", "nll")
             or objective.targets.kind != "classes"
+            or objective.weights is not None
             or objective.loss is not LOSSES[objective.name][0]
         ):
             return None

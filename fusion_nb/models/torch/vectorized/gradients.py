@@ -18,6 +18,8 @@ class Vmapped:
     def __init__(self, module: nn.Module, objective: Objective) -> None:
         self._module, self._objective = module, objective
         self._loss: Callable[..., Tensor] = LOSSES[known_name(objective.loss)][0]
+        if objective.weights is not None:
+            self._loss = objective.train_loss
         self._grad = vmap(grad_and_value(self._mean_loss), in_dims=(0, 0, 0, 0, 0))
 
     def __call__(

@@ -104,6 +104,9 @@ class BatchedTraining:
             "its parameters have hooks": bool(ParameterHooks(module)),
             "it changes what its state dict does not hold": bool(self._setup.carried.hidden),
             f"its loss {objective.name} is none of {', '.join(LOSSES)}": not is_known,
+            "its loss leaves labels out, and classes have weights": (
+                objective.weights is not None and objective.targets.ignored is not None
+            ),
             "it computes in bf16": self._setup.forward.precision.is_reduced,
             "some of its weights have two names": bool(set(module.state_dict()) - names),
             "its parameters are not float32 or float64": any(
