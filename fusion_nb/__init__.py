@@ -11,6 +11,8 @@ from fusion_nb.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fusion_nb.algorithms.fusions.base import fusion
+    from fusion_nb.algorithms.lr_schedules import lr_schedule
+    from fusion_nb.algorithms.samplings import sampling
     from fusion_nb.data.splits import split
     from fusion_nb.engines import engine
     from fusion_nb.models.lookup import model_adapter
@@ -27,8 +29,10 @@ __all__ = [
     "federate",
     "fusion",
     "load_ipython_extension",
+    "lr_schedule",
     "model_adapter",
     "resume",
+    "sampling",
     "split",
     "unload_ipython_extension",
 ]
@@ -43,7 +47,9 @@ _EXPORTS = {
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
+    "lr_schedule": "fusion_nb.algorithms.lr_schedules",
     "model_adapter": "fusion_nb.models.lookup",
+    "sampling": "fusion_nb.algorithms.samplings",
     "split": "fusion_nb.data.splits",
 }
 

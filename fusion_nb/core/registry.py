@@ -23,10 +23,16 @@ from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, near
 
 KINDS = tuple(BUILTIN)
 #: Kind -> the option of a run that names one of it, where that is not what one of it is called.
-_OPTIONS = {"datasets": "data", "personal": "personal", "sharing": "share"}
+_OPTIONS = {
+    "datasets": "data",
+    "lr_schedules": "lr_schedule",
+    "personal": "personal",
+    "sharing": "share",
+}
 #: Kind -> what one of it is called, where that is not the kind without its last letter.
 _SINGULAR = {
     "adversaries": "adversary",
+    "lr_schedules": "schedule of the learning rate",
     "personal": "method for personal models",
     "sharing": "way of sharing models",
 }

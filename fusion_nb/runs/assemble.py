@@ -119,6 +119,8 @@ def _config(resolved: Resolved) -> FederationConfig:
         evaluate_every=spec.evaluate_every,
         evaluate_rows=spec.evaluate_rows,
         schedule=Schedule.parse(spec.schedule),
+        lr_schedule=resolved.rounds.lr_schedule,
+        sampling=resolved.rounds.sampling,
     )
 
 
@@ -144,7 +146,7 @@ def _faulty(resolved: Resolved) -> Engine:
         resolved.engine,
         seed=resolved.spec.seed,
         dropout=resolved.spec.dropout,
-        stragglers=resolved.stragglers,
+        stragglers=resolved.faults.stragglers,
         uses_partial_work=requires.uses_partial_work,
         min_updates=requires.min_updates,
         attack=attack if isinstance(attack, ModelPoisoning) else None,

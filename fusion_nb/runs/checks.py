@@ -15,6 +15,7 @@ from fusion_nb.runs import changes
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported
 from fusion_nb.runs.resolve import Resolved
+from fusion_nb.runs.round_checks import check_lr_schedule, check_roles, check_schedule
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
 #: A rule, or a part of the run that has notes for the user.
@@ -49,7 +50,7 @@ def check_min_parties(resolved: Resolved) -> Sequence[str]:
 def check_model_options(resolved: Resolved) -> Sequence[str]:
     """Check that only options that the model has are given."""
     spec, model = resolved.spec, resolved.model
-    absent = absent_options(model)
+    absent = absent_options(model) - {"schedule"}  # `check_schedule` is about it
     for name in MODEL_OPTIONS:
         if name in absent and getattr(spec, name) != RunSpec.model_fields[name].default:
             present = ", ".join(option(other) for other in MODEL_OPTIONS if other not in absent)
@@ -183,9 +184,9 @@ def check_own_test_rows(resolved: Resolved) -> Sequence[str]:
 def check_stragglers(resolved: Resolved) -> Sequence[str]:
     """Check that a straggler whose partial work is used can do less than the others."""
     rule, spec = resolved.rule, resolved.spec
-    if resolved.stragglers is not None and rule is not None and rule.requires.uses_partial_work:
+    if resolved.faults.stragglers is not None and rule is not None and rule.requires.uses_partial_work:
         name = "local_steps" if spec.local_steps else "epochs"
-        resolved.stragglers.check(spec.local_steps or spec.epochs, name)
+        resolved.faults.stragglers.check(spec.local_steps or spec.epochs, name)
     return ()
 
 
@@ -286,6 +287,9 @@ CHECKS: tuple[Check, ...] = (
     check_counted_labels,
     check_finite_weights,
     check_ensemble,
+    check_lr_schedule,
+    check_schedule,
+    check_roles,
     check_supported,
     check_own_test_rows,
     check_stragglers,

@@ -34,6 +34,7 @@ from fusion_nb.models.base import Model
 from fusion_nb.runs import change_text
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.round_options import RoundOptions, lr_schedule, parse_roles, with_roles
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
 #: Options of a spec that name a component, and the registry of each.
@@ -47,7 +48,7 @@ _COMPONENTS = {
     "ensemble": "ensembles",
 }
 #: Those of them that have a decorator of the option's name.
-_DECORATED = ("fusion", "split", "engine")
+_DECORATED = ("fusion", "split", "engine", "lr_schedule", "sampling")
 #: Those of them that are made with more than their options, and so only bound at first.
 _BOUND = ("split", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
@@ -55,12 +56,21 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "until": Until,
     "straggler": Stragglers.parse,
     "schedule": Schedule.parse,
+    "roles": parse_roles,
     "changes": change_text.parse,
     "baseline": baselines.parse,
     "checkpoint": CheckpointOption.parse,
 }
 #: A model of fewer numbers leaves a GPU idle where parties are trained one after the other.
 _SMALL_MODEL = 1_000_000
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Simulated faults: what hostile parties do, and the parties that do less work."""
+
+    attack: DataPoisoning | ModelPoisoning | None = None
+    stragglers: Stragglers | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,8 @@ class Resolved:
     personal:      a personalization method that follows the last round
     sharing:       a method that gives each group of parties a model after the last round
     ensemble:      a method that keeps the parties' models and lets them predict together
-    attack:        what hostile parties do
-    stragglers:    the parties that do less work
+    faults:        simulated hostile parties, and parties that do less work
+    rounds:        the learning rate and the parties of each round
     read_rows:     returns the rows behind the name of a variable or a data set
     shadowed:      options whose value is a variable that has the name of a built-in
     """
@@ -88,8 +98,8 @@ class Resolved:
     personal: PostTraining | None
     sharing: Any
     ensemble: Any
-    attack: DataPoisoning | ModelPoisoning | None
-    stragglers: Stragglers | None
+    faults: Faults
+    rounds: RoundOptions
     read_rows: Callable[[str], np.ndarray]
     shadowed: tuple[str, ...] = ()
 
@@ -131,17 +141,23 @@ class Resolved:
         return [*names, "local"] if is_personal and "local" not in names else names
 
     @property
+    def attack(self) -> DataPoisoning | ModelPoisoning | None:
+        """What hostile parties do, or None."""
+        return self.faults.attack
+
+    @property
     def hostile(self) -> tuple[str, ...]:
-        """The ids of the hostile parties."""
+        """The ids of the hostile parties, which are among those that train."""
         if self.attack is None:
             return ()
-        ids = [party.id for party in self.data.parties]
+        ids = [party.id for party in self.data.parties if party.trains]
         return tuple(attacks.hostile(ids, self.attack.num, self.spec.seed))
 
     @property
     def cohort_size(self) -> int:
         """The number of parties that train in a round."""
-        return max(1, round_half_up(self.spec.fraction * len(self.data.parties)))
+        num_trained = sum(party.trains for party in self.data.parties)
+        return max(1, round_half_up(self.spec.fraction * num_trained))
 
     @property
     def is_faulty(self) -> bool:
@@ -162,6 +178,7 @@ def resolve(
     with _about("model", spec.model):
         native = lookup.find(spec.model, namespace)
     data = data or divide(spec, namespace)
+    data = with_roles(data, spec.roles) if spec.roles else data
     given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
     given["loss"] = _or_variable(spec.loss, namespace)
     with _about("model", spec.model):
@@ -176,8 +193,11 @@ def resolve(
         personal=personal,
         sharing=_sharing(spec, namespace),
         ensemble=_created(spec, "ensemble"),
-        attack=_created(spec, "adversary"),
-        stragglers=Stragglers.parse(spec.straggler) if spec.straggler else None,
+        faults=Faults(
+            _created(spec, "adversary"),
+            Stragglers.parse(spec.straggler) if spec.straggler else None,
+        ),
+        rounds=RoundOptions.of(spec, namespace, data),
         read_rows=lambda name: bring_rows(data.schema, _rows(name, namespace), name),
         shadowed=tuple(
             name
@@ -207,6 +227,12 @@ def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> No
                     registry.bind(kind, text)
                 else:
                     registry.create(kind, text)
+    if (text := spec.lr_schedule) and text not in (namespace or {}):
+        with _about("lr_schedule", text), _not_registered("lr_schedule", text, namespace or {}):
+            lr_schedule(text, {})
+    if (text := spec.sampling) and text not in (namespace or {}):
+        with _about("sampling", text), _not_registered("sampling", text, namespace or {}):
+            registry.bind("samplings", text)
     for name, read_text in _NOTATIONS.items():
         if text := getattr(spec, name):
             with _about(name, text):
