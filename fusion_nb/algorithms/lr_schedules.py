@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from fusion_nb.core import registry
-from fusion_nb.core.lr_schedule import LrSchedule
+from fusion_nb.core.rounds.lr_schedule import LrSchedule
 from fusion_nb.errors import OptionError, option
 
 _Least = Annotated[float, Field(description="factor that the last round would fall to", ge=0, lt=1)]
@@ -93,7 +93,7 @@ def of_function(function: Callable[..., Any], name: str) -> LrSchedule:
     if _num_positional(function) == 2:
         return LrSchedule(name, function)
     promote(function)
-    return LrSchedule(name, lambda round, rounds: function(round), begins_anew=False)
+    return LrSchedule(name, lambda number, _: function(number), begins_anew=False)
 
 
 def promote(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -47,7 +47,7 @@ def loss(
         int, Field(description="parties whose losses are compared (0: twice a cohort)", ge=0)
     ] = 0,
 ) -> Sequence[str]:
-    """Choose the parties with the largest losses among some that are drawn by their numbers of rows.
+    """Choose the parties with the largest losses among some that are drawn by their rows.
 
     A loss is that of a party's last training; a party that has not trained yet comes first.
 
@@ -97,12 +97,18 @@ def make(text: str, namespace: Mapping[str, Any], parties: Sequence[str]) -> Sam
     return made
 
 
+def is_named(chosen: Sampling) -> bool:
+    """Return whether a sampling that `make` returned is one of parties that the user names."""
+    return isinstance(chosen, functools.partial) and chosen.func is named
+
+
 def promote(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function if it can be a sampling. Raises OptionError for one of another form."""
     if inspect.isclass(function) or not callable(function):
         name = function.__name__ if inspect.isclass(function) else type(function).__name__
         raise OptionError(
-            f"{name} is no function, and a sampling is one", "write @sampling above def name(context)"
+            f"{name} is no function, and a sampling is one",
+            "write @sampling above def name(context)",
         )
     parameters = inspect.signature(function).parameters.values()
     if sum(p.kind is not p.KEYWORD_ONLY for p in parameters) != 1:
@@ -114,7 +120,7 @@ def promote(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _named_parties(text: str, namespace: Mapping[str, Any], parties: Sequence[str]) -> Any:
-    """Return the named parties as `named` takes them. Raises OptionError for one that is unknown."""
+    """Return the named parties as `named` takes them. Raises OptionError."""
     given = namespace.get(text, text)
     if not isinstance(given, str | Mapping | list | tuple):
         raise OptionError(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fusion_nb.core import arithmetic, cohorts
+from fusion_nb.core import arithmetic
 from fusion_nb.core.aggregation import Aggregated, aggregate
 from fusion_nb.core.evaluation import Evaluator, add_metrics, personal_means
 from fusion_nb.core.history import History
@@ -19,6 +19,7 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.post_training import PostTrainingStep, with_personal_metrics
 from fusion_nb.core.protocols import Baseline, Change, Engine, Fusion, Model, PostTraining
 from fusion_nb.core.replies import RoundReplies
+from fusion_nb.core.rounds import cohorts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
 from fusion_nb.core.types import (
@@ -137,7 +138,8 @@ class Federation:
     def ask_parties(self, local_update: LocalUpdate, **broadcast: Any) -> list[Update]:
         """Let every party that trains do one more step outside of the rounds.
 
-        The updates are returned. Parties that fail are left out, and are in `post_training.failures`.
+        The updates are returned. Parties that fail are left out, and are in
+        `post_training.failures`.
         """
         self._prepare()
         # Round 0 never trains, so that its random streams are free, and parties take it for no

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fusion_nb.core.lr_schedule import LrSchedule
 from fusion_nb.core.protocols import Change, Fusion, Sampling, SamplingContext
+from fusion_nb.core.rounds.lr_schedule import LrSchedule
 from fusion_nb.core.schedule import Schedule
 from fusion_nb.core.types import FederationInfo, RoundRequest, ServerState, Weights
 

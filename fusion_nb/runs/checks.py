@@ -184,7 +184,11 @@ def check_own_test_rows(resolved: Resolved) -> Sequence[str]:
 def check_stragglers(resolved: Resolved) -> Sequence[str]:
     """Check that a straggler whose partial work is used can do less than the others."""
     rule, spec = resolved.rule, resolved.spec
-    if resolved.faults.stragglers is not None and rule is not None and rule.requires.uses_partial_work:
+    if (
+        resolved.faults.stragglers is not None
+        and rule is not None
+        and rule.requires.uses_partial_work
+    ):
         name = "local_steps" if spec.local_steps else "epochs"
         resolved.faults.stragglers.check(spec.local_steps or spec.epochs, name)
     return ()

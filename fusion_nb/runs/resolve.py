@@ -5,8 +5,7 @@ No rule about which options go together is applied here: those are in `checks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,15 +26,22 @@ from fusion_nb.core.schedule import Schedule
 from fusion_nb.data.agreement import bring_rows
 from fusion_nb.data.loading import read
 from fusion_nb.data.partition import PartitionedData
-from fusion_nb.engines.faults import Stragglers
-from fusion_nb.errors import DataError, FusionError, NameNotFoundError, OptionError, option
+from fusion_nb.engines.faults import SimulatedFaults, Stragglers
+from fusion_nb.errors import DataError, OptionError, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
 from fusion_nb.runs import change_text
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
-from fusion_nb.runs.round_options import RoundOptions, lr_schedule, parse_roles, with_roles
+from fusion_nb.runs.round_options import (
+    RoundOptions,
+    check_lr_schedule,
+    check_sampling,
+    parse_roles,
+    with_roles,
+)
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
+from fusion_nb.runs.spec_errors import about, not_registered
 
 #: Options of a spec that name a component, and the registry of each.
 _COMPONENTS = {
@@ -47,8 +53,6 @@ _COMPONENTS = {
     "share": "sharing",
     "ensemble": "ensembles",
 }
-#: Those of them that have a decorator of the option's name.
-_DECORATED = ("fusion", "split", "engine", "lr_schedule", "sampling")
 #: Those of them that are made with more than their options, and so only bound at first.
 _BOUND = ("split", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
@@ -63,14 +67,6 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
 }
 #: A model of fewer numbers leaves a GPU idle where parties are trained one after the other.
 _SMALL_MODEL = 1_000_000
-
-
-@dataclass(frozen=True)
-class Faults:
-    """Simulated faults: what hostile parties do, and the parties that do less work."""
-
-    attack: DataPoisoning | ModelPoisoning | None = None
-    stragglers: Stragglers | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ class Resolved:
     personal: PostTraining | None
     sharing: Any
     ensemble: Any
-    faults: Faults
+    faults: SimulatedFaults
     rounds: RoundOptions
     read_rows: Callable[[str], np.ndarray]
     shadowed: tuple[str, ...] = ()
@@ -175,13 +171,13 @@ def resolve(
     Raises a FusionError for a name that is not known, or data that can't be read.
     """
     check_names(spec, namespace)
-    with _about("model", spec.model):
+    with about("model", spec.model):
         native = lookup.find(spec.model, namespace)
     data = data or divide(spec, namespace)
     data = with_roles(data, spec.roles) if spec.roles else data
     given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
     given["loss"] = _or_variable(spec.loss, namespace)
-    with _about("model", spec.model):
+    with about("model", spec.model):
         model = lookup.wrap(native, spec.model, **given)
     rule, personal = _rule_and_personal(spec, model)
     return Resolved(
@@ -193,7 +189,7 @@ def resolve(
         personal=personal,
         sharing=_sharing(spec, namespace),
         ensemble=_created(spec, "ensemble"),
-        faults=Faults(
+        faults=SimulatedFaults(
             _created(spec, "adversary"),
             Stragglers.parse(spec.straggler) if spec.straggler else None,
         ),
@@ -222,20 +218,18 @@ def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> No
     """
     for name, kind in _COMPONENTS.items():
         if text := getattr(spec, name):
-            with _about(name, text), _not_registered(name, text, namespace or {}):
+            with about(name, text), not_registered(name, text, namespace or {}):
                 if name in _BOUND:
                     registry.bind(kind, text)
                 else:
                     registry.create(kind, text)
-    if (text := spec.lr_schedule) and text not in (namespace or {}):
-        with _about("lr_schedule", text), _not_registered("lr_schedule", text, namespace or {}):
-            lr_schedule(text, {})
-    if (text := spec.sampling) and text not in (namespace or {}):
-        with _about("sampling", text), _not_registered("sampling", text, namespace or {}):
-            registry.bind("samplings", text)
+    for name, check in (("lr_schedule", check_lr_schedule), ("sampling", check_sampling)):
+        if (text := getattr(spec, name)) and text not in (namespace or {}):
+            with about(name, text):
+                check(text)
     for name, read_text in _NOTATIONS.items():
         if text := getattr(spec, name):
-            with _about(name, text):
+            with about(name, text):
                 read_text(text)
 
 
@@ -267,36 +261,6 @@ def engine_name(spec: RunSpec, model: Model) -> str:
         return spec.engine
     num_numbers = sum(array.size for array in model.get_weights().values())
     return "auto" if num_numbers <= _SMALL_MODEL else spec.engine
-
-
-@contextmanager
-def _about(name: str, value: str) -> Iterator[None]:
-    """Let an error that names no option say which one it is about."""
-    try:
-        yield
-    except FusionError as error:
-        if not error.option:
-            error.option, error.value = name, value
-        raise
-
-
-@contextmanager
-def _not_registered(name: str, text: str, namespace: Mapping[str, Any]) -> Iterator[None]:
-    """Let an error about an unknown name say where the notebook has a function of that name."""
-    try:
-        yield
-    except NameNotFoundError as error:
-        own = registry.parse(text)[0]
-        if name not in _DECORATED or not callable(namespace.get(own)):
-            raise
-        kind = "class" if isinstance(namespace[own], type) else "function"
-        raise NameNotFoundError(
-            f"{option(name, text)}: the {kind} {own} of this notebook is not registered",
-            f"add @{name} above it",
-            value=error.value,
-            option=error.option,
-            allowed=error.allowed,
-        ) from None
 
 
 def _created(spec: RunSpec, name: str) -> Any:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusion_nb.core import cohorts, registry
+from fusion_nb.algorithms import samplings
+from fusion_nb.core import registry
 from fusion_nb.core.history import History
+from fusion_nb.core.rounds import cohorts
 from fusion_nb.core.schedule import Schedule
 from fusion_nb.core.types import Requirements
 from fusion_nb.errors import ContractError, OptionError, option
+from fusion_nb.runs import change_text
 from fusion_nb.runs.resolve import Resolved
+from fusion_nb.runs.spec import run_option
 
 #: Rounds that are looked at before training, at most.
 _MOST_ROUNDS = 1000
@@ -23,6 +27,7 @@ def check_lr_schedule(resolved: Resolved) -> Sequence[str]:
     if schedule is None:
         return ()
     given, base = option("lr_schedule", spec.lr_schedule), resolved.train_options["lr"]
+    changed = change_text.parse(spec.changes)
     if resolved.model.has_lr_schedule:
         raise OptionError(
             f"{given}: the learning rate of a {resolved.model.kind} falls by itself",
@@ -42,9 +47,11 @@ def check_lr_schedule(resolved: Resolved) -> Sequence[str]:
     planned = Schedule.parse(spec.schedule)
     planned.extend(spec.rounds)
     try:
-        rates = [
-            schedule.lr(base, round, planned) for round in range(1, min(spec.rounds, 1000) + 1)
-        ]
+        rates = []
+        for round in range(1, min(spec.rounds, _MOST_ROUNDS) + 1):
+            if "lr" in (change := changed.get(round, {})):
+                base = run_option("lr").read(change["lr"])
+            rates.append(schedule.lr(base, round, planned))
     except ContractError as error:
         raise OptionError(f"{given}: {error.message}", error.hint, option="lr_schedule") from None
     anew = "; it begins anew over rounds that are added" if schedule.begins_anew else ""
@@ -100,13 +107,14 @@ def check_sampling(resolved: Resolved) -> Sequence[str]:
         for round in range(1, num_rounds + 1)
     ]
     empty = [round for round, cohort in enumerate(drawn, 1) if not cohort]
-    least = f"{requires.min_updates} parties" if requires.min_updates > 1 else "a party"
+    least = f"{requires.min_updates} parties" if requires.min_updates > 1 else "one party"
     if len(empty) == num_rounds:
         raise OptionError(
             f"{given}: no round would have {least} to train", "let more parties take part"
         )
-    sizes = sorted(map(len, drawn))
-    notes = [f"sampling: {sizes[0]} to {sizes[-1]} parties in a round ({spec.sampling})"]
+    sizes = sorted({*map(len, drawn)})
+    how_many = " to ".join(map(str, sizes if len(sizes) < 2 else (sizes[0], sizes[-1])))
+    notes = [f"sampling: {how_many} of {len(resolved.data.parties)} parties in a round"]
     if empty:
         more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
         notes.append(
@@ -138,8 +146,9 @@ def check_roles(resolved: Resolved) -> Sequence[str]:
 
 def _check_fraction(resolved: Resolved, name: str, has_options: bool) -> None:
     spec = resolved.spec
+    is_named = samplings.is_named(resolved.rounds.sampling)
     given, fraction = option("sampling", spec.sampling), option("fraction", f"{spec.fraction:g}")
-    if spec.fraction < 1 and (name == "named" or (name == "poisson" and has_options)):
+    if spec.fraction < 1 and (is_named or (name == "poisson" and has_options)):
         raise OptionError(
             f"{given} and {fraction} both say who trains in a round",
             f"leave {option('fraction')} out",

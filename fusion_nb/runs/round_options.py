@@ -8,8 +8,8 @@ from typing import Any
 
 from fusion_nb.algorithms import lr_schedules, samplings
 from fusion_nb.core import registry
-from fusion_nb.core.lr_schedule import LrSchedule
 from fusion_nb.core.protocols import Sampling, SamplingContext
+from fusion_nb.core.rounds.lr_schedule import LrSchedule
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.runs.spec import RunSpec
@@ -26,9 +26,7 @@ class RoundOptions:
     sampling: Sampling = SamplingContext.uniform
 
     @classmethod
-    def of(
-        cls, spec: RunSpec, namespace: Mapping[str, Any], data: PartitionedData
-    ) -> RoundOptions:
+    def of(cls, spec: RunSpec, namespace: Mapping[str, Any], data: PartitionedData) -> RoundOptions:
         """Return the objects behind the options of a spec. Raises OptionError."""
         schedule = lr_schedule(spec.lr_schedule, namespace) if spec.lr_schedule else None
         trained = [party.id for party in data.parties if party.trains]
@@ -62,6 +60,16 @@ def sampling(text: str, namespace: Mapping[str, Any], parties: list[str]) -> Sam
         if isinstance(own, Mapping | list | tuple):
             return samplings.make(f"named:{text}", namespace, parties)
     return samplings.make(text, namespace, parties)
+
+
+def check_lr_schedule(text: str) -> None:
+    """Raise OptionError or NameNotFoundError for text that names no schedule."""
+    lr_schedule(text, {})
+
+
+def check_sampling(text: str) -> None:
+    """Raise OptionError or NameNotFoundError for text that names no sampling."""
+    registry.bind("samplings", text)
 
 
 def parse_roles(text: str) -> dict[str, str]:

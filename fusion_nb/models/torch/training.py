@@ -75,6 +75,9 @@ class Trainer:
         stepper = self._make(p for p in self._module.parameters() if p.requires_grad)
         if self._kept and "optimizer" in self._kept:
             stepper.load_state_dict(copy.deepcopy(self._kept["optimizer"]))
+            if self._lr is not None:  # the state holds the rate of the round that it is of
+                for group in stepper.param_groups:
+                    group["lr"] = self._lr
         correct = correction(self._module, **added)
         mixture = Mixture(self._module, self._step_of, self._make, **mix) if mix else None
         num_steps, mean = 0, float("nan")
