@@ -40,6 +40,8 @@ class Network:
         self.failures: tuple[Failure, ...] = ()
         self.info: FederationInfo | None = None
         self.initial_weights: Weights = model.get_weights()
+        self._frozen: Weights = model.frozen_weights()
+        self._initial_model: Weights = {}
         if not isinstance(model, NeedsAgreement):
             self.info = self._describe()
 
@@ -47,6 +49,15 @@ class Network:
     def everyone(self) -> list[str]:
         """The ids of all parties, in order."""
         return [party.id for party in self.parties]
+
+    @property
+    def initial_model(self) -> Weights:
+        """All weights before round 1, those included that do not travel; the same object always."""
+        if not self._frozen:
+            return self.initial_weights
+        if not self._initial_model:
+            self._initial_model = {**self._frozen, **self.initial_weights}
+        return self._initial_model
 
     def start(self) -> None:
         """Start the engine, unless it runs."""

@@ -99,7 +99,8 @@ def _restore(earlier: Checkpoint, resolved: Resolved, parties: Sequence[Party]) 
         )
     earlier.snapshot.give_states(parties)
     if not isinstance(model, NeedsAgreement):  # the others agree on their first weights again
-        if problem := arithmetic.misfit(earlier.initial, model.get_weights()):
+        whole = {**model.frozen_weights(), **model.get_weights()}
+        if problem := arithmetic.misfit(earlier.initial, whole):
             raise RunError(
                 f"the saved run had another model ({problem})",
                 "give the model that it was begun with",

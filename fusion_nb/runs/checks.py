@@ -15,7 +15,7 @@ from fusion_nb.runs import changes
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported
 from fusion_nb.runs.resolve import Resolved
-from fusion_nb.runs.round_checks import check_lr_schedule, check_roles, check_schedule
+from fusion_nb.runs.round_checks import check_lr_schedule, check_roles, check_schedule, check_send
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
 #: A rule, or a part of the run that has notes for the user.
@@ -200,8 +200,8 @@ def note_unmeasured_models(resolved: Resolved) -> Sequence[str]:
     if not resolved.spec.personal or has_tests:
         return ()
     return [
-        "warning: no party has test rows of its own, so nobody's own model is measured; "
-        f"see {option('holdout')}"
+        "warning: no party has test rows of its own, so nobody's own model is measured; see "
+        "--holdout"
     ]
 
 
@@ -294,6 +294,7 @@ CHECKS: tuple[Check, ...] = (
     check_lr_schedule,
     check_schedule,
     check_roles,
+    check_send,
     check_supported,
     check_own_test_rows,
     check_stragglers,

@@ -124,6 +124,18 @@ def check_sampling(resolved: Resolved) -> Sequence[str]:
     return notes
 
 
+def check_send(resolved: Resolved) -> Sequence[str]:
+    """Check that parties send whole models where these are kept apart."""
+    spec = resolved.spec
+    if spec.send != "all" and spec.ensemble:
+        raise OptionError(
+            f"{option('send', spec.send)} with {option('ensemble', spec.ensemble)}, which keeps "
+            "the parties' whole models",
+            f"leave {option('send')} out, or use a fusion",
+        )
+    return ()
+
+
 def check_roles(resolved: Resolved) -> Sequence[str]:
     """Check that parties that only evaluate go together with the model and with personal models."""
     spec = resolved.spec

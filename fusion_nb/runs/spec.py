@@ -110,6 +110,11 @@ class RunSpec(BaseModel):
     loss: str = _option(
         "", "name or variable (default: inferred from model and labels)", model_option=True
     )
+    send: str = _option(
+        "all",
+        "weights that travel: all, or trained, which leaves out those that are frozen",
+        model_option=True,
+    )
     fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
     sampling: str = _option("uniform", "which parties train in a round", choices="samplings")
     roles: str = _option(

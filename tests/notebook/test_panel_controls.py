@@ -36,6 +36,7 @@ OTHER = {
     "optimizer": "sgd:momentum=0.9",
     "keep_optimizer": True,
     "loss": "my_loss",
+    "send": "trained",
     "fraction": 0.5,
     "sampling": "poisson:q=0.5",
     "roles": "clinic 5=evaluate",
