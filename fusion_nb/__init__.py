@@ -11,6 +11,8 @@ from fusion_nb.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fusion_nb.algorithms.fusions.base import fusion
+    from fusion_nb.algorithms.lr_schedules import lr_schedule
+    from fusion_nb.algorithms.samplings import sampling
     from fusion_nb.data.splits import split
     from fusion_nb.data.tabular.new_rows import load_encoding
     from fusion_nb.engines import engine
@@ -30,9 +32,11 @@ __all__ = [
     "fusion",
     "load_encoding",
     "load_ipython_extension",
+    "lr_schedule",
     "metric",
     "model_adapter",
     "resume",
+    "sampling",
     "split",
     "unload_ipython_extension",
 ]
@@ -48,7 +52,9 @@ _EXPORTS = {
     "resume": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
     "metric": "fusion_nb.models.metrics.own",
+    "lr_schedule": "fusion_nb.algorithms.lr_schedules",
     "model_adapter": "fusion_nb.models.lookup",
+    "sampling": "fusion_nb.algorithms.samplings",
     "split": "fusion_nb.data.splits",
     "load_encoding": "fusion_nb.data.tabular.new_rows",
 }

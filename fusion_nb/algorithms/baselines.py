@@ -58,12 +58,14 @@ class FederatedBaseline(Baseline):
         earlier: Mapping[str, Any] | None = None,
     ) -> None:
         snapshot = _snapshot(earlier, parties)
+        #: Its parties that train in a round, which follow from the cohort of the main federation.
+        self._cohort: Sequence[str] = ()
         self.federation = Federation(
             parties,
             model.single_model.clone(),
             fusion,
             engine,
-            config,
+            replace(config, sampling=lambda context: self._cohort),
             test=test,
             control=control,
             changes=snapshot.changes_without_fusions(),
@@ -96,6 +98,7 @@ class FederatedBaseline(Baseline):
         try:
             for number in () if self._has_failed else missing:
                 self.federation.plan.add(Change(self.changed_options(main, number)))
+                self._cohort = self.cohort(main.cohort(number))
                 self.federation.train_round(is_last=is_last and number == round)
         except (ContractError, PartyError) as error:
             self.notes = [f"warning: {self.name} ended before round {round}: {error.message}"]
@@ -105,6 +108,10 @@ class FederatedBaseline(Baseline):
     def changed_options(self, main: FederationView, round: int) -> dict[str, Any]:
         """Return the options that change in a round: those of `main`, except its fusion."""
         return dict(main.changed_options(round))
+
+    def cohort(self, main: Sequence[str]) -> Sequence[str]:
+        """Return its parties that train in a round, given those of the main federation."""
+        return main
 
 
 class Central(FederatedBaseline):
@@ -134,7 +141,8 @@ class Central(FederatedBaseline):
     ) -> None:
         tests = [party.test for party in parties if party.num_test]
         self._counts_steps = "local_steps" in model.supported_options
-        everyone = [Party("central", rows_of.concat([party.train for party in parties]))]
+        trained = [party.train for party in parties if party.trains]
+        everyone = [Party("central", rows_of.concat(trained))]
         super().__init__(
             everyone,
             model,
@@ -163,6 +171,10 @@ class Central(FederatedBaseline):
             changed["steps"] = num_steps(main, main.cohort(round))
         return changed
 
+    def cohort(self, main: Sequence[str]) -> Sequence[str]:
+        """Return its only party, where any party of the main federation trains."""
+        return ("central",) if main else ()
+
 
 class Local(FederatedBaseline):
     """Each party alone, trained in as many rounds and for as long as in the federation.
@@ -188,7 +200,9 @@ class Local(FederatedBaseline):
         control: RunControl | None = None,
         earlier: Mapping[str, Any] | None = None,
     ) -> None:
-        own = [Party(p.id, p.train, p.test if p.num_test else test) for p in parties]
+        own = [
+            Party(p.id, p.train, p.test if p.num_test else test, trains=p.trains) for p in parties
+        ]
         super().__init__(
             own,
             model,

@@ -235,8 +235,34 @@ def metric_mean(metrics: PartyMetrics, sizes: Mapping[str, int], name: str) -> f
     It is NaN where no party has it.
     """
     having = [(sizes[party], found[name]) for party, found in metrics.items() if name in found]
+    return mean_of(name, having)
+
+
+def mean_of(name: str, sized: Iterable[tuple[float, float]]) -> float:
+    """Return the mean of a metric's values, given as (size, value) and weighted by the sizes.
+
+    A perplexity is the exponential of a loss, and so is the mean of several: that of the mean loss.
+    It is NaN where there is nothing.
+
+    >>> round(mean_of("perplexity", [(1, 2.0), (1, 8.0)]), 6)
+    4.0
+    """
+    having = list(sized)
     total = sum(size for size, _ in having)
-    return sum(size * value for size, value in having) / total if total else float("nan")
+    if not total:
+        return float("nan")
+    if name.rpartition("_")[2] != "perplexity":
+        return sum(size * value for size, value in having) / total
+    logs = sum(size * math.log(value) for size, value in having if value > 0)
+    return exponential(logs / total)
+
+
+def exponential(value: float) -> float:
+    """Return e to the power of a number; infinity where that is too large."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
 
 
 def round_half_up(value: float) -> int:

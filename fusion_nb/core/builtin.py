@@ -80,6 +80,20 @@ BUILTIN: dict[str, dict[str, str]] = {
         "quantity": "fusion_nb.data.splits:quantity",
         "by_key": "fusion_nb.data.splits:by_key",
     },
+    "lr_schedules": {
+        "constant": "fusion_nb.algorithms.lr_schedules:constant",
+        "cosine": "fusion_nb.algorithms.lr_schedules:cosine",
+        "exponential": "fusion_nb.algorithms.lr_schedules:exponential",
+        "linear": "fusion_nb.algorithms.lr_schedules:linear",
+        "step": "fusion_nb.algorithms.lr_schedules:step",
+        "warmup": "fusion_nb.algorithms.lr_schedules:warmup",
+    },
+    "samplings": {
+        "loss": "fusion_nb.algorithms.samplings:loss",
+        "named": "fusion_nb.algorithms.samplings:named",
+        "poisson": "fusion_nb.algorithms.samplings:poisson",
+        "uniform": "fusion_nb.algorithms.samplings:uniform",
+    },
     "datasets": {
         "20_newsgroup": "fusion_nb.data.text_datasets:Newsgroups",
         "cifar10_keras": "fusion_nb.data.image_datasets:Cifar10Keras",

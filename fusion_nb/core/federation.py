@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fusion_nb.core import arithmetic, seeds
-from fusion_nb.core.aggregation import aggregate
+from fusion_nb.core import arithmetic
+from fusion_nb.core.aggregation import Aggregated, aggregate
 from fusion_nb.core.counts import LatestCounts, known
 from fusion_nb.core.evaluation import Evaluator, add_metrics, personal_means
 from fusion_nb.core.history import History
@@ -20,6 +20,7 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.post_training import PostTrainingStep, with_personal_metrics
 from fusion_nb.core.protocols import Baseline, Change, Engine, Fusion, Model, PostTraining
 from fusion_nb.core.replies import RoundReplies
+from fusion_nb.core.rounds import cohorts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
 from fusion_nb.core.types import (
@@ -123,27 +124,39 @@ class Federation:
         self.network.close()
 
     def cohort(self, round: int) -> tuple[str, ...]:
-        """Return the parties that train in a round, in order: a function of seed and round."""
-        parties = self.parties
-        fraction = self.plan.settings(round).fraction
-        count = max(1, arithmetic.round_half_up(fraction * len(parties)))
-        chosen = seeds.some(self.config.seed, len(parties), count, "cohort", round)
-        return tuple(parties[i].id for i in chosen)
+        """Return the parties that train in a round, in order; none in a round that passes.
+
+        It is a function of the seed, the round, and the history before it.
+        """
+        if round <= len(self.history):
+            cohort: tuple[str, ...] = self.history[round - 1].cohort
+            return cohort
+        settings = self.plan.settings(round)
+        return cohorts.draw(
+            self.config.sampling,
+            self.parties,
+            self.history,
+            round=round,
+            seed=self.config.seed,
+            fraction=settings.fraction,
+            least=settings.fusion.requires.min_updates,
+        )
 
     def ask_parties(self, local_update: LocalUpdate, **broadcast: Any) -> list[Update]:
-        """Let every party do one more step outside of the rounds, and return the updates.
+        """Let every party that trains do one more step outside of the rounds.
 
-        Parties that fail are left out, and are in `post_training.failures`.
+        The updates are returned. Parties that fail are left out, and are in
+        `post_training.failures`.
         """
         self._prepare()
         # Round 0 never trains, so that its random streams are free, and parties take it for no
         # round that they had before.
         settings = self.plan.settings(len(self.history) + 1)
         request = self._request(0, settings, broadcast)
-        everyone = self.network.everyone
+        asked = [party.id for party in self.parties if party.trains]
         replies = RoundReplies(
-            self.network.ask(replace(request, local_update=local_update), everyone),
-            everyone,
+            self.network.ask(replace(request, local_update=local_update), asked),
+            asked,
             round=0,
             quorum=0.0,
         )
@@ -166,7 +179,7 @@ class Federation:
         state = settings.first_state(number, self.state, self.network.info)
         started = self._control.clock()
 
-        # 1. Sample the cohort, and ask it to train.
+        # 1. Sample the cohort, and ask it to train. Without any party, the weights stay.
         cohort = self.cohort(number)
         is_measured = is_last or number % self.config.evaluate_every == 0
         request = replace(
@@ -175,7 +188,7 @@ class Federation:
             num_test_rows=0 if is_last else self.config.evaluate_rows,
         )
         replies = RoundReplies(
-            self.network.ask(request, cohort),
+            self.network.ask(request, cohort) if cohort else iter(()),
             cohort,
             round=number,
             quorum=self.config.quorum,
@@ -186,20 +199,24 @@ class Federation:
 
         # 2. Aggregate the updates as they come.
         try:
-            aggregated = aggregate(
-                settings.fusion,
-                state,
-                replies,
-                cohort,
-                request.broadcast,
-                model=self.model,
-                ask=self.network.ask,
-            )
+            aggregated = Aggregated(replace(state, round=number), 0)
+            if cohort:
+                aggregated = aggregate(
+                    settings.fusion,
+                    state,
+                    replies,
+                    cohort,
+                    request.broadcast,
+                    model=self.model,
+                    ask=self.network.ask,
+                )
         finally:
             self.round_failures = tuple(replies.failures)
 
         # 3. Evaluate the fused model.
-        metrics: Metrics = {"train_loss": replies.mean("train_loss")}
+        metrics: Metrics = {"train_loss": replies.mean("train_loss")} if cohort else {}
+        if self.config.lr_schedule is not None:
+            metrics["lr"] = settings.train_options["lr"]
         per_party = {party: dict(found) for party, found in replies.metrics.items()}
         failed = {failure.party: failure for failure in replies.failures}
         if is_measured:

@@ -209,6 +209,8 @@ def _read_structured(data: _Named, few: Mapping[int, Any]) -> tuple[np.ndarray, 
             "return (x, y), a dict or a tuple of several arrays from its __getitem__",
         )
     label = next((name for name in names if _is_label(name, first[name])), None)
+    if label is None and _labels_tokens(first):
+        label = "labels"
     for row, item in few.items():
         if type(item) is not type(first) or len(item) != len(first):
             raise DataError(
@@ -234,6 +236,14 @@ def _is_label(name: Any, value: Any) -> bool:
     if isinstance(name, str):
         return name.lower() in _LABELS and np.ndim(value) == 0
     return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biu"
+
+
+def _labels_tokens(item: Any) -> bool:
+    """Return whether a row is a dict of tokens with a label for each, as language models take."""
+    if not isinstance(item, dict) or not {"input_ids", "labels"} <= item.keys():
+        return False
+    labels = np.asarray(item["labels"])
+    return labels.dtype.kind in "iu" and labels.shape == np.shape(item["input_ids"])
 
 
 def _pair(data: _Named, item: Any) -> tuple[Any, Any]:

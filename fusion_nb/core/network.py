@@ -40,6 +40,8 @@ class Network:
         self.failures: tuple[Failure, ...] = ()
         self.info: FederationInfo | None = None
         self.initial_weights: Weights = model.get_weights()
+        self._frozen: Weights = model.frozen_weights()
+        self._initial_model: Weights = {}
         if not isinstance(model, NeedsAgreement):
             self.info = self._describe()
 
@@ -47,6 +49,15 @@ class Network:
     def everyone(self) -> list[str]:
         """The ids of all parties, in order."""
         return [party.id for party in self.parties]
+
+    @property
+    def initial_model(self) -> Weights:
+        """All weights before round 1, those included that do not travel; the same object always."""
+        if not self._frozen:
+            return self.initial_weights
+        if not self._initial_model:
+            self._initial_model = {**self._frozen, **self.initial_weights}
+        return self._initial_model
 
     def start(self) -> None:
         """Start the engine, unless it runs."""
@@ -80,8 +91,9 @@ class Network:
         if self.info is not None or not isinstance(self.model, NeedsAgreement):
             return
         kept = [party.persistent_state for party in self.parties]
-        agreed = self.model.agree(self._ask_everyone(CollectRequest()))
-        self._ask_everyone(PrepareRequest(agreed))
+        trained = [party.id for party in self.parties if party.trains]
+        agreed = self.model.agree(self._ask_all(CollectRequest(), trained))
+        self._ask_all(PrepareRequest(agreed), self.everyone)
         if keep_states:
             for party, state in zip(self.parties, kept, strict=True):
                 party.persistent_state = state
@@ -104,9 +116,8 @@ class Network:
         finalizer.atexit = False  # a kernel that ends does not wait for a run that is paused
         self._release = finalizer
 
-    def _ask_everyone(self, request: Request) -> list[Update]:
-        everyone = self.everyone
-        replies = RoundReplies(self.ask(request, everyone), everyone, round=0, quorum=1.0)
+    def _ask_all(self, request: Request, asked: Sequence[str]) -> list[Update]:
+        replies = RoundReplies(self.ask(request, asked), asked, round=0, quorum=1.0)
         try:
             return list(replies)
         finally:
@@ -114,7 +125,7 @@ class Network:
 
     def _describe(self) -> FederationInfo:
         return FederationInfo(
-            num_parties=len(self.parties),
+            num_parties=sum(party.trains for party in self.parties),
             entries=tuple(self.initial_weights),
             trained=self.model.trained_names(),
             batch_norm=self.model.batch_norm_names(),

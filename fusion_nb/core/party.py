@@ -49,6 +49,8 @@ class Party:
     train: Any
     test: Any = None
     state: dict[str, Any] = field(default_factory=dict)
+    #: Whether it takes part in training; a party that does not is evaluated only.
+    trains: bool = True
     #: The round that `state` belongs to, and the state before it.
     _round: int = field(default=-1, repr=False)
     _before: dict[str, Any] = field(default_factory=dict, repr=False)

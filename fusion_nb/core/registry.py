@@ -25,6 +25,7 @@ KINDS = tuple(BUILTIN)
 #: Kind -> the option of a run that names one of it, where that is not what one of it is called.
 _OPTIONS = {
     "datasets": "data",
+    "lr_schedules": "lr_schedule",
     "personal": "personal",
     "sharing": "share",
     "tabular": "tabular",
@@ -32,6 +33,7 @@ _OPTIONS = {
 #: Kind -> what one of it is called, where that is not the kind without its last letter.
 _SINGULAR = {
     "adversaries": "adversary",
+    "lr_schedules": "schedule of the learning rate",
     "personal": "method for personal models",
     "sharing": "way of sharing models",
     "tabular": "encoding of tables",

@@ -16,6 +16,7 @@ from fusion_nb.core import seeds
 from fusion_nb.core.items import Chain, Rows, guarded, read_labels
 
 __all__ = [
+    "IgnoredAfterFirst",
     "chunks",
     "concat",
     "guarded",
@@ -86,9 +87,17 @@ def chunks(order: np.ndarray, size: int) -> list[np.ndarray]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
+class IgnoredAfterFirst(int):
+    """An ignored label of rows whose first label counts never: nothing predicts a first token."""
+
+
 def num_counted(data: Any, ignored: int | None) -> int:
     """Return the number of rows, or of labels that are not ignored where some may be."""
-    return size(data) if ignored is None else int((stored_labels(data) != ignored).sum())
+    if ignored is None:
+        return size(data)
+    labels = stored_labels(data)
+    labels = labels[:, 1:] if isinstance(ignored, IgnoredAfterFirst) else labels
+    return int((labels != ignored).sum())
 
 
 def stored_labels(data: Any) -> np.ndarray:

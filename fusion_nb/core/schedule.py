@@ -51,8 +51,12 @@ class Schedule:
 
     def progress(self, round: int) -> tuple[float, float]:
         """Return where a round begins and ends on its fall, each from 0 to 1."""
-        after, length = next((fall for fall in self.falls[::-1] if fall[0] < round), (0, round))
+        after, length = self.fall(round)
         return min(1.0, (round - 1 - after) / length), min(1.0, (round - after) / length)
+
+    def fall(self, round: int) -> tuple[int, int]:
+        """Return the fall that a round belongs to, as (the round before it, its rounds)."""
+        return next((fall for fall in self.falls[::-1] if fall[0] < round), (0, round))
 
     def __str__(self) -> str:
         return ",".join(f"{after}+{length}" for after, length in self.falls)

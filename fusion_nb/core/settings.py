@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fusion_nb.core.protocols import Change, Fusion
+from fusion_nb.core.protocols import Change, Fusion, Sampling, SamplingContext
+from fusion_nb.core.rounds.lr_schedule import LrSchedule
 from fusion_nb.core.schedule import Schedule
 from fusion_nb.core.types import FederationInfo, RoundRequest, ServerState, Weights
 
@@ -21,7 +22,9 @@ class FederationConfig:
     quorum:         share of a round's cohort that must answer for the round to count
     evaluate_every: rounds between two evaluations of the fused model; the last is always evaluated
     evaluate_rows:  test rows of each set that an evaluation takes before the last round, 0 for all
-    schedule:       how the learning rate falls, for models that have a schedule
+    schedule:       the rounds over which a learning rate falls, and those added to them
+    lr_schedule:    the learning rate of each round; None for the same in all
+    sampling:       chooses the parties that train in a round
     """
 
     train_options: Mapping[str, Any]
@@ -31,6 +34,8 @@ class FederationConfig:
     evaluate_every: int = 1
     evaluate_rows: int = 0
     schedule: Schedule = field(default_factory=Schedule)
+    lr_schedule: LrSchedule | None = None
+    sampling: Sampling = SamplingContext.uniform
 
 
 @dataclass(frozen=True)
@@ -126,4 +131,6 @@ class ChangePlan:
                 for name, value in change.values.items()
                 if name not in ("fraction", "fusion")
             }
+        if (schedule := self._config.lr_schedule) is not None:
+            options["lr"] = schedule.lr(options["lr"], round, self._config.schedule)
         return RoundSettings(fusion, since, fraction, options)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.data import frames, texts
+from fusion_nb.data import frames, texts, token_rows
 from fusion_nb.errors import DataError, private
 
 #: Samplers of a DataLoader that draw each row once.
@@ -32,6 +32,8 @@ class Unwrapping:
 
     def rows(self, value: Any) -> Any:
         """Return a value of the user's with its containers replaced. Raises DataError."""
+        if (tokens := token_rows.read(value, self.notes)) is not None:
+            return tokens
         if isinstance(value, dict) and not is_structured(value):
             return {key: self.rows(part) for key, part in value.items()}
         if isinstance(value, list) and not texts.holds_documents(value):
@@ -192,6 +194,8 @@ def are_parties_and_test(value: tuple[Any, ...]) -> bool:
 def _is_set(value: Any) -> bool:
     """Return whether an item of a list is a data set, and not a row."""
     if isinstance(value, tuple):
+        if len(value) == 2 and is_structured(value[0]):
+            return hasattr(value[1], "shape")
         shapes: list[tuple[int, ...]] = [getattr(part, "shape", ()) for part in value]
         return len(value) == 2 and all(shapes) and shapes[0][0] == shapes[1][0]
     is_loader = hasattr(value, "dataset") or hasattr(value, "element_spec")

@@ -64,6 +64,14 @@ class Stragglers:
         return {cohort[i]: self.epochs or int(rng.integers(1, max(2, most))) for i in sorted(slow)}
 
 
+@dataclass(frozen=True)
+class SimulatedFaults:
+    """The faults of a run: what hostile parties do, and the parties that do less work."""
+
+    attack: DataPoisoning | ModelPoisoning | None = None
+    stragglers: Stragglers | None = None
+
+
 class FaultyEngine(EngineWrapper):
     """Simulates faults as a function of seed and round.
 

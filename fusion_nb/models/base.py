@@ -170,6 +170,13 @@ class Model(AddedMetrics, ModelKind):
     def get_weights(self) -> Weights:
         """Return a copy of every entry of the model's state."""
 
+    def frozen_weights(self) -> Weights:
+        """Return the weights that do not travel since no training changes them; by default none.
+
+        `get_weights` leaves them out, and every copy of the model holds them.
+        """
+        return {}
+
     @abstractmethod
     def set_weights(self, weights: Weights) -> None:
         """Take over weights that `check_weights` accepts."""

@@ -16,7 +16,7 @@ from fusion_nb.runs.spec import RunSpec
 _HEAVY_KINDS = ("models",)
 #: Kind -> the option of a run that takes one of its names.
 _OPTION_OF_KIND = {
-    field.json_schema_extra["choices"]: f"--{name}"
+    field.json_schema_extra["choices"]: f"--{name.replace('_', '-')}"
     for name, field in reversed(RunSpec.model_fields.items())
     if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["choices"]
 } | {"metrics": "--metrics"}

@@ -100,7 +100,8 @@ def _restore(earlier: Checkpoint, resolved: Resolved, parties: Sequence[Party]) 
         )
     earlier.snapshot.give_states(parties)
     if not isinstance(model, NeedsAgreement):  # the others agree on their first weights again
-        if problem := arithmetic.misfit(earlier.initial, model.get_weights()):
+        whole = {**model.frozen_weights(), **model.get_weights()}
+        if problem := arithmetic.misfit(earlier.initial, whole):
             raise RunError(
                 f"the saved run had another model ({problem})",
                 "give the model that it was begun with",
@@ -120,6 +121,8 @@ def _config(resolved: Resolved) -> FederationConfig:
         evaluate_every=spec.evaluate_every,
         evaluate_rows=spec.evaluate_rows,
         schedule=Schedule.parse(spec.schedule),
+        lr_schedule=resolved.rounds.lr_schedule,
+        sampling=resolved.rounds.sampling,
     )
 
 
@@ -145,7 +148,7 @@ def _faulty(resolved: Resolved) -> Engine:
         resolved.engine,
         seed=resolved.spec.seed,
         dropout=resolved.spec.dropout,
-        stragglers=resolved.stragglers,
+        stragglers=resolved.faults.stragglers,
         uses_partial_work=requires.uses_partial_work,
         min_updates=requires.min_updates,
         attack=attack if isinstance(attack, ModelPoisoning) else None,

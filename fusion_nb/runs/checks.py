@@ -19,6 +19,7 @@ from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported
 from fusion_nb.runs.metric_checks import check_added_metrics
 from fusion_nb.runs.resolve import Resolved
+from fusion_nb.runs.round_checks import check_lr_schedule, check_roles, check_schedule, check_send
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
 #: A rule, or a part of the run that has notes for the user.
@@ -53,7 +54,7 @@ def check_min_parties(resolved: Resolved) -> Sequence[str]:
 def check_model_options(resolved: Resolved) -> Sequence[str]:
     """Check that only options that the model has are given."""
     spec, model = resolved.spec, resolved.model
-    absent = absent_options(model)
+    absent = absent_options(model) - {"schedule"}  # `check_schedule` is about it
     for name in MODEL_OPTIONS:
         if name in absent and getattr(spec, name) != RunSpec.model_fields[name].default:
             present = ", ".join(option(other) for other in MODEL_OPTIONS if other not in absent)
@@ -200,9 +201,13 @@ def check_own_test_rows(resolved: Resolved) -> Sequence[str]:
 def check_stragglers(resolved: Resolved) -> Sequence[str]:
     """Check that a straggler whose partial work is used can do less than the others."""
     rule, spec = resolved.rule, resolved.spec
-    if resolved.stragglers is not None and rule is not None and rule.requires.uses_partial_work:
+    if (
+        resolved.faults.stragglers is not None
+        and rule is not None
+        and rule.requires.uses_partial_work
+    ):
         name = "local_steps" if spec.local_steps else "epochs"
-        resolved.stragglers.check(spec.local_steps or spec.epochs, name)
+        resolved.faults.stragglers.check(spec.local_steps or spec.epochs, name)
     return ()
 
 
@@ -212,8 +217,8 @@ def note_unmeasured_models(resolved: Resolved) -> Sequence[str]:
     if not resolved.spec.personal or has_tests:
         return ()
     return [
-        "warning: no party has test rows of its own, so nobody's own model is measured; "
-        f"see {option('holdout')}"
+        "warning: no party has test rows of its own, so nobody's own model is measured; see "
+        "--holdout"
     ]
 
 
@@ -305,6 +310,10 @@ CHECKS: tuple[Check, ...] = (
     check_counted_labels,
     check_finite_weights,
     check_ensemble,
+    check_lr_schedule,
+    check_schedule,
+    check_roles,
+    check_send,
     check_supported,
     check_own_test_rows,
     check_stragglers,

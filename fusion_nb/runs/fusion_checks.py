@@ -14,6 +14,7 @@ from fusion_nb.errors import DataError, OptionError, option
 from fusion_nb.models.base import Model
 from fusion_nb.models.optimizers import has_momentum, is_sgd
 from fusion_nb.runs.resolve import Resolved
+from fusion_nb.runs.round_checks import check_sampling
 
 #: Personalization methods that work with any fusion.
 _WITH_ANY_FUSION = ("finetune", "ditto")
@@ -154,6 +155,7 @@ def check_cohort_size(resolved: Resolved) -> Sequence[str]:
 #: In this order. Each returns notes for the user, or raises a FusionError.
 FUSION_CHECKS: tuple[Callable[[Resolved], Sequence[str]], ...] = (
     check_full_participation,
+    check_sampling,
     check_plain_sgd,
     check_effective_step_size,
     check_personal,

@@ -37,6 +37,8 @@ class RunOutcome:
         self._federation = prepared.federation
         self._spec, data = prepared.resolved.spec, prepared.resolved.data
         self._absent_options = absent_options(prepared.resolved.model)
+        if self._spec.lr_schedule:
+            self._absent_options -= {"schedule"}
         has_classes = "accuracy" in self._federation.model.metrics
         self._label_counts = data.label_counts(with_test=False) if has_classes else {}
         self._chosen = _chosen_options(prepared)
@@ -250,7 +252,11 @@ class RunOutcome:
         if not self._training.state.stops_early:
             update |= {"until": "", "patience": 0}
         schedule = str(self._federation.config.schedule)
-        if self._federation.model.has_lr_schedule and schedule != f"0+{rounds}":
+        config = self._federation.config
+        falls = self._federation.model.has_lr_schedule or (
+            config.lr_schedule is not None and config.lr_schedule.begins_anew
+        )
+        if falls and schedule != f"0+{rounds}":
             update["schedule"] = schedule
         if self._federation.plan.changes:
             update["changes"] = change_text.to_text(self._federation.plan.changes)

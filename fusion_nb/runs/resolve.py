@@ -5,8 +5,7 @@ No rule about which options go together is applied here: those are in `checks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,15 +25,23 @@ from fusion_nb.core.protocols import (
 from fusion_nb.core.schedule import Schedule
 from fusion_nb.core.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
-from fusion_nb.engines.faults import Stragglers
-from fusion_nb.errors import FusionError, NameNotFoundError, OptionError, option
+from fusion_nb.engines.faults import SimulatedFaults, Stragglers
+from fusion_nb.errors import OptionError, option
 from fusion_nb.models import class_weights, lookup
 from fusion_nb.models.base import Model
 from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.round_options import (
+    RoundOptions,
+    check_lr_schedule,
+    check_sampling,
+    parse_roles,
+    with_roles,
+)
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
+from fusion_nb.runs.spec_errors import about, not_registered
 
 #: Options of a spec that name a component, and the registry of each.
 _COMPONENTS = {
@@ -47,8 +54,6 @@ _COMPONENTS = {
     "ensemble": "ensembles",
     "tabular": "tabular",
 }
-#: Those of them that have a decorator of the option's name.
-_DECORATED = ("fusion", "split", "engine", "metrics")
 #: Those of them that are made with more than their options, and so only bound at first.
 _BOUND = ("split", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
@@ -56,6 +61,7 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "until": Until,
     "straggler": Stragglers.parse,
     "schedule": Schedule.parse,
+    "roles": parse_roles,
     "changes": change_text.parse,
     "baseline": baselines.parse,
     "metrics": measures.check_names,
@@ -77,8 +83,8 @@ class Resolved:
     personal:      a personalization method that follows the last round
     sharing:       a method that gives each group of parties a model after the last round
     ensemble:      a method that keeps the parties' models and lets them predict together
-    attack:        what hostile parties do
-    stragglers:    the parties that do less work
+    faults:        simulated hostile parties, and parties that do less work
+    rounds:        the learning rate and the parties of each round
     read_rows:     returns the rows behind the name of a variable or a data set
     shadowed:      options whose value is a variable that has the name of a built-in
     """
@@ -91,8 +97,8 @@ class Resolved:
     personal: PostTraining | None
     sharing: Any
     ensemble: Any
-    attack: DataPoisoning | ModelPoisoning | None
-    stragglers: Stragglers | None
+    faults: SimulatedFaults
+    rounds: RoundOptions
     read_rows: Callable[[str], np.ndarray]
     shadowed: tuple[str, ...] = ()
 
@@ -134,17 +140,23 @@ class Resolved:
         return [*names, "local"] if is_personal and "local" not in names else names
 
     @property
+    def attack(self) -> DataPoisoning | ModelPoisoning | None:
+        """What hostile parties do, or None."""
+        return self.faults.attack
+
+    @property
     def hostile(self) -> tuple[str, ...]:
-        """The ids of the hostile parties."""
+        """The ids of the hostile parties, which are among those that train."""
         if self.attack is None:
             return ()
-        ids = [party.id for party in self.data.parties]
+        ids = [party.id for party in self.data.parties if party.trains]
         return tuple(attacks.hostile(ids, self.attack.num, self.spec.seed))
 
     @property
     def cohort_size(self) -> int:
         """The number of parties that train in a round."""
-        return max(1, round_half_up(self.spec.fraction * len(self.data.parties)))
+        num_trained = sum(party.trains for party in self.data.parties)
+        return max(1, round_half_up(self.spec.fraction * num_trained))
 
     @property
     def is_faulty(self) -> bool:
@@ -162,12 +174,13 @@ def resolve(
     Raises a FusionError for a name that is not known, or data that can't be read.
     """
     check_names(spec, namespace)
-    with _about("model", spec.model):
+    with about("model", spec.model):
         native = lookup.find(spec.model, namespace)
     data = data or divide(spec, namespace)
+    data = with_roles(data, spec.roles) if spec.roles else data
     given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
     given["loss"] = _or_variable(spec.loss, namespace)
-    with _about("model", spec.model):
+    with about("model", spec.model):
         model = lookup.wrap(native, spec.model, **given)
     rule, personal = _rule_and_personal(spec, model)
     return Resolved(
@@ -179,8 +192,11 @@ def resolve(
         personal=personal,
         sharing=_sharing(spec, namespace),
         ensemble=_created(spec, "ensemble"),
-        attack=_created(spec, "adversary"),
-        stragglers=Stragglers.parse(spec.straggler) if spec.straggler else None,
+        faults=SimulatedFaults(
+            _created(spec, "adversary"),
+            Stragglers.parse(spec.straggler) if spec.straggler else None,
+        ),
+        rounds=RoundOptions.of(spec, namespace, data),
         read_rows=lambda name: unlabelled.read(name, namespace, data.schema),
         shadowed=tuple(
             name
@@ -224,14 +240,18 @@ def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> No
     """
     for name, kind in _COMPONENTS.items():
         if text := getattr(spec, name):
-            with _about(name, text), _not_registered(name, text, namespace or {}):
+            with about(name, text), not_registered(name, text, namespace or {}):
                 if name in _BOUND:
                     registry.bind(kind, text)
                 else:
                     registry.create(kind, text)
+    for name, check in (("lr_schedule", check_lr_schedule), ("sampling", check_sampling)):
+        if (text := getattr(spec, name)) and text not in (namespace or {}):
+            with about(name, text):
+                check(text)
     for name, read_text in _NOTATIONS.items():
         if text := getattr(spec, name):
-            with _about(name, text), _not_registered(name, text, namespace or {}):
+            with about(name, text), not_registered(name, text, namespace or {}):
                 read_text(text)
 
 
@@ -263,37 +283,6 @@ def engine_name(spec: RunSpec, model: Model) -> str:
         return spec.engine
     num_numbers = sum(array.size for array in model.get_weights().values())
     return "auto" if num_numbers <= _SMALL_MODEL else spec.engine
-
-
-@contextmanager
-def _about(name: str, value: str) -> Iterator[None]:
-    """Let an error that names no option say which one it is about."""
-    try:
-        yield
-    except FusionError as error:
-        if not error.option:
-            error.option, error.value = name, value
-        raise
-
-
-@contextmanager
-def _not_registered(name: str, text: str, namespace: Mapping[str, Any]) -> Iterator[None]:
-    """Let an error about an unknown name say where the notebook has a function of that name."""
-    try:
-        yield
-    except NameNotFoundError as error:
-        own = str(error.value) if name == "metrics" else registry.parse(text)[0]
-        if name not in _DECORATED or not callable(namespace.get(own)):
-            raise
-        kind = "class" if isinstance(namespace[own], type) else "function"
-        decorator = "fusion_nb.metric" if name == "metrics" else name
-        raise NameNotFoundError(
-            f"{option(name, text)}: the {kind} {own} of this notebook is not registered",
-            f"add @{decorator} above it",
-            value=error.value,
-            option=error.option,
-            allowed=error.allowed,
-        ) from None
 
 
 def _created(spec: RunSpec, name: str) -> Any:

@@ -186,7 +186,7 @@ class FederationRounds(RoundSource):
         Other models were given their first weights.
         """
         if self._expected and not arithmetic.equal(
-            self._expected, self._federation.network.initial_weights
+            self._expected, self._federation.network.initial_model
         ):
             raise RunError(
                 "the model began with other weights in the saved run",

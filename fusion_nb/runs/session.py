@@ -32,7 +32,7 @@ __all__ = ["ENDED", "RUNS", "UNDER_WAY", "compare", "federate", "new_name", "rem
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.
 RUNS: dict[str, Run] = {}
 #: Options of `federate` that may be objects.
-_OBJECTS = ("model", "data", "loss", "optimizer", "data_handler")
+_OBJECTS = ("model", "data", "loss", "optimizer", "data_handler", "lr_schedule", "sampling")
 
 
 def remember(run: Run) -> None:
@@ -105,8 +105,9 @@ def federate(
     model:      a model, or the path of its file
     data:       arrays, a DataFrame, a Dataset, a list or dict of these, or a name
     background: return at once, and not only when it has ended
-    loss, optimizer, data_handler may be objects too. Nothing is drawn: see `run.summary()` and
-    `run.plot()`.
+    loss, optimizer, data_handler, lr_schedule (a function of the round), sampling (a function, or
+    names of parties) and roles (a dict) may be objects too. Nothing is drawn: see `run.summary()`
+    and `run.plot()`.
     """
     chosen, namespace = _named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
@@ -186,6 +187,8 @@ def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     for name, value in options.items():
         if value is None:
             continue
+        if name == "roles" and isinstance(value, Mapping):
+            value = ";".join(f"{party}={role}" for party, role in value.items())
         if name in ("model", "data") and isinstance(value, os.PathLike):
             value = os.fspath(value)
         chosen[name] = value

@@ -98,6 +98,11 @@ class RunSpec(BaseModel):
         gt=0,
         allow_inf_nan=False,
     )
+    lr_schedule: str = _option(
+        "",
+        "how the learning rate changes from round to round, as cosine, or a function of the round",
+        choices="lr_schedules",
+    )
     optimizer: str = _option(
         "",
         "the framework's own name, with options: sgd:momentum=0.9, or a variable (default: sgd)",
@@ -114,8 +119,18 @@ class RunSpec(BaseModel):
     class_weights: str = _option(
         "",
         "weights of classes in training: balanced over all parties' rows, or yes=9,no=1",
+        model_option=True,
+    )
+    send: str = _option(
+        "all",
+        "weights that travel: all, or trained, which leaves out those that are frozen",
+        model_option=True,
     )
     fraction: float = _option(1.0, "share of the parties that train in each round", gt=0, le=1)
+    sampling: str = _option("uniform", "which parties train in a round", choices="samplings")
+    roles: str = _option(
+        "", "parties that only evaluate or only train: clinic 5=evaluate;clinic 6=train"
+    )
     quorum: float | None = _option(
         None,
         "share of a round's parties that must answer (default: all; with simulated faults, one)",
@@ -168,7 +183,8 @@ class RunSpec(BaseModel):
     engine: str = _option("local", "where parties run", choices="engines")
     schedule: str = _option(
         "",
-        "when the learning rate falls, as after+rounds: 0+10,10+5 (default: once over all rounds)",
+        "over which rounds the learning rate falls, as after+rounds: 0+10,10+5 (default: once over "
+        "all rounds)",
         model_option=True,
     )
     changes: str = _option(

@@ -32,11 +32,15 @@ OTHER = {
     "local_steps": 5,
     "batch_size": 8,
     "lr": 0.125,
+    "lr_schedule": "step:every=2,factor=0.5",
     "optimizer": "sgd:momentum=0.9",
     "keep_optimizer": True,
     "loss": "my_loss",
     "class_weights": "balanced",
+    "send": "trained",
     "fraction": 0.5,
+    "sampling": "poisson:q=0.5",
+    "roles": "clinic 5=evaluate",
     "quorum": 0.25,
     "dropout": 0.1,
     "straggler": "0.2:epochs=uniform",
@@ -83,7 +87,17 @@ class TestControls:
         assert panel.spec == RunSpec()
 
     @pytest.mark.parametrize(
-        "kind", ["fusions", "splits", "adversaries", "personal", "sharing", "ensembles"]
+        "kind",
+        [
+            "fusions",
+            "splits",
+            "adversaries",
+            "personal",
+            "sharing",
+            "ensembles",
+            "lr_schedules",
+            "samplings",
+        ],
     )
     def test_each_component_brings_its_options(self, kind: str) -> None:
         for name in registry.names(kind):

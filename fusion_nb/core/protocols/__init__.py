@@ -1,4 +1,4 @@
-"""The contracts of a fusion, a model, an engine, an attack, a baseline and a split: one file each.
+"""The contracts of a fusion, a model, an engine, a baseline, a sampling, ...: one file each.
 
 Each is read in one screen, has defaults for what is optional, and shows a complete toy. A fusion,
 an engine or a model that misses an abstract method can't be made.
@@ -15,6 +15,7 @@ from fusion_nb.core.protocols.fusion import Fusion, Synchronising
 from fusion_nb.core.protocols.metric import Metric, MetricTask, Sums
 from fusion_nb.core.protocols.model import Model, TrainableModel
 from fusion_nb.core.protocols.party import PartyLike
+from fusion_nb.core.protocols.sampling import Sampling, SamplingContext
 from fusion_nb.core.protocols.split import Split
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "NeedsAgreement",
     "PartyLike",
     "PostTraining",
+    "Sampling",
+    "SamplingContext",
     "Split",
     "Sums",
     "Synchronising",

@@ -110,6 +110,9 @@ class Model(TrainableModel, Protocol):
     def get_weights(self) -> Weights:
         """Return a copy of every entry of the model's state."""
 
+    def frozen_weights(self) -> Weights:
+        """Return the weights that do not travel, since no training changes them."""
+
     def trained_names(self) -> frozenset[str]:
         """Return the names of the entries that gradients train."""
 

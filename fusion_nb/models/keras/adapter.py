@@ -159,7 +159,7 @@ class KerasModel(ClassWeighted, Predicting, Model):
         """
         self.check_client_options(client_options)
         trainer = self._checked_trainer()
-        if (optimizer, lr) != (trainer.optimizer, trainer.lr):
+        if not trainer.takes(optimizer, lr):
             trainer = self._compile(optimizer, lr)
         return trainer.train(
             data,

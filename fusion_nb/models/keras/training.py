@@ -68,6 +68,16 @@ class Trainer:
         self._fresh = optimizers.state(self._state)
         self._correction = Correction(model, variables.trained())
 
+    def takes(self, optimizer: Any, lr: float | None) -> bool:
+        """Return whether it trains with an optimizer and a learning rate, which it then takes over.
+
+        Another rate needs no other optimizer, which would have to be compiled again.
+        """
+        if optimizer != self.optimizer or (lr is None) != (self.lr is None):
+            return False
+        self.lr = lr
+        return True
+
     def train(
         self,
         data: Any,
@@ -86,6 +96,8 @@ class Trainer:
         kept: a party's entries from earlier rounds, if its optimizer continues from them, or None
         """
         optimizers.restore(self._state, (kept or {}).get("optimizer", self._fresh))
+        if self.lr is not None:  # the state holds the rate of the round that it is of
+            optimizers.bare(self._model.optimizer).learning_rate = self.lr
         self._correction.prepare(**added)
         randomness.seed_generators(self._model, seed)
         shuffler = np.random.default_rng(seed)

@@ -16,12 +16,12 @@ from torch import nn
 from fusion_nb.core.protocols import PartyLike
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, TrainingTask, Weights
-from fusion_nb.errors import ModelError
+from fusion_nb.errors import ModelError, option
 from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import BatchTrainable, Model
 from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.models.predicting import Predicting
-from fusion_nb.models.torch import devices, files, losses, optimizers, threads
+from fusion_nb.models.torch import devices, files, losses, optimizers, sending, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying import copies, wrappers
@@ -52,6 +52,7 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
     device: "auto" takes CUDA, then Apple's MPS, then the CPU
     keep_optimizer: a party's optimizer continues from its last round; if not, each round has a new
             one
+    send:   "all" weights travel, or the "trained" ones, without those that are frozen
     precision: "bf16" computes in bfloat16, and keeps weights, losses and optimizers in float32
 
     This class holds the module and the conclusions of `check`, and calls `Trainer`, `Evaluator`,
@@ -71,6 +72,7 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         "optimizer": optimizers.NAMES,
         "loss": sorted(losses.LOSSES),
         "precision": PRECISIONS,
+        "send": sending.CHOICES,
     }
 
     @with_gradients
@@ -82,7 +84,9 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         device: str = "auto",
         keep_optimizer: bool = False,
         precision: str = "float32",
+        send: str = "all",
     ) -> None:
+        sending.check(send)
         self.device = devices.find(device)
         module = wrappers.unwrapped(module)
         self._precision = Precision.of(precision, module, self.device)
@@ -94,6 +98,8 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         hooks = ParameterHooks(self.module)
         self._given = Given(module, duplicate.binder.bound(loss), held_back, hooks)
         self._keep_optimizer = keep_optimizer
+        self._send = send
+        self.formats = files.formats_of(module)
         self._setup: Setup | None = None
         self._dense: Dense | None = None
 
@@ -155,14 +161,26 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         )
         self._setup = probe.setup(rows, schema, self._given.loss)
         self.min_rows = self._setup.min_rows
-        self.ignored_label = self._setup.objective.targets.ignored
+        self.ignored_label = self._setup.objective.targets.ignored_label
         self.metrics = self._setup.step.metrics
         self.module = self._setup.forward.precision.prepare(self.module)
-        return self._setup.notes(schema)
+        return [*self._setup.notes(schema), *sending.notes(self.module, self._send)]
 
     def get_weights(self) -> Weights:
-        """Return a copy of every tensor of the state dict; bfloat16 travels as float32."""
-        return module_weights.read(self.module)
+        """Return a copy of every tensor of the state dict; bfloat16 travels as float32.
+
+        Where only trained weights are sent, those that are frozen are left out.
+        """
+        return module_weights.read(self.module, self._left_out)
+
+    def frozen_weights(self) -> Weights:
+        """Return a copy of the weights that do not travel: the same at every party."""
+        everything = module_weights.read(self.module) if self._left_out else {}
+        return {name: array for name, array in everything.items() if name in self._left_out}
+
+    @property
+    def _left_out(self) -> frozenset[str]:
+        return sending.left_out(self.module, self._send)
 
     def set_weights(self, weights: Weights) -> None:
         """Copy weights into the module's own tensors."""
@@ -197,7 +215,13 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         self.check_client_options(client_options)
         kept = state if self._keep_optimizer else None
         trainer = Trainer(
-            self.module, self._checked(), self.gate, optimizer=optimizer, lr=lr, kept=kept
+            self.module,
+            self._checked(),
+            self.gate,
+            optimizer=optimizer,
+            lr=lr,
+            kept=kept,
+            left_out=self._left_out,
         )
         return trainer.train(data, Duration(epochs, batch_size, steps), seed, **client_options)
 
@@ -232,7 +256,12 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
 
     @property
     def task(self) -> str:
-        """The task that the model learns."""
+        """The task that the model learns. Raises ModelError for a language model."""
+        if self._checked().forward.tokens:
+            raise ModelError(
+                "predictions of a language model, one for each token, can't be joined",
+                "use a fusion",
+            )
         return self._checked().objective.task
 
     @with_gradients
@@ -290,6 +319,8 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
             return reason
         if self._keep_optimizer:
             return "parties keep their optimizers"
+        if self._left_out:
+            return f"only trained weights travel ({option('send', 'trained')})"
         self._dense = Dense.of(self.module, self._checked().objective)
         before = self.get_weights()
         reason = self._batched().trial(options, parties, before)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fusion_nb.errors import ExportError, FusionError, ModelError, missing_extra, option
 from fusion_nb.models.activations import note_source
-from fusion_nb.models.torch import declared
+from fusion_nb.models.torch import declared, pretrained_files
 
 #: Format -> file name in the export's folder.
 FORMATS = {
@@ -114,7 +114,14 @@ SAVERS: dict[str, Callable[[nn.Module, Path, Tensor], None]] = {
     "torchscript": save_torchscript,
     "pt2": save_program,
     "onnx": save_onnx,
+    pretrained_files.PRETRAINED: pretrained_files.save_pretrained,
+    pretrained_files.ADAPTER: pretrained_files.save_adapter,
 }
+
+
+def formats_of(module: nn.Module) -> dict[str, str]:
+    """Return the formats of a module, the usual one first, each with its name in an export."""
+    return {**pretrained_files.formats_of(module), **FORMATS}
 
 
 def save(module: nn.Module, path: Path, format: str, example: Tensor) -> None:

@@ -27,6 +27,8 @@ class Forward:
            squeeze() in forward() removes it; or it is evaluated beside a copy of itself ("twice")
     num_axes: axes of the output for several rows, where `alone` is "axis"
     needs_gradients: whether forward() computes gradients itself, in evaluation too
+    tokens: "" for an output whose classes come second; "next" or "same" for a language model, whose
+           classes come last: each place predicts the next token, or the label of its own
     """
 
     precision: Precision
@@ -35,6 +37,7 @@ class Forward:
     alone: Literal["", "axis", "twice"] = ""
     num_axes: int = 0
     needs_gradients: bool = False
+    tokens: Literal["", "next", "same"] = ""
 
     def __call__(self, module: nn.Module, x: Any) -> Any:
         """Return the module's output, as the loss takes it."""
@@ -61,9 +64,19 @@ class Forward:
     def _output(self, module: nn.Module, x: Any) -> Any:
         returned = self.returned(module, x)
         if not self.picks:
-            return returned
+            return self.arranged(returned)
         output = main_output(returned, trees.num_rows(x))
-        return self.precision.widened(output)
+        return self.arranged(self.precision.widened(output))
+
+    def arranged(self, output: Any) -> Any:
+        """Return a language model's output (rows, places, classes) with its classes second.
+
+        The last place, which has no next token, is left out. Other outputs are not changed.
+        """
+        if not self.tokens:
+            return output
+        found = output.transpose(1, 2)
+        return found[..., :-1] if self.tokens == "next" else found
 
     def _alone(self, module: nn.Module, x: Any) -> Any:
         if self.alone == "twice" and not module.training:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.types import TrainingResult
+from fusion_nb.core.types import TrainingResult, Weights
 from fusion_nb.models.passes import epochs_or_steps
 from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
@@ -35,6 +35,7 @@ class Trainer:
     """Trains a module in place.
 
     module, setup: the module, and how it is trained;  gate: called between two batches
+    left_out: names of weights that do not travel, and are not in the result
     optimizer, lr: of the run;  kept: a party's entries from earlier rounds, if its optimizer
     continues from them, or None
     """
@@ -48,6 +49,7 @@ class Trainer:
         optimizer: Any,
         lr: float | None,
         kept: dict[str, Any] | None,
+        left_out: Collection[str] = (),
     ) -> None:
         self._module = module
         self._setup = setup
@@ -55,6 +57,7 @@ class Trainer:
         self._gate = gate
         self._optimizer, self._lr = optimizer, lr
         self._kept = kept
+        self._left_out = left_out
 
     def train(
         self,
@@ -75,6 +78,9 @@ class Trainer:
         stepper = self._make(p for p in self._module.parameters() if p.requires_grad)
         if self._kept and "optimizer" in self._kept:
             stepper.load_state_dict(copy.deepcopy(self._kept["optimizer"]))
+            if self._lr is not None:  # the state holds the rate of the round that it is of
+                for group in stepper.param_groups:
+                    group["lr"] = self._lr
         correct = correction(self._module, **added)
         mixture = Mixture(self._module, self._step_of, self._make, **mix) if mix else None
         num_steps, mean = 0, float("nan")
@@ -100,14 +106,17 @@ class Trainer:
             self._kept["optimizer"] = stepper.state_dict()
         extras = {}
         if mixture:
-            extras = {"own": mixture.own(), "mixed": weights.read(mixture.module)}
+            extras = {"own": mixture.own(), "mixed": self._read(mixture.module)}
         return TrainingResult(
-            weights.read(self._module),
+            self._read(self._module),
             {"loss": mean},
             num_steps,
             optimizers.effective_step_size(stepper, num_steps),
             extras,
         )
+
+    def _read(self, module: nn.Module) -> Weights:
+        return weights.read(module, self._left_out)
 
     def _make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return optimizers.make(self._optimizer, parameters, self._lr)

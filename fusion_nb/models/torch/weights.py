@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,15 +12,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fusion_nb.core.types import Weights
 
 
-def read(module: nn.Module) -> Weights:
-    """Return a copy of every tensor of the state dict.
+def read(module: nn.Module, left_out: Collection[str] = ()) -> Weights:
+    """Return a copy of every tensor of the state dict, but for some names.
 
     bfloat16 becomes float32, which holds it exactly.
     """
     return {
         name: array(tensor)
         for name, tensor in module.state_dict().items()
-        if isinstance(tensor, Tensor)
+        if isinstance(tensor, Tensor) and name not in left_out
     }
 
 
@@ -34,6 +36,12 @@ def array(tensor: Tensor) -> np.ndarray:
     """Return a copy of a tensor as an array; bfloat16 becomes float32."""
     wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     return wide.detach().cpu().numpy().copy()
+
+
+def frozen_names(module: nn.Module) -> frozenset[str]:
+    """Return the names of the parameters that no training changes, each name of a shared one."""
+    named = module.named_parameters(remove_duplicate=False)
+    return frozenset(name for name, parameter in named if not parameter.requires_grad)
 
 
 def trained_names(module: nn.Module) -> frozenset[str]:

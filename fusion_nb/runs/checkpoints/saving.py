@@ -231,7 +231,7 @@ def _take(
         name=name,
         spec=spec.model_dump(exclude_unset=True, exclude={"checkpoint"}) | {"rounds": spec.rounds},
         snapshot=Snapshot.of(federation),
-        initial=federation.network.initial_weights,
+        initial=federation.network.initial_model,
         best=source.best_weights,
         reason=reason,
         baselines={other.name: other.persistent_state for other in federation.baselines},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fusion_nb.core.arithmetic import exponential
 from fusion_nb.core.types import Metrics
 
 
@@ -34,4 +35,7 @@ def mean(batches: Iterable[BatchMetrics]) -> Metrics:
             # A mean over nothing may be NaN.
             totals[name] = totals.get(name, 0.0) + (value * count if count else 0.0)
             counts[name] = counts.get(name, 0) + count
-    return {name: total / counts[name] if counts[name] else 0.0 for name, total in totals.items()}
+    found = {name: total / counts[name] if counts[name] else 0.0 for name, total in totals.items()}
+    if "perplexity" in found:  # the mean of the batches' is none
+        found["perplexity"] = exponential(found["loss"])
+    return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from fusion_nb.core.arithmetic import exponential
 from fusion_nb.models.inference import Task
 from fusion_nb.models.torch.objectives.batch_metrics import BatchMetrics
 from fusion_nb.models.torch.objectives.class_weights import ClassWeights
@@ -26,6 +27,7 @@ class Objective:
     targets:  how labels are given to the loss
     has_accuracy: False for yes or no where labels are shares of a yes, such as pixels
     weights: of classes in training, or None
+    of_tokens: whether each place of a row is a token
     """
 
     name: str
@@ -38,10 +40,13 @@ class Objective:
     targets: Targets = field(default_factory=Targets)
     has_accuracy: bool = True
     weights: ClassWeights | None = None
+    of_tokens: bool = False
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that go with the task, the monitored one first."""
+        if self.of_tokens:
+            return ("perplexity", "token_accuracy", "loss")
         if self.task in ("classes", "binary"):
             return ("accuracy", "loss") if self.has_accuracy else ("loss",)
         if self.task == "own":
@@ -73,12 +78,18 @@ class Objective:
             )  # on the CPU, as not every device has float64
             known = {"mse": float((error**2).mean()), "mae": float(error.abs().mean())}
             found |= {name: known[name] for name in self.metrics if name in known}
-        elif "accuracy" in self.metrics:
+        elif self._accuracy in self.metrics:
             right = self._right(output, target)
-            found["accuracy"] = float(right.cpu().double().mean()) if right.numel() else 0.0
+            found[self._accuracy] = float(right.cpu().double().mean()) if right.numel() else 0.0
             if self.targets.ignored is not None:
-                counts["accuracy"] = right.numel()
+                counts[self._accuracy] = right.numel()
+        if self.of_tokens:
+            found["perplexity"], counts["perplexity"] = exponential(found["loss"]), counts["loss"]
         return BatchMetrics(found, {name: counts.get(name, num_rows) for name in found})
+
+    @property
+    def _accuracy(self) -> str:
+        return "token_accuracy" if self.of_tokens else "accuracy"
 
     def notes(self) -> list[str]:
         """Return how the loss was chosen, and more about it, as sentences for the user."""

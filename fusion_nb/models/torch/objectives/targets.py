@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fusion_nb.core.rows import IgnoredAfterFirst
+
 Kind = Literal["classes", "one_hot", "shares", "like_output", "as_shaped", "as_given"]
 
 
@@ -19,14 +21,25 @@ class Targets:
              "shares" numbers that say how much of each class; "like_output" numbers in the shape of
              outputs, and "as_shaped" in their own; "as_given" is for a loss of the user's own
     columns: of one-hot rows;  ignored: the class number that does not count, or None
+    are_next: each place of outputs is compared with the label of the next place, as in a causal
+             language model, and the first label with none
     """
 
     kind: Kind = "as_given"
     columns: int = 0
     ignored: int | None = None
+    are_next: bool = False
+
+    @property
+    def ignored_label(self) -> int | None:
+        """The class number that does not count, as `rows.num_counted` takes it, or None."""
+        if self.ignored is None or not self.are_next:
+            return self.ignored
+        return IgnoredAfterFirst(self.ignored)
 
     def of(self, y: Tensor, output: Tensor) -> Tensor:
         """Return labels in the type and shape that the loss compares with such an output."""
+        y = y[:, 1:] if self.are_next else y
         if self.kind == "classes":
             return self.classes(y, output)
         if self.kind == "one_hot":

@@ -18,6 +18,12 @@ from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying.copies import copied
 from fusion_nb.models.torch.copying.originals import untouched
 from fusion_nb.models.torch.forward import Forward, spread_of
+from fusion_nb.models.torch.language_models import (
+    check_tokens,
+    is_peft,
+    is_pretrained,
+    token_task,
+)
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.probing import lone_rows, own_losses
 from fusion_nb.models.torch.probing.outputs import (
@@ -74,6 +80,7 @@ class ModuleProbe:
                 "the model has no parameter that training may change",
                 "set requires_grad_(True) on some",
             )
+        check_tokens(self._module, schema.rows)
         name = own_losses.name_of(loss) if callable(loss) else str(loss)
         with untouched(self._original, name):
             own = own_losses.find(loss, self._module, self._batches, rows, self._precision)
@@ -92,7 +99,14 @@ class ModuleProbe:
                 return self._concluded_own(found, batches, x, y, varies)
         forward, output, remarks = evaluated_output(forward, returned, x)
         labels = schema.labels
+        tokens = token_task(probe, self._precision, x, y, output)
+        if tokens is not None:
+            forward, labels = tokens.forward(forward), tokens.labels(labels)
+            output, remarks = forward.arranged(output), (tokens.note,)
+        elif is_pretrained(probe) or is_peft(probe):
+            remarks = ()  # that its logits are the output is no surprise
         objective = losses.named(loss, output, labels) if loss else losses.infer(output, labels)
+        objective = tokens.objective(objective) if tokens is not None else objective
         draws = self._pass.of_outputs(OutputStep(forward, objective), x, y)
         forward = lone_rows.evaluated(
             self._module, forward, x, output, is_random=varies, probe=probe

@@ -1,0 +1,1 @@
+"""The learning rate and the cohort of each round."""
