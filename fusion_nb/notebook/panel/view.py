@@ -18,8 +18,8 @@ from fusion_nb.notebook.panel.run_controller import RunController
 from fusion_nb.notebook.panel.run_view import RunView
 from fusion_nb.notebook.panel.saved_box import SavedBox
 from fusion_nb.notebook.panel.saved_runs import SavedRuns
-from fusion_nb.notebook.panel.subshells import answer_beside
 from fusion_nb.notebook.panel.tabs import ChangeTab, CompareTab, ExportTab, PreviewTab
+from fusion_nb.notebook.subshells import answer_beside
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
 
