@@ -28,7 +28,8 @@ answered{% if progress.failed %}, {{ progress.failed | length }} failed{% endif 
 
 
 class RunView:
-    """Shows one run: a status line, the replies within a round, curves, and a table of parties.
+    """Shows one run: a status line, the replies within a round and curves in `box`, and a table of
+    parties in `table_box`.
 
     Text and tables are drawn seldom enough that drawing stays under 5 % of the run's time, by its
     measured cost; the last state is always shown.
@@ -47,10 +48,15 @@ class RunView:
         self._progress: Progress | None = None
         self._status, self._replies = widgets.HTML(), widgets.HTML()
         self.live_chart, self._table = LiveChart(), widgets.HTML()
-        self.box = widgets.VBox([self._status, self._replies, self.live_chart.box, self._table])
+        self.box = widgets.VBox([self._status, self._replies, self.live_chart.box])
         # A line that comes and goes must not move the widgets below it.
         self._replies.layout.min_height = "1.8em"
-        self.box.layout.display = "none"
+        self.box.layout.display = self._table.layout.display = "none"
+
+    @property
+    def table_box(self) -> widgets.HTML:
+        """The widget with the table of parties."""
+        return self._table
 
     @property
     def status(self) -> str:
@@ -84,7 +90,7 @@ class RunView:
             # comes in.
             self._write(run)
             self._draw(run)
-        self.box.layout.display = ""
+        self.box.layout.display = self._table.layout.display = ""
         self._subscriptions = [run.subscribe(self._update), run.on_progress(self._receive)]
         if run.status != self._shown_status:  # it ended before it had a listener
             self._update(run)
