@@ -17,6 +17,8 @@ from fusion_nb import Run, RunSpec
 from fusion_nb.core import arithmetic
 from fusion_nb.errors import ExportError
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.fixture
 def run(rows: Any, net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
