@@ -35,6 +35,7 @@ HEAVY = {
     "pooch": "",
     "scipy": "",
     "ipywidgets": "notebook/panel/",
+    "anywidget": "notebook/chart/",
     "typer": "cli",
 }
 #: Packages of extras outside the adapters of models and engines: the service has them for itself.

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from fusion_nb.reporting import charts
-from fusion_nb.reporting.charts import image_tag
+from fusion_nb.core.history import History
+from fusion_nb.core.types import Metrics
 from fusion_nb.reporting.formatting import caption_html, duration
 from fusion_nb.reporting.templates import render
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED, UNDER_WAY
 
-#: Drawing may take this share of the time; with the first and the last picture it stays under 5 %
-#: of a run of 20 s.
-_SHARE = 0.025
-#: The least seconds between two drawings: nobody sees more.
+if TYPE_CHECKING:
+    from fusion_nb.notebook.chart import LiveChart  # it imports widgets
+
+#: Writing and drawing may each take this share of the time.
+_SHARE = 0.01
+#: The least seconds between two texts: nobody reads more, and a screen reader says each of them.
 _PAUSE = 0.3
+#: The least seconds between two messages with new points.
+_POINTS_PAUSE = 0.1
+#: The latest rounds that tell how long those to come take, at most; and seconds from which the
+#: first round tells it too, which has more to do than the others.
+_NUM_LATEST, _LONG_ROUND = 500, 10.0
 
 _STATUS = '<div role="status" aria-live="polite">{{ caption }}</div>'
 
@@ -61,22 +68,26 @@ class LiveView:
 
     widgets:  whether a person looks on, in a front end that draws widgets; without one (nbconvert,
               papermill) the static result at the end is all there is
-    throttle: makes what decides how often text and chart are drawn
+    throttle: makes what decides how often something is shown, from the least seconds between two
+              times
 
     `box` holds the widgets, the text above the chart; it is None without them.
     """
 
     def __init__(
-        self, run: Run, *, widgets: bool, throttle: Callable[[], Throttle] = Throttle
+        self,
+        run: Run,
+        *,
+        widgets: bool,
+        throttle: Callable[[float], Throttle] = lambda pause: Throttle(pause=pause),
     ) -> None:
         self._run = run
-        # Two of them: text costs next to nothing, and should not wait for the picture.
-        self._text_throttle = throttle()
-        self._chart_throttle = throttle()
+        self._write_now, self._send_now = throttle(_PAUSE), throttle(_POINTS_PAUSE)
+        self._draw_now = throttle(_PAUSE)
         self._lock = threading.Lock()
         self._shown_status = ""
         self._status: Any = None
-        self._chart: Any = None
+        self._chart: LiveChart | None = None
         self.box: Any = None
         self._handle = self._show_widgets() if widgets else self._show_text()
         self._unsubscribe = run.subscribe(self)
@@ -84,27 +95,36 @@ class LiveView:
     def __call__(self, run: Run) -> None:
         """Show the state after a round or a change of status; runs in the training thread."""
         with self._lock:  # a pause is reported from the thread that asked for it
-            if run.status in ENDED:
+            status = run.status
+            if status in ENDED:
                 self._handle.update(run.result().mimebundle(), raw=True)
                 # This cell is final; more rounds are shown in the cell that asks for them.
                 self._unsubscribe()
                 self._close_widgets()
-            elif self._status is not None:
-                if run.status != self._shown_status:
-                    self._shown_status = run.status
+            elif self._chart is not None:
+                if status != self._shown_status or status == "paused":  # none may follow soon
+                    self._shown_status = status
                     self._write()
-                self._text_throttle(self._write)
-                self._chart_throttle(self._draw)
+                self._send_now(self._chart.send_new)
+                self._write_now(self._write)
+                self._draw_now(self._chart.draw)
+
+    @property
+    def chart(self) -> LiveChart | None:
+        """The chart, or None without widgets."""
+        return self._chart
 
     def _show_widgets(self) -> Any:
         """Display the widgets, and return the handle of their output."""
         import ipywidgets  # only where a front end draws them
 
-        self._status, self._chart = ipywidgets.HTML(), ipywidgets.HTML()
+        from fusion_nb.notebook.chart import LiveChart
+
+        self._status, self._chart = ipywidgets.HTML(), LiveChart()
+        self._chart.follow(self._run)
         # Filled before the first round, so that the page does not jump when that comes in.
         self._write()
-        self._chart.value = self._picture()
-        self.box = ipywidgets.VBox((self._status, self._chart))
+        self.box = ipywidgets.VBox((self._status, self._chart.box))
         view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
         bundle = {
             "application/vnd.jupyter.widget-view+json": view,
@@ -117,25 +137,19 @@ class LiveView:
 
     def _close_widgets(self) -> None:
         """Let the kernel forget the widgets, which the static result has replaced."""
-        if self.box is None:
+        if self._chart is None:
             return
-        parts = (self.box, *self.box.children)
-        for part in parts:
-            for own in (getattr(part, "style", None), part.layout, part):
-                if own is not None:
-                    own.close()
+        from fusion_nb.notebook.chart import close_widgets
+
+        self._chart.close()
+        close_widgets(self.box, self._status)
 
     def _write(self) -> None:
-        self._status.value = status_html(self._run)
-
-    def _draw(self) -> None:
-        if self._run.records:
-            self._chart.value = self._picture()
-
-    def _picture(self) -> str:
-        return image_tag(
-            charts.curves(self._run.records, self._run.chart_metrics, self._run.planned)
-        )
+        """Show the status after the points that belong to it."""
+        assert self._chart is not None
+        text = status_html(self._run)
+        self._chart.send_new()
+        self._status.value = text
 
 
 def status_html(run: Run) -> str:
@@ -146,20 +160,41 @@ def status_html(run: Run) -> str:
 
 def status_text(run: Run) -> str:
     """Return the status of a run: round, latest metrics, time left."""
-    records = run.records
-    parts = [f"{run.name}: {run.status}, round {len(records)} of {run.planned}"]
+    records, status = run.records, run.status
+    parts = [f"{run.name}: {status}, round {len(records)} of {run.planned}"]
     if records:
-        last = records.last()
-        parts += [f"{name} {last[name]:.3f}" for name in run.chart_metrics if name in last]
+        last = _latest(records, run.chart_metrics)
+        parts += [f"{name} {value:.3f}" for name, value in last.items()]
         elapsed = duration(sum(record.seconds for record in records))
-        parts.append(f"{elapsed} so far" if run.status in UNDER_WAY else elapsed)
-    if run.status == "running" and records:
-        parts.append(f"about {duration(_seconds_left(run))} left")
-    if run.status in ENDED and run.reason:
+        parts.append(f"{elapsed} so far" if status in UNDER_WAY else elapsed)
+    left = seconds_left(records, run.planned)
+    if status == "running" and left is not None:
+        parts.append(f"about {duration(left)} left")
+    if status in ENDED and run.reason:
         parts.append(run.reason)
     return ", ".join(parts)
 
 
-def _seconds_left(run: Run) -> float:
-    recent = run.records[-5:]
-    return (run.planned - len(run.records)) * sum(record.seconds for record in recent) / len(recent)
+def seconds_left(records: History, planned: int) -> float | None:
+    """Return how long the rounds to come take, judged by the latter half of those before.
+
+    The half grows with the rounds, so that a single round never changes much. The first one counts
+    only if it is long: otherwise it mostly measures the setting up. None is not known yet.
+    """
+    if len(records) == 1 and records[0].seconds >= _LONG_ROUND:
+        return (planned - 1) * records[0].seconds
+    count = min(max(len(records) // 2, min(len(records) - 1, 8)), _NUM_LATEST)
+    if count < 1:
+        return None
+    latest = records[-count:]
+    return (planned - len(records)) * sum(record.seconds for record in latest) / count
+
+
+def _latest(records: History, metrics: Sequence[str]) -> Metrics:
+    """Return metrics, each from the last round that measured it, without a look at all rounds."""
+    found: Metrics = {}
+    for record in reversed(records):
+        found = {name: record.metrics[name] for name in metrics if name in record.metrics} | found
+        if len(found) == len(metrics):
+            break
+    return {name: found[name] for name in metrics if name in found}

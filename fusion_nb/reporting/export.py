@@ -68,7 +68,9 @@ def check_target(path: str, formats: Sequence[str], known: Sequence[str], overwr
         )
     if folder.exists() and not overwrite:
         raise ExportError(
-            f"{path!r} already exists", "choose another name, or say overwrite=True (--overwrite)"
+            f"{path!r} already exists",
+            "choose another name, or say overwrite=True (--overwrite)",
+            option="overwrite",
         )
     if folder.exists():
         _check_replaceable(folder)

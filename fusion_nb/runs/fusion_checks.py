@@ -19,10 +19,36 @@ from fusion_nb.runs.round_checks import check_sampling
 #: Personalization methods that work with any fusion.
 _WITH_ANY_FUSION = ("finetune", "ditto")
 
+#: The abilities of a model that a fusion may ask for, in words.
+_ABILITIES = {
+    "mu": "training with a proximal term",
+    "anchor": "training with a proximal term",
+    "shift": "training with corrected gradients",
+    "mix": "training a mixture of two models",
+    "summed_loss": "training on documents",
+    "member": "training several models at once",
+    "stacks": "training several models at once",
+}
+
+
+def ability(client_option: str) -> str:
+    """Return what a model does that supports a fusion's option, in words.
+
+    >>> ability("summed_loss")
+    'training on documents'
+    """
+    return _ABILITIES.get(client_option, client_option)
+
 
 def unsupported(model: Model | type[Model], fusion: Fusion) -> list[str]:
     """Return the options of a fusion that local training of this kind of model can't honour."""
     return sorted(set(fusion.client_options) - model.supported_client_options)
+
+
+def _with_name(client_option: str) -> str:
+    """Return an ability in words, with the name that adapters know it by."""
+    words = ability(client_option)
+    return words if words == client_option else f"{words} ({client_option})"
 
 
 def check_supported(resolved: Resolved) -> Sequence[str]:
@@ -35,7 +61,9 @@ def check_supported(resolved: Resolved) -> Sequence[str]:
     if isinstance(fusion, FusionWrapper) and not unsupported(model, fusion.inner):
         asking, hint = option("personal", spec.personal), "leave it out, or use finetune"
     raise OptionError(
-        f"{asking} asks every party for {', '.join(refused)}, which a {model.kind} can't do", hint
+        f"{asking} asks every party for {', '.join(map(_with_name, refused))}, which a "
+        f"{model.kind} can't do",
+        hint,
     )
 
 

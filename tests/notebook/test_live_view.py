@@ -41,18 +41,15 @@ class TestLiveView:
 
         monkeypatch.setattr(live, "display", display)
         run = Run(RunSpec(data="data", lr=0.1, rounds=3), {"model": net(), "data": rows})
-        view = LiveView(run, widgets=True, throttle=lambda: Throttle(share=1, pause=0))
+        view = LiveView(run, widgets=True, throttle=lambda pause: Throttle(share=1, pause=0))
         states: list[str] = []
-        images: list[str] = []
-        for widget, values in zip(view.box.children, (states, images), strict=True):
-            widget.observe(lambda change, values=values: values.append(change["new"]), "value")
+        view.box.children[0].observe(lambda change: states.append(change["new"]), "value")
         run.start().wait()
         assert "application/vnd.jupyter.widget-view+json" in shown[0]
         assert set(shown[-1]) == {"text/html", "image/png", "text/plain"}
         assert len(shown) == 2
         assert any("round 2 of 3" in state and "left" in state for state in states)
-        assert len(images) >= 2
-        assert all('<img alt="' in image for image in images)
+        assert view.chart.alt.startswith("Loss from")
 
     def test_the_status_is_announced(self, rows: Any, net: Any) -> None:
         run = Run(RunSpec(data="data", lr=0.1), {"model": net(), "data": rows})

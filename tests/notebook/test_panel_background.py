@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fusion_nb.errors import RunError
-from fusion_nb.notebook.panel import subshells
+from fusion_nb.notebook import subshells
 from fusion_nb.notebook.panel.background import BackgroundWorker
 
 

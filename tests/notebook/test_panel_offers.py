@@ -76,7 +76,7 @@ class TestOffers:
         }
         panel = Panel("model", namespace=namespace)
         assert "doc2vec" not in offered(panel, "fusion")
-        assert "without the fusion doc2vec, since it can&#39;t do summed_loss" in panel.screen.offer
+        assert "without doc2vec, which needs training on documents" in panel.screen.offer
         assert "data are numbers, which is what a PyTorch model takes" in panel.screen.offer
         assert labelled(panel, "fusion").options[0] == ("fedavg (default)", "")
         assert {"batch_size", "optimizer"} <= visible_options(panel)

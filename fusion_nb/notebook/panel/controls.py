@@ -65,10 +65,20 @@ class Control(ABC):
 
 
 class Entry(Control):
-    """A line of text, a number or a checkbox."""
+    """A line of text, a number or a checkbox.
+
+    most:  the largest number that is allowed;  empty: the meaning of an empty line, in few words
+    """
 
     def __init__(
-        self, label: str, help: str, kind: type, default: Any, *, most: float | None = None
+        self,
+        label: str,
+        help: str,
+        kind: type,
+        default: Any,
+        *,
+        most: float | None = None,
+        empty: str = "",
     ) -> None:
         super().__init__(label, "" if default is None else as_text(default))
         self._kind = kind
@@ -87,7 +97,9 @@ class Entry(Control):
             self._widget = widgets.FloatText(default, **common)
         else:
             self._kind = str
-            self._widget = widgets.Text(self.default, continuous_update=False, **common)
+            self._widget = widgets.Text(
+                self.default, continuous_update=False, placeholder=empty, **common
+            )
         self.box = widgets.VBox([self._widget, self.error])
 
     @property

@@ -15,7 +15,7 @@ from fusion_nb.models.base import Model
 from fusion_nb.notebook import complete
 from fusion_nb.notebook.panel import messages, offers
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry, as_text
-from fusion_nb.notebook.panel.labels import label
+from fusion_nb.notebook.panel.labels import label, when_empty
 from fusion_nb.runs import checks
 from fusion_nb.runs.resolve import check_names
 from fusion_nb.runs.spec import RunSpec, run_option
@@ -168,7 +168,9 @@ class Form:
         kind = extra["choices"]
         if not kind and name not in _OTHERS:
             most = described.bounds.get("le")
-            return Entry(label(name), help, described.type, default, most=most)
+            empty = when_empty(name)
+            help += f"; empty: {empty}" if empty else ""
+            return Entry(label(name), help, described.type, default, most=most, empty=empty)
         blank = ""
         if name not in ("model", "data") and not default:
             blank = "default" if "(default: " in help else "none"

@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 _LABELS = {"lr": "learning rate", "until": "stop when"}
+#: The meaning of an empty box, in few words.
+_EMPTY = {
+    "parties": "4, or as the data",
+    "label": "the last column",
+    "lr": "the model's own",
+    "quorum": "all",
+    "straggler": "nobody",
+    "adversary": "nobody",
+    "until": "after all rounds",
+    "schedule": "once, over all rounds",
+    "changes": "none",
+    "checkpoint": "the user's cache",
+    "baseline": "none",
+}
 
 
 def label(option: str) -> str:
@@ -12,6 +26,15 @@ def label(option: str) -> str:
     ('learning rate', 'batch size')
     """
     return _LABELS.get(option, option.replace("_", " "))
+
+
+def when_empty(option: str) -> str:
+    """Return the meaning of an option that is left empty, for its box; "" where it says itself.
+
+    >>> when_empty("until")
+    'after all rounds'
+    """
+    return _EMPTY.get(option, "")
 
 
 def spelling(option: str, value: str | None = None) -> str:

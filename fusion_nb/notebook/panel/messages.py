@@ -60,6 +60,8 @@ def of_error(error: BaseException) -> Markup:
 
 def sentence_of(error: FusionError) -> str:
     """Return an error and its hint in one sentence, with options by their labels."""
+    if error.option == "overwrite":
+        return f'{error.message}: tick "replace an earlier export", or choose another folder'
     # A copy: the cell that raised the error writes options as an option line has them.
     shown = copy.copy(error).spelled(spelling)
     return f"{shown.message}: {shown.hint}" if shown.hint else shown.message

@@ -59,9 +59,11 @@ def description(model: type[Model]) -> str:
     }
     parts = [f"data are {model.data_kind}, which is what a {model.kind} takes"]
     if refused:
-        reasons = " and ".join(sorted({each for missing in refused.values() for each in missing}))
-        fusions = f"the fusion{'s' if len(refused) > 1 else ''} {', '.join(refused)}"
-        parts.append(f"without {fusions}, since it can't do {reasons}")
+        asked = sorted(
+            {fusion_checks.ability(each) for missing in refused.values() for each in missing}
+        )
+        fusions = f"{', '.join(refused)}, which need{'' if len(refused) > 1 else 's'}"
+        parts.append(f"without {fusions} {' or '.join(asked)}")
     return f"Offered: {'; '.join(parts)}."
 
 

@@ -16,7 +16,10 @@ from fusion_nb.runs.run import Run
 
 _SENTENCE = "A panel of fusion_nb, in which no run has ended. Run the cell to use it."
 _HIDDEN = '<div class="{{ mark }}">{{ page }}</div>'
-_REPEAT = '{{ page }}<pre style="white-space:pre-wrap">{{ cell }}</pre>'
+_REPEAT = (
+    '<div style="opacity:.8">The last run of a panel. Its controls need a kernel: run the cell to '
+    'use them.</div>{{ page }}<pre style="white-space:pre-wrap">{{ cell }}</pre>'
+)
 #: Hides the result that is kept as long as the widgets live, and keeps typed keys from JupyterLab.
 #:
 #: JupyterLab reads keys as commands for cells wherever the focus is not in a line of text: in a

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.process import cell_output
-from fusion_nb.errors import OptionError, RunError
+from fusion_nb.errors import FusionError, OptionError, RunError
 from fusion_nb.notebook import kernel
 from fusion_nb.notebook.panel.labels import spelling
 from fusion_nb.notebook.panel.launching import check_alone, deciding
@@ -34,7 +35,7 @@ class Panel:
     namespace:   where names are looked up and runs are bound; the notebook's variables unless given
 
     Every button is a method too, so that a notebook can drive it: `panel.start(); panel.wait()`.
-    A new panel shows the run that is running or paused, if there is one.
+    A new panel shows the run that is running or paused, if there is one, and its options.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Panel:
         self._view.form.load(options)
         under_way = [run for run in session.RUNS.values() if run.status in session.UNDER_WAY]
         if under_way:
+            with suppress(FusionError):  # its model or data may be gone
+                self._view.form.load(options_of(under_way[-1]))
             self._runs.follow(under_way[-1])
         self._view.saved_box.look()
         self._runs.refresh()
@@ -100,7 +103,7 @@ class Panel:
 
         Model and data are the variables that have these names now.
         """
-        self._view.form.load(run.spec.model_dump(exclude_defaults=True, exclude={"code"}))
+        self._view.form.load(options_of(run))
         self._view.say(f"the options of {run.name} are in the controls")
 
     def preview(self) -> Preview:
@@ -227,3 +230,8 @@ class Panel:
 
     def __repr__(self) -> str:
         return f"<Panel: {self.status if self.run is None else self.run.result().headline()}>"
+
+
+def options_of(run: Run) -> dict[str, Any]:
+    """Return the options of a run that differ from the defaults, without the cell's body."""
+    return run.spec.model_dump(exclude_defaults=True, exclude={"code"})

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from fusion_nb.core.types import Failure
 from fusion_nb.engines.progress import Progress
+from fusion_nb.notebook.chart import LiveChart
 from fusion_nb.notebook.live import Throttle, status_html
 from fusion_nb.notebook.panel.messages import disclosure
-from fusion_nb.reporting import charts
 from fusion_nb.reporting.formatting import html_table, number
 from fusion_nb.reporting.result import Result
 from fusion_nb.reporting.templates import render
@@ -28,29 +28,35 @@ answered{% if progress.failed %}, {{ progress.failed | length }} failed{% endif 
 
 
 class RunView:
-    """Shows one run: a status line, the replies within a round, curves, and a table of parties.
+    """Shows one run: a status line, the replies within a round and curves in `box`, and a table of
+    parties in `table_box`.
 
-    Text and pictures are drawn seldom enough that drawing stays under 5 % of the run's time, by its
+    Text and tables are drawn seldom enough that drawing stays under 5 % of the run's time, by its
     measured cost; the last state is always shown.
 
-    throttle: makes what decides how often something is drawn, from the seconds before the first
-              drawing
+    throttle: makes what decides how often something is drawn, from the least seconds between two
+              drawings, and those before the first
     """
 
-    def __init__(self, throttle: Callable[[float], Throttle] | None = None) -> None:
+    def __init__(self, throttle: Callable[[float, float], Throttle] | None = None) -> None:
         self.run: Run | None = None
         self._subscriptions: list[Callable[[], None]] = []
-        self._throttle = throttle or (lambda after: Throttle(after=after))
+        self._throttle = throttle or (lambda pause, after: Throttle(pause=pause, after=after))
         self._lock = threading.Lock()
         self._throttles = self._new_throttles()
         self._shown_status = ""
         self._progress: Progress | None = None
         self._status, self._replies = widgets.HTML(), widgets.HTML()
-        self._chart, self._table = widgets.HTML(), widgets.HTML()
-        self.box = widgets.VBox([self._status, self._replies, self._chart, self._table])
+        self.live_chart, self._table = LiveChart(), widgets.HTML()
+        self.box = widgets.VBox([self._status, self._replies, self.live_chart.box])
         # A line that comes and goes must not move the widgets below it.
         self._replies.layout.min_height = "1.8em"
-        self.box.layout.display = "none"
+        self.box.layout.display = self._table.layout.display = "none"
+
+    @property
+    def table_box(self) -> widgets.HTML:
+        """The widget with the table of parties."""
+        return self._table
 
     @property
     def status(self) -> str:
@@ -64,8 +70,8 @@ class RunView:
 
     @property
     def chart(self) -> str:
-        """The curves, as HTML."""
-        return str(self._chart.value)
+        """The curves, in a sentence."""
+        return self.live_chart.alt
 
     @property
     def table(self) -> str:
@@ -79,11 +85,12 @@ class RunView:
             self.run, self._shown_status = run, run.status
             self._throttles = self._new_throttles()
             self._progress = None
+            self.live_chart.follow(run)
             # Everything is drawn before the first round, so that the page does not jump when that
             # comes in.
             self._write(run)
             self._draw(run)
-        self.box.layout.display = ""
+        self.box.layout.display = self._table.layout.display = ""
         self._subscriptions = [run.subscribe(self._update), run.on_progress(self._receive)]
         if run.status != self._shown_status:  # it ended before it had a listener
             self._update(run)
@@ -109,8 +116,9 @@ class RunView:
                 self._write(run)
                 self._draw(run)
             elif run.records:
+                self._throttles["points"](self.live_chart.send_new)
                 self._throttles["text"](partial(self._write, run))
-                self._throttles["picture"](partial(self._draw, run))
+                self._throttles["table"](partial(self._draw, run))
 
     def _receive(self, progress: Progress) -> None:
         """Show a party's reply; called by the engine."""
@@ -120,22 +128,24 @@ class RunView:
             self._throttles["replies"](self._count)
 
     def _new_throttles(self) -> dict[str, Throttle]:
-        # A picture of the first round alone shows little, and the next would have to wait until
-        # its cost is paid off.
-        delays = {"text": 0.0, "replies": 0.0, "picture": 1.0}
-        return {part: self._throttle(after) for part, after in delays.items()}
+        # A table of the first round alone shows little, and the next would have to wait until its
+        # cost is paid off.
+        times = {"points": (0.1, 0.0), "text": (0.3, 0.0), "replies": (0.3, 0.0)}
+        times["table"] = (1.0, 1.0)
+        return {part: self._throttle(*each) for part, each in times.items()}
 
     def _count(self) -> None:
         progress = self._progress
         self._replies.value = "" if progress is None else render(_REPLIES, progress=progress)
 
     def _write(self, run: Run) -> None:
-        self._status.value = status_html(run)
+        text = status_html(run)
+        self.live_chart.send_new()  # the chart is never behind the text
+        self._status.value = text
         self._count()
 
     def _draw(self, run: Run) -> None:
-        curves = charts.curves(run.records, run.chart_metrics, run.planned)
-        self._chart.value = charts.image_tag(curves)
+        self.live_chart.draw()
         result, failures = run.result(), run.failures
         self._table.value = parties_html(result, failures) + failures_html(result, failures)
 

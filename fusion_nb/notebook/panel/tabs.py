@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,15 @@ from fusion_nb.runs.spec import RunSpec
 #: Makes a button from its text, its help, and the function that it calls.
 ButtonMaker = Callable[[str, str, Callable[[], object]], widgets.Button]
 
+#: A button that copies the text beside it. A widget's button is pressed in the kernel, which has no
+#: clipboard.
+_COPY = """\
+<button class="jupyter-button widget-button" style="width:auto" aria-label="Copy {{ kind }}" \
+title="copy this text" onclick="const text=this.closest('.fusion-nb-copy').querySelector(\
+'textarea');text.select();navigator.clipboard?navigator.clipboard.writeText(text.value):\
+document.execCommand('copy');this.textContent='Copied'">Copy</button>"""
+#: Characters in a line of a text that repeats a run, and lines that are shown without scrolling.
+_LINE, _MAX_LINES = 80, 16
 _ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
 _PREVIEW = """\
 <div role="status"><div style="line-height:1.8"><b>{{ cost }}</b></div>\
@@ -204,14 +214,20 @@ class RepeatTexts:
     """A run as a cell, as Python and as YAML, each to be copied."""
 
     def __init__(self, layout: Mapping[str, Any]) -> None:
+        kinds = ("as a cell", "as Python", "as YAML")
         self._texts = [
-            widgets.Textarea(description=kind, rows=4, layout={"width": "98%"}, **layout)
-            for kind in ("as a cell", "as Python", "as YAML")
+            widgets.Textarea(description=kind, layout={"flex": "1 1 auto"}, **layout)
+            for kind in kinds
         ]
         hint = widgets.HTML(
             "Copy one of these: it repeats this run exactly, where the same variables exist."
         )
-        self.box = widgets.VBox([hint, *self._texts], layout={"display": "none"})
+        rows = []
+        for kind, text in zip(kinds, self._texts, strict=True):
+            row = widgets.HBox([text, widgets.HTML(render(_COPY, kind=kind))])
+            row.add_class("fusion-nb-copy")
+            rows.append(row)
+        self.box = widgets.VBox([hint, *rows], layout={"display": "none"})
 
     def show(self, spec: RunSpec) -> None:
         """Show the three texts of a spec."""
@@ -219,6 +235,8 @@ class RepeatTexts:
         for box, text in zip(self._texts, texts, strict=True):
             if box.value != text:  # somebody may be about to copy it
                 box.value = text
+                lines = (math.ceil((len(line) or 1) / _LINE) for line in text.splitlines())
+                box.rows = min(max(2, sum(lines)), _MAX_LINES)
         self.box.layout.display = ""
 
 

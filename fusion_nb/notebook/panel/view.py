@@ -18,8 +18,8 @@ from fusion_nb.notebook.panel.run_controller import RunController
 from fusion_nb.notebook.panel.run_view import RunView
 from fusion_nb.notebook.panel.saved_box import SavedBox
 from fusion_nb.notebook.panel.saved_runs import SavedRuns
-from fusion_nb.notebook.panel.subshells import answer_beside
 from fusion_nb.notebook.panel.tabs import ChangeTab, CompareTab, ExportTab, PreviewTab
+from fusion_nb.notebook.subshells import answer_beside
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
 
@@ -39,7 +39,9 @@ class View:
         self, panel: PanelActions, runs: RunController, namespace: Mapping[str, Any]
     ) -> None:
         self.buttons: list[widgets.Button] = []
-        self._message = widgets.HTML(layout={"min_height": "2em"})
+        self._message = widgets.HTML(
+            messages.news("Choose below, and press Start."), layout={"min_height": "2em"}
+        )
         self._followed: Run | None = None
         self.form = Form(namespace)
         self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)
@@ -72,12 +74,14 @@ class View:
         }
         stack = widgets.Tab(list(tabs.values()), titles=list(tabs))
         stack.observe(lambda _: self.compare_tab.refresh(), "selected_index")
+        # What a press of Start does is in sight on a small screen: it stands above the tabs.
         rows = [
             self.saved_box.box,
-            stack,
             self.run_buttons.box,
             self._message,
             self.run_view.box,
+            stack,
+            self.run_view.table_box,
         ]
         self.output = PanelOutput(widgets.VBox(rows))
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Inches and dots per inch; the same for live and final pictures, or the page would move.
 WIDTH, HEIGHT, DPI = 8.4, 3.0, 100
+#: Text and axes: a grey between white and the ground of JupyterLab's dark theme, with the same
+#: contrast on both, 4.35:1, which is as much as one colour can have.
+INK = "#797979"
 #: Settings of matplotlib's that are not about what a picture looks like.
 _NOT_OURS = ("backend", "interactive", "toolbar", "timezone", "date.", "webagg", "tk.", "keymap.")
 #: The settings are global: two threads that draw must not restore each other's.
@@ -55,7 +58,9 @@ def _defaults() -> dict[str, Any]:
 
     defaults = matplotlib.rcParamsDefault
     ours = {name: value for name, value in defaults.items() if not name.startswith(_NOT_OURS)}
-    return ours | {"text.parse_math": False}
+    parts = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    inked = dict.fromkeys((*parts, "axes.titlecolor"), INK)
+    return ours | inked | {"text.parse_math": False, "axes.facecolor": "none"}
 
 
 @dataclass
@@ -68,16 +73,14 @@ class Chart:
     @cached_property
     @own_settings()
     def png(self) -> bytes:
-        """The picture as PNG on opaque white: black ink on a transparent ground vanishes on dark
-        themes.
-        """
+        """The picture as PNG on a transparent ground, in ink that light and dark pages show."""
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+        self.figure.savefig(buffer, format="png", dpi=DPI, facecolor="none")
         return buffer.getvalue()
 
     @own_settings()
     def save(self, path: str | Path) -> None:
-        """Write the picture in the format that the file's suffix names (png, svg, pdf)."""
+        """Write the picture on white; the file's suffix names its format (png, svg, pdf)."""
         self.figure.savefig(path, dpi=DPI, facecolor="white")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:

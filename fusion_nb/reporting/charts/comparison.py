@@ -9,7 +9,13 @@ import numpy as np
 
 from fusion_nb.core.history import History
 from fusion_nb.reporting.charts.chart import Chart, own_settings
-from fusion_nb.reporting.charts.drawing import COLOURS, draw_line, drawn_name, metric_axes
+from fusion_nb.reporting.charts.drawing import (
+    COLOURS,
+    draw_line,
+    drawn_name,
+    fit_share,
+    metric_axes,
+)
 from fusion_nb.reporting.charts.run_curves import described
 from fusion_nb.reporting.templates import visible
 
@@ -33,9 +39,9 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
         panels = [(axis, metric, rounds) for axis, metric in zip(by_round, metrics, strict=True)]
         for axis, metric, x in [*panels, (by_bytes, metrics[-1], sent)]:
             values = history[metric] if metric in history.metrics() else []
-            draw_line(
-                axis, x, values, drawn_name(name), COLOURS[i % len(COLOURS)], style, label_end=False
-            )
+            draw_line(axis, x, values, drawn_name(name), COLOURS[i % len(COLOURS)], style)
+    for axis, metric in zip(axes, [*metrics, metrics[-1]], strict=True):
+        fit_share(axis, metric)
     _measure_in_bytes(
         by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history]
     )

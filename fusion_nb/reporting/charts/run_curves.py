@@ -9,20 +9,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fusion_nb.core.history import History
-from fusion_nb.reporting.charts.chart import Chart, own_settings
-from fusion_nb.reporting.charts.drawing import COLOURS, draw_line, drawn_name, metric_axes
+from fusion_nb.reporting.charts.chart import INK, Chart, own_settings
+from fusion_nb.reporting.charts.drawing import (
+    COLOURS,
+    PARTY_COLOURS,
+    draw_line,
+    drawn_name,
+    fit_share,
+    label_ends,
+    metric_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: The models that the fused one is compared with: prefix of their metrics -> label, colour, dash.
 COMPARED = {
-    "central_": ("one model with all rows", "#444444", "-."),
+    "central_": ("one model with all rows", INK, "-."),
     "alone_": ("parties alone, on average", COLOURS[1], ":"),
     "personal_": ("parties' own models, on average", COLOURS[2], "--"),
 }
-#: More parties than this are drawn as a band in place of one line each.
-_MAX_LINES = 10
+#: More parties than this are drawn as a band in place of one line each, and up to so many have
+#: their names at the lines' ends.
+_MAX_LINES, _MAX_NAMES = 10, 6
 
 
 @own_settings()
@@ -48,13 +57,17 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
     )
     for axis, metric in zip(axes, metrics, strict=True):
         own = [history.party(party, f"local_{metric}") for party in parties]
-        _parties(axis, rounds, np.array(own, dtype=float), grey=bool(compared))
+        ends = _parties(axis, rounds, parties, np.array(own, dtype=float), is_beside=bool(compared))
         for start in compared:
             label, colour, dash = COMPARED[start]
             values = history[start + metric] if start + metric in known else []
-            draw_line(axis, rounds, values, label, colour, dash, width=1.8, label_end=False)
+            draw_line(axis, rounds, values, label, colour, dash, width=1.8)
         values = history[metric] if metric in known else []
-        draw_line(axis, rounds, values, "fused", COLOURS[0], label_end=not compared)
+        end = draw_line(axis, rounds, values, "fused", COLOURS[0])
+        fit_share(axis, metric)
+        if not compared and end is not None:  # or the legend names it
+            ends.append(("fused", *end, COLOURS[0]))
+        label_ends(axis, ends)
         _synchronisations(axis, history)
         _changes(axis, history)
     if compared:
@@ -66,7 +79,7 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
             fontsize=8,
         )
     # Drawn even without a round, so that nothing moves when the first one arrives.
-    figure.supxlabel(_caption(history, len(parties)), fontsize=8, color="#555555")
+    figure.supxlabel(_caption(history, len(parties)), fontsize=8)
     return Chart(figure, described(history, metrics))
 
 
@@ -102,9 +115,7 @@ def _synchronisations(axis: Axes, history: History) -> None:
     """Mark the rounds in which weights travelled, unless they did in every round."""
     if _is_sparing(history):
         rounds = [record.round for record in history if record.synchronised]
-        axis.vlines(
-            rounds, 0, 0.04, transform=axis.get_xaxis_transform(), color="#222222", linewidth=0.9
-        )
+        axis.vlines(rounds, 0, 0.04, transform=axis.get_xaxis_transform(), color=INK, linewidth=0.9)
 
 
 def _changes(axis: Axes, history: History) -> None:
@@ -114,7 +125,7 @@ def _changes(axis: Axes, history: History) -> None:
             text = drawn_name(
                 ", ".join(f"{name} {value}" for name, value in record.changes.items())
             )
-            axis.axvline(record.round - 0.5, color="#555555", linewidth=0.9, linestyle=(0, (1, 2)))
+            axis.axvline(record.round - 0.5, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
             place = axis.get_xaxis_transform()
             axis.annotate(
                 text,
@@ -123,35 +134,35 @@ def _changes(axis: Axes, history: History) -> None:
                 xycoords=place,
                 textcoords="offset points",
                 fontsize=7,
-                color="#555555",
+                color=INK,
                 va="top",
             )
 
 
-def _parties(axis: Axes, rounds: np.ndarray, values: np.ndarray, *, grey: bool = False) -> None:
+def _parties(
+    axis: Axes, rounds: np.ndarray, names: Sequence[str], values: np.ndarray, *, is_beside: bool
+) -> list[tuple[str, float, float, str]]:
     """Draw the parties' lines, or the band that holds the middle 80 % of them.
 
-    grey: draw lines in grey, since others use the colours
+    is_beside: draw lines fainter, since others are compared
+    Return the names to stand at the lines' ends: the name, the place and the colour.
     """
     if not values.size or not np.isfinite(values).any():
-        return
+        return []
     if len(values) > _MAX_LINES:
         seen = np.isfinite(values).any(axis=0)
         low, middle, high = np.nanpercentile(values[:, seen], (10, 50, 90), axis=0)
-        axis.fill_between(rounds[seen], low, high, color="#777777", alpha=0.25, linewidth=0)
-        axis.plot(rounds[seen], middle, color="#777777", linewidth=0.9, linestyle="--")
-        return
-    for i, party in enumerate(values):
-        measured = np.isfinite(party)
-        colour = "#999999" if grey else COLOURS[1 + i % (len(COLOURS) - 1)]
-        axis.plot(
-            rounds[measured],
-            party[measured],
-            color=colour,
-            linewidth=0.9,
-            linestyle="--",
-            alpha=0.75,
-        )
+        axis.fill_between(rounds[seen], low, high, color=INK, alpha=0.25, linewidth=0)
+        axis.plot(rounds[seen], middle, color=INK, linewidth=0.9, linestyle="--")
+        return []
+    ends = []
+    for i, (name, party) in enumerate(zip(names, values, strict=True)):
+        colour = PARTY_COLOURS[i % len(PARTY_COLOURS)]
+        alpha = 0.5 if is_beside else 0.8
+        end = draw_line(axis, rounds, party, f"_{name}", colour, "--", width=1.0, alpha=alpha)
+        if end is not None and len(values) <= _MAX_NAMES:
+            ends.append((name, *end, colour))
+    return ends
 
 
 def described(history: History, metrics: Sequence[str]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipywidgets as widgets
+from typing import Any
 
 
-def answer_beside(widget: widgets.Widget) -> None:
+def answer_beside(widget: Any) -> None:
     """Let clicks on a widget be handled while a cell runs, where the kernel can do so.
 
     ipykernel 7.4 sends the messages of a widget to the thread that made it, which a running cell

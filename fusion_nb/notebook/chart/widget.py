@@ -1,0 +1,110 @@
+"""The chart widget: curves that grow in the browser while a run trains."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from fusion_nb.core.history import History
+from fusion_nb.notebook.chart.feed import Feed
+from fusion_nb.notebook.subshells import answer_beside
+from fusion_nb.runs.run import Run
+
+#: Seconds after which a browser that has not answered is sent everything again, doubled each time:
+#: it loses what comes before its side of the widget is loaded.
+_FIRST_WAIT, _LAST_WAIT = 0.5, 30.0
+_FOLDER = Path(__file__).parent
+
+
+def _whole_head(_: object, chart: RunChart) -> dict[str, Any]:
+    return chart.feed.head()
+
+
+def _all_rows(_: object, chart: RunChart) -> bytes:
+    return chart.feed.packed(0)
+
+
+class RunChart(anywidget.AnyWidget):
+    """Curves of one run, with those of others beside it, or of several runs.
+
+    New rounds are sent as numbers, many in one message. The state of the widget, which is packed
+    only when somebody asks for it, holds all of them: a page that is loaded again, and a second
+    view, get everything.
+    """
+
+    # Read here and not by anywidget, which would hold every widget that was ever made.
+    _esm = traitlets.Unicode((_FOLDER / "chart.js").read_text("utf-8")).tag(sync=True)
+    _css = traitlets.Unicode((_FOLDER / "chart.css").read_text("utf-8")).tag(sync=True)
+    key = traitlets.Unicode().tag(sync=True)
+    head = traitlets.Dict().tag(sync=True, to_json=_whole_head)
+    rows = traitlets.Bytes().tag(sync=True, to_json=_all_rows)
+
+    #: Whether a browser has answered any chart of this process: then pictures are not needed.
+    was_answered = False
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.feed = Feed()
+        self._clock, self._lock = clock, threading.RLock()
+        self._num_sent = 0
+        #: When everything is sent again; never, once the browser has answered.
+        self._wait, self._next_whole = _FIRST_WAIT, clock() + _FIRST_WAIT
+        super().__init__(key=uuid.uuid4().hex)
+        self.on_msg(self._hear)
+        answer_beside(self)
+
+    def follow(self, run: Run, others: Mapping[str, History] | None = None) -> None:
+        """Show a run from now on, in place of what was shown.
+
+        others: other runs of the same metrics, whose curves are drawn once the reader asks for them
+        """
+        with self._lock:
+            self.feed.follow(run, others or {})
+            self._send_whole()
+
+    def compare(self, runs: Mapping[str, History], metrics: Sequence[str]) -> None:
+        """Show the fused models of several runs, in place of what was shown."""
+        with self._lock:
+            self.feed.compare(runs, metrics)
+            self._send_whole()
+
+    def send_new(self) -> None:
+        """Send the rounds that the browser does not have."""
+        with self._lock:
+            self.feed.update()
+            if self.feed.count > self._num_sent:
+                first, self._num_sent = self._num_sent, self.feed.count
+                message = {"type": "rows", "epoch": self.feed.epoch, "first": first}
+                self.send({**message, "head": self.feed.changing()}, [self.feed.packed(first)])
+            if self._clock() >= self._next_whole:
+                self._next_whole = self._clock() + self._wait
+                self._wait = min(2 * self._wait, _LAST_WAIT)
+                self._send_whole()
+
+    def close_all(self) -> None:
+        """Let the kernel forget it."""
+        self.layout.close()
+        self.close()
+
+    def _send_whole(self) -> None:
+        self._num_sent = self.feed.count
+        self.send_state(["head", "rows"])
+
+    def _hear(self, _: object, content: Any, buffers: object) -> None:
+        """Answer a browser, which says what it has, or that something is missing."""
+        with self._lock:
+            RunChart.was_answered = True
+            self._next_whole = math.inf
+            lacks = (content.get("epoch"), content.get("have")) != (
+                self.feed.epoch,
+                self._num_sent,
+            )
+            if content.get("type") == "whole" or lacks:
+                self._send_whole()
