@@ -13,7 +13,7 @@ from fusion_nb.core import documents, registry, seeds
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.items import Unreadable
 from fusion_nb.core.options import signature_options
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data import splits
 from fusion_nb.data.arrays import DataSet
 from fusion_nb.data.loading import Source, read, row_keys

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fusion_nb.core.facts import text_of
-from fusion_nb.core.table import ColumnKind
+from fusion_nb.core.types.table import ColumnKind
 from fusion_nb.errors import DataError, option, private
 
 _DAY = np.timedelta64(1, "D")

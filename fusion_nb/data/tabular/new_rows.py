@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core.table import ColumnSchema, TableColumns, TableSchema
+from fusion_nb.core.types.table import ColumnSchema, TableColumns, TableSchema
 from fusion_nb.data import frames
 from fusion_nb.data.tabular.columns import ColumnForm, Table, conform, read_table
 from fusion_nb.data.tabular.encoding import to_float32
