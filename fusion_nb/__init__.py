@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fusion_nb.models.lookup import model_adapter
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.run import Run
-    from fusion_nb.runs.session import federate, resume
+    from fusion_nb.runs.session import federate, resume, stats
     from fusion_nb.runs.spec import RunSpec
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "model_adapter",
     "resume",
     "split",
+    "stats",
     "unload_ipython_extension",
 ]
 
@@ -44,6 +45,7 @@ _EXPORTS = {
     "engine": "fusion_nb.engines",
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",
+    "stats": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
     "model_adapter": "fusion_nb.models.lookup",
     "split": "fusion_nb.data.splits",
