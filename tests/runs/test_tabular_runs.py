@@ -144,6 +144,29 @@ class TestFitting:
         by_name = FRAME.assign(sick=pd.Categorical(FRAME["sick"]))
         assert curve(run_on(by_name)) == curve(run_on())
 
+    def test_orders_of_categories_that_differ_are_told(self) -> None:
+        def labelled(*order: str) -> pd.DataFrame:
+            words = pd.Categorical(np.tile(["low", "high", "none"], 20), order)
+            return pd.DataFrame({"a": np.arange(60.0), "label": words})
+
+        halves = [labelled("none", "low", "high"), labelled("high", "none", "low")]
+        run = fusion_nb.federate(linear(3, 1), halves, rounds=1)
+        assert run.classes == ("none", "low", "high")
+        assert "of party 2 have another order than those of party 1" in " ".join(run.notes)
+        same = fusion_nb.federate(linear(3, 1), [halves[0]] * 2, rounds=1)
+        assert "another order" not in " ".join(same.notes)
+
+    def test_frames_of_a_data_handler_are_encoded_too(self) -> None:
+        class Clinic:
+            def get_data(self) -> Any:
+                x = FRAME.drop(columns=["sick", "hospital"])
+                return (x[:200], FRAME["sick"][:200]), (x[200:], FRAME["sick"][200:])
+
+        run = fusion_nb.federate(
+            linear(), data_handler=Clinic, tabular="auto", rounds=1, parties=2, lr=0.1
+        )
+        assert len(run.predict(NEW)) == len(NEW)
+
     def test_every_engine_has_the_same_curve(self, run: Run) -> None:
         assert curve(run_on(engine="process:workers=2")) == curve(run)
 

@@ -137,8 +137,8 @@ def _warn_of_unseen(schema: TableSchema, columns: TableColumns, where: str) -> N
     ]
     if said:
         warnings.warn(
-            f"{where} holds categories that were rare or absent in training, and are read as other: "
-            f"{', '.join(said)}",
+            f"{where} holds categories that were rare or absent in training, and are read as other"
+            f": {', '.join(said)}",
             UserWarning,
             stacklevel=_level_of_caller(),
         )
