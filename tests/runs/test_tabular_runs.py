@@ -96,6 +96,8 @@ class TestFitting:
         assert run.tabular is not None
         assert run.tabular.names == ("age", "visits", "city", "smoker", "joined")
         assert [name for name, _ in run.tabular.left_out] == ["name"]
+        with pytest.raises(KeyError, match="name"):
+            _ = run.tabular["name"]
         assert [party.id for party in run.parties] == ["east", "north", "west"]
         assert run.classes == ("no", "yes")
         notes = " ".join(run.notes)
@@ -167,6 +169,7 @@ class TestFitting:
         )
         assert len(run.predict(NEW)) == len(NEW)
 
+    @pytest.mark.slow
     def test_every_engine_has_the_same_curve(self, run: Run) -> None:
         assert curve(run_on(engine="process:workers=2")) == curve(run)
 

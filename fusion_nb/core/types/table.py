@@ -126,7 +126,8 @@ class TableSchema:
         return np.concatenate([c.encode(columns[c.name]) for c in self.columns], axis=1)
 
     def __getitem__(self, name: str) -> ColumnSchema:
-        return next(column for column in self.columns if column.name == name)
+        """Return a column by its name. Raises KeyError for one that becomes no input."""
+        return {column.name: column for column in self.columns}[name]
 
     def __iter__(self) -> Iterator[ColumnSchema]:
         return iter(self.columns)
