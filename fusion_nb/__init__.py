@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fusion_nb.models.metrics.own import metric
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.run import Run
-    from fusion_nb.runs.session import federate, resume
+    from fusion_nb.runs.session import federate, resume, stats
     from fusion_nb.runs.spec import RunSpec
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "resume",
     "sampling",
     "split",
+    "stats",
     "unload_ipython_extension",
 ]
 
@@ -50,6 +51,7 @@ _EXPORTS = {
     "engine": "fusion_nb.engines",
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",
+    "stats": "fusion_nb.runs.session",
     "fusion": "fusion_nb.algorithms.fusions.base",
     "metric": "fusion_nb.models.metrics.own",
     "lr_schedule": "fusion_nb.algorithms.lr_schedules",

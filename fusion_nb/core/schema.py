@@ -11,7 +11,7 @@ import numpy as np
 from fusion_nb.core import documents, guesses
 from fusion_nb.core.facts import Facts, text_of
 from fusion_nb.core.items import read_labels
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 
 RowKind = Literal["numbers", "whole numbers", "flags", "image bytes", "documents", "structured"]
 LabelKind = Literal["classes", "flags", "numbers", "mask", "rows", "shares", "none"]

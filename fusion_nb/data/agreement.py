@@ -10,6 +10,7 @@ import numpy as np
 from fusion_nb.core.facts import DOCUMENTS, MAX_VALUES, TABLE, Facts, text_of
 from fusion_nb.core.items import Relabelled
 from fusion_nb.core.schema import DataSchema, LabelSchema, RowSchema
+from fusion_nb.data import class_orders
 from fusion_nb.data.arrays import DataSet, Given
 from fusion_nb.data.reports import Report, listed
 from fusion_nb.errors import DataError, private
@@ -123,6 +124,7 @@ def notes(reports: Sequence[Report], schema: DataSchema) -> list[str]:
             "labels: bytes are taken for class numbers, or for measurements where the model has "
             "an output for each, and are not scaled; if they are pixels, divide them by 255"
         )
+    found += class_orders.conflicts(reports, schema.labels.classes)
     found += _doubtful_classes(reports, schema)
     return [*found, *schema.notes()]
 
@@ -320,9 +322,7 @@ def _text_labels(reports: Sequence[Report]) -> LabelSchema:
         in_order = sorted(trained_on, key=lambda name: (numbers[name], name))
     else:
         in_order = sorted(trained_on)
-    given = dict.fromkeys(name for report in reports for name in report.class_order)
-    own_order = [name for name in given if name in trained_on]
-    classes = tuple(dict.fromkeys([*own_order, *in_order]))
+    classes = class_orders.merged(reports, in_order)
     for report in reports:
         if unknown := {*report.labels.names} - {*classes}:
             raise DataError(

@@ -13,7 +13,7 @@ from fusion_nb.core import documents, registry, seeds
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.items import Unreadable
 from fusion_nb.core.options import signature_options
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data import splits
 from fusion_nb.data.arrays import DataSet
 from fusion_nb.data.loading import Source, read, row_keys
@@ -54,11 +54,13 @@ def divide(
     seed: int,
     may_fail: bool,
     is_encoded: bool,
+    needs_label: bool = True,
 ) -> Division:
     """Load data and divide it among parties.
 
     may_fail: a party whose rows can't be read is kept, and fails when it trains
     is_encoded: the columns of a table are encoded later, and may be of any kind
+    needs_label: refuse a table in which no column is plainly the label
     """
     function, options = registry.bind("splits", split)
     # An option of this kind names a column or variable; the split is given its values.
@@ -74,6 +76,7 @@ def divide(
         key=key,
         may_fail=may_fail,
         is_encoded=is_encoded,
+        needs_label=needs_label,
     )
     if source.parties is not None:
         shares = _given_shares(source, source.parties, split, parties, holdout, seed)

@@ -62,9 +62,10 @@ def _library(value: Any) -> str:
 def _frame(read: Callable[[Any], Any], value: Any) -> Any:
     import pandas as pd
 
-    names = value.columns if hasattr(value, "to_pandas") and _library(value) == "polars" else None
-    names = list(value.schema.names) if names is None else list(names)
-    columns = [read(value[i] if names is None else value[name]) for i, name in enumerate(names)]
+    is_arrow = _library(value) == "pyarrow"
+    names = list(value.schema.names) if is_arrow else list(value.columns)
+    # By position, since names of arrow may be there twice.
+    columns = [read(value[i] if is_arrow else value[name]) for i, name in enumerate(names)]
     return pd.DataFrame(dict(enumerate(columns))).set_axis(names, axis=1)
 
 
@@ -74,9 +75,9 @@ def _of_polars(column: Any) -> Any:
 
     kind = str(column.dtype).partition("(")[0]
     if kind in ("Categorical", "Enum"):
-        order = [text for text in column.cat.get_categories().to_list() if text is not None]
-        order = order if kind == "Enum" else sorted({*column.drop_nulls().cast(str).to_list()})
-        return pd.Series(pd.Categorical(column.cast(str).to_list(), order))
+        texts = column.cast(str).to_list()
+        order = list(column.dtype.categories) if kind == "Enum" else sorted({*texts} - {None})
+        return pd.Series(pd.Categorical(texts, order))
     if kind in ("String", "Utf8", "Boolean", "Decimal", "Object", "List", "Struct", "Null"):
         return _plain(column.to_list(), kind == "Boolean")
     return pd.Series(column.to_numpy())

@@ -73,6 +73,7 @@ def read(
     key: str = "",
     may_fail: bool = False,
     is_encoded: bool = False,
+    needs_label: bool = True,
 ) -> Source:
     """Load the data that `text` names: a variable, a registered data set, or `.npz` files.
 
@@ -82,12 +83,13 @@ def read(
     label, key: columns of a DataFrame that hold the label, and the id to partition by
     may_fail: a party whose rows can't be read is kept, and fails when it trains
     is_encoded: the columns of a table are encoded later, and may be of any kind
+    needs_label: refuse a table in which no column is plainly the label
     Raises DataError or NameNotFoundError before any training.
     """
+    how = TableOptions(label, key, is_encoded, needs_label)
     if handler:
-        return _read_handler(handler, namespace, "" if text == _DEFAULT_DATA else text)
+        return _read_handler(handler, namespace, "" if text == _DEFAULT_DATA else text, how)
     if text in namespace:
-        how = TableOptions(label, key, is_encoded)
         return _read_variable(text, namespace, how, may_fail=may_fail)
     if text.partition(":")[0] in registry.names("datasets"):
         return _read_handler(text, {}, "")
@@ -144,8 +146,10 @@ def row_keys(source: Source, name: str, namespace: Mapping[str, Any]) -> np.ndar
     return np.array([str(key) for key in keys]) if keys.dtype == object else keys
 
 
-def _read_handler(name: str, namespace: Mapping[str, Any], path: str) -> Source:
-    return _read_pool(_pool_of(handlers.read(handlers.find(name, namespace), path)), name)
+def _read_handler(
+    name: str, namespace: Mapping[str, Any], path: str, how: TableOptions = _PLAIN
+) -> Source:
+    return _read_pool(_pool_of(handlers.read(handlers.find(name, namespace), path)), name, how)
 
 
 def _pool_of(pairs: tuple[handlers.Pair, handlers.Pair | None]) -> Pool:

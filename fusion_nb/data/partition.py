@@ -12,7 +12,7 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.items import Unreadable
 from fusion_nb.core.party import Party
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.arrays import DataSet
 from fusion_nb.data.division import divide, encoded, with_own_tags
 from fusion_nb.errors import DataError, option

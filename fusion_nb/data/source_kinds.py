@@ -104,14 +104,23 @@ def _doubt_about_pairs(train: tuple[Any, ...], test: tuple[Any, ...] | None) -> 
 
     Test rows are rarely exactly as many as training rows.
     """
-    shapes: list[Any] = [getattr(part, "shape", ()) for part in (*train, *(test or ()))]
-    are_alike = len(shapes) == 4 and all(shapes) and len({shape[0] for shape in shapes}) == 1
-    if not are_alike or len(shapes[1]) < 2:  # labels are mostly one number for each row
+    lengths = {_num_rows(part) for part in (*train, *(test or ()))}
+    if test is None or len(lengths) > 1 or None in lengths:
         return ()
+    count = lengths.pop()
     return (
-        "warning: two pairs of equal length are taken as training and test rows; several labels "
-        "of a row are given by a Dataset, or joined in one array",
+        f"warning: two pairs of {count} rows each are taken as training and test rows; {{'train': "
+        "(x, y), 'test': (x, y)} says so without this warning. Several inputs with one label are "
+        "((a, b), y), and several labels a row come from a Dataset, or one array (rows, labels)",
     )
+
+
+def _num_rows(part: Any) -> int | None:
+    """Return the length of an array, a frame or a list, or None for anything else."""
+    shape = getattr(part, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if len(shape) else None
+    return len(part) if isinstance(part, list) else None
 
 
 def recognise_pair(pair: tuple[Any, Any]) -> Columns | Texts:
@@ -192,12 +201,22 @@ def _pool_of_tuple(value: tuple[Any, ...], name: str) -> Pool:
 
 
 def _check_second_pair(train: Any, test: Any, name: str) -> None:
-    """Raise DataError for `((a, b), (y1, y2))`, where the second pair can't be test rows."""
+    """Raise DataError for `((a, b), (y1, y2))`, where the second pair can't be test rows, or where
+    nothing tells whether it is.
+    """
     pairs = [part for part in (train, test) if isinstance(part, tuple) and len(part) == 2]
     shapes: list[tuple[int, ...]] = [getattr(part, "shape", ()) for pair in pairs for part in pair]
     if len(shapes) != 4 or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
         return
     a, b, y1, _ = shapes
+    if all(len(shape) == 1 for shape in shapes):
+        raise DataError(
+            f"{option('data', repr(name))} holds two pairs of columns of {a[0]} numbers, which are "
+            "training and test rows, or two inputs and two labels",
+            "write {'train': (x, y), 'test': (x, y)} for the first; for the second join the "
+            "columns: (np.stack([a, b], 1), np.stack([y1, y2], 1))",
+            value=name,
+        )
     if len(b) > 1 and a[1:] != y1[1:]:
         raise DataError(
             f"{option('data', repr(name))} holds two pairs of arrays of {a[0]} rows, of which the "

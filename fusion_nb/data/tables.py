@@ -23,11 +23,13 @@ class TableOptions:
     label: the label's column, or "" for one that is plainly called so
     key:   a column by which rows are divided, which is left out, or ""
     is_encoded: columns of any kind are taken, since they are encoded later
+    needs_label: refuse a table in which no column is plainly the label
     """
 
     label: str = ""
     key: str = ""
     is_encoded: bool = False
+    needs_label: bool = True
 
 
 def columns(frame: Any, name: str) -> dict[str, np.ndarray]:
@@ -57,6 +59,8 @@ def read(frame: Any, name: str, how: TableOptions) -> tuple[Columns | Texts, tup
         and (text := texts.text_column(frame, features))
     ):
         return _read_text(frame, text, chosen)
+    if not is_known and not label and not how.needs_label:
+        return Columns(frame[features], np.zeros(len(frame), np.int64)), ()
     if not is_known:
         which = f"no column {chosen!r}" if chosen else "no column that is plainly the label"
         raise DataError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from fusion_nb.data.description import Statistics
 from fusion_nb.errors import (
     NameNotFoundError,
     OptionError,
@@ -147,6 +149,13 @@ def split(shell: InteractiveShell, line: Line) -> Chart:
     return split_chart(division)
 
 
+def stats(shell: InteractiveShell, line: Line) -> Statistics:
+    """Return the statistics of a table's columns, per party and together."""
+    given = {"data": line.words[0]} if line.words else {}
+    spec = options.to_spec(replace(line, options=given | line.options))
+    return session.describe(spec, shell.user_ns, line.own.get("min_count", 5))
+
+
 def runs(shell: InteractiveShell, line: Line) -> None:
     """Print one line for each run of this notebook, and for each on disk."""
     lines = [status_text(each) for each in session.RUNS.values()]
@@ -190,6 +199,7 @@ COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
     "run": run,
     "panel": panel,
     "split": split,
+    "stats": stats,
     "status": status,
     "stop": stop,
     "pause": pause,

@@ -56,6 +56,11 @@ COMMANDS: Mapping[str, Command] = {
         "configure, watch, steer and export a run by mouse or keyboard", options=("config",)
     ),
     "split": Command("show which party would hold which rows", options=("config",)),
+    "stats": Command(
+        "show the statistics of a table's columns, per party and together",
+        "[DATA]",
+        ("config", "min_count"),
+    ),
     "status": Command("show the round and the metrics of a run", "[RUN]"),
     "stop": Command("stop a run and keep its last whole round", "[RUN]"),
     "pause": Command("pause a run between two batches", "[RUN]"),
@@ -90,13 +95,14 @@ LINE_OPTIONS: Mapping[str, LineOption] = {
     "format": LineOption("export: format, or several with commas"),
     "which": LineOption("export: the last or the best round", ("last", "best")),
     "overwrite": LineOption("export: replace an earlier export", is_flag=True),
+    "min_count": LineOption("stats: hide counts of fewer rows (default: 5)"),
     "allow_other_rows": LineOption(
         "resume: continue although the rows differ from those that the run began with",
         is_flag=True,
     ),
 }
 #: Commands that take the options of a run.
-COMMANDS_WITH_RUN_OPTIONS = ("run", "split", "panel")
+COMMANDS_WITH_RUN_OPTIONS = ("run", "split", "stats", "panel")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fusion_nb.core import arithmetic
-from fusion_nb.core.table import TableSchema
 from fusion_nb.core.types import Metrics, Weights
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.reporting.formatting import markdown_table
 from fusion_nb.reporting.parties import KINDS, PartyReport
 from fusion_nb.reporting.result import Result

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.result import Similar
 from fusion_nb.runs.background_run import BackgroundRun

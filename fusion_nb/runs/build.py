@@ -8,7 +8,7 @@ from typing import Any
 
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint

@@ -130,7 +130,7 @@ def _about_inputs(schema: DataSchema) -> Iterator[None]:
         if schema.table is None or str(schema.rows.shape) not in parts["message"]:
             raise
         hint = f"{parts['hint']}; the table's {schema.table.describe()}"
-        raise ModelError(parts["message"], hint) from error
+        raise ModelError(parts["message"], hint) from error.__cause__
 
 
 def note_missing_classes(resolved: Resolved) -> Sequence[str]:

@@ -23,7 +23,7 @@ from fusion_nb.core.protocols import (
     PostTraining,
 )
 from fusion_nb.core.schedule import Schedule
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.faults import SimulatedFaults, Stragglers
 from fusion_nb.errors import OptionError, option

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.data import description
+from fusion_nb.data.description import Statistics
 from fusion_nb.errors import (
     DataError,
     NameNotFoundError,
@@ -27,7 +29,17 @@ from fusion_nb.runs.handle import ENDED, UNDER_WAY, RunHandle
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
-__all__ = ["ENDED", "RUNS", "UNDER_WAY", "compare", "federate", "new_name", "remember", "resume"]
+__all__ = [
+    "ENDED",
+    "RUNS",
+    "UNDER_WAY",
+    "compare",
+    "federate",
+    "new_name",
+    "remember",
+    "resume",
+    "stats",
+]
 
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.
 RUNS: dict[str, Run] = {}
@@ -159,6 +171,33 @@ def resume(
         remember(run)
         run.start()
         return run if background else run.wait()
+
+
+def stats(data: Any, *, min_count: int = 5, **options: Any) -> Statistics:
+    """Return the statistics of a table's columns, of each party and of all together.
+
+    data:      a DataFrame of pandas, polars or pyarrow, or a list or dict of these: one per party
+    min_count: counts of fewer rows are hidden
+    options:   label, split, parties, seed, as in `federate`
+    Nothing is trained, and parties report counts and sums alone. See `Statistics`.
+    """
+    chosen, namespace = _named_objects({"data": data, **options})
+    with spelled_in(python_spelling):
+        return describe(RunSpec(**chosen), namespace, min_count)
+
+
+def describe(spec: RunSpec, namespace: Mapping[str, Any], min_count: Any) -> Statistics:
+    """Return the statistics of the table that a spec names; see `stats`."""
+    name = option("min_count", min_count)
+    try:
+        wanted = int(min_count)
+    except (TypeError, ValueError):
+        raise OptionError(f"{name} is not allowed", "give a whole number >= 1") from None
+    if wanted < 1:
+        raise OptionError(f"{name} is not allowed", "give a whole number >= 1")
+    names = ("data", "data_handler", "label", "split", "parties", "seed")
+    given = {name: getattr(spec, name) for name in names}
+    return description.describe(namespace, min_count=wanted, **given)
 
 
 def _check_name(given: str) -> None:

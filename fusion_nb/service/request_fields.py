@@ -89,8 +89,8 @@ def _option_of(name: str) -> str:
         raise FieldError(
             name,
             "tabular is not for a service, which takes rows of numbers from each party by itself",
-            "train with %%fusion --service URL --tabular auto, which encodes the rows before it "
-            "sends them; or encode them with fusion_nb.load_encoding(folder).transform(frame)",
+            "encode the rows before they are sent, with fusion_nb.load_encoding(folder) and its "
+            "transform(frame); a cell that names a service does it by itself",
             allowed=known,
         )
     hint = f"{nearest(name, OPTIONS)}there are: {', '.join(known)}"

@@ -18,7 +18,7 @@ class TestCompletion:
             ("%%fusion --split dirichlet:al", ["dirichlet:alpha="]),
             ("%fusion --split shards:", ["shards:per_party="]),
             ("%fusion --algorithm iter", ["iter_avg"]),
-            ("%fusion sta", ["status"]),
+            ("%fusion sta", ["stats", "status"]),
             ("%fusion --model ", ["model"]),
             ("%fusion --data ro", ["rows"]),
             ("%fusion --device c", ["cpu", "cuda"]),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fusion_nb.core.table import ColumnSchema, TableSchema
+from fusion_nb.core.types.table import ColumnSchema, TableSchema
 from fusion_nb.data.tabular import sums
 from fusion_nb.data.tabular.columns import ColumnForm
 from fusion_nb.data.tabular.sums import NumberFacts, PartyTable

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fusion_nb.core.facts import text_of
-from fusion_nb.core.table import ColumnKind
+from fusion_nb.core.types.table import ColumnKind
 from fusion_nb.errors import DataError, option, private
 
 _DAY = np.timedelta64(1, "D")
@@ -128,6 +128,8 @@ def _categorical(column: Any, name: str, where: str) -> tuple[ColumnForm, np.nda
 
 def _objects(column: Any, name: str, where: str) -> tuple[ColumnForm, np.ndarray]:
     """Return a column of Python's own objects: text, numbers, flags or dates, and missing ones."""
+    if (found := _texts(column)) is not None:
+        return found
     is_missing = column.isna().to_numpy(dtype=bool)
     items = [_plain(item) for item in column.to_numpy(dtype=object)]
     is_blank = [isinstance(item, str) and not item.strip() for item in items]
@@ -149,6 +151,21 @@ def _objects(column: Any, name: str, where: str) -> tuple[ColumnForm, np.ndarray
     if all(isinstance(item, _DATES) for item in there):
         return _dates(items, is_missing)
     raise _mixed(there, name, where)
+
+
+def _texts(column: Any) -> tuple[ColumnForm, np.ndarray] | None:
+    """Return a column of text alone, or None for any other: the common case, by its few names."""
+    import pandas as pd
+
+    if pd.api.types.infer_dtype(column, skipna=True) != "string":
+        return None
+    codes, found = pd.factorize(column)
+    texts = [text if text.strip() else None for text in map(str, found)]
+    values = np.array([*texts, None], dtype=object)[codes]  # the code of a missing one is -1
+    there = [text for text in texts if text is not None]
+    if not there:
+        return ColumnForm("empty"), np.full(len(values), np.nan)
+    return ColumnForm("category", is_numeric_text=_are_numbers(there)), values
 
 
 def _dates(items: Sequence[Any], is_missing: np.ndarray) -> tuple[ColumnForm, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fusion_nb.core import registry
 from fusion_nb.core.schema import DataSchema, RowSchema
-from fusion_nb.core.table import TableColumns, TableSchema
+from fusion_nb.core.types.table import TableColumns, TableSchema
 from fusion_nb.data.arrays import Arrays
 from fusion_nb.data.tabular.columns import ColumnForm
 from fusion_nb.data.tabular.sums import PartyTable

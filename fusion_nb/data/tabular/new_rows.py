@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core.table import ColumnSchema, TableColumns, TableSchema
+from fusion_nb.core.types.table import ColumnSchema, TableColumns, TableSchema
 from fusion_nb.data import frames
 from fusion_nb.data.tabular.columns import ColumnForm, Table, conform, read_table
 from fusion_nb.data.tabular.encoding import to_float32
@@ -79,7 +79,7 @@ def load_encoding(folder: str | Path) -> Encoding:
 def encode(schema: TableSchema, frame: Any, where: str) -> np.ndarray:
     """Return the inputs of a model for the rows of a frame.
 
-    Categories that no training row had are read as "other", and a warning says so.
+    Categories that are not listed are read as "other", and a warning says so.
     where: how messages call the frame. Raises DataError where a column is missing, or of another
     kind than in training.
     """
@@ -137,8 +137,8 @@ def _warn_of_unseen(schema: TableSchema, columns: TableColumns, where: str) -> N
     ]
     if said:
         warnings.warn(
-            f"{where} holds categories that are not among those of the training, and are read as "
-            f"other: {', '.join(said)}",
+            f"{where} holds categories that were rare or absent in training, and are read as other"
+            f": {', '.join(said)}",
             UserWarning,
             stacklevel=_level_of_caller(),
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion_nb.core.table import TableColumns
+from fusion_nb.core.types.table import TableColumns
 
 #: Bins of a histogram.
 NUM_BINS = 1024

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.tabular.auto import Auto
 from fusion_nb.data.tabular.columns import agree_on_forms, conform, read_table
 from fusion_nb.data.tabular.sums import PartyTable

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from clinic_tables import clinic, fitted, shares
 
-from fusion_nb.core.table import ColumnSchema
+from fusion_nb.core.types.table import ColumnSchema
 from fusion_nb.data.tabular import sums
 from fusion_nb.data.tabular.sums import NumberFacts, PartyTable
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from clinic_tables import clinic, fitted, shares
 
-from fusion_nb.core.table import TableSchema
+from fusion_nb.core.types.table import TableSchema
 from fusion_nb.errors import DataError, OptionError
 
 

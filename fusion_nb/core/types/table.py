@@ -126,7 +126,8 @@ class TableSchema:
         return np.concatenate([c.encode(columns[c.name]) for c in self.columns], axis=1)
 
     def __getitem__(self, name: str) -> ColumnSchema:
-        return next(column for column in self.columns if column.name == name)
+        """Return a column by its name. Raises KeyError for one that becomes no input."""
+        return {column.name: column for column in self.columns}[name]
 
     def __iter__(self) -> Iterator[ColumnSchema]:
         return iter(self.columns)
@@ -136,18 +137,18 @@ class TableSchema:
         found = [f"tabular: {self.describe()}"]
         filled = [c for c in self.columns if c.num_missing and c.kind != "category"]
         if filled:
-            said = ", ".join(f"{c.name} ({c.num_missing} rows)" for c in filled)
+            said = _listed([f"{c.name} ({c.num_missing} rows)" for c in filled])
             found.append(
                 f"tabular: missing values of {said} are filled with the {filled[0].filled_with} of "
                 "all parties' training rows, and marked in an input of their own"
             )
         if dates := [c.name for c in self.columns if c.kind == "date"]:
-            found.append(f"tabular: dates ({', '.join(dates)}) are read as days since 1970-01-01")
+            found.append(f"tabular: dates ({_listed(dates)}) are read as days since 1970-01-01")
         if grouped := [c for c in self.columns if c.num_grouped]:
-            said = ", ".join(f"{c.name} ({c.num_grouped})" for c in grouped)
+            said = _listed([f"{c.name} ({c.num_grouped})" for c in grouped])
             found.append(f"tabular: rare categories are read as one, 'other': {said}")
         if self.left_out:
-            said = ", ".join(f"{name} ({reason})" for name, reason in self.left_out)
+            said = _listed([f"{name} ({reason})" for name, reason in self.left_out])
             found.append(f"warning: columns of the table are left out: {said}")
         return found
 
