@@ -21,6 +21,7 @@ from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checks import absent_options
 from fusion_nb.runs.doubts import Ended, TestLabels, doubts
+from fusion_nb.runs.predictions import Predictions
 from fusion_nb.runs.redaction import values_without_secrets
 from fusion_nb.runs.rounds import RoundSource
 from fusion_nb.runs.spec import RunSpec
@@ -40,6 +41,8 @@ class RunOutcome:
         has_classes = "accuracy" in self._federation.model.metrics
         self._label_counts = data.label_counts(with_test=False) if has_classes else {}
         self._chosen = _chosen_options(prepared)
+        #: Predicts the test rows, of which reports are made.
+        self.predictions = Predictions(prepared.resolved, source, training.name)
         # Kept until there are other weights or further rounds.
         self._digest: tuple[Weights | None, str] = (None, "")
         self._native: tuple[Weights | None, Any] = (None, None)
@@ -98,7 +101,7 @@ class RunOutcome:
         latest = self._source.history[:round].latest()
         has_whole = not self._federation.fusion.requires.local_layers
         class_name = self._prepared.resolved.data.class_name
-        reports = Parties()
+        reports = Parties(metric=self._prepared.monitor)
         for party in self._federation.parties:
             metrics = by_kind(latest.get(party.id, {}), self._federation.model.metrics)
             counts = self._label_counts.get(party.id, {})

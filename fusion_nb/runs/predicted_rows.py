@@ -1,0 +1,41 @@
+"""The answers of a run about single test rows: predictions, confusion matrix and report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fusion_nb.reporting.confusion import Confusion
+from fusion_nb.reporting.report import Report
+from fusion_nb.runs.background_run import BackgroundRun
+from fusion_nb.runs.outcome import RunOutcome
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class PredictedRows:
+    """A run's answers about the test rows of its parties; they wait for a run that is under way."""
+
+    training: BackgroundRun
+    outcome: RunOutcome
+
+    def predictions(self, party: str | None = None, *, personal: bool = False) -> pd.DataFrame:
+        """Return a DataFrame of predictions for test rows: party, row, label, predicted, scores.
+
+        party:    whose test rows; by default those that the fused model is measured on
+        personal: by the parties' own models, and not by the fused one
+        Scores have a column for each class, of its name. Rows stay in this process: where a service
+        trains, it raises RunError.
+        """
+        self.training.settle()
+        return self.outcome.predictions.frame(party, is_personal=personal)
+
+    def confusion(self, party: str | None = None, *, personal: bool = False) -> Confusion:
+        """Return the confusion matrix of the test rows; arguments as in `predictions`."""
+        self.training.settle()
+        return self.outcome.predictions.confusion(party, is_personal=personal)
+
+    def report(self, *, personal: bool = False) -> Report:
+        """Return precision, recall and F1 of each class, and the scores of each party."""
+        self.training.settle()
+        return self.outcome.predictions.report(is_personal=personal)
