@@ -72,6 +72,11 @@ class RunOutcome:
         return "loss", next(name for name in names if name != "loss")
 
     @property
+    def loss_name(self) -> str:
+        """The name of the loss that the model is trained by, or "" where it is not known."""
+        return self._source.model.single_model.loss_name
+
+    @property
     def failures(self) -> list[Failure]:
         """All failures of parties; those of a round that was given up for them come last."""
         found = [failure for record in self._source.history for failure in record.failures]

@@ -1,4 +1,4 @@
-"""The answers of a run about single test rows: predictions, confusion matrix and report."""
+"""The answers of a run about its test rows and its loss: predictions, confusion, report."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ class PredictedRows:
 
     training: BackgroundRun
     outcome: RunOutcome
+
+    @property
+    def loss_name(self) -> str:
+        """The name of the loss that the model is trained by, or "" where it is not known."""
+        return self.outcome.loss_name
 
     def predictions(self, party: str | None = None, *, personal: bool = False) -> pd.DataFrame:
         """Return a DataFrame of predictions for test rows: party, row, label, predicted, scores.

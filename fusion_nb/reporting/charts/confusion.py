@@ -29,7 +29,9 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> Chart:
     height = min(max(3.0, 1.2 + 0.36 * num), 8.0)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axis = figure.subplots()
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    image = axis.imshow(
+        shares, cmap="Blues", aspect="auto", vmin=0, vmax=1, interpolation="nearest"
+    )
     step = -(-num // _MAX_NAMES)
     names = [drawn_name(name) for name in classes[::step]]
     longest = max(map(len, names), default=0)
