@@ -16,7 +16,7 @@ from fusion_nb.core.protocols import Metric
 from fusion_nb.errors import FusionError
 
 pytest.importorskip("sklearn")
-from added_metrics import (  # noqa: E402
+from added_metrics import (
     TEXT,
     is_as_scikit_learn,
     one_class_parties,
@@ -277,13 +277,13 @@ class TestRefused:
 
     def test_metrics_of_classes_for_numbers(self, net: Any) -> None:
         x, _ = yes_or_no()
-        with pytest.raises(FusionError, match="measures classes.*and the model predicts numbers"):
+        with pytest.raises(FusionError, match=r"measures classes.*and the model predicts numbers"):
             fusion_nb.federate(net(5, 1), (x, x[:, 0]), **OPTIONS | {"metrics": "auc"})
 
     def test_test_rows_of_one_class(self, net: Any) -> None:
         x, y = yes_or_no()
         data = {"train": (x, y), "test": (x[y == 0], y[y == 0])}
-        with pytest.raises(FusionError, match="auc.* has no value: all test rows are class 0"):
+        with pytest.raises(FusionError, match=r"auc.* has no value: all test rows are class 0"):
             fusion_nb.federate(net(5, 1), data, **OPTIONS | {"metrics": "f1,auc"})
 
     def test_a_loss_of_ones_own_that_alone_knows_the_outputs(self, net: Any) -> None:
