@@ -25,7 +25,7 @@ from fusion_nb.runs.early_stopping import predicates
 from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.outcome import RunOutcome
-from fusion_nb.runs.predicted_rows import PredictedRows
+from fusion_nb.runs.quality.predicted_rows import PredictedRows
 from fusion_nb.runs.resolve import with_default_rounds
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec

@@ -13,7 +13,7 @@ from fusion_nb.core.history import History
 from fusion_nb.core.schema import LabelSchema
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.reporting.parties import Parties, PartyReport
-from fusion_nb.runs.doubts import Ended, TestLabels, doubts
+from fusion_nb.runs.quality.doubts import Ended, TestLabels, doubts
 
 RARE = TestLabels(500, "classes", 0.91, "no")
 EVEN = TestLabels(500, "classes", 0.5, "no")

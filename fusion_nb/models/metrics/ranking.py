@@ -91,8 +91,8 @@ class _OfHistograms(Metric):
 class AUC(_OfHistograms):
     """The chance that a row of the class has a higher score than another one.
 
-    It is the area under the ROC curve. From some 13,000 bins, its error is at most half of the share
-    of pairs of a row of the class and another one that are in the same bin.
+    It is the area under the ROC curve. From some 13,000 bins, its error is at most half of the
+    share of pairs of a row of the class and another one that are in the same bin.
     """
 
     def _value(self, yes: np.ndarray, no: np.ndarray) -> float:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from fusion_nb.reporting.confusion import Confusion
 from fusion_nb.reporting.report import Report
 from fusion_nb.runs.background_run import BackgroundRun
+from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.outcome import RunOutcome
+from fusion_nb.runs.quality.predictions import Predictions
+from fusion_nb.runs.rounds import RoundSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
 class PredictedRows:
     """A run's answers about the test rows of its parties; they wait for a run that is under way."""
 
+    prepared: Prepared
     training: BackgroundRun
     outcome: RunOutcome
+    _source: RoundSource
 
     @property
     def loss_name(self) -> str:
@@ -33,14 +38,17 @@ class PredictedRows:
         trains, it raises RunError.
         """
         self.training.settle()
-        return self.outcome.predictions.frame(party, is_personal=personal)
+        return self._predictions().frame(party, is_personal=personal)
 
     def confusion(self, party: str | None = None, *, personal: bool = False) -> Confusion:
         """Return the confusion matrix of the test rows; arguments as in `predictions`."""
         self.training.settle()
-        return self.outcome.predictions.confusion(party, is_personal=personal)
+        return self._predictions().confusion(party, is_personal=personal)
 
     def report(self, *, personal: bool = False) -> Report:
         """Return precision, recall and F1 of each class, and the scores of each party."""
         self.training.settle()
-        return self.outcome.predictions.report(is_personal=personal)
+        return self._predictions().report(is_personal=personal)
+
+    def _predictions(self) -> Predictions:
+        return Predictions(self.prepared.resolved, self._source, self.training.name)
