@@ -17,6 +17,7 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.data import splits
 from fusion_nb.data.arrays import DataSet
+from fusion_nb.data.class_names import with_class_names
 from fusion_nb.data.loading import Source, read, row_keys
 from fusion_nb.errors import DataError, SplitError, option
 
@@ -78,7 +79,9 @@ class PartitionedData:
             key=key,
             may_fail=quorum is not None and quorum < 1,
         )
-        notes = source.notes
+        schema, notes = with_class_names(source.schema, namespace.get(data)), source.notes
+        if schema is not source.schema:
+            notes = (*notes, *(note for note in schema.notes() if note not in notes))
         if source.parties is not None:
             shares = _given_shares(source, source.parties, split, parties, holdout, seed)
             notes = (*notes, f"split: as given, {len(shares)} parties")
@@ -104,7 +107,7 @@ class PartitionedData:
             {share.party: share.labels for share in shares},
             source.test,
             source.labels.get(("", "test"), np.empty(0, dtype=np.int64)),
-            source.schema,
+            schema,
             (*notes, *_untested_note(made, has_central_test=source.test is not None)),
             source.batch_size,
         )
