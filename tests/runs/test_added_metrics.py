@@ -132,6 +132,24 @@ class TestExactOverParties:
         columns = [frame[[f"{name}_{i}" for i in range(3)]] for name in ("label", "score")]
         assert last["auc"] == pytest.approx(sk.roc_auc_score(*columns), abs=2e-3)
 
+    def test_of_one_class(self, net: Any) -> None:
+        from sklearn import metrics as sk
+
+        x, y = yes_or_no()
+        text = np.where(y == 1, "sick", "well")
+        chosen = (
+            "average_precision,average_precision:of=sick,recall:of=sick,precision:average=binary"
+        )
+        run = fusion_nb.federate(net(5, 2), (x, text), parties=3, **OPTIONS | {"metrics": chosen})
+        frame, last = run.predictions(), run.history.last()
+        for name, of in (("average_precision", "well"), ("average_precision_sick", "sick")):
+            expected = sk.average_precision_score(frame["label"] == of, frame[of])
+            assert last[name] == pytest.approx(expected, abs=5e-3)
+        recall = sk.recall_score(frame["label"], frame["predicted"], pos_label="sick")
+        assert last["recall_sick"] == pytest.approx(recall)
+        told = [note for note in run.notes if "of the class 'well', the second of two" in note]
+        assert len(told) == 2
+
     def test_places_of_masks(self) -> None:
         from sklearn import metrics as sk
         from torch import nn
@@ -268,6 +286,8 @@ class TestRefused:
             ("f1:average=mean", "average=mean is not allowed"),
             ("top_k:k=5", "k = 5 most probable of 2 classes are all of them"),
             ("auc,confusion", "a confusion matrix is a table"),
+            ("auc:of=cat", "no class is called 'cat'; there are 0, 1"),
+            ("f1:of=2", "no class is called '2'"),
             ("f1:k=2", "has no option 'k'"),
         ],
     )

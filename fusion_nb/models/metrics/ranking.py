@@ -6,11 +6,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from fusion_nb.core.protocols.metric import LabelsKind, Metric, MetricTask, Sums
+from fusion_nb.models.metrics.names import no_class, of_classes, second_class_note
 
 #: Steps of a probability at whose edges bins begin.
 _STEPS = 8192
@@ -42,14 +44,32 @@ class _OfHistograms(Metric):
 
     kinds: ClassVar[tuple[LabelsKind, ...]] = ("classes", "flags")
 
+    def __init__(
+        self,
+        *,
+        of: Annotated[
+            str, Field(description="class that is told from the others, in place of a mean")
+        ] = "",
+    ) -> None:
+        self._of = of
+
+    def names(self, name: str, task: MetricTask) -> tuple[str, ...]:
+        """Return `auc`, or `auc_cat` of one class."""
+        return of_classes(name, (self._of,)) if self._of else (name,)
+
+    def problem(self, task: MetricTask) -> str:
+        """Return why there is no class of that name, or ""."""
+        return no_class(self._of, task.names)
+
     def sums(self, labels: np.ndarray, predictions: np.ndarray, task: MetricTask) -> Sums:
         """Return the bins that have a score, and how many each has."""
-        if task.kind == "classes" and task.num == 2:
-            scores, is_it = predictions[:, 1:], labels[:, None] == 1
-        elif task.kind == "classes":
-            scores, is_it = predictions, labels[:, None] == np.arange(task.num)
-        else:
-            scores, is_it = predictions, labels > 0
+        is_it = labels > 0 if task.kind == "flags" else labels[:, None] == np.arange(task.num)
+        used = slice(None)
+        if self._of:
+            used = slice(task.names.index(self._of), task.names.index(self._of) + 1)
+        elif task.kind == "classes" and task.num == 2:
+            used = slice(1, 2)
+        scores, is_it = predictions[:, used], is_it[:, used]
         num_bins, num_classes = len(edges()) + 1, scores.shape[1]
         bins = np.searchsorted(edges(), scores, side="right")
         keys = (np.arange(num_classes) * 2 + is_it) * num_bins + bins
@@ -108,6 +128,11 @@ class AveragePrecision(_OfHistograms):
 
     Its error is at most the difference that the best and the worst order within each bin make.
     """
+
+    def notes(self, name: str, task: MetricTask) -> list[str]:
+        """Return which of two classes it is about, where it is not plain."""
+        is_pair = task.kind == "classes" and task.num == 2
+        return second_class_note(name, task.names) if is_pair and not self._of else []
 
     def _value(self, yes: np.ndarray, no: np.ndarray) -> float:
         found, others = np.cumsum(yes[::-1]), np.cumsum(no[::-1])
