@@ -223,6 +223,16 @@ class TestTheRun:
         for name in ("auc", "personal_auc", "personal_f1"):
             assert again.history[name] == whole.history[name]
 
+    @pytest.mark.parametrize("given", [["auc", "f1"], ("auc", "f1"), "auc,f1", " auc , f1,"])
+    def test_lists_of_names(self, net: Any, given: Any) -> None:
+        run = fusion_nb.federate(net(5, 1), yes_or_no(), **OPTIONS | {"metrics": given})
+        assert [*run.history.metrics()][-2:] == ["auc", "f1"]
+
+    @pytest.mark.parametrize("given", [3, len, [len]])
+    def test_other_objects_are_refused(self, net: Any, given: Any) -> None:
+        with pytest.raises(FusionError, match=r"metrics=.* is not allowed"):
+            fusion_nb.federate(net(5, 1), yes_or_no(), **OPTIONS | {"metrics": given})
+
 
 class TestOnesOwn:
     def test_a_function_of_all_rows(self, net: Any) -> None:
