@@ -26,11 +26,14 @@ _USERS_HOLD = "users hold it: each member is a name that they type, and asks a p
 _RECORD = "a record: each field is a fact that readers look up by its name"
 #: Class -> why it is larger, and how large it may be.
 EXEMPT = {
-    "models/torch/adapter.py:TorchModel": Exempt(_ADAPTER, methods=31, fields=22),
-    "models/keras/adapter.py:KerasModel": Exempt(_ADAPTER, methods=26, fields=22),
+    "models/torch/adapter.py:TorchModel": Exempt(_ADAPTER, methods=32, fields=22),
+    "models/keras/adapter.py:KerasModel": Exempt(_ADAPTER, methods=29, fields=22),
     "models/doc2vec/adapter.py:Doc2VecModel": Exempt(_ADAPTER, methods=23, fields=22),
     "algorithms/ensembles/model.py:EnsembleModel": Exempt(_ADAPTER, fields=20),
     "models/kind.py:ModelKind": Exempt("the facts that an adapter may state", fields=14),
+    "runs/checkpoints/rounds.py:SavedRounds": Exempt(
+        "a source around another one answers for each of its members", methods=19
+    ),
     "runs/run.py:Run": Exempt(_USERS_HOLD, methods=40),
     "notebook/panel/panel.py:Panel": Exempt(_USERS_HOLD, methods=20),
     "core/types/table.py:ColumnSchema": Exempt(_RECORD, fields=13),

@@ -23,7 +23,7 @@ HIGHER_IS_BETTER = {
     *("f1", "precision", "recall", "r2"),
 }
 #: The beginnings of names that say of what a metric is: `recall_cat`, `f1_micro`, `top_5`.
-_HIGHER_BEGINNINGS = ("f1_", "precision_", "recall_", "top_")
+_HIGHER_BEGINNINGS = ("auc_", "average_precision_", "f1_", "precision_", "recall_", "top_")
 #: Whose metric it is, before the name of the metric.
 _OWNERS = ("alone_", "central_", "local_", "personal_", "train_")
 

@@ -14,6 +14,7 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.arrays import DataSet
+from fusion_nb.data.class_names import with_class_names
 from fusion_nb.data.division import divide, encoded, with_own_tags
 from fusion_nb.errors import DataError, option
 
@@ -77,6 +78,9 @@ class PartitionedData:
         if tabular:
             found = encoded(found, tabular, data, table)
         source, shares, notes = found.source, found.shares, found.notes
+        schema = with_class_names(source.schema, namespace.get(data))
+        if schema is not source.schema:
+            notes = (*notes, *(note for note in schema.notes() if note not in notes))
         if source.schema.rows.kind == "documents":
             shares, notes = with_own_tags(shares, notes)
         made = tuple(Party(share.party, share.train, share.test) for share in shares)
@@ -93,7 +97,7 @@ class PartitionedData:
             {share.party: share.labels for share in shares},
             source.test,
             source.labels.get(("", "test"), np.empty(0, dtype=np.int64)),
-            source.schema,
+            schema,
             (*notes, *_untested_note(made, has_central_test=source.test is not None)),
             source.batch_size,
         )

@@ -88,6 +88,11 @@ class ModelKind(ABC):
         return nullcontext()
 
     @property
+    def loss_name(self) -> str:
+        """The name of the loss that it is trained by, or "" where it has none of its own name."""
+        return ""
+
+    @property
     def setting_names(self) -> list[str]:
         """The names of the options of a run that decide how the adapter is made."""
         return setting_names(type(self))

@@ -5,7 +5,7 @@ after local training, fused, and personal.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,34 @@ class PartyReport:
 
 
 class Parties(list[PartyReport]):
-    """The parties' reports: a list, a mapping (`run.parties["party 1"]`), and a table."""
+    """The parties' reports: a list, a mapping (`run.parties["party 1"]`), and a table.
+
+    metric: the one that the run monitors, by which parties are compared
+    """
+
+    def __init__(self, reports: Iterable[PartyReport] = (), *, metric: str = "loss") -> None:
+        super().__init__(reports)
+        self._metric = _bare(metric)
+
+    def worst(self, metric: str = "", kind: str = "") -> PartyReport:
+        """Return the party whose model is worst by a metric, on its own test rows.
+
+        metric: the monitored one by default
+        kind:   alone, local, fused or personal; by default the last of these that parties have
+        Raises NameNotFoundError where no party has it.
+        """
+        metric = _bare(metric) if metric else self._metric
+        kinds = [kind] if kind else ["personal", "fused", "local", "alone"]
+        for each in kinds if set(kinds) <= set(KINDS) else ():
+            if found := self.having(each, metric):
+                worst = min if is_higher_better(metric) else max
+                party: PartyReport = self[worst(found, key=lambda name: found[name])]
+                return party
+        known = sorted({name for p in self for each in KINDS for name in getattr(p, each)})
+        raise NameNotFoundError(
+            f"no party has the metric {metric!r}{f' of its {kind} model' if kind else ''}",
+            f"{nearest(metric, known)}there are: {', '.join(known)}",
+        )
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):

@@ -58,6 +58,11 @@ class RunHandle(ABC):
         """The two metrics of charts: the loss, and the one that people read."""
 
     @property
+    def loss_name(self) -> str:
+        """The name of the loss that the model is trained by, or "" where it is not known."""
+        return ""
+
+    @property
     @abstractmethod
     def failures(self) -> Sequence[Failure]:
         """The failures of parties, with their tracebacks."""

@@ -20,7 +20,7 @@ from fusion_nb.runs import change_text, predicting
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checks import absent_options
-from fusion_nb.runs.doubts import Ended, TestLabels, doubts
+from fusion_nb.runs.quality.ending_notes import EndingNotes
 from fusion_nb.runs.redaction import values_without_secrets
 from fusion_nb.runs.rounds import RoundSource
 from fusion_nb.runs.spec import RunSpec
@@ -46,7 +46,7 @@ class RunOutcome:
         self._digest: tuple[Weights | None, str] = (None, "")
         self._native: tuple[Weights | None, Any] = (None, None)
         self._neighbours: tuple[int, Any] = (-1, None)
-        self._ending: tuple[Any, list[str]] = (None, [])
+        self._ending = EndingNotes(prepared, source, training)
 
     @property
     def schema(self) -> DataSchema:
@@ -58,7 +58,7 @@ class RunOutcome:
         """Sentences about what was inferred from model and data, and warnings."""
         of_baselines = [note for other in self._federation.baselines for note in other.notes]
         found = [*self._prepared.notes, *self._source.model.notes, *of_baselines]
-        return [*found, *self._source.notes, *self._ending_notes()]
+        return [*found, *self._source.notes, *self._ending.notes(self.parties)]
 
     @property
     def chart_metrics(self) -> tuple[str, str]:
@@ -69,6 +69,11 @@ class RunOutcome:
             return "loss", monitor if monitor in added else added[0]
         names = (*model.metrics[::-1], "train_loss")
         return "loss", next(name for name in names if name != "loss")
+
+    @property
+    def loss_name(self) -> str:
+        """The name of the loss that the model is trained by, or "" where it is not known."""
+        return self._source.model.single_model.loss_name
 
     @property
     def failures(self) -> list[Failure]:
@@ -100,7 +105,7 @@ class RunOutcome:
         latest = self._source.history[:round].latest()
         has_whole = not self._federation.fusion.requires.local_layers
         class_name = self._prepared.resolved.data.class_name
-        reports = Parties()
+        reports = Parties(metric=self._prepared.monitor)
         for party in self._federation.parties:
             metrics = by_kind(latest.get(party.id, {}), self._federation.model.metrics)
             counts = self._label_counts.get(party.id, {})
@@ -214,37 +219,6 @@ class RunOutcome:
         """
         is_planned = self._training.state.status in ("ready", "running")
         return self.planned_spec() if is_planned else self.completed_spec()
-
-    def _ending_notes(self) -> list[str]:
-        """Return the notes about a run that has ended; none of one under way, or that failed."""
-        state, history = self._training.state, self._source.history
-        if state.status not in ("finished", "stopped"):
-            return []
-        if self._ending[0] != (len(history), state.status):
-            run = Ended(
-                history,
-                self._federation.model.metrics,
-                self._prepared.monitor,
-                self.parties(),
-                self._test_labels,
-                self._spec.model_dump(),
-                is_personal=bool(self._spec.personal or self._spec.share),
-                is_interrupted=state.status == "stopped",
-            )
-            notes = [*doubts(run), *self._federation.counts.notes()]
-            self._ending = ((len(history), state.status), notes)
-        return self._ending[1]
-
-    @functools.cached_property
-    def _test_labels(self) -> TestLabels:
-        """The labels of the test rows that the fused model is measured on."""
-        resolved = self._prepared.resolved
-        own = [test for _, test in resolved.data.labels.values() if len(test)]
-        parts = own if resolved.test is None else [resolved.data.test_labels]
-        model = resolved.model
-        if not parts or model.data_kind != "numbers":
-            return TestLabels(0, "none")
-        return TestLabels.of(parts, self.schema.labels, model.ignored_label)
 
     def _spec_of(self, rounds: int) -> RunSpec:
         """Return the options that repeat that many rounds, with the changes since the start."""

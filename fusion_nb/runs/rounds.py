@@ -82,6 +82,17 @@ class RoundSource(ABC):
         Raises RunError or ModelError where the party has none.
         """
 
+    def test_weights(self, party: str, *, is_personal: bool) -> Weights:
+        """Return the weights with which a party's test rows are predicted in this process.
+
+        is_personal: those of the party's own model
+        Raises RunError where no row may be predicted, or the party has no model of its own.
+        """
+        raise RunError(
+            "a service gives out numbers over many rows, and no prediction for a row",
+            "train it in the kernel",
+        )
+
     @property
     def notes(self) -> list[str]:
         """Sentences about where the rounds are trained, and what was sent there."""
@@ -163,6 +174,19 @@ class FederationRounds(RoundSource):
                 f"{party} has no model of its own yet", "it gets one when it has trained"
             )
         return self.model.personal(weights, holder.train)
+
+    def test_weights(self, party: str, *, is_personal: bool) -> Weights:
+        """Return the fused weights, with a party's own layers, or those of its own model."""
+        has_layers = self._federation.fusion.requires.local_layers
+        if not (is_personal or has_layers):
+            return self.weights
+        own = self._holder(party).own_model_weights(self.weights, len(self.history))
+        if own is None:
+            raise RunError(
+                f"{party} has no model of its own",
+                "train with --personal or --share, or leave personal=True out",
+            )
+        return own
 
     def plan(self, last: int, after: int | None = None) -> None:
         """Let the learning rate fall over further rounds."""

@@ -24,6 +24,7 @@ from fusion_nb.runs.checkpoints.saving import save_rounds
 from fusion_nb.runs.early_stopping import predicates
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.outcome import RunOutcome
+from fusion_nb.runs.quality.predicted_rows import PredictedRows
 from fusion_nb.runs.resolve import with_default_rounds
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec
@@ -32,7 +33,7 @@ from fusion_nb.runs.spec import RunSpec
 MakeRounds = Callable[[Prepared, RunControl], RoundSource]
 
 
-class Run(Answers):
+class Run(PredictedRows, Answers):
     """One run of a spec, checked as far as it can be when it is made, and trained once it is
     started.
 

@@ -6,6 +6,7 @@ import builtins
 import keyword
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,47 @@ def new_name(given: str, namespace: Mapping[str, Any]) -> str:
 def compare(runs: Mapping[str, RunHandle]) -> charts.Chart:
     """Draw several runs over each other, by name. A run that is under way is marked so.
 
-    Raises RunError for runs that are measured in different metrics.
+    Where runs are trained by several losses, the chart's note says so. Raises RunError for runs
+    that are measured in different metrics.
     """
-    first, metrics = next((name, run.chart_metrics) for name, run in runs.items())
-    for name, run in runs.items():
-        if run.chart_metrics != metrics:
-            raise RunError(
-                f"{name} is measured in {', '.join(run.chart_metrics)}, and {first} in "
-                f"{', '.join(metrics)}",
-                "compare runs of the same metrics",
-            )
+    metrics = _common_metrics(runs)
     labels = {
         name: f"{name} ({run.status})" if run.status in UNDER_WAY else name
         for name, run in runs.items()
     }
-    return charts.compare({labels[name]: run.records for name, run in runs.items()}, metrics)
+    chart = charts.compare({labels[name]: run.records for name, run in runs.items()}, metrics)
+    return replace(chart, note=_losses_note(runs))
+
+
+def _common_metrics(runs: Mapping[str, RunHandle]) -> tuple[str, str]:
+    """Return the loss, and the metric that people read: one that all runs have."""
+    first, metrics = next((name, run.chart_metrics) for name, run in runs.items())
+    others = {name: run for name, run in runs.items() if run.chart_metrics != metrics}
+    if not others:
+        return metrics
+    known = [run.records.metrics() for run in runs.values()]
+    wanted = [run.chart_metrics[1] for run in runs.values()]
+    for name in (*wanted, "accuracy", "mae"):
+        if name != "train_loss" and all(name in of_run for of_run in known):
+            return "loss", name
+    name, run = next(iter(others.items()))
+    raise RunError(
+        f"{name} is measured in {', '.join(run.chart_metrics)}, and {first} in "
+        f"{', '.join(metrics)}",
+        "compare runs of the same metrics",
+    )
+
+
+def _losses_note(runs: Mapping[str, RunHandle]) -> str:
+    """Return a sentence where runs are trained by several losses, or ""."""
+    by_loss: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        if run.loss_name:
+            by_loss.setdefault(run.loss_name, []).append(name)
+    if len(by_loss) < 2:
+        return ""
+    named = "; ".join(f"{loss} of {', '.join(names)}" for loss, names in by_loss.items())
+    return f"warning: the losses are not the same, and can't be compared: {named}"
 
 
 def federate(

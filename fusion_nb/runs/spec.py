@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from fusion_nb.core.builtin import FRAMEWORKS
@@ -206,6 +206,13 @@ class RunSpec(BaseModel):
         except ValidationError as error:
             raise _readable(error).spelled(python_spelling) from None
 
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _joined(cls, value: Any) -> Any:
+        """Return a list of names as the text that an option line has."""
+        is_list = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+        return ",".join(value) if is_list else value
+
     @classmethod
     def from_yaml(cls, text: str) -> RunSpec:
         """Return the spec that `to_yaml` wrote. Raises OptionError for any other text."""
@@ -334,7 +341,10 @@ def _readable(error: ValidationError) -> OptionError:
             f'give its name as text, with options after a colon: {name}="name:option=0.5"',
             option=name,
         )
-    return OptionError(f"{option(name, value)} is not allowed", f"give {allowed(name)}")
+    hint = f"give {allowed(name)}"
+    if name == "metrics":
+        hint = 'give names, as "auc,f1"; a function of yours has one by @fusion_nb.metric'
+    return OptionError(f"{option(name, value)} is not allowed", hint)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -6,7 +6,10 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from fusion_nb.core import registry
+from fusion_nb.core.builtin import BUILTIN
 from fusion_nb.errors import OptionError, option
+from fusion_nb.models.metrics import measures as metrics
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 from fusion_nb.service.remote_rounds import RemoteRounds
@@ -38,6 +41,13 @@ def _check_options(spec: RunSpec, namespace: Mapping[str, Any]) -> None:
                 f"{option(name, value)} is an object of this notebook, and a service takes names "
                 "only",
                 "use one of the framework's own names",
+            )
+    for text in metrics.parse(spec.metrics):
+        if registry.parse(text)[0] not in BUILTIN["metrics"]:
+            raise OptionError(
+                f"{option('metrics', text)} is a metric of this notebook, and a service takes "
+                "built-in ones only",
+                "leave it out, or train in the kernel",
             )
     if spec.ensemble:
         raise OptionError(

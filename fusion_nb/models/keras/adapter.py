@@ -198,6 +198,11 @@ class KerasModel(ClassWeighted, Predicting, Model):
         """Write the model with these weights."""
         files.save(self.native(weights), path, format)
 
+    @property
+    def loss_name(self) -> str:
+        """The name of the loss."""
+        return self._checked().objective.name
+
     def weigh_classes(self, weights: np.ndarray) -> None:
         """Train with weights of classes.
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from fusion_nb.core.builtin import BUILTIN
+
 
 @dataclass(frozen=True)
 class Compilation:
@@ -60,9 +62,11 @@ class Compilation:
         left = [name for name in dict.fromkeys(given) if name not in measured]
         if not left:
             return []
+        known = [name for name in left if name in BUILTIN["metrics"]]
+        hint = f"; --metrics {','.join(known)} is measured" if known else ""
         return [
             f"metrics: {', '.join(left)} of compile() are not measured in rounds; run.model is "
-            "compiled with them"
+            f"compiled with them{hint}"
         ]
 
     def optimizer_note(self, lr: float | None) -> str:

@@ -77,6 +77,15 @@ class Arrangement:
                 numbers = y.astype(np.float64).reshape(len(y), -1) / self.schema.scale
                 return numbers, predictions.reshape(len(predictions), -1)
 
+    def rows(self, labels: np.ndarray) -> np.ndarray:
+        """Return the row of each label that `of` returns: places of masks are several of a row."""
+        y = self.schema.numbered(np.asarray(labels))
+        if self.task.kind != "classes":
+            return np.arange(len(y))
+        rows = np.arange(len(y)).repeat(max(1, y[:1].size))
+        counts = not self.task.is_yes_no and self.ignored is not None
+        return rows[y.reshape(-1) != self.ignored] if counts else rows
+
     def _classes(self, y: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y = y.reshape(-1)
         if self.task.is_yes_no:

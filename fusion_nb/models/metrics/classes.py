@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fusion_nb.core.protocols.metric import LabelsKind, Metric, MetricTask, Sums
 from fusion_nb.errors import OptionError, nearest
-from fusion_nb.models.metrics.names import of_classes
+from fusion_nb.models.metrics.names import no_class, of_classes, second_class_note
 
 #: The ways to average over classes: without one, each class has a number of its own.
 AVERAGES = ("macro", "micro", "weighted", "binary", "none")
@@ -86,22 +86,27 @@ class _Averaged(Metric):
         average: Annotated[
             str, Field(description="over classes: macro, micro, weighted, binary or none")
         ] = "macro",
+        of: Annotated[str, Field(description="class that is measured, in place of a mean")] = "",
     ) -> None:
         if average not in AVERAGES:
             raise OptionError(
                 f"average={average} is not allowed",
                 f"{nearest(average, AVERAGES)}give {', '.join(AVERAGES)}",
             )
-        self._average = average
+        self._average, self._of = average, of
 
     def names(self, name: str, task: MetricTask) -> tuple[str, ...]:
         """Return `f1`, `f1_micro`, or one name for each class."""
+        if self._of:
+            return of_classes(name, (self._of,))
         if self._average == "none":
             return of_classes(name, task.names)
         return (name if self._average == "macro" else f"{name}_{self._average}",)
 
     def problem(self, task: MetricTask) -> str:
-        """Return why there is no class of yes, or ""."""
+        """Return why there is no such class, or no class of yes, or ""."""
+        if self._of:
+            return no_class(self._of, task.names)
         if self._average == "binary" and (task.kind != "classes" or task.num != 2):
             return f"average=binary is for two classes, and there are {task.num}"
         return ""
@@ -116,6 +121,9 @@ class _Averaged(Metric):
         true = sums["true"]
         # As scikit-learn has it: classes that are neither labels nor predictions don't count.
         present = (true + sums["predicted"]) > 0
+        if self._of:
+            place = task.names.index(self._of)
+            return [ratio(above[place], below[place])]
         each = np.divide(above, below, out=np.zeros(len(true)), where=below > 0)
         match self._average:
             case "none":
@@ -129,6 +137,11 @@ class _Averaged(Metric):
             case _:
                 counts = present if task.kind == "classes" else np.ones_like(present)
                 return [float(each[counts].mean()) if present.any() else math.nan]
+
+    def notes(self, name: str, task: MetricTask) -> list[str]:
+        """Return which of two classes it is about, where it is not plain."""
+        is_plain = self._of or self._average != "binary"
+        return [] if is_plain else second_class_note(f"{name}_binary", task.names)
 
     @abstractmethod
     def _shares(self, sums: Sums) -> tuple[np.ndarray, np.ndarray]:

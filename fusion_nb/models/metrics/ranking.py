@@ -6,17 +6,19 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from fusion_nb.core.protocols.metric import LabelsKind, Metric, MetricTask, Sums
+from fusion_nb.models.metrics.names import no_class, of_classes, second_class_note
 
 #: Steps of a probability at whose edges bins begin.
-_STEPS = 2048
+_STEPS = 8192
 #: The same of its logit, as (from, to, steps): single precision has numbers near 0 down to the
 #: first, and double precision near 1 up to the last.
-_LOGITS = ((-88, -16, 1024), (-16, 16, 2048), (16, 36, 256))
+_LOGITS = ((-88, -16, 1024), (-16, 16, 4096), (16, 36, 256))
 #: Cells of a histogram that are counted in one array.
 _MAX_CELLS = 1 << 24
 
@@ -42,14 +44,32 @@ class _OfHistograms(Metric):
 
     kinds: ClassVar[tuple[LabelsKind, ...]] = ("classes", "flags")
 
+    def __init__(
+        self,
+        *,
+        of: Annotated[
+            str, Field(description="class that is told from the others, in place of a mean")
+        ] = "",
+    ) -> None:
+        self._of = of
+
+    def names(self, name: str, task: MetricTask) -> tuple[str, ...]:
+        """Return `auc`, or `auc_cat` of one class."""
+        return of_classes(name, (self._of,)) if self._of else (name,)
+
+    def problem(self, task: MetricTask) -> str:
+        """Return why there is no class of that name, or ""."""
+        return no_class(self._of, task.names)
+
     def sums(self, labels: np.ndarray, predictions: np.ndarray, task: MetricTask) -> Sums:
         """Return the bins that have a score, and how many each has."""
-        if task.kind == "classes" and task.num == 2:
-            scores, is_it = predictions[:, 1:], labels[:, None] == 1
-        elif task.kind == "classes":
-            scores, is_it = predictions, labels[:, None] == np.arange(task.num)
-        else:
-            scores, is_it = predictions, labels > 0
+        is_it = labels > 0 if task.kind == "flags" else labels[:, None] == np.arange(task.num)
+        used = slice(None)
+        if self._of:
+            used = slice(task.names.index(self._of), task.names.index(self._of) + 1)
+        elif task.kind == "classes" and task.num == 2:
+            used = slice(1, 2)
+        scores, is_it = predictions[:, used], is_it[:, used]
         num_bins, num_classes = len(edges()) + 1, scores.shape[1]
         bins = np.searchsorted(edges(), scores, side="right")
         keys = (np.arange(num_classes) * 2 + is_it) * num_bins + bins
@@ -91,8 +111,8 @@ class _OfHistograms(Metric):
 class AUC(_OfHistograms):
     """The chance that a row of the class has a higher score than another one.
 
-    It is the area under the ROC curve. From some 5,000 bins, its error is at most half of the share
-    of pairs of a row of the class and another one that are in the same bin.
+    It is the area under the ROC curve. From some 13,000 bins, its error is at most half of the
+    share of pairs of a row of the class and another one that are in the same bin.
     """
 
     def _value(self, yes: np.ndarray, no: np.ndarray) -> float:
@@ -108,6 +128,11 @@ class AveragePrecision(_OfHistograms):
 
     Its error is at most the difference that the best and the worst order within each bin make.
     """
+
+    def notes(self, name: str, task: MetricTask) -> list[str]:
+        """Return which of two classes it is about, where it is not plain."""
+        is_pair = task.kind == "classes" and task.num == 2
+        return second_class_note(name, task.names) if is_pair and not self._of else []
 
     def _value(self, yes: np.ndarray, no: np.ndarray) -> float:
         found, others = np.cumsum(yes[::-1]), np.cumsum(no[::-1])

@@ -248,6 +248,11 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         """Write the model with these weights."""
         self.write(self.native(weights), path, format)
 
+    @property
+    def loss_name(self) -> str:
+        """The name of the loss."""
+        return self._checked().objective.name
+
     def weigh_classes(self, weights: np.ndarray) -> None:
         """Train with weights of classes. Raises OptionError for a loss that can't have them."""
         self._setup = self._checked().with_class_weights(weights)

@@ -35,6 +35,7 @@ _LOCK = threading.RLock()
 _IMAGE = (
     '<img alt="{{ alt }}" width="{{ width }}" style="max-width:100%;height:auto" '
     'src="data:image/png;base64,{{ source }}">'
+    "{% if note %}<div>{{ note }}</div>{% endif %}"
 )
 
 
@@ -65,10 +66,14 @@ def _defaults() -> dict[str, Any]:
 
 @dataclass
 class Chart:
-    """A matplotlib Figure with a sentence that describes it; notebooks show both."""
+    """A matplotlib Figure with a sentence that describes it; notebooks show both.
+
+    note: a sentence about what is drawn that a reader must know, shown beside it, or ""
+    """
 
     figure: Figure
     alt: str
+    note: str = ""
 
     @cached_property
     @own_settings()
@@ -84,7 +89,8 @@ class Chart:
         self.figure.savefig(path, dpi=DPI, facecolor="white")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        return {"image/png": self.png, "text/html": image_tag(self), "text/plain": self.alt}
+        text = f"{self.alt}. {self.note}" if self.note else self.alt
+        return {"image/png": self.png, "text/html": image_tag(self), "text/plain": text}
 
 
 def image_tag(chart: Chart) -> Markup:
@@ -93,4 +99,5 @@ def image_tag(chart: Chart) -> Markup:
 
     # Alt text inside a PNG is ignored by every front end.
     source = base64.b64encode(chart.png).decode()
-    return render(_IMAGE, alt=chart.alt, width=round(WIDTH * DPI), source=source)
+    width = round(WIDTH * DPI)
+    return render(_IMAGE, alt=chart.alt, width=width, source=source, note=chart.note)

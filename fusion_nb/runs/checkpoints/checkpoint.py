@@ -90,7 +90,7 @@ class Checkpoint:
         return cls(
             name=str(about["name"]),
             spec=about["spec"],
-            snapshot=Snapshot(state, parts.history, parts.parties, changes),
+            snapshot=Snapshot(state, parts.history, parts.parties, changes, parts.counts),
             initial=parts.initial,
             best=parts.best,
             reason=str(about["early_stopping"]["reason"]),
@@ -132,4 +132,5 @@ def _parts(folder: Path, about: Mapping[str, Any]) -> Parts:
         fusion_state=kept["fusion"],
         baselines=kept["baselines"],
         attack=kept["attack"],
+        counts=kept.get("counts", {}),
     )

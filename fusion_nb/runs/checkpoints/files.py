@@ -53,6 +53,7 @@ class CheckpointFiles:
             "fusion": state.fusion_state,
             "baselines": dict(checkpoint.baselines),
             "attack": dict(checkpoint.attack),
+            **({"counts": dict(snapshot.counts)} if snapshot.counts else {}),
         }
         about = {
             "format": FORMAT,

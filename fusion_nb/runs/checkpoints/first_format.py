@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Parts:
     fusion_state: Any
     baselines: Mapping[str, Any]
     attack: Mapping[str, Any]
+    counts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_first_format(folder: Path, about: Mapping[str, Any]) -> Parts:

@@ -137,6 +137,10 @@ class SavedRounds(RoundSource):
         self._told = None
         self._raise_stopped()
 
+    def test_weights(self, party: str, *, is_personal: bool) -> Weights:
+        """Return the weights with which a party's test rows are predicted."""
+        return self._inner.test_weights(party, is_personal=is_personal)
+
     def own_model(self, party: str) -> Any:
         """Return a party's own model after the last round that is told."""
         return self._inner.own_model_after(party, self.weights, len(self.history))

@@ -1,0 +1,1 @@
+"""The quality of a trained model: predictions for test rows, scores, and doubts about it."""

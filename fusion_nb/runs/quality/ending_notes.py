@@ -1,0 +1,54 @@
+"""The notes about a run that has ended, made once for each ending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from fusion_nb.reporting.parties import Parties
+from fusion_nb.runs.background_run import BackgroundRun
+from fusion_nb.runs.build import Prepared
+from fusion_nb.runs.quality.doubts import Ended, TestLabels, doubts
+from fusion_nb.runs.rounds import RoundSource
+
+
+class EndingNotes:
+    """Sentences about a run that has ended; none about one under way, or that failed.
+
+    prepared: the checked run;  source: of its rounds;  training: drives it
+    """
+
+    def __init__(self, prepared: Prepared, source: RoundSource, training: BackgroundRun) -> None:
+        self._prepared, self._source, self._training = prepared, source, training
+        self._made: tuple[Any, list[str]] = (None, [])
+
+    def notes(self, parties: Callable[[], Parties]) -> list[str]:
+        """Return the sentences; `parties` returns the parties' reports."""
+        status, history = self._training.state.status, self._source.history
+        if status not in ("finished", "stopped"):
+            return []
+        if self._made[0] != (len(history), status):
+            spec, federation = self._prepared.resolved.spec, self._prepared.federation
+            run = Ended(
+                history,
+                federation.model.metrics,
+                self._prepared.monitor,
+                parties(),
+                self._test_labels,
+                spec.model_dump(),
+                is_personal=bool(spec.personal or spec.share),
+                is_interrupted=status == "stopped",
+            )
+            self._made = (len(history), status), [*doubts(run), *federation.counts.notes()]
+        return self._made[1]
+
+    @cached_property
+    def _test_labels(self) -> TestLabels:
+        """The labels of the test rows that the fused model is measured on."""
+        resolved = self._prepared.resolved
+        own = [test for _, test in resolved.data.labels.values() if len(test)]
+        parts = own if resolved.test is None else [resolved.data.test_labels]
+        if not parts or resolved.model.data_kind != "numbers":
+            return TestLabels(0, "none")
+        return TestLabels.of(parts, resolved.data.schema.labels, resolved.model.ignored_label)
