@@ -51,3 +51,24 @@ def votes(stacked: np.ndarray, task: str) -> np.ndarray:
     else:
         voted = np.arange(stacked.shape[-2])[:, None] == stacked.argmax(-2)[..., None, :]
     return np.asarray((voted.astype(stacked.dtype) + TIE * stacked) / (1 + TIE))
+
+
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Return the probabilities of yes for scores, without an overflow.
+
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    small = np.exp(-np.abs(scores))
+    return np.where(scores >= 0, 1, small) / (1 + small)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Return the probabilities of classes (rows, classes) for scores."""
+    powers = np.exp(scores - scores.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def both(yes: np.ndarray) -> np.ndarray:
+    """Return the probabilities of two classes (rows, 2) for those of the second one."""
+    return np.stack([1 - yes, yes], axis=1)

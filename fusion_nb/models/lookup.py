@@ -109,7 +109,11 @@ fusion_nb.errors.OptionError: <class 'fusion_nb.models.lookup.Mine'> is no adapt
   derive a class from fusion_nb.models.base.Model
 """
 
-_BY_BASE_CLASS = {framework.base_class: name for name, framework in FRAMEWORKS.items()}
+_BY_BASE_CLASS = {
+    base: name
+    for name, framework in FRAMEWORKS.items()
+    for base in (framework.base_class, *framework.other_classes)
+}
 
 
 def adapter(name: str) -> type[Model]:

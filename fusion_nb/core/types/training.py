@@ -56,7 +56,7 @@ class EvaluateTestFunction(Protocol):
 class FederationInfo:
     """The facts about a federation that a fusion may use, known before round 1.
 
-    num_parties: parties of the federation, whether they are sampled or not
+    num_parties: parties of the federation, whether they are sampled or not;  parties: their ids
     entries:     names of all entries of the weights, in the model's order
     trained:     names of the entries that gradients train; the others are statistics and counters,
                  for which no step but a mean makes sense
@@ -67,6 +67,7 @@ class FederationInfo:
     entries: tuple[str, ...]
     trained: frozenset[str]
     batch_norm: frozenset[str] = frozenset()
+    parties: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
