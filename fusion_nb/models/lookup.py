@@ -250,8 +250,8 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
                 )
     raise ModelError(
         f"{name!r} is {type(model).__name__}, which is no model of a known framework",
-        f"known: {', '.join(registry.names('models'))}, such as a torch.nn.Module, a keras.Model "
-        "or a gensim Doc2Vec",
+        f"known: {', '.join(registry.names('models'))}, such as a torch.nn.Module, a keras.Model, "
+        "an estimator of scikit-learn or an XGBClassifier",
     )
 
 

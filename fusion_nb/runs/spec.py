@@ -72,7 +72,7 @@ class RunSpec(BaseModel):
     )
     fusion: str = _option(
         "",
-        "aggregation rule (default: fedavg; doc2vec for a Doc2Vec)",
+        "aggregation rule (default: fedavg, or that of the kind of model, such as bagging for trees)",
         "algorithm",
         "a",
         choices="fusions",
