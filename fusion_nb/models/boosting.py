@@ -15,7 +15,7 @@ from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models import trees
 from fusion_nb.models.base import Model, NeedsAgreement
-from fusion_nb.models.combining import TINY
+from fusion_nb.models.combining import LEAST
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.tabular import Tabular, Task, task_of
 
@@ -194,6 +194,10 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
         """Classes or numbers."""
         return "classes" if self._wants_classes else "numbers"
 
+    def ensemble_fault(self, method: str) -> str:
+        """Return that bagging is the ensemble of trees."""
+        return f"a {self.kind} is an ensemble itself, and parties add to it"
+
     def predict(self, data: Any) -> np.ndarray:
         """Return probabilities (rows, classes), or numbers, for all rows in order."""
         x, _ = self._data.arrays(data)
@@ -212,7 +216,7 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
         own = np.asarray(found, np.float64)[np.arange(len(y)), labels]
         return {
             "accuracy": float((found.argmax(1) == labels).mean()),
-            "loss": float(-np.log(np.maximum(own, TINY)).mean()),
+            "loss": float(-np.log(np.maximum(own, LEAST)).mean()),
         }
 
     def distill(

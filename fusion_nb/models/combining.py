@@ -10,6 +10,8 @@ import numpy as np
 SHARES = "shares"
 #: The least probability of a joint prediction, so that its loss is finite.
 TINY = 1e-7
+#: The least probability of a label in a log loss of float64, as scikit-learn has it.
+LEAST = float(np.finfo(np.float64).eps)
 #: The part of a vote that is the member's probability: it decides between classes with equally
 #: many votes.
 TIE = 1e-4

@@ -109,6 +109,8 @@ fusion_nb.errors.OptionError: <class 'fusion_nb.models.lookup.Mine'> is no adapt
   derive a class from fusion_nb.models.base.Model
 """
 
+#: Endings of files that are read by running what they hold.
+_PICKLES = (".pkl", ".pickle", ".joblib", ".sav", ".dill", ".cloudpickle")
 _BY_BASE_CLASS = {
     base: name
     for name, framework in FRAMEWORKS.items()
@@ -162,6 +164,12 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
         if not path.is_file():
             raise ModelError(f"there is no file {name}", f"the current folder is {Path.cwd()}")
         return adapter(known[path.suffix]).load(path)
+    if path.suffix in _PICKLES:
+        raise ModelError(
+            f"{name} is a pickle, and reading one runs whatever code it holds",
+            "load it in the notebook if you trust it, and name the variable; a file for others is "
+            "written by skops.io.dump(model, 'model.skops')",
+        )
     if path.exists():
         raise ModelError(
             f"{name} is no kind of file that models are read from",

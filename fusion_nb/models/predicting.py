@@ -27,6 +27,10 @@ class Predicting(ABC):
     def task(self) -> str:
         """The task: classes, binary, numbers, or own (only the user's loss understands outputs)."""
 
+    def ensemble_fault(self, method: str) -> str:
+        """Return why an ensemble method makes no sense for the model, or ""; see `--ensemble`."""
+        return ""
+
     @abstractmethod
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order; `data` is as in `evaluate`."""

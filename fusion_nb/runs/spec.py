@@ -72,7 +72,7 @@ class RunSpec(BaseModel):
     )
     fusion: str = _option(
         "",
-        "aggregation rule (default: fedavg, or that of the kind of model, such as bagging for trees)",
+        "aggregation rule (default: that of the kind of model, fedavg for most)",
         "algorithm",
         "a",
         choices="fusions",

@@ -11,7 +11,12 @@ from pydantic import Field
 
 from fusion_nb.algorithms.ensembles.distilled import FedDF
 from fusion_nb.algorithms.ensembles.gathered import Gathered
-from fusion_nb.algorithms.ensembles.model import EnsembleModel, PredictingModel, held_back
+from fusion_nb.algorithms.ensembles.model import (
+    EnsembleModel,
+    PredictingModel,
+    ensemble_of,
+    held_back,
+)
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.rows import take
@@ -57,8 +62,10 @@ class EnsembleMethod(ABC):
         if not isinstance(model, Predicting):
             raise OptionError(
                 f"{given}: a {model.kind} predicts nothing that could be joined",
-                "use a PyTorch or a Keras model",
+                "use a PyTorch or a Keras model, or a classifier of scikit-learn",
             )
+        if fault := model.ensemble_fault(self.name):
+            raise OptionError(f"{given}: {fault}", f"use a {option('fusion')}, such as the default")
         if model.task == "own":
             raise OptionError(
                 f"{given}: the meaning of the model's outputs is known to your loss alone",
@@ -81,7 +88,7 @@ class Mean(EnsembleMethod):
     def join(self, model: Model, parties: Sequence[Party], rows_of: RowsOf) -> tuple[Model, Fusion]:
         """Return the model that holds the parties' models, and the fusion that collects them."""
         names = [party.id for party in parties]
-        return EnsembleModel(self.check(model), names, self._rule), Gathered(names)
+        return ensemble_of(self.check(model), names, self._rule), Gathered(names)
 
 
 class Vote(Mean):

@@ -23,6 +23,7 @@ from fusion_nb.models.base import Model, NeedsAgreement
 from fusion_nb.models.predicting import Predicting
 from fusion_nb.models.sklearn import agreement, ensemble, files, scaling, scores
 from fusion_nb.models.sklearn.agreement import ENTRY, Agreement
+from fusion_nb.models.sklearn.checking import check_parameters, size_notes
 from fusion_nb.models.sklearn.learner import Agreed, Learner, Work
 from fusion_nb.models.sklearn.lookup import Parts, parts_of
 from fusion_nb.models.sklearn.starts import is_fitted, last_of, start_of, task_of_fitted
@@ -58,7 +59,7 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
     def __init__(self, model: Any) -> None:
         self._model = clone(model)
         self._fitted = model
-        self._parts: Parts = parts_of(self._model)
+        self._parts: Parts = parts_of(clone(model))
         learner = self._learner
         self.kind = learner.name
         self.weights_kind = learner.weights_kind
@@ -138,12 +139,14 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         self._start, start_notes = start_of(self._fitted, self._parts, self._task)
         if isinstance(weights := learner.estimator.get_params().get("class_weight"), dict):
             learner.estimator.class_weight = named_weights(weights, self._task)
+        check_parameters(learner, self._task)
         return [
             scores.loss_note(learner.estimator, self._task),
             *learner.notes(),
             *learner.check_lr(lr),
             *self._data.notes,
             *start_notes,
+            *size_notes(self._parts, schema),
         ]
 
     # Round 0
@@ -260,6 +263,16 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         if self._known.predicts_classes:
             return "classes"
         return "own" if self._learner.wants_classes is None else "numbers"
+
+    def ensemble_fault(self, method: str) -> str:
+        """Return why scikit-learn has no such ensemble, or ""."""
+        if self.task == "own":
+            return f"a {self.kind} predicts nothing that could be joined"
+        if method == "stack":
+            return "scikit-learn has no voting model with a share for each class"
+        if method == "distill":
+            return f"a {self.kind} learns from labels, and not from the predictions of others"
+        return ""
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""

@@ -84,9 +84,11 @@ class Discrete(ExactLearner):
             return np.log(np.asarray(made.class_prior))
         if not made.fit_prior:
             return np.full(len(counts), -np.log(len(counts)))
-        return np.log(np.maximum(_shares(counts), 1e-300))
+        return np.log(_shares(counts))
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
+    """Return the shares of classes; next to none, and not 0, for one that a party lacks."""
     total = counts.sum()
-    return counts / total if total else np.full(len(counts), 1 / len(counts))
+    shares = counts / total if total else np.full(len(counts), 1 / len(counts))
+    return np.maximum(shares, 1e-300)

@@ -21,6 +21,7 @@ class Perceptrons(Learner):
     many_outputs: ClassVar = True
     refused: ClassVar = {
         "solver": (lambda value: value == "lbfgs", 'use solver="adam" or solver="sgd"'),
+        "loss": (lambda value: value == "poisson", 'use loss="squared_error"'),
         "early_stopping": (bool, "leave it out; --patience stops a run early"),
     }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import ModelError
-from fusion_nb.models.combining import TINY, both, sigmoid, softmax
+from fusion_nb.models.combining import LEAST, TINY, both, sigmoid, softmax
 from fusion_nb.models.tabular import Task
 
 #: Losses of classifiers by margins, beside the log loss of those with probabilities.
@@ -105,7 +105,7 @@ def of_predictions(estimator: Any, found: np.ndarray, y: np.ndarray, task: Task)
         scores = logs[:, 1] - logs[:, 0] if found.shape[1] == 2 else logs
         return metrics | {"loss": _margin_loss(estimator, scores, y, task)}
     own = found[np.arange(len(y)), task.positions(y)]
-    return metrics | {"loss": float(-np.log(np.maximum(own, TINY)).mean())}
+    return metrics | {"loss": float(-np.log(np.maximum(own, LEAST)).mean())}
 
 
 def _accuracy(found: np.ndarray, y: np.ndarray, task: Task) -> float:

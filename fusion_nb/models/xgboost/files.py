@@ -83,7 +83,8 @@ def with_booster(estimator: Any, raw: bytes) -> Any:
     """Return the estimator, fitted, with a booster's trees."""
     params = estimator.get_params()
     estimator.load_model(bytearray(raw))
-    estimator.set_params(**{name: value for name, value in params.items() if value is not None})
+    kept = {n: value for n, value in params.items() if value is not None and n != "objective"}
+    estimator.set_params(**kept)
     vars(estimator)[_TEXT] = raw
     return estimator
 
