@@ -82,7 +82,7 @@ class LightGBMModel(BoostingModel):
                 f"objective {expected.form[0]!r}",
                 f"give one without a fit: {type(self._estimator).__name__}(...)",
             )
-        return found.write()
+        return found.rewritten().write()
 
     def empty(self, task: Task, mean: float) -> bytes:
         """Return a booster of constant trees, which predict the mean label."""
@@ -96,7 +96,7 @@ class LightGBMModel(BoostingModel):
             base = float(np.log(share / (1 - share))) if len(task.classes) == 2 else 0.0
         constant = _constant_tree(base)
         each = int(found.fields["num_tree_per_iteration"])
-        return LightGBMTrees(found.header, (constant,) * each, found.tail).write()
+        return LightGBMTrees(found.header, (constant,) * each, found.tail).rewritten().write()
 
     def grown(
         self, raw: bytes, x: np.ndarray, y: np.ndarray, *, epochs: int, lr: float | None, seed: int
@@ -109,7 +109,8 @@ class LightGBMModel(BoostingModel):
         rows = lightgbm.Dataset(x, y, weight=weights, free_raw_data=False)
         params = self._params(self._known, lr, seed)
         made = lightgbm.train(params, rows, epochs, init_model=_booster(raw))
-        return made.model_to_string(num_iteration=-1).encode()
+        text = made.model_to_string(num_iteration=-1).encode()
+        return LightGBMTrees.read(text).rewritten().write()
 
     def scores(self, raw: bytes, x: np.ndarray) -> np.ndarray:
         """Return probabilities (rows, classes), or numbers."""
@@ -151,7 +152,7 @@ class LightGBMModel(BoostingModel):
         """Return the adapter of a fitted model."""
         made = cls(model)
         if made._fitted is not None:
-            made._weights = trees.write(made._fitted)
+            made._weights = trees.write(made._fitted.rewritten())
         return made
 
     def native(self, weights: Weights) -> Any:
@@ -161,7 +162,9 @@ class LightGBMModel(BoostingModel):
         raw = weights[trees.ENTRY].tobytes()
         if isinstance(self._model, lightgbm.Booster):
             return _booster(raw)
-        names = self._task.names if self._task else np.empty(0)
+        names = files.classes_of(self._estimator, LightGBMTrees.read(raw))
+        if self._task is not None:
+            names = self._task.names
         return files.with_booster(unfitted(self._estimator), raw, names)
 
     def write_booster(self, path: Path, weights: Weights, format: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightgbm
+import numpy as np
 
 from fusion_nb.core.files import file_sizes
 from fusion_nb.errors import ModelError
@@ -99,8 +100,6 @@ def with_booster(estimator: Any, raw: bytes, names: Any) -> Any:
 
     LightGBM's estimators read no file: one that is fitted to made-up rows takes over the booster.
     """
-    import numpy as np
-
     verbosity = estimator.get_params().get("verbosity")
     labels = names if len(names) else np.zeros(2)
     rows = np.zeros((len(labels), LightGBMTrees.read(raw).num_features))
@@ -131,8 +130,6 @@ def _told(found: LightGBMTrees) -> Any:
 
 
 def _estimator(found: LightGBMTrees, about: dict[str, Any]) -> Any:
-    import numpy as np
-
     if about:
         kinds = {
             "LGBMClassifier": lightgbm.LGBMClassifier,
@@ -145,7 +142,11 @@ def _estimator(found: LightGBMTrees, about: dict[str, Any]) -> Any:
         made = _told(found)
     if not about.get("is_fitted", True):
         return made
-    count = int(found.fields["num_class"])
-    is_classifier = isinstance(made, lightgbm.LGBMClassifier)
-    names = np.arange(max(count, 2)) if is_classifier else np.empty(0)
-    return with_booster(made, found.write(), names)
+    return with_booster(made, found.rewritten().write(), classes_of(made, found))
+
+
+def classes_of(estimator: Any, found: LightGBMTrees) -> np.ndarray:
+    """Return the numbers of the classes of a booster; none for one of numbers."""
+    if not isinstance(estimator, lightgbm.LGBMClassifier):
+        return np.empty(0)
+    return np.arange(max(int(found.fields["num_class"]), 2))

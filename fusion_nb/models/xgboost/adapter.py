@@ -52,8 +52,8 @@ class XGBoostModel(BoostingModel):
     kind = "XGBoost model"
     packages = ("xgboost",)
     formats: Mapping[str, str] = files.FORMATS
-    whole_format = "json"
-    download_formats = ("json", "ubj")
+    whole_format = "booster"
+    download_formats = ("booster", "ubj")
     upload_hint = "send the file that model.save_model('model.json') wrote"
 
     def __init__(self, model: Any) -> None:

@@ -13,7 +13,8 @@ from fusion_nb.errors import ModelError
 from fusion_nb.models.xgboost import ubjson
 from fusion_nb.models.xgboost.trees import XGBoostTrees
 
-FORMATS = {"json": "model.json", "ubj": "model.ubj"}
+#: Not "json": a service hands out any model's weights as JSON under that name.
+FORMATS = {"booster": "model.json", "ubj": "model.ubj"}
 #: The attribute of a booster that holds the class and the parameters of the estimator.
 _ABOUT = "fusion_nb"
 #: Bytes that parsed JSON takes, at most, in bytes of its text.

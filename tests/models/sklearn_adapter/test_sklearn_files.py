@@ -12,10 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-skops = pytest.importorskip("skops.io")
-
 from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge, SGDClassifier, SGDRegressor
@@ -29,6 +25,7 @@ from fusion_nb.core import arithmetic
 from fusion_nb.errors import FusionError, ModelError
 from fusion_nb.models import lookup
 
+skops = pytest.importorskip("skops.io")
 MODELS: dict[str, tuple[Any, Any]] = {
     "hinge": (SGDClassifier(), classes()),
     "log loss": (SGDClassifier(loss="log_loss"), classes()),
@@ -122,7 +119,7 @@ class TestPickles:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         Path("m.skops").write_bytes(pickle.dumps(Runs()))
-        with pytest.raises(ModelError, match="m.skops"):
+        with pytest.raises(ModelError, match=r"m\.skops"):
             lookup.find("m.skops", {})
         assert not Path("was_run").exists()
 
