@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -44,8 +45,16 @@ class Trees(Protocol):
 
 
 def read(weights: Weights) -> Any:
-    """Return the trees in a model's weights. Raises ValueError for other bytes."""
-    raw = weights[ENTRY].tobytes()
+    """Return the trees in a model's weights, which must not be changed.
+
+    Raises ValueError for other bytes.
+    """
+    return _read(weights[ENTRY].tobytes())
+
+
+@lru_cache(maxsize=4)
+def _read(raw: bytes) -> Any:
+    # Every update of a round is compared with the same booster, so that the last ones are kept.
     return XGBoostTrees.read(raw) if raw[:1] == b"{" else LightGBMTrees.read(raw)
 
 

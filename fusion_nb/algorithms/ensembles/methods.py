@@ -65,13 +65,18 @@ class EnsembleMethod(ABC):
                 "use a PyTorch or a Keras model, or a classifier of scikit-learn",
             )
         if fault := model.ensemble_fault(self.name):
-            raise OptionError(f"{given}: {fault}", f"use a {option('fusion')}, such as the default")
+            raise OptionError(f"{given}: {fault}", _without(model))
         if model.task == "own":
             raise OptionError(
                 f"{given}: the meaning of the model's outputs is known to your loss alone",
                 f"name a loss of the framework with {option('loss')}",
             )
         return cast(PredictingModel, model)
+
+
+def _without(model: Model) -> str:
+    """Return the hint for a model that is no part of an ensemble."""
+    return f"leave it out: the fusion of a {model.kind} is {model.defaults['fusion']}"
 
 
 class Mean(EnsembleMethod):

@@ -167,7 +167,7 @@ class ExactLearner(Learner):
         """Return that one round is enough."""
         return [
             f"exact: parties send sums over their rows, and the {self.name} is that of all rows "
-            f"together after one round; more change nothing ({option('rounds', 1)})"
+            f"together after one round; more change nothing (--rounds 1)"
         ]
 
     def first_weights(self, task: Task, agreed: Agreed, seed: int) -> Weights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from collections.abc import Iterable
@@ -23,6 +22,11 @@ _PER_NODE = (
     "split_type",
     "sum_hessian",
 )
+
+
+#: Arrays of a tree that splits by categories, and numbers that describe a tree.
+_EMPTY = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
+_NUMBERS = ("num_deleted", "num_feature", "num_nodes", "size_leaf_vector")
 
 
 class XGBoostTrees:
@@ -86,7 +90,8 @@ class XGBoostTrees:
 
     def joined(self, others: Iterable[tuple[XGBoostTrees, float]]) -> XGBoostTrees:
         """Return this booster with the trees of others after its own, each times a factor."""
-        made = XGBoostTrees(copy.deepcopy(self.document))
+        made = XGBoostTrees(_without_trees(self.document))
+        made._append(self, 0, 1.0)
         for other, factor in others:
             made._append(other, 0, factor)
         return made
@@ -94,7 +99,7 @@ class XGBoostTrees:
     def _append(self, other: XGBoostTrees, start: int, factor: float) -> None:
         model, theirs = self._model, other._model
         for info, tree in zip(theirs["tree_info"][start:], theirs["trees"][start:], strict=True):
-            added = _scaled(tree, factor)
+            added = _rewritten(tree, factor)
             added["id"] = len(model["trees"])
             model["trees"].append(added)
             model["tree_info"].append(info)
@@ -148,9 +153,11 @@ def _without_trees(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scaled(tree: dict[str, Any], factor: float) -> dict[str, Any]:
-    """Return a tree whose leaves are multiplied by a factor."""
-    made = dict(tree)
+def _rewritten(tree: dict[str, Any], factor: float) -> dict[str, Any]:
+    """Return a tree whose leaves are multiplied by a factor, without parts that are not known."""
+    made = {name: tree[name] for name in (*_PER_NODE, *_EMPTY)}
+    param = tree["tree_param"]
+    made["tree_param"] = {name: str(int(param[name])) for name in _NUMBERS}
     if factor == 1:
         return made
     leaves = np.asarray(tree["left_children"]) < 0
@@ -166,7 +173,7 @@ def _tree_fault(tree: dict[str, Any], num_features: int) -> str:
     count = int(param["num_nodes"])
     if count < 1 or any(len(tree[name]) != count for name in _PER_NODE):
         return "a tree's arrays have different lengths"
-    if int(param["size_leaf_vector"]) > 1 or any(map(len, (tree["categories_nodes"],))):
+    if int(param["size_leaf_vector"]) > 1 or any(len(tree[name]) for name in _EMPTY):
         return "a tree has vectors in its leaves, or categories"
     if int(param["num_feature"]) != num_features:
         return "a tree is of other features"
