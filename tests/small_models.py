@@ -47,6 +47,34 @@ def keras_model() -> Small:
     return model, _numbers(), np.arange(30) % 3
 
 
+def sklearn_model() -> Small:
+    from sklearn.linear_model import SGDClassifier
+
+    return SGDClassifier(loss="log_loss"), _numbers(), np.arange(30) % 3
+
+
+def naive_bayes() -> Small:
+    from sklearn.naive_bayes import GaussianNB
+
+    return GaussianNB(), _numbers(), np.arange(30) % 3
+
+
+def xgboost_model() -> Small:
+    from xgboost import XGBClassifier
+
+    # A part of the rows for each tree, so that the seed has something to decide.
+    return XGBClassifier(max_depth=2, subsample=0.5), _numbers(), np.arange(30) % 3
+
+
+def lightgbm_model() -> Small:
+    from lightgbm import LGBMClassifier
+
+    model = LGBMClassifier(
+        num_leaves=3, min_child_samples=2, subsample=0.5, subsample_freq=1, verbosity=-1
+    )
+    return model, _numbers(), np.arange(30) % 3
+
+
 def _numbers() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 
@@ -55,5 +83,11 @@ def _numbers() -> np.ndarray:
 MAKERS: dict[str, Callable[[], Small]] = {
     "doc2vec": doc2vec_model,
     "keras": keras_model,
+    "lightgbm": lightgbm_model,
+    "naive_bayes": naive_bayes,
+    "sklearn": sklearn_model,
     "torch": torch_model,
+    "xgboost": xgboost_model,
 }
+#: Fusions for weights or rows of another kind -> one of MAKERS. All others are for numbers.
+MODEL_OF_FUSION = {"bagging": "xgboost", "doc2vec": "doc2vec", "sum": "naive_bayes"}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fusion_nb.core.builtin import BUILTIN
+from fusion_nb.core.builtin import BUILTIN, FRAMEWORKS
+from fusion_nb.models import lookup
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,11 +73,7 @@ def test_every_component_is_in_the_table(title: str, kind: str) -> None:
 
 
 def test_every_format_of_the_table_exists() -> None:
-    from fusion_nb.models.doc2vec.adapter import Doc2VecModel
-    from fusion_nb.models.keras.adapter import KerasModel
-    from fusion_nb.models.torch.adapter import TorchModel
-
-    formats = {name for kind in (TorchModel, KerasModel, Doc2VecModel) for name in kind.formats}
+    formats = {name for kind in FRAMEWORKS for name in lookup.adapter(kind).formats}
     assert row("Export") == formats
 
 

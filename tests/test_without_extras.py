@@ -118,7 +118,14 @@ print(json.dumps([[repr(error) if error else "", text] for error, text in seen])
 
     @pytest.mark.parametrize(
         ("file", "extra"),
-        [("model.pt", "torch"), ("model.keras", "keras"), ("model.doc2vec", "doc2vec")],
+        [
+            ("model.pt", "torch"),
+            ("model.keras", "keras"),
+            ("model.doc2vec", "doc2vec"),
+            ("model.skops", "sklearn"),
+            ("model.json", "xgboost"),
+            ("model.txt", "lightgbm"),
+        ],
     )
     def test_a_model_names_the_extra_that_it_needs(
         self, tmp_path: Path, file: str, extra: str

@@ -14,12 +14,14 @@ class Framework:
     suffixes:   the endings of files that hold a whole model, the usual one first
     has_own_generator: it draws first weights from a random generator of its own, and not from
                 Python's or numpy's
+    other_classes: further classes of its models, that don't derive from `base_class`
     """
 
     adapter: str
     base_class: str
     suffixes: tuple[str, ...]
     has_own_generator: bool = False
+    other_classes: tuple[str, ...] = ()
 
     @property
     def package(self) -> str:
@@ -38,21 +40,38 @@ FRAMEWORKS: dict[str, Framework] = {
     "keras": Framework(
         f"{_MODELS}.keras.adapter:KerasModel", "keras.src.models.model.Model", (".keras",)
     ),
+    "lightgbm": Framework(
+        f"{_MODELS}.lightgbm.adapter:LightGBMModel",
+        "lightgbm.sklearn.LGBMModel",
+        (".txt",),
+        other_classes=("lightgbm.basic.Booster",),
+    ),
+    "sklearn": Framework(
+        f"{_MODELS}.sklearn.adapter:SklearnModel", "sklearn.base.BaseEstimator", (".skops",)
+    ),
     "torch": Framework(
         f"{_MODELS}.torch.adapter:TorchModel",
         "torch.nn.modules.module.Module",
         (".pt", ".pth"),
         has_own_generator=True,
     ),
+    "xgboost": Framework(
+        f"{_MODELS}.xgboost.adapter:XGBoostModel",
+        "xgboost.sklearn.XGBModel",
+        (".json", ".ubj"),
+        other_classes=("xgboost.core.Booster",),
+    ),
 }
 
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
+        "bagging": "fusion_nb.algorithms.fusions.bagging:Bagging",
         "bucketing": "fusion_nb.algorithms.fusions.bucketing:Bucketing",
         "bulyan": "fusion_nb.algorithms.fusions.bulyan:Bulyan",
         "centered_clip": "fusion_nb.algorithms.fusions.centered_clip:CenteredClip",
         "cmfl": "fusion_nb.algorithms.fusions.cmfl:CMFL",
         "doc2vec": "fusion_nb.algorithms.fusions.doc2vec_sum:Doc2VecFusion",
+        "cyclic": "fusion_nb.algorithms.fusions.cyclic:Cyclic",
         "dynamic": "fusion_nb.algorithms.fusions.dynamic_averaging:Dynamic",
         "fda": "fusion_nb.algorithms.fusions.fda:FDA",
         "fedavg": "fusion_nb.algorithms.fusions.averaging:fedavg",
@@ -71,6 +90,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "multikrum": "fusion_nb.algorithms.fusions.multikrum:MultiKrum",
         "qfedavg": "fusion_nb.algorithms.fusions.qfedavg:QFedAvg",
         "scaffold": "fusion_nb.algorithms.fusions.scaffold:Scaffold",
+        "sum": "fusion_nb.algorithms.fusions.sum:Sum",
         "trimmed_mean": "fusion_nb.algorithms.fusions.trimmed_mean:TrimmedMean",
     },
     "splits": {

@@ -129,4 +129,5 @@ class Network:
             entries=tuple(self.initial_weights),
             trained=self.model.trained_names(),
             batch_norm=self.model.batch_norm_names(),
+            parties=tuple(self.everyone),
         )

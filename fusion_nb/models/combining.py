@@ -10,6 +10,8 @@ import numpy as np
 SHARES = "shares"
 #: The least probability of a joint prediction, so that its loss is finite.
 TINY = 1e-7
+#: The least probability of a label in a log loss of float64, as scikit-learn has it.
+LEAST = float(np.finfo(np.float64).eps)
 #: The part of a vote that is the member's probability: it decides between classes with equally
 #: many votes.
 TIE = 1e-4
@@ -51,3 +53,24 @@ def votes(stacked: np.ndarray, task: str) -> np.ndarray:
     else:
         voted = np.arange(stacked.shape[-2])[:, None] == stacked.argmax(-2)[..., None, :]
     return np.asarray((voted.astype(stacked.dtype) + TIE * stacked) / (1 + TIE))
+
+
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Return the probabilities of yes for scores, without an overflow.
+
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    small = np.exp(-np.abs(scores))
+    return np.where(scores >= 0, 1, small) / (1 + small)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Return the probabilities of classes (rows, classes) for scores."""
+    powers = np.exp(scores - scores.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def both(yes: np.ndarray) -> np.ndarray:
+    """Return the probabilities of two classes (rows, 2) for those of the second one."""
+    return np.stack([1 - yes, yes], axis=1)

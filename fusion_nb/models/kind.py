@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from fusion_nb.core.options import signature_options
+from fusion_nb.core.types import WeightsKind
 from fusion_nb.errors import ModelError, OptionError
 
 #: Options of a run that go to `fit`, where the kind of model has them.
@@ -43,6 +44,9 @@ class ModelKind(ABC):
     download_formats: tuple[str, ...] = ()
     #: How a client of a service saves a file that `load` reads, as a sentence.
     upload_hint: ClassVar[str] = ""
+    #: The kind of its weights, of which only some fusions make sense: numbers that can be averaged,
+    #: statistics that can be added up, or trees.
+    weights_kind: WeightsKind = "numbers"
     #: The kind of rows that it is trained on.
     data_kind: Literal["numbers", "documents"] = "numbers"
     #: Options of fusions (`Fusion.client_options`) that `fit` honours. Any other is refused by name

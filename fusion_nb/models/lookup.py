@@ -109,7 +109,13 @@ fusion_nb.errors.OptionError: <class 'fusion_nb.models.lookup.Mine'> is no adapt
   derive a class from fusion_nb.models.base.Model
 """
 
-_BY_BASE_CLASS = {framework.base_class: name for name, framework in FRAMEWORKS.items()}
+#: Endings of files that are read by running what they hold.
+_PICKLES = (".pkl", ".pickle", ".joblib", ".sav", ".dill", ".cloudpickle")
+_BY_BASE_CLASS = {
+    base: name
+    for name, framework in FRAMEWORKS.items()
+    for base in (framework.base_class, *framework.other_classes)
+}
 
 
 def adapter(name: str) -> type[Model]:
@@ -158,6 +164,12 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
         if not path.is_file():
             raise ModelError(f"there is no file {name}", f"the current folder is {Path.cwd()}")
         return adapter(known[path.suffix]).load(path)
+    if path.suffix in _PICKLES:
+        raise ModelError(
+            f"{name} is a pickle, and reading one runs whatever code it holds",
+            "load it in the notebook if you trust it, and name the variable; a file for others is "
+            "written by skops.io.dump(model, 'model.skops')",
+        )
     if path.exists():
         raise ModelError(
             f"{name} is no kind of file that models are read from",
@@ -246,8 +258,8 @@ def wrap(model: Any, name: str, **options: Any) -> Model:
                 )
     raise ModelError(
         f"{name!r} is {type(model).__name__}, which is no model of a known framework",
-        f"known: {', '.join(registry.names('models'))}, such as a torch.nn.Module, a keras.Model "
-        "or a gensim Doc2Vec",
+        f"known: {', '.join(registry.names('models'))}, such as a torch.nn.Module, a keras.Model, "
+        "an estimator of scikit-learn or an XGBClassifier",
     )
 
 

@@ -35,8 +35,9 @@ class PredictsRows(ABC):
 class Predicting(PredictsRows):
     """A model whose predictions can be joined, and which can learn from predictions."""
 
-    def check_joinable(self) -> None:
-        """Raise ModelError where several of its kind can't be joined into one."""
+    def ensemble_fault(self, method: str) -> str:
+        """Return why an ensemble method makes no sense for the model, or ""; see `--ensemble`."""
+        return ""
 
     @abstractmethod
     def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:

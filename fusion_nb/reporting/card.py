@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -198,8 +199,8 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
     for package in ("fusion_nb", "numpy", *packages):
         try:
             found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
+        except PackageNotFoundError:  # a distribution may have another name than its package
+            found[package] = str(getattr(sys.modules.get(package), "__version__", "unknown"))
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
-from fusion_nb.core.protocols import DataPoisoning, Fusion
+from fusion_nb.core.protocols import DataPoisoning, Fusion, ModelPoisoning
 from fusion_nb.core.types import Requirements
 from fusion_nb.errors import DataError, OptionError, option
 from fusion_nb.models.base import Model
@@ -16,6 +16,12 @@ from fusion_nb.models.optimizers import has_momentum, is_sgd
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.round_checks import check_sampling
 
+#: The kinds of weights, as messages say it.
+_KINDS = {
+    "numbers": "numbers that can be averaged",
+    "statistics": "statistics, sums over rows that can only be added up",
+    "trees": "trees, which can't be averaged",
+}
 #: Personalization methods that work with any fusion.
 _WITH_ANY_FUSION = ("finetune", "ditto")
 
@@ -52,7 +58,10 @@ def _with_name(client_option: str) -> str:
 
 
 def check_supported(resolved: Resolved) -> Sequence[str]:
-    """Check that the model honours the options that the fusion sets for local training."""
+    """Check that the fusion makes sense for the model's weights, and that the model honours the
+    options that it sets for local training.
+    """
+    check_weights_kind(resolved)
     spec, model, fusion = resolved.spec, resolved.model, resolved.rule
     if fusion is None or not (refused := unsupported(model, fusion)):
         return ()
@@ -65,6 +74,36 @@ def check_supported(resolved: Resolved) -> Sequence[str]:
         f"{model.kind} can't do",
         hint,
     )
+
+
+def check_weights_kind(resolved: Resolved) -> Sequence[str]:
+    """Check that the fusion, and an attack, make sense for weights of the model's kind."""
+    spec, model, fusion = resolved.spec, resolved.model, resolved.rule
+    kind = model.weights_kind
+    if fusion is None:
+        return ()
+    if kind not in fusion.fuses:
+        name = spec.fusion or model.defaults["fusion"]
+        default, fused = model.defaults["fusion"], " or ".join(sorted(fusion.fuses))
+        raise OptionError(
+            f"{option('fusion', name)} is for weights that are {fused}, and those of a "
+            f"{model.kind} are {_KINDS[kind]}",
+            f"leave it out: the fusion of a {model.kind} is {default}",
+        )
+    if kind != "numbers" and isinstance(resolved.attack, ModelPoisoning):
+        raise OptionError(
+            f"{option('adversary', spec.adversary)} changes numbers, and the weights of a "
+            f"{model.kind} are {_KINDS[kind]}",
+            "use label_flip",
+        )
+    is_finetuned = spec.personal.startswith("finetune") and kind == "trees"
+    if kind != "numbers" and spec.personal and not is_finetuned:
+        raise OptionError(
+            f"{option('personal', spec.personal)} is for weights that are numbers, and those of a "
+            f"{model.kind} are {_KINDS[kind]}",
+            f"leave it out, or compare with each party's own model: {option('baseline', 'local')}",
+        )
+    return ()
 
 
 def check_full_participation(resolved: Resolved) -> Sequence[str]:

@@ -316,7 +316,8 @@ class Run(PredictedRows, Answers):
 
         format: one or several of `formats`, the first of which is the default: pt, safetensors,
                 whole, torchscript, pt2, onnx for PyTorch; keras, weights, savedmodel for Keras;
-                doc2vec, gensim, word2vec for Doc2Vec
+                doc2vec, gensim, word2vec for Doc2Vec; skops for scikit-learn; booster, ubj for
+                XGBoost; txt for LightGBM
         which:  "last" or "best" round
         Raises ExportError before anything is written where it can be known; the folder is written
         whole or not at all.

@@ -78,7 +78,7 @@ class RunSpec(BaseModel):
     )
     fusion: str = _option(
         "",
-        "aggregation rule (default: fedavg; doc2vec for a Doc2Vec)",
+        "aggregation rule (default: that of the kind of model, fedavg for most)",
         "algorithm",
         "a",
         choices="fusions",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_models import MAKERS, MODEL_OF_FUSION
 
 from fusion_nb.algorithms.baselines import Central, Local
 from fusion_nb.core import documents, registry
@@ -63,7 +64,7 @@ def cases() -> dict[str, Case]:
     found: dict[str, Case] = {}
     for name in registry.names("fusions"):
         fusion = WRAPPERS.get(name, OPTIONS.get(name, name))
-        framework = "doc2vec" if name == "doc2vec" else "torch"
+        framework = MODEL_OF_FUSION.get(name, "torch")
         found[f"fusion {name}"] = Case(fusion, framework=framework)
     for name in registry.names("personal"):
         options = {"fedper": ":layers=3.*"}.get(name, "")
@@ -113,6 +114,8 @@ def native_model(framework: str) -> Any:
         from gensim.models.doc2vec import Doc2Vec
 
         return Doc2Vec(vector_size=4, min_count=1)
+    if framework != "torch":
+        return MAKERS[framework]()[0]
     import torch
     from torch import nn
 
@@ -156,8 +159,9 @@ def set_up(case: Case, snapshot: Snapshot | None = None) -> Setup:
     rows = rows_of(case.framework)
     parties = [Party(f"party {i}", part, part) for i, part in enumerate(rows)]
     model: Any = lookup.wrap(native_model(case.framework), "model", **case.model_options)
-    options = {"epochs": 1, "batch_size": 4, "lr": 0.05, "optimizer": "sgd", **case.options}
-    model.check(rows[0], DataSchema.of(concat(rows)), lr=0.05, optimizer="sgd")
+    lr = None if case.framework == "naive_bayes" else 0.05
+    options = {"epochs": 1, "batch_size": 4, "lr": lr, "optimizer": "sgd", **case.options}
+    model.check(rows[0], DataSchema.of(concat(rows)), lr=lr, optimizer="sgd")
     engine: Engine = registry.create("engines", case.engine)
     if case.engine == "auto":
         engine.check(model, options, parties)

@@ -8,6 +8,7 @@ process. A mutant is a function of its number alone.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import io
 import json
@@ -77,6 +78,39 @@ def doc2vec_files(folder: Path) -> list[bytes]:
     return found
 
 
+_ROWS = np.random.default_rng(0).normal(size=(60, 4))
+_LABELS = np.arange(60) % 3
+
+
+def sklearn_files(folder: Path) -> list[bytes]:
+    import skops.io
+    from sklearn.linear_model import LogisticRegression, SGDClassifier
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    last = [SGDClassifier(), LogisticRegression(), GaussianNB(), MLPClassifier(3, max_iter=2)]
+    made = [make_pipeline(StandardScaler(), each).fit(_ROWS, _LABELS) for each in last]
+    return [bytes(skops.io.dumps(model)) for model in made]
+
+
+def xgboost_files(format: str) -> list[bytes]:
+    import xgboost
+
+    made = xgboost.XGBClassifier(n_estimators=2, max_depth=2).fit(_ROWS, _LABELS)
+    own = xgboost.XGBRegressor(n_estimators=2, max_depth=3).fit(_ROWS, _ROWS[:, 0])
+    return [bytes(model.get_booster().save_raw(format)) for model in (made, own)]
+
+
+def lightgbm_files(folder: Path) -> list[bytes]:
+    import lightgbm
+
+    made = lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(_ROWS, _LABELS)
+    own = lightgbm.LGBMRegressor(n_estimators=2, verbosity=-1).fit(_ROWS, _ROWS[:, 0])
+    return [model.booster_.model_to_string().encode() for model in (made, own)]
+
+
 def readers(kind: str) -> tuple[Callable[[Path], list[bytes]], str, Callable[[Path], None]]:
     """Return a maker of valid files of a kind, their suffix, and what is done with one."""
     if kind == "torch":
@@ -87,9 +121,36 @@ def readers(kind: str) -> tuple[Callable[[Path], list[bytes]], str, Callable[[Pa
         from fusion_nb.models.keras import files as keras_reader
 
         return keras_files, ".keras", lambda path: _use_keras(keras_reader.load(path))
+    if kind == "sklearn":
+        from fusion_nb.models.sklearn import files as sklearn_reader
+
+        return sklearn_files, ".skops", lambda path: _use_estimator(sklearn_reader.load(path))
+    if kind.startswith("xgboost"):
+        from fusion_nb.models.xgboost import files as xgboost_reader
+
+        format = "ubj" if kind.endswith("ubj") else "json"
+        return (
+            lambda folder: xgboost_files(format),
+            f".{format}",
+            lambda path: _use_estimator(xgboost_reader.load(path)),
+        )
+    if kind == "lightgbm":
+        from fusion_nb.models.lightgbm import files as lightgbm_reader
+
+        return lightgbm_files, ".txt", lambda path: _use_estimator(lightgbm_reader.load(path))
     from fusion_nb.models.doc2vec import files as doc2vec_reader
 
     return doc2vec_files, ".doc2vec", lambda path: _use_doc2vec(doc2vec_reader.load(path))
+
+
+def _use_estimator(model: Any) -> None:
+    """Predict, as the adapter of its framework does."""
+    from fusion_nb.models import lookup
+
+    adapter = type(lookup.wrap(model, "model")).from_checkpoint(model)
+    with contextlib.suppress(AttributeError, TypeError, IndexError):  # as of any damaged estimator
+        model.predict(_ROWS)
+    adapter.get_weights()
 
 
 def _use_torch(module: Any) -> None:

@@ -110,7 +110,7 @@ class Forgetting(Fusion):
 @pytest.fixture(autouse=True)
 def _registered() -> None:
     model_adapter(name="stumps")(StumpsModel)
-    fusion(name="bagging")(Bagging)
+    fusion(name="stump_bagging")(Bagging)
     fusion(name="forgetting")(Forgetting)
 
 
@@ -126,7 +126,7 @@ def test_a_federation_trains_it_to_the_end(numbers: Any, engine: str, tmp_path: 
     if engine == "process":
         pytest.importorskip("cloudpickle")
     run = federate(
-        Stumps(), (numbers, numbers), fusion="bagging", parties=4, rounds=6, engine=engine
+        Stumps(), (numbers, numbers), fusion="stump_bagging", parties=4, rounds=6, engine=engine
     )
     assert run.status == "finished"
     assert run.model.stumps.shape == (4 * 6, 4), "each party adds a stump in each round"
@@ -136,7 +136,7 @@ def test_a_federation_trains_it_to_the_end(numbers: Any, engine: str, tmp_path: 
 
 
 def test_traffic_grows_with_it(numbers: Any) -> None:
-    run = federate(Stumps(), numbers, fusion="bagging", parties=2, rounds=3)
+    run = federate(Stumps(), numbers, fusion="stump_bagging", parties=2, rounds=3)
     sent = [record.bytes_up for record in run.records]
     assert sent[0] < sent[1] < sent[2]
 

@@ -95,9 +95,9 @@ class TestOtherFrameworks:
     def test_the_hint_of_an_unknown_file_lists_its_suffix(
         self, constant: Any, tmp_path: Path
     ) -> None:
-        (tmp_path / "a.txt").write_text("7")
+        (tmp_path / "a.md").write_text("7")
         with pytest.raises(ModelError, match=r"\.constant"):
-            lookup.find(str(tmp_path / "a.txt"), {})
+            lookup.find(str(tmp_path / "a.md"), {})
 
     def test_an_incomplete_adapter_is_refused(self) -> None:
         class Nameless(Model):

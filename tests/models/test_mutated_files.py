@@ -15,7 +15,15 @@ pytest.importorskip("resource", reason="limits of memory are POSIX's")
 ROOT = Path(__file__).parents[2]
 CHILD = Path(__file__).with_name("mutate_files.py")
 MEMORY = 600 << 20
-PACKAGES = {"torch": "torch", "keras": "keras", "doc2vec": "gensim"}
+PACKAGES = {
+    "doc2vec": "gensim",
+    "keras": "keras",
+    "lightgbm": "lightgbm",
+    "sklearn": "skops",
+    "torch": "torch",
+    "xgboost": "xgboost",
+    "xgboost_ubj": "xgboost",
+}
 
 
 def outcomes(kind: str, first: int, count: int, folder: Path, seconds: float) -> Counter[str]:
@@ -43,7 +51,17 @@ def outcomes(kind: str, first: int, count: int, folder: Path, seconds: float) ->
     return found
 
 
-@pytest.mark.parametrize("kind", sorted(PACKAGES))
+#: Kinds that others stand for where time is short.
+LONG = {"lightgbm", "sklearn", "xgboost", "xgboost_ubj"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind in LONG else ())
+        for kind in sorted(PACKAGES)
+    ],
+)
 def test_mutants_are_read_or_refused(kind: str, tmp_path: Path) -> None:
     assert outcomes(kind, 0, 50, tmp_path, 300)["refused"] > 10
 

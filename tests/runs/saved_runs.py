@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_models import MAKERS
 
 from fusion_nb import Run, RunSpec
 from fusion_nb.core.files import tree_file
@@ -68,11 +70,20 @@ def doc2vec_model() -> Any:
     return Doc2Vec(vector_size=4, min_count=1, epochs=3, workers=1, seed=1)
 
 
+#: Models of `small_models` that are trained without batches.
+NOT_NETWORKS = ("lightgbm", "naive_bayes", "sklearn", "xgboost")
+
+
+def small(name: str) -> Any:
+    return MAKERS[name]()[0]
+
+
 MODELS = {
     "torch": torch_model,
     "dense": dense_model,
     "keras": keras_model,
     "doc2vec": doc2vec_model,
+    **{name: functools.partial(small, name) for name in NOT_NETWORKS},
 }
 
 
@@ -92,8 +103,9 @@ class Case:
     @property
     def spec(self) -> RunSpec:
         defaults: dict[str, Any] = {"model": "model", "data": "rows", "parties": 6}
-        defaults["lr"] = 0.05
-        if self.framework != "doc2vec":
+        if self.framework != "naive_bayes":
+            defaults["lr"] = 0.05
+        if self.framework not in ("doc2vec", *NOT_NETWORKS):
             defaults["batch_size"] = 12
         if "ensemble" not in self.options:
             defaults["rounds"] = NUM_ROUNDS

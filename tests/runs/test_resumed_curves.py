@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from saved_runs import NUM_ROUNDS, Case, assert_same, cut
+from saved_runs import NOT_NETWORKS, NUM_ROUNDS, Case, assert_same, cut
+from small_models import MODEL_OF_FUSION
 
 from fusion_nb.core import registry
 from fusion_nb.runs.checkpoints import links, party_states
@@ -29,7 +30,7 @@ KEPT = {"keep_optimizer": True, "optimizer": "sgd:momentum=0.9"}
 def cases() -> dict[str, Case]:
     found: dict[str, Case] = {}
     for name in registry.names("fusions"):
-        framework = "doc2vec" if name == "doc2vec" else "torch"
+        framework = MODEL_OF_FUSION.get(name, "torch")
         found[f"fusion {name}"] = Case({"fusion": FUSIONS.get(name, name)}, framework)
     for name in registry.names("personal"):
         found[f"personal {name}"] = Case({"personal": PERSONAL.get(name, name)})
@@ -64,6 +65,12 @@ def cases() -> dict[str, Case]:
         {"keep_optimizer": True, "optimizer": "adam", "lr": 0.01}, "keras"
     )
     found["keras fedbn"] = Case({"personal": "fedbn"}, "keras")
+    for name in NOT_NETWORKS:
+        found[name] = Case({"baseline": "central,local"}, name)
+    found["sklearn in processes"] = Case(
+        {"engine": "process:workers=2"}, "sklearn", anew={"engine": "local"}
+    )
+    found["xgboost in a circle"] = Case({"fusion": "cyclic"}, "xgboost")
     found["doc2vec averaged"] = Case({"fusion": "fedavg", "baseline": "central"}, "doc2vec")
     found["doc2vec scheduled"] = Case({"schedule": "0+2,2+2"}, "doc2vec")
     return found

@@ -73,7 +73,11 @@ class TestFields:
             ({"epochs": "1e9"}, "epochs", "give a whole number >= 1"),
             ({"fusion_algorithm": "fedavgg"}, "fusion_algorithm", "did you mean 'fedavg'"),
             ({"fusion_algorithm": "fedprox:nu=1"}, "fusion_algorithm", "mu"),
-            ({"model_type": "sklearn"}, "model_type", "there are: doc2vec, keras, pytorch"),
+            (
+                {"model_type": "pickle"},
+                "model_type",
+                "there are: doc2vec, keras, lightgbm, sklearn,",
+            ),
             ({"optimzer": "adam"}, "optimzer", "did you mean 'optimizer'"),
             ({"lr": "1", "learning_rate": "1"}, "learning_rate", "give one of them"),
             ({"data": "digits"}, "data", "there are:"),

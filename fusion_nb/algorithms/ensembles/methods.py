@@ -11,7 +11,12 @@ from pydantic import Field
 
 from fusion_nb.algorithms.ensembles.distilled import FedDF
 from fusion_nb.algorithms.ensembles.gathered import Gathered
-from fusion_nb.algorithms.ensembles.model import EnsembleModel, PredictingModel, held_back
+from fusion_nb.algorithms.ensembles.model import (
+    EnsembleModel,
+    PredictingModel,
+    ensemble_of,
+    held_back,
+)
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.rows import take
@@ -57,15 +62,21 @@ class EnsembleMethod(ABC):
         if not isinstance(model, Predicting):
             raise OptionError(
                 f"{given}: a {model.kind} predicts nothing that could be joined",
-                "use a PyTorch or a Keras model",
+                "use a PyTorch or a Keras model, or a classifier of scikit-learn",
             )
-        model.check_joinable()
+        if fault := model.ensemble_fault(self.name):
+            raise OptionError(f"{given}: {fault}", _without(model))
         if model.task == "own":
             raise OptionError(
                 f"{given}: the meaning of the model's outputs is known to your loss alone",
                 f"name a loss of the framework with {option('loss')}",
             )
         return cast(PredictingModel, model)
+
+
+def _without(model: Model) -> str:
+    """Return the hint for a model that is no part of an ensemble."""
+    return f"leave it out: the fusion of a {model.kind} is {model.defaults['fusion']}"
 
 
 class Mean(EnsembleMethod):
@@ -82,7 +93,7 @@ class Mean(EnsembleMethod):
     def join(self, model: Model, parties: Sequence[Party], rows_of: RowsOf) -> tuple[Model, Fusion]:
         """Return the model that holds the parties' models, and the fusion that collects them."""
         names = [party.id for party in parties]
-        return EnsembleModel(self.check(model), names, self._rule), Gathered(names)
+        return ensemble_of(self.check(model), names, self._rule), Gathered(names)
 
 
 class Vote(Mean):

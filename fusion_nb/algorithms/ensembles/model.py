@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +14,8 @@ import numpy as np
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.core.types import Metrics, TrainingResult, Weights
-from fusion_nb.models.base import Model
+from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
+from fusion_nb.models.base import Model, NeedsAgreement
 from fusion_nb.models.combining import SHARES, combine, prefix
 from fusion_nb.models.predicting import Predicting, PredictsRows
 
@@ -114,7 +114,9 @@ class EnsembleModel(PredictsRows, Model):
 
     def set_weights(self, weights: Weights) -> None:
         """Take over all members."""
-        names = list(self._members[0])
+        # Not those of the members: a worker may not know them yet.
+        first = prefix(0)
+        names = [name.removeprefix(first) for name in weights if name.startswith(first)]
         self._members = [
             {name: weights[prefix(i) + name] for name in names} for i in range(len(self._members))
         ]
@@ -215,6 +217,39 @@ class EnsembleModel(PredictsRows, Model):
         }
         loss = self.inner.evaluate_predictions(joint, data)["loss"]
         return TrainingResult(self.get_weights(), {"loss": loss}, 0, math.nan, sums)
+
+
+class AgreeingEnsembleModel(NeedsAgreement, EnsembleModel):
+    """An ensemble of models whose parties agree on something first: their members begin with it."""
+
+    def collect(self, data: Any) -> Mapping[str, Any]:
+        """Return what a party reports for its member."""
+        return self._agreeing.collect(data)
+
+    def agree(self, updates: Sequence[Update]) -> Any:
+        """Return the agreement of the members."""
+        agreed = self._agreeing.agree(updates)
+        self._begin()
+        return agreed
+
+    def prepare(self, data: Any, state: dict[str, Any], agreed: Any) -> None:
+        """Take over the agreement."""
+        self._agreeing.prepare(data, state, agreed)
+        self._begin()
+
+    @property
+    def _agreeing(self) -> NeedsAgreement:
+        return cast(NeedsAgreement, self.inner)
+
+    def _begin(self) -> None:
+        first = self.inner.get_weights()
+        self._members = [first for _ in self._members]
+
+
+def ensemble_of(inner: PredictingModel, parties: Sequence[str], rule: str) -> EnsembleModel:
+    """Return the ensemble of the models of parties."""
+    kind = AgreeingEnsembleModel if isinstance(inner, NeedsAgreement) else EnsembleModel
+    return kind(inner, parties, rule)
 
 
 def held_back(num_rows: int, share: float) -> np.ndarray:

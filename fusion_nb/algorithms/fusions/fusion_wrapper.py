@@ -39,6 +39,7 @@ class FusionWrapper(Fusion):
     def __init__(self, inner: Fusion) -> None:
         self.inner = inner
         self.requires = inner.requires
+        self.fuses = inner.fuses
         self.client_options = dict(inner.client_options)
         self.has_post_training = inner.has_post_training
 

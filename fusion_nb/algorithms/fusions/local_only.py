@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fusion_nb.core.protocols import Fusion
-from fusion_nb.core.types import LocalContext, NoUpdate, Update, Weights
+from fusion_nb.core.types import LocalContext, NoUpdate, Update, Weights, WeightsKind
 
 
 def continue_local_training(context: LocalContext) -> Weights:
@@ -18,6 +18,8 @@ def continue_local_training(context: LocalContext) -> Weights:
 
 class LocalOnly(Fusion):
     """Let every party train alone: no weights are sent, and the aggregator keeps the first ones."""
+
+    fuses: frozenset[WeightsKind] = frozenset({"numbers", "statistics", "trees"})
 
     def local_update(self, context: LocalContext) -> NoUpdate:
         """Continue to train the party's own weights."""

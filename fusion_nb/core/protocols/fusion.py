@@ -17,6 +17,7 @@ from fusion_nb.core.types import (
     Requirements,
     Update,
     Weights,
+    WeightsKind,
 )
 
 
@@ -42,6 +43,8 @@ class Fusion(ABC):
     requires: Requirements = Requirements()
     #: Options of `Model.fit` that every party must honour, with their values (FedProx's `mu`).
     client_options: Mapping[str, Any] = MappingProxyType({})
+    #: The kinds of weights that it makes sense for (`ModelKind.weights_kind`).
+    fuses: frozenset[WeightsKind] = frozenset({"numbers"})
     #: Whether `post_training` does anything.
     has_post_training: bool = False
     #: Whether it is made around another rule, which is then its first argument (`FusionWrapper`).

@@ -18,6 +18,7 @@ from fusion_nb.core.types.replies import (
     Reply,
     Update,
     Weights,
+    WeightsKind,
 )
 from fusion_nb.core.types.requests import (
     AdoptRequest,
@@ -66,4 +67,5 @@ __all__ = [
     "TrainingTask",
     "Update",
     "Weights",
+    "WeightsKind",
 ]

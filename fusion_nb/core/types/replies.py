@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 #: Every entry of a model's state by name, BatchNorm statistics and integer counters included.
 Weights = dict[str, np.ndarray]
+#: The kinds of weights: numbers that can be averaged, statistics that can be added up, and trees.
+WeightsKind = Literal["numbers", "statistics", "trees"]
 #: Plain numbers by name: `loss`, `accuracy`, `mae`, `train_loss`, ...
 Metrics = dict[str, float]
 #: Metrics by party.

@@ -57,6 +57,7 @@ class FederationInfo:
     """The facts about a federation that a fusion may use, known before round 1.
 
     num_parties: parties of the federation that train, whether they are sampled or not
+    parties:     their ids
     entries:     names of all entries of the weights, in the model's order
     trained:     names of the entries that gradients train; the others are statistics and counters,
                  for which no step but a mean makes sense
@@ -67,6 +68,7 @@ class FederationInfo:
     entries: tuple[str, ...]
     trained: frozenset[str]
     batch_norm: frozenset[str] = frozenset()
+    parties: tuple[str, ...] = ()
 
 
 def mean_metrics(measured: Sequence[tuple[int, Metrics]]) -> Metrics:

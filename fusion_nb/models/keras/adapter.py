@@ -225,9 +225,13 @@ class KerasModel(ClassWeighted, Predicting, Model):
         """The task that the model learns."""
         return self._checked().task
 
-    def check_joinable(self) -> None:
-        """Raise ModelError for a model of several inputs."""
-        self._checked().check_one_input()
+    def ensemble_fault(self, method: str) -> str:
+        """Return why models of several inputs are not joined, or ""."""
+        try:
+            self._checked().check_one_input()
+        except ModelError as error:
+            return error.message
+        return ""
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order.
