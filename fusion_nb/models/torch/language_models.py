@@ -95,7 +95,7 @@ def token_task(
         tokens,
         f"warning: each place predicts {what}, with a cross-entropy of {found:.4g}, and the "
         f"model's own loss is {own:.4g}; to train by that, write "
-        "loss=lambda model, batch: model(**batch).loss",
+        "loss=lambda model, batch: model(**batch[0], labels=batch[1]).loss",
     )
 
 

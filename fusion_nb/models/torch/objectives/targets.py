@@ -33,8 +33,9 @@ class Targets:
     @property
     def ignored_label(self) -> int | None:
         """The class number that does not count, as `rows.num_counted` takes it, or None."""
-        is_after_first = self.are_next and self.ignored is not None
-        return IgnoredAfterFirst(self.ignored) if is_after_first else self.ignored
+        if self.ignored is None or not self.are_next:
+            return self.ignored
+        return IgnoredAfterFirst(self.ignored)
 
     def of(self, y: Tensor, output: Tensor) -> Tensor:
         """Return labels in the type and shape that the loss compares with such an output."""
