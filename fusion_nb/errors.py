@@ -278,6 +278,8 @@ EXTRAS = {
     "gensim": "doc2vec",
     "sklearn": "doc2vec",
     "greenlet": "torch",
+    "peft": "transformers",
+    "transformers": "transformers",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",

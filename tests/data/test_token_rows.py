@@ -60,12 +60,11 @@ def test_every_form_gives_the_same_rows_and_tokens_as_labels(given: Any) -> None
     "given",
     [
         {"input_ids": ROWS, "labels": LABELS},
-        (ROWS, LABELS),
         ({"input_ids": ROWS}, np.array(LABELS)),
         Columns(input_ids=ROWS, label=LABELS),
         [{"input_ids": row, "label": y} for row, y in zip(ROWS, LABELS, strict=True)],
     ],
-    ids=["dict", "pair of lists", "pair", "dataset", "dicts"],
+    ids=["dict", "pair", "dataset", "dicts"],
 )
 def test_given_labels_are_taken(given: Any) -> None:
     notes: list[str] = []
@@ -82,9 +81,12 @@ def test_labels_of_each_token_are_padded_with_the_mark() -> None:
 
 
 def test_all_parties_and_the_test_set_have_one_length() -> None:
-    found = token_rows.read(([ROWS[:2], ROWS[3:]], ROWS[2:3]), [])
+    columns = [{"input_ids": rows} for rows in (ROWS[:2], ROWS[3:], ROWS[2:3])]
+    found = token_rows.read((columns[:2], columns[2]), [])
     parties, test = found
     assert [x["input_ids"].shape for x, _ in (*parties, test)] == [(2, 4), (1, 4), (1, 4)]
+    listed = token_rows.read([ROWS[:2], ROWS[2:]], [])
+    assert [x["input_ids"].shape for x, _ in listed] == [(2, 4), (2, 4)]
     named = token_rows.read({"a": {"input_ids": ROWS[:2]}, "b": ROWS[2:]}, [])
     assert [x["input_ids"].shape for x, _ in named.values()] == [(2, 4), (2, 4)]
 
@@ -101,6 +103,10 @@ def test_all_parties_and_the_test_set_have_one_length() -> None:
         [(1, 2), (3, 4)],
         [[0.5, 1.5], [2.5]],
         None,
+        ([[1, 2], [3, 4]], [0, 1]),
+        ([[1, 2], [3, 4]], [[0, 1], [1, 0]]),
+        ([[1, 2], [3, 4]], [[0, 1]]),
+        ([[[1, 2]], [[3, 4]]], [0, 1]),
     ],
 )
 def test_other_data_is_left_alone(given: Any) -> None:

@@ -54,7 +54,10 @@ def test_a_causal_model_is_measured_as_its_own_loss_does() -> None:
 
 def test_padding_counts_neither_in_the_loss_nor_in_means_over_parties() -> None:
     parties = [ragged()[:6], ragged()[6:30], ragged()[30:]]
-    tests = {f"party {i + 1}": (rows, rows) for i, rows in enumerate(parties)}
+    tests = {
+        f"party {i + 1}": ({"input_ids": rows}, {"input_ids": rows})
+        for i, rows in enumerate(parties)
+    }
     run = trained(gpt(), tests, parties=3)
     everything = ragged()
     length = max(map(len, everything))
