@@ -108,7 +108,7 @@ def with_roles(data: PartitionedData, text: str) -> PartitionedData:
             option="roles",
             value=text,
         )
-    parties, notes = [], []
+    parties, notes, labels = [], [], dict(data.labels)
     for party in data.parties:
         role = roles.get(party.id)
         if role == "evaluate":
@@ -117,10 +117,12 @@ def with_roles(data: PartitionedData, text: str) -> PartitionedData:
                 f"{party.num_examples} training rows are not used"
             )
             party = replace(party, trains=False)
+            labels[party.id] = (labels[party.id][0][:0], labels[party.id][1])
         elif role == "train":
             unused = f"; its {party.num_test} test rows are not used" if party.num_test else ""
             notes.append(f"roles: {party.id} only trains{unused}")
             party = replace(party, test=None)
+            labels[party.id] = (labels[party.id][0], labels[party.id][1][:0])
         parties.append(party)
     if not any(party.trains for party in parties):
         raise OptionError(
@@ -139,4 +141,4 @@ def with_roles(data: PartitionedData, text: str) -> PartitionedData:
             "let a party evaluate, or give a central test set",
             option="roles",
         )
-    return replace(data, parties=tuple(parties), notes=(*data.notes, *notes))
+    return replace(data, parties=tuple(parties), labels=labels, notes=(*data.notes, *notes))

@@ -221,3 +221,11 @@ class TestRoles:
         with pytest.raises(OptionError) as error:
             run_of(net(), parties=4, **options)
         assert words in str(error.value)
+
+    def test_rows_that_are_not_used_count_for_nothing(self, net: Any) -> None:
+        x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+        parties = [(x[:20], np.arange(20) % 2), (x[20:], np.full(20, 2))]
+        both = fusion_nb.federate(net(), parties, rounds=1, lr=0.1)
+        assert not any("no party has a training row" in note for note in both.notes)
+        run = fusion_nb.federate(net(), parties, rounds=1, lr=0.1, roles="party 2=evaluate")
+        assert any("no party has a training row of class 2" in note for note in run.notes)

@@ -115,3 +115,9 @@ def test_formats_are_those_of_the_kind_of_model(found: Any, rows: Any, net: Any)
     assert not {"pretrained", "adapter"} & {*plain.formats}
     with pytest.raises(ExportError, match="pretrained"):
         plain.export("nowhere", format="pretrained")
+
+
+def test_an_ensemble_has_the_formats_of_any_module(tmp_path: Path) -> None:
+    run = trained(bert(), {"input_ids": ids(), "labels": LABELS}, ensemble="mean", rounds=1)
+    assert "pretrained" not in run.formats
+    assert run.export(str(tmp_path / "fused"))
