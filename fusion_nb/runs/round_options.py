@@ -52,6 +52,8 @@ def sampling(text: str, namespace: Mapping[str, Any], parties: list[str]) -> Sam
     A variable holds a function, or names of parties.
     parties: those that train. Raises OptionError or NameNotFoundError.
     """
+    if text == "uniform":
+        return SamplingContext.uniform
     own = namespace.get(text)
     if own is not None and text not in registry.names("samplings"):
         if callable(own):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 import fusion_nb
+from fusion_nb import RunSpec
 from fusion_nb.algorithms import samplings
 from fusion_nb.core.history import History
-from fusion_nb.core.protocols import SamplingContext
+from fusion_nb.core.protocols import Change, SamplingContext
 from fusion_nb.core.types import RoundRecord
-from fusion_nb.errors import ContractError, FusionError, OptionError
+from fusion_nb.errors import ContractError, FusionError, OptionError, PartyError
+from fusion_nb.runs.build import build
 
 PARTIES = [f"party {i + 1}" for i in range(4)]
 
@@ -62,6 +64,13 @@ def test_a_fusion_of_more_parties_lets_small_rounds_pass(run_of: Any, net: Any) 
     assert min(sizes - {0}) >= 3
 
 
+def test_too_few_parties_of_a_uniform_cohort_stay_a_mistake(rows: Any, net: Any) -> None:
+    made = build(RunSpec(data="data", parties=5, fusion="krum:f=1"), {"data": rows, "model": net()})
+    made.plan.add(Change({"fraction": 0.2}))
+    with pytest.raises(PartyError, match="krum needs"):
+        made.train_round(is_last=False)
+
+
 def records_of(losses: dict[str, float]) -> History:
     metrics = {party: {"train_loss": value} for party, value in losses.items()}
     return History([RoundRecord(1, {}, metrics, tuple(losses), 0.0, 0, 0)])
@@ -107,7 +116,7 @@ def test_loss_follows_the_history_of_the_run_also_when_it_is_resumed(
         ("named:party 1|party 3", [("party 1", "party 3")] * 3),
         (["party 4", "party 2"], [("party 2", "party 4")] * 3),
         (
-            {1: ["party 1"], 3: ["party 2", "party 4"]},
+            {1: "party 1", 3: ["party 2", "party 4"]},
             [("party 1",), ("party 1",), ("party 2", "party 4")],
         ),
         (lambda context: context.parties[:1], [("party 1",)] * 3),
