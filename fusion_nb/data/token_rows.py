@@ -62,7 +62,7 @@ def _sets(value: Any, *, bare: bool = True) -> Iterator[dict[str, Any]]:
 def _may_hold_sets(value: list[Any] | tuple[Any, ...]) -> bool:
     """Return whether a list or tuple may be one of sets of rows, and is no long list of rows."""
     first = value[0]
-    return isinstance(first, list | Mapping) or _is_dataset(first)
+    return isinstance(first, list | Mapping) or _is_dataset(first) or _gives_lists(first)
 
 
 def _replaced(value: Any, following: Callable[[], Any], *, bare: bool = True) -> Any:
@@ -86,6 +86,8 @@ def _columns(value: Any, *, bare: bool) -> dict[str, Any] | None:
         return dict(value) if _IDS in value and not isinstance(value[_IDS], Mapping) else None
     if _is_dataset(value):
         return {name: list(value[name]) for name in value.column_names}
+    if _gives_lists(value):
+        value = [value[number] for number in range(len(value))]
     if not isinstance(value, list) or not value:
         return None
     if all(isinstance(row, Mapping) and _IDS in row for row in value):
@@ -111,6 +113,21 @@ def _is_dataset(value: Any) -> bool:
     """Return whether a value gives its columns by name, as the package datasets does."""
     names = getattr(value, "column_names", None)
     return isinstance(names, list) and _IDS in names
+
+
+def _gives_lists(value: Any) -> bool:
+    """Return whether a value gives one row at a time, a dict of lists of Python's own numbers.
+
+    Rows of arrays and tensors are batched as they come; lists would be batched by position.
+    """
+    is_column = hasattr(value, "shape") or isinstance(value, list | tuple | Mapping | str | bytes)
+    if is_column or not (hasattr(value, "__len__") and hasattr(value, "__getitem__")):
+        return False
+    try:
+        first = value[0]
+    except Exception:  # of the user's own code, which is told when all rows are read
+        return False
+    return isinstance(first, Mapping) and isinstance(first.get(_IDS), list)
 
 
 def _are_tokens(row: list[Any]) -> bool:

@@ -34,17 +34,31 @@ class Columns:
         return {name: values[key] for name, values in self._columns.items()}
 
 
+class Items:
+    """A data set of single rows, each a dict of lists."""
+
+    def __init__(self, **columns: Any) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns["input_ids"])
+
+    def __getitem__(self, row: int) -> Any:
+        return {name: values[row] for name, values in self._columns.items()}
+
+
 @pytest.mark.parametrize(
     "given",
     [
         ROWS,
+        Items(input_ids=ROWS, attention_mask=MASK),
         {"input_ids": ROWS},
         {"input_ids": PADDED, "attention_mask": ATTENDED},
         UserDict({"input_ids": ROWS, "attention_mask": MASK}),
         Columns(input_ids=ROWS, attention_mask=MASK, text=["a", "b", "c", "d"]),
         [{"input_ids": row, "attention_mask": mask} for row, mask in zip(ROWS, MASK, strict=True)],
     ],
-    ids=["lists", "dict", "arrays", "encoding", "dataset", "dicts"],
+    ids=["lists", "items", "dict", "arrays", "encoding", "dataset", "dicts"],
 )
 def test_every_form_gives_the_same_rows_and_tokens_as_labels(given: Any) -> None:
     notes: list[str] = []
@@ -62,9 +76,10 @@ def test_every_form_gives_the_same_rows_and_tokens_as_labels(given: Any) -> None
         {"input_ids": ROWS, "labels": LABELS},
         ({"input_ids": ROWS}, np.array(LABELS)),
         Columns(input_ids=ROWS, label=LABELS),
+        Items(input_ids=ROWS, label=LABELS),
         [{"input_ids": row, "label": y} for row, y in zip(ROWS, LABELS, strict=True)],
     ],
-    ids=["dict", "pair", "dataset", "dicts"],
+    ids=["dict", "pair", "dataset", "items", "dicts"],
 )
 def test_given_labels_are_taken(given: Any) -> None:
     notes: list[str] = []

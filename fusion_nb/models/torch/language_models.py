@@ -124,6 +124,18 @@ def check_tokens(module: nn.Module, rows: RowSchema) -> None:
         )
 
 
+def check_one_output(module: nn.Module) -> None:
+    """Raise ModelError for an encoder with a decoder, which can't be called without its labels."""
+    config = getattr(module, "config", None)
+    is_known = is_pretrained(module) or is_peft(module)
+    if is_known and getattr(config, "is_encoder_decoder", False) is True:
+        raise ModelError(
+            f"{type(module).__name__} is an encoder with a decoder, whose forward() needs labels",
+            "give its own loss, as loss=lambda model, batch: model(**batch[0], "
+            "labels=batch[1]).loss",
+        )
+
+
 def _own_loss(module: nn.Module, precision: Precision, x: Any, y: Tensor) -> float | None:
     """Return the loss that the model computes itself for these labels; None without any."""
     named = {**x, "labels": y} if isinstance(x, Mapping) else {"input_ids": x, "labels": y}

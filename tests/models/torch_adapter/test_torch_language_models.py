@@ -131,6 +131,37 @@ def test_predictions_of_each_token_are_not_joined() -> None:
         trained(gpt(), ids(), ensemble="mean")
 
 
+def encoder_decoder() -> Any:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    config = T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0, **sizes)
+    return T5ForConditionalGeneration(config)
+
+
+def test_an_encoder_with_a_decoder_is_trained_by_its_own_loss() -> None:
+    rows = {"input_ids": ids(), "labels": ids()}
+    with pytest.raises(ModelError, match="encoder with a decoder"):
+        trained(encoder_decoder(), rows)
+    run = trained(encoder_decoder(), (rows, rows), parties=3, loss=whole_loss)
+    assert run.history["loss"][-1] == pytest.approx(own_loss(run.model, ids(), ids()), rel=1e-5)
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.tensor, list])
+def test_data_sets_of_single_rows_are_taken(form: Any) -> None:
+    class Rows(torch.utils.data.Dataset[Any]):
+        def __len__(self) -> int:
+            return 36
+
+        def __getitem__(self, row: int) -> Any:
+            return {"input_ids": form(ids()[row].tolist()), "labels": form(ids()[row].tolist())}
+
+    run = trained(gpt(0.0), Rows())
+    usual = trained(gpt(0.0), {"input_ids": ids(), "labels": ids()})
+    assert run.history["loss"] == pytest.approx(usual.history["loss"], rel=1e-5)
+
+
 def test_a_loss_of_the_user_is_taken_as_it_is() -> None:
     rows = {"input_ids": ids(), "labels": ids()}
     own = trained(gpt(0.0), rows, loss=whole_loss)
