@@ -283,6 +283,8 @@ EXTRAS = {
     "transformers": "transformers",
     "peft": "transformers",
     "greenlet": "torch",
+    "peft": "transformers",
+    "transformers": "transformers",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",

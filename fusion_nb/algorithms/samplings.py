@@ -76,12 +76,10 @@ def named(
     ],
 ) -> Sequence[str]:
     """Choose the parties that the user names, in all rounds or from given rounds on."""
-    given: Any = parties
+    given: Any = parties  # text as it is written, or names by round, which `make` made of it
     if isinstance(given, str):
-        return [name.strip() for name in given.split("|") if name.strip()]
-    if isinstance(given, Mapping):
-        return list(given[max(number for number in given if number <= context.round)])
-    return list(given)
+        return _listed(given)
+    return list(given[max(number for number in given if number <= context.round)])
 
 
 def make(text: str, namespace: Mapping[str, Any], parties: Sequence[str]) -> Sampling:
@@ -128,9 +126,11 @@ def _named_parties(text: str, namespace: Mapping[str, Any], parties: Sequence[st
             "of parties",
             "give a list of names, or a dict of lists by the round from which each holds",
         )
-    if isinstance(given, str):
-        given = [name.strip() for name in given.split("|") if name.strip()]
     lists = given if isinstance(given, Mapping) else {1: given}
+    lists = {
+        number: _listed(names) if isinstance(names, str) else list(names)
+        for number, names in lists.items()
+    }
     if not all(isinstance(number, int) and number > 0 for number in lists) or 1 not in lists:
         raise OptionError(
             f"{option('sampling', f'named:{text}')} does not say who trains in round 1",
@@ -145,7 +145,11 @@ def _named_parties(text: str, namespace: Mapping[str, Any], parties: Sequence[st
                 option="sampling",
                 value=name,
             )
-    return given
+    return lists
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split("|") if name.strip()]
 
 
 sampling = registry.decorator("samplings", promote)

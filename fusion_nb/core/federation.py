@@ -18,7 +18,15 @@ from fusion_nb.core.history import History
 from fusion_nb.core.network import Network
 from fusion_nb.core.party import Party
 from fusion_nb.core.post_training import PostTrainingStep, with_personal_metrics
-from fusion_nb.core.protocols import Baseline, Change, Engine, Fusion, Model, PostTraining
+from fusion_nb.core.protocols import (
+    Baseline,
+    Change,
+    Engine,
+    Fusion,
+    Model,
+    PostTraining,
+    SamplingContext,
+)
 from fusion_nb.core.replies import RoundReplies
 from fusion_nb.core.rounds import cohorts
 from fusion_nb.core.run_control import RunControl
@@ -131,15 +139,16 @@ class Federation:
         if round <= len(self.history):
             cohort: tuple[str, ...] = self.history[round - 1].cohort
             return cohort
-        settings = self.plan.settings(round)
+        settings, sampling = self.plan.settings(round), self.config.sampling
+        is_uniform = sampling is SamplingContext.uniform  # of one size: too small is a mistake
         return cohorts.draw(
-            self.config.sampling,
+            sampling,
             self.parties,
             self.history,
             round=round,
             seed=self.config.seed,
             fraction=settings.fraction,
-            least=settings.fusion.requires.min_updates,
+            least=1 if is_uniform else settings.fusion.requires.min_updates,
         )
 
     def ask_parties(self, local_update: LocalUpdate, **broadcast: Any) -> list[Update]:

@@ -1,12 +1,13 @@
 """Rows of tokens, as tokenizers and data sets of language models have them, made of one length.
 
 They are a dict of columns with `input_ids`, a Dataset with such a column, a list of rows that are
-such dicts, or a list of lists of token numbers.
+such dicts, or a list of lists of token numbers. Such lists inside a tuple are rows and labels of
+any model, as they always were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,6 @@ def read(value: Any, notes: list[str]) -> Any:
     lengths = [len(np.atleast_1d(row)) for found in sets for row in found[_IDS]]
     if not lengths:
         raise DataError("there are no rows of tokens", "give at least two")
-    if isinstance(value, tuple) and len(sets) == 2 and all({*found} == {_IDS} for found in sets):
-        _note(notes, "data: two lists of rows of tokens are taken as training and test rows")
     made = {id(found): _arrays(found, max(lengths), notes) for found in sets}
     if min(lengths) < max(lengths):
         _note(
@@ -45,61 +44,90 @@ def read(value: Any, notes: list[str]) -> Any:
     return _replaced(value, lambda: made[id(next(arranged))])
 
 
-def _sets(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the columns of each set of tokens in a value, in order."""
-    if (columns := _columns(value)) is not None:
+def _sets(value: Any, *, bare: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield the columns of each set of tokens in a value, in order.
+
+    bare: whether lists of lists of numbers are tokens; in a tuple they are rows and their labels
+    """
+    if (columns := _columns(value, bare=bare)) is not None:
         yield columns
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _sets(part)
-    elif isinstance(value, list | tuple):
-        for part in value[:1] if not _holds_sets(value) else value:
-            yield from _sets(part)
+            yield from _sets(part, bare=bare)
+    elif isinstance(value, list | tuple) and value and _may_hold_sets(value):
+        for part in value:
+            yield from _sets(part, bare=bare and isinstance(value, list))
 
 
-def _holds_sets(value: list[Any] | tuple[Any, ...]) -> bool:
-    """Return whether a list or tuple is one of sets of rows, and not a long list of single rows."""
-    return len(value) > 0 and (_columns(value[0]) is not None or isinstance(value[0], list | dict))
+def _may_hold_sets(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Return whether a list or tuple may be one of sets of rows, and is no long list of rows."""
+    first = value[0]
+    return isinstance(first, list | Mapping) or _is_dataset(first) or _gives_lists(first)
 
 
-def _replaced(value: Any, following: Any) -> Any:
+def _replaced(value: Any, following: Callable[[], Any], *, bare: bool = True) -> Any:
     """Return a value with its sets of tokens replaced, in the order of `_sets`."""
-    if _columns(value) is not None:
+    if _columns(value, bare=bare) is not None:
         return following()
     if isinstance(value, Mapping):
-        return {name: _replaced(part, following) for name, part in value.items()}
+        return {name: _replaced(part, following, bare=bare) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        parts = [_replaced(part, following) for part in value]
-        return parts if isinstance(value, list) else tuple(parts)
+        is_list = isinstance(value, list)
+        parts = [_replaced(part, following, bare=bare and is_list) for part in value]
+        return parts if is_list else tuple(parts)
     return value
 
 
-def _columns(value: Any) -> dict[str, Any] | None:
+def _columns(value: Any, *, bare: bool) -> dict[str, Any] | None:
     """Return the columns of one set of tokens, or None for anything else."""
     if isinstance(value, tuple):
         return _with_labels(value)
     if isinstance(value, Mapping):
         return dict(value) if _IDS in value and not isinstance(value[_IDS], Mapping) else None
-    names = getattr(value, "column_names", None)
-    if isinstance(names, list) and _IDS in names:
-        return {name: list(value[name]) for name in names}
+    if _is_dataset(value):
+        return {name: list(value[name]) for name in value.column_names}
+    if _gives_lists(value):
+        value = [value[number] for number in range(len(value))]
     if not isinstance(value, list) or not value:
         return None
     if all(isinstance(row, Mapping) and _IDS in row for row in value):
-        if np.ndim(value[0][_IDS]) != 1:  # a list of parties, each with columns
+        if any(np.ndim(token) for token in value[0][_IDS][:1]):  # parties, each with columns
             return None
         return {name: [row[name] for row in value] for name in value[0]}
-    if all(isinstance(row, list) and row and _are_tokens(row) for row in value):
+    if bare and all(isinstance(row, list) and row and _are_tokens(row) for row in value):
         return {_IDS: value}
     return None
 
 
 def _with_labels(value: tuple[Any, ...]) -> dict[str, Any] | None:
     """Return the columns of a pair (tokens, labels), or None for any other tuple."""
-    columns = _columns(value[0]) if len(value) == 2 and not isinstance(value[0], tuple) else None
-    if columns is None or value[1] is None or _columns(value[1]) is not None:
+    if len(value) != 2 or isinstance(value[0], tuple) or value[1] is None:
+        return None
+    columns = _columns(value[0], bare=False)
+    if columns is None or _columns(value[1], bare=False) is not None:
         return None
     return {**columns, _LABELS[0]: value[1]}
+
+
+def _is_dataset(value: Any) -> bool:
+    """Return whether a value gives its columns by name, as the package datasets does."""
+    names = getattr(value, "column_names", None)
+    return isinstance(names, list) and _IDS in names
+
+
+def _gives_lists(value: Any) -> bool:
+    """Return whether a value gives one row at a time, a dict of lists of Python's own numbers.
+
+    Rows of arrays and tensors are batched as they come; lists would be batched by position.
+    """
+    is_column = hasattr(value, "shape") or isinstance(value, list | tuple | Mapping | str | bytes)
+    if is_column or not (hasattr(value, "__len__") and hasattr(value, "__getitem__")):
+        return False
+    try:
+        first = value[0]
+    except Exception:  # of the user's own code, which is told when all rows are read
+        return False
+    return isinstance(first, Mapping) and isinstance(first.get(_IDS), list)
 
 
 def _are_tokens(row: list[Any]) -> bool:

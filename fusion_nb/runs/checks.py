@@ -88,7 +88,8 @@ def check_data_kind(resolved: Resolved) -> Sequence[str]:
 def check_party_sizes(resolved: Resolved) -> Sequence[str]:
     """Check that parties and batches have as many training rows as the model needs."""
     needed = resolved.model.min_rows
-    small = [party.id for party in resolved.data.parties if party.num_examples < needed]
+    trained = [party for party in resolved.data.parties if party.trains]
+    small = [party.id for party in trained if party.num_examples < needed]
     if small:
         raise ModelError(
             f"{len(small)} parties have fewer than the {needed} training rows that this model "

@@ -52,6 +52,8 @@ def sampling(text: str, namespace: Mapping[str, Any], parties: list[str]) -> Sam
     A variable holds a function, or names of parties.
     parties: those that train. Raises OptionError or NameNotFoundError.
     """
+    if text == "uniform":
+        return SamplingContext.uniform
     own = namespace.get(text)
     if own is not None and text not in registry.names("samplings"):
         if callable(own):
@@ -108,7 +110,7 @@ def with_roles(data: PartitionedData, text: str) -> PartitionedData:
             option="roles",
             value=text,
         )
-    parties, notes = [], []
+    parties, notes, labels = [], [], dict(data.labels)
     for party in data.parties:
         role = roles.get(party.id)
         if role == "evaluate":
@@ -117,10 +119,12 @@ def with_roles(data: PartitionedData, text: str) -> PartitionedData:
                 f"{party.num_examples} training rows are not used"
             )
             party = replace(party, trains=False)
+            labels[party.id] = (labels[party.id][0][:0], labels[party.id][1])
         elif role == "train":
             unused = f"; its {party.num_test} test rows are not used" if party.num_test else ""
             notes.append(f"roles: {party.id} only trains{unused}")
             party = replace(party, test=None)
+            labels[party.id] = (labels[party.id][0], labels[party.id][1][:0])
         parties.append(party)
     if not any(party.trains for party in parties):
         raise OptionError(
@@ -139,4 +143,4 @@ def with_roles(data: PartitionedData, text: str) -> PartitionedData:
             "let a party evaluate, or give a central test set",
             option="roles",
         )
-    return replace(data, parties=tuple(parties), notes=(*data.notes, *notes))
+    return replace(data, parties=tuple(parties), labels=labels, notes=(*data.notes, *notes))

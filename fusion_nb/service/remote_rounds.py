@@ -14,9 +14,18 @@ from fusion_nb.core import documents
 from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types import RoundRecord, Weights
-from fusion_nb.errors import DataError, ExportError, ModelError, OptionError, RunError, ServiceError
+from fusion_nb.errors import (
+    DataError,
+    ExportError,
+    ModelError,
+    OptionError,
+    RunError,
+    ServiceError,
+    option,
+)
 from fusion_nb.models.base import Model
 from fusion_nb.runs.build import Prepared
+from fusion_nb.runs.round_options import parse_roles
 from fusion_nb.runs.rounds import RoundSource
 from fusion_nb.service.client import Client
 from fusion_nb.service.model_types import MODEL_FILES
@@ -278,7 +287,14 @@ def _model_file(model: Model) -> str:
 
 def _check_rows(prepared: Prepared) -> None:
     """Raise DataError for rows that can't be sent."""
-    data = prepared.resolved.data
+    data, roles = prepared.resolved.data, parse_roles(prepared.resolved.spec.roles)
+    if only_train := [party for party, role in roles.items() if role == "train"]:
+        raise OptionError(
+            f"{option('roles')}: the service would hold back test rows of {only_train[0]}, which "
+            "only trains",
+            "let it evaluate too, or train in the kernel",
+            option="roles",
+        )
     for party in data.parties:
         for rows in (party.train, party.test):
             if not isinstance(rows, tuple | None):

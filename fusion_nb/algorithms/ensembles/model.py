@@ -49,7 +49,7 @@ class EnsembleModel(PredictsRows, Model):
         self.supported_options = inner.supported_options
         self.kind = inner.kind
         self.packages = inner.packages
-        self.formats = inner.formats
+        self.formats = type(inner).formats  # a single model may have more
         self.data_kind = inner.data_kind
         self.metrics, self.measures = inner.metrics, inner.measures
         self.min_rows = inner.min_rows

@@ -114,8 +114,6 @@ SAVERS: dict[str, Callable[[nn.Module, Path, Tensor], None]] = {
     "torchscript": save_torchscript,
     "pt2": save_program,
     "onnx": save_onnx,
-    pretrained_files.PRETRAINED: pretrained_files.save_pretrained,
-    pretrained_files.ADAPTER: pretrained_files.save_adapter,
 }
 
 
@@ -125,12 +123,12 @@ def formats_of(module: nn.Module) -> dict[str, str]:
 
 
 def save(module: nn.Module, path: Path, format: str, example: Tensor) -> None:
-    """Write a module in one of SAVERS.
+    """Write a module in one of its formats, see `formats_of`.
 
     Raises ExportError where the format can't hold this model.
     """
     try:
-        SAVERS[format](module, path, example)
+        {**SAVERS, **pretrained_files.SAVERS}[format](module, path, example)
     except (OSError, FusionError):
         raise
     except Exception as error:  # torch's exporters raise anything that they meet inside the model

@@ -95,7 +95,7 @@ def token_task(
         tokens,
         f"warning: each place predicts {what}, with a cross-entropy of {found:.4g}, and the "
         f"model's own loss is {own:.4g}; to train by that, write "
-        "loss=lambda model, batch: model(**batch).loss",
+        "loss=lambda model, batch: model(**batch[0], labels=batch[1]).loss",
     )
 
 
@@ -121,6 +121,18 @@ def check_tokens(module: nn.Module, rows: RowSchema) -> None:
         raise ModelError(
             f"the rows have {ids.shape[0]} tokens, and the model takes at most {length}",
             f"cut them: tokenizer(texts, truncation=True, max_length={length})",
+        )
+
+
+def check_one_output(module: nn.Module) -> None:
+    """Raise ModelError for an encoder with a decoder, which can't be called without its labels."""
+    config = getattr(module, "config", None)
+    is_known = is_pretrained(module) or is_peft(module)
+    if is_known and getattr(config, "is_encoder_decoder", False) is True:
+        raise ModelError(
+            f"{type(module).__name__} is an encoder with a decoder, whose forward() needs labels",
+            "give its own loss, as loss=lambda model, batch: model(**batch[0], "
+            "labels=batch[1]).loss",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,3 +56,9 @@ def _without_progress() -> Iterator[None]:
     finally:
         if was_enabled:
             logging.enable_progress_bar()
+
+
+SAVERS: dict[str, Callable[[nn.Module, Path, Tensor], None]] = {
+    PRETRAINED: save_pretrained,
+    ADAPTER: save_adapter,
+}

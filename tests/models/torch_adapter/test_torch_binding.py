@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import io
+import logging
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
@@ -229,3 +231,30 @@ class TestForward:
         with pytest.raises(ModelError, match=r"changes the buffer '1\."):
             checked(model)
         assert bool((model[1].running_mean == 0).all())
+
+
+class Stream(io.StringIO):
+    """A stream that holds all variables of a notebook, as that of a kernel does, and is no copy."""
+
+    def __init__(self, variables: dict[str, Any]) -> None:
+        super().__init__()
+        self.variables = variables
+
+    def __copy__(self) -> None:
+        raise AssertionError("it was copied")
+
+
+def test_a_hook_that_writes_to_a_log_does_not_lead_to_the_notebook() -> None:
+    model = nn.Sequential(nn.Linear(4, 3))
+    log = logging.Logger("notebook")
+    log.addHandler(logging.StreamHandler(Stream({"model": model})))
+    told = []
+
+    def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+        log.debug("a pass")
+        told.append(layer)
+
+    model[0].register_forward_hook(hook)
+    adapter = checked(model)
+    fit(adapter, (X, CLASSES))
+    assert all(layer is not model[0] for layer in told)

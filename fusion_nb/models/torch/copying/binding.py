@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import dis
 import functools
+import io
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -20,6 +22,8 @@ from torch import Tensor
 _MOST = 10_000
 #: Packages whose functions refer to no object of a notebook.
 _FOREIGN = frozenset({*sys.stdlib_module_names, "torch", "numpy"}) - {"__main__"}
+#: Objects that lead to everything: in a notebook the stream of a log holds all of its variables.
+_NOT_FOLLOWED = (type, ModuleType, Tensor, logging.Filterer, io.IOBase)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
@@ -153,7 +157,7 @@ def _parts(value: Any) -> Iterator[Any]:
         yield from value.values()
     elif isinstance(value, _CONTAINERS):
         yield from value
-    elif not isinstance(value, type | ModuleType | Tensor):
+    elif not isinstance(value, _NOT_FOLLOWED):
         yield from getattr(value, "__dict__", {}).values()
 
 

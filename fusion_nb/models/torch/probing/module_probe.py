@@ -19,6 +19,7 @@ from fusion_nb.models.torch.copying.copies import copied
 from fusion_nb.models.torch.copying.originals import untouched
 from fusion_nb.models.torch.forward import Forward, spread_of
 from fusion_nb.models.torch.language_models import (
+    check_one_output,
     check_tokens,
     is_peft,
     is_pretrained,
@@ -89,6 +90,7 @@ class ModuleProbe:
             return self._tried(rows, schema, loss)
 
     def _tried(self, rows: Any, schema: DataSchema, loss: Any) -> Setup:
+        check_one_output(self._module)
         batches, (x, y, forward, returned, varies, probe) = self._first_that_works(
             rows, schema, self._evaluated, self._batches
         )
