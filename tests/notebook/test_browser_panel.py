@@ -53,7 +53,7 @@ def use_theme(page: Any, theme: str) -> None:
 
 
 def chart(page: Any) -> Any:
-    return page.locator("img[alt^='Loss from']").locator("visible=true").first
+    return page.get_by_role("slider", name="loss by round").locator("visible=true").first
 
 
 def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Path]) -> None:
@@ -143,12 +143,12 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
 
 
 def moving(page: Any, picture: Any, times: int) -> list[Any]:
-    """Return where a picture is, each time that it has become another one."""
+    """Return where a chart is, each time that it has a further round."""
     places: list[Any] = []
     seen = ""
     for _ in range(times):
-        wait(page, lambda seen=seen: picture.get_attribute("alt") != seen)
-        seen = picture.get_attribute("alt")
+        wait(page, lambda seen=seen: picture.get_attribute("aria-valuetext") != seen)
+        seen = picture.get_attribute("aria-valuetext")
         places.append(picture.bounding_box())
     return places
 
