@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core.history import History
 from fusion_nb.errors import (
     DataError,
     NameNotFoundError,
@@ -82,6 +83,14 @@ def compare(runs: Mapping[str, RunHandle]) -> charts.Chart:
 
     Raises RunError for runs that are measured in different metrics.
     """
+    return charts.compare(*comparable(runs))
+
+
+def comparable(runs: Mapping[str, RunHandle]) -> tuple[dict[str, History], tuple[str, str]]:
+    """Return the rounds of several runs by name, with the metrics that they have in common.
+
+    Raises RunError for runs that are measured in different metrics.
+    """
     first, metrics = next((name, run.chart_metrics) for name, run in runs.items())
     for name, run in runs.items():
         if run.chart_metrics != metrics:
@@ -94,7 +103,7 @@ def compare(runs: Mapping[str, RunHandle]) -> charts.Chart:
         name: f"{name} ({run.status})" if run.status in UNDER_WAY else name
         for name, run in runs.items()
     }
-    return charts.compare({labels[name]: run.records for name, run in runs.items()}, metrics)
+    return {labels[name]: run.records for name, run in runs.items()}, metrics
 
 
 def federate(

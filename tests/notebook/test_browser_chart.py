@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MARKS, keep, new_notebook, open_notebook, run_cells, wait
+from browsing import MARKS, new_notebook, open_notebook, run_cells, wait
 
 pytestmark = MARKS
 
@@ -138,7 +138,6 @@ def test_by_pointer_and_keyboard_in_both_themes(page: Any, lab: tuple[str, Path]
     wait(page, lambda: fused["light"] in colours(page))
     use_theme(page, "JupyterLab Dark")
     wait(page, lambda: fused["dark"] in colours(page))
-    keep(page, "chart_dark.png")
     use_theme(page, "JupyterLab Light")
     wait(page, lambda: fused["light"] in colours(page))
 

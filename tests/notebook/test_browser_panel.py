@@ -229,6 +229,10 @@ def test_it_looks_well_in_both_themes(
     tab(page, "Compare")
     for name in ("run: stopped", "run_2: finished, 40 rounds of fedavg"):
         page.get_by_role("checkbox", name=name).check()
-    page.locator("img[alt*='run_2: Loss from']").wait_for()
+    compared = page.get_by_role("group", name="curves of several runs")
+    compared.get_by_role("button", name="run_2", exact=True).wait_for()
+    compared.get_by_role("button", name="by MB sent").click()
+    compared.get_by_role("slider", name="accuracy by MB sent").wait_for()
+    compared.get_by_role("button", name="by MB sent").click()
     keep(page, f"panel_finished_{word}.png")
     use_theme(page, "JupyterLab Light")

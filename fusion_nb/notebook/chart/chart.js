@@ -448,6 +448,7 @@ class View {
 
   switchAxis() {
     this.bySent = !this.bySent;
+    this.panels.forEach((panel) => panel.name());
     this.sent.setAttribute("aria-pressed", String(this.bySent));
     this.cursor = null;
     this.zoomTo(null);
@@ -610,13 +611,14 @@ class View {
 /** The curves of one metric. */
 class Panel {
   constructor(view, metric, index) {
-    Object.assign(this, { view, metric, index, isLog: false, drag: null });
+    Object.assign(this, { view, metric, index, isLog: false, drag: null, step: .2 });
     this.value = element("span", "fnb-value", { "aria-hidden": "true" });
     this.log = element("button", "fnb-tool", {
       type: "button", "aria-pressed": "false", "aria-label": `logarithmic axis of ${metric.name}`, title: "logarithmic axis",
     });
     this.log.append("log");
-    this.plot = element("div", "fnb-plot", { tabindex: "0", role: "slider", "aria-label": `${metric.name} by ${view.axisName}; arrow keys go from round to round` });
+    this.plot = element("div", "fnb-plot", { tabindex: "0", role: "slider" });
+    this.name();
     this.base = element("canvas", "", { "aria-hidden": "true" });
     this.over = element("canvas", "", { "aria-hidden": "true" });
     this.plot.append(this.base, this.over);
@@ -626,6 +628,10 @@ class Panel {
     box.append(head, this.plot);
     view.grid.append(box);
     this.listen();
+  }
+
+  name() {
+    this.plot.setAttribute("aria-label", `${this.metric.name} by ${this.view.axisName}; arrow keys go along it`);
   }
 
   listen() {
@@ -740,7 +746,10 @@ class Panel {
         high = Math.max(high, found[1]);
       }
     }
-    if (low > high) return this.isLog ? [.01, 1] : [0, 1];
+    if (low > high) {
+      this.step = .2;
+      return this.isLog ? [.01, 1] : [0, 1];
+    }
     if (this.isLog) return [niceBelow(low), niceAbove(high)];
     for (const [, , value] of this.goals()) {
       if (Math.max(high, value) - Math.min(low, value) <= 2.5 * (high - low)) {
@@ -753,7 +762,7 @@ class Panel {
       low -= room;
       high += room;
     }
-    const step = niceStep(high - low, 5), isPart = this.metric.part && low >= 0 && high <= 1;
+    const step = this.step = niceStep(high - low, 5), isPart = this.metric.part && low >= 0 && high <= 1;
     const from = Math.floor((low - (high - low) * .02) / step) * step, to = Math.ceil((high + (high - low) * .02) / step) * step;
     return [low >= 0 ? Math.max(from, 0) : from, isPart ? Math.min(to, 1) : to];
   }
@@ -848,7 +857,7 @@ class Panel {
   ticks() {
     const [low, high] = this.limits;
     if (!this.isLog) {
-      const step = niceStep(high - low, 5);
+      const { step } = this;
       return steps(low, high, step).map((value) => [value, tickText(value, step)]);
     }
     const found = [], few = Math.log10(high / low) <= 2.2;
