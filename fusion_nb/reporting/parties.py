@@ -166,10 +166,8 @@ class Parties(list[PartyReport]):
             if kind != "alone":
                 gains = sum(better(metric, value, other) for value, other in pairs)
                 losses = sum(better(metric, other, value) for value, other in pairs)
-                gained.append(
-                    f"{gains} of {len(pairs)} parties with {_MODEL[kind]} ({losses} of "
-                    f"{len(pairs)} are worse off)"
-                )
+                worse = f" ({losses} of {len(pairs)} are worse off)" if losses else ""
+                gained.append(f"{gains} of {len(pairs)} parties with {_MODEL[kind]}{worse}")
         lines = [f"{metric} over parties: {', '.join(parts)}"]
         return lines + ([f"better than alone: {', '.join(gained)}"] if gained else [])
 

@@ -81,7 +81,7 @@ def test_the_texts_that_repeat_a_run_are_whole_and_can_be_copied(panel: Panel) -
 def test_a_new_panel_has_the_options_of_the_run_that_is_under_way(
     namespace: dict[str, Any],
 ) -> None:
-    spec = RunSpec(data="rows", rounds=10**6, lr=0.1, split="dirichlet:alpha=0.5")
+    spec = RunSpec(data="rows", rounds=10**6, lr=0.1, split="dirichlet:alpha=0.3")
     session.remember(Run(spec, namespace).start())
     panel = Panel("model", "rows", namespace=namespace, rounds=3)
     found = panel.spec
