@@ -24,6 +24,25 @@ torch.set_num_threads(1)
 model = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
 from fusion_nb.notebook.chart import RunChart
 RunChart.was_answered = True  # or pictures are drawn, as for a page without the widget
+from fusion_nb.notebook.live import LiveView
+from fusion_nb.notebook.panel.run_view import RunView
+spent = 0.0
+
+def count(owner, name, sign=1):
+    do = getattr(owner, name)
+    def counted(*args):
+        global spent
+        began = time.thread_time()
+        try:
+            return do(*args)
+        finally:
+            spent += sign * (time.thread_time() - began)
+    setattr(owner, name, counted)
+
+count(LiveView, "__call__")
+count(LiveView, "_end", -1)  # the result, which a run without a chart has too
+count(RunView, "_update")
+count(RunView, "_receive")
 """
 OPTIONS = "--parties {parties} --lr 0.05 --rounds {rounds} --name run"
 #: For each way to look at a run a cell that comes before, and one before which and after which the
@@ -65,18 +84,22 @@ class Kernel:
         )
         return "".join(printed)
 
-    def seconds(self, way: str, parties: int, rounds: int) -> tuple[float, float]:
-        """Return the seconds of a run by the clock, and those of the processor."""
+    def seconds(self, way: str, parties: int, rounds: int) -> tuple[float, float, float]:
+        """Return the seconds of a run by the clock, those of the processor, and of these the ones
+        that went into chart and status.
+        """
         options = OPTIONS.format(parties=parties, rounds=rounds)
         before, cell = (
             each.format(options=options, parties=parties, rounds=rounds) for each in WAYS[way]
         )
         self.run(before)
-        self.run("began = time.perf_counter(), time.process_time()")
+        self.run("spent = 0.0\nbegan = time.perf_counter(), time.process_time()")
         self.run(cell)
-        ended = self.run("print(time.perf_counter() - began[0], time.process_time() - began[1])")
-        clock, processor = map(float, ended.split()[-2:])
-        return clock, processor
+        ended = self.run(
+            "print(time.perf_counter() - began[0], time.process_time() - began[1], spent)"
+        )
+        clock, processor, spent = map(float, ended.split()[-3:])
+        return clock, processor, spent
 
     def close(self) -> None:
         """End the kernel."""
@@ -106,9 +129,11 @@ def lines(seconds: list[float], parties: int = 4, pairs: int = PAIRS) -> list[st
                     )
                     for part in (0, 1)
                 ]
+                share = statistics.median(spent / used for _, used, spent in times[way])
                 found.append(
-                    f"{way}, {rounds} rounds of {parties} parties, {length:g} s: "
-                    f"{ratios[0]:.3f} by the clock, {ratios[1]:.3f} of the processor"
+                    f"{way}, {rounds} rounds of {parties} parties, {length:g} s: with over without "
+                    f"{ratios[0]:.3f} by the clock, {ratios[1]:.3f} of the processor; "
+                    f"{share:.1%} of it in chart and status"
                 )
         return found
     finally:

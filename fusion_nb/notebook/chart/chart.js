@@ -269,6 +269,7 @@ class View {
     this.stops.push(observe(new IntersectionObserver((entries) => {
       this.isSeen = entries.at(-1).isIntersecting;
       if (this.isSeen) this.redraw();
+      else if (this.hasSettled && !this.root.isConnected) this.close();
     }), this.root));
     const theme = new MutationObserver(() => this.dress());
     const attributes = { attributes: true, attributeFilter: ["class", "style", "theme", "data-theme", "data-jp-theme-name", "data-jp-theme-light", "data-vscode-theme-kind"] };
@@ -276,6 +277,40 @@ class View {
     theme.observe(document.body, attributes);
     this.stops.push(() => theme.disconnect());
     on(this.stops, matchMedia("(prefers-color-scheme: dark)"), "change", () => this.dress());
+  }
+
+  /** Remember the outputs of JupyterLab's or Notebook's cell, and which of them this is. */
+  remember() {
+    const output = this.root.closest(".jp-OutputArea-child");
+    if (!output || this.isLeft) return;
+    this.area = output.parentElement;
+    this.place = [...this.area.children].indexOf(output);
+  }
+
+  /** Stay where the widget was, over the picture that takes its place at the end of a run.
+   *
+   * The picture is what the notebook saves: this lasts as long as the page.
+   */
+  stay() {
+    const { area, place } = this;
+    this.isLeft = true;
+    const take = () => {
+      const picture = area.children[place]?.querySelector("figure > img");
+      if (!picture) return false;
+      this.hasSettled = true;
+      picture.before(this.root);
+      picture.hidden = true;
+      this.stops.push(() => { picture.hidden = false; });
+      this.redraw();
+      return true;
+    };
+    if (!area?.isConnected) return this.close();
+    if (take()) return undefined;
+    const waiting = new MutationObserver(() => { if (take()) end(); });
+    const end = () => { waiting.disconnect(); clearTimeout(timer); };
+    const timer = setTimeout(() => { end(); this.close(); }, 5000);
+    waiting.observe(area, { childList: true, subtree: true });
+    return undefined;
   }
 
   close() {
@@ -312,6 +347,7 @@ class View {
       this.frame = null;
       if (!this.isSeen || !this.root.isConnected) return;
       if (!this.colours.fused) this.dress(); // the style came after the widget
+      this.remember();
       if (this.isStale) {
         this.isStale = false;
         this.shown = this.store.series.filter((series) => series.panels.some((panel) => (panel?.y ?? panel?.middle)?.last >= 0));
@@ -1158,6 +1194,6 @@ export default {
   },
   render({ model, el }) {
     const view = new View(storeOf(model), el);
-    return () => view.close();
+    return () => view.stay();
   },
 };
