@@ -283,8 +283,6 @@ EXTRAS = {
     "transformers": "transformers",
     "peft": "transformers",
     "greenlet": "torch",
-    "peft": "transformers",
-    "transformers": "transformers",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",

@@ -18,9 +18,9 @@ from fusion_nb.errors import (
     spelled_in,
 )
 from fusion_nb.models import lookup
-from fusion_nb.notebook import explain, options, saved
+from fusion_nb.notebook import explain, following, options, saved
 from fusion_nb.notebook.interrupting import in_one_line, run_body
-from fusion_nb.notebook.kernel import draws_widgets
+from fusion_nb.notebook.kernel import draws_widgets, repaints_only_for_cells
 from fusion_nb.notebook.live import LiveView, status_text
 from fusion_nb.notebook.options import Line
 from fusion_nb.reporting.charts import Chart
@@ -116,8 +116,10 @@ def checkpoint(shell: InteractiveShell, line: Line) -> None:
 
 
 def status(shell: InteractiveShell, line: Line) -> None:
-    """Print the round and the metrics of a run."""
-    print(status_text(_chosen(shell, line)))
+    """Print the round and the metrics of a run, or show it in this cell until it ends."""
+    chosen = _chosen(shell, line)
+    if text := following.follow(chosen) if "follow" in line.own else status_text(chosen):
+        print(text)
 
 
 def more(shell: InteractiveShell, line: Line) -> None:
@@ -249,6 +251,9 @@ def _show(made: Run, launch: Callable[[], object], *, background: bool, quiet: b
     background: return at once, and do not wait for the run;  quiet: show nothing
     """
     widgets = draws_widgets()
+    if widgets and repaints_only_for_cells() and not quiet:
+        _show_in_cell(made, launch, background=background)
+        return
     with made.training.stopping_on_interrupt():
         if not quiet and (widgets or background):
             LiveView(made, widgets=widgets)
@@ -260,6 +265,16 @@ def _show(made: Run, launch: Callable[[], object], *, background: bool, quiet: b
         finally:
             if not quiet and not widgets:  # nobody saw it train: this is the only output
                 display(made.result().mimebundle(), raw=True)
+
+
+def _show_in_cell(made: Run, launch: Callable[[], object], *, background: bool) -> None:
+    """Launch a run, and show it as long as this cell waits for it."""
+    with made.training.stopping_on_interrupt():
+        launch()
+        if background:
+            print(f"{made.name} is running: %fusion status {made.name} --follow shows it")
+            return
+        following.wait_in(following.CellView(made), made)
 
 
 def _bind_last_value(shell: InteractiveShell, made: Run) -> None:

@@ -57,6 +57,11 @@ def draws_widgets() -> bool:
     return bool(kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
+def repaints_only_for_cells() -> bool:
+    """Return whether a widget that a background thread changes is not drawn anew, as in Colab."""
+    return "google.colab" in sys.modules
+
+
 def _kernel_shell() -> Any:
     """Return the shell of a notebook's kernel, or None: a terminal's shell has no cells."""
     found = shell()

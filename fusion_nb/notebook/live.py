@@ -85,6 +85,7 @@ class LiveView:
         self._write_now, self._send_now = throttle(_PAUSE), throttle(_POINTS_PAUSE)
         self._draw_now = throttle(_PAUSE)
         self._lock = threading.Lock()
+        self._is_following = True
         self._shown_status = ""
         self._status: Any = None
         self._chart: LiveChart | None = None
@@ -97,10 +98,8 @@ class LiveView:
         with self._lock:  # a pause is reported from the thread that asked for it
             status = run.status
             if status in ENDED:
-                self._handle.update(run.result().mimebundle(), raw=True)
                 # This cell is final; more rounds are shown in the cell that asks for them.
-                self._unsubscribe()
-                self._close_widgets()
+                self._end()
             elif self._chart is not None:
                 if status != self._shown_status or status == "paused":  # none may follow soon
                     self._shown_status = status
@@ -113,6 +112,18 @@ class LiveView:
     def chart(self) -> LiveChart | None:
         """The chart, or None without widgets."""
         return self._chart
+
+    def leave(self) -> None:
+        """Follow the run no further, and let its result so far stand here."""
+        with self._lock:
+            if self._is_following:
+                self._end()
+
+    def _end(self) -> None:
+        self._is_following = False
+        self._handle.update(self._run.result().mimebundle(), raw=True)
+        self._unsubscribe()
+        self._close_widgets()
 
     def _show_widgets(self) -> Any:
         """Display the widgets, and return the handle of their output."""

@@ -61,7 +61,7 @@ COMMANDS: Mapping[str, Command] = {
         "[DATA]",
         ("config", "min_count"),
     ),
-    "status": Command("show the round and the metrics of a run", "[RUN]"),
+    "status": Command("show the round and the metrics of a run", "[RUN]", ("follow",)),
     "stop": Command("stop a run and keep its last whole round", "[RUN]"),
     "pause": Command("pause a run between two batches", "[RUN]"),
     "resume": Command(
@@ -87,6 +87,7 @@ LINE_OPTIONS: Mapping[str, LineOption] = {
     ),
     "background": LineOption("return at once and train while other cells run", is_flag=True),
     "name": LineOption("variable to bind the run to (default: run, run_2, ...)"),
+    "follow": LineOption("status: show a run that trains in the background here", is_flag=True),
     "quiet": LineOption("draw and print nothing", is_flag=True),
     "service": LineOption(
         "train on a Model Fusion service: its address, or a variable with it; the key in ~/.netrc "

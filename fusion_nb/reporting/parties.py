@@ -4,6 +4,7 @@ after local training, fused, and personal.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +14,15 @@ from fusion_nb.core.encodable import encodable
 from fusion_nb.core.history import better, is_higher_better
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import NameNotFoundError, nearest
-from fusion_nb.reporting.formatting import number
+from fusion_nb.reporting.formatting import html_table, number, text_table
 from fusion_nb.reporting.templates import shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_ROWS = 10
+#: Parties that a notebook shows of all, at most.
+_MAX_SHOWN = 60
 #: Characters of a party's name in a table.
 _MAX_NAME = 60
 #: The models whose metrics a report has.
@@ -122,9 +125,12 @@ class Parties(list[PartyReport]):
         return pd.DataFrame(rows).set_index("party")
 
     def table(self, metric: str, limit: int = _MAX_ROWS) -> list[list[str]]:
-        """Return the header and the rows of a table; a last row counts the parties beyond `limit`.
+        """Return the header and the rows of a table, in the order of what parties gain by the run.
 
         metric: the metric that is shown of each model
+        Of more than `limit` parties, the best and the worst are shown, and a row between counts
+        the others. Where no model was trained alone, all parties stand in their own order, or the
+        best and the worst by their last model.
         """
         metric = _bare(metric)
         kinds = [
@@ -133,6 +139,7 @@ class Parties(list[PartyReport]):
             if kind == "local" or self.having(kind, metric) or self._is_always(kind)
         ]
         header = ["party", "rows", "test rows", *(f"{kind} {metric}" for kind in kinds)]
+        best, worst = self._best_and_worst(metric, limit)
         shown = [
             [
                 shortened(p.id, _MAX_NAME),
@@ -140,11 +147,26 @@ class Parties(list[PartyReport]):
                 str(p.num_test),
                 *(number(getattr(p, kind).get(metric)) for kind in kinds),
             ]
-            for p in self[:limit]
+            for p in (*best, *worst)
         ]
         if len(self) > limit:
-            shown.append([f"and {len(self) - limit} more: run.parties", *[""] * (len(header) - 1)])
+            others = [f"and {len(self) - limit} more: run.parties", *[""] * (len(header) - 1)]
+            shown.insert(len(best), others)
         return [header, *shown]
+
+    def _best_and_worst(
+        self, metric: str, limit: int
+    ) -> tuple[list[PartyReport], list[PartyReport]]:
+        """Return at most so many parties, in two parts where there are more."""
+        gains = {party.id: _gain(party, metric) for party in self}
+        has_alone = bool(self.having("alone", metric))
+        if len(self) <= limit and not has_alone:
+            return list(self), []
+        ordered = sorted(self, key=lambda party: gains[party.id], reverse=True)
+        if len(self) <= limit:
+            return ordered, []
+        num_worst = limit // 2
+        return ordered[: limit - num_worst], ordered[len(ordered) - num_worst :]
 
     def gains(self, metric: str) -> list[str]:
         """Return sentences that compare the models by their means over parties.
@@ -167,13 +189,12 @@ class Parties(list[PartyReport]):
                 f"{kind} {number(mean)} (worst {number(worst(values.values()))}, spread "
                 f"{number(spread)})"
             )
-            gains = [
-                better(metric, value, alone[party])
-                for party, value in values.items()
-                if party in alone
-            ]
+            pairs = [(value, alone[party]) for party, value in values.items() if party in alone]
             if kind != "alone":
-                gained.append(f"{sum(gains)} of {len(gains)} parties with {_MODEL[kind]}")
+                gains = sum(better(metric, value, other) for value, other in pairs)
+                losses = sum(better(metric, other, value) for value, other in pairs)
+                worse = f" ({losses} of {len(pairs)} are worse off)" if losses else ""
+                gained.append(f"{gains} of {len(pairs)} parties with {_MODEL[kind]}{worse}")
         lines = [f"{metric} over parties: {', '.join(parts)}"]
         return lines + ([f"better than alone: {', '.join(gained)}"] if gained else [])
 
@@ -189,10 +210,43 @@ class Parties(list[PartyReport]):
         return kind == "fused" and not any(party.personal for party in self)
 
     def __repr__(self) -> str:
-        return str(self.to_frame().to_string()) if self else "no parties"
+        return "\n".join(text_table(self._whole_table())) if self else "no parties"
 
     def _repr_html_(self) -> str:
-        return str(self.to_frame().to_html())
+        return str(html_table(self._whole_table()))
+
+    def _whole_table(self) -> list[list[str]]:
+        """Return a table of all metrics; `to_frame` has the counts of labels too."""
+        columns = [
+            (kind, name)
+            for kind in KINDS
+            for name in dict.fromkeys(name for party in self for name in getattr(party, kind))
+        ]
+        header = ["party", "rows", "test rows", *(f"{kind} {name}" for kind, name in columns)]
+        rows = [
+            [
+                shortened(party.id, _MAX_NAME),
+                str(party.num_examples),
+                str(party.num_test),
+                *(number(getattr(party, kind).get(name)) for kind, name in columns),
+            ]
+            for party in self[:_MAX_SHOWN]
+        ]
+        if (hidden := len(self) - _MAX_SHOWN) > 0:
+            rows.append([f"and {hidden} more: .to_frame()", *[""] * (len(header) - 1)])
+        return [header, *rows]
+
+
+def _gain(party: PartyReport, metric: str) -> float:
+    """Return by how much a party's last model is better than the one that it trained alone.
+
+    Without one, how good it is; -inf where it was not measured.
+    """
+    value = (party.personal or party.fused or party.local).get(metric, math.nan)
+    gain = value - party.alone.get(metric, math.nan) if party.alone else value
+    if math.isnan(gain):
+        return -math.inf
+    return gain if is_higher_better(metric) else -gain
 
 
 def by_kind(metrics: Metrics, names: Sequence[str]) -> dict[str, Metrics]:

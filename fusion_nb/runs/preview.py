@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.protocols import NeedsAgreement
 from fusion_nb.data.partition import PartitionedData
+from fusion_nb.errors import FusionError
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.formatting import count_bytes, duration
 from fusion_nb.runs.build import Prepared, divide, prepare
@@ -26,6 +28,8 @@ from fusion_nb.runs.spec import RunSpec
 
 #: Batches that are tried beyond the first one.
 _NUM_TRIED_BATCHES = 4
+#: Rounds that are tried where they are short: at most so many, in about so many seconds.
+_NUM_TRIED_ROUNDS, _TRIED_SECONDS = 6, 1.5
 #: Rows that the model is measured on.
 _NUM_TRIED_ROWS = 256
 
@@ -35,7 +39,7 @@ class Cost:
     """The cost of a run; None where it can't be known before parties have agreed on a vocabulary.
 
     rows, steps: training rows and batches of all parties in all rounds
-    seconds:     an estimate, from a few batches that were tried
+    seconds:     an estimate, from a few rounds that were tried, or of long ones a few batches
     bytes_each:  weights that one party sends in a round;  bytes_all: everything up and down
     """
 
@@ -88,7 +92,10 @@ def split_chart(data: PartitionedData) -> charts.Chart:
 
 
 def cost(prepared: Prepared) -> Cost:
-    """Return the cost of a run; a few batches are tried on a copy of its model."""
+    """Return the cost of a run; a few batches are tried, and short rounds too, on copies.
+
+    The federation has trained some rounds after that, and is good for nothing else.
+    """
     federation, rounds = prepared.federation, prepared.resolved.spec.rounds
     tasks = Counter(party for round in range(1, rounds + 1) for party in federation.cohort(round))
     model, options = federation.model, federation.train_options
@@ -104,6 +111,8 @@ def cost(prepared: Prepared) -> Cost:
         return Cost(rows, steps, None, None, None)
     each = arithmetic.num_bytes(model.single_model.get_weights())
     seconds = None if steps is None else _seconds(prepared, steps, tasks.total())
+    if seconds is not None and seconds / rounds < _TRIED_SECONDS / 2:
+        seconds = _tried_rounds(prepared) or seconds
     return Cost(rows, steps, seconds, each, 2 * each * tasks.total())
 
 
@@ -125,6 +134,28 @@ def _seconds(prepared: Prepared, steps: int, num_tasks: int) -> float:
     per_round = _row_seconds(rows, model) * (2 * own / width + central)
     num_evaluations = prepared.resolved.spec.rounds / config.evaluate_every
     return training + per_round * num_evaluations
+
+
+def _tried_rounds(prepared: Prepared) -> float | None:
+    """Return the estimated time of all rounds from the first of them, or None where that fails.
+
+    Most of a short round is not training: weights travel, and are averaged and checked.
+    """
+    federation, rounds = prepared.federation, prepared.resolved.spec.rounds
+    if federation.config.evaluate_every > 1:
+        return None  # rounds differ
+    seconds: list[float] = []
+    try:
+        for record in federation.rounds(min(rounds, _NUM_TRIED_ROUNDS)):
+            seconds.append(record.seconds)
+            if sum(seconds) > _TRIED_SECONDS:
+                break
+    except FusionError:  # a party that fails, say: the run will tell it
+        return None
+    finally:
+        federation.close()
+    first, *others = seconds  # the first one sets up what the others use
+    return first + (rounds - 1) * statistics.median(others or [first])
 
 
 def _batch_seconds(federation: Federation, model: Any) -> tuple[float, float]:

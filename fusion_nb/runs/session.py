@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core.history import History
 from fusion_nb.data import description
 from fusion_nb.data.description import Statistics
 from fusion_nb.errors import (
@@ -96,13 +97,20 @@ def compare(runs: Mapping[str, RunHandle]) -> charts.Chart:
     Where runs are trained by several losses, the chart's note says so. Raises RunError for runs
     that are measured in different metrics.
     """
-    metrics = _common_metrics(runs)
+    return replace(charts.compare(*comparable(runs)), note=losses_note(runs))
+
+
+def comparable(runs: Mapping[str, RunHandle]) -> tuple[dict[str, History], tuple[str, str]]:
+    """Return the rounds of several runs by name, with the metrics that they have in common.
+
+    Raises RunError for runs that are measured in different metrics.
+    """
     labels = {
         name: f"{name} ({run.status})" if run.status in UNDER_WAY else name
         for name, run in runs.items()
     }
-    chart = charts.compare({labels[name]: run.records for name, run in runs.items()}, metrics)
-    return replace(chart, note=_losses_note(runs))
+    records = {labels[name]: run.records for name, run in runs.items()}
+    return records, _common_metrics(runs)
 
 
 def _common_metrics(runs: Mapping[str, RunHandle]) -> tuple[str, str]:
@@ -124,7 +132,7 @@ def _common_metrics(runs: Mapping[str, RunHandle]) -> tuple[str, str]:
     )
 
 
-def _losses_note(runs: Mapping[str, RunHandle]) -> str:
+def losses_note(runs: Mapping[str, RunHandle]) -> str:
     """Return a sentence where runs are trained by several losses, or ""."""
     by_loss: dict[str, list[str]] = {}
     for name, run in runs.items():

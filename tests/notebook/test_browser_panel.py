@@ -53,7 +53,7 @@ def use_theme(page: Any, theme: str) -> None:
 
 
 def chart(page: Any) -> Any:
-    return page.locator("img[alt^='Loss from']").locator("visible=true").first
+    return page.get_by_role("slider", name="loss by round").locator("visible=true").first
 
 
 def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Path]) -> None:
@@ -143,12 +143,12 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
 
 
 def moving(page: Any, picture: Any, times: int) -> list[Any]:
-    """Return where a picture is, each time that it has become another one."""
+    """Return where a chart is, each time that it has a further round."""
     places: list[Any] = []
     seen = ""
     for _ in range(times):
-        wait(page, lambda seen=seen: picture.get_attribute("alt") != seen)
-        seen = picture.get_attribute("alt")
+        wait(page, lambda seen=seen: picture.get_attribute("aria-valuetext") != seen)
+        seen = picture.get_attribute("aria-valuetext")
         places.append(picture.bounding_box())
     return places
 
@@ -229,6 +229,10 @@ def test_it_looks_well_in_both_themes(
     tab(page, "Compare")
     for name in ("run: stopped", "run_2: finished, 40 rounds of fedavg"):
         page.get_by_role("checkbox", name=name).check()
-    page.locator("img[alt*='run_2: Loss from']").wait_for()
+    compared = page.get_by_role("group", name="curves of several runs")
+    compared.get_by_role("button", name="run_2", exact=True).wait_for()
+    compared.get_by_role("button", name="by MB sent").click()
+    compared.get_by_role("slider", name="accuracy by MB sent").wait_for()
+    compared.get_by_role("button", name="by MB sent").click()
     keep(page, f"panel_finished_{word}.png")
     use_theme(page, "JupyterLab Light")

@@ -94,7 +94,7 @@ def test_a_new_kernel_resumes_and_discards_runs_that_were_cut_short(
         timeout=60_000
     )
     offer.wait_for(state="detached", timeout=10_000)
-    page.locator("img[alt^='Loss from']").locator("visible=true").first.wait_for(timeout=30_000)
+    page.locator(".fnb-chart").locator("visible=true").first.wait_for(timeout=30_000)
     keep(page, f"panel_saved_resumed_{word}.png")
     assert (second / "round-000012").is_dir()
     page.locator(".jp-Notebook .jp-Cell").nth(2).click()

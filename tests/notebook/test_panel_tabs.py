@@ -13,6 +13,7 @@ from panels import labelled, marked, page, press, run_to_the_end, settle, until
 import fusion_nb
 from fusion_nb import Panel, RunSpec
 from fusion_nb.errors import ExportError, RunError
+from fusion_nb.notebook.chart import RunChart
 from fusion_nb.runs.session import RUNS
 
 
@@ -86,6 +87,23 @@ class TestCompareTab:
         for tick in ticks.values():
             tick.value = False
         assert panel.screen.comparison == ""
+
+    def test_a_page_that_draws_charts_draws_them_too(
+        self, panel: Panel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(RunChart, "was_answered", True)
+        compared: list[list[str]] = []
+        monkeypatch.setattr(
+            RunChart, "compare", lambda chart, runs, metrics: compared.append(list(runs))
+        )
+        run_to_the_end(panel)
+        run_to_the_end(panel)
+        for tick in panel.screen.run_ticks.values():
+            tick.value = True
+        assert panel.screen.comparison == ""
+        assert compared == [["run"], ["run", "run_2"]]
+        open_tab(panel, "Compare")
+        assert len(compared) == 2, "what the reader chose in the chart is kept"
 
     def test_runs_of_cells_are_there_too_and_load_back(
         self, panel: Panel, namespace: dict[str, Any]

@@ -58,10 +58,13 @@ def test_gains_by_hand(trained: Any, net: Any, monitor: str) -> None:
     for kind, values in found.items():
         mean, spread = statistics.fmean(values), statistics.pstdev(values)
         assert f"{kind} {mean:.3f} (worst {worst(values):.3f}, spread {spread:.3f})" in first
-    counts = [int(beats(found[kind], found["alone"]).sum()) for kind in ("fused", "personal")]
+    own = ("fused", "personal")
+    counts = [int(beats(found[kind], found["alone"]).sum()) for kind in own]
+    losses = [int(beats(found["alone"], found[kind]).sum()) for kind in own]
+    worse = [f" ({n} of 4 are worse off)" if n else "" for n in losses]
     assert second == (
-        f"better than alone: {counts[0]} of 4 parties with the fused model, "
-        f"{counts[1]} of 4 parties with one of their own"
+        f"better than alone: {counts[0]} of 4 parties with the fused model{worse[0]}, "
+        f"{counts[1]} of 4 parties with one of their own{worse[1]}"
     )
     assert {first, second} <= {line.strip() for line in run.summary().splitlines()}
     assert first in run._repr_mimebundle_()["text/html"]
@@ -78,8 +81,8 @@ def test_gains_count_only_parties_that_can_be_compared() -> None:
     assert parties.gains("accuracy") == [
         "accuracy over parties: alone 0.700 (worst 0.500, spread 0.200), "
         "fused 0.700 (worst 0.700, spread 0.000), personal 0.725 (worst 0.500, spread 0.225)",
-        "better than alone: 1 of 2 parties with the fused model, 1 of 2 parties with one of "
-        "their own",
+        "better than alone: 1 of 2 parties with the fused model (1 of 2 are worse off), 1 of 2 "
+        "parties with one of their own",
     ]
     assert "alone 0.300 (worst 0.500, spread 0.200)" in parties.gains("loss")[0]
     assert Parties([report("c", fused=0.7)]).gains("accuracy") == []
@@ -103,3 +106,54 @@ def test_metrics_are_told_apart_by_the_model_that_they_belong_to() -> None:
         "fused": {"loss": 2.0},
         "personal": {},
     }
+
+
+class TestOrder:
+    def names(self, parties: Parties, metric: str = "accuracy", limit: int = 10) -> list[str]:
+        return [row[0] for row in parties.table(metric, limit)[1:]]
+
+    def test_parties_stand_in_the_order_of_their_gain(self) -> None:
+        parties = Parties(
+            [
+                report("same", alone=0.5, fused=0.5),
+                report("loses", alone=0.9, fused=0.7),
+                report("gains", alone=0.5, fused=0.7),
+                report("unknown", alone=0.5, fused=None),
+            ]
+        )
+        for metric in ("accuracy", "loss"):
+            assert self.names(parties, metric) == ["gains", "same", "loses", "unknown"]
+
+    def test_a_personal_model_decides_where_there_is_one(self) -> None:
+        parties = Parties(
+            [
+                report("a", alone=0.5, fused=0.9, personal=0.4),
+                report("b", alone=0.5, fused=0.1, personal=0.6),
+            ]
+        )
+        assert self.names(parties) == ["b", "a"]
+
+    def test_few_parties_that_trained_nothing_alone_keep_their_order(self) -> None:
+        parties = Parties([report("a", fused=0.1), report("b", fused=0.9)])
+        assert self.names(parties) == ["a", "b"]
+
+    @pytest.mark.parametrize("limit", [2, 3, 4])
+    def test_of_many_the_best_and_the_worst_are_shown(self, limit: int) -> None:
+        parties = Parties([report(f"p{i}", fused=i / 10) for i in range(10)])
+        best = [f"p{i}" for i in range(9, 9 - (limit - limit // 2), -1)]
+        worst = [f"p{i}" for i in range(limit // 2 - 1, -1, -1)]
+        more = f"and {10 - limit} more: run.parties"
+        assert self.names(parties, limit=limit) == [*best, more, *worst]
+
+
+def test_what_a_notebook_shows_has_three_decimals_and_no_labels() -> None:
+    parties = Parties(
+        [PartyReport("a", 10, 5, {str(i): 1 for i in range(50)}, local={"loss": 1 / 3})] * 70
+    )
+    for shown in (parties._repr_html_(), repr(parties)):
+        assert "0.333" in shown
+        assert "0.3333" not in shown
+        assert "label" not in shown
+        assert "and 10 more" in shown
+    assert "label_49" in parties.to_frame().columns
+    assert repr(Parties()) == "no parties"

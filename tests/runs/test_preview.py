@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fusion_nb import Run, RunSpec
-from fusion_nb.errors import SplitError
+from fusion_nb.core.federation import Federation
+from fusion_nb.core.types import RoundRecord
+from fusion_nb.errors import DataError, SplitError
 from fusion_nb.runs.preview import look
 
 
@@ -77,3 +80,60 @@ def test_a_cost_that_can_not_be_known_yet_is_left_out() -> None:
     cost = look(RunSpec(data="texts", rounds=3, parties=2), {"model": model, "texts": texts}).cost
     assert (cost.steps, cost.seconds, cost.bytes_each) == (None, None, None)
     assert str(cost) == f"{cost.rows:,} rows to train on"
+
+
+def tried(monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> list[int]:
+    """Let rounds that are tried take so many seconds each; return how many were asked for."""
+    asked: list[int] = []
+
+    def rounds(federation: Federation, num_rounds: int) -> Iterator[RoundRecord]:
+        asked.append(num_rounds)
+        for i, took in enumerate(seconds[:num_rounds]):
+            yield RoundRecord(i + 1, {}, {}, (), took, 0, 0)
+        if num_rounds > len(seconds):
+            raise DataError("a party has no rows")
+
+    monkeypatch.setattr(Federation, "rounds", rounds)
+    return asked
+
+
+class TestEstimate:
+    def estimate(self, net: Any, rows: Any, **options: Any) -> float | None:
+        spec = RunSpec(data="rows", **options)
+        return look(spec, {"model": net(), "rows": rows}).cost.seconds
+
+    def test_short_rounds_are_tried_and_the_first_counts_once(
+        self, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = tried(monkeypatch, [0.5, 0.02, 0.01, 0.02, 0.3, 0.02])
+        assert self.estimate(net, rows, rounds=101) == pytest.approx(0.5 + 100 * 0.02)
+        assert asked == [6]
+
+    def test_slow_rounds_are_not_tried_for_long(
+        self, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried(monkeypatch, [1.0, 0.9, 99.0, 99.0, 99.0, 99.0])
+        assert self.estimate(net, rows, rounds=11) == pytest.approx(1.0 + 10 * 0.9)
+
+    @pytest.mark.parametrize("rounds", [1, 3])
+    def test_no_more_rounds_are_tried_than_the_run_has(
+        self, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch, rounds: int
+    ) -> None:
+        asked = tried(monkeypatch, [0.1] * 3)
+        assert self.estimate(net, rows, rounds=rounds) == pytest.approx(0.1 * rounds)
+        assert asked == [rounds]
+
+    def test_a_party_that_fails_leaves_the_estimate_of_batches(
+        self, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried(monkeypatch, [1.0, 1.0 / 4])
+        found = self.estimate(net, rows, rounds=10**6)
+        assert found is not None
+        assert found != pytest.approx(1.0 + (10**6 - 1) / 4)
+
+    def test_rounds_that_differ_are_not_tried(
+        self, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = tried(monkeypatch, [1.0])
+        assert self.estimate(net, rows, evaluate_every=5)
+        assert asked == []

@@ -269,6 +269,7 @@ class View {
     this.stops.push(observe(new IntersectionObserver((entries) => {
       this.isSeen = entries.at(-1).isIntersecting;
       if (this.isSeen) this.redraw();
+      else if (this.hasSettled && !this.root.isConnected) this.close();
     }), this.root));
     const theme = new MutationObserver(() => this.dress());
     const attributes = { attributes: true, attributeFilter: ["class", "style", "theme", "data-theme", "data-jp-theme-name", "data-jp-theme-light", "data-vscode-theme-kind"] };
@@ -276,6 +277,40 @@ class View {
     theme.observe(document.body, attributes);
     this.stops.push(() => theme.disconnect());
     on(this.stops, matchMedia("(prefers-color-scheme: dark)"), "change", () => this.dress());
+  }
+
+  /** Remember the outputs of JupyterLab's or Notebook's cell, and which of them this is. */
+  remember() {
+    const output = this.root.closest(".jp-OutputArea-child");
+    if (!output || this.isLeft) return;
+    this.area = output.parentElement;
+    this.place = [...this.area.children].indexOf(output);
+  }
+
+  /** Stay where the widget was, over the picture that takes its place at the end of a run.
+   *
+   * The picture is what the notebook saves: this lasts as long as the page.
+   */
+  stay() {
+    const { area, place } = this;
+    this.isLeft = true;
+    const take = () => {
+      const picture = area.children[place]?.querySelector("figure > img");
+      if (!picture) return false;
+      this.hasSettled = true;
+      picture.before(this.root);
+      picture.hidden = true;
+      this.stops.push(() => { picture.hidden = false; });
+      this.redraw();
+      return true;
+    };
+    if (!area?.isConnected) return this.close();
+    if (take()) return undefined;
+    const waiting = new MutationObserver(() => { if (take()) end(); });
+    const end = () => { waiting.disconnect(); clearTimeout(timer); };
+    const timer = setTimeout(() => { end(); this.close(); }, 5000);
+    waiting.observe(area, { childList: true, subtree: true });
+    return undefined;
   }
 
   close() {
@@ -312,6 +347,7 @@ class View {
       this.frame = null;
       if (!this.isSeen || !this.root.isConnected) return;
       if (!this.colours.fused) this.dress(); // the style came after the widget
+      this.remember();
       if (this.isStale) {
         this.isStale = false;
         this.shown = this.store.series.filter((series) => series.panels.some((panel) => (panel?.y ?? panel?.middle)?.last >= 0));
@@ -448,6 +484,7 @@ class View {
 
   switchAxis() {
     this.bySent = !this.bySent;
+    this.panels.forEach((panel) => panel.name());
     this.sent.setAttribute("aria-pressed", String(this.bySent));
     this.cursor = null;
     this.zoomTo(null);
@@ -610,13 +647,14 @@ class View {
 /** The curves of one metric. */
 class Panel {
   constructor(view, metric, index) {
-    Object.assign(this, { view, metric, index, isLog: false, drag: null });
+    Object.assign(this, { view, metric, index, isLog: false, drag: null, step: .2 });
     this.value = element("span", "fnb-value", { "aria-hidden": "true" });
     this.log = element("button", "fnb-tool", {
       type: "button", "aria-pressed": "false", "aria-label": `logarithmic axis of ${metric.name}`, title: "logarithmic axis",
     });
     this.log.append("log");
-    this.plot = element("div", "fnb-plot", { tabindex: "0", role: "slider", "aria-label": `${metric.name} by ${view.axisName}; arrow keys go from round to round` });
+    this.plot = element("div", "fnb-plot", { tabindex: "0", role: "slider" });
+    this.name();
     this.base = element("canvas", "", { "aria-hidden": "true" });
     this.over = element("canvas", "", { "aria-hidden": "true" });
     this.plot.append(this.base, this.over);
@@ -626,6 +664,10 @@ class Panel {
     box.append(head, this.plot);
     view.grid.append(box);
     this.listen();
+  }
+
+  name() {
+    this.plot.setAttribute("aria-label", `${this.metric.name} by ${this.view.axisName}; arrow keys go along it`);
   }
 
   listen() {
@@ -740,7 +782,10 @@ class Panel {
         high = Math.max(high, found[1]);
       }
     }
-    if (low > high) return this.isLog ? [.01, 1] : [0, 1];
+    if (low > high) {
+      this.step = .2;
+      return this.isLog ? [.01, 1] : [0, 1];
+    }
     if (this.isLog) return [niceBelow(low), niceAbove(high)];
     for (const [, , value] of this.goals()) {
       if (Math.max(high, value) - Math.min(low, value) <= 2.5 * (high - low)) {
@@ -753,7 +798,7 @@ class Panel {
       low -= room;
       high += room;
     }
-    const step = niceStep(high - low, 5), isPart = this.metric.part && low >= 0 && high <= 1;
+    const step = this.step = niceStep(high - low, 5), isPart = this.metric.part && low >= 0 && high <= 1;
     const from = Math.floor((low - (high - low) * .02) / step) * step, to = Math.ceil((high + (high - low) * .02) / step) * step;
     return [low >= 0 ? Math.max(from, 0) : from, isPart ? Math.min(to, 1) : to];
   }
@@ -848,7 +893,7 @@ class Panel {
   ticks() {
     const [low, high] = this.limits;
     if (!this.isLog) {
-      const step = niceStep(high - low, 5);
+      const { step } = this;
       return steps(low, high, step).map((value) => [value, tickText(value, step)]);
     }
     const found = [], few = Math.log10(high / low) <= 2.2;
@@ -1149,6 +1194,6 @@ export default {
   },
   render({ model, el }) {
     const view = new View(storeOf(model), el);
-    return () => view.close();
+    return () => view.stay();
   },
 };

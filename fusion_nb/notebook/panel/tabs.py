@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+from markupsafe import escape
 
 from fusion_nb.core import registry
 from fusion_nb.errors import FusionError, RunError
+from fusion_nb.notebook.chart import RunChart
 from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.labels import label
@@ -35,7 +37,7 @@ title="copy this text" onclick="const text=this.closest('.fusion-nb-copy').query
 'textarea');text.select();navigator.clipboard?navigator.clipboard.writeText(text.value):\
 document.execCommand('copy');this.textContent='Copied'">Copy</button>"""
 #: Characters in a line of a text that repeats a run, and lines that are shown without scrolling.
-_LINE, _MAX_LINES = 80, 16
+_LINE, _MAX_LINES = 80, 40
 _ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
 _PREVIEW = """\
 <div role="status"><div style="line-height:1.8"><b>{{ cost }}</b></div>\
@@ -97,7 +99,9 @@ class CompareTab:
     def __init__(self, button: ButtonMaker, load: Callable[[Run], object]) -> None:
         self.ticks: dict[str, widgets.Checkbox] = {}
         self._list = widgets.VBox()
-        self._chart = widgets.HTML()
+        self._chart, self._curves = widgets.HTML(), RunChart()
+        self._drawn: tuple[tuple[str, int], ...] = ()
+        self._curves.layout.display = "none"
         self._chosen = widgets.Dropdown(
             description="run", tooltip="the run whose options are loaded"
         )
@@ -108,12 +112,15 @@ class CompareTab:
         )
         row = widgets.Box([self._chosen, self.button], layout=_ROW)
         self._none = widgets.HTML("No run in this kernel yet.")
-        self.box = widgets.VBox([self._none, self._list, self._chart, row])
+        self.box = widgets.VBox([self._none, self._list, self._curves, self._chart, row])
         self.refresh()
 
     @property
     def chart(self) -> str:
-        """The chart of the ticked runs, or why they can't be drawn in one, as HTML."""
+        """A picture of the ticked runs, or why they can't be drawn in one, as HTML.
+
+        It is empty where the page draws them itself.
+        """
         return str(self._chart.value)
 
     def refresh(self) -> None:
@@ -129,7 +136,7 @@ class CompareTab:
             self._chosen.options = names
             self._chosen.value = kept if kept in names else (names[-1] if names else None)
         self._none.layout.display = "none" if names else ""
-        if self._chart.value:
+        if any(tick.value for tick in self.ticks.values()):
             self.draw()
 
     def draw(self) -> None:
@@ -140,9 +147,24 @@ class CompareTab:
             if tick.value and name in session.RUNS
         }
         try:
-            self._chart.value = charts.image_tag(session.compare(ticked)) if ticked else ""
+            self._draw(ticked)
         except FusionError as error:  # they are measured in different metrics
-            self._chart.value = messages.of_error(error)
+            self._chart.value, self._drawn = messages.of_error(error), ()
+            self._curves.layout.display = "none"
+
+    def _draw(self, ticked: Mapping[str, Run]) -> None:
+        """Draw runs in the page, or as a picture where it has never drawn a chart."""
+        is_drawn_there = bool(ticked) and RunChart.was_answered
+        self._curves.layout.display = "" if is_drawn_there else "none"
+        if not is_drawn_there:
+            self._chart.value = charts.image_tag(session.compare(ticked)) if ticked else ""
+            return
+        histories, metrics = session.comparable(ticked)
+        state = tuple((name, len(history)) for name, history in histories.items())
+        self._chart.value = str(escape(session.losses_note(ticked)))
+        if state != self._drawn:  # or what the reader has chosen there is lost
+            self._drawn = state
+            self._curves.compare(histories, metrics)
 
     def _tick(self) -> widgets.Checkbox:
         tick = widgets.Checkbox(False, indent=False, layout={"width": "auto"})

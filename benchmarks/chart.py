@@ -1,0 +1,145 @@
+"""The cost of a chart: the same run with and without, in one kernel: `python -m benchmarks.chart`.
+
+A real kernel that talks to a client, as in JupyterLab, which stands for a browser that has drawn a
+chart before. Pairs of runs in turn, each in a cell of its own: without a chart but with the result
+at the end; with the chart, as `%%fusion` shows it; and in a panel. The browser is not measured: it
+works on another core, or on another machine.
+`python -m benchmarks.chart SECONDS ...` measures runs of so many seconds, by default 5 and 60.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+
+from jupyter_client.manager import start_new_kernel
+
+PREPARE = """
+import time
+import torch
+from torch import nn
+import fusion_nb
+%load_ext fusion_nb
+torch.set_num_threads(1)
+model = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+from fusion_nb.notebook.chart import RunChart
+RunChart.was_answered = True  # or pictures are drawn, as for a page without the widget
+from fusion_nb.notebook.live import LiveView
+from fusion_nb.notebook.panel.run_view import RunView
+spent = 0.0
+
+def count(owner, name, sign=1):
+    do = getattr(owner, name)
+    def counted(*args):
+        global spent
+        began = time.thread_time()
+        try:
+            return do(*args)
+        finally:
+            spent += sign * (time.thread_time() - began)
+    setattr(owner, name, counted)
+
+count(LiveView, "__call__")
+count(LiveView, "_end", -1)  # the result, which a run without a chart has too
+count(RunView, "_update")
+count(RunView, "_receive")
+"""
+OPTIONS = "--parties {parties} --lr 0.05 --rounds {rounds} --name run"
+#: For each way to look at a run a cell that comes before, and one before which and after which the
+#: processor's time is read.
+WAYS = {
+    "bare": ("", "%fusion run {options} --quiet\ndisplay(run)"),
+    "chart": ("", "%fusion run {options}"),
+    "panel": (
+        "panel = fusion_nb.Panel(parties={parties}, lr=0.05, rounds={rounds})\n"
+        "panel._ipython_display_()",
+        "panel.start()\npanel.wait()",
+    ),
+}
+#: Runs of each way, in turn.
+PAIRS = 3
+
+
+class Kernel:
+    """A kernel whose cells are timed."""
+
+    def __init__(self) -> None:
+        self.manager, self.client = start_new_kernel(extra_arguments=["--log-level=ERROR"])
+        self.run(PREPARE)
+
+    def run(self, code: str) -> str:
+        """Run a cell, and return what it printed."""
+        printed: list[str] = []
+
+        def hear(message: dict) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream" and content["name"] == "stdout":
+                printed.append(content["text"])
+            elif message["msg_type"] == "error":
+                sys.exit("\n".join(content["traceback"]))
+
+        # A front end that can ask for input is taken for one that draws widgets.
+        self.client.execute_interactive(
+            code, allow_stdin=True, stdin_hook=lambda _: None, timeout=1800, output_hook=hear
+        )
+        return "".join(printed)
+
+    def seconds(self, way: str, parties: int, rounds: int) -> tuple[float, float, float]:
+        """Return the seconds of a run by the clock, those of the processor, and of these the ones
+        that went into chart and status.
+        """
+        options = OPTIONS.format(parties=parties, rounds=rounds)
+        before, cell = (
+            each.format(options=options, parties=parties, rounds=rounds) for each in WAYS[way]
+        )
+        self.run(before)
+        self.run("spent = 0.0\nbegan = time.perf_counter(), time.process_time()")
+        self.run(cell)
+        ended = self.run(
+            "print(time.perf_counter() - began[0], time.process_time() - began[1], spent)"
+        )
+        clock, processor, spent = map(float, ended.split()[-3:])
+        return clock, processor, spent
+
+    def close(self) -> None:
+        """End the kernel."""
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+def lines(seconds: list[float], parties: int = 4, pairs: int = PAIRS) -> list[str]:
+    """Return one line for each length of a run and each way to look at it."""
+    kernel = Kernel()
+    try:
+        kernel.seconds("chart", parties, 5)  # what the first run loads
+        trial = 40
+        rate = trial / kernel.seconds("bare", parties, trial)[0]
+        found = []
+        for length in seconds:
+            rounds = max(2, round(rate * length))
+            times = {way: [] for way in WAYS}
+            for _ in range(pairs):
+                for way in WAYS:
+                    times[way].append(kernel.seconds(way, parties, rounds))
+            for way in ("chart", "panel"):
+                ratios = [
+                    statistics.median(
+                        shown[part] / bare[part]
+                        for shown, bare in zip(times[way], times["bare"], strict=True)
+                    )
+                    for part in (0, 1)
+                ]
+                share = statistics.median(spent / used for _, used, spent in times[way])
+                found.append(
+                    f"{way}, {rounds} rounds of {parties} parties, {length:g} s: with over without "
+                    f"{ratios[0]:.3f} by the clock, {ratios[1]:.3f} of the processor; "
+                    f"{share:.1%} of it in chart and status"
+                )
+        return found
+    finally:
+        kernel.close()
+
+
+if __name__ == "__main__":
+    for line in lines([float(word) for word in sys.argv[1:]] or [5.0, 60.0]):
+        print(line)
