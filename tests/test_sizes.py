@@ -26,7 +26,7 @@ _USERS_HOLD = "users hold it: each member is a name that they type, and asks a p
 _RECORD = "a record: each field is a fact that readers look up by its name"
 #: Class -> why it is larger, and how large it may be.
 EXEMPT = {
-    "models/torch/adapter.py:TorchModel": Exempt(_ADAPTER, methods=32, fields=22),
+    "models/torch/adapter.py:TorchModel": Exempt(_ADAPTER, methods=34, fields=22),
     "models/keras/adapter.py:KerasModel": Exempt(_ADAPTER, methods=29, fields=22),
     "models/sklearn/adapter.py:SklearnModel": Exempt(_ADAPTER, methods=32, fields=22),
     "models/boosting.py:BoostingModel": Exempt(_ADAPTER, methods=29),

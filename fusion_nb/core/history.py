@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
-from fusion_nb.core.encodable import encodable
+from fusion_nb.core.files.encodable import encodable
 from fusion_nb.core.types import Failure, Metrics, RoundRecord
 from fusion_nb.errors import OptionError, nearest
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fusion_nb.core.encodable import encodable
+from fusion_nb.core.files.encodable import encodable
 from fusion_nb.core.history import better, is_higher_better
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import NameNotFoundError, nearest

@@ -12,7 +12,7 @@ from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
-from fusion_nb.runs.checks import run_checks
+from fusion_nb.runs.checks.ordered import run_checks
 from fusion_nb.runs.resolve import Resolved, divide, resolve
 from fusion_nb.runs.spec import RunSpec
 

@@ -10,7 +10,7 @@ from fusion_nb.core import registry
 from fusion_nb.core.protocols import Change
 from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.runs import change_text
-from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported
+from fusion_nb.runs.checks.fusions import FUSION_CHECKS, check_supported
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import RunSpec
 

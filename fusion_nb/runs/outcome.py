@@ -16,28 +16,30 @@ from fusion_nb.errors import ExportError, OptionError, RunError
 from fusion_nb.reporting import export
 from fusion_nb.reporting.parties import Parties, PartyReport, by_kind
 from fusion_nb.reporting.result import Best, Result, Similar
-from fusion_nb.runs import change_text, predicting
+from fusion_nb.runs import predicting
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
-from fusion_nb.runs.checks import absent_options
+from fusion_nb.runs.checks.ordered import absent_options
 from fusion_nb.runs.quality.ending_notes import EndingNotes
 from fusion_nb.runs.redaction import values_without_secrets
+from fusion_nb.runs.repeating import RepeatingSpecs, without_checkpoint
 from fusion_nb.runs.rounds import RoundSource
-from fusion_nb.runs.spec import RunSpec
 
 
 class RunOutcome:
     """Answers for the rounds that a run has so far, wherever they are trained.
 
     prepared: the checked run;  source: trains its rounds;  training: drives it in the background
+    specs:    the options that repeat the run
     """
 
     def __init__(self, prepared: Prepared, source: RoundSource, training: BackgroundRun) -> None:
         self._prepared, self._source, self._training = prepared, source, training
         self._federation = prepared.federation
-        self._spec, data = prepared.resolved.spec, prepared.resolved.data
+        self.specs = RepeatingSpecs(prepared, source, training)
+        data = prepared.resolved.data
         self._absent_options = absent_options(prepared.resolved.model)
-        if self._spec.lr_schedule:
+        if prepared.resolved.spec.lr_schedule:
             self._absent_options -= {"schedule"}
         has_classes = "accuracy" in self._federation.model.metrics
         self._label_counts = data.label_counts(with_test=False) if has_classes else {}
@@ -184,12 +186,12 @@ class RunOutcome:
         return Result(
             name=self._training.name,
             spec=values_without_secrets(
-                self.planned_spec().model_dump(
+                self.specs.planned().model_dump(
                     exclude_none=True, exclude=self._absent_options | {"checkpoint"}
                 )
             ),
             chosen=self._chosen,
-            cell=without_checkpoint(self.repeatable_spec()).to_cell(**self._source.line_options),
+            cell=without_checkpoint(self.specs.repeatable()).to_cell(**self._source.line_options),
             status=status,
             reason=run.reason,
             planned=run.planned,
@@ -205,37 +207,6 @@ class RunOutcome:
             traceback="" if error is None else "".join(traceback.format_exception(error)),
         )
 
-    def planned_spec(self) -> RunSpec:
-        """Return the options that repeat the run as it is planned now."""
-        return self._spec_of(self._training.state.planned)
-
-    def completed_spec(self) -> RunSpec:
-        """Return the options that repeat the rounds that were completed."""
-        return self._spec_of(len(self._source.history) or self._training.state.planned)
-
-    def repeatable_spec(self) -> RunSpec:
-        """Return the options of the planned run while it may still reach them, and then of the
-        rounds that were completed.
-        """
-        is_planned = self._training.state.status in ("ready", "running")
-        return self.planned_spec() if is_planned else self.completed_spec()
-
-    def _spec_of(self, rounds: int) -> RunSpec:
-        """Return the options that repeat that many rounds, with the changes since the start."""
-        update: dict[str, Any] = {"rounds": rounds}
-        if not self._training.state.stops_early:
-            update |= {"until": "", "patience": 0}
-        schedule = str(self._federation.config.schedule)
-        config = self._federation.config
-        falls = self._federation.model.has_lr_schedule or (
-            config.lr_schedule is not None and config.lr_schedule.begins_anew
-        )
-        if falls and schedule != f"0+{rounds}":
-            update["schedule"] = schedule
-        if self._federation.plan.changes:
-            update["changes"] = change_text.to_text(self._federation.plan.changes)
-        return self._spec.model_copy(update=update)
-
     def _initial_sha256(self) -> str:
         """Return the digest of the first weights, which exist after round 0 at the latest."""
         weights = self._federation.network.initial_weights
@@ -246,11 +217,6 @@ class RunOutcome:
     def _no_round(self) -> RunError:
         name = self._training.name
         return RunError(f"{name} has no whole round yet", f"{name}.more() trains some")
-
-
-def without_checkpoint(spec: RunSpec) -> RunSpec:
-    """Return a spec that saves nothing: where a run was saved has no part in repeating it."""
-    return RunSpec(**spec.model_dump(exclude_unset=True, exclude={"checkpoint"}))
 
 
 def _chosen_options(prepared: Prepared) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Run(PredictedRows, Answers):
                 trained_by(self.prepared, control),
                 self.prepared,
                 name=name,
-                planned_spec=lambda: self.outcome.planned_spec(),
+                planned_spec=lambda: self.outcome.specs.planned(),
                 reason=lambda: self.training.state.early_reason(self.federation.history),
                 stop=control.stop,
                 is_cached=is_cached,
@@ -107,14 +107,14 @@ class Run(PredictedRows, Answers):
     @property
     def spec(self) -> RunSpec:
         """The options that repeat the run as it is planned now; `more` and `step` add rounds."""
-        return self.outcome.planned_spec()
+        return self.outcome.specs.planned()
 
     @property
     def completed_spec(self) -> RunSpec:
         """The options that repeat the completed rounds; of a run that was stopped, those before the
         stop.
         """
-        return self.outcome.completed_spec()
+        return self.outcome.specs.completed()
 
     @property
     def notes(self) -> list[str]:

@@ -12,7 +12,7 @@ from panels import labelled, page, press, run_to_the_end, settle
 from fusion_nb import Panel, Run, RunSpec
 from fusion_nb.notebook.panel.labels import when_empty
 from fusion_nb.runs import session
-from fusion_nb.runs.fusion_checks import ability
+from fusion_nb.runs.checks.fusions import ability
 
 pytestmark = pytest.mark.usefixtures("no_runs")
 

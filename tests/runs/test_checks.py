@@ -11,8 +11,9 @@ import pytest
 
 from fusion_nb import RunSpec
 from fusion_nb.errors import FusionError
-from fusion_nb.runs import checks, fusion_checks
 from fusion_nb.runs.build import prepare
+from fusion_nb.runs.checks import fusions as fusion_checks
+from fusion_nb.runs.checks import ordered as checks
 from fusion_nb.runs.resolve import Resolved, resolve
 
 

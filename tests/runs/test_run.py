@@ -168,10 +168,10 @@ def test_the_spec_drops_early_stopping_once_it_was_overridden(run_of: Any, net: 
 
 def test_the_completed_spec_has_the_rounds_that_there_are(run_of: Any, net: Any) -> None:
     run = run_of(net(), rounds=5)
-    assert (run.completed_spec.rounds, run.outcome.repeatable_spec().rounds) == (5, 5)
+    assert (run.completed_spec.rounds, run.outcome.specs.repeatable().rounds) == (5, 5)
     run.step().stop()
     assert (run.spec.rounds, run.completed_spec.rounds) == (5, 1)
-    assert run.outcome.repeatable_spec() == run.completed_spec
+    assert run.outcome.specs.repeatable() == run.completed_spec
     assert "--rounds 1" in run.result().cell
 
 

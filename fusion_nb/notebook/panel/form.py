@@ -16,7 +16,7 @@ from fusion_nb.notebook import complete
 from fusion_nb.notebook.panel import messages, offers
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry, as_text
 from fusion_nb.notebook.panel.labels import label, when_empty
-from fusion_nb.runs import checks
+from fusion_nb.runs.checks import ordered as checks
 from fusion_nb.runs.resolve import check_names
 from fusion_nb.runs.spec import RunSpec, run_option
 

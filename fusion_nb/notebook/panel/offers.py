@@ -10,7 +10,7 @@ from fusion_nb.data import handlers, loading
 from fusion_nb.errors import FusionError
 from fusion_nb.models.base import Model
 from fusion_nb.notebook import complete
-from fusion_nb.runs import fusion_checks
+from fusion_nb.runs.checks import fusions as fusion_checks
 
 
 def values(option: str, namespace: Mapping[str, Any], model: type[Model] | None) -> list[str]:

@@ -225,7 +225,7 @@ class ExportTab:
         if list(self._format.options) != run.formats:
             self._format.options = run.formats
             self._format.value = run.formats[0]
-        self._repeat.show(run.outcome.repeatable_spec())
+        self._repeat.show(run.outcome.specs.repeatable())
 
     def list_files(self, files: Sequence[Path]) -> None:
         """Show the files that were written."""

@@ -13,8 +13,8 @@ from fusion_nb.core.types import Requirements
 from fusion_nb.errors import DataError, OptionError, option
 from fusion_nb.models.base import Model
 from fusion_nb.models.optimizers import has_momentum, is_sgd
+from fusion_nb.runs.checks.rounds import check_sampling
 from fusion_nb.runs.resolve import Resolved
-from fusion_nb.runs.round_checks import check_sampling
 
 #: The kinds of weights, as messages say it.
 _KINDS = {

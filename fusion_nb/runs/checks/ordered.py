@@ -14,12 +14,12 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
 from fusion_nb.runs import changes
-from fusion_nb.runs.class_weight_checks import check_class_weights
+from fusion_nb.runs.checks.class_weights import check_class_weights
+from fusion_nb.runs.checks.fusions import FUSION_CHECKS, check_supported
+from fusion_nb.runs.checks.metrics import check_added_metrics
+from fusion_nb.runs.checks.rounds import check_lr_schedule, check_roles, check_schedule, check_send
 from fusion_nb.runs.early_stopping import Until
-from fusion_nb.runs.fusion_checks import FUSION_CHECKS, check_supported
-from fusion_nb.runs.metric_checks import check_added_metrics
 from fusion_nb.runs.resolve import Resolved
-from fusion_nb.runs.round_checks import check_lr_schedule, check_roles, check_schedule, check_send
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
 #: A rule, or a part of the run that has notes for the user.

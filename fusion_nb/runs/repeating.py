@@ -1,0 +1,58 @@
+"""The options that repeat a run, with its changes and the rounds that it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fusion_nb.runs import change_text
+from fusion_nb.runs.background_run import BackgroundRun
+from fusion_nb.runs.build import Prepared
+from fusion_nb.runs.rounds import RoundSource
+from fusion_nb.runs.spec import RunSpec
+
+
+class RepeatingSpecs:
+    """Answers which options repeat a run, as it stands now.
+
+    prepared: the checked run;  source: trains its rounds;  training: drives it in the background
+    """
+
+    def __init__(self, prepared: Prepared, source: RoundSource, training: BackgroundRun) -> None:
+        self._spec, self._federation = prepared.resolved.spec, prepared.federation
+        self._source, self._training = source, training
+
+    def planned(self) -> RunSpec:
+        """Return the options that repeat the run as it is planned now."""
+        return self._of(self._training.state.planned)
+
+    def completed(self) -> RunSpec:
+        """Return the options that repeat the rounds that were completed."""
+        return self._of(len(self._source.history) or self._training.state.planned)
+
+    def repeatable(self) -> RunSpec:
+        """Return the options of the planned run while it may still reach them, and then of the
+        rounds that were completed.
+        """
+        is_planned = self._training.state.status in ("ready", "running")
+        return self.planned() if is_planned else self.completed()
+
+    def _of(self, rounds: int) -> RunSpec:
+        """Return the options that repeat that many rounds, with the changes since the start."""
+        update: dict[str, Any] = {"rounds": rounds}
+        if not self._training.state.stops_early:
+            update |= {"until": "", "patience": 0}
+        config = self._federation.config
+        schedule = str(config.schedule)
+        falls = self._federation.model.has_lr_schedule or (
+            config.lr_schedule is not None and config.lr_schedule.begins_anew
+        )
+        if falls and schedule != f"0+{rounds}":
+            update["schedule"] = schedule
+        if self._federation.plan.changes:
+            update["changes"] = change_text.to_text(self._federation.plan.changes)
+        return self._spec.model_copy(update=update)
+
+
+def without_checkpoint(spec: RunSpec) -> RunSpec:
+    """Return a spec that saves nothing: where a run was saved has no part in repeating it."""
+    return RunSpec(**spec.model_dump(exclude_unset=True, exclude={"checkpoint"}))
