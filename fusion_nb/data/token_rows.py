@@ -175,7 +175,8 @@ def _padded(name: str, values: Any, sizes: list[int], length: int, fill: int) ->
     """Return a column as an array; rows as long as their tokens are filled up on the right."""
     rows = [np.asarray(row) for row in values]
     if all(row.ndim == 1 and len(row) == size for row, size in zip(rows, sizes, strict=True)):
-        made = np.full((len(rows), length), fill, dtype=np.result_type(*rows[:1], np.int64))
+        is_whole = rows[0].dtype.kind in "biu"
+        made = np.full((len(rows), length), fill, np.int64 if is_whole else rows[0].dtype)
         for number, row in enumerate(rows):
             made[number, : len(row)] = row
         return made

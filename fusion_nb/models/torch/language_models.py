@@ -76,11 +76,14 @@ def token_task(
 
     module: a copy in evaluation mode;  output: of it for these rows
     Its own loss, for the labels y, says whether a place predicts the next token or its own label.
+    Raises ModelError for rows of a single token.
     """
     is_known = is_pretrained(module) or is_peft(module)
     if not is_known or output.ndim != 3 or not isinstance(y, Tensor):
         return None
-    if y.shape != output.shape[:2] or y.is_floating_point() or y.shape[1] < 2:
+    if output.shape[1] == 1:
+        raise ModelError("rows of one token have no next one to predict", "give longer rows")
+    if y.shape != output.shape[:2] or y.is_floating_point():
         return None
     own = _own_loss(module, precision, x, y)
     if own is None:
@@ -109,6 +112,16 @@ def check_tokens(module: nn.Module, rows: RowSchema) -> None:
         return
     named = dict(zip(rows.columns, rows.parts, strict=False))
     ids = named.get("input_ids", rows)
+    if rows.columns and ids.dtype.startswith("float"):
+        raise ModelError(
+            f"the tokens of the rows are {ids.dtype}, and a model looks them up by whole numbers",
+            "give them as integers: input_ids.astype('int64')",
+        )
+    if ids.low is not None and ids.low < 0:
+        raise ModelError(
+            f"the rows hold the token {ids.low:g}, and tokens are counted from 0",
+            "give padding a token of its own, and hide it by attention_mask",
+        )
     size = getattr(config, "vocab_size", None)
     if isinstance(size, int) and ids.high is not None and ids.high >= size:
         raise ModelError(
