@@ -17,6 +17,10 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 #: Row of the capability table -> the kind of component that it lists.
 ROWS = {
     "Data": "datasets",
+    "Tables": "tabular",
+    "Metrics": "metrics",
+    "Rates": "lr_schedules",
+    "Cohorts": "samplings",
     "Splits": "splits",
     "Fusions": "fusions",
     "A model for each party": "personal",
