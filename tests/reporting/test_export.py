@@ -54,6 +54,7 @@ def test_the_folder_holds_everything(run: Run) -> None:
     assert not [path for path in Path().iterdir() if path.name != "fused"]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_measures_the_same(run: Run, rows: Any) -> None:
     run.export("fused", ["whole", "pt"])
     np.savez("test.npz", x=rows[0][200:], y=rows[1][200:])

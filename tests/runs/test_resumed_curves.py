@@ -73,7 +73,7 @@ CASES = cases()
 
 
 #: Cases that take long, and of which another one is like.
-LONG = {"keras with adam kept", "keras fedbn", "another engine"}
+LONG = {"engine process", "keras with adam kept", "keras fedbn", "another engine"}
 
 
 @pytest.mark.filterwarnings("ignore")
