@@ -177,12 +177,12 @@ class TestRows:
         self, chart: RunChart, namespace: dict[str, Any], num_parties: int
     ) -> None:
         page = Browser(chart)
-        names = ["\ud800", "a\nb", *(f"clinic {i}" for i in range(num_parties - 2))]
+        names = ["\u202e", "a\nb", *(f"clinic {i}" for i in range(num_parties - 2))]
         namespace["rows"] = dict.fromkeys(names, namespace["rows"])
         chart.follow(trained(namespace, rounds=1))
         head = {key: value for key, value in page.head.items() if key != "runs"}
         assert json.dumps(head, ensure_ascii=False).encode()
-        assert page.head["parties"][:2] == ["\\ud800", "a b"]
+        assert page.head["parties"][:2] == ["\\u202e", "a b"]
 
 
 class TestPages:
