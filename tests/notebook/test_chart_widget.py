@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -170,6 +171,18 @@ class TestRows:
         chart.follow(run)
         assert not np.isfinite(page.column("fused")[1])
         assert np.isfinite(page.column("fused")[2])
+
+    @pytest.mark.parametrize("num_parties", [3, 12])
+    def test_names_that_no_text_can_hold_are_sent_visibly(
+        self, chart: RunChart, namespace: dict[str, Any], num_parties: int
+    ) -> None:
+        page = Browser(chart)
+        names = ["\u202e", "a\nb", *(f"clinic {i}" for i in range(num_parties - 2))]
+        namespace["rows"] = dict.fromkeys(names, namespace["rows"])
+        chart.follow(trained(namespace, rounds=1))
+        head = {key: value for key, value in page.head.items() if key != "runs"}
+        assert json.dumps(head, ensure_ascii=False).encode()
+        assert page.head["parties"][:2] == ["\\u202e", "a b"]
 
 
 class TestPages:

@@ -260,4 +260,4 @@ def test_a_run_with_such_names_is_exported(tmp_path: Path, net: Any) -> None:
     assert len(table) == len(names) + 2
     stored = json.loads((tmp_path / "fused" / "card.json").read_text(encoding="utf-8"))
     assert [party["party"] for party in stored["parties"]] == names
-    assert html.escape(NAMES["script"]) in run.result().mimebundle()["text/html"]
+    assert html.escape(NAMES["script"]) in run.parties._repr_html_()

@@ -531,7 +531,7 @@ class View {
     const rows = [];
     for (const series of this.shown ?? []) {
       if (!this.isShown(series)) continue;
-      let { name } = series;
+      const { name } = series;
       const texts = this.store.head.metrics.map((_, i) => {
         const panel = series.panels[i];
         if (!panel) return "–";
@@ -544,7 +544,7 @@ class View {
         const who = this.store.head.parties[this.at(panel, "who", x)];
         return who === undefined ? "–" : `${text(value)} (${shortened(who)})`;
       });
-      rows.push({ id: series.id, name, colour: this.colour(series), texts });
+      rows.push({ id: series.id, name, colour: this.colour(series), isBand: series.role === "band", texts });
     }
     return rows;
   }
@@ -578,11 +578,12 @@ class View {
       header.append(Object.assign(element("th"), { textContent: name }));
     }
     const body = table.createTBody();
-    for (const { id, name, colour, texts } of this.known(cursor.x)) {
+    for (const { id, name, colour, isBand, texts } of this.known(cursor.x)) {
       const row = body.insertRow();
       if (id === this.near) row.className = "fnb-near";
       const swatch = element("i");
       swatch.style.background = colour;
+      swatch.style.opacity = isBand ? .35 : 1;
       row.insertCell().append(swatch, shortened(name));
       texts.forEach((each) => { row.insertCell().textContent = each; });
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from fusion_nb.core.history import History
 from fusion_nb.notebook.chart.rows import Rows, other_run
+from fusion_nb.reporting.templates import visible
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.run import Run
 
@@ -36,7 +37,7 @@ class Feed:
         self._begin(run, rows, f"curves of {run.name}", metrics, others)
         self._fixed |= {
             "columns": rows.columns,
-            "parties": parties,
+            "parties": list(map(visible, parties)),
             "until": Until(run.spec.until).clauses() if run.spec.until else [],
         }
         self.update()

@@ -10,6 +10,7 @@ from typing import Any
 from fusion_nb.core.history import History, is_higher_better
 from fusion_nb.core.types import Metrics, RoundRecord
 from fusion_nb.reporting.charts.run_curves import COMPARED
+from fusion_nb.reporting.templates import visible
 
 #: More parties than this are a band and the worst of them, and no curve each.
 MAX_PARTIES = 8
@@ -51,7 +52,7 @@ class Rows:
             self.count += 1
             if record.changes:
                 text = ", ".join(f"{name} {value}" for name, value in record.changes.items())
-                self.changes.append((record.round, text))
+                self.changes.append((record.round, visible(text)))
 
     def packed(self, first: int = 0) -> bytes:
         """Return the rows from index `first` on."""
@@ -69,7 +70,7 @@ class Rows:
     def _add_parties(self, panel: int, metric: str, parties: Sequence[str]) -> None:
         key = f"local_{metric}"
         for party in parties:
-            self.columns.append({"role": "party", "panel": panel, "name": party})
+            self.columns.append({"role": "party", "panel": panel, "name": visible(party)})
         nothing: Metrics = {}
 
         def read(record: RoundRecord) -> list[float]:
@@ -116,7 +117,7 @@ def other_run(name: str, history: History, metrics: Sequence[str]) -> dict[str, 
     known = history.metrics()
     columns = [history[metric] if metric in known else [] for metric in metrics]
     return {
-        "name": name,
+        "name": visible(name),
         "rounds": array("f", [history[i].round for i in chosen]).tobytes(),
         "sent": array("f", [sent[i] / 1e6 for i in chosen]).tobytes(),
         "values": [

@@ -38,6 +38,9 @@ class RunChart(anywidget.AnyWidget):
     New rounds are sent as numbers, many in one message. The state of the widget, which is packed
     only when somebody asks for it, holds all of them: a page that is loaded again, and a second
     view, get everything.
+
+    A front end without magics, such as marimo, shows it as any other widget:
+    `chart = RunChart(); chart.follow(run); run.subscribe(lambda run: chart.send_new())`.
     """
 
     # Read here and not by anywidget, which would hold every widget that was ever made.

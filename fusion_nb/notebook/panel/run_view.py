@@ -130,8 +130,8 @@ class RunView:
     def _new_throttles(self) -> dict[str, Throttle]:
         # A table of the first round alone shows little, and the next would have to wait until its
         # cost is paid off.
-        times = {"points": (0.1, 0.0), "text": (0.3, 0.0), "replies": (0.3, 0.0)}
-        times["table"] = (1.0, 1.0)
+        times = {"points": (0.1, 0.0), "text": (0.3, 0.0), "replies": (0.5, 0.0)}
+        times["table"] = (2.0, 1.0)
         return {part: self._throttle(*each) for part, each in times.items()}
 
     def _count(self) -> None:
