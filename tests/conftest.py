@@ -76,6 +76,15 @@ def mnist(monkeypatch: pytest.MonkeyPatch) -> Path:
     return DATA
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no picture in tests without the marker `pictures`: each takes a tenth of a second."""
+    if request.node.get_closest_marker("pictures") is None:
+        from fusion_nb.reporting.charts.chart import Chart
+
+        monkeypatch.setattr(Chart, "png", b"\x89PNG")
+
+
 @pytest.fixture(scope="session")
 def _shell() -> Any:
     from IPython.testing.globalipapp import start_ipython

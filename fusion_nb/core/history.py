@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
+from fusion_nb.core.encodable import encodable
 from fusion_nb.core.types import Failure, Metrics, RoundRecord
 from fusion_nb.errors import OptionError, nearest
 
@@ -161,7 +162,8 @@ class History(list[RoundRecord]):
             "bytes_down",
         ]
         columns += ["bytes_fedavg", "silent", "changes"]
-        return pd.DataFrame(self.rows(), columns=columns).set_index("round")
+        rows = [{name: encodable(value) for name, value in row.items()} for row in self.rows()]
+        return pd.DataFrame(rows, columns=columns).set_index("round")
 
     def bytes_sent(self) -> list[int]:
         """Return, for each round, the bytes that were sent until its end, up and down."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fusion_nb.core.encodable import encodable
 from fusion_nb.core.history import better, is_higher_better
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import NameNotFoundError, nearest
@@ -78,13 +79,17 @@ class Parties(list[PartyReport]):
         import pandas as pd
 
         rows = [
-            {"party": party.id, "num_examples": party.num_examples, "num_test": party.num_test}
+            {
+                "party": encodable(party.id),
+                "num_examples": party.num_examples,
+                "num_test": party.num_test,
+            }
             | {
                 f"{kind}_{name}": value
                 for kind in KINDS
                 for name, value in getattr(party, kind).items()
             }
-            | {f"label_{name}": count for name, count in party.label_counts.items()}
+            | {encodable(f"label_{name}"): count for name, count in party.label_counts.items()}
             for party in self
         ]
         return pd.DataFrame(rows).set_index("party")

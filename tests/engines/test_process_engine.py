@@ -59,6 +59,7 @@ class TestCurve:
         run.more(2).wait()
         assert [r.metrics for r in run.records] == [r.metrics for r in whole.records]
 
+    @pytest.mark.slow
     def test_a_model_that_a_script_defines_is_sent_along(self, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(SCRIPT)
         printed = [

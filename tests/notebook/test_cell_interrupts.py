@@ -104,7 +104,9 @@ class Trial:
         assert text(execute(self.client, made)).strip() == "finished"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", ["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES[1:])]
+)
 def test_an_interrupt_at_each_stage_of_a_cell_stops_its_run(kernel: Any, engine: str) -> None:
     stages: dict[str, Callable[[Message], bool]] = {
         "imports": lambda message: message["msg_type"] == "execute_input",

@@ -29,6 +29,7 @@ class TestCommands:
         assert "first: finished" in listed
         assert "long: stopped" in listed
 
+    @pytest.mark.pictures
     def test_compare_and_split_are_pictures_with_words(self, ip: Any) -> None:
         fuse(ip, "--rounds 2 --seed 5 --name second")
         chart = ip.run("%fusion compare first second").result

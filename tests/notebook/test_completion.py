@@ -30,11 +30,14 @@ class TestCompletion:
             ("%fusion list spl", ["splits"]),
         ],
     )
-    def test_only_words_that_fit_are_offered(self, ip: Any, text: str, offered: list[str]) -> None:
+    def test_only_words_that_fit_are_offered(
+        self, ip: Any, monkeypatch: pytest.MonkeyPatch, text: str, offered: list[str]
+    ) -> None:
         from IPython.core.completer import provisionalcompleter
 
         fuse(ip, "--rounds 1 --name first")
         ip.ns["rows"] = (np.zeros((2, 2)), np.zeros(2))
+        monkeypatch.setattr(ip.shell.Completer, "use_jedi", False)  # it answers for Python alone
         with provisionalcompleter():
             found = list(ip.shell.Completer.completions(text, len(text)))
         assert [completion.text for completion in found] == offered

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cells import CELL, fuse
 
 
 class TestTraining:
+    @pytest.mark.pictures
     def test_a_cell_trains_and_leaves_one_static_result(self, ip: Any) -> None:
         seen = fuse(
             ip,

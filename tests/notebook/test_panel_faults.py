@@ -320,7 +320,7 @@ _CLICKS = (
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))]
 )
 def test_no_sequence_of_clicks_leaves_the_panel_stuck(namespace: dict[str, Any], seed: int) -> None:
     """Random clicks in two panels, some of them on buttons that turn grey this moment; then both

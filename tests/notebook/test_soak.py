@@ -66,6 +66,7 @@ def test_rounds_leave_nothing_behind(kernel: Kernel, engine: str, rounds: int) -
     check_flat([(0, before), (during[-1][0], kernel.held())])
 
 
+@pytest.mark.slow
 def test_runs_that_are_replaced_are_forgotten(kernel: Kernel) -> None:
     kernel.run("import weakref\nfrom fusion_nb.runs.session import RUNS\nruns = []")
     for _ in range(6):

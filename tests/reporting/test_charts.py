@@ -12,6 +12,8 @@ from fusion_nb.core.history import History
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.reporting import charts
 
+pytestmark = pytest.mark.pictures
+
 BOTH = {"baseline": "central,local"}
 
 

@@ -17,6 +17,8 @@ from fusion_nb import Run, RunSpec
 from fusion_nb.core import arithmetic
 from fusion_nb.errors import ExportError
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.fixture
 def run(rows: Any, net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -52,6 +54,7 @@ def test_the_folder_holds_everything(run: Run) -> None:
     assert not [path for path in Path().iterdir() if path.name != "fused"]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_measures_the_same(run: Run, rows: Any) -> None:
     run.export("fused", ["whole", "pt"])
     np.savez("test.npz", x=rows[0][200:], y=rows[1][200:])

@@ -25,6 +25,8 @@ from fusion_nb.reporting.parties import Parties, PartyReport
 from fusion_nb.reporting.result import Result
 from fusion_nb.reporting.templates import escape_markdown, shortened, visible
 
+pytestmark = pytest.mark.pictures
+
 NAMES = {
     "script": "<script>alert(1)</script>",
     "image": '<img src=x onerror="alert(1)">',
@@ -165,7 +167,8 @@ class TestNames:
         assert len({len(row) for row in rows}) == 1
         assert len(rows) == 4
         assert json.loads(result.history.to_json())[0]["cohort"] == [name, "other"]
-        assert list(result.parties.to_frame().index) == [name, "other"]
+        shown = name.encode(errors="backslashreplace").decode()
+        assert list(result.parties.to_frame().index) == [shown, "other"]
         page = result.parties._repr_html_()
         assert "<script" not in page
         assert "<img" not in page

@@ -100,7 +100,9 @@ def check_kill(moment: random.Random, folder: Path, engine: str, whole: Run, tar
     assert_same(resumed, whole)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_no_round_is_lost(number: int, whole: Run, tmp_path: Path) -> None:
     check_kill(random.Random(number), tmp_path / "saved", "local", whole, "kernel")
 

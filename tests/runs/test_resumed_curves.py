@@ -81,6 +81,7 @@ CASES = cases()
 
 #: Cases that take long, and of which another one is like.
 LONG = {
+    "engine process",
     "keras with adam kept",
     "keras fedbn",
     "another engine",

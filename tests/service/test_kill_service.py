@@ -146,6 +146,7 @@ def check_kills(
         assert server.stop(aggregator_id).ok
 
 
+@pytest.mark.slow
 def test_no_round_that_was_told_is_lost(
     tmp_path: Path, model_file: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,13 +208,14 @@ class WriterBeside(CheckpointWriter):
         self._thread = None
 
     def _work(self) -> None:
+        began = time.monotonic()
         try:
             self.folder.acquire(fresh=self._is_fresh)
             self._rows()
             while (checkpoint := self._next()) is not None:
-                began = time.thread_time()
                 self._write(checkpoint)
-                self._rest((time.thread_time() - began) / _SHARE)
+                # All that this thread has done counts, the hashes of the rows too.
+                self._rest_until(began + time.thread_time() / _SHARE)
         except (OSError, FusionError) as error:
             why = error.message if isinstance(error, FusionError) else error.strerror or error
             self.notes = [f"warning: this run has no checkpoint any more ({why})"]
@@ -230,9 +231,9 @@ class WriterBeside(CheckpointWriter):
             found, self._pending = self._pending, None
             return found
 
-    def _rest(self, seconds: float) -> None:
+    def _rest_until(self, moment: float) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._is_ending, seconds)
+            self._changed.wait_for(lambda: self._is_ending, max(0, moment - time.monotonic()))
 
 
 class _Once:

@@ -121,7 +121,9 @@ def test_the_exported_model_has_the_accuracy_of_the_chart(rule: str) -> None:
     ), "it is compiled with the loss of its members"
 
 
-@pytest.mark.parametrize("rule", ["mean", "vote", "stack"])
+@pytest.mark.parametrize(
+    "rule", ["mean", *(pytest.param(rule, marks=pytest.mark.slow) for rule in ("vote", "stack"))]
+)
 def test_a_keras_file_of_an_ensemble_is_read_in_safe_mode(rule: str, tmp_path: Path) -> None:
     run = finished(rule, network(), epochs=1)
     run.export(str(tmp_path / "out"), ["keras", "weights"])
@@ -134,6 +136,7 @@ def test_a_keras_file_of_an_ensemble_is_read_in_safe_mode(rule: str, tmp_path: P
 
 
 @on_tensorflow
+@pytest.mark.slow
 def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
     import tensorflow
 

@@ -53,7 +53,10 @@ def gradients(
 
 class TestGradientTerms:
     @pytest.mark.parametrize(("options", "terms"), TERMS)
-    @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+    @pytest.mark.parametrize(
+        ("momentum", "nesterov"),
+        [(0.0, False), (0.9, True), pytest.param(0.9, False, marks=pytest.mark.slow)],
+    )
     def test_sgd_with_terms_equals_the_written_formula(
         self, options: Any, terms: Any, momentum: float, nesterov: bool
     ) -> None:

@@ -77,7 +77,7 @@ def test_rows_of_two_inputs_are_trained(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", LABELS)
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("named", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_two_outputs_have_a_loss_each(form: str, named: bool) -> None:
     data = Items(FORMS["dict"], LABELS[form])
     adapter = prepared(two_inputs(outputs=2, named=named), data)
