@@ -27,7 +27,9 @@ STARTERS = frozenset({"subprocess", "Popen", "start_new_kernel", "ProcessEngine"
 #: Fixtures of plugins that start one, and the one of the real data, which takes as long.
 FIXTURES = frozenset({"page", "browser", "context", "mnist"})
 #: Words in the path and the parameters of a test about another framework.
-FRAMEWORKS = re.compile("keras|doc2vec|gensim|tensorflow", re.IGNORECASE)
+FRAMEWORKS = re.compile(
+    "keras|doc2vec|gensim|tensorflow|sklearn_|xgboost|lightgbm|estimators", re.IGNORECASE
+)
 #: Words in the path of tests that are short by themselves and take long together.
 SWEEPS = re.compile(
     "resumed_curves|continue_from_state|unchanged_snapshots|whole_rounds|hostile_names|every_"

@@ -80,7 +80,15 @@ CASES = cases()
 
 
 #: Cases that take long, and of which another one is like.
-LONG = {"engine process", "keras with adam kept", "keras fedbn", "another engine"}
+LONG = {
+    "engine process",
+    "keras with adam kept",
+    "keras fedbn",
+    "another engine",
+    "lightgbm",
+    "xgboost",
+    "sklearn in processes",
+}
 
 
 @pytest.mark.filterwarnings("ignore")

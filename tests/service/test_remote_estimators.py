@@ -14,6 +14,9 @@ from upload_files import assert_refused
 from fusion_nb import Run, RunSpec
 from fusion_nb.service.remote_run import RemoteRun
 
+#: They start processes that import each of these frameworks.
+pytestmark = pytest.mark.slow
+
 
 def rows() -> Any:
     rng = np.random.default_rng(0)
@@ -41,12 +44,7 @@ def made(name: str) -> Any:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "logistic",
-        "xgboost",
-        pytest.param("bayes", marks=pytest.mark.slow),
-        pytest.param("lightgbm", marks=pytest.mark.slow),
-    ],
+    ["logistic", "bayes", "xgboost", "lightgbm"],
 )
 def test_the_curve_equals_that_of_a_run_in_the_kernel(
     server: Server, name: str, tmp_path: Path

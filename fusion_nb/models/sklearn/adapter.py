@@ -184,6 +184,9 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
     def check_weights(self, found: Weights, expected: Weights, *, partial: bool = False) -> str:
         """Return an error text for weights of another form, or with another agreement."""
         problem = super().check_weights(found, expected, partial=partial)
+        is_exact = self.weights_kind == "statistics"
+        if not problem and is_exact and (missing := expected.keys() - {ENTRY} - found.keys()):
+            return f"it lacks the statistics {', '.join(sorted(missing))}"
         if problem or ENTRY not in found:
             return problem
         is_equal = np.array_equal(found[ENTRY], expected[ENTRY])

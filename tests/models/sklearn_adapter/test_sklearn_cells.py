@@ -29,8 +29,15 @@ def frame() -> Any:
     )
 
 
+#: Those that others stand for where time is short.
+LONG = {"network", "lightgbm"}
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in BODIES],
+)
 class TestCells:
     @pytest.fixture(autouse=True)
     def _needs(self, name: str) -> None:

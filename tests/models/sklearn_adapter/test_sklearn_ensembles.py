@@ -47,6 +47,7 @@ def test_numbers_are_averaged() -> None:
     assert run.history["loss"][-1] == pytest.approx(np.mean((run.model.predict(x) - y) ** 2))
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(tmp_path: Path) -> None:
     pytest.importorskip("cloudpickle")
     runs = [

@@ -51,11 +51,9 @@ def assert_close(found: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("name", FITS)
-@pytest.mark.parametrize("many", [True, False], ids=["sites", "one site"])
-def test_one_round_gives_the_fit_to_all_rows(name: str, many: bool) -> None:
+def test_one_round_gives_the_fit_to_all_rows(name: str) -> None:
     model, data, attributes = FITS[name]
-    sites = parties(data) if many else parties(data, (len(data[1]),))
-    found = trained(model, sites, rounds=1).model
+    found = trained(model, parties(data), rounds=1).model
     for attribute in attributes:
         assert_close(getattr(found, attribute), getattr(central(model, data), attribute))
 
@@ -184,6 +182,23 @@ def test_what_travels_is_sums_and_no_row() -> None:
     sizes = {name: array.size for name, array in run.weights.items()}
     assert sizes.pop("agreed") < 1500
     assert sizes == {"count": 3, "sum": 15, "squares": 15}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda found: found.pop("sum"), "it lacks the statistics sum"),
+        (lambda found: found.update(sum=np.zeros(3)), "shape"),
+        (lambda found: found.update(sum=found["sum"] * np.nan), "not finite"),
+        (lambda found: found.update(agreed=found["agreed"][::-1]), "agreed on before"),
+    ],
+    ids=["missing", "shape", "not a number", "another agreement"],
+)
+def test_statistics_that_are_not_whole_are_refused(change: Any, said: str) -> None:
+    run = trained(GaussianNB(), parties(classes()), rounds=1)
+    found = dict(run.weights)
+    change(found)
+    assert said in run.federation.model.check_weights(found, dict(run.weights), partial=True)
 
 
 def test_a_scaler_scales_the_rows_of_a_model_in_steps() -> None:

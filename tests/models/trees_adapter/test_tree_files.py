@@ -28,8 +28,8 @@ class TestFormats:
     ) -> None:
         x, y = classes()
         run = trained(classifier(framework), sites((x, y)))
-        run.export(str(tmp_path / "out"), format)
-        path = tmp_path / "out" / NAMES[format]
+        path = tmp_path / NAMES[format]
+        run.write(path, format)
         found = lookup.find(str(path), {})
         assert type(found) is type(run.model)
         np.testing.assert_allclose(found.predict_proba(x), run.model.predict_proba(x), rtol=1e-6)
@@ -39,8 +39,8 @@ class TestFormats:
     def test_a_run_continues_from_it(self, framework: str, format: str, tmp_path: Path) -> None:
         data = sites(classes())
         run = trained(classifier(framework), data, rounds=2)
-        run.export(str(tmp_path / "out"), format)
-        path = tmp_path / "out" / NAMES[format]
+        path = tmp_path / NAMES[format]
+        run.write(path, format)
         more = trained(lookup.find(str(path), {}), data, rounds=1)
         assert trees.read(more.weights).num_trees > trees.read(run.weights).num_trees
         assert more.history["loss"][-1] < run.history["loss"][-1]
@@ -48,15 +48,15 @@ class TestFormats:
     def test_numbers_are_read_again(self, framework: str, format: str, tmp_path: Path) -> None:
         x, y = measurements()
         run = trained(regressor(framework), sites((x, y)))
-        run.export(str(tmp_path / "out"), format)
-        path = tmp_path / "out" / NAMES[format]
+        path = tmp_path / NAMES[format]
+        run.write(path, format)
         found = lookup.find(str(path), {})
         np.testing.assert_allclose(found.predict(x), run.model.predict(x), rtol=1e-6)
 
     def test_a_damaged_file_is_refused(self, framework: str, format: str, tmp_path: Path) -> None:
         run = trained(classifier(framework), sites(classes()), rounds=1)
-        run.export(str(tmp_path / "out"), format)
-        path = tmp_path / "out" / NAMES[format]
+        path = tmp_path / NAMES[format]
+        run.write(path, format)
         raw = path.read_bytes()
         for cut in (0, 1, 7, len(raw) // 3, len(raw) // 2):
             path.write_bytes(raw[:cut])
