@@ -78,6 +78,7 @@ class Trainer:
         correct = correction(self._module, **added)
         mixture = Mixture(self._module, self._step_of, self._make, **mix) if mix else None
         num_steps, mean = 0, float("nan")
+        wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
         passes = epochs_or_steps(
             lambda: rows.shuffled(rows_of.size(data), duration.batch_size, shuffler),
             duration.epochs,
@@ -85,7 +86,7 @@ class Trainer:
         )
         with self._setup.own_randomness(data, seed, all_along=mixture is not None) as drawing:
             for first, batches in passes:
-                total = torch.zeros((), device=rows.device)
+                total = torch.zeros((), dtype=wide, device=rows.device)
                 for x, y in rows.of(data, batches, seed + first):
                     self._gate()
                     loss = self._step(x, y, stepper, correct, drawing)
