@@ -121,6 +121,8 @@ class Model(ModelKind):
     costly_metrics: tuple[str, ...] = ()
     #: The parties' agreement before round 1, as sentences for the user.
     notes: tuple[str, ...] = ()
+    #: Products that a forward pass takes for one row, which `check` sets; 0: unknown.
+    products_per_row: int = 0
     #: The label that marks places to leave out of loss and metrics, which `check` sets, or None.
     ignored_label: int | None = None
     #: Training rows that every party must have at least.
@@ -152,11 +154,6 @@ class Model(ModelKind):
     @property
     def thread_safe(self) -> bool:
         """Whether copies of it may be trained at the same time, each in its own thread."""
-        return False
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether it is trained on a GPU."""
         return False
 
     def default_lr(self, optimizer: Any) -> float | None:

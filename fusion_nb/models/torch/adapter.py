@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fusion_nb.core.protocols import PartyLike
+from fusion_nb.core.protocols import PartyLike, StackAdvice
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import ModelError
@@ -32,8 +32,10 @@ from fusion_nb.models.torch.precision import NAMES as PRECISIONS
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
+from fusion_nb.models.torch.probing.products import products_per_row
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Duration, Trainer
+from fusion_nb.models.torch.vectorized import advice
 from fusion_nb.models.torch.vectorized.dense import Dense
 from fusion_nb.models.torch.vectorized.training import BatchedTraining
 from fusion_nb.models.torch_randomness import seeded
@@ -113,11 +115,6 @@ class TorchModel(Predicting, BatchTrainable, Model):
         needs_shared_generator = self._setup is not None and self._setup.draws.in_backward
         return self.device.type == "cpu" and not needs_shared_generator
 
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the module is on a CUDA device."""
-        return self.device.type == "cuda"
-
     @classmethod
     def single_threaded(cls) -> AbstractContextManager[None]:
         """Return a context in which a thread's computations stay on one core."""
@@ -156,6 +153,9 @@ class TorchModel(Predicting, BatchTrainable, Model):
         self.min_rows = self._setup.min_rows
         self.ignored_label = self._setup.objective.targets.ignored
         self.metrics = self._setup.step.metrics
+        probe = copies.copied(self.module)
+        self.products_per_row = products_per_row(probe, self._setup.forward, self._setup.example)
+        self._dense = Dense.of(probe, self._setup.objective)
         self.module = self._setup.forward.precision.prepare(self.module)
         return self._setup.notes(schema)
 
@@ -285,19 +285,15 @@ class TorchModel(Predicting, BatchTrainable, Model):
             return reason
         if self._keep_optimizer:
             return "parties keep their optimizers"
-        self._dense = Dense.of(self.module, self._checked().objective)
         before = self.get_weights()
         reason = self._batched().trial(options, parties, before)
         self.set_weights(before)
         return reason
 
-    @with_gradients
-    def measure_speedup(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> float:
-        """Return how many times as fast a few parties are when they are trained as one."""
-        before = self.get_weights()
-        found = self._batched().speedup(options, parties, before)
-        self.set_weights(before)
-        return found
+    def advise_stack(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> StackAdvice:
+        """Return whether parties are faster as one, by the module's form and sizes."""
+        setup, is_dense = self._checked(), self._dense is not None
+        return advice.of(self.module, setup, self.products_per_row, is_dense, options, parties)
 
     def _train_alone(self, task: TrainingTask) -> TrainingResult:
         self.set_weights(task.weights)

@@ -5,7 +5,6 @@ Which modules can be trained so is told from their form, and from a trial.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -136,15 +135,6 @@ class BatchedTraining:
         agree = all(_agree(a, b, weights) for a, b in zip(batched, alone, strict=True))
         return "" if agree else "a trial of two steps came to other numbers"
 
-    def speedup(
-        self, options: Mapping[str, Any], parties: Sequence[PartyLike], weights: Weights
-    ) -> float:
-        """Return how many times as fast a few parties are when they are trained as one."""
-        tasks = _trial_tasks(options, parties, weights)
-        fast = _least_seconds(lambda: self._stacked(tasks))
-        slow = _least_seconds(lambda: [self._alone(task) for task in tasks])
-        return slow / fast
-
     def _together(self, group: Sequence[TrainingTask]) -> list[Result]:
         """Return the results of tasks with equal options.
 
@@ -274,16 +264,6 @@ def _trial_tasks(
             TrainingTask(weights, rows, {**options, **plain, "steps": _TRIED_STEPS, "seed": i})
         )
     return tasks
-
-
-def _least_seconds(train: Callable[[], Any]) -> float:
-    """Return the least time of three; the first one includes the set-up."""
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        train()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
 
 
 def _agree(batched: Result, alone: Result, before: Weights) -> bool:
