@@ -10,6 +10,10 @@ from fusion_nb.core.protocols import BatchTrainable, EngineWrapper, Model, Party
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.engines.vectorized import VectorizedEngine, check_batchable
 
+#: Parties from which on stacks are taken. With fewer there is less to gain, and a curve keeps the
+#: digits of one party after the other.
+_FEWEST = 8
+
 
 class AutoEngine(EngineWrapper):
     """Trains parties in stacks where that is known to be faster, and else side by side.
@@ -33,8 +37,8 @@ class AutoEngine(EngineWrapper):
 
 def _obstacle(model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> str:
     """Return why parties are not trained in stacks, or an empty string."""
-    if len(parties) < 2:
-        return "there is one party"
+    if len(parties) < _FEWEST:
+        return f"there are fewer than {_FEWEST} parties"
     if not isinstance(model, BatchTrainable):
         return f"a {model.kind} is trained one party at a time"
     if find_spec("greenlet") is None:

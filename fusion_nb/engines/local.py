@@ -25,7 +25,7 @@ class LocalEngine(Engine):
     each party's turn. A party's training keeps to one core, so that its numbers are the same
     whatever trains beside it. Parties whose models can't be trained in threads (Keras, gensim)
     train one after the other, and so do those whose batches are over before a thread has started
-    the next one.
+    the next one, unless a number of workers is given.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class LocalEngine(Engine):
             Field(description="faster: freed memory stays with the process until the run ends"),
         ] = False,
     ) -> None:
-        self._most, self._keep_memory = workers or num_cores(), keep_memory
+        self._most, self._is_given = workers or num_cores(), bool(workers)
+        self._keep_memory = keep_memory
         self._parties: dict[str, PartyLike] = {}
         self._model: Model | None = None
         self._workers: WorkerPool[Model] | None = None
@@ -97,7 +98,11 @@ class LocalEngine(Engine):
             return isinstance(request, EvaluateRequest)
         assert self._model is not None
         each = self._model.products_per_row
-        return not each or each * request.options.get("batch_size", 1) >= _WORTH_THREADS
+        return (
+            self._is_given
+            or not each
+            or each * request.options.get("batch_size", 1) >= _WORTH_THREADS
+        )
 
     def _one_by_one(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         assert self._model is not None

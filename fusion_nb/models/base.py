@@ -121,8 +121,6 @@ class Model(ModelKind):
     costly_metrics: tuple[str, ...] = ()
     #: The parties' agreement before round 1, as sentences for the user.
     notes: tuple[str, ...] = ()
-    #: Products that a forward pass takes for one row, which `check` sets; 0: unknown.
-    products_per_row: int = 0
     #: The label that marks places to leave out of loss and metrics, which `check` sets, or None.
     ignored_label: int | None = None
     #: Training rows that every party must have at least.
@@ -155,6 +153,11 @@ class Model(ModelKind):
     def thread_safe(self) -> bool:
         """Whether copies of it may be trained at the same time, each in its own thread."""
         return False
+
+    @property
+    def products_per_row(self) -> int:
+        """Products that a forward pass takes for one row, known after `check`; 0: not known."""
+        return 0
 
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate of a run that names none; None leaves it to the optimizer."""

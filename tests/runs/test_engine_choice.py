@@ -54,7 +54,7 @@ CASES: list[tuple[Callable[[], nn.Module], dict[str, Any], str, str]] = [
 def test_one_note_says_what_is_chosen_and_why(
     rows: Any, make: Callable[[], nn.Module], options: dict[str, Any], engine: str, reason: str
 ) -> None:
-    spec = RunSpec(data="data", parties=3, lr=0.1, **options)
+    spec = RunSpec(data="data", parties=8, lr=0.1, **options)
     found = prepare(spec, {"model": make(), "data": rows})
     kind = {"local": LocalEngine, "vectorized": VectorizedEngine}[engine]
     assert type(found.federation.network.engine.innermost) is kind
@@ -63,9 +63,9 @@ def test_one_note_says_what_is_chosen_and_why(
     assert reason in note
 
 
-def test_one_party_and_a_named_engine_are_left_as_they_are(rows: Any, net: Any) -> None:
-    alone = prepare(RunSpec(data="data", parties=1, lr=0.1), {"model": net(), "data": rows})
-    assert "engine: local (there is one party)" in alone.notes
+def test_few_parties_and_a_named_engine_are_left_as_they_are(rows: Any, net: Any) -> None:
+    alone = prepare(RunSpec(data="data", parties=7, lr=0.1), {"model": net(), "data": rows})
+    assert "engine: local (there are fewer than 8 parties)" in alone.notes
     named = prepare(RunSpec(data="data", engine="local"), {"model": net(), "data": rows})
     assert not [note for note in named.notes if note.startswith("engine: ")]
 
@@ -74,11 +74,11 @@ def test_without_greenlet_parties_are_not_stacked(
     rows: Any, net: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fusion_nb.engines.auto.find_spec", lambda name: None)
-    found = prepare(RunSpec(data="data"), {"model": net(), "data": rows})
+    found = prepare(RunSpec(data="data", parties=8), {"model": net(), "data": rows})
     assert "engine: local (vectorized needs greenlet, which is not installed)" in found.notes
 
 
-@pytest.mark.parametrize(("parties", "fraction"), [(4, 1.0), (9, 1.0), (20, 0.6)])
+@pytest.mark.parametrize(("parties", "fraction"), [(8, 1.0), (9, 0.5), (20, 0.6)])
 def test_the_default_curve_is_the_same_for_any_number_of_workers(
     rows: Any, net: Any, monkeypatch: pytest.MonkeyPatch, parties: int, fraction: float
 ) -> None:
@@ -103,7 +103,7 @@ def test_the_default_curve_is_the_same_for_any_number_of_workers(
 def test_on_a_gpu_a_stack_is_as_large_as_memory_allows(width: int, drawback: str) -> None:
     module: Any = wide(width)
     setup: Any = SimpleNamespace(batches=SimpleNamespace(device=torch.device("cuda")))
-    found = advice.of(module, setup, 1000, False, {"batch_size": 8}, [])
+    found = advice.of(module, setup, {"batch_size": 8}, [], is_dense=False)
     assert drawback in found.drawback
     assert bool(drawback) == bool(found.drawback)
     num_numbers = sum(parameter.numel() for parameter in module.parameters())

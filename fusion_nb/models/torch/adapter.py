@@ -115,6 +115,11 @@ class TorchModel(Predicting, BatchTrainable, Model):
         needs_shared_generator = self._setup is not None and self._setup.draws.in_backward
         return self.device.type == "cpu" and not needs_shared_generator
 
+    @property
+    def products_per_row(self) -> int:
+        """Products that a forward pass takes for one row, known after `check`; 0: not known."""
+        return self._setup.products_per_row if self._setup else 0
+
     @classmethod
     def single_threaded(cls) -> AbstractContextManager[None]:
         """Return a context in which a thread's computations stay on one core."""
@@ -153,9 +158,10 @@ class TorchModel(Predicting, BatchTrainable, Model):
         self.min_rows = self._setup.min_rows
         self.ignored_label = self._setup.objective.targets.ignored
         self.metrics = self._setup.step.metrics
-        probe = copies.copied(self.module)
-        self.products_per_row = products_per_row(probe, self._setup.forward, self._setup.example)
-        self._dense = Dense.of(probe, self._setup.objective)
+        form = copies.copied(self.module)
+        self._dense = Dense.of(form, self._setup.objective)
+        products = products_per_row(form, self._setup.forward, self._setup.example)
+        self._setup = replace(self._setup, products_per_row=products)
         self.module = self._setup.forward.precision.prepare(self.module)
         return self._setup.notes(schema)
 
@@ -292,8 +298,9 @@ class TorchModel(Predicting, BatchTrainable, Model):
 
     def advise_stack(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> StackAdvice:
         """Return whether parties are faster as one, by the module's form and sizes."""
-        setup, is_dense = self._checked(), self._dense is not None
-        return advice.of(self.module, setup, self.products_per_row, is_dense, options, parties)
+        return advice.of(
+            self.module, self._checked(), options, parties, is_dense=self._dense is not None
+        )
 
     def _train_alone(self, task: TrainingTask) -> TrainingResult:
         self.set_weights(task.weights)

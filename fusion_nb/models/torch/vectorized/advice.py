@@ -27,10 +27,10 @@ _SMALL_MODEL = 1_000_000
 def of(
     module: nn.Module,
     setup: Setup,
-    products_per_row: int,
-    is_dense: bool,
     options: Mapping[str, Any],
     parties: Sequence[PartyLike],
+    *,
+    is_dense: bool,
 ) -> StackAdvice:
     """Return how many of these parties to train in a stack, and why not, if that gains nothing.
 
@@ -45,7 +45,7 @@ def of(
         return StackAdvice(most, most, drawback)
     most = max(2, _MOST_BYTES // num_bytes)
     num_rows = max((party.num_examples for party in parties), default=0)
-    products = products_per_row * min(options["batch_size"], num_rows)
+    products = setup.products_per_row * min(options["batch_size"], num_rows)
     size = min(max(_ENOUGH_PRODUCTS // max(products, 1), _SIZES[0]), _SIZES[1], most)
     if not is_dense:
         return StackAdvice(size, most, "on a CPU, only fully connected networks gain by stacks")

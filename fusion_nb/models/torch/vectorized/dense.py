@@ -51,7 +51,10 @@ class Dense:
 
     @classmethod
     def of(cls, module: nn.Module, objective: Objective) -> Dense | None:
-        """Return the trainer of such a module, or None for one of another form."""
+        """Return the trainer of such a module, or None for one of another form.
+
+        module: a copy, whose forward() is followed once; it is left in training mode
+        """
         if (
             objective.name not in ("cross_entropy", "nll")
             or objective.targets.kind != "classes"
@@ -59,7 +62,7 @@ class Dense:
         ):
             return None
         try:
-            graph = fx.symbolic_trace(module).graph
+            graph = fx.symbolic_trace(module.train()).graph
         except Exception:  # a forward that can't be followed
             return None
         layers: list[Layer] = []
