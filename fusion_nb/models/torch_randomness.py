@@ -33,6 +33,11 @@ class OwnRandomness(TorchDispatchMode):
         self.drew = False
 
     @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False, as PyTorch's documentation of it shows: it need not import its compiler."""
+        return False
+
+    @classmethod
     def of_training(cls, seed: int) -> OwnRandomness:
         """Return the random numbers of a training with this seed."""
         # Another seed than the shuffler's: the same bits would tie the order of rows to the

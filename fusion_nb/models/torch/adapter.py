@@ -96,7 +96,8 @@ class TorchModel(Predicting, BatchTrainable, Model):
         self._given = Given(module, duplicate.binder.bound(loss), held_back, hooks)
         self._keep_optimizer = keep_optimizer
         self._setup: Setup | None = None
-        self._dense: Dense | None = None
+        #: The way of its own that a fully connected network has in stacks, once it was looked for.
+        self._dense: tuple[Dense | None, ...] = ()
 
     @with_gradients
     def clone(self) -> TorchModel:
@@ -158,9 +159,8 @@ class TorchModel(Predicting, BatchTrainable, Model):
         self.min_rows = self._setup.min_rows
         self.ignored_label = self._setup.objective.targets.ignored
         self.metrics = self._setup.step.metrics
-        form = copies.copied(self.module)
-        self._dense = Dense.of(form, self._setup.objective)
-        products = products_per_row(form, self._setup.forward, self._setup.example)
+        copied, example = copies.copied(self.module), self._setup.example
+        products = products_per_row(copied, self._setup.forward, example)
         self._setup = replace(self._setup, products_per_row=products)
         self.module = self._setup.forward.precision.prepare(self.module)
         return self._setup.notes(schema)
@@ -298,9 +298,8 @@ class TorchModel(Predicting, BatchTrainable, Model):
 
     def advise_stack(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> StackAdvice:
         """Return whether parties are faster as one, by the module's form and sizes."""
-        return advice.of(
-            self.module, self._checked(), options, parties, is_dense=self._dense is not None
-        )
+        is_dense = _dense(self) is not None
+        return advice.of(self.module, self._checked(), options, parties, is_dense=is_dense)
 
     def _train_alone(self, task: TrainingTask) -> TrainingResult:
         self.set_weights(task.weights)
@@ -308,7 +307,7 @@ class TorchModel(Predicting, BatchTrainable, Model):
 
     def _batched(self) -> BatchedTraining:
         return BatchedTraining(
-            self.module, self._checked(), self.gate, self._dense, self._train_alone
+            self.module, self._checked(), self.gate, _dense(self), self._train_alone
         )
 
     def _predictor(self) -> Predictor:
@@ -320,3 +319,11 @@ class TorchModel(Predicting, BatchTrainable, Model):
                 "the model was not checked against its data", "call check(rows, schema, ...) first"
             )
         return self._setup
+
+
+def _dense(model: TorchModel) -> Dense | None:
+    """Return the way in stacks of a fully connected network, which is looked for once."""
+    if not model._dense:
+        copied, objective = copies.copied(model.module), model._checked().objective
+        model._dense = (Dense.of(copied, objective),)
+    return model._dense[0]

@@ -18,6 +18,7 @@ from fusion_nb.models.passes import epochs_or_steps
 from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
 from fusion_nb.models.torch.gradients import correction
+from fusion_nb.models.torch.plain_sgd import Stepper
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.trees import num_rows
 
@@ -110,14 +111,14 @@ class Trainer:
             extras,
         )
 
-    def _make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def _make(self, parameters: Iterable[nn.Parameter]) -> Stepper:
         return optimizers.make(self._optimizer, parameters, self._lr)
 
     def _step(
         self,
         x: Any,
         y: Any,
-        stepper: torch.optim.Optimizer,
+        stepper: Stepper,
         correct: Callable[[], None],
         drawing: AbstractContextManager[Any],
     ) -> Tensor:

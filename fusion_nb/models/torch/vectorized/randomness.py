@@ -34,6 +34,11 @@ class _Drawing(TorchDispatchMode):
         super().__init__()
         self._generators = generators
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: see `OwnRandomness`."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation. Raises RuntimeError for a random one other than dropout's."""
         if torch.Tag.nondeterministic_seeded not in func.tags:

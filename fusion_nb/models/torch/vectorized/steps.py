@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from fusion_nb.core.types import TrainingTask
+from fusion_nb.models.torch.plain_sgd import MakeStepper
 from fusion_nb.models.torch.vectorized.batches import StackedBatch
 from fusion_nb.models.torch.vectorized.dense import Dense
 
@@ -63,7 +64,7 @@ class OptimizerSteps:
         tasks: Sequence[TrainingTask],
         names: Sequence[str],
         statistics: frozenset[str],
-        make: Callable[[Sequence[nn.Parameter]], optim.Optimizer],
+        make: MakeStepper,
         device: torch.device,
     ) -> None:
         self.values = stacks(tasks, names, device)

@@ -5,7 +5,7 @@ Which modules can be trained so is told from their form, and from a trial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from fusion_nb.models.torch import optimizers
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 from fusion_nb.models.torch.objectives.loss_names import LOSSES, is_named
+from fusion_nb.models.torch.plain_sgd import PlainSgd, Stepper
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.vectorized.batches import Plan
 from fusion_nb.models.torch.vectorized.dense import Dense
@@ -30,6 +31,7 @@ from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps
 Result = TrainingResult | Exception
 #: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.
 _ELEMENTWISE = (
+    PlainSgd,
     optim.ASGD,
     optim.Adadelta,
     optim.Adagrad,
@@ -198,7 +200,7 @@ class BatchedTraining:
                 return FusedSteps(self._dense, tasks, names, stepper.param_groups[0]["lr"])
         self._module.train()
 
-        def make(parameters: Sequence[nn.Parameter]) -> optim.Optimizer:
+        def make(parameters: Iterable[nn.Parameter]) -> Stepper:
             return optimizers.make(options["optimizer"], parameters, options["lr"])
 
         gradients = self._dense or Vmapped(
@@ -229,7 +231,7 @@ def _group(position: int, task: TrainingTask) -> Hashable:
     )
 
 
-def _optimizer_of(options: Mapping[str, Any]) -> optim.Optimizer:
+def _optimizer_of(options: Mapping[str, Any]) -> Stepper:
     """Return an optimizer of the run's kind, to read its settings."""
     return optimizers.make(options["optimizer"], [nn.Parameter(torch.zeros(1))], options["lr"])
 
