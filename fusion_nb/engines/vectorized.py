@@ -88,6 +88,7 @@ class VectorizedEngine(LocalEngine):
             answers = self._workers.map(answer, stacks)
         else:
             model = self._model
+            assert model is not None
             answers = (answer(model, stack) for stack in stacks)
         for replies in answers:
             yield from replies
