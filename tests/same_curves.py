@@ -488,6 +488,9 @@ case("engine process with scaffold", engine="process:workers=2", fusion="scaffol
 case("engine vectorized with scaffold", engine="vectorized", fusion="scaffold", fraction=0.5,
     parties=5)
 case("engine vectorized with adam", engine="vectorized", optimizer="adam", lr=0.01)
+case("engine vectorized with dropout", dropping, engine="vectorized")
+case("engine vectorized with batch normalization", normalized, engine="vectorized")
+case("engine auto of many parties", parties=10, fraction=0.8)
 case("engine vectorized with ditto", engine="vectorized", personal="ditto", rounds=2,
     also=own_models)
 
@@ -540,7 +543,7 @@ case("refused scaffold with adam", fusion="scaffold", optimizer="adam", refused=
 case("refused personal and share", personal="ditto", share="best", refused=True)
 case("refused a schedule for torch", schedule="0+3", refused=True)
 case("refused doc2vec for torch", fusion="doc2vec", refused=True)
-case("refused dropout in stacks", dropping, engine="vectorized", refused=True)
+case("refused bfloat16 in stacks", engine="vectorized", precision="bf16", refused=True)
 case("refused a model of other rows", linear, "images", refused=True)
 # fmt: on
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed import cnn, cold, keras, many, notebook
+from benchmarks.speed import beside_pfl, cnn, cold, keras, many, notebook
 from benchmarks.speed.table import Row, markdown, save
 from fusion_nb.data.image_datasets import Mnist
 
@@ -34,6 +34,9 @@ def groups(quick: bool) -> dict[str, Callable[[Arrays, Arrays], list[Row]]]:
         ),
         "mlp": lambda train, test: many.perceptrons(
             train, test, repetitions=times, cases={(20, 20): (None, None)} if quick else goals
+        ),
+        "pfl": lambda train, test: beside_pfl.rounds(
+            train, test, repetitions=times, cases=((20, 20),) if quick else ((100, 600), (1000, 20))
         ),
         "flower": lambda train, test: cold.beside_flower(
             train, test, repetitions=times, cases=cold.QUICK if quick else cold.CASES

@@ -1,4 +1,4 @@
-"""Arithmetic on named arrays: the streaming mean, and the measures that fusions share."""
+"""Arithmetic on named arrays: the mean of updates, and the measures that fusions share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.core.running_mean import RunningMean as RunningMean
 from fusion_nb.core.types import PartyMetrics, Update, Weights
 from fusion_nb.errors import ModelError
 
@@ -122,103 +123,15 @@ def _is_finite(array: np.ndarray) -> bool:
     # One product instead of a mask: it is finite where all numbers are, unless it overflows.
     if array.dtype in (np.float32, np.float64) and array.flags.c_contiguous:
         flat = array.reshape(-1)
-        if math.isfinite(np.dot(flat, flat)):  # BLAS doesn't warn where it overflows
-            return True
+        with np.errstate(over="ignore", invalid="ignore"):
+            if math.isfinite(np.dot(flat, flat)):
+                return True
     return bool(np.isfinite(array).all())
 
 
 def squared_norm(weights: Weights) -> float:
     """Return the squared Euclidean norm over all floating entries, in float64."""
     return norm(weights) ** 2
-
-
-#: Numbers that are summed at a time: they stay in a core's own cache.
-_BLOCK = 32_768
-#: Weights that are summed together, so that the sums are read and written once for all of them.
-_WAITING = 4
-
-
-class RunningMean:
-    """A weighted mean with one accumulator, which keeps a few weights at a time.
-
-    Floating entries are summed in float64 (complex128 for complex ones) and cast back. Integer and
-    boolean entries, such as BatchNorm's `num_batches_tracked`, are averaged and rounded to the
-    nearest; integers are summed as differences from the first value, so that counters beyond 2**53
-    keep their last digit when all agree.
-    """
-
-    def __init__(self) -> None:
-        self.total = 0.0
-        self._sums: Weights = {}
-        self._dtypes: dict[str, np.dtype] = {}
-        self._anchors: Weights = {}
-        self._waiting: list[tuple[Weights, float]] = []
-
-    def add(self, weights: Weights, share: float) -> None:
-        """Add one set of weights, in proportion to `share`, which must not be negative.
-
-        The arrays must not change until `mean` is called.
-        """
-        if not self._sums:
-            self._dtypes = {name: array.dtype for name, array in weights.items()}
-            self._anchors = {
-                n: a.copy() for n, a in weights.items() if np.issubdtype(a.dtype, np.integer)
-            }
-            self._sums = tree_map(lambda a: np.zeros(a.shape, _wide(a.dtype)), weights)
-        self._waiting.append((weights, share))
-        if len(self._waiting) == _WAITING:
-            self._add_up()
-        self.total += share
-
-    def mean(self) -> Weights:
-        """Return the mean, with the names, shapes and dtypes of the weights.
-
-        Raises ValueError when nothing was added, or all shares were 0.
-        """
-        if not self.total:
-            raise ValueError("the mean of no updates is undefined: every share was 0")
-        self._add_up()
-        return {name: self._finish(name, total) for name, total in self._sums.items()}
-
-    def _add_up(self) -> None:
-        """Add the waiting weights, one after the other, block by block."""
-        for name, total in self._sums.items():
-            arrays = [
-                (self._difference(name, weights[name]), share) for weights, share in self._waiting
-            ]
-            flat, scratch = total.reshape(-1), np.empty(min(_BLOCK, total.size), total.dtype)
-            columns = [(array.reshape(-1), share) for array, share in arrays]
-            for start in range(0, total.size, _BLOCK):
-                part = flat[start : start + _BLOCK]
-                wide = scratch[: len(part)]
-                for column, share in columns:
-                    np.copyto(wide, column[start : start + _BLOCK])
-                    wide *= share
-                    part += wide
-        self._waiting = []
-
-    def _difference(self, name: str, array: np.ndarray) -> np.ndarray:
-        if name not in self._anchors:
-            return array
-        # Subtracted as integers: a float would lose the last digits of large ones.
-        return np.asarray(array.astype(np.int64) - self._anchors[name].astype(np.int64))
-
-    def _finish(self, name: str, total: np.ndarray) -> np.ndarray:
-        dtype = self._dtypes[name]
-        if np.issubdtype(dtype, np.inexact):  # without an array of the wide type in between
-            return np.divide(
-                total, self.total, out=np.empty(total.shape, dtype), casting="same_kind"
-            )
-        mean = np.asarray(total / self.total)
-        if name in self._anchors:
-            return np.asarray(
-                self._anchors[name].astype(np.int64) + np.rint(mean).astype(np.int64)
-            ).astype(dtype)
-        return mean >= 0.5
-
-
-def _wide(dtype: np.dtype) -> type:
-    return np.complex128 if np.issubdtype(dtype, np.complexfloating) else np.float64
 
 
 def weighted_mean(updates: Iterable[Update], share: Callable[[Update], float]) -> Weights:

@@ -67,7 +67,7 @@ _RENAMED: dict[str, dict[str, str]] = {
         "on_one_core": "single_threaded",
         "taken_up": "from_checkpoint",
         "fit_together": "train_batched",
-        "apart": "check_batchable and measure_speedup",
+        "apart": "check_batchable and advise_stack",
         "imitate": "distill",
         "norm_names": "batch_norm_names",
     },

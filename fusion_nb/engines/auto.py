@@ -1,20 +1,26 @@
-"""The engine that chooses another one, by what the model allows and by a trial of a few batches."""
+"""The engine that chooses another one, by the model's form and sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from fusion_nb.core.protocols import BatchTrainable, EngineWrapper, Model, PartyLike
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.engines.vectorized import VectorizedEngine, check_batchable
 
-#: Speed-up of a stack in the trial that is worth curves that differ in their last digits.
-_WORTH = 1.2
+#: Parties from which on stacks are taken. With fewer there is less to gain, and a curve keeps the
+#: digits of one party after the other.
+_FEWEST = 8
 
 
 class AutoEngine(EngineWrapper):
-    """Trains parties in stacks where a trial says that this is faster, and else one by one."""
+    """Trains parties in stacks where that is known to be faster, and else side by side.
+
+    The choice follows from the run's options, the model and the numbers of rows. No time is
+    measured, so that the same run has the same curve on another day.
+    """
 
     def __init__(self) -> None:
         super().__init__(LocalEngine())
@@ -23,27 +29,19 @@ class AutoEngine(EngineWrapper):
         self, model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]
     ) -> list[str]:
         """Choose an engine; return it and the reason as a sentence."""
-        if len(parties) < 2:
-            return ["engine: local (there is one party)"]
-        if reason := check_batchable(model, options, parties):
+        if reason := _obstacle(model, options, parties):
             return [f"engine: local ({reason})"]
-        speedup = measure_speedup(model, options, parties)
-        if speedup < _WORTH:
-            return [
-                f"engine: local (in a trial, parties trained as one took {1 / speedup:.1f} times "
-                "as long)"
-            ]
         self.inner = VectorizedEngine()
-        return [
-            f"engine: vectorized (in a trial, {speedup:.1f} times as fast as one party after the "
-            "other)"
-        ]
+        return ["engine: vectorized (several small networks train as one)"]
 
 
-def measure_speedup(
-    model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]
-) -> float:
-    """Return how many times as fast a few parties train in a stack."""
-    assert isinstance(model, BatchTrainable)
-    with model.single_threaded():
-        return model.measure_speedup(options, parties)
+def _obstacle(model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> str:
+    """Return why parties are not trained in stacks, or an empty string."""
+    if len(parties) < _FEWEST:
+        return f"there are fewer than {_FEWEST} parties"
+    if not isinstance(model, BatchTrainable):
+        return f"a {model.kind} is trained one party at a time"
+    if find_spec("greenlet") is None:
+        return "vectorized needs greenlet, which is not installed"
+    advice = model.advise_stack(options, parties)
+    return advice.drawback or check_batchable(model, options, parties)

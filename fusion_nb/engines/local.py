@@ -14,6 +14,9 @@ from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import EvaluateRequest, Reply, Request, RoundRequest
 
+#: Products of a batch's forward pass from which on threads are worth their hand-overs.
+_WORTH_THREADS = 8_000_000
+
 
 class LocalEngine(Engine):
     """Runs parties in this process, one on each core. Other engines are held to its curve.
@@ -21,7 +24,8 @@ class LocalEngine(Engine):
     There is one model for each core, however many parties there are: weights are loaded before
     each party's turn. A party's training keeps to one core, so that its numbers are the same
     whatever trains beside it. Parties whose models can't be trained in threads (Keras, gensim)
-    train one after the other.
+    train one after the other, and so do those whose batches are over before a thread has started
+    the next one, unless a number of workers is given.
     """
 
     def __init__(
@@ -36,7 +40,8 @@ class LocalEngine(Engine):
             Field(description="faster: freed memory stays with the process until the run ends"),
         ] = False,
     ) -> None:
-        self._most, self._keep_memory = workers or num_cores(), keep_memory
+        self._most, self._is_given = workers or num_cores(), bool(workers)
+        self._keep_memory = keep_memory
         self._parties: dict[str, PartyLike] = {}
         self._model: Model | None = None
         self._workers: WorkerPool[Model] | None = None
@@ -76,8 +81,7 @@ class LocalEngine(Engine):
 
     def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
-        is_work = isinstance(request, RoundRequest | EvaluateRequest)
-        if self._workers and is_work and len(cohort) > 1:
+        if self._workers and len(cohort) > 1 and self._is_long(request):
             return self._workers.map(
                 lambda model, party: self._parties[party].answer(request, model), cohort
             )
@@ -87,6 +91,18 @@ class LocalEngine(Engine):
         """Release the models and the parties, and give the process its settings back."""
         self._finalizer()
         self._parties, self._model, self._workers = {}, None, None
+
+    def _is_long(self, request: Request) -> bool:
+        """Return whether a request gives workers enough to do between two hand-overs."""
+        if not isinstance(request, RoundRequest):
+            return isinstance(request, EvaluateRequest)
+        assert self._model is not None
+        each = self._model.products_per_row
+        return (
+            self._is_given
+            or not each
+            or each * request.options.get("batch_size", 1) >= _WORTH_THREADS
+        )
 
     def _one_by_one(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         assert self._model is not None

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.core.arithmetic import num_bytes
 from fusion_nb.core.protocols import BatchTrainable, Model, PartyLike
 from fusion_nb.core.types import (
     Metrics,
@@ -22,16 +21,14 @@ from fusion_nb.core.types import (
 from fusion_nb.engines.local import LocalEngine
 from fusion_nb.errors import OptionError, missing_extra, option
 
-#: Bytes of weights in one stack, at most; several stacks train, or wait to be aggregated.
-_MOST_BYTES = 32 << 20
-
 
 class VectorizedEngine(LocalEngine):
     """Stacks the models of several parties and trains them together.
 
     Its curve is the local engine's except for rounding. A party's half of a fusion runs as on any
     engine; where it trains, it is suspended until the other parties of its stack train too, and
-    then all trainings are done at once.
+    then all trainings are done at once. Which parties share a stack follows from the cohort and the
+    model, and not from the number of cores, since it decides the last digits.
     stack: parties in one stack at most; fewer where their weights would take too much memory
     """
 
@@ -46,9 +43,18 @@ class VectorizedEngine(LocalEngine):
             Field(description="faster: freed memory stays with the process until the run ends"),
         ] = False,
         stack: Annotated[
-            int, Field(description="parties whose models are trained as one, at most", ge=2)
-        ] = 32,
+            int,
+            Field(
+                description="parties whose models are trained as one, at most; 0: by the size of "
+                "the model",
+                ge=0,
+            ),
+        ] = 0,
     ) -> None:
+        if stack == 1:
+            raise OptionError(
+                "a stack of 1 party", "give stack=2 or more, or take the engine local"
+            )
         super().__init__(workers=workers, keep_memory=keep_memory)
         self._stack = stack
 
@@ -77,21 +83,26 @@ class VectorizedEngine(LocalEngine):
             ]
             return run_turns(model, turns)
 
-        assert self._model is not None
-        most = max(2, min(self._stack, _MOST_BYTES // max(num_bytes(request.weights), 1)))
-        # The same number of stacks for each core, and of one size: else the last of 17 parties
-        # would train alone.
-        width = min(self.width(self._model, len(cohort)), len(cohort) // 2)
-        num_stacks = min(-(-len(cohort) // (most * width)) * width, len(cohort) // 2)
-        bounds = [round(i * len(cohort) / num_stacks) for i in range(num_stacks + 1)]
-        stacks = [cohort[start:end] for start, end in itertools.pairwise(bounds)]
+        stacks = self._stacks(request, cohort)
         if self._workers and len(stacks) > 1:
             answers = self._workers.map(answer, stacks)
         else:
             model = self._model
+            assert model is not None
             answers = (answer(model, stack) for stack in stacks)
         for replies in answers:
             yield from replies
+
+    def _stacks(self, request: RoundRequest, cohort: Sequence[str]) -> list[Sequence[str]]:
+        """Return the parties of a cohort in stacks of one size: none is left to train alone."""
+        assert isinstance(self._model, BatchTrainable)
+        parties = [self._parties[party] for party in cohort]
+        advice = self._model.advise_stack(request.options, parties)
+        most = max(2, min(self._stack or advice.size, advice.most))
+        fewest = min(2, len(cohort) // 4)  # for two cores, where that leaves stacks of four
+        num_stacks = min(max(-(-len(cohort) // most), fewest), len(cohort) // 2)
+        bounds = [round(i * len(cohort) / num_stacks) for i in range(num_stacks + 1)]
+        return [cohort[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 class SuspendableModel:

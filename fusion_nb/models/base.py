@@ -156,9 +156,9 @@ class Model(AddedMetrics, ModelKind):
         return False
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether it is trained on a GPU."""
-        return False
+    def products_per_row(self) -> int:
+        """Products that a forward pass takes for one row, known after `check`; 0: not known."""
+        return 0
 
     def default_lr(self, optimizer: Any) -> float | None:
         """Return the learning rate of a run that names none; None leaves it to the optimizer."""

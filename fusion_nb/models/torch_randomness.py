@@ -32,6 +32,18 @@ class OwnRandomness(TorchDispatchMode):
         self.generator = torch.Generator().manual_seed(seed)
         self.drew = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False, as PyTorch's documentation of it shows: it need not import its compiler."""
+        return False
+
+    @classmethod
+    def of_training(cls, seed: int) -> OwnRandomness:
+        """Return the random numbers of a training with this seed."""
+        # Another seed than the shuffler's: the same bits would tie the order of rows to the
+        # dropped units.
+        return cls(seed + 1)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, with the generator where it is random and takes one."""
         kwargs = kwargs or {}
@@ -124,9 +136,7 @@ def own_randomness(
         with replaying(seed), seeded_cuda(seed, device):
             yield nullcontext()
     elif draws:
-        # Another seed than the shuffler's: the same bits would tie the order of rows to the
-        # dropped units.
-        randomness = OwnRandomness(seed + 1)
+        randomness = OwnRandomness.of_training(seed)
         with randomness if all_along else nullcontext(), seeded_cuda(seed, device):
             yield nullcontext() if all_along else randomness
     else:

@@ -68,8 +68,6 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "class_weights": class_weights.parse,
     "checkpoint": CheckpointOption.parse,
 }
-#: A model of fewer numbers leaves a GPU idle where parties are trained one after the other.
-_SMALL_MODEL = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class Resolved:
 
         Made on first use: a model with lazy layers has no weights before it was tried on some rows.
         """
-        made: Engine = registry.create("engines", engine_name(self.spec, self.model))
+        made: Engine = registry.create("engines", self.spec.engine)
         return made
 
     @property
@@ -273,16 +271,6 @@ def with_default_rounds(spec: RunSpec, namespace: Mapping[str, Any] | None = Non
             f"leave it out; {option('epochs')} says how long parties train",
         )
     return spec
-
-
-def engine_name(spec: RunSpec, model: Model) -> str:
-    """Return the engine that a spec names; for a small model on a GPU the one that tries which is
-    faster, unless the spec names one.
-    """
-    if "engine" in spec.model_fields_set or not model.on_gpu:
-        return spec.engine
-    num_numbers = sum(array.size for array in model.get_weights().values())
-    return "auto" if num_numbers <= _SMALL_MODEL else spec.engine
 
 
 def _created(spec: RunSpec, name: str) -> Any:

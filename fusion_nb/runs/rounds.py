@@ -143,6 +143,12 @@ class FederationRounds(RoundSource):
         return self._federation.weights or self._federation.network.initial_weights
 
     @property
+    def notes(self) -> list[str]:
+        """What the aggregation rule tells of the rounds so far."""
+        state = self._federation.state
+        return list(self._federation.fusion.notes(state.fusion_state)) if state else []
+
+    @property
     def best_weights(self) -> Weights:
         """The fused weights of the best round by the monitored metric."""
         return self._best_weights

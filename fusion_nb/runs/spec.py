@@ -180,7 +180,7 @@ class RunSpec(BaseModel):
         "of a model's computations: float32, or bf16, which is coarser and faster",
         model_option=True,
     )
-    engine: str = _option("local", "where parties run", choices="engines")
+    engine: str = _option("auto", "where parties run", choices="engines")
     schedule: str = _option(
         "",
         "over which rounds the learning rate falls, as after+rounds: 0+10,10+5 (default: once over "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -133,3 +135,14 @@ def test_a_copy_and_a_pickle_have_the_same_rounds() -> None:
         assert isinstance(other, History)
         assert other == history
         assert answers(other) == answers(history)
+
+
+def test_a_record_as_values_has_every_field_in_order() -> None:
+    made = RoundRecord(1, {"loss": math.nan}, {"a": {"loss": 1.0}}, ("a",), 0.1, 4, 4)
+    found = to_dict(made)
+    assert list(found) == [field.name for field in dataclasses.fields(RoundRecord)]
+    assert found["metrics"] == {"loss": None}
+    found["changes"]["lr"] = 0.1
+    assert not made.changes
+    text = History([made, made]).to_json()
+    assert json.loads(text) == [json.loads(json.dumps(to_dict(made)))] * 2

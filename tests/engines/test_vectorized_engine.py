@@ -10,8 +10,6 @@ import pytest
 import torch
 from engine_runs import (
     UNEVEN,
-    Drops,
-    Normed,
     Viewing,
     convolutional,
     curve,
@@ -130,8 +128,6 @@ class TestVectorized:
     @pytest.mark.parametrize(
         ("make", "options", "reason"),
         [
-            (Drops, {}, "it draws random numbers, as dropout does"),
-            (Normed, {}, "batch normalization"),
             (Viewing, {"keep_optimizer": True}, "parties keep their optimizers"),
             (Viewing, {"precision": "bf16"}, "it computes in bf16"),
             (Viewing, {"optimizer": "adafactor"}, "looks at a whole model"),

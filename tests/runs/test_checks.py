@@ -95,7 +95,10 @@ def test_each_rule_names_the_option_that_breaks_it(
 def test_a_spec_that_breaks_no_rule_has_its_notes(resolved: Any) -> None:
     for check in checks.CHECKS:
         assert isinstance(check(resolved()), list | tuple)
-    assert checks.run_checks(resolved()) == ["loss: cross_entropy (the model ends in logits)"]
+    assert checks.run_checks(resolved()) == [
+        "loss: cross_entropy (the model ends in logits)",
+        "engine: local (there are fewer than 8 parties)",
+    ]
 
 
 def test_notes_are_collected_and_those_of_the_data_come_first(rows: Any, net: Any) -> None:

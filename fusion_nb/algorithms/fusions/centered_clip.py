@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from fusion_nb.algorithms.fusions import update_matrix
-from fusion_nb.algorithms.fusions.robust import RobustFusion, finite_changes, moved_by
+from fusion_nb.algorithms.fusions.robust import RobustFusion, counted, finite_changes, moved_by
 from fusion_nb.core.types import FederationInfo, Update, Weights
 
 #: Keeps a distance that is not used from dividing by zero.
@@ -31,6 +31,7 @@ class CenteredClip(RobustFusion):
     """
 
     name = "centered_clip"
+    hint = "its tau is longer than all changes of weights; leave it out for the median distance"
 
     def __init__(
         self,
@@ -38,7 +39,8 @@ class CenteredClip(RobustFusion):
         tau: Annotated[
             float,
             Field(
-                description="radius within which a change counts in full; 0: the median distance",
+                description="length up to which a party's change of weights counts in full (of "
+                "weights: a paper's tau for gradients never clips here); 0: the median distance",
                 ge=0,
             ),
         ] = 0.0,
@@ -58,9 +60,11 @@ class CenteredClip(RobustFusion):
         near, products = finite_changes(products, num_extra=1)
         shares = np.zeros(len(near))  # of the changes, and, last, of the centre
         shares[-1] = 1.0
+        num_clipped = len(updates) - len(near) + 1  # those that are left out
         for _ in range(self._iterations):
             distances = update_matrix.from_mixture(products, shares)[:-1]
             tau = self._tau or float(np.median(distances))
+            num_clipped += int((distances > tau).sum())
             # A change too long for float64 is left out of the sum, and yet counts as a party.
             clipped = np.where(distances > tau, tau / np.maximum(distances, _TINY), 1.0) / len(
                 updates
@@ -72,4 +76,5 @@ class CenteredClip(RobustFusion):
             step[name] += shares[-1] * centre
         trained = frozenset(state["trained"])
         centre = {name: step[name] for name in step if name in trained}
-        return moved_by(weights, updates, step), {**state, "centre": centre}
+        kept = counted({**state, "centre": centre}, num_clipped)
+        return moved_by(weights, updates, step), kept

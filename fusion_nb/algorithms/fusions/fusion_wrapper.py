@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fusion_nb.core.protocols import FederationView, Fusion, Synchronising
@@ -51,6 +51,11 @@ class FusionWrapper(Fusion):
     def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the inner rule's state."""
         return self.inner.init(weights, info)
+
+    def notes(self, state: Any) -> Sequence[str]:
+        """Return what the inner rule's state tells the user."""
+        has_own = isinstance(state, Mapping) and "inner" in state
+        return self.inner.notes(state["inner"] if has_own else state)
 
     def broadcast(self, state: Any) -> Mapping[str, Any]:
         """Return what the inner rule sends along with the weights."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from fusion_nb.algorithms.fusions.krum import mean_of_best
-from fusion_nb.algorithms.fusions.robust import RobustFusion
+from fusion_nb.algorithms.fusions.robust import RobustFusion, counted
 from fusion_nb.core.types import Requirements, Update, Weights
 
 
@@ -25,6 +25,7 @@ class MultiKrum(RobustFusion):
     """
 
     name = "multikrum"
+    hint = "a smaller m leaves some parties out"
 
     def __init__(
         self,
@@ -41,4 +42,6 @@ class MultiKrum(RobustFusion):
         self, weights: Weights, updates: Sequence[Update], state: Any
     ) -> tuple[Weights, Any]:
         """Return the mean of the parties with the best scores."""
-        return mean_of_best(weights, updates, self._f, self._m or len(updates) - self._f), state
+        taken = self._m or len(updates) - self._f
+        left_out = max(0, len(updates) - taken)
+        return mean_of_best(weights, updates, self._f, taken), counted(state, left_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class RobustFusion(Fusion):
 
     #: Its name in messages.
     name = ""
+    #: How to make it change something, where it changed nothing.
+    hint = "choose other numbers for the rule"
 
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
@@ -57,6 +59,17 @@ class RobustFusion(Fusion):
             )
         return self.combine(weights, received, state)
 
+    def notes(self, state: Any) -> Sequence[str]:
+        """Return a warning where no round was another than a plain mean; see `counted`."""
+        rounds = state.get("rounds", 0) if isinstance(state, Mapping) else 0
+        if not rounds or state["touched"]:
+            return []
+        when = "its one round" if rounds == 1 else f"{rounds} rounds"
+        return [
+            f"warning: {self.name} left every update as it was in {when}, which is iter_avg: "
+            f"{self.hint}"
+        ]
+
     @abstractmethod
     def combine(
         self, weights: Weights, updates: Sequence[Update], state: Any
@@ -65,6 +78,17 @@ class RobustFusion(Fusion):
 
         updates: in the order of the parties' names
         """
+
+
+def counted(state: Any, num_touched: int) -> dict[str, Any]:
+    """Return a rule's state with one more round, and the updates in it that were cut or left out.
+
+    >>> counted(counted(None, 0), 2)
+    {'rounds': 2, 'touched': 2}
+    """
+    kept = dict(state or {})
+    rounds, touched = kept.get("rounds", 0) + 1, kept.get("touched", 0) + num_touched
+    return {**kept, "rounds": rounds, "touched": touched}
 
 
 def column_median(block: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from fusion_nb.algorithms.fusions.robust import RobustFusion
+from fusion_nb.algorithms.fusions.robust import RobustFusion, counted
 from fusion_nb.algorithms.fusions.update_matrix import each_column
 from fusion_nb.core.types import Requirements, Update, Weights
 
@@ -28,6 +28,7 @@ class TrimmedMean(RobustFusion):
     """
 
     name = "trimmed_mean"
+    hint = "a larger beta cuts more off"
 
     def __init__(
         self,
@@ -51,4 +52,4 @@ class TrimmedMean(RobustFusion):
         def middle(block: np.ndarray) -> np.ndarray:
             return np.asarray(np.sort(block, axis=0)[cut : len(block) - cut].mean(axis=0))
 
-        return each_column(updates, middle), state
+        return each_column(updates, middle), counted(state, 2 * cut)

@@ -7,7 +7,7 @@ an engine or a model that misses an abstract method can't be made.
 from fusion_nb.core.protocols.agreement import NeedsAgreement
 from fusion_nb.core.protocols.attack import DataPoisoning, ModelPoisoning
 from fusion_nb.core.protocols.baseline import Baseline
-from fusion_nb.core.protocols.batch_trainable import BatchTrainable
+from fusion_nb.core.protocols.batch_trainable import BatchTrainable, StackAdvice
 from fusion_nb.core.protocols.change import Change
 from fusion_nb.core.protocols.engine import Engine, EngineWrapper
 from fusion_nb.core.protocols.federation_view import FederationView, PostTraining
@@ -37,6 +37,7 @@ __all__ = [
     "Sampling",
     "SamplingContext",
     "Split",
+    "StackAdvice",
     "Sums",
     "Synchronising",
     "TrainableModel",

@@ -54,6 +54,10 @@ class Fusion(ABC):
         """Return the rule's state before its first round; None for a rule without a state."""
         return None
 
+    def notes(self, state: Any) -> Sequence[str]:
+        """Return what the state after some rounds tells the user, as sentences."""
+        return []
+
     def broadcast(self, state: Any) -> Mapping[str, Any]:
         """Return extras that the aggregator sends along with the weights."""
         return {}

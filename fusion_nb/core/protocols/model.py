@@ -90,6 +90,10 @@ class Model(TrainableModel, Protocol):
         """Whether `fit` takes `progress=(from, to)`, the part of a run (0 to 1) that it trains."""
 
     @property
+    def products_per_row(self) -> int:
+        """Products that a forward pass takes for one row; 0 where that is not known."""
+
+    @property
     def min_rows(self) -> int:
         """Training rows that every party must have."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fusion_nb.core.protocols import PartyLike
+from fusion_nb.core.protocols import PartyLike, StackAdvice
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, TrainingTask, Weights
 from fusion_nb.errors import ModelError, option
@@ -33,8 +33,10 @@ from fusion_nb.models.torch.precision import NAMES as PRECISIONS
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
+from fusion_nb.models.torch.probing.products import products_per_row
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Duration, Trainer
+from fusion_nb.models.torch.vectorized import advice
 from fusion_nb.models.torch.vectorized.dense import Dense
 from fusion_nb.models.torch.vectorized.training import BatchedTraining
 from fusion_nb.models.torch_randomness import seeded
@@ -101,7 +103,8 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         self._send = send
         self.formats = files.formats_of(module)
         self._setup: Setup | None = None
-        self._dense: Dense | None = None
+        #: The way of its own that a fully connected network has in stacks, once it was looked for.
+        self._dense: tuple[Dense | None, ...] = ()
 
     @with_gradients
     def clone(self) -> TorchModel:
@@ -121,9 +124,9 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         return self.device.type == "cpu" and not needs_shared_generator
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether the module is on a CUDA device."""
-        return self.device.type == "cuda"
+    def products_per_row(self) -> int:
+        """Products that a forward pass takes for one row, known after `check`; 0: not known."""
+        return self._setup.products_per_row if self._setup else 0
 
     @classmethod
     def single_threaded(cls) -> AbstractContextManager[None]:
@@ -163,6 +166,9 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         self.min_rows = self._setup.min_rows
         self.ignored_label = self._setup.objective.targets.ignored_label
         self.metrics = self._setup.step.metrics
+        copied, example = copies.copied(self.module), self._setup.example
+        products = products_per_row(copied, self._setup.forward, example)
+        self._setup = replace(self._setup, products_per_row=products)
         self.module = self._setup.forward.precision.prepare(self.module)
         return [*self._setup.notes(schema), *sending.notes(self.module, self._send)]
 
@@ -326,19 +332,15 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
             return "parties keep their optimizers"
         if self._left_out:
             return f"only trained weights travel ({option('send', 'trained')})"
-        self._dense = Dense.of(self.module, self._checked().objective)
         before = self.get_weights()
         reason = self._batched().trial(options, parties, before)
         self.set_weights(before)
         return reason
 
-    @with_gradients
-    def measure_speedup(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> float:
-        """Return how many times as fast a few parties are when they are trained as one."""
-        before = self.get_weights()
-        found = self._batched().speedup(options, parties, before)
-        self.set_weights(before)
-        return found
+    def advise_stack(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> StackAdvice:
+        """Return whether parties are faster as one, by the module's form and sizes."""
+        is_dense = _dense(self) is not None
+        return advice.of(self.module, self._checked(), options, parties, is_dense=is_dense)
 
     def _train_alone(self, task: TrainingTask) -> TrainingResult:
         self.set_weights(task.weights)
@@ -346,7 +348,7 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
 
     def _batched(self) -> BatchedTraining:
         return BatchedTraining(
-            self.module, self._checked(), self.gate, self._dense, self._train_alone
+            self.module, self._checked(), self.gate, _dense(self), self._train_alone
         )
 
     def _predictor(self) -> Predictor:
@@ -358,3 +360,11 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
                 "the model was not checked against its data", "call check(rows, schema, ...) first"
             )
         return self._setup
+
+
+def _dense(model: TorchModel) -> Dense | None:
+    """Return the way in stacks of a fully connected network, which is looked for once."""
+    if not model._dense:
+        copied, objective = copies.copied(model.module), model._checked().objective
+        model._dense = (Dense.of(copied, objective),)
+    return model._dense[0]

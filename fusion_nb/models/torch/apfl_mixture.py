@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import nn
 
 from fusion_nb.core.types import Weights
 from fusion_nb.models.torch.copying import copies
 from fusion_nb.models.torch.gradients import like
+from fusion_nb.models.torch.plain_sgd import MakeStepper
 from fusion_nb.models.torch.steps import Step
 from fusion_nb.models.torch.weights import array
 
@@ -27,7 +27,7 @@ class Mixture:
         self,
         first: nn.Module,
         step: Step,
-        make: Callable[[Iterable[nn.Parameter]], optim.Optimizer],
+        make: MakeStepper,
         *,
         alpha: float,
         own: Weights,

@@ -9,6 +9,7 @@ from torch import nn, optim
 
 from fusion_nb.models import optimizers
 from fusion_nb.models.optimizers import Optimizers
+from fusion_nb.models.torch.plain_sgd import PlainSgd, Stepper
 
 # LBFGS takes a closure, and so does not fit a loop of one step for each batch.
 _ALL = Optimizers(
@@ -18,32 +19,41 @@ _ALL = Optimizers(
 NAMES = _ALL.names
 
 
-def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> optim.Optimizer:
-    """Return an optimizer.
+def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> Stepper:
+    """Return an optimizer; a `PlainSgd` for SGD without options.
 
     choice: `sgd:momentum=0.9`, `optim.Adam`, `torch.optim.Adadelta`, or an Optimizer class
     Raises OptionError for an unknown name, an option that it doesn't have, or a value that it
     refuses.
     """
-    made: optim.Optimizer = _ALL.make(
-        choice, list(parameters), **({} if lr is None else {"lr": lr})
-    )
+    given = list(parameters)
+    if given and lr is not None and lr >= 0 and _is_plain(choice):
+        return PlainSgd(given, lr)
+    made: Stepper = _ALL.make(choice, given, **({} if lr is None else {"lr": lr}))
     return made
 
 
-def is_bare_sgd(optimizer: optim.Optimizer) -> bool:
+def _is_plain(choice: Any) -> bool:
+    return choice is optim.SGD or (isinstance(choice, str) and choice.lower() == "sgd")
+
+
+def is_bare_sgd(optimizer: Stepper) -> bool:
     """Return whether its step subtracts lr times the gradient, and nothing else."""
+    if isinstance(optimizer, PlainSgd):
+        return True
     group = optimizer.param_groups[0]
     others = (group.get(name) for name in ("momentum", "weight_decay", "nesterov", "maximize"))
     return type(optimizer) is optim.SGD and not any(others)
 
 
-def effective_step_size(optimizer: optim.Optimizer, num_steps: int) -> float:
+def effective_step_size(optimizer: Stepper, num_steps: int) -> float:
     """Return how far these steps carry a weight whose gradient is always 1.
 
     For optimizers other than SGD it is the sum of the learning rates.
     """
     group = optimizer.param_groups[0]
+    if isinstance(optimizer, PlainSgd):
+        return optimizers.effective_step_size(num_steps, float(group["lr"]))
     if not isinstance(optimizer, optim.SGD):
         return num_steps * float(group["lr"])
     settings = {name: group[name] for name in ("momentum", "dampening", "nesterov")}

@@ -44,6 +44,7 @@ class Setup:
     carried:   the state that is not among its weights and that training changes
     own:       the step of a model whose loss the user wrote for more than outputs and labels
     remarks:   more conclusions, as sentences for the user
+    products_per_row: of a forward pass; 0 where that is not known
     """
 
     objective: losses.Objective
@@ -56,6 +57,7 @@ class Setup:
     carried: Carried = field(default_factory=lambda: Carried(HiddenState({})))
     own: OwnStep | None = None
     remarks: tuple[str, ...] = ()
+    products_per_row: int = 0
 
     @property
     def step(self) -> Step:

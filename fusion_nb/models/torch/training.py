@@ -18,6 +18,7 @@ from fusion_nb.models.passes import epochs_or_steps
 from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
 from fusion_nb.models.torch.gradients import correction
+from fusion_nb.models.torch.plain_sgd import Stepper
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.trees import num_rows
 
@@ -84,6 +85,7 @@ class Trainer:
         correct = correction(self._module, **added)
         mixture = Mixture(self._module, self._step_of, self._make, **mix) if mix else None
         num_steps, mean = 0, float("nan")
+        wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
         passes = epochs_or_steps(
             lambda: rows.shuffled(rows_of.size(data), duration.batch_size, shuffler),
             duration.epochs,
@@ -91,7 +93,7 @@ class Trainer:
         )
         with self._setup.own_randomness(data, seed, all_along=mixture is not None) as drawing:
             for first, batches in passes:
-                total = torch.zeros((), device=rows.device)
+                total = torch.zeros((), dtype=wide, device=rows.device)
                 for x, y in rows.of(data, batches, seed + first):
                     self._gate()
                     loss = self._step(x, y, stepper, correct, drawing)
@@ -118,14 +120,14 @@ class Trainer:
     def _read(self, module: nn.Module) -> Weights:
         return weights.read(module, self._left_out)
 
-    def _make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def _make(self, parameters: Iterable[nn.Parameter]) -> Stepper:
         return optimizers.make(self._optimizer, parameters, self._lr)
 
     def _step(
         self,
         x: Any,
         y: Any,
-        stepper: torch.optim.Optimizer,
+        stepper: Stepper,
         correct: Callable[[], None],
         drawing: AbstractContextManager[Any],
     ) -> Tensor:

@@ -18,17 +18,43 @@ _WINDOW = 4 << 20
 
 
 @dataclass(frozen=True)
+class StackedBatch:
+    """The batches of several tasks in one step.
+
+    x, y:   (tasks, batch size, ...);  shares: the weight of each row in its batch, 0 for those that
+            fill up
+    sizes:  the number of rows of each task's batch, 0 where the task has ended
+    """
+
+    x: Tensor
+    y: Tensor
+    shares: Tensor
+    sizes: np.ndarray
+
+    def parts(self) -> Iterator[tuple[np.ndarray, StackedBatch]]:
+        """Yield the positions of tasks whose batches have one size, and these batches unfilled."""
+        for size in np.unique(self.sizes[self.sizes > 0]):
+            tasks = np.flatnonzero(self.sizes == size)
+            if len(tasks) == len(self.sizes) and size == self.x.shape[1]:
+                yield tasks, self
+                return
+            index = torch.from_numpy(tasks).to(self.x.device)
+            x, y, shares = (part[index, :size] for part in (self.x, self.y, self.shares))
+            yield tasks, StackedBatch(x, y, shares, self.sizes[tasks])
+
+
+@dataclass(frozen=True)
 class Plan:
     """The rows of each of several tasks in each step, the same as if it were trained alone.
 
     index:  (tasks, steps, batch size) positions of rows
-    shares: of the same shape: the weight of a row in its batch, 0 for those that fill up
+    sizes:  (tasks, steps) numbers of rows; 0 after a task's end
     steps:  the number of steps of each task;  last: the first step of the last pass of each
     ending: step -> the tasks whose last step it is
     """
 
     index: Tensor
-    shares: Tensor
+    sizes: np.ndarray
     steps: list[int]
     last: list[int]
     ending: dict[int, list[int]]
@@ -40,40 +66,38 @@ class Plan:
         steps = [len(batches) for batches, _ in planned]
         widest = max(len(batch) for batches, _ in planned for batch in batches)
         index = np.zeros((len(planned), max(steps), widest), np.int64)
-        shares = np.zeros(index.shape, np.float32)
+        sizes = np.zeros(index.shape[:2], np.int64)
         for i, (batches, _) in enumerate(planned):
+            sizes[i, : len(batches)] = [len(batch) for batch in batches]
             for step, batch in enumerate(batches):
                 index[i, step, : len(batch)] = batch
-                shares[i, step, : len(batch)] = 1 / len(batch)
         ending: dict[int, list[int]] = {step: [] for step in range(max(steps))}
         for i, num_steps in enumerate(steps):
             ending[num_steps - 1].append(i)
         last = [last for _, last in planned]
-        return cls(torch.from_numpy(index), torch.from_numpy(shares), steps, last, ending)
+        return cls(torch.from_numpy(index), sizes, steps, last, ending)
 
     def mean_losses(self, losses: np.ndarray) -> list[float]:
         """Return the mean over the rows of each last pass.
 
         losses: (steps, tasks) means over the batches
         """
-        sizes = np.count_nonzero(self.shares.numpy(), axis=2).T.astype(np.float64)
+        sizes = self.sizes.T.astype(np.float64)
         for i, last in enumerate(self.last):  # steps after an end have no rows
             sizes[:last, i] = 0
         with np.errstate(invalid="ignore"):
             totals = (np.where(sizes > 0, losses, 0.0) * sizes).sum(0)
         return [float(mean) for mean in totals / sizes.sum(0)]
 
-    def laid_out(
-        self, tasks: Sequence[TrainingTask], rows: Batches
-    ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-        """Yield, for each step, its number, x (tasks, batch size, ...), y and shares."""
+    def laid_out(self, tasks: Sequence[TrainingTask], rows: Batches) -> Iterator[StackedBatch]:
+        """Yield the batches of each step, in order."""
         num, num_steps, size = self.index.shape
         sources = [
             (torch.from_numpy(t.data[0]), rows.labels(torch.from_numpy(t.data[1]))) for t in tasks
         ]
         each = num * size * sources[0][0][:1].numel() * rows.dtype.itemsize
         span = max(1, min(num_steps, _WINDOW // max(each, 1)))
-        shares = self.shares.to(rows.device, rows.dtype)
+        shares = self._shares(rows)
         for start in range(0, num_steps, span):
             index = self.index[:, start : start + span].flatten(1)
             x = _gathered([x for x, _ in sources], index, rows).to(rows.device)
@@ -82,7 +106,17 @@ class Plan:
             )
             for step in range(index.shape[1] // size):
                 part = slice(step * size, (step + 1) * size)
-                yield start + step, x[:, part], y[:, part], shares[:, start + step]
+                now = start + step
+                yield StackedBatch(x[:, part], y[:, part], shares[:, now], self.sizes[:, now])
+
+    def _shares(self, rows: Batches) -> Tensor:
+        """Return the weight of each row in its batch, in the module's own type.
+
+        It is 0 for the rows that fill up.
+        """
+        is_row = np.arange(self.index.shape[2]) < self.sizes[..., None]
+        shares = is_row / np.maximum(self.sizes, 1)[..., None]
+        return torch.from_numpy(shares).to(rows.device, rows.dtype)
 
 
 def _batches(task: TrainingTask, rows: Batches) -> tuple[list[np.ndarray], int]:
@@ -103,7 +137,8 @@ def _batches(task: TrainingTask, rows: Batches) -> tuple[list[np.ndarray], int]:
 
 def _gathered(sources: Sequence[Tensor], index: Tensor, rows: Batches) -> Tensor:
     """Return the rows at each line of an index, in the type that the module takes."""
-    if any(x.dtype != rows.dtype for x in sources):
+    is_as_given = rows.row_scale == 1 and not rows.takes_numbers
+    if not is_as_given or any(x.dtype != rows.dtype for x in sources):
         return torch.stack([rows.inputs(x[i]) for x, i in zip(sources, index, strict=True)])
     found = sources[0].new_empty(*index.shape, *sources[0].shape[1:])
     for x, i, into in zip(sources, index, found, strict=True):

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from fusion_nb.models.torch.losses import LOSSES, Objective
+from fusion_nb.models.torch.vectorized.batches import StackedBatch
 
 #: Activation -> its function, and its slope as a function of its output.
 _ACTIVATIONS: dict[object, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
@@ -50,7 +51,10 @@ class Dense:
 
     @classmethod
     def of(cls, module: nn.Module, objective: Objective) -> Dense | None:
-        """Return the trainer of such a module, or None for one of another form."""
+        """Return the trainer of such a module, or None for one of another form.
+
+        module: a copy, whose forward() is followed once; it is left in training mode
+        """
         if (
             objective.name not in ("cross_entropy", "nll")
             or objective.targets.kind != "classes"
@@ -59,7 +63,7 @@ class Dense:
         ):
             return None
         try:
-            graph = fx.symbolic_trace(module).graph
+            graph = fx.symbolic_trace(module.train()).graph
         except Exception:  # a forward that can't be followed
             return None
         layers: list[Layer] = []
@@ -82,11 +86,9 @@ class Dense:
         )
         return cls(layers) if is_chain and is_whole else None
 
-    def step(
-        self, trained: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor, lr: float
-    ) -> Tensor:
+    def step(self, trained: Mapping[str, Tensor], batch: StackedBatch, lr: float) -> Tensor:
         """Do one step of plain SGD in place; return each network's loss."""
-        losses, outer = self._outer(trained, x, y, shares)
+        losses, outer = self._outer(trained, batch)
         for layer, inputs, delta in outer:
             trained[layer.weight].baddbmm_(delta.mT, inputs, alpha=-lr)
             if layer.bias:
@@ -94,34 +96,29 @@ class Dense:
         return losses
 
     def first_step(
-        self, shared: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor, lr: float
+        self, shared: Mapping[str, Tensor], batch: StackedBatch, lr: float
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Do the first step of networks that start from the same weights.
 
         Return the new weights in stacks, and the losses. The forward pass is one product for all,
         and the stacks are first written with the step done.
         """
-        losses, outer = self._outer(shared, x, y, shares)
+        losses, outer = self._outer(shared, batch)
         stacks: dict[str, Tensor] = {}
         for layer, inputs, delta in outer:
             weight = shared[layer.weight]
-            stacks[layer.weight] = stack = weight.new_empty(len(x), *weight.shape)
-            for i in range(len(x)):
+            stacks[layer.weight] = stack = weight.new_empty(len(batch.x), *weight.shape)
+            for i in range(len(batch.x)):
                 torch.addmm(weight, delta[i].T, inputs[i], alpha=-lr, out=stack[i])
             if layer.bias:
                 stacks[layer.bias] = shared[layer.bias] - lr * delta.sum(1)
         return stacks, losses
 
     def __call__(
-        self,
-        trained: Mapping[str, Tensor],
-        others: Mapping[str, Tensor],
-        x: Tensor,
-        y: Tensor,
-        shares: Tensor,
+        self, trained: Mapping[str, Tensor], others: Mapping[str, Tensor], batch: StackedBatch
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return the gradient of each entry, and each network's loss."""
-        losses, outer = self._outer({**trained, **others}, x, y, shares)
+        losses, outer = self._outer({**trained, **others}, batch)
         gradients: dict[str, Tensor] = {}
         for layer, inputs, delta in outer:
             gradients[layer.weight] = torch.bmm(delta.mT, inputs)
@@ -130,25 +127,25 @@ class Dense:
         return {name: gradients[name] for name in trained}, losses
 
     def _outer(
-        self, entries: Mapping[str, Tensor], x: Tensor, y: Tensor, shares: Tensor
+        self, entries: Mapping[str, Tensor], batch: StackedBatch
     ) -> tuple[Tensor, list[tuple[Layer, Tensor, Tensor]]]:
         """Return the losses, and for each layer its inputs and the gradient of its outputs.
 
         A layer's weights may be changed as soon as it was returned: the backward pass through it is
         done.
         """
-        inputs = [x.flatten(2)]
+        inputs = [batch.x.flatten(2)]
         for layer in self._layers:
             output = _linear(
                 inputs[-1], entries[layer.weight], entries[layer.bias] if layer.bias else None
             )
             inputs.append(_ACTIVATIONS[layer.activation][0](output) if layer.activation else output)
         logs = F.log_softmax(inputs.pop(), 2)
-        target = y.unsqueeze(2)
-        losses = -(logs.gather(2, target).squeeze(2) * shares).sum(1)
+        target = batch.y.unsqueeze(2)
+        losses = -(logs.gather(2, target).squeeze(2) * batch.shares).sum(1)
         delta = logs.exp_()
         delta.scatter_add_(2, target, torch.full_like(target, -1, dtype=delta.dtype))
-        delta *= shares.unsqueeze(2)
+        delta *= batch.shares.unsqueeze(2)
         found = []
         for i in reversed(range(len(self._layers))):
             found.append((self._layers[i], inputs[i], delta))

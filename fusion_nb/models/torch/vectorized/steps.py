@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from fusion_nb.core.types import TrainingTask
+from fusion_nb.models.torch.plain_sgd import MakeStepper
+from fusion_nb.models.torch.vectorized.batches import StackedBatch
 from fusion_nb.models.torch.vectorized.dense import Dense
 
+#: (trained entries, other entries, batches) -> (gradients, losses)
 Gradients = Callable[
-    [Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor, Tensor],
+    [Mapping[str, Tensor], Mapping[str, Tensor], StackedBatch],
     tuple[Mapping[str, Tensor], Tensor],
 ]
 
@@ -34,38 +37,51 @@ class FusedSteps:
         else:
             self.values = stacks(tasks, names, torch.device("cpu"))
 
-    def do(self, x: Tensor, y: Tensor, shares: Tensor) -> Tensor:
+    @property
+    def changed(self) -> Mapping[str, Tensor]:
+        """The stacks of entries that training changes."""
+        return self.values
+
+    def do(self, batch: StackedBatch) -> Tensor:
         """Do one step; return the losses."""
         if self._are_shared:
             self._are_shared = False
-            self.values, losses = self._dense.first_step(self.values, x, y, shares, self._lr)
+            self.values, losses = self._dense.first_step(self.values, batch, self._lr)
             return losses
-        return self._dense.step(self.values, x, y, shares, self._lr)
+        return self._dense.step(self.values, batch, self._lr)
 
 
 class OptimizerSteps:
-    """Steps of an optimizer that treats each number by itself, with a fusion's gradient terms."""
+    """Steps of an optimizer that treats each number by itself, with a fusion's gradient terms.
+
+    names:      of the entries that the optimizer changes
+    statistics: of those that the forward pass changes, as batch normalization's
+    """
 
     def __init__(
         self,
         gradients: Gradients,
         tasks: Sequence[TrainingTask],
         names: Sequence[str],
-        make: Callable[[Sequence[nn.Parameter]], optim.Optimizer],
+        statistics: frozenset[str],
+        make: MakeStepper,
         device: torch.device,
     ) -> None:
         self.values = stacks(tasks, names, device)
         self._others = stacks(
             tasks, [name for name in tasks[0].weights if name not in self.values], device
         )
+        self.changed = self.values | {
+            name: stack for name, stack in self._others.items() if name in statistics
+        }
         self._gradients = gradients
         self._parameters = {name: nn.Parameter(value) for name, value in self.values.items()}
         self._optimizer = make(list(self._parameters.values()))
         self._correct = _correction(self._parameters, tasks)
 
-    def do(self, x: Tensor, y: Tensor, shares: Tensor) -> Tensor:
+    def do(self, batch: StackedBatch) -> Tensor:
         """Do one step; return the losses."""
-        found, losses = self._gradients(self.values, self._others, x, y, shares)
+        found, losses = self._gradients(self.values, self._others, batch)
         for name, parameter in self._parameters.items():
             parameter.grad = found[name]
         self._correct()

@@ -5,8 +5,7 @@ Which modules can be trained so is told from their form, and from a trial.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,18 @@ from fusion_nb.models.torch import optimizers
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 from fusion_nb.models.torch.objectives.loss_names import LOSSES, is_named
+from fusion_nb.models.torch.plain_sgd import PlainSgd, Stepper
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.vectorized.batches import Plan
 from fusion_nb.models.torch.vectorized.dense import Dense
 from fusion_nb.models.torch.vectorized.gradients import Vmapped
+from fusion_nb.models.torch.vectorized.randomness import StackedRandomness
 from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps
 
 Result = TrainingResult | Exception
 #: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.
 _ELEMENTWISE = (
+    PlainSgd,
     optim.ASGD,
     optim.Adadelta,
     optim.Adagrad,
@@ -78,8 +80,7 @@ class BatchedTraining:
         found: dict[int, Result] = {}
         for members in groups.values():
             group = [tasks[i] for i in members]
-            results = self._stacked(group) if len(group) > 1 else [self._alone(group[0])]
-            found |= zip(members, results, strict=True)
+            found |= zip(members, self._together(group), strict=True)
         return [found[i] for i in range(len(tasks))]
 
     def obstacle(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> str:
@@ -90,17 +91,20 @@ class BatchedTraining:
         names |= {name for name, _ in module.named_buffers()}
         is_known = is_named(objective.loss)
         obstacles = {
-            "it draws random numbers, as dropout does": self._setup.draws.in_training,
-            "its batch normalization would see the rows that fill up short batches": (
-                rows.min_rows > 1
+            "it draws random numbers anew in the backward pass": self._setup.draws.in_backward,
+            "dropout on this device draws from one stream for all parties": (
+                self._setup.draws.in_training and rows.device.type != "cpu"
             ),
             "its rows come from a Dataset, one at a time": not all(
                 isinstance(party.train, tuple) for party in parties
             ),
-            "its rows are whole numbers": rows.takes_numbers,
+            "its rows hold numbers for which an Embedding has no vector": (
+                rows.takes_numbers and not _are_known(module, parties)
+            ),
             "its loss is one of whole batches": self._setup.own is not None,
             "its rows have several inputs": not isinstance(self._setup.example, torch.Tensor),
             "its output is a part of what it returns": self._setup.forward.picks,
+            "it takes a lone row in another way": bool(self._setup.forward.alone),
             "its parameters have hooks": bool(ParameterHooks(module)),
             "it changes what its state dict does not hold": bool(self._setup.carried.hidden),
             f"its loss {objective.name} is none of {', '.join(LOSSES)}": not is_known,
@@ -126,22 +130,30 @@ class BatchedTraining:
         Its numbers must be those of one party after the other.
         """
         tasks = _trial_tasks(options, parties, weights)
+        alone = [self._alone(task) for task in tasks]
+        if any(isinstance(result, Exception) for result in alone):
+            return ""  # it can't be told here, and a stack whose rows raise errors is trained alone
         try:
             batched = self._stacked(tasks)
         except Exception as error:  # anything that vmap finds that it can't do
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        alone = [self._alone(task) for task in tasks]
         agree = all(_agree(a, b, weights) for a, b in zip(batched, alone, strict=True))
         return "" if agree else "a trial of two steps came to other numbers"
 
-    def speedup(
-        self, options: Mapping[str, Any], parties: Sequence[PartyLike], weights: Weights
-    ) -> float:
-        """Return how many times as fast a few parties are when they are trained as one."""
-        tasks = _trial_tasks(options, parties, weights)
-        fast = _least_seconds(lambda: self._stacked(tasks))
-        slow = _least_seconds(lambda: [self._alone(task) for task in tasks])
-        return slow / fast
+    def _together(self, group: Sequence[TrainingTask]) -> list[Result]:
+        """Return the results of tasks with equal options.
+
+        Where one task's rows raise an error, all of them are trained alone, so that only its party
+        fails.
+        """
+        if len(group) > 1:
+            try:
+                return self._stacked(group)
+            except Stopped:
+                raise
+            except Exception as error:
+                del error  # or its traceback would keep the stacks
+        return [self._alone(task) for task in group]
 
     def _alone(self, task: TrainingTask) -> Result:
         try:
@@ -154,17 +166,17 @@ class BatchedTraining:
     def _stacked(self, tasks: Sequence[TrainingTask]) -> list[Result]:
         rows = self._setup.batches
         plan, steps = Plan.of(tasks, rows), self._steps(tasks)
-        losses = torch.zeros(max(plan.steps), len(tasks))
+        losses = torch.zeros(max(plan.steps), len(tasks), dtype=rows.dtype)
         done: dict[int, dict[str, torch.Tensor]] = {}
-        for step, x, y, shares in plan.laid_out(tasks, rows):
+        for step, batch in enumerate(plan.laid_out(tasks, rows)):
             self._gate()
-            losses[step] = steps.do(x, y, shares)
+            losses[step] = steps.do(batch)
             is_last = step + 1 == len(losses)
             for i in plan.ending[step]:
                 # Later steps of the stack are not its own.
                 done[i] = {
                     name: stack[i] if is_last else stack[i].clone()
-                    for name, stack in steps.values.items()
+                    for name, stack in steps.changed.items()
                 }
         means, stepper = plan.mean_losses(losses.numpy()), _optimizer_of(tasks[0].options)
         results: list[Result] = []
@@ -191,11 +203,19 @@ class BatchedTraining:
                 return FusedSteps(self._dense, tasks, names, stepper.param_groups[0]["lr"])
         self._module.train()
 
-        def make(parameters: Sequence[nn.Parameter]) -> optim.Optimizer:
+        def make(parameters: Iterable[nn.Parameter]) -> Stepper:
             return optimizers.make(options["optimizer"], parameters, options["lr"])
 
-        gradients = self._dense or Vmapped(self._module, self._setup.objective)
-        return OptimizerSteps(gradients, tasks, names, make, device)
+        gradients = self._dense or Vmapped(
+            self._module,
+            self._setup.objective,
+            looks_across=module_weights.has_batch_norm(self._module),
+            randomness=StackedRandomness([task.options["seed"] for task in tasks])
+            if self._setup.draws.in_training
+            else None,
+        )
+        statistics = frozenset(name for name, _ in self._module.named_buffers())
+        return OptimizerSteps(gradients, tasks, names, statistics, make, device)
 
 
 def _group(position: int, task: TrainingTask) -> Hashable:
@@ -214,9 +234,21 @@ def _group(position: int, task: TrainingTask) -> Hashable:
     )
 
 
-def _optimizer_of(options: Mapping[str, Any]) -> optim.Optimizer:
+def _optimizer_of(options: Mapping[str, Any]) -> Stepper:
     """Return an optimizer of the run's kind, to read its settings."""
     return optimizers.make(options["optimizer"], [nn.Parameter(torch.zeros(1))], options["lr"])
+
+
+def _are_known(module: nn.Module, parties: Sequence[PartyLike]) -> bool:
+    """Return whether every Embedding has a vector for each number of the parties' rows.
+
+    In a stack, the vectors of all parties lie in one table: a number beyond a party's own vectors
+    would be another one's.
+    """
+    sizes = [part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)]
+    rows = [party.train[0] for party in parties if isinstance(party.train, tuple)]
+    rows = [x for x in rows if isinstance(x, np.ndarray) and x.size]
+    return bool(sizes) and all(x.min() >= 0 and x.max() < min(sizes) for x in rows)
 
 
 def _trial_tasks(
@@ -224,30 +256,24 @@ def _trial_tasks(
 ) -> list[TrainingTask]:
     """Return the tasks of a trial of two steps.
 
-    Their numbers of rows differ, since the rows that fill up a batch must not matter.
+    Their numbers of rows differ, since the rows that fill up a batch must not matter. Plain SGD
+    compares gradients as they are: Adam makes a whole step of one that is rounding alone.
     """
+    plain = {"optimizer": "sgd", "lr": options["lr"] or 0.01}
     most = _TRIED_STEPS * options["batch_size"]
     tasks = []
     for i, party in enumerate(parties[:_TRIED_PARTIES]):
-        count = max(1, min(party.num_examples, most) - i % 3)
+        count = min(party.num_examples, max(2, min(party.num_examples, most) - i % 3))
         rows = rows_of.take(party.train, np.arange(count))
-        tasks.append(TrainingTask(weights, rows, {**options, "steps": _TRIED_STEPS, "seed": i}))
+        tasks.append(
+            TrainingTask(weights, rows, {**options, **plain, "steps": _TRIED_STEPS, "seed": i})
+        )
     return tasks
-
-
-def _least_seconds(train: Callable[[], Any]) -> float:
-    """Return the least time of three; the first one includes the set-up."""
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        train()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
 
 
 def _agree(batched: Result, alone: Result, before: Weights) -> bool:
     if isinstance(batched, Exception) or isinstance(alone, Exception):
-        return isinstance(batched, Exception) and isinstance(alone, Exception)
+        return False
     if not np.isfinite(alone.metrics["loss"]):  # rows are extreme, which is the same both ways
         return not np.isfinite(batched.metrics["loss"])
     for name, array in alone.weights.items():
