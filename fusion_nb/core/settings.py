@@ -8,7 +8,7 @@ from typing import Any
 
 from fusion_nb.core.protocols import Change, Fusion, Sampling, SamplingContext
 from fusion_nb.core.rounds.lr_schedule import LrSchedule
-from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.core.types import FederationInfo, RoundRequest, ServerState, Weights
 
 

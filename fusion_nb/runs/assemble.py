@@ -16,8 +16,8 @@ from fusion_nb.core.protocols import (
     NeedsAgreement,
     PostTraining,
 )
+from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.core.schedule import Schedule
 from fusion_nb.core.settings import FederationConfig
 from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.engines.faults import FaultyEngine, flip_labels

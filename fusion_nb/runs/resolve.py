@@ -22,7 +22,7 @@ from fusion_nb.core.protocols import (
     ModelPoisoning,
     PostTraining,
 )
-from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.faults import SimulatedFaults, Stragglers

@@ -12,7 +12,7 @@ from fusion_nb.algorithms.lr_schedules import make as make_schedule
 from fusion_nb.algorithms.samplings import make as make_sampling
 from fusion_nb.core import registry
 from fusion_nb.core.protocols import SamplingContext
-from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.rounds.schedule import Schedule
 
 #: What a sampling needs to be made in a run of four parties, where that is not its name alone.
 GIVEN = {

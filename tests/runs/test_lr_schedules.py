@@ -10,7 +10,7 @@ import pytest
 import fusion_nb
 from fusion_nb.algorithms.lr_schedules import make
 from fusion_nb.core.rounds.lr_schedule import LrSchedule
-from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.errors import ContractError, FusionError, OptionError
 
 RATES = {

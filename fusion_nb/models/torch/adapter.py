@@ -37,7 +37,7 @@ from fusion_nb.models.torch.probing.products import products_per_row
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Duration, Trainer
 from fusion_nb.models.torch.vectorized import advice
-from fusion_nb.models.torch.vectorized.dense import Dense
+from fusion_nb.models.torch.vectorized.dense import DenseWay
 from fusion_nb.models.torch.vectorized.training import BatchedTraining
 from fusion_nb.models.torch_randomness import seeded
 
@@ -103,8 +103,7 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         self._send = send
         self.formats = files.formats_of(module)
         self._setup: Setup | None = None
-        #: The way of its own that a fully connected network has in stacks, once it was looked for.
-        self._dense: tuple[Dense | None, ...] = ()
+        self._dense = DenseWay()
 
     @with_gradients
     def clone(self) -> TorchModel:
@@ -313,8 +312,6 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         example = self._setup.example if self._setup else torch.empty(0)
         files.save(native, path, format, example)
 
-    # Several parties as one
-
     @with_gradients
     def train_batched(self, tasks: Sequence[TrainingTask]) -> list[TrainingResult | Exception]:
         """Train several parties' models; tasks with equal options are trained as one."""
@@ -326,12 +323,12 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
 
         The reason follows from the module's form, or from a trial of two steps.
         """
-        if reason := self._batched().obstacle(options, parties):
-            return reason
         if self._keep_optimizer:
             return "parties keep their optimizers"
         if self._left_out:
             return f"only trained weights travel ({option('send', 'trained')})"
+        if reason := self._batched().obstacle(options, parties):
+            return reason
         before = self.get_weights()
         reason = self._batched().trial(options, parties, before)
         self.set_weights(before)
@@ -339,17 +336,18 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
 
     def advise_stack(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> StackAdvice:
         """Return whether parties are faster as one, by the module's form and sizes."""
-        is_dense = _dense(self) is not None
-        return advice.of(self.module, self._checked(), options, parties, is_dense=is_dense)
+        setup = self._checked()
+        is_dense = self._dense.of(self.module, setup.objective) is not None
+        return advice.of(self.module, setup, options, parties, is_dense=is_dense)
 
     def _train_alone(self, task: TrainingTask) -> TrainingResult:
         self.set_weights(task.weights)
         return self.fit(task.data, **task.options)
 
     def _batched(self) -> BatchedTraining:
-        return BatchedTraining(
-            self.module, self._checked(), self.gate, _dense(self), self._train_alone
-        )
+        setup = self._checked()
+        way = self._dense.of(self.module, setup.objective)
+        return BatchedTraining(self.module, setup, self.gate, way, self._train_alone)
 
     def _predictor(self) -> Predictor:
         return Predictor(self.module, self._checked(), self.gate)
@@ -360,11 +358,3 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
                 "the model was not checked against its data", "call check(rows, schema, ...) first"
             )
         return self._setup
-
-
-def _dense(model: TorchModel) -> Dense | None:
-    """Return the way in stacks of a fully connected network, which is looked for once."""
-    if not model._dense:
-        copied, objective = copies.copied(model.module), model._checked().objective
-        model._dense = (Dense.of(copied, objective),)
-    return model._dense[0]

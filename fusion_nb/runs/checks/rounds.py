@@ -8,7 +8,7 @@ from fusion_nb.algorithms import samplings
 from fusion_nb.core import registry
 from fusion_nb.core.history import History
 from fusion_nb.core.rounds import cohorts
-from fusion_nb.core.schedule import Schedule
+from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.core.types import Requirements
 from fusion_nb.errors import ContractError, OptionError, option
 from fusion_nb.runs import change_text

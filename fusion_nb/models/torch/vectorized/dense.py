@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from fusion_nb.models.torch.copying import copies
 from fusion_nb.models.torch.losses import LOSSES, Objective
 from fusion_nb.models.torch.vectorized.batches import StackedBatch
 
@@ -190,3 +191,16 @@ def _kind(node: fx.Node, module: nn.Module) -> str:
     ):
         return "ends"
     return _FUNCTIONS.get(node.target, "")
+
+
+class DenseWay:
+    """Looks once for the way in stacks that a fully connected network has with an objective."""
+
+    def __init__(self) -> None:
+        self._found: tuple[Objective | None, Dense | None] = (None, None)
+
+    def of(self, module: nn.Module, objective: Objective) -> Dense | None:
+        """Return the way, or None for any other module. The module itself is not run."""
+        if self._found[0] is not objective:
+            self._found = (objective, Dense.of(copies.copied(module), objective))
+        return self._found[1]
