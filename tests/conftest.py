@@ -37,7 +37,7 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
+def _interruptible() -> Iterator[None]:
     """Let SIGINT raise KeyboardInterrupt here and in children, also where it was ignored when the
     tests began, as in the background of a script."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

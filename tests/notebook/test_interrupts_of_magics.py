@@ -40,7 +40,7 @@ class _InterruptedCompilation(ast.NodeTransformer):
 @pytest.mark.parametrize("module", [COMMANDS, "fusion_nb.notebook.explain", "fusion_nb.runs.spec"])
 @pytest.mark.parametrize("is_cell", [True, False])
 def test_the_imports_of_the_first_use_are_completed(
-    ip: Any, monkeypatch: pytest.MonkeyPatch, interruptible: None, module: str, is_cell: bool
+    ip: Any, monkeypatch: pytest.MonkeyPatch, module: str, is_cell: bool
 ) -> None:
     for name in {COMMANDS, module}:
         # A package keeps its modules as attributes, too.
@@ -60,7 +60,7 @@ def test_the_imports_of_the_first_use_are_completed(
 @pytest.mark.parametrize(
     "body", ["here = 1", "def unused():\n    return here", "print('before')\nfor here in []: pass"]
 )
-def test_a_body_that_ipython_compiles_is_one_line(ip: Any, interruptible: None, body: str) -> None:
+def test_a_body_that_ipython_compiles_is_one_line(ip: Any, body: str) -> None:
     shell = ip.shell
     shell.ast_transformers.append(_InterruptedCompilation())
     before = shell.showtraceback

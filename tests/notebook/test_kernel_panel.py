@@ -42,9 +42,7 @@ _OLD = [
 
 
 @pytest.fixture(params=["installed", *_OLD])
-def kernel(
-    request: pytest.FixtureRequest, tmp_path: Path, interruptible: None
-) -> Iterator[tuple[str, Any]]:
+def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Any]]:
     """A kernel of the ipykernel that is installed, or of another version, which `make test-all`
     puts into build/."""
     folder = ROOT / "build" / f"ipykernel-{request.param}"

@@ -260,7 +260,6 @@ def interrupt_once_it_waits() -> None:
     threading.Thread(target=interrupt).start()
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_of_the_cell_that_waits_stops_the_run(panel: Panel) -> None:
     going(panel)
     interrupt_once_it_waits()

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -275,16 +275,6 @@ def main_thread_stack() -> list[str]:
     return [entry.name for entry in traceback.extract_stack(frame)]
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Python's own handler of SIGINT, which a shell may have ignored for a job in the
-    background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("waiting", ["wait", "step"])
 def test_an_interrupt_of_the_thread_that_waits_stops_the_run(drive: Any, waiting: str) -> None:
     driven = drive(6, held=True)
