@@ -55,7 +55,7 @@ def long_panel(namespace: dict[str, Any], no_runs: None) -> Panel:
 
 
 @pytest.fixture
-def kernel(tmp_path: Path, interruptible: None) -> Iterator[tuple[Any, Any]]:
+def kernel(tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     """A kernel of its own in an empty folder: its manager, and a client of it."""
     manager, client = start_new_kernel(cwd=str(tmp_path), extra_arguments=["--log-level=ERROR"])
     yield manager, client
