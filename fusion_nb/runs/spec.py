@@ -119,7 +119,6 @@ class RunSpec(BaseModel):
     class_weights: str = _option(
         "",
         "weights of classes in training: balanced over all parties' rows, or yes=9,no=1",
-        model_option=True,
     )
     send: str = _option(
         "all",
