@@ -94,6 +94,8 @@ def _no_better_than_constant(run: Ended) -> list[str]:
     last, test = run.history.last(), run.test
     if test.num < _MIN_ROWS:
         return []
+    if test.share == 1 or test.variance == 0:
+        return _one_label(run.metrics, last, test)
     if test.kind == "numbers":
         return _no_better_than_mean(run, last)
     found = []
@@ -103,7 +105,7 @@ def _no_better_than_constant(run: Ended) -> list[str]:
         accuracy = math.nan
     # Half of the standard error: so close, a model differs from a constant in a few rows only.
     close = math.sqrt(max(test.share * (1 - test.share), 0.0) / test.num) / 2
-    if test.share < 1 and accuracy <= test.share + close:
+    if accuracy <= test.share + close:
         always = f"{test.common!r}, the commonest class" if test.common else "the commonest label"
         # To few digits, both would look alike or not as they happen to be rounded.
         compared = "no better" if accuracy <= test.share else "hardly better"
@@ -117,6 +119,18 @@ def _no_better_than_constant(run: Ended) -> list[str]:
             f"warning: the AUC {auc:.3f} is no better than guessing, which has 0.5; {_hint(run)}"
         )
     return found
+
+
+def _one_label(metrics: Sequence[str], last: Mapping[str, float], test: TestLabels) -> list[str]:
+    """Return a note where any constant model is perfect, so that no value shows anything."""
+    name = next((name for name in ("accuracy", "loss") if name in metrics and name in last), "")
+    if not name:
+        return []
+    labelled = f"are of the class {test.common!r}" if test.common else "have the same label"
+    return [
+        f"warning: all {test.num} test rows {labelled}, which a model that says so always gets "
+        f"right: so the {name} {number(last[name])} shows nothing; give test rows with other labels"
+    ]
 
 
 def _no_better_than_mean(run: Ended, last: Mapping[str, float]) -> list[str]:
