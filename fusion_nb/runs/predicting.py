@@ -40,6 +40,8 @@ def predict(
     x = _inputs(schema, rows)
     other: Any = model.clone()
     other.set_weights(weights)
+    if rows_of.size(x if _gives_rows(x) else (x, ())) == 0:
+        raise DataError(f"{_WHERE} are none: there is nothing to predict", "give at least one row")
     data = x if _gives_rows(x) else (x, _no_labels(schema.labels, rows_of.size((x, ()))))
     found, task = np.asarray(other.predict(data)), other.task
     if scores:
