@@ -69,6 +69,7 @@ class Ended:
     metrics: the names that its model measures;  monitor: the metric that is looked at
     parties: their reports;  is_personal: parties have models of their own
     is_interrupted: someone stopped it before its last round
+    can_weigh: the model may weigh rows by their class
     """
 
     history: History
@@ -79,6 +80,7 @@ class Ended:
     spec: Mapping[str, Any]
     is_personal: bool = False
     is_interrupted: bool = False
+    can_weigh: bool = True
 
 
 def doubts(run: Ended) -> list[str]:
@@ -112,7 +114,7 @@ def _no_better_than_constant(run: Ended) -> list[str]:
         found.append(
             f"warning: the accuracy {accuracy:.3f} is {compared} than always saying {always}: that "
             f"is right for {test.share:.3f} of the {test.num} test rows; "
-            + (_ranks_hint(auc) if auc > 0.5 + 2 * noise else _hint(run))
+            + (_ranks_hint(run, auc) if auc > 0.5 + 2 * noise else _hint(run))
         )
     elif test.kind == "classes" and auc <= 0.5 + noise:
         found.append(
@@ -213,11 +215,11 @@ def _is_worse(metric: str, value: float, alone: float, num_test: int) -> bool:
     return alone - value > max(math.sqrt(middle * (1 - middle) / num_test), 1.5 / num_test)
 
 
-def _ranks_hint(auc: float) -> str:
+def _ranks_hint(run: Ended, auc: float) -> str:
     """Return what to try with a model whose scores say more than its classes."""
+    or_weights = f", or {written('class_weights', 'balanced')}" if run.can_weigh else ""
     return (
-        f"its scores tell classes apart (AUC {auc:.3f}): try another threshold than 0.5, or "
-        f"{written('class_weights', 'balanced')}"
+        f"its scores tell classes apart (AUC {auc:.3f}): try another threshold than 0.5{or_weights}"
     )
 
 
@@ -227,7 +229,8 @@ def _hint(run: Ended) -> str:
     if len(run.history) < _MIN_ROUNDS * 2 and not run.spec.get("ensemble"):
         tries.append(f"more {written('rounds')}")
     tries.append(f"another {written('lr')}")
-    if run.test.kind == "classes" and run.test.share > 0.6 and not run.spec.get("class_weights"):
+    is_rare = run.test.kind == "classes" and run.test.share > 0.6
+    if is_rare and run.can_weigh and not run.spec.get("class_weights"):
         tries.append(written("class_weights", "balanced"))
     if "local" not in str(run.spec.get("baseline", "")):
         tries.append(f"{written('baseline', 'local')}, which shows if parties alone learn more")
