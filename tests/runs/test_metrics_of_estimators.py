@@ -82,3 +82,25 @@ def test_no_note_recommends_weights_that_the_model_does_not_have() -> None:
     assert "class-weights" not in note
     with pytest.raises(fusion_nb.errors.FusionError, match="has no weights of classes"):
         fusion_nb.federate(GaussianNB(), (x, rare), parties=3, class_weights="balanced")
+
+
+@pytest.mark.parametrize("numbers", [(-1, 1), (1, 2), (0, 3), (2, 5, 9)])
+@pytest.mark.parametrize("which", [CLASSIFIERS[0], CLASSIFIERS[4]], ids=["sklearn", "xgboost"])
+def test_classes_that_are_not_numbered_from_0(which: Any, numbers: tuple[int, ...]) -> None:
+    from sklearn import metrics as sk
+
+    x, _ = yes_or_no()
+    y = np.array(numbers)[np.digitize(x[:, 0], [-0.3, 0.5][: len(numbers) - 1])]
+    text = f"f1,auc,recall:of={numbers[-1]}"
+    run = fusion_nb.federate(made(*which), (x, y), parties=3, rounds=3, metrics=text)
+    frame, last = run.predictions(), run.history.last()
+    right = frame["label"] == frame["predicted"]
+    assert {*frame["label"]} == {*map(str, numbers)}
+    assert right.mean() == pytest.approx(last["accuracy"])
+    assert last["accuracy"] > 0.7
+    labels, predicted = frame["label"], frame["predicted"]
+    assert last["f1"] == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    recall = sk.recall_score(labels, predicted, average=None, labels=[str(numbers[-1])])
+    assert last[f"recall_{numbers[-1]}"] == pytest.approx(recall[0])
+    assert np.trace(run.confusion().matrix) == right.sum()
+    assert "no party has a training row" not in " ".join(run.notes)

@@ -81,7 +81,7 @@ def _check_test_labels(resolved: Resolved, measures: Measures, arrangement: Arra
         predictions = labels + 1.0
     else:
         counted = present[present != arrangement.ignored] / data.schema.labels.scale
-        labels = counted.astype(np.int64)
+        labels = arrangement.positions(counted.astype(np.int64))
         predictions = np.full((len(labels), task.num), 1 / task.num)
     if lacking := measures.without_value(labels, predictions):
         same = f"{present[0]:g}"
