@@ -63,7 +63,7 @@ class Arrangement:
         width = predicted.shape[class_axis] if predicted.ndim > 1 else 1
         if task == "binary" and not schema.shape and width > 1:  # a yes or no for each class
             task = "classes"
-        values = ()
+        values: tuple[int, ...] = ()
         if task == "classes" and ignored is None:
             values = _other_numbers(schema, predicted.shape[class_axis])
         made = _task(task, schema, predicted, class_axis, tuple(map(str, values)))
