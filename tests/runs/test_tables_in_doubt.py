@@ -92,6 +92,13 @@ def test_no_rows_to_predict_are_one_line(tabular: str) -> None:
         run.predict(frame[:0])
 
 
+def test_a_party_that_only_evaluates_counts_in_the_statistics_and_is_told() -> None:
+    run = run_on(table(), roles="party 2=evaluate")
+    assert run.tabular is not None
+    assert run.tabular["age"].count == sum(party.num_examples for party in run.parties)
+    assert "training rows only count in the table's statistics" in told(run)
+
+
 def test_categories_that_one_party_has_are_not_called_rare_alone() -> None:
     frame = table()
     frame["hospital"] = np.where(frame.index % 2 == 0, "east", "west")
