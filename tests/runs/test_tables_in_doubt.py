@@ -92,6 +92,16 @@ def test_no_rows_to_predict_are_one_line(tabular: str) -> None:
         run.predict(frame[:0])
 
 
+@pytest.mark.parametrize("value", [None, np.nan, "old"])
+def test_a_frame_of_other_columns_is_not_told_of_an_option_of_predict(value: Any) -> None:
+    frame = table()[["age", "sick"]]
+    run = run_on(frame, tabular="")
+    with pytest.raises(DataError, match="age") as caught:
+        run.predict(frame.assign(age=value))
+    assert "the numbers that the model was trained on, without gaps" in caught.value.hint
+    assert not caught.value.hint.startswith("add")
+
+
 def test_a_party_that_only_evaluates_counts_in_the_statistics_and_is_told() -> None:
     run = run_on(table(), roles="party 2=evaluate")
     assert run.tabular is not None

@@ -117,8 +117,10 @@ def _no_better_than_constant(run: Ended) -> list[str]:
             + (_ranks_hint(run, auc) if auc > 0.5 + 2 * noise else _hint(run))
         )
     elif test.kind == "classes" and auc <= 0.5 + noise:
+        compared = "no better" if auc <= 0.5 else "hardly better"
         found.append(
-            f"warning: the AUC {auc:.3f} is no better than guessing, which has 0.5; {_hint(run)}"
+            f"warning: the AUC {auc:.3f} is {compared} than guessing, which has 0.5, on {test.num} "
+            f"test rows; {_hint(run)}"
         )
     return found
 
