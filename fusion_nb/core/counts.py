@@ -122,7 +122,8 @@ class LatestCounts:
     def notes(self) -> list[str]:
         """Return a sentence for each metric that is not exact in the digits that people read."""
         return [
-            f"{name}: from counts of scores in bins, at most {error:.1g} from the exact value"
+            f"{name}: from counts of scores in bins, at most {error:.1g} from the exact value "
+            "(exact where the scores in a bin are equal)"
             for name, error in self.errors.items()
             if error >= _VISIBLE
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fusion_nb.core.facts import Facts
@@ -12,6 +14,8 @@ _MAX_FLOAT_CLASSES = 100
 _MIN_PIXEL = 32
 #: Bytes of flat rows are pixels from this value on, where a row has at least this number of them.
 MIN_FLAT_PIXEL, MIN_FLAT_SIZE = 128, 64
+#: Groups of names that one sentence lists.
+_SHOWN = 3
 
 
 def equal_rows(x: np.ndarray, y: np.ndarray) -> bool:
@@ -39,3 +43,23 @@ def name_classes(facts: Facts) -> bool:
     if facts.are_integers:
         return True
     return facts.is_whole and len(facts.values or range(1000)) <= _MAX_FLOAT_CLASSES
+
+
+def doubtful_names(names: Sequence[str]) -> str:
+    """Return in words which names are blank, or differ from another in spaces or case only.
+
+    It is "" where there is no doubt.
+
+    >>> doubtful_names(["no", "No ", "yes"])
+    "'no' and 'No ' differ in spaces or case only"
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    blank = groups.pop("", [])
+    alike = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+    found = [f"{', '.join(map(repr, blank))} is blank (fill or drop such rows)"] if blank else []
+    if alike:
+        more = ", ..." if len(alike) > _SHOWN else ""
+        found.append(f"{', '.join(alike[:_SHOWN])}{more} differ in spaces or case only")
+    return "; ".join(found)

@@ -24,18 +24,26 @@ HIGHER_IS_BETTER = {
 #: The beginnings of names that say of what a metric is: `recall_cat`, `f1_micro`, `top_5`.
 _HIGHER_BEGINNINGS = ("auc_", "average_precision_", "f1_", "precision_", "recall_", "top_")
 #: Whose metric it is, before the name of the metric.
-_OWNERS = ("alone_", "central_", "local_", "personal_", "train_")
+OWNERS = ("alone_", "central_", "local_", "personal_", "train_")
+#: Metrics that runs measured -> whether they are better when higher, whatever their names suggest.
+_DECLARED: dict[str, bool] = {}
 
 
-def declare_higher(metrics: Iterable[str]) -> None:
-    """Declare further metrics that are better when higher, such as the user's own."""
-    HIGHER_IS_BETTER.update(metrics)
+def declare_directions(metrics: Mapping[str, bool]) -> None:
+    """Declare of metrics, such as the user's own, whether each is better when higher.
+
+    The latest declaration of a name holds.
+    """
+    _DECLARED.update(metrics)
 
 
 def is_higher_better(metric: str) -> bool:
     """Return whether a metric is better when higher: `accuracy`, and so `central_accuracy`."""
-    owner = next((owner for owner in _OWNERS if metric.startswith(owner)), "")
+    owner = next((owner for owner in OWNERS if metric.startswith(owner)), "")
     bare = metric.removeprefix(owner)
+    for name in (metric, bare):
+        if name in _DECLARED:
+            return _DECLARED[name]
     # A Keras model of several outputs has `mask_accuracy`.
     names = (bare, metric.partition("_")[2])
     return any(name in HIGHER_IS_BETTER for name in names) or bare.startswith(_HIGHER_BEGINNINGS)

@@ -235,6 +235,11 @@ class LabelSchema:
             some = [f"{number} is {name!r}" for number, name in enumerate(self.classes[:_NAMED])]
             rest = "; see run.classes" if len(self.classes) > _NAMED else ""
             notes.append(f"classes: {', '.join(some)}{rest}")
+        if doubtful := guesses.doubtful_names(self.classes):
+            notes.append(
+                f"warning: each text is a class of its own, but {doubtful}; put the labels right "
+                "first where that is a slip, as frame[label].str.strip().str.lower() does"
+            )
         if self.kind == "mask":
             notes.append(
                 "labels: masks of 0 and 255 are read as no and yes; for two classes of other "

@@ -147,11 +147,14 @@ class PartitionedData:
         """Return how many rows each party has, its test rows included."""
         return {party.id: party.num_examples + party.num_test for party in self.parties}
 
-    def missing_classes(self, ignored: int | None = None) -> list[str]:
+    def missing_classes(
+        self, ignored: int | None = None, *, skips_numbers: bool = False
+    ) -> list[str]:
         """Return the classes without a training row at any party.
 
         A class is missing where only test rows have it, or where its number is skipped.
         ignored: a label that a loss leaves out, which is no class
+        skips_numbers: the model has no output for a number that no label has
         """
         everything = _without(self.all_labels(), ignored)
         if not rows_of.is_classes(everything) or everything.ndim != 1 or not len(everything):
@@ -160,7 +163,7 @@ class PartitionedData:
         trained = set(np.unique(np.concatenate(train_labels)).tolist())
         expected = set(np.unique(everything).tolist())
         highest = max(expected)
-        if min(expected) >= 0 and highest < _MAX_CLASSES:
+        if not skips_numbers and min(expected) >= 0 and highest < _MAX_CLASSES:
             expected |= set(range(highest + 1))
         return [self.class_name(label) for label in sorted(expected - trained)]
 

@@ -33,6 +33,7 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
     """
 
     weights_kind = "trees"
+    skips_numbers = True
     supported_options = frozenset()
     defaults: Mapping[str, Any] = {"fusion": "bagging", "optimizer": ""}
 

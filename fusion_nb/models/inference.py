@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from fusion_nb.core.guesses import doubtful_names
 from fusion_nb.core.schema import LabelSchema
 from fusion_nb.errors import ModelError
 
@@ -15,6 +16,8 @@ Task = Literal["classes", "binary", "numbers", "own"]
 _MAX_FEW = 10
 #: Labels beyond this number of classes are hardly class numbers of a model.
 _MANY_CLASSES = 100_000
+#: Classes that a message names.
+_NAMED_CLASSES = 10
 #: The numbers that mark places to leave out: PyTorch's default, and the border of masks.
 NOT_COUNTED, BORDER = -100, 255
 
@@ -185,7 +188,21 @@ def _advice(labels: LabelSchema, width: int, low: int, high: int) -> str:
             f"they look like ids, not like classes: {numbering}, and give the model an output for "
             "each; or give it one output where they are measurements"
         )
-    return f"give the model {high + 1} outputs" if low >= 0 else "number the classes from 0"
+    return _more_outputs(labels, high + 1) if low >= 0 else "number the classes from 0"
+
+
+def _more_outputs(labels: LabelSchema, count: int) -> str:
+    """Return how many outputs are needed, and for which classes."""
+    named = ""
+    if labels.classes:
+        more = ", ..." if len(labels.classes) > _NAMED_CLASSES else ""
+        named = f", for the classes {', '.join(map(repr, labels.classes[:_NAMED_CLASSES]))}{more}"
+    if doubtful := doubtful_names(labels.classes):
+        return (
+            f"{doubtful}: put the labels right, as frame[label].str.strip().str.lower() does, or "
+            f"give the model {count} outputs{named}"
+        )
+    return f"give the model {count} outputs{named}"
 
 
 def misfit(output: tuple[int, ...], labels: LabelSchema, why: str, class_axis: int) -> ModelError:

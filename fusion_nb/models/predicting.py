@@ -21,6 +21,8 @@ class PredictsRows(ABC):
 
     #: The axis of predictions that has one entry for each class.
     class_axis: int = 1
+    #: Whether it has an output for each class that some label has, and none for a number between.
+    skips_numbers: bool = False
 
     @property
     @abstractmethod

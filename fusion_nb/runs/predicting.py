@@ -13,7 +13,7 @@ from fusion_nb.core.types import Weights
 from fusion_nb.data import arrays, frames, tables
 from fusion_nb.data.agreement import bring_rows
 from fusion_nb.data.tabular import new_rows
-from fusion_nb.errors import DataError, ModelError, OptionError, nearest
+from fusion_nb.errors import DataError, ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model
 from fusion_nb.models.predicting import PredictsRows
 
@@ -40,6 +40,8 @@ def predict(
     x = _inputs(schema, rows)
     other: Any = model.clone()
     other.set_weights(weights)
+    if rows_of.size(x if _gives_rows(x) else (x, ())) == 0:
+        raise DataError(f"{_WHERE} are none: there is nothing to predict", "give at least one row")
     data = x if _gives_rows(x) else (x, _no_labels(schema.labels, rows_of.size((x, ()))))
     found, task = np.asarray(other.predict(data)), other.task
     if scores:
@@ -88,7 +90,7 @@ def _keeps(x: np.ndarray, dtype: str) -> bool:
 def _columns(names: Sequence[str], frame: Any) -> np.ndarray:
     """Return the columns of the training, which a frame may have in any order, among others."""
     if not names:
-        return tables.numbers(frame, _FRAME)[0]
+        return _numbers(frame)
     frame = frames.with_text_names(frame, _FRAME)
     present = list(frame.columns)
     if lacking := [name for name in names if name not in present]:
@@ -97,7 +99,19 @@ def _columns(names: Sequence[str], frame: Any) -> np.ndarray:
             "on",
             f"{nearest(lacking[0], present)}it has: {', '.join(present)}",
         )
-    return tables.numbers(frame[list(names)], _FRAME)[0]
+    return _numbers(frame[list(names)])
+
+
+def _numbers(frame: Any) -> np.ndarray:
+    """Return a frame as an array. Raises DataError for columns that the model can't have seen."""
+    try:
+        return tables.numbers(frame, _FRAME)[0]
+    except DataError as error:
+        raise DataError(
+            error.to_dict()["message"],
+            "give the numbers that the model was trained on, without gaps: a run with "
+            f"{option('tabular', 'auto')} takes text and fills gaps",
+        ) from None
 
 
 def _parts(schema: DataSchema, rows: Any) -> Any:

@@ -111,12 +111,13 @@ def with_roles(data: PartitionedData, text: str) -> PartitionedData:
             value=text,
         )
     parties, notes, labels = [], [], dict(data.labels)
+    use = "are not used" if data.schema.table is None else "only count in the table's statistics"
     for party in data.parties:
         role = roles.get(party.id)
         if role == "evaluate":
             notes.append(
                 f"roles: {party.id} only evaluates, on its {party.num_test} test rows; its "
-                f"{party.num_examples} training rows are not used"
+                f"{party.num_examples} training rows {use}"
             )
             party = replace(party, trains=False)
             labels[party.id] = (labels[party.id][0][:0], labels[party.id][1])

@@ -93,6 +93,14 @@ class ColumnSchema:
         found[rows, codes[rows]] = 1.0
         return found
 
+    def num_unmarked(self, values: np.ndarray) -> int:
+        """Return how many values are missing, where no training row lacked one to learn from."""
+        if self.has_missing:
+            return 0
+        if self.kind == "category":
+            return sum(value is None for value in values)
+        return int(np.isnan(values).sum())
+
     def unseen(self, values: np.ndarray) -> list[str]:
         """Return the different categories among values that are not listed, in order."""
         if self.kind != "category":
@@ -146,7 +154,10 @@ class TableSchema:
             found.append(f"tabular: dates ({_listed(dates)}) are read as days since 1970-01-01")
         if grouped := [c for c in self.columns if c.num_grouped]:
             said = _listed([f"{c.name} ({c.num_grouped})" for c in grouped])
-            found.append(f"tabular: rare categories are read as one, 'other': {said}")
+            found.append(
+                "tabular: categories that are rare or that too few parties have are read as one, "
+                f"'other': {said}"
+            )
         if self.left_out:
             said = _listed([f"{name} ({reason})" for name, reason in self.left_out])
             found.append(f"warning: columns of the table are left out: {said}")

@@ -160,7 +160,12 @@ class Auto:
         categories = tuple(category for category in in_order if category in kept)
         num_grouped = len(counts) - len(kept)
         if not kept and not missing:
-            return f"{len(counts)} categories, none of which is common"
+            if max(counts.values()) < self.min_count:
+                return f"{len(counts)} categories, none of which is common"
+            return (
+                f"{len(counts)} categories, none of which has {self.min_count} rows or more and is "
+                f"at {wanted} parties or more"
+            )
         if len(counts) == 1 and not missing:
             return "the same in all training rows"
         return ColumnSchema(

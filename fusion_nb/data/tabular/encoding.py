@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,12 @@ from fusion_nb.errors import DataError, option
 
 #: Rows before they are encoded: columns by name, and labels.
 TableRows = tuple[TableColumns, np.ndarray]
+
+#: How values are read that are missing where no training row lacked them.
+GAPS = (
+    "numbers are filled from all parties' training rows, categories are read as other or as none, "
+    "and the model never learned from such rows"
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ def encode(
     low = min(float(x.min()) for x, _ in rows)
     high = max(float(x.max()) for x, _ in rows)
     made = RowSchema("numbers", (len(table.inputs),), table.inputs, low, high, dtype="float32")
-    notes = [*table.notes(), *_unseen(table, [columns for columns, _ in tests])]
+    notes = [*table.notes(), *_of_tests(table, [columns for columns, _ in tests])]
     numeric = [name for name in table.names if forms[name].is_numeric_text]
     if numeric:
         notes.append(
@@ -76,10 +82,17 @@ def to_float32(table: TableSchema, columns: TableColumns) -> np.ndarray:
     return np.ascontiguousarray(x)
 
 
-def _unseen(table: TableSchema, tests: Iterable[TableColumns]) -> list[str]:
+def _of_tests(table: TableSchema, parts: Sequence[TableColumns]) -> list[str]:
+    """Return notes about test rows: gaps, and categories, that no training row has."""
+    missing = {c.name: sum(c.num_unmarked(part[c.name]) for part in parts) for c in table}
+    said = ", ".join(f"{name} ({count} rows)" for name, count in missing.items() if count)
+    notes = [f"warning: tabular: values are missing in test rows only: {said}; {GAPS}"]
+    return [*(notes if said else []), *_unseen(table, parts)]
+
+
+def _unseen(table: TableSchema, parts: Sequence[TableColumns]) -> list[str]:
     """Return a note about categories of test rows that no training row has."""
     found: list[str] = []
-    parts = list(tests)
     for column in table.columns:
         seen = {name for columns in parts for name in column.unseen(columns[column.name])}
         if seen and not column.has_other:

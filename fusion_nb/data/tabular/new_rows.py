@@ -14,7 +14,7 @@ import numpy as np
 from fusion_nb.core.types.table import ColumnSchema, TableColumns, TableSchema
 from fusion_nb.data import frames
 from fusion_nb.data.tabular.columns import ColumnForm, Table, conform, read_table
-from fusion_nb.data.tabular.encoding import to_float32
+from fusion_nb.data.tabular.encoding import GAPS, to_float32
 from fusion_nb.errors import DataError, nearest
 
 #: The file of an encoding in the folder of an export, and the number of its layout.
@@ -79,12 +79,14 @@ def load_encoding(folder: str | Path) -> Encoding:
 def encode(schema: TableSchema, frame: Any, where: str) -> np.ndarray:
     """Return the inputs of a model for the rows of a frame.
 
-    Categories that are not listed are read as "other", and a warning says so.
+    Categories that are not listed are read as "other"; a warning says so, and tells of gaps in
+    columns that had none in training.
     where: how messages call the frame. Raises DataError where a column is missing, or of another
     kind than in training.
     """
     columns = _columns(schema, frame, where)
     _warn_of_unseen(schema, columns, where)
+    _warn_of_gaps(schema, columns, where)
     return to_float32(schema, columns)
 
 
@@ -139,6 +141,16 @@ def _warn_of_unseen(schema: TableSchema, columns: TableColumns, where: str) -> N
         warnings.warn(
             f"{where} holds categories that were rare or absent in training, and are read as other"
             f": {', '.join(said)}",
+            UserWarning,
+            stacklevel=_level_of_caller(),
+        )
+
+
+def _warn_of_gaps(schema: TableSchema, columns: TableColumns, where: str) -> None:
+    found = {column.name: column.num_unmarked(columns[column.name]) for column in schema}
+    if said := ", ".join(f"{name} ({count} rows)" for name, count in found.items() if count):
+        warnings.warn(
+            f"{where} lacks values of columns that no training row lacked: {said}; {GAPS}",
             UserWarning,
             stacklevel=_level_of_caller(),
         )

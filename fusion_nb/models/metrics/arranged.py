@@ -17,12 +17,15 @@ class Arrangement:
 
     schema:     of the labels;  class_axis: of predictions
     ignored:    the label of places that don't count, or None
+    values:     the class numbers in the order of predictions, where these are not 0, 1, ...: an
+                estimator predicts the classes that there are, such as -1 and 1
     """
 
     task: MetricTask
     schema: LabelSchema
     class_axis: int = 1
     ignored: int | None = None
+    values: tuple[int, ...] = ()
 
     @classmethod
     def find(
@@ -60,8 +63,11 @@ class Arrangement:
         width = predicted.shape[class_axis] if predicted.ndim > 1 else 1
         if task == "binary" and not schema.shape and width > 1:  # a yes or no for each class
             task = "classes"
-        made = _task(task, schema, predicted, class_axis)
-        return cls(made, schema, class_axis, ignored)
+        values: tuple[int, ...] = ()
+        if task == "classes" and ignored is None:
+            values = _other_numbers(schema, predicted.shape[class_axis])
+        made = _task(task, schema, predicted, class_axis, tuple(map(str, values)))
+        return cls(made, schema, class_axis, ignored, values)
 
     def of(self, labels: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return labels and predictions in the form of the task, without ignored places."""
@@ -76,6 +82,10 @@ class Arrangement:
             case _:
                 numbers = y.astype(np.float64).reshape(len(y), -1) / self.schema.scale
                 return numbers, predictions.reshape(len(predictions), -1)
+
+    def positions(self, labels: np.ndarray) -> np.ndarray:
+        """Return the places of class numbers among predictions."""
+        return np.searchsorted(self.values, labels) if self.values else labels
 
     def rows(self, labels: np.ndarray) -> np.ndarray:
         """Return the row of each label that `of` returns: places of masks are several of a row."""
@@ -92,7 +102,7 @@ class Arrangement:
             yes = predictions.reshape(-1)
             labels = (y / self.schema.scale > 0.5).astype(np.int64)
             return labels, np.stack([1 - yes, yes], axis=1)
-        labels = y.astype(np.int64)
+        labels = self.positions(y.astype(np.int64))
         scores = np.moveaxis(predictions, self.class_axis, -1).reshape(-1, self.task.num)
         if self.ignored is None:
             return labels, scores
@@ -100,8 +110,21 @@ class Arrangement:
         return labels[counted], scores[counted]
 
 
-def _task(task: str, schema: LabelSchema, predicted: np.ndarray, class_axis: int) -> MetricTask:
-    names = schema.classes
+def _other_numbers(schema: LabelSchema, num: int) -> tuple[int, ...]:
+    """Return the numbers of all classes where they are as many as predictions, and not 0, 1, ..."""
+    values = schema.values or ()
+    is_other = len(values) == num and values != tuple(range(num))
+    return values if is_other and schema.kind == "classes" and not schema.classes else ()
+
+
+def _task(
+    task: str,
+    schema: LabelSchema,
+    predicted: np.ndarray,
+    class_axis: int,
+    numbers: tuple[str, ...] = (),
+) -> MetricTask:
+    names = schema.classes or numbers
     if task == "classes":
         num = predicted.shape[class_axis]
         return MetricTask("classes", num, _named(names, num))

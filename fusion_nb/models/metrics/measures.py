@@ -74,10 +74,9 @@ class Measures:
         self._places: dict[str, tuple[Metric, int]] = {}
         for text in texts:
             self._add(text, {*known})
-        higher = [
-            name for metric, names in self._metrics if metric.higher_is_better for name in names
-        ]
-        history.declare_higher(higher)
+        history.declare_directions(
+            {name: metric.higher_is_better for metric, names in self._metrics for name in names}
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,6 +133,12 @@ class Measures:
         metric: Metric = registry.create("metrics", text)
         name, task = registry.parse(text)[0], self._arrangement.task
         given = option("metrics", text)
+        if name == "loss" or name.startswith(history.OWNERS):
+            raise OptionError(
+                f"{given}: a metric can't be called {name}, which each round has of its own",
+                f"give it another name, which is not loss and begins with none of "
+                f"{', '.join(history.OWNERS)}",
+            )
         if task.kind not in metric.kinds:
             kinds = " or ".join(_WORDS[kind].removeprefix("predicts ") for kind in metric.kinds)
             usual = {"classes": "auc,f1", "flags": "auc,f1", "numbers": "rmse,r2"}[task.kind]

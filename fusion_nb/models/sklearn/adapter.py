@@ -50,6 +50,7 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
     base_class = "sklearn.base.BaseEstimator"
     suffixes = (".skops",)
     kind = "scikit-learn model"
+    skips_numbers = True
     packages = ("sklearn", "skops")
     formats: Mapping[str, str] = files.FORMATS
     whole_format = "skops"

@@ -31,7 +31,11 @@ def check_class_weights(resolved: Resolved) -> Sequence[str]:
     given = parse(spec.class_weights)
     where = option("class_weights", spec.class_weights)
     if not isinstance(model, ClassWeighted):
-        raise OptionError(f"{where}: a {model.kind} has no weights of classes", "leave it out")
+        raise OptionError(
+            f"{where}: a {model.kind} has no weights of classes that parties agree on",
+            f"leave it out; an estimator's own class_weight, where {model.kind} has one, holds at "
+            "each party",
+        )
     if not labels.are_whole:
         raise OptionError(f"{where}: the labels are not classes", "leave it out")
     weights, names = _weights(resolved, labels, given)

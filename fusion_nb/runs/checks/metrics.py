@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.protocols import NeedsAgreement
+from fusion_nb.core.types import Update
 from fusion_nb.errors import OptionError, option
+from fusion_nb.models.base import Model
 from fusion_nb.models.metrics.arranged import Arrangement
 from fusion_nb.models.metrics.measures import Measures, parse
 from fusion_nb.models.predicting import PredictsRows
@@ -36,19 +40,32 @@ def check_added_metrics(resolved: Resolved) -> Sequence[str]:
         )
     data = resolved.data
     few = rows_of.take(data.example, np.arange(min(_TRIED, rows_of.size(data.example))))
+    trial = _ready(model, few)
     arrangement = Arrangement.find(
         model.task,
         data.schema.labels,
-        np.asarray(model.predict(few)),
+        np.asarray(trial.predict(few)),
         model.class_axis,
         model.ignored_label,
     )
     measures = Measures(parse(spec.metrics), arrangement, model.metrics)
-    measures.of(model, few)  # a function of the user's own may be wrong
+    measures.of(trial, few)  # a function of the user's own may be wrong
     _check_test_labels(resolved, measures, arrangement)
     model.measures = measures
     model.metrics = (*model.metrics, *measures.names)
     return measures.notes
+
+
+def _ready(model: Model, few: Any) -> PredictsRows:
+    """Return a model that can predict: a copy that agreed on these rows alone, where it has to."""
+    trial = model
+    if isinstance(model, NeedsAgreement):
+        trial = model.clone()
+        assert isinstance(trial, NeedsAgreement)
+        report = Update("", {}, rows_of.size(few), extras=dict(trial.collect(few)))
+        trial.prepare(few, {}, trial.agree([report]))
+    assert isinstance(trial, PredictsRows)
+    return trial
 
 
 def _check_test_labels(resolved: Resolved, measures: Measures, arrangement: Arrangement) -> None:
@@ -64,7 +81,7 @@ def _check_test_labels(resolved: Resolved, measures: Measures, arrangement: Arra
         predictions = labels + 1.0
     else:
         counted = present[present != arrangement.ignored] / data.schema.labels.scale
-        labels = counted.astype(np.int64)
+        labels = arrangement.positions(counted.astype(np.int64))
         predictions = np.full((len(labels), task.num), 1 / task.num)
     if lacking := measures.without_value(labels, predictions):
         same = f"{present[0]:g}"

@@ -13,6 +13,7 @@ from fusion_nb.core.contracts import check_notes
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
+from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.runs import changes
 from fusion_nb.runs.checks.class_weights import check_class_weights
 from fusion_nb.runs.checks.fusions import FUSION_CHECKS, check_supported
@@ -138,7 +139,11 @@ def note_missing_classes(resolved: Resolved) -> Sequence[str]:
     """Note the classes that no party can learn."""
     if "accuracy" not in resolved.model.metrics:
         return ()
-    missing = resolved.data.missing_classes(resolved.model.ignored_label)
+    model = resolved.model
+    missing = resolved.data.missing_classes(
+        model.ignored_label,
+        skips_numbers=isinstance(model, PredictsRows) and model.skips_numbers,
+    )
     if not missing:
         return ()
     return [f"warning: no party has a training row of class {', '.join(missing)}"]

@@ -69,6 +69,7 @@ class Ended:
     metrics: the names that its model measures;  monitor: the metric that is looked at
     parties: their reports;  is_personal: parties have models of their own
     is_interrupted: someone stopped it before its last round
+    can_weigh: the model may weigh rows by their class
     """
 
     history: History
@@ -79,6 +80,7 @@ class Ended:
     spec: Mapping[str, Any]
     is_personal: bool = False
     is_interrupted: bool = False
+    can_weigh: bool = True
 
 
 def doubts(run: Ended) -> list[str]:
@@ -94,6 +96,8 @@ def _no_better_than_constant(run: Ended) -> list[str]:
     last, test = run.history.last(), run.test
     if test.num < _MIN_ROWS:
         return []
+    if test.share == 1 or test.variance == 0:
+        return _one_label(run.metrics, last, test)
     if test.kind == "numbers":
         return _no_better_than_mean(run, last)
     found = []
@@ -103,20 +107,34 @@ def _no_better_than_constant(run: Ended) -> list[str]:
         accuracy = math.nan
     # Half of the standard error: so close, a model differs from a constant in a few rows only.
     close = math.sqrt(max(test.share * (1 - test.share), 0.0) / test.num) / 2
-    if test.share < 1 and accuracy <= test.share + close:
+    if accuracy <= test.share + close:
         always = f"{test.common!r}, the commonest class" if test.common else "the commonest label"
         # To few digits, both would look alike or not as they happen to be rounded.
         compared = "no better" if accuracy <= test.share else "hardly better"
         found.append(
             f"warning: the accuracy {accuracy:.3f} is {compared} than always saying {always}: that "
             f"is right for {test.share:.3f} of the {test.num} test rows; "
-            + (_ranks_hint(auc) if auc > 0.5 + 2 * noise else _hint(run))
+            + (_ranks_hint(run, auc) if auc > 0.5 + 2 * noise else _hint(run))
         )
     elif test.kind == "classes" and auc <= 0.5 + noise:
+        compared = "no better" if auc <= 0.5 else "hardly better"
         found.append(
-            f"warning: the AUC {auc:.3f} is no better than guessing, which has 0.5; {_hint(run)}"
+            f"warning: the AUC {auc:.3f} is {compared} than guessing, which has 0.5, on {test.num} "
+            f"test rows; {_hint(run)}"
         )
     return found
+
+
+def _one_label(metrics: Sequence[str], last: Mapping[str, float], test: TestLabels) -> list[str]:
+    """Return a note where any constant model is perfect, so that no value shows anything."""
+    name = next((name for name in ("accuracy", "loss") if name in metrics and name in last), "")
+    if not name:
+        return []
+    labelled = f"are of the class {test.common!r}" if test.common else "have the same label"
+    return [
+        f"warning: all {test.num} test rows {labelled}, which a model that says so always gets "
+        f"right: so the {name} {number(last[name])} shows nothing; give test rows with other labels"
+    ]
 
 
 def _no_better_than_mean(run: Ended, last: Mapping[str, float]) -> list[str]:
@@ -199,11 +217,11 @@ def _is_worse(metric: str, value: float, alone: float, num_test: int) -> bool:
     return alone - value > max(math.sqrt(middle * (1 - middle) / num_test), 1.5 / num_test)
 
 
-def _ranks_hint(auc: float) -> str:
+def _ranks_hint(run: Ended, auc: float) -> str:
     """Return what to try with a model whose scores say more than its classes."""
+    or_weights = f", or {written('class_weights', 'balanced')}" if run.can_weigh else ""
     return (
-        f"its scores tell classes apart (AUC {auc:.3f}): try another threshold than 0.5, or "
-        f"{written('class_weights', 'balanced')}"
+        f"its scores tell classes apart (AUC {auc:.3f}): try another threshold than 0.5{or_weights}"
     )
 
 
@@ -213,7 +231,8 @@ def _hint(run: Ended) -> str:
     if len(run.history) < _MIN_ROUNDS * 2 and not run.spec.get("ensemble"):
         tries.append(f"more {written('rounds')}")
     tries.append(f"another {written('lr')}")
-    if run.test.kind == "classes" and run.test.share > 0.6 and not run.spec.get("class_weights"):
+    is_rare = run.test.kind == "classes" and run.test.share > 0.6
+    if is_rare and run.can_weigh and not run.spec.get("class_weights"):
         tries.append(written("class_weights", "balanced"))
     if "local" not in str(run.spec.get("baseline", "")):
         tries.append(f"{written('baseline', 'local')}, which shows if parties alone learn more")

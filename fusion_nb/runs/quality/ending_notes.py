@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.reporting.parties import Parties
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
@@ -39,6 +40,7 @@ class EndingNotes:
                 spec.model_dump(),
                 is_personal=bool(spec.personal or spec.share),
                 is_interrupted=status == "stopped",
+                can_weigh=isinstance(self._prepared.resolved.model, ClassWeighted),
             )
             self._made = (len(history), status), [*doubts(run), *federation.counts.notes()]
         return self._made[1]
