@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,8 @@ LONG = {"flower", "growth", "keras", "mlp", "notebook"}
 def test_the_small_version_of_every_figure_of_speed_is_measured(mnist: Path, group: str) -> None:
     if group == "flower" and find_spec("flwr") is None:
         pytest.skip("flwr is not installed: pip install -c constraints.txt -e '.[bench]'")
+    if group == "pfl" and not os.environ.get("PFL_PACKAGES") and find_spec("pfl") is None:
+        pytest.skip("pfl-research is not at hand: pip install --target FOLDER pfl")
     rows = speed.main(["--quick", group])
     assert rows
     assert all(math.isfinite(row.value) for row in rows)

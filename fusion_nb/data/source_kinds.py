@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from fusion_nb.data import set_names, texts
 from fusion_nb.data.refusals import are_columns, no_data_set, wrong_tuple
 from fusion_nb.data.unwrapping import (
@@ -209,7 +211,9 @@ def _check_second_pair(train: Any, test: Any, name: str) -> None:
     if len(shapes) != 4 or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
         return
     a, b, y1, _ = shapes
-    if all(len(shape) == 1 for shape in shapes):
+    are_numbers = all(np.asarray(part).dtype.kind in "biufc" for pair in pairs for part in pair)
+    is_new = train is not test and pairs[0][0] is not pairs[1][0]  # or they are test rows
+    if are_numbers and is_new and all(len(shape) == 1 for shape in shapes):
         raise DataError(
             f"{option('data', repr(name))} holds two pairs of columns of {a[0]} numbers, which are "
             "training and test rows, or two inputs and two labels",

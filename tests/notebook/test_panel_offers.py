@@ -76,7 +76,10 @@ class TestOffers:
         }
         panel = Panel("model", namespace=namespace)
         assert "doc2vec" not in offered(panel, "fusion")
-        assert "without doc2vec, which needs training on documents" in panel.screen.offer
+        assert (
+            "without doc2vec, sum, which need statistics or training on documents"
+            in panel.screen.offer
+        )
         assert "data are numbers, which is what a PyTorch model takes" in panel.screen.offer
         assert labelled(panel, "fusion").options[0] == ("fedavg (default)", "")
         assert {"batch_size", "optimizer"} <= visible_options(panel)

@@ -55,7 +55,7 @@ def whole() -> Run:
 def launch(folder: Path, engine: str) -> subprocess.Popen[str]:
     here = Path(__file__).parent
     code = CHILD.format(
-        paths=[str(here), str(here.parents[1])],
+        paths=[str(here), str(here.parent), str(here.parents[1])],
         options={**OPTIONS, "engine": engine},
         folder=str(folder),
     )

@@ -44,7 +44,7 @@ def test_another_process_goes_on(name: str, tmp_path: Path) -> None:
     cut(folder, 2)
     here = Path(__file__).parent
     code = CHILD.format(
-        paths=[str(here), str(here.parents[1])],
+        paths=[str(here), str(here.parent), str(here.parents[1])],
         options=dict(case.options),
         framework=case.framework,
         folder=str(folder),

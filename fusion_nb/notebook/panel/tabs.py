@@ -37,7 +37,7 @@ title="copy this text" onclick="const text=this.closest('.fusion-nb-copy').query
 'textarea');text.select();navigator.clipboard?navigator.clipboard.writeText(text.value):\
 document.execCommand('copy');this.textContent='Copied'">Copy</button>"""
 #: Characters in a line of a text that repeats a run, and lines that are shown without scrolling.
-_LINE, _MAX_LINES = 80, 40
+_LINE, _MAX_LINES = 80, 60
 _ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
 _PREVIEW = """\
 <div role="status"><div style="line-height:1.8"><b>{{ cost }}</b></div>\

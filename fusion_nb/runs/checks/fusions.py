@@ -51,10 +51,15 @@ def unsupported(model: Model | type[Model], fusion: Fusion) -> list[str]:
     return sorted(set(fusion.client_options) - model.supported_client_options)
 
 
-def _with_name(client_option: str) -> str:
-    """Return an ability in words, with the name that adapters know it by."""
-    words = ability(client_option)
-    return words if words == client_option else f"{words} ({client_option})"
+def _in_words(client_options: Sequence[str]) -> str:
+    """Return abilities in words, each once, with the names that adapters know them by."""
+    by_ability: dict[str, list[str]] = {}
+    for name in client_options:
+        by_ability.setdefault(ability(name), []).append(name)
+    return ", ".join(
+        words if names == [words] else f"{words} ({', '.join(names)})"
+        for words, names in by_ability.items()
+    )
 
 
 def check_supported(resolved: Resolved) -> Sequence[str]:
@@ -70,8 +75,7 @@ def check_supported(resolved: Resolved) -> Sequence[str]:
     if isinstance(fusion, FusionWrapper) and not unsupported(model, fusion.inner):
         asking, hint = option("personal", spec.personal), "leave it out, or use finetune"
     raise OptionError(
-        f"{asking} asks every party for {', '.join(map(_with_name, refused))}, which a "
-        f"{model.kind} can't do",
+        f"{asking} asks every party for {_in_words(refused)}, which a {model.kind} can't do",
         hint,
     )
 

@@ -20,7 +20,7 @@ from keras_samples import (
 
 from fusion_nb import federate
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.errors import DataError, FusionError, ModelError
+from fusion_nb.errors import DataError, FusionError, ModelError, OptionError
 from fusion_nb.models.keras.adapter import KerasModel, keras
 
 OTHER = X[::-1].copy()
@@ -249,7 +249,7 @@ class TestFederated:
         assert weighted.history["loss"] == pytest.approx(plain.history["loss"], rel=1e-5)
 
     def test_an_ensemble_of_models_of_two_inputs_is_refused(self) -> None:
-        with pytest.raises(ModelError, match="takes several inputs"):
+        with pytest.raises(OptionError, match="takes several inputs"):
             federate(two_inputs(), (FORMS["dict"], CLASSES), parties=2, rounds=1, ensemble="mean")
 
     def test_a_dict_of_labels_beside_arrays_says_what_to_write(self) -> None:
