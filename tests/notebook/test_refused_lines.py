@@ -51,7 +51,7 @@ BAD = {
     "--config gone.yaml": "can't be read",
     "--config bad.yaml": "there is no option 'round'",
     "'unclosed": "a quote is not closed",
-    "stat": "did you mean 'status'",
+    "stat": "did you mean 'stats'",
     "status --rounds 3": "takes no --rounds",
     "runs first": "has no use for 'first'",
     "status nobody": "no run is called 'nobody'",
