@@ -38,7 +38,7 @@ class TestPersonalMethodsRefused:
         texts = ["some words about cats", "other words about dogs"] * 10
         with pytest.raises(
             OptionError,
-            match=f"--personal {name} asks every party for training .*{asks}, which a Doc2Vec can't",
+            match=f"--personal {name} asks every party for .*{asks}, which a Doc2Vec can't",
         ):
             federation_of((texts, ["a", "b"] * 10), model, personal=name, lr=None)
 
