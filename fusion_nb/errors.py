@@ -266,16 +266,17 @@ class Stopped(Exception):
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return `did you mean X? ` for the allowed word that is near in spelling, or an empty string.
 
-    Near is one that begins with the word, one that is a part of it between dashes, or one that
-    most letters are the same as. Dashes at the start of an option do not count as letters.
+    Near is the only word that begins with it, one that is its last part after a dash, one of the
+    same letters, or one that shares most of them. Dashes before an option are no letters.
     """
     known = {other.lstrip("-"): other for other in allowed}
     sought = word.lstrip("-")
     begun = [other for other in known if sought and other.startswith(sought)]
-    parts = re.split("[-_]", sought)
-    inside = [other for other in known if len(other) > 3 and other in parts[-1:]]
+    last = re.split("[-_]", sought)[-1]
+    inside = [last] if len(last) > 3 and last in known else []
     close = difflib.get_close_matches(sought, known, n=1, cutoff=_NEAR)
-    found = begun if len(begun) == 1 else inside or close
+    swapped = [other for other in known if sorted(other) == sorted(sought)]
+    found = begun if len(begun) == 1 else inside or swapped or close
     return f"did you mean {known[found[0]]!r}? " if found else ""
 
 

@@ -74,8 +74,7 @@ def _decided(prepared: Prepared) -> dict[str, Any]:
         decided["parties"] = len(resolved.data.parties)
     if not spec.fusion and not spec.ensemble:
         decided["fusion"] = resolved.model.defaults["fusion"]
-    # An optimizer of the notebook may have a learning rate of its own.
-    if spec.lr is None and options["lr"] is not None and isinstance(options["optimizer"], str):
+    if spec.lr is None and options["lr"] is not None:  # None: the optimizer has one of its own
         decided["lr"] = options["lr"]
     return decided
 

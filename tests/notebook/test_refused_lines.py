@@ -38,6 +38,7 @@ BAD = {
     "--data flat": "does not take rows of shape (3,)",
     "--data many": "10 outputs, but labels run from 0 to 11",
     "--until 'acc > 1'": "names the metric 'acc'",
+    "--metrics acu": "did you mean 'auc'",
     "--until high": "can't read 'high'",
     "--monitor acc": "did you mean 'accuracy'",
     "--name not-a-name": "can't name a variable",

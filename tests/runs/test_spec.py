@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from fusion_nb import Run, RunSpec
 from fusion_nb.core.builtin import FRAMEWORKS
@@ -128,13 +127,6 @@ def test_a_run_writes_what_model_and_data_decided(net: Any, rows: Any) -> None:
     assert (left_open.parties, left_open.fusion, left_open.lr) == (None, "", None)
 
 
-def test_a_learning_rate_of_an_own_optimizer_is_not_written(net: Any, rows: Any) -> None:
-    model = net()
-    names = {"model": model, "rows": rows, "own": torch.optim.SGD(model.parameters(), lr=0.5)}
-    run = Run(RunSpec(data="rows", rounds=1, optimizer="own"), names)
-    assert run.spec.lr is None
-
-
 def test_the_words_that_others_use_are_options_too() -> None:
     assert RunSpec(clients=3, algorithm="fedprox") == RunSpec(parties=3, fusion="fedprox")
     with pytest.raises(OptionError, match="algorithm and fusion are the same option"):
@@ -158,3 +150,10 @@ def test_only_what_is_near_or_means_the_same_is_suggested(word: str, meant: str)
     with pytest.raises(OptionError, match="no option") as caught:
         RunSpec(**{word: 1})
     assert caught.value.hint.startswith(meant)
+
+
+def test_a_run_of_a_service_is_repeated_there() -> None:
+    spec, there = RunSpec(rounds=3), "http://me:hidden@there"
+    assert spec.to_cell(service=there).endswith(" --seed 0 --service http://there")
+    assert spec.to_python(service=there).startswith("get_ipython().run_line_magic('fusion', 'run ")
+    assert "--service http://there" in spec.to_python(service=there)
