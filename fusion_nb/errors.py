@@ -36,6 +36,9 @@ _OPTION, _VALUE, _PRIVATE, _END = "\ue000", "\ue001", "\ue002", "\ue003"
 _MARKED_OPTION = re.compile(f"{_OPTION}([^{_VALUE}{_END}]*)(?:{_VALUE}([^{_END}]*))?{_END}")
 _MARKED_PRIVATE = re.compile(f"{_PRIVATE}([^{_END}]*){_END}")
 
+#: The share of letters that a mistyped word has in common with the one that was meant.
+_NEAR = 0.7
+
 #: How a surface writes an option in a sentence: `(name, value or None) -> text`.
 Spelling = Callable[[str, str | None], str]
 
@@ -261,11 +264,20 @@ class Stopped(Exception):
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Return `did you mean X? ` for the closest allowed word, or an empty string."""
-    known = list(allowed)
-    begun = [other for other in known if word and other.startswith(word)]
-    close = begun if len(begun) == 1 else difflib.get_close_matches(word, known, n=1, cutoff=0.55)
-    return f"did you mean {close[0]!r}? " if close else ""
+    """Return `did you mean X? ` for the allowed word that is near in spelling, or an empty string.
+
+    Near is the only word that begins with it, one that is its last part after a dash, one of the
+    same letters, or one that shares most of them. Dashes before an option are no letters.
+    """
+    known = {other.lstrip("-"): other for other in allowed}
+    sought = word.lstrip("-")
+    begun = [other for other in known if sought and other.startswith(sought)]
+    last = re.split("[-_]", sought)[-1]
+    inside = [last] if len(last) > 3 and last in known else []
+    close = difflib.get_close_matches(sought, known, n=1, cutoff=_NEAR)
+    swapped = [other for other in known if sorted(other) == sorted(sought)]
+    found = begun if len(begun) == 1 else inside or swapped or close
+    return f"did you mean {known[found[0]]!r}? " if found else ""
 
 
 #: Which extra of this package brings a third-party module.

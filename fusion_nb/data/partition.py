@@ -31,6 +31,7 @@ class PartitionedData:
     schema:  what rows and labels are at all of them
     notes:   sentences for the user; a warning starts with "warning:"
     batch_size: of the loaders that the rows came in, or None
+    are_given: whether the data came divided, as one set for each party
     """
 
     parties: tuple[Party, ...]
@@ -40,6 +41,7 @@ class PartitionedData:
     schema: DataSchema = field(default_factory=DataSchema)
     notes: tuple[str, ...] = ()
     batch_size: int | None = None
+    are_given: bool = False
 
     @classmethod
     def load(
@@ -100,6 +102,7 @@ class PartitionedData:
             schema,
             (*notes, *_untested_note(made, has_central_test=source.test is not None)),
             source.batch_size,
+            source.parties is not None,
         )
 
     @property

@@ -178,7 +178,9 @@ def find(name: str, namespace: Mapping[str, Any]) -> Any:
     models = [
         key for key, value in namespace.items() if not key.startswith("_") and framework_of(value)
     ]
-    hint = f"{nearest(name, models)}models here: {', '.join(models)}"
+    hint = (
+        f"{nearest(name, models)}give {option('model')} one of the models here: {', '.join(models)}"
+    )
     if not models:
         hint = f"define it in the cell ({name} = ...), or name another one with {option('model')}"
     raise NameNotFoundError(f"there is no variable {name!r} in this notebook", hint)

@@ -18,7 +18,7 @@ from fusion_nb.errors import (
     spelled_in,
 )
 from fusion_nb.models import lookup
-from fusion_nb.notebook import explain, following, options, saved
+from fusion_nb.notebook import explain, following, option_text, options, saved
 from fusion_nb.notebook.interrupting import in_one_line, run_body
 from fusion_nb.notebook.kernel import draws_widgets, repaints_only_for_cells
 from fusion_nb.notebook.live import LiveView, status_text
@@ -44,18 +44,24 @@ def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
     cell: the body of a `%%fusion` cell, or None for a line
     """
     with in_one_line(), spelled_in(cell_spelling):
-        words = options.tokens(text)
+        lines, body = option_text.split_cell(text, cell or "")
+        text = " ".join(lines)
+        words = option_text.tokens(text)
         if cell is None and (not words or words[0] in ("help", "-h", "--help")):
             return show_help(words[1:])
         line = options.read(text)
         if cell is None:
+            # IPython joins the lines of a `%` magic: a comment on the first hides those below.
+            if hidden := option_text.in_comment(text, options.names()):
+                print(f"note: {', '.join(hidden)} stands in a comment, and is not read")
             return COMMANDS[line.command](shell, line)
         if line.command != "run":
             raise OptionError(
                 f"%%fusion {line.command} takes no cell",
                 f"write %fusion {line.command} in one line",
             )
-        return train(shell, line, options.to_spec(line, cell))
+        line = replace(line, num_lines=len(lines))
+        return train(shell, line, options.to_spec(line, body))
 
 
 def run(shell: InteractiveShell, line: Line) -> None:
@@ -76,7 +82,7 @@ def train(
     wanted = line.own.get("name", "")
     session.new_name(wanted, shell.user_ns)  # refused before the body is run
     if spec.code:
-        _run_body(shell, spec, names_model="model" in line.options)
+        _run_body(shell, spec, line)
     name = session.new_name(wanted, shell.user_ns)  # again: the body may have taken it meanwhile
     if make is None:
         made = _make(shell, spec, name, service=line.own.get("service", ""))
@@ -160,9 +166,16 @@ def stats(shell: InteractiveShell, line: Line) -> Statistics:
 
 def runs(shell: InteractiveShell, line: Line) -> None:
     """Print one line for each run of this notebook, and for each on disk."""
-    lines = [status_text(each) for each in session.RUNS.values()]
+    lines = [f"{status_text(each)}; {_setting(each)}" for each in session.RUNS.values()]
     lines += saved.listing([each.storage.folder for each in session.RUNS.values()])
     print("\n".join(lines) or "no run yet: %%fusion makes one")
+
+
+def _setting(run: Run) -> str:
+    """Return the options that tell runs apart, in words."""
+    spec, num_parties = run.spec, len(run.federation.parties)
+    fusion = f"ensemble {spec.ensemble}" if spec.ensemble else spec.fusion
+    return f"{fusion} over {num_parties} parties, split {spec.split}, seed {spec.seed}"
 
 
 def compare(shell: InteractiveShell, line: Line) -> Chart:
@@ -216,14 +229,11 @@ COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
 }
 
 
-def _run_body(shell: InteractiveShell, spec: RunSpec, *, names_model: bool) -> None:
-    """Run the cell's body, with all that it draws at random fixed by the seed.
-
-    names_model: whether the line says which variable holds the model
-    """
+def _run_body(shell: InteractiveShell, spec: RunSpec, line: Line) -> None:
+    """Run the cell's body, with all that it draws at random fixed by the seed."""
     before = dict(shell.user_ns)
     with lookup.seeded(spec.seed, spec.code):
-        done = run_body(shell, spec.code)
+        done = run_body(shell, spec.code, line.num_lines)
     if done.error_before_exec:
         raise OptionError(
             "the cell's body can't be read, so nothing was trained", "see the error above"
@@ -232,7 +242,7 @@ def _run_body(shell: InteractiveShell, spec: RunSpec, *, names_model: bool) -> N
         # IPython has shown its traceback. The cell must fail, but not show it a second time.
         error._render_traceback_ = lambda: ["(the cell's body failed, so nothing was trained)"]
         raise error
-    if not names_model:
+    if "model" not in line.options:
         lookup.check_defined(spec.model, before, shell.user_ns)
 
 

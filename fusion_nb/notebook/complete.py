@@ -6,15 +6,20 @@ They are commands, options, the values of an option, and variables that fit it.
 from __future__ import annotations
 
 import glob
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fusion_nb.core import registry
 from fusion_nb.data import loading
+from fusion_nb.errors import FusionError
 from fusion_nb.models import lookup
-from fusion_nb.notebook import options
+from fusion_nb.notebook import explain, options
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
+
+#: Letters of a meaning, at most: front ends write it in one line.
+_MOST_LETTERS = 72
 
 
 def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> list[str]:
@@ -51,6 +56,57 @@ def values(field: str, fragment: str, namespace: Mapping[str, Any]) -> list[str]
     if field == "data":
         variables = [name for name, value in public.items() if loading.looks_like_data(name, value)]
     return _components(extra["choices"], fragment, variables) if extra["choices"] else variables
+
+
+def meaning(before: list[str], word: str) -> str:
+    """Return the meaning of a word that was suggested, in one short line, or "".
+
+    before: the words on the line before it
+    """
+    field = options.names().get(before[-1] if before else "")
+    head, sign, value = word.partition("=")
+    if sign and head in options.names():  # --split=dirichlet is --split dirichlet
+        return meaning([head], value)
+    if field and not options.is_flag(field):
+        return _short(_meaning_of_value(field, word))
+    if word in options.names():
+        return _short(options.describe(options.names()[word]))
+    if word in options.COMMANDS:
+        return _short(options.COMMANDS[word].purpose)
+    kinds = (kind for kind in registry.KINDS if word in registry.names(kind))
+    is_topic = before[:1] == ["help"]
+    return _short(next((_summary_of(kind, word) for kind in kinds), "")) if is_topic else ""
+
+
+def _meaning_of_value(field: str, word: str) -> str:
+    """Return the meaning of a component, or of the option that the text of one ends with."""
+    if field in options.LINE_OPTIONS:
+        return ""
+    extra: Any = RunSpec.model_fields[field].json_schema_extra
+    kind = "metrics" if field == "metrics" else extra["choices"]
+    name, _, rest = (word.rpartition(",")[2] if field == "metrics" else word).partition(":")
+    if not kind or name not in registry.names(kind):
+        return ""
+    return _summary_of(kind, name, rest.rpartition(",")[2].rstrip("="))
+
+
+def _summary_of(kind: str, name: str, option: str = "") -> str:
+    """Return the meaning of a component, or of one of its options; "" where it can't be loaded."""
+    if kind in explain.HEAVY_KINDS:
+        return ""
+    try:
+        if not option:
+            return explain.summary(registry.get(kind, name))
+        return next(
+            (each.description for each in registry.options(kind, name) if each.name == option), ""
+        )
+    except FusionError:  # it needs a package that is not installed
+        return ""
+
+
+def _short(text: str) -> str:
+    """Return text that fits beside a word in a list."""
+    return textwrap.shorten(text, _MOST_LETTERS, placeholder=" ...")
 
 
 def _options_of(command: str) -> list[str]:

@@ -13,7 +13,7 @@ from fusion_nb.notebook import options
 from fusion_nb.runs.spec import RunSpec
 
 #: Kinds whose implementations bring a heavy framework, and so are listed without being imported.
-_HEAVY_KINDS = ("models",)
+HEAVY_KINDS = ("models",)
 #: Kind -> the option of a run that takes one of its names.
 _OPTION_OF_KIND = {
     field.json_schema_extra["choices"]: f"--{name.replace('_', '-')}"
@@ -34,8 +34,8 @@ def listing(kinds: Sequence[str]) -> str:
     for kind in kinds or registry.KINDS:
         lines.append(f"{kind}:")
         for name in registry.names(kind):
-            summary = "" if kind in _HEAVY_KINDS else _summary(registry.get(kind, name))
-            lines.append(f"  {name:<17} {summary}".rstrip())
+            about = "" if kind in HEAVY_KINDS else summary(registry.get(kind, name))
+            lines.append(f"  {name:<17} {about}".rstrip())
     return "\n".join(lines)
 
 
@@ -83,5 +83,6 @@ def _line_of(each: Option) -> str:
     return f"  {each.name}: {each.type.__name__}{bounds}, {default}  {each.description}"
 
 
-def _summary(implementation: Any) -> str:
+def summary(implementation: Any) -> str:
+    """Return the first line of a component's docstring."""
     return (inspect.getdoc(implementation) or "").partition("\n")[0]

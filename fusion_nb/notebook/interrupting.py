@@ -31,9 +31,10 @@ def in_one_line() -> Iterator[None]:
         ) from None
 
 
-def run_body(shell: Any, code: str) -> Any:
+def run_body(shell: Any, code: str, num_above: int = 1) -> Any:
     """Run the body of a cell as IPython does, and return IPython's result.
 
+    num_above: the lines of the cell above its body
     Raises Interrupted, and shows nothing, where it is interrupted; and RunError, before anything is
     run, for a body that awaits while the event loop of the kernel runs this cell.
     """
@@ -43,7 +44,7 @@ def run_body(shell: Any, code: str) -> Any:
     # Of IPython's own code before the body, or of the body.
     for error in (done.error_before_exec, done.error_in_exec):
         if isinstance(error, KeyboardInterrupt):
-            line = _line_in_cell(error.__traceback__, shell.user_ns)
+            line = _line_in_cell(error.__traceback__, shell.user_ns, num_above)
             raise Interrupted(
                 f"the cell's body was interrupted{line}, so nothing was trained", "run it again"
             ) from None
@@ -88,11 +89,13 @@ def _showing_no_interrupts(shell: Any) -> Iterator[None]:
             shell.showtraceback = before
 
 
-def _line_in_cell(traceback: TracebackType | None, namespace: dict[str, Any]) -> str:
+def _line_in_cell(
+    traceback: TracebackType | None, namespace: dict[str, Any], num_above: int
+) -> str:
     """Return where in the cell an error arose, as words; empty where it is unknown."""
     number = 0
     while traceback is not None:
         if traceback.tb_frame.f_globals is namespace and not number:
-            number = traceback.tb_lineno + 1  # the body begins below the line of the magic
+            number = traceback.tb_lineno + num_above
         traceback = traceback.tb_next
     return f" in its line {number}" if number else ""

@@ -21,6 +21,19 @@ from fusion_nb.notebook.interrupting import in_one_line
 _LINE = re.compile(r"^\s*(%%?)fusion\s(.*)$", re.DOTALL)
 
 
+def _usage() -> str:
+    """Return the usage that `%fusion?` and `%%fusion?` show."""
+    from fusion_nb.notebook.options import usage
+
+    return usage()
+
+
+def _with_usage(function: Any) -> Any:
+    """Give a magic the usage as its docstring, which is made when IPython asks for it."""
+    function.getdoc = _usage  # IPython looks for this name before it reads `__doc__`
+    return function
+
+
 @magics_class
 class FusionMagics(Magics):
     """The magics of one IPython shell, and the completion of their option line."""
@@ -30,6 +43,7 @@ class FusionMagics(Magics):
         self.matcher = matcher(shell.user_ns)
 
     @line_cell_magic
+    @_with_usage
     def fusion(self, line: str, cell: str | None = None) -> Any:
         """Train one model over several parties. `%fusion help` lists commands and options."""
         with in_one_line():  # or an interrupt leaves half of the modules imported
@@ -43,17 +57,19 @@ def matcher(namespace: Mapping[str, Any]) -> Callable[[Any], Any]:
 
     @context_matcher()
     def fusion_matcher(context: Any) -> Any:
-        line = _LINE.match(context.text_until_cursor)
+        line = _LINE.match(_line_until_cursor(context))
         is_first = not context.full_text[: context.full_text.find("fusion")].strip(" %\n")
         if line is None or (line[1] == "%%" and not is_first):
             return {"completions": []}
-        from fusion_nb.notebook.complete import suggest
+        from fusion_nb.notebook.complete import meaning, suggest
 
-        *before, fragment = re.split(r"\s", line[2])
-        offered = suggest([word for word in before if word], fragment, namespace)
+        *words, fragment = re.split(r"\s", line[2])
+        before = [word for word in words if word]
+        offered = suggest(before, fragment, namespace)
         return {
             "completions": [
-                SimpleCompletion(word, type="param")
+                # Front ends write the type beside the word.
+                SimpleCompletion(word, type=meaning(before, word) or "param")
                 for word in offered
                 if word.startswith(fragment)
             ],
@@ -63,6 +79,15 @@ def matcher(namespace: Mapping[str, Any]) -> Callable[[Any], Any]:
         }
 
     return fusion_matcher
+
+
+def _line_until_cursor(context: Any) -> str:
+    """Return the text before the cursor, with the lines above that go on with a backslash."""
+    text = context.text_until_cursor
+    above = context.full_text.split("\n")[: context.cursor_line]
+    while above and (line := above.pop().partition(" #")[0].rstrip()).endswith("\\"):
+        text = line[:-1] + " " + text
+    return str(text)
 
 
 def load(ip: Any) -> None:

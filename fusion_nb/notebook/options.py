@@ -6,14 +6,15 @@ It is built from `RunSpec`, so that a new field is an option at once.
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn
 
 from fusion_nb.errors import OptionError, nearest, option
+from fusion_nb.notebook.option_text import tokens
 from fusion_nb.runs import spec
+from fusion_nb.runs.spec_errors import meant
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,14 @@ class Line:
     """An option line that has been read.
 
     command: the command;  words: the words after it;  options: options of a run, as text;  own: the
-    command's own options
+    command's own options;  num_lines: the lines of a cell that it took
     """
 
     command: str
     words: list[str]
     options: dict[str, Any] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
+    num_lines: int = 1
 
 
 class _Parser(argparse.ArgumentParser):
@@ -149,26 +151,6 @@ def is_flag(name: str) -> bool:
     return spec.RunSpec.model_fields[name].annotation is bool
 
 
-def tokens(line: str) -> list[str]:
-    """Split a line as a shell does, up to a comment.
-
-    Raises OptionError for a quote that is not closed.
-    """
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
-    words = []
-    try:
-        for token in lexer:  # read one by one: an apostrophe inside a comment closes nothing
-            if token.startswith("#"):
-                break
-            words.append(token)
-    except ValueError:
-        raise OptionError(
-            f"a quote is not closed in: {line}", 'write values with spaces in quotes: "a b"'
-        ) from None
-    return words
-
-
 def read(line: str) -> Line:
     """Return an option line, read and checked.
 
@@ -182,7 +164,7 @@ def read(line: str) -> Line:
     if unknown:
         word = unknown[0].partition("=")[0]
         raise OptionError(
-            f"there is no option {word}", f"{nearest(word, names())}%fusion help lists all of them"
+            f"there is no option {word}", f"{meant(word, names())}%fusion help lists all of them"
         )
     values = vars(parsed)
     words = values.pop("words", [])

@@ -191,7 +191,7 @@ class RunOutcome:
                 )
             ),
             chosen=self._chosen,
-            cell=without_checkpoint(self.specs.repeatable()).to_cell(**self._source.line_options),
+            cell=without_checkpoint(self.specs.repeatable()).to_cell(**self.specs.line_options),
             status=status,
             reason=run.reason,
             planned=run.planned,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fusion_nb.runs import change_text
@@ -20,14 +21,25 @@ class RepeatingSpecs:
     def __init__(self, prepared: Prepared, source: RoundSource, training: BackgroundRun) -> None:
         self._spec, self._federation = prepared.resolved.spec, prepared.federation
         self._source, self._training = source, training
+        self._decided = _decided(prepared)
+
+    @property
+    def line_options(self) -> Mapping[str, str]:
+        """Options of the line that repeats the run which are none of the run, as `service`."""
+        return self._source.line_options
+
+    def asked(self) -> RunSpec:
+        """Return the planned run as it was asked for: what model and data decided is left open."""
+        return self._of(self._training.state.planned)
 
     def planned(self) -> RunSpec:
         """Return the options that repeat the run as it is planned now."""
-        return self._of(self._training.state.planned)
+        return self.asked().model_copy(update=self._decided)
 
     def completed(self) -> RunSpec:
         """Return the options that repeat the rounds that were completed."""
-        return self._of(len(self._source.history) or self._training.state.planned)
+        done = self._of(len(self._source.history) or self._training.state.planned)
+        return done.model_copy(update=self._decided)
 
     def repeatable(self) -> RunSpec:
         """Return the options of the planned run while it may still reach them, and then of the
@@ -51,6 +63,20 @@ class RepeatingSpecs:
         if self._federation.plan.changes:
             update["changes"] = change_text.to_text(self._federation.plan.changes)
         return self._spec.model_copy(update=update)
+
+
+def _decided(prepared: Prepared) -> dict[str, Any]:
+    """Return the options that the spec leaves open, as model and data decided them."""
+    resolved = prepared.resolved
+    spec, options = resolved.spec, resolved.train_options
+    decided: dict[str, Any] = {}
+    if spec.parties is None and not resolved.data.are_given:
+        decided["parties"] = len(resolved.data.parties)
+    if not spec.fusion and not spec.ensemble:
+        decided["fusion"] = resolved.model.defaults["fusion"]
+    if spec.lr is None and options["lr"] is not None:  # None: the optimizer has one of its own
+        decided["lr"] = options["lr"]
+    return decided
 
 
 def without_checkpoint(spec: RunSpec) -> RunSpec:

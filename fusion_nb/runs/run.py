@@ -76,7 +76,7 @@ class Run(PredictedRows, Answers):
                 trained_by(self.prepared, control),
                 self.prepared,
                 name=name,
-                planned_spec=lambda: self.outcome.specs.planned(),
+                planned_spec=lambda: self.outcome.specs.asked(),
                 reason=lambda: self.training.state.early_reason(self.federation.history),
                 stop=control.stop,
                 is_cached=is_cached,

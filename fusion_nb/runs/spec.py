@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
@@ -15,16 +14,18 @@ from fusion_nb.core.options import Option
 from fusion_nb.errors import (
     OptionError,
     cell_spelling,
-    nearest,
     option,
     python_spelling,
     spelled_in,
 )
-from fusion_nb.runs.redaction import values_without_secrets, without_secrets
+from fusion_nb.runs import spec_errors, spec_text
 
 #: One file name suffix of each framework, in words.
 _SUFFIXES = [kind.suffixes[0] for kind in FRAMEWORKS.values() if kind.suffixes][::-1]
 _MODEL_FILES = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+
+#: Options that decide every run, and so are written even where they are the default.
+_DECISIVE = ("data", "parties", "split", "fusion", "rounds", "epochs", "lr", "seed")
 
 
 def _option(
@@ -50,7 +51,7 @@ def _option(
 
 class RunSpec(BaseModel):
     """All options of a run. Magic, panel, service, YAML file and Python call make one, and nothing
-    else starts a run.
+    else starts a run. `clients` and `algorithm` are other names of `parties` and `fusion`.
 
     Raises OptionError that names the option, the value and what is allowed.
     """
@@ -201,7 +202,7 @@ class RunSpec(BaseModel):
 
     def __init__(self, **options: Any) -> None:
         try:
-            super().__init__(**options)
+            super().__init__(**named(options))
         except ValidationError as error:
             raise _readable(error).spelled(python_spelling) from None
 
@@ -225,45 +226,51 @@ class RunSpec(BaseModel):
         """
         # Where a run is saved decides no curve: an option that says nothing of it is left out.
         left_out = set() if self.checkpoint else {"checkpoint"}
-        options = values_without_secrets(self.model_dump(exclude_none=True, exclude=left_out))
-        return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        return spec_text.yaml_of(self.model_dump(exclude_none=True, exclude=left_out))
 
     def to_cell(self, **line_options: str) -> str:
-        """Return a cell that repeats the run: `%%fusion`, the options that are not the default, and
-        its body. Addresses in it have no secret.
+        """Return a cell that repeats the run: `%%fusion`, its options, and its body. The options
+        are those that decide every run, and others that are not the default. Addresses in it have
+        no secret.
 
         line_options: options of the line that are none of the run, such as `service`
         """
-        chosen = values_without_secrets(self.model_dump(exclude_defaults=True, exclude={"code"}))
-        chosen |= values_without_secrets(line_options)
-        words = [
-            cell_spelling(name) if value is True else cell_spelling(name, shlex.quote(str(value)))
-            for name, value in chosen.items()
-        ]
-        line = " ".join(words)
-        code = without_secrets(self.code)
-        return f"%%fusion {line}\n{code}" if code else f"%fusion run {line}"
+        return spec_text.cell_of(self._written() | line_options, self.code)
 
-    def to_python(self) -> str:
+    def to_python(self, **line_options: str) -> str:
         """Return Python that repeats the run in a notebook that has the same variables.
 
-        Addresses in it have no secret.
+        Addresses in it have no secret. line_options: as in `to_cell`
         """
-        if self.code:
-            line = self.to_cell().partition("\n")[0].removeprefix("%%fusion ")
-            return (
-                f"get_ipython().run_cell_magic('fusion', {line!r}, {without_secrets(self.code)!r})"
-            )
-        chosen = values_without_secrets(self.model_dump(exclude_defaults=True))
-        options = "".join(f"    {name}={value!r},\n" for name, value in chosen.items())
-        made = f"import fusion_nb\n\nspec = fusion_nb.RunSpec(\n{options})"
-        return f"{made}\nrun = fusion_nb.Run(spec, globals()).start().wait()"
+        return spec_text.python_of(self._written(), self.code, line_options)
+
+    def _written(self) -> dict[str, Any]:
+        """Return the options, without the body, that a text that repeats the run has."""
+        left_out = {"code"}
+        if self.local_steps:
+            left_out.add("epochs")
+        if self.data_handler and self.data == RunSpec.model_fields["data"].default:
+            left_out.add("data")
+        if self.ensemble and "rounds" not in self.model_fields_set:
+            left_out.add("rounds")  # the ensemble says how many
+        others = {*self.model_dump(exclude_defaults=True)}
+        return {
+            name: value
+            for name, value in self.model_dump(exclude=left_out).items()
+            if name in others or (name in _DECISIVE and value not in (None, ""))
+        }
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
+#: Other name of an option -> its name.
+_ALIASES = {
+    alias: name
+    for name, field in RunSpec.model_fields.items()
+    for alias in _extra(field).get("aliases", ())
+}
 #: Options that not every kind of model has.
 MODEL_OPTIONS = [
     name for name, field in RunSpec.model_fields.items() if _extra(field).get("model_option")
@@ -281,28 +288,19 @@ def allowed(name: str) -> str:
     return run_option(name).allowed
 
 
+def named(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by their names in `RunSpec`, where they have others, such as `clients`.
+
+    Raises OptionError for an option that is given under two names.
+    """
+    return spec_errors.renamed(options, _ALIASES)
+
+
 def read_yaml(text: str) -> dict[str, Any]:
     """Return the options in YAML text, unchecked. Raises OptionError for text that is no
     mapping.
     """
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        why = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise OptionError(f"the file is not YAML{line}: {why}", "see run.spec.to_yaml()") from None
-    if not isinstance(found, dict):
-        raise OptionError("the file holds no options", "write one a line, such as  rounds: 10")
-    aliases = {
-        alias: name
-        for name, field in RunSpec.model_fields.items()
-        for alias in _extra(field).get("aliases", ())
-    }
-    given = {
-        str(name).replace("-", "_"): value for name, value in found.items() if value is not None
-    }
-    return {aliases.get(name, name): value for name, value in given.items()}
+    return named(spec_text.read(text))
 
 
 def from_file(path: str) -> dict[str, Any]:
@@ -328,7 +326,7 @@ def _readable(error: ValidationError) -> OptionError:
         known = list(RunSpec.model_fields)
         return OptionError(
             f"there is no option {name!r}",
-            f"{nearest(name, known)}there are: {', '.join(known)}",
+            f"{spec_errors.meant(name, [*known, *_ALIASES])}there are: {', '.join(known)}",
             option=name,
             value=first["input"],
             allowed=known,
@@ -344,16 +342,3 @@ def _readable(error: ValidationError) -> OptionError:
     if name == "metrics":
         hint = 'give names, as "auc,f1"; a function of yours has one by @fusion_nb.metric'
     return OptionError(f"{option(name, value)} is not allowed", hint)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block, so that a cell's body stays readable."""
-
-    def represent_str(self, text: str) -> Any:
-        """Return a string as a YAML node."""
-        return self.represent_scalar(
-            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
-        )
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)

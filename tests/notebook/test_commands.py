@@ -91,5 +91,18 @@ def test_more_rounds_for_a_paused_run_are_added_once(ip: Any) -> None:
     ip.run("%fusion stop")
 
 
+def test_runs_are_told_apart_by_what_decides_them(ip: Any) -> None:
+    fuse(ip, "--rounds 1 --parties 3 --split shards --fusion iter_avg --seed 7")
+    told = ip.run("%fusion runs").text
+    assert "; iter_avg over 3 parties, split shards, seed 7\n" in told
+
+
+def test_a_question_mark_shows_the_usage(ip: Any) -> None:
+    for name in ("%fusion", "%%fusion"):
+        shown = ip.shell.object_inspect(name)["docstring"]
+        assert "%fusion stats [DATA]" in shown
+        assert "--rounds, -r" in shown
+
+
 def test_every_command_has_a_function() -> None:
     assert list(commands.COMMANDS) == list(options.COMMANDS)

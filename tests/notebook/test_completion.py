@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from cells import fuse
 
+from fusion_nb.notebook import complete
+
 
 class TestCompletion:
     @pytest.mark.parametrize(
@@ -45,6 +47,38 @@ class TestCompletion:
             text[completion.start :] == text[completion.start : completion.end]
             for completion in found
         )
+
+    @pytest.mark.parametrize(
+        ("text", "word", "meaning"),
+        [
+            ("%%fusion --epo", "--epochs", "passes over a party's rows"),
+            ("%%fusion --split iid \\\n  --epo", "--epochs", "passes over a party's rows"),
+            ("%fusion --split dir", "dirichlet", "Give each party a share of every class"),
+            ("%fusion --split dirichlet:", "dirichlet:alpha=", "how even"),
+            ("%fusion --split=sha", "--split=shards", "Sort the rows by label"),
+            ("%fusion --metrics auc,rec", "auc,recall", "The share of the rows"),
+            ("%fusion sto", "stop", "stop a run"),
+            ("%fusion help fedp", "fedprox", "Average the parties"),
+        ],
+    )
+    def test_each_word_has_its_meaning_beside_it(
+        self, ip: Any, monkeypatch: pytest.MonkeyPatch, text: str, word: str, meaning: str
+    ) -> None:
+        from IPython.core.completer import provisionalcompleter
+
+        monkeypatch.setattr(ip.shell.Completer, "use_jedi", False)
+        with provisionalcompleter():
+            found = {
+                each.text: each.type for each in ip.shell.Completer.completions(text, len(text))
+            }
+        assert found[word].startswith(meaning)
+
+    def test_variables_of_the_notebook_itself_and_modules_are_no_data(self, ip: Any) -> None:
+        ip.run("import numpy as np, os\nrows = (np.zeros((2, 2)), np.zeros(2))\n1 + 1")
+        ip.ns |= {"In": ["a", "b"], "Out": {1: np.zeros(2)}}
+        offered = complete.values("data", "", ip.ns)
+        assert "rows" in offered
+        assert not {"In", "Out", "np", "os"} & {*offered}
 
     def test_the_body_is_left_to_python(self, ip: Any) -> None:
         from IPython.core.completer import provisionalcompleter

@@ -44,7 +44,10 @@ class TestInANotebook:
         )
         assert sorted(kept[-1]) == ["image/png", "text/html", "text/plain"]
         assert '<img alt="Loss from' in kept[-1]["text/html"]
-        assert "%fusion run --data rows --rounds 2" in kept[-1]["text/html"]
+        assert (
+            "%fusion run --data rows --parties 4 --split iid --fusion fedavg --rounds 2"
+            in kept[-1]["text/html"]
+        )
         assert ">party 4</th>" in kept[-1]["text/html"]
         assert "<style" not in kept[-1]["text/html"]
 

@@ -118,7 +118,8 @@ class TestCompareTab:
         open_tab(panel, "Compare")
         namespace |= {"given_model": namespace["model"], "given_data": namespace["rows"]}
         press(panel, "Load its options")
-        assert panel.spec == RUNS["mine"].spec
+        assert panel.spec == RUNS["mine"].outcome.specs.asked()
+        assert panel.spec.lr is None, "what was left open stays open for another model"
         assert "the options of mine are in the controls" in page(panel)
 
     def test_runs_of_other_metrics_are_not_drawn_together(

@@ -38,6 +38,7 @@ BAD = {
     "--data flat": "does not take rows of shape (3,)",
     "--data many": "10 outputs, but labels run from 0 to 11",
     "--until 'acc > 1'": "names the metric 'acc'",
+    "--metrics acu": "did you mean 'auc'",
     "--until high": "can't read 'high'",
     "--monitor acc": "did you mean 'accuracy'",
     "--name not-a-name": "can't name a variable",
@@ -52,6 +53,7 @@ BAD = {
     "--config bad.yaml": "there is no option 'round'",
     "'unclosed": "a quote is not closed",
     "stat": "did you mean 'stats'",
+    "statu": "did you mean 'status'",
     "status --rounds 3": "takes no --rounds",
     "runs first": "has no use for 'first'",
     "status nobody": "no run is called 'nobody'",
@@ -78,6 +80,24 @@ def test_a_wrong_line_is_refused_in_one_line_with_a_hint(ip: Any, line: str) -> 
     assert "Traceback" not in seen.text
     assert "run" not in ip.ns
     assert not seen.outputs
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--metrcs", "did you mean '--metrics'?"),
+        ("--num-clients", "did you mean '--clients'?"),
+        ("--local-epochs", "did you mean '--epochs'?"),
+        ("--learning-rate", "did you mean --lr?"),
+        ("--test-size", "did you mean --holdout?"),
+        ("--zebra", "%fusion help"),
+        ("--verbose", "%fusion help"),
+    ],
+)
+def test_only_an_option_that_is_near_is_suggested(ip: Any, option: str, meant: str) -> None:
+    error = ip.run(f"%fusion run {option} 3").error
+    assert isinstance(error, FusionError)
+    assert error.hint.startswith(meant)
 
 
 def test_a_command_takes_no_cell_and_a_run_must_exist(ip: Any) -> None:

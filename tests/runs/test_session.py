@@ -45,6 +45,11 @@ def test_federate_writes_options_as_python_has_them(rows: Any, net: Any) -> None
         federate(net(), rows, until="f1 > 0")
 
 
+def test_federate_takes_the_words_that_others_use(rows: Any, net: Any) -> None:
+    run = federate(net(), rows, rounds=1, clients=3, algorithm="fedprox")
+    assert (run.spec.fusion, len(run.parties)) == ("fedprox", 3)
+
+
 def test_a_run_under_way_is_not_forgotten(run_of: Any, rows: Any, net: Any) -> None:
     allowed = threading.Event()
     run = run_of(net())

@@ -94,3 +94,66 @@ def test_options_of_some_models_are_marked() -> None:
 def test_the_help_of_the_model_lists_the_files_of_all_frameworks() -> None:
     for framework in FRAMEWORKS.values():
         assert framework.suffixes[0] in run_option("model").description
+
+
+def test_a_cell_has_what_decides_a_run_even_where_it_is_the_default() -> None:
+    assert RunSpec().to_cell() == (
+        "%fusion run --data digits --split iid --rounds 10 --epochs 1 --seed 0"
+    )
+    assert "    rounds=10,\n    epochs=1,\n    seed=0,\n" in RunSpec().to_python()
+
+
+@pytest.mark.parametrize(
+    ("options", "absent"),
+    [
+        ({"local_steps": 3}, "--epochs"),
+        ({"ensemble": "stack"}, "--rounds"),
+        ({"data_handler": "mnist"}, "--data "),
+    ],
+)
+def test_a_cell_has_no_default_that_another_option_replaces(
+    options: dict[str, Any], absent: str
+) -> None:
+    assert absent not in RunSpec(**options).to_cell()
+
+
+def test_a_run_writes_what_model_and_data_decided(net: Any, rows: Any) -> None:
+    names = {"model": net(), "rows": rows, "two": [rows, rows]}
+    run = Run(RunSpec(data="rows", rounds=1), names)
+    assert "--parties 4 --split iid --fusion fedavg" in run.spec.to_cell()
+    assert "--lr 0.01 --seed 0" in run.spec.to_cell()
+    assert "--parties" not in Run(RunSpec(data="two", rounds=1), names).spec.to_cell()
+    left_open = run.outcome.specs.asked()
+    assert (left_open.parties, left_open.fusion, left_open.lr) == (None, "", None)
+
+
+def test_the_words_that_others_use_are_options_too() -> None:
+    assert RunSpec(clients=3, algorithm="fedprox") == RunSpec(parties=3, fusion="fedprox")
+    with pytest.raises(OptionError, match="algorithm and fusion are the same option"):
+        RunSpec(algorithm="fedprox", fusion="krum")
+    with pytest.raises(OptionError, match="the same option"):
+        read_yaml("clients: 3\nparties: 4\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("learning_rate", "did you mean lr=?"),
+        ("num_rounds", "did you mean 'rounds'?"),
+        ("n_parties", "did you mean 'parties'?"),
+        ("strategy", "did you mean fusion=?"),
+        ("verbose", "there are"),
+        ("zebra", "there are"),
+    ],
+)
+def test_only_what_is_near_or_means_the_same_is_suggested(word: str, meant: str) -> None:
+    with pytest.raises(OptionError, match="no option") as caught:
+        RunSpec(**{word: 1})
+    assert caught.value.hint.startswith(meant)
+
+
+def test_a_run_of_a_service_is_repeated_there() -> None:
+    spec, there = RunSpec(rounds=3), "http://me:hidden@there"
+    assert spec.to_cell(service=there).endswith(" --seed 0 --service http://there")
+    assert spec.to_python(service=there).startswith("get_ipython().run_line_magic('fusion', 'run ")
+    assert "--service http://there" in spec.to_python(service=there)

@@ -21,7 +21,7 @@ from fusion_nb.notebook.panel.view import View
 from fusion_nb.runs import session
 from fusion_nb.runs.preview import Preview, look
 from fusion_nb.runs.run import Run
-from fusion_nb.runs.spec import RunSpec
+from fusion_nb.runs.spec import RunSpec, named
 
 #: Cell -> its last execution, and the panel that it showed.
 _of_cells: dict[str, tuple[str, Panel]] = {}
@@ -96,7 +96,7 @@ class Panel:
 
         Raises OptionError, with nothing changed.
         """
-        self._view.form.load(self._view.form.options() | options)
+        self._view.form.load(self._view.form.options() | named(options))
 
     def load(self, run: Run) -> None:
         """Put a run's options into the controls.
@@ -234,4 +234,4 @@ class Panel:
 
 def options_of(run: Run) -> dict[str, Any]:
     """Return the options of a run that differ from the defaults, without the cell's body."""
-    return run.spec.model_dump(exclude_defaults=True, exclude={"code"})
+    return run.outcome.specs.asked().model_dump(exclude_defaults=True, exclude={"code"})

@@ -225,7 +225,8 @@ class ExportTab:
         if list(self._format.options) != run.formats:
             self._format.options = run.formats
             self._format.value = run.formats[0]
-        self._repeat.show(run.outcome.specs.repeatable())
+        specs = run.outcome.specs
+        self._repeat.show(specs.repeatable(), specs.line_options)
 
     def list_files(self, files: Sequence[Path]) -> None:
         """Show the files that were written."""
@@ -251,9 +252,9 @@ class RepeatTexts:
             rows.append(row)
         self.box = widgets.VBox([hint, *rows], layout={"display": "none"})
 
-    def show(self, spec: RunSpec) -> None:
-        """Show the three texts of a spec."""
-        texts = (spec.to_cell(), spec.to_python(), spec.to_yaml())
+    def show(self, spec: RunSpec, line_options: Mapping[str, str]) -> None:
+        """Show the three texts of a spec. line_options: as in `RunSpec.to_cell`."""
+        texts = (spec.to_cell(**line_options), spec.to_python(**line_options), spec.to_yaml())
         for box, text in zip(self._texts, texts, strict=True):
             if box.value != text:  # somebody may be about to copy it
                 box.value = text

@@ -1,0 +1,79 @@
+"""The options of a run as text that repeats it: a cell, Python, YAML; no address has a secret."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from fusion_nb.errors import OptionError, cell_spelling
+from fusion_nb.runs.redaction import values_without_secrets, without_secrets
+
+
+def cell_of(options: Mapping[str, Any], code: str) -> str:
+    """Return a `%%fusion` cell with options and a body, or `%fusion run` without a body."""
+    line = _line_of(options)
+    return f"%%fusion {line}\n{without_secrets(code)}" if code else f"%fusion run {line}"
+
+
+def python_of(options: Mapping[str, Any], code: str, line_options: Mapping[str, str]) -> str:
+    """Return Python that makes the run; through its magic where that has a body, or options of
+    the line that are none of the run.
+    """
+    line = _line_of({**options, **line_options})
+    if code:
+        return f"get_ipython().run_cell_magic('fusion', {line!r}, {without_secrets(code)!r})"
+    if line_options:
+        return f"get_ipython().run_line_magic('fusion', {'run ' + line!r})"
+    chosen = values_without_secrets(dict(options))
+    written = "".join(f"    {name}={value!r},\n" for name, value in chosen.items())
+    made = f"import fusion_nb\n\nspec = fusion_nb.RunSpec(\n{written})"
+    return f"{made}\nrun = fusion_nb.Run(spec, globals()).start().wait()"
+
+
+def yaml_of(options: Mapping[str, Any]) -> str:
+    """Return options as YAML, with text of several lines as blocks."""
+    chosen = values_without_secrets(dict(options))
+    return yaml.dump(chosen, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def read(text: str) -> dict[str, Any]:
+    """Return what YAML text gives each option, unchecked, without options that are given nothing.
+
+    Raises OptionError for text that is no mapping.
+    """
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        why = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise OptionError(f"the file is not YAML{line}: {why}", "see run.spec.to_yaml()") from None
+    if not isinstance(found, dict):
+        raise OptionError("the file holds no options", "write one a line, such as  rounds: 10")
+    return {
+        str(name).replace("-", "_"): value for name, value in found.items() if value is not None
+    }
+
+
+def _line_of(options: Mapping[str, Any]) -> str:
+    words = [
+        cell_spelling(name) if value is True else cell_spelling(name, shlex.quote(str(value)))
+        for name, value in values_without_secrets(dict(options)).items()
+    ]
+    return " ".join(words)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block, so that a cell's body stays readable."""
+
+    def represent_str(self, text: str) -> Any:
+        """Return a string as a YAML node."""
+        return self.represent_scalar(
+            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+        )
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
