@@ -175,7 +175,8 @@ def _setting(run: Run) -> str:
     """Return the options that tell runs apart, in words."""
     spec, num_parties = run.spec, len(run.federation.parties)
     fusion = f"ensemble {spec.ensemble}" if spec.ensemble else spec.fusion
-    return f"{fusion} over {num_parties} parties, split {spec.split}, seed {spec.seed}"
+    word = "party" if num_parties == 1 else "parties"
+    return f"{fusion} over {num_parties} {word}, split {spec.split}, seed {spec.seed}"
 
 
 def compare(shell: InteractiveShell, line: Line) -> Chart:

@@ -73,9 +73,10 @@ def meaning(before: list[str], word: str) -> str:
         return _short(options.describe(options.names()[word]))
     if word in options.COMMANDS:
         return _short(options.COMMANDS[word].purpose)
+    if before[:1] != ["help"]:
+        return ""
     kinds = (kind for kind in registry.KINDS if word in registry.names(kind))
-    is_topic = before[:1] == ["help"]
-    return _short(next((_summary_of(kind, word) for kind in kinds), "")) if is_topic else ""
+    return _short(next((_summary_of(kind, word) for kind in kinds), ""))
 
 
 def _meaning_of_value(field: str, word: str) -> str:

@@ -153,8 +153,9 @@ def federate(
     data:       arrays, a DataFrame, a Dataset, a list or dict of these, or a name
     background: return at once, and not only when it has ended
     loss, optimizer, data_handler, lr_schedule (a function of the round), sampling (a function, or
-    names of parties) and roles (a dict) may be objects too. Nothing is drawn: see `run.summary()`
-    and `run.plot()`.
+    names of parties) and roles (a dict) may be objects too. As in a cell, `algorithm` is another
+    name of `fusion`, and `clients` of `parties`. Nothing is drawn: see `run.summary()` and
+    `run.plot()`.
     """
     chosen, namespace = _named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
