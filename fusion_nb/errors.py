@@ -267,10 +267,11 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return `did you mean X? ` for the allowed word that is near in spelling, or an empty string.
 
     Near is the only word that begins with it, one that is its last part after a dash, one of the
-    same letters, or one that shares most of them. Dashes before an option are no letters.
+    same letters, or one that shares most of them. Dashes before an option are no letters, and
+    capitals are as good as small ones.
     """
-    known = {other.lstrip("-"): other for other in allowed}
-    sought = word.lstrip("-")
+    known = {other.lstrip("-").casefold(): other for other in allowed}
+    sought = word.lstrip("-").casefold()
     begun = [other for other in known if sought and other.startswith(sought)]
     last = re.split("[-_]", sought)[-1]
     inside = [last] if len(last) > 3 and last in known else []
