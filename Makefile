@@ -17,7 +17,7 @@ QUICK := -m "not slow and not integration and not framework and not sweep" --ign
 KERAS_ON_TORCH := $(patsubst %,tests/models/keras_adapter/test_keras_%.py,copies gradients training weights)
 
 # Two processes with a thread each take half as long as one with two threads.
-SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo quick test test-all test-browser screenshots lint notebooks notebooks-alone docs bench soak papers lab clean
 

@@ -48,7 +48,11 @@ _PROCESS_ENGINE = re.compile(r"--engine process|['\"]process[:'\"]")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests, and give slow ones the time that they need."""
+    """Mark the tests, give slow ones the time that they need, and let long files begin first.
+
+    Two processes share the files: one that begins with a long file while the other has no more
+    would be waited for.
+    """
     for item in items:
         if FRAMEWORKS.search(f"{item.location[0]} {_parameters(item)}"):
             item.add_marker(pytest.mark.framework)
@@ -58,6 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
         if isinstance(item, pytest.Function) and needs_processes(item):
             item.add_marker(pytest.mark.integration)
+    long_files = {item.location[0] for item in items if item.get_closest_marker("integration")}
+    items.sort(key=lambda item: item.location[0] not in long_files)
 
 
 def needs_processes(item: pytest.Function) -> bool:

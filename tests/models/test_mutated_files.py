@@ -52,7 +52,7 @@ def outcomes(kind: str, first: int, count: int, folder: Path, seconds: float) ->
 
 
 #: Kinds that others stand for where time is short.
-LONG = {"lightgbm", "sklearn", "xgboost", "xgboost_ubj"}
+LONG = {"lightgbm", "sklearn", "xgboost", "xgboost_ubj", "keras"}
 
 
 @pytest.mark.parametrize(

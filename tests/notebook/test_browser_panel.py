@@ -118,7 +118,7 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     assert (lab[1] / "taken" / "CARD.md").is_file()
     cell = field(page, "as a cell").input_value()
     assert cell.startswith(
-        "%fusion run --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.2 --rounds "
+        "%fusion run --data digits --parties 4 --split dirichlet:alpha=0.3 --fusion fedprox:mu=0.2 "
     )
     keep(page, "panel_export.png")
     page.locator(".jp-Notebook .jp-Cell").nth(2).click()
@@ -139,7 +139,7 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     again.wait_for()
     assert again.is_visible()
     assert page.locator("figure + table th[scope=col]").count() == 5
-    assert page.get_by_text("%fusion run --split dirichlet:alpha=0.3").first.is_visible()
+    assert page.get_by_text("%fusion run --data digits --parties 4 --split").first.is_visible()
 
 
 def moving(page: Any, picture: Any, times: int) -> list[Any]:

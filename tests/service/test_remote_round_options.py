@@ -25,7 +25,10 @@ def half_frozen() -> nn.Module:
     "options",
     [
         {"send": "trained", "lr_schedule": "cosine", "sampling": "poisson:q=0.5"},
-        {"roles": "party 2=evaluate", "sampling": "named:party 1|party 3"},
+        pytest.param(
+            {"roles": "party 2=evaluate", "sampling": "named:party 1|party 3"},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )

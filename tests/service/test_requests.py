@@ -161,7 +161,6 @@ class TestFields:
     [
         pytest.param(False, 25, marks=pytest.mark.slow, id="of nothing"),
         pytest.param(True, 25, marks=pytest.mark.slow, id="of a trained aggregator"),
-        pytest.param(True, 4, id="a few of a trained aggregator"),
     ],
 )
 def test_random_requests_cause_no_failure(
