@@ -63,7 +63,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and needs_processes(item):
             item.add_marker(pytest.mark.integration)
     long_files = {item.location[0] for item in items if item.get_closest_marker("integration")}
-    items.sort(key=lambda item: item.location[0] not in long_files)
+    in_browser = {item.location[0] for item in items if item.get_closest_marker("browser")}
+    # Playwright leaves an event loop that runs in its process: its tests come last.
+    items.sort(
+        key=lambda item: (item.location[0] in in_browser, item.location[0] not in long_files)
+    )
 
 
 def needs_processes(item: pytest.Function) -> bool:

@@ -15,7 +15,10 @@ import numpy as np
 
 def _sequence(seed: int, key: tuple[str | int, ...]) -> np.random.SeedSequence:
     # crc32 and not hash(): Python salts the hash of strings anew in every process.
-    words = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in key]
+    words = [
+        part if isinstance(part, int) else zlib.crc32(part.encode(errors="surrogatepass"))
+        for part in key
+    ]
     return np.random.SeedSequence([seed, *words])
 
 

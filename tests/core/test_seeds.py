@@ -11,6 +11,7 @@ from fusion_nb.core.seeds import SeededGlobalRandomness
 
 
 def test_a_stream_depends_on_its_key_alone() -> None:
+    seeds.stream(1, "half a character: \ud800")
     draws = [seeds.stream(0, "a", 1).integers(1 << 30) for _ in range(2)]
     assert draws[0] == draws[1]
     keys = (("a", 1), ("a", 2), ("b", 1))

@@ -31,6 +31,7 @@ class HeldInterrupts:
     that an outer `with` holds is handed on to an inner one. In other threads, and beside signal
     handlers of the user's own, nothing changes.
 
+    >>> before = signal.signal(signal.SIGINT, signal.default_int_handler)
     >>> try:
     ...     with HeldInterrupts() as interrupts:
     ...         signal.raise_signal(signal.SIGINT)
