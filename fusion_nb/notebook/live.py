@@ -121,6 +121,8 @@ class LiveView:
 
     def _end(self) -> None:
         self._is_following = False
+        if self._chart is not None:
+            self._chart.send_all()
         self._handle.update(self._run.result().mimebundle(), raw=True)
         self._unsubscribe()
         self._close_widgets()

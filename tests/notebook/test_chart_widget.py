@@ -195,6 +195,16 @@ class TestPages:
         page.open()
         assert list(page.column("round")) == [1, 2, 3, 4, 5]
 
+    def test_a_run_that_has_ended_is_sent_whole(
+        self, chart: RunChart, namespace: dict[str, Any]
+    ) -> None:
+        page = Browser(chart)
+        run = fusion_nb.Run(RunSpec(data="rows", rounds=3, lr=0.1), namespace)
+        chart.follow(run)
+        run.start().wait()
+        chart.send_all()
+        assert list(page.column("round")) == [1, 2, 3]
+
     def test_a_page_that_can_not_ask_gets_all_rounds_after_a_while(
         self, chart: RunChart, namespace: dict[str, Any], now: list[float]
     ) -> None:

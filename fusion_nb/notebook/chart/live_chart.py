@@ -63,6 +63,10 @@ class LiveChart:
         """Send the rounds that the browser does not have."""
         self.chart.send_new()
 
+    def send_all(self) -> None:
+        """Send every round: the page keeps the chart, and can ask for nothing more."""
+        self.chart.send_all()
+
     def draw(self) -> None:
         """Draw the picture, where one is needed."""
         run = self._run

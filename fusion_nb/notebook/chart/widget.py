@@ -91,6 +91,12 @@ class RunChart(anywidget.AnyWidget):
                 self._wait = min(2 * self._wait, _LAST_WAIT)
                 self._send_whole()
 
+    def send_all(self) -> None:
+        """Send every round, whatever the browser has."""
+        with self._lock:
+            self.feed.update()
+            self._send_whole()
+
     def close_all(self) -> None:
         """Let the kernel forget it."""
         self.layout.close()
