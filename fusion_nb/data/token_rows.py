@@ -88,14 +88,17 @@ def _columns(value: Any, *, bare: bool) -> dict[str, Any] | None:
         return {name: list(value[name]) for name in value.column_names}
     if _gives_lists(value):
         value = [value[number] for number in range(len(value))]
-    if not isinstance(value, list) or not value:
-        return None
-    if all(isinstance(row, Mapping) and _IDS in row for row in value):
-        if any(np.ndim(token) for token in value[0][_IDS][:1]):  # parties, each with columns
+    return _columns_of_rows(value, bare=bare) if isinstance(value, list) and value else None
+
+
+def _columns_of_rows(rows: list[Any], *, bare: bool) -> dict[str, Any] | None:
+    """Return the columns of a list of rows of tokens, or None for any other list."""
+    if all(isinstance(row, Mapping) and _IDS in row for row in rows):
+        if any(np.ndim(token) for token in rows[0][_IDS][:1]):  # parties, each with columns
             return None
-        return {name: [row[name] for row in value] for name in value[0]}
-    if bare and all(isinstance(row, list) and row and _are_tokens(row) for row in value):
-        return {_IDS: value}
+        return {name: [row[name] for row in rows] for name in rows[0]}
+    if bare and all(isinstance(row, list) and row and _are_tokens(row) for row in rows):
+        return {_IDS: rows}
     return None
 
 

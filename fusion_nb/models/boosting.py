@@ -220,22 +220,6 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
             "loss": float(-np.log(np.maximum(own, LEAST)).mean()),
         }
 
-    def distill(
-        self,
-        rows: np.ndarray,
-        predictions: np.ndarray,
-        *,
-        epochs: int,
-        batch_size: int,
-        lr: float,
-        seed: int,
-    ) -> None:
-        """Raise ModelError: trees are grown from labels."""
-        raise ModelError(
-            f"a {self.kind} learns from labels, and not from the predictions of others",
-            "leave the ensemble out: bagging is one",
-        )
-
     def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> Any:
         """Raise ModelError: bagging is the ensemble of trees."""
         raise ModelError(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core.types import Metrics, Weights
+from fusion_nb.errors import ModelError
 
 
 class PredictsRows(ABC):
@@ -45,7 +46,6 @@ class Predicting(PredictsRows):
     def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:
         """Return the metrics that `evaluate` gives a model with these predictions."""
 
-    @abstractmethod
     def distill(
         self,
         rows: np.ndarray,
@@ -56,7 +56,14 @@ class Predicting(PredictsRows):
         lr: float,
         seed: int,
     ) -> None:
-        """Train, with Adam, on rows without labels towards the given predictions."""
+        """Train, with Adam, on rows without labels towards the given predictions.
+
+        Raises ModelError for a kind of model that learns from labels alone.
+        """
+        raise ModelError(
+            "this model learns from labels, and not from the predictions of others",
+            "use the ensemble mean or vote, or a PyTorch or a Keras model",
+        )
 
     @abstractmethod
     def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> Any:

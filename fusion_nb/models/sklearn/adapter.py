@@ -291,22 +291,6 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         _, y = self._data.arrays(data)
         return scores.of_predictions(self._learner.estimator, predictions, y, self._known)
 
-    def distill(
-        self,
-        rows: np.ndarray,
-        predictions: np.ndarray,
-        *,
-        epochs: int,
-        batch_size: int,
-        lr: float,
-        seed: int,
-    ) -> None:
-        """Raise ModelError: an estimator learns from labels, and not from probabilities."""
-        raise ModelError(
-            f"a {self.kind} learns from labels, and not from the predictions of others",
-            "use the ensemble mean or vote, or a PyTorch model",
-        )
-
     def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> Any:
         """Return a voting model of scikit-learn that holds the members' models."""
         names = self._known.names
