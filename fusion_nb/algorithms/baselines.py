@@ -9,6 +9,7 @@ from typing import Any
 from fusion_nb.algorithms.fusions.averaging import iter_avg
 from fusion_nb.algorithms.fusions.local_only import LocalOnly
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.clock import steps
 from fusion_nb.core.counts import known, over_rows
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
@@ -245,13 +246,9 @@ class Local(FederatedBaseline):
 
 def num_steps(federation: FederationView, cohort: Collection[str]) -> int:
     """Return the batches that the cohort's parties train together in a round."""
-    options = federation.train_options
-    if "steps" in options:
-        return int(options["steps"]) * len(cohort)
+    options, least = federation.train_options, federation.model.min_rows
     sizes = [party.num_examples for party in federation.parties if party.id in cohort]
-    least = federation.model.min_rows
-    batches = sum(_num_batches(size, options["batch_size"], least) for size in sizes)
-    return batches * int(options["epochs"])
+    return sum(steps.num_steps(size, options, least) for size in sizes)
 
 
 def _snapshot(earlier: Mapping[str, Any] | None, parties: Sequence[Party]) -> Snapshot:
@@ -261,15 +258,6 @@ def _snapshot(earlier: Mapping[str, Any] | None, parties: Sequence[Party]) -> Sn
     snapshot = Snapshot.from_tree(earlier["federation"])
     snapshot.give_states(parties)
     return snapshot
-
-
-def _num_batches(size: int, batch_size: int, least: int) -> int:
-    """Return the batches of an epoch.
-
-    A last batch with fewer rows than the model can take is joined with the one before.
-    """
-    full, rest = divmod(size, batch_size)
-    return full + (rest >= least or not full)
 
 
 def _alone_metrics(metrics: Metrics) -> Metrics:

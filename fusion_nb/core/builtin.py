@@ -63,6 +63,7 @@ FRAMEWORKS: dict[str, Framework] = {
     ),
 }
 
+_DEVICES, _NETWORKS = (f"fusion_nb.algorithms.profiles.{kind}" for kind in ("devices", "networks"))
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
         "bagging": "fusion_nb.algorithms.fusions.bagging:Bagging",
@@ -74,10 +75,12 @@ BUILTIN: dict[str, dict[str, str]] = {
         "cyclic": "fusion_nb.algorithms.fusions.cyclic:Cyclic",
         "dynamic": "fusion_nb.algorithms.fusions.dynamic_averaging:Dynamic",
         "fda": "fusion_nb.algorithms.fusions.fda:FDA",
+        "fedasync": "fusion_nb.algorithms.fusions.fedasync:FedAsync",
         "fedavg": "fusion_nb.algorithms.fusions.averaging:fedavg",
         "fedadagrad": "fusion_nb.algorithms.fusions.fedopt:FedAdagrad",
         "fedadam": "fusion_nb.algorithms.fusions.fedopt:FedAdam",
         "fedavgm": "fusion_nb.algorithms.fusions.fedopt:FedAvgM",
+        "fedbuff": "fusion_nb.algorithms.fusions.fedbuff:FedBuff",
         "feddyn": "fusion_nb.algorithms.fusions.feddyn:FedDyn",
         "fednova": "fusion_nb.algorithms.fusions.fednova:FedNova",
         "fedprox": "fusion_nb.algorithms.fusions.fedprox:FedProx",
@@ -113,6 +116,24 @@ BUILTIN: dict[str, dict[str, str]] = {
         "named": "fusion_nb.algorithms.samplings:named",
         "poisson": "fusion_nb.algorithms.samplings:poisson",
         "uniform": "fusion_nb.algorithms.samplings:uniform",
+    },
+    "devices": {
+        "classes": f"{_DEVICES}:Classes",
+        "half_normal": f"{_DEVICES}:HalfNormal",
+        "lognormal": f"{_DEVICES}:LogNormal",
+        "pareto": f"{_DEVICES}:Pareto",
+        "phones": f"{_DEVICES}:Phones",
+        "same": f"{_DEVICES}:Same",
+        "trace": "fusion_nb.algorithms.profiles.traces:Trace",
+    },
+    "networks": {
+        "3g": f"{_NETWORKS}:Mobile3G",
+        "4g": f"{_NETWORKS}:Mobile4G",
+        "5g": f"{_NETWORKS}:Mobile5G",
+        "home": f"{_NETWORKS}:Home",
+        "own": f"{_NETWORKS}:Own",
+        "satellite": f"{_NETWORKS}:Satellite",
+        "starlink": f"{_NETWORKS}:Starlink",
     },
     "datasets": {
         "20_newsgroup": "fusion_nb.data.text_datasets:Newsgroups",

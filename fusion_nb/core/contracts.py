@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from fusion_nb.core.clock.profiles import Devices, Network
 from fusion_nb.core.protocols import (
     DataPoisoning,
     Engine,
@@ -24,6 +25,8 @@ _BASES: dict[str, tuple[type, ...]] = {
     "fusions": (Fusion,),
     "engines": (Engine,),
     "adversaries": (DataPoisoning, ModelPoisoning),
+    "devices": (Devices,),
+    "networks": (Network,),
     "metrics": (Metric,),
 }
 _FUSION_NAMES = {

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fusion_nb.core.arithmetic import metric_mean
 from fusion_nb.core.protocols.metric import Sums
 from fusion_nb.core.protocols.model import TrainableModel
-from fusion_nb.core.types import Metrics, PartyMetrics
+from fusion_nb.core.types import Metrics, PartyMetrics, RoundRecord
 from fusion_nb.core.types.training import mean_metrics
 
 #: A difference that shows in the digits of a table.
@@ -156,3 +157,12 @@ class LatestCounts:
 def joined_parts(counted: Sequence[Counted]) -> tuple[list[Sums], list[float]]:
     """Return the sums of several values, and the weight of each."""
     return [value.sums for value in counted], [value.weight for value in counted]
+
+
+def plain(record: RoundRecord) -> RoundRecord:
+    """Return a record whose metrics are plain numbers, without the sums behind them."""
+    return replace(
+        record,
+        metrics=known(record.metrics),
+        party_metrics={party: known(found) for party, found in record.party_metrics.items()},
+    )

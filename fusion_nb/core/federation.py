@@ -12,7 +12,8 @@ from typing import Any
 
 from fusion_nb.core import arithmetic
 from fusion_nb.core.aggregation import Aggregated, aggregate
-from fusion_nb.core.counts import LatestCounts, known
+from fusion_nb.core.clock.pace import Pace
+from fusion_nb.core.counts import LatestCounts, plain
 from fusion_nb.core.evaluation import Evaluator, add_metrics, personal_means
 from fusion_nb.core.history import History
 from fusion_nb.core.network import Network
@@ -25,10 +26,8 @@ from fusion_nb.core.protocols import (
     Fusion,
     Model,
     PostTraining,
-    SamplingContext,
 )
 from fusion_nb.core.replies import RoundReplies
-from fusion_nb.core.rounds import cohorts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
 from fusion_nb.core.types import (
@@ -91,6 +90,7 @@ class Federation:
         self._control = control or RunControl()
         self.network = Network(parties, model, engine, self._control)
         self.plan = ChangePlan(config, fusion, changes or {})
+        self.pace = Pace(config, self.network, self.plan, self.history)
         self.post_training = PostTrainingStep(post_training, personal_parties)
         self._evaluator = Evaluator(
             parties,
@@ -123,7 +123,7 @@ class Federation:
         means = personal_means(
             self.counts.over(self.history.latest()), record.party_metrics, self.parties, self.model
         )
-        self.history[-1] = _plain(replace(record, metrics={**record.metrics, **means}))
+        self.history[-1] = plain(replace(record, metrics={**record.metrics, **means}))
 
     def close(self) -> None:
         """Release the engine's workers. The next round starts them again."""
@@ -139,17 +139,7 @@ class Federation:
         if round <= len(self.history):
             cohort: tuple[str, ...] = self.history[round - 1].cohort
             return cohort
-        settings, sampling = self.plan.settings(round), self.config.sampling
-        is_uniform = sampling is SamplingContext.uniform  # of one size: too small is a mistake
-        return cohorts.draw(
-            sampling,
-            self.parties,
-            self.history,
-            round=round,
-            seed=self.config.seed,
-            fraction=settings.fraction,
-            least=1 if is_uniform else settings.fusion.requires.min_updates,
-        )
+        return self.pace.cohort(round)
 
     def ask_parties(self, local_update: LocalUpdate, **broadcast: Any) -> list[Update]:
         """Let every party that trains do one more step outside of the rounds.
@@ -196,6 +186,7 @@ class Federation:
             is_measured=is_measured,
             num_test_rows=0 if is_last else self.config.evaluate_rows,
         )
+        request, state = self.pace.begin(request, state, cohort)
         replies = RoundReplies(
             self.network.ask(request, cohort) if cohort else iter(()),
             cohort,
@@ -232,10 +223,11 @@ class Federation:
             metrics |= self._evaluate(aggregated.state, is_last, per_party, failed)
 
         # 4. Record the round.
+        timed, trips = self.pace.end(replies, cohort, aggregated.bytes_down, number)
         size = arithmetic.num_bytes(self.model.single_model.get_weights())
         record = RoundRecord(
             round=number,
-            metrics=metrics,
+            metrics=metrics | timed,
             party_metrics=per_party,
             cohort=cohort,
             seconds=self._control.clock() - started,
@@ -245,13 +237,14 @@ class Federation:
             silent=tuple(replies.no_updates),
             bytes_fedavg=2 * size * len(cohort),
             changes=change.values,
+            trips=trips,
         )
         self._control.gate()  # a stop asked for during evaluation keeps the previous round
         self.state = aggregated.state
         if self.model.added_metrics:
             self.counts.update(record.party_metrics)
             self.counts.note_errors(record.metrics)
-            record = _plain(record)
+            record = plain(record)
         self.history.append(record)
         return record
 
@@ -343,12 +336,3 @@ class Federation:
     def changed_options(self, round: int) -> Mapping[str, Any]:
         """Return the options of the run that have another value from a round on."""
         return self.plan.changes.get(round, Change()).values
-
-
-def _plain(record: RoundRecord) -> RoundRecord:
-    """Return a record whose metrics are plain numbers, without the sums behind them."""
-    return replace(
-        record,
-        metrics=known(record.metrics),
-        party_metrics={party: known(found) for party, found in record.party_metrics.items()},
-    )

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from fusion_nb.core.clock.trips import trips_from_json, trips_to_json
 from fusion_nb.core.files.encodable import encodable
 from fusion_nb.core.types import Failure, Metrics, RoundRecord
 from fusion_nb.errors import OptionError, nearest
@@ -246,6 +247,7 @@ def to_dict(record: RoundRecord) -> dict[str, Any]:
         "silent": record.silent,
         "bytes_fedavg": record.bytes_fedavg,
         "changes": dict(record.changes),
+        **({"trips": trips_to_json(record.trips)} if record.trips else {}),
     }
 
 
@@ -261,6 +263,7 @@ def from_dict(found: Mapping[str, Any]) -> RoundRecord:
             "cohort": tuple(found["cohort"]),
             "failures": tuple(Failure(**failure) for failure in found["failures"]),
             "silent": tuple(found["silent"]),
+            "trips": trips_from_json(found.get("trips", {})),
         }
     )
 

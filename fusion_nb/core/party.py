@@ -143,7 +143,7 @@ class Party:
         context = LocalContext(
             party=self.id,
             round=request.round,
-            weights=request.weights,
+            weights=request.party_weights.get(self.id, request.weights),
             broadcast=request.broadcast,
             state=kept,
             num_examples=self.num_examples,

@@ -25,6 +25,7 @@ KINDS = tuple(BUILTIN)
 #: Kind -> the option of a run that names one of it, where that is not what one of it is called.
 _OPTIONS = {
     "datasets": "data",
+    "devices": "devices",
     "lr_schedules": "lr_schedule",
     "personal": "personal",
     "sharing": "share",
@@ -33,6 +34,7 @@ _OPTIONS = {
 #: Kind -> what one of it is called, where that is not the kind without its last letter.
 _SINGULAR = {
     "adversaries": "adversary",
+    "devices": "profile of devices",
     "lr_schedules": "schedule of the learning rate",
     "personal": "method for personal models",
     "sharing": "way of sharing models",

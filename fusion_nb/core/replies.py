@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -101,7 +102,8 @@ class RoundReplies:
     check:  returns what is wrong with an update's weights, or ""; None where no weights are asked
             for
 
-    `metrics` (by party), `failures`, `no_updates` (by party) and `bytes_up` grow while it is read.
+    `metrics` (by party), `failures`, `no_updates` (by party), `bytes_up` and `sent` (the bytes of
+    each party that did not fail) grow while it is read.
     """
 
     def __init__(
@@ -122,9 +124,11 @@ class RoundReplies:
         self.failures: list[Failure] = []
         self.no_updates: dict[str, NoUpdate] = {}
         self.bytes_up = 0
+        self.sent: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Update]:
         for reply in self._replies:
+            before = self.bytes_up
             checked = self._checked(reply)
             if isinstance(checked, Failure):
                 # Kept without the exception, whose traceback would keep every array of the round
@@ -139,6 +143,8 @@ class RoundReplies:
                 self.bytes_up += arithmetic.num_bytes(checked.extras)
             else:
                 self.no_updates.pop(checked.party, None)
+            self.sent[checked.party] += self.bytes_up - before
+            if isinstance(checked, Update):
                 yield checked
 
     def continue_with(self, replies: Iterator[Reply]) -> Iterator[Update]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fusion_nb.core.clock.virtual_clock import VirtualClock
 from fusion_nb.core.protocols import Change, Fusion, Sampling, SamplingContext
 from fusion_nb.core.rounds.lr_schedule import LrSchedule
 from fusion_nb.core.rounds.schedule import Schedule
@@ -25,6 +26,7 @@ class FederationConfig:
     schedule:       the rounds over which a learning rate falls, and those added to them
     lr_schedule:    the learning rate of each round; None for the same in all
     sampling:       chooses the parties that train in a round
+    clock:          simulated time; None for a run without
     """
 
     train_options: Mapping[str, Any]
@@ -36,6 +38,7 @@ class FederationConfig:
     schedule: Schedule = field(default_factory=Schedule)
     lr_schedule: LrSchedule | None = None
     sampling: Sampling = SamplingContext.uniform
+    clock: VirtualClock | None = None
 
 
 @dataclass(frozen=True)

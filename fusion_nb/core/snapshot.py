@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fusion_nb.core.clock.trips import trips_from_json, trips_to_json
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Change
@@ -77,8 +78,10 @@ def record_to_json(record: RoundRecord) -> dict[str, Any]:
     Unlike in `to_dict`, numbers that are not finite become text, and failures keep their
     tracebacks, so that nothing is lost.
     """
+    fields = {**vars(record)}  # no copy, unlike `to_dict`: it may hold thousands of parties
+    trips = trips_to_json(fields.pop("trips"))
     return {
-        **vars(record),  # no copy, unlike `to_dict`: a record may hold thousands of parties
+        **fields,
         "metrics": _to_json(record.metrics),
         "party_metrics": {
             party: _to_json(metrics) for party, metrics in record.party_metrics.items()
@@ -87,6 +90,7 @@ def record_to_json(record: RoundRecord) -> dict[str, Any]:
         "cohort": list(record.cohort),
         "silent": list(record.silent),
         "changes": dict(record.changes),
+        **({"trips": trips} if trips else {}),
     }
 
 
@@ -102,6 +106,7 @@ def record_from_json(found: Mapping[str, Any]) -> RoundRecord:
             "cohort": tuple(found["cohort"]),
             "failures": tuple(Failure(*failure) for failure in found["failures"]),
             "silent": tuple(found["silent"]),
+            "trips": trips_from_json(found.get("trips", {})),
         }
     )
 

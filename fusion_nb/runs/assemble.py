@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fusion_nb.algorithms.baselines import Central, Local
 from fusion_nb.core import arithmetic, registry
+from fusion_nb.core.clock.virtual_clock import VirtualClock
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import (
@@ -20,11 +22,13 @@ from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import FederationConfig
 from fusion_nb.core.snapshot import Snapshot
+from fusion_nb.engines.deadline import DeadlineEngine
 from fusion_nb.engines.faults import FaultyEngine, flip_labels
 from fusion_nb.engines.progress import ProgressEngine
 from fusion_nb.errors import RunError
 from fusion_nb.runs import changes
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
+from fusion_nb.runs.clock.building import clock_of, leaves_late
 from fusion_nb.runs.resolve import Resolved
 
 
@@ -40,6 +44,7 @@ def assemble(
     control = control or RunControl()
     data, (model, fusion) = resolved.data, resolved.joined
     config = _config(resolved)
+    plain = replace(config, clock=None)  # baselines take no simulated time
     parties = flip_labels(data.parties, resolved.hostile, resolved.attack, data.all_labels())
     if earlier is not None:
         _restore(earlier, resolved, parties)
@@ -54,7 +59,7 @@ def assemble(
             data.parties,
             model,
             engine,
-            config,
+            plain,
             test=resolved.test,
             control=control,
             earlier=states.get(Central.name),
@@ -65,7 +70,7 @@ def assemble(
             data.parties,
             model,
             engine,
-            config,
+            plain,
             test=resolved.test,
             control=control,
             earlier=states.get(Local.name),
@@ -75,7 +80,7 @@ def assemble(
         parties=parties,
         model=model,
         fusion=fusion,
-        engine=ProgressEngine(_faulty(resolved)),
+        engine=ProgressEngine(_faulty(resolved, config.clock)),
         config=config,
         test=resolved.test,
         baselines=tuple(others.values()),
@@ -123,6 +128,7 @@ def _config(resolved: Resolved) -> FederationConfig:
         schedule=Schedule.parse(spec.schedule),
         lr_schedule=resolved.rounds.lr_schedule,
         sampling=resolved.rounds.sampling,
+        clock=clock_of(resolved),
     )
 
 
@@ -130,7 +136,8 @@ def _quorum(resolved: Resolved) -> float:
     """Return the share of a cohort that must answer; with simulated faults one party is enough."""
     if resolved.spec.quorum is not None:
         return resolved.spec.quorum
-    return 1 / len(resolved.data.parties) if resolved.is_faulty else 1.0
+    can_fail = resolved.is_faulty or leaves_late(resolved.spec)
+    return 1 / len(resolved.data.parties) if can_fail else 1.0
 
 
 def _baseline_engine(resolved: Resolved) -> Engine:
@@ -139,13 +146,16 @@ def _baseline_engine(resolved: Resolved) -> Engine:
     return made
 
 
-def _faulty(resolved: Resolved) -> Engine:
-    """Return the engine, with the faults that are simulated around it."""
-    if not resolved.is_faulty:
-        return resolved.engine
+def _faulty(resolved: Resolved, clock: VirtualClock | None) -> Engine:
+    """Return the engine, with the faults and the lateness that are simulated around it."""
     requires, attack = resolved.joined[1].requires, resolved.attack
+    engine = resolved.engine
+    if clock is not None and leaves_late(resolved.spec):
+        engine = DeadlineEngine(engine, clock, min_updates=requires.min_updates)
+    if not resolved.is_faulty:
+        return engine
     return FaultyEngine(
-        resolved.engine,
+        engine,
         seed=resolved.spec.seed,
         dropout=resolved.spec.dropout,
         stragglers=resolved.faults.stragglers,

@@ -13,6 +13,7 @@ from fusion_nb.data.partition import PartitionedData
 from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checks.ordered import run_checks
+from fusion_nb.runs.clock.measuring import clock_notes, with_step_seconds
 from fusion_nb.runs.resolve import Resolved, divide, resolve
 from fusion_nb.runs.spec import RunSpec
 
@@ -55,8 +56,10 @@ def prepare(
         data = divide(spec, namespace, TableSchema.from_json(kept))
     resolved = resolve(spec, namespace, data)
     notes = run_checks(resolved)
+    resolved = with_step_seconds(resolved)
     federation = assemble(resolved, control, earlier)
-    return Prepared(resolved, federation, (*resolved.data.notes, *notes), earlier)
+    timed = clock_notes(resolved)
+    return Prepared(resolved, federation, (*resolved.data.notes, *notes, *timed), earlier)
 
 
 def build(

@@ -43,10 +43,10 @@ def change(resolved: Resolved, given: Mapping[str, Any]) -> tuple[Resolved, Chan
         check(changed)
     if fusion is not None and resolved.rule is not None:
         for rule, name in ((fusion, wanted.fusion), (resolved.rule, spec.fusion)):
-            if rule.synchronising is not None:
+            if rule.synchronising is not None or rule.asynchronous is not None:
+                why = "keep weights of their own" if rule.synchronising else "come and go"
                 raise OptionError(
-                    f"a run can't change to or from {name}, whose parties keep weights of their "
-                    "own",
+                    f"a run can't change to or from {name}, whose parties {why}",
                     "make another run with that fusion",
                     option="fusion",
                     value=values["fusion"],

@@ -47,6 +47,8 @@ from fusion_nb.runs.spec_errors import about, not_registered
 _COMPONENTS = {
     "fusion": "fusions",
     "engine": "engines",
+    "devices": "devices",
+    "network": "networks",
     "adversary": "adversaries",
     "split": "splits",
     "personal": "personal",

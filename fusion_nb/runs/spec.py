@@ -144,6 +144,17 @@ class RunSpec(BaseModel):
     adversary: str = _option(
         "", "simulated: hostile parties and their attack, as label_flip:2", choices="adversaries"
     )
+    devices: str = _option("", "simulated: how slow each party's device is", choices="devices")
+    network: str = _option("", "simulated: each party's line", choices="networks")
+    step_seconds: float | None = _option(
+        None, "simulated: time of a batch on this machine (default: measured)", gt=0, le=1e6
+    )
+    deadline: float | None = _option(
+        None, "simulated: seconds after which updates are too late", gt=0, le=1e9
+    )
+    over_select: float | None = _option(
+        None, "simulated: parties asked for each one that is awaited, as 1.3", gt=1, le=100
+    )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
         "", "a model for each group of similar parties, the best of its members", choices="sharing"

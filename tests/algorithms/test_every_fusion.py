@@ -171,7 +171,11 @@ class TestEveryFusion:
     def test_a_nan_is_refused_by_name_and_the_round_goes_on(
         self, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        options = {"dynamic": ":threshold=0", "fda": ":theta=0"}.get(name, "")
+        options = {
+            **{"dynamic": ":threshold=0", "fda": ":theta=0"},
+            # All four parties arrive in the round.
+            **{"fedasync": ":buffer=4", "fedbuff": ":buffer=4"},
+        }.get(name, "")
         native, x, y = MAKERS[MODEL_OF_FUSION.get(name, "torch")]()
         # Of a rule that lets one party train, it is the first one's turn.
         poisoned = "party 1" if name == "cyclic" else "party 2"
@@ -214,7 +218,7 @@ class TestEveryFusion:
 
 
 #: Rules that move in the direction of the parties' weights by a step of their own.
-STEPS = {"doc2vec", "feddyn", "fedadagrad", "fedadam", "fedyogi", "qfedavg"}
+STEPS = {"fedasync", "doc2vec", "feddyn", "fedadagrad", "fedadam", "fedyogi", "qfedavg"}
 
 
 @pytest.mark.parametrize("name", OF_NUMBERS)

@@ -11,7 +11,7 @@ from fusion_nb.core.protocols.batch_trainable import BatchTrainable, StackAdvice
 from fusion_nb.core.protocols.change import Change
 from fusion_nb.core.protocols.engine import Engine, EngineWrapper
 from fusion_nb.core.protocols.federation_view import FederationView, PostTraining
-from fusion_nb.core.protocols.fusion import Fusion, Synchronising
+from fusion_nb.core.protocols.fusion import Arrival, Asynchronous, Fusion, Synchronising
 from fusion_nb.core.protocols.metric import Metric, MetricTask, Sums
 from fusion_nb.core.protocols.model import Model, TrainableModel
 from fusion_nb.core.protocols.party import PartyLike
@@ -19,6 +19,8 @@ from fusion_nb.core.protocols.sampling import Sampling, SamplingContext
 from fusion_nb.core.protocols.split import Split
 
 __all__ = [
+    "Arrival",
+    "Asynchronous",
     "Baseline",
     "BatchTrainable",
     "Change",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -87,6 +88,11 @@ class Fusion(ABC):
         """The rule that decides when parties synchronise; None where they send in every round."""
         return None
 
+    @property
+    def asynchronous(self) -> Asynchronous | None:
+        """The rule whose updates arrive one by one; None where a round waits for its cohort."""
+        return None
+
     def post_training(self, federation: FederationView) -> PartyMetrics:
         """Do the step after the last round, and return each party's metrics.
 
@@ -135,3 +141,106 @@ class Synchronising(Fusion):
     def synchronising(self) -> Synchronising | None:
         """Itself."""
         return self
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An update as it arrives at the aggregator.
+
+    start:     the weights that the party received
+    staleness: the rounds that have ended since then; 0 where `start` are the present weights
+    """
+
+    update: Update
+    start: Weights
+    staleness: int = 0
+
+
+class Asynchronous(Fusion):
+    """A fusion of updates that arrive one by one, some from weights of earlier rounds.
+
+    `concurrency` parties are under way at a time, and a round ends when `buffer` updates have
+    arrived. A subclass sets both, and fuses in `mix`. The state keeps the weights of those earlier
+    rounds that parties still train from.
+
+    >>> import numpy as np
+    >>> class Latest(Asynchronous):
+    ...     "Take the update that arrives last."
+    ...     buffer = 1
+    ...     def mix(self, weights, arrivals, trained):
+    ...         return [arrival.update.weights for arrival in arrivals][-1]
+    >>> rule, start = Latest(), {"w": np.zeros(1)}
+    >>> state = rule.init(start, FederationInfo(1, ("w",), frozenset({"w"})))
+    >>> rule.aggregate(start, iter([Update("a", {"w": np.ones(1)}, 10)]), state)[0]
+    {'w': array([1.])}
+    """
+
+    #: Updates that a round waits for; 0 for half of those under way.
+    buffer: int = 0
+    #: Parties that are under way at a time; 0 for the share of the parties that a cohort has.
+    concurrency: int = 0
+
+    @property
+    def asynchronous(self) -> Asynchronous | None:
+        """Itself."""
+        return self
+
+    def awaited(self, under_way: int) -> int:
+        """Return how many updates a round waits for, of so many parties under way."""
+        return self.buffer or max(1, under_way // 2)
+
+    @abstractmethod
+    def mix(
+        self, weights: Weights, arrivals: Iterator[Arrival], trained: frozenset[str]
+    ) -> Weights:
+        """Return the new weights.
+
+        weights: those before the round;  arrivals: in party order, to be read once
+        trained: the entries that gradients train
+        """
+
+    def init(self, weights: Weights, info: FederationInfo) -> Any:
+        """Return the state: no party is under way."""
+        return {
+            "trained": sorted(info.trained),
+            "earlier": {},
+            "received": {},
+            "kept": [],
+            "now": 0,
+        }
+
+    def before_round(
+        self, state: Any, now: int, received: Mapping[str, int], kept: frozenset[int]
+    ) -> Any:
+        """Return the state of a round that begins.
+
+        now:      the rounds before it;  received: by party, the round whose weights it trained from
+        kept:     the rounds whose weights are with parties under way when it ends
+        """
+        return {**state, "now": now, "received": dict(received), "kept": sorted(kept)}
+
+    def earlier_weights(self, state: Any) -> dict[str, Weights]:
+        """Return the weights that the round's parties trained from, where they are earlier ones."""
+        return {
+            party: state["earlier"][str(round)]
+            for party, round in state["received"].items()
+            if str(round) in state["earlier"]
+        }
+
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Return the new weights, and the state with the earlier weights that are still needed."""
+        starts, received, now = self.earlier_weights(state), state["received"], state["now"]
+        arrivals = (
+            Arrival(
+                update,
+                starts.get(update.party, weights),
+                now - received.get(update.party, now),
+            )
+            for update in updates
+        )
+        new = self.mix(weights, arrivals, frozenset(state["trained"]))
+        known = {**state["earlier"], str(now): weights}
+        earlier = {str(round): known[str(round)] for round in state["kept"]}
+        return new, {**state, "earlier": earlier, "received": {}, "kept": []}

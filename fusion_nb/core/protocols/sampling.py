@@ -21,6 +21,7 @@ class SamplingContext:
     round:    1 for the first;  seed: of the run
     fraction: the share of the parties that a round is meant to have
     history:  the records of the rounds before it
+    seconds:  how long each party would take, where time is simulated
     """
 
     parties: Sequence[str]
@@ -29,6 +30,7 @@ class SamplingContext:
     fraction: float = 1.0
     num_examples: Mapping[str, int] = field(default_factory=dict)
     history: History = field(default_factory=History)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

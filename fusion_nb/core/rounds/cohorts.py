@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fusion_nb.core.history import History
 from fusion_nb.core.party import Party
@@ -19,13 +19,15 @@ def draw(
     seed: int,
     fraction: float,
     least: int = 1,
+    seconds: Mapping[str, float] | None = None,
 ) -> tuple[str, ...]:
     """Return the parties that train in a round, in order; none where fewer than `least` were drawn.
 
+    seconds: how long each party would take, where time is simulated
     Raises ContractError where the sampling returns anything but ids of parties that train.
     """
     sizes = {party.id: party.num_examples for party in parties if party.trains}
-    context = SamplingContext(tuple(sizes), round, seed, fraction, sizes, history)
+    context = SamplingContext(tuple(sizes), round, seed, fraction, sizes, history, seconds or {})
     found = sampling(context)
     if isinstance(found, str) or not isinstance(found, Sequence):
         raise ContractError(

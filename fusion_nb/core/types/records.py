@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from fusion_nb.core.clock.trips import Trip
 from fusion_nb.core.types.replies import Failure, Metrics, Weights
 
 
@@ -75,6 +76,7 @@ class RoundRecord:
     silent:         the parties that trained and sent no weights
     bytes_fedavg:   bytes that fedavg would have moved, both ways, with the same cohort
     changes:        options of the run that changed in this round
+    trips:          simulated times of the parties; none in a run without simulated time
     """
 
     round: int
@@ -88,6 +90,7 @@ class RoundRecord:
     silent: tuple[str, ...] = ()
     bytes_fedavg: int = 0
     changes: Mapping[str, Any] = field(default_factory=dict)
+    trips: Mapping[str, Trip] = field(default_factory=dict)
 
     @property
     def synchronised(self) -> bool:

@@ -36,6 +36,7 @@ class RoundRequest:
     is_measured:   whether parties evaluate on their test rows;  num_test_rows: on at most that many
                    of them, or 0 for all
     fusion_since:  first round of this fusion; what a party kept for an earlier one is dropped
+    party_weights: by party, weights of an earlier round that it received, in place of `weights`
     """
 
     round: int
@@ -49,6 +50,7 @@ class RoundRequest:
     is_measured: bool = True
     num_test_rows: int = 0
     fusion_since: int = 0
+    party_weights: Mapping[str, Weights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

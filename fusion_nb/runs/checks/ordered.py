@@ -19,6 +19,7 @@ from fusion_nb.runs.checks.class_weights import check_class_weights
 from fusion_nb.runs.checks.fusions import FUSION_CHECKS, check_supported
 from fusion_nb.runs.checks.metrics import check_added_metrics
 from fusion_nb.runs.checks.rounds import check_lr_schedule, check_roles, check_schedule, check_send
+from fusion_nb.runs.clock.checks import check_asynchronous, check_time, time_metrics
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
@@ -323,6 +324,8 @@ CHECKS: tuple[Check, ...] = (
     check_supported,
     check_own_test_rows,
     check_stragglers,
+    check_time,
+    check_asynchronous,
     *FUSION_CHECKS,
     note_unmeasured_models,
     check_central_baseline,
@@ -345,4 +348,5 @@ def _metric_names(resolved: Resolved) -> list[str]:
         "train_loss",
         *model.metrics,
         *(prefix + name for prefix in prefixes for name in model.metrics),
+        *time_metrics(resolved),
     ]

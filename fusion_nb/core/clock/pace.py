@@ -1,0 +1,176 @@
+"""The simulated time of a federation's rounds: who is asked when, and what its records tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from fusion_nb.core import arithmetic, seeds
+from fusion_nb.core.clock.profiles import NoLimit, SameDevices
+from fusion_nb.core.clock.steps import num_steps
+from fusion_nb.core.clock.timeline import Timeline, Traffic
+from fusion_nb.core.clock.trips import Trip
+from fusion_nb.core.clock.virtual_clock import VirtualClock, Work
+from fusion_nb.core.history import History
+from fusion_nb.core.network import Network
+from fusion_nb.core.protocols import SamplingContext
+from fusion_nb.core.replies import RoundReplies
+from fusion_nb.core.rounds import cohorts
+from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
+from fusion_nb.core.types import Metrics, RoundRequest, ServerState
+
+#: The names of simulated time and of energy among the metrics of a round.
+SECONDS, JOULES = "virtual_seconds", "virtual_joules"
+
+
+class Pace:
+    """Brings simulated time into the rounds of a federation; without a clock it changes nothing.
+
+    An asynchronous fusion has one always: without a clock, each batch takes a second.
+    """
+
+    def __init__(
+        self,
+        config: FederationConfig,
+        network: Network,
+        plan: ChangePlan,
+        history: History,
+    ) -> None:
+        parties = network.parties
+        self._rows = {party.id: party.num_examples for party in parties if party.trains}
+        ids = [party.id for party in parties]
+        self._has_clock = config.clock is not None
+        self._clock = config.clock or VirtualClock(SameDevices(), NoLimit(), ids, seed=config.seed)
+        self._config, self._network, self._plan, self._history = config, network, plan, history
+        self._timeline = Timeline()
+
+    def seconds(self, round: int) -> dict[str, float]:
+        """Return how long each party would take in a round; nothing without a clock."""
+        if not self._has_clock:
+            return {}
+        return {party: self._trip(party, round, 0.0).seconds for party in self._rows}
+
+    def cohort(self, round: int) -> tuple[str, ...]:
+        """Return the parties of a round: those that are drawn, or that arrive in it."""
+        settings = self._plan.settings(round)
+        if settings.fusion.asynchronous is None:
+            return self._drawn(round, min(1.0, settings.fraction * self._clock.over_select))
+        arrived = self._until(round).rounds[round - 1]
+        return tuple(party for party in self._rows if party in arrived)
+
+    def begin(
+        self, request: RoundRequest, state: ServerState, cohort: Sequence[str]
+    ) -> tuple[RoundRequest, ServerState]:
+        """Let a round begin, and return its request and its state."""
+        round = request.round
+        settings = self._plan.settings(round)
+        if (rule := settings.fusion.asynchronous) is not None:
+            trips = self._timeline.rounds[round - 1]
+            received = {party: trips[party].version for party in cohort}
+            kept = self._timeline.versions[round - 1]
+            own = rule.before_round(state.fusion_state, round - 1, received, kept)
+            return (
+                replace(request, party_weights=rule.earlier_weights(own)),
+                replace(state, fusion_state=own),
+            )
+        if self._has_clock:
+            shared = settings.fusion.shared_weights(state.weights, state.fusion_state)
+            down = arithmetic.num_bytes(shared) + arithmetic.num_bytes(request.broadcast)
+            works = {party: self._work(party, settings, round, down) for party in cohort}
+            wanted = max(1, arithmetic.round_half_up(settings.fraction * len(self._rows)))
+            self._clock.begin(round, self._now, works, wanted)
+        return request, state
+
+    def end(
+        self, replies: RoundReplies, cohort: Sequence[str], bytes_down: int, round: int
+    ) -> tuple[Metrics, Mapping[str, Trip]]:
+        """Return what the record of a round tells of simulated time: metrics, and trips."""
+        settings = self._plan.settings(round)
+        if settings.fusion.asynchronous is not None:
+            trips = {party: self._timeline.rounds[round - 1][party] for party in cohort}
+            return self._metrics(max(trip.end for trip in trips.values()), trips), trips
+        if not self._has_clock:
+            return {}, {}
+        works = {
+            party: replace(
+                self._work(party, settings, round, bytes_down / len(cohort)), bytes_up=sent
+            )
+            for party, sent in replies.sent.items()
+        }
+        time, trips = self._clock.end(round, works)
+        return self._metrics(time, trips), trips
+
+    def _drawn(self, round: int, fraction: float) -> tuple[str, ...]:
+        """Return the parties that the sampling draws for a round."""
+        sampling, fusion = self._config.sampling, self._plan.settings(round).fusion
+        is_uniform = sampling is SamplingContext.uniform  # of one size: too small is a mistake
+        return cohorts.draw(
+            sampling,
+            self._network.parties,
+            self._history,
+            round=round,
+            seed=self._config.seed,
+            fraction=fraction,
+            least=1 if is_uniform else fusion.requires.min_updates,
+            seconds={} if is_uniform else self.seconds(round),
+        )
+
+    def _until(self, round: int) -> Timeline:
+        """Return the timeline with a round; the federation's own goes as far as it has trained."""
+        timeline = self._timeline
+        if round > len(self._history) + 1:
+            timeline = timeline.copy()
+        for number in range(len(timeline.rounds) + 1, round + 1):
+            timeline.advance(self._traffic(number))
+        return timeline
+
+    def _traffic(self, round: int) -> Traffic:
+        """Return the rules for the parties that are asked before a round ends."""
+        settings = self._plan.settings(round)
+        rule = settings.fusion.asynchronous
+        assert rule is not None
+        cohort = arithmetic.round_half_up(settings.fraction * len(self._rows))
+        concurrency = rule.concurrency or max(1, cohort)
+        rng = seeds.stream(self._config.seed, "asked", round)
+        # First those that a synchronous round would have asked: with equal times it is that round.
+        first = [*self._drawn(round, settings.fraction)]
+        rest = [party for party in self._rows if party not in first]
+        rng.shuffle(first)
+        rng.shuffle(rest)
+        return Traffic(
+            rule.awaited(concurrency),
+            concurrency,
+            [*first, *rest],
+            lambda party, time: self._trip(party, round, time),
+        )
+
+    def _trip(self, party: str, round: int, time: float) -> Trip:
+        down = arithmetic.num_bytes(self._network.initial_weights)
+        work = self._work(party, self._plan.settings(round), round, down)
+        return self._clock.trip(party, round, time, work)
+
+    def _work(self, party: str, settings: RoundSettings, round: int, bytes_down: float) -> Work:
+        """Return the expected work of a party: it sends as much as parties did in the last round,
+        and at first as much as it receives.
+        """
+        last = self._history[min(round - 1, len(self._history)) - 1] if self._history else None
+        num_sent = len(last.cohort) - len(last.failures) if last else 0
+        up = last.bytes_up / num_sent if last and num_sent and round > 1 else bytes_down
+        options = {**settings.train_options, **settings.fusion.client_options}
+        steps = num_steps(self._rows[party], options, self._network.model.min_rows)
+        return Work(bytes_down, steps, up)
+
+    def _metrics(self, time: float, trips: Mapping[str, Trip]) -> Metrics:
+        found = {SECONDS: time}
+        if self._clock.has_watts:
+            used = sum(trip.joules for trip in trips.values())
+            found[JOULES] = self._last(JOULES) + used
+        return found
+
+    @property
+    def _now(self) -> float:
+        """The simulated time after the last round."""
+        return self._last(SECONDS)
+
+    def _last(self, metric: str) -> float:
+        return self._history[-1].metrics.get(metric, 0.0) if self._history else 0.0

@@ -1,0 +1,1 @@
+"""Simulated time as options of a run: building the clock, measuring a batch, checks, preview."""

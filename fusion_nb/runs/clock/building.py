@@ -1,0 +1,51 @@
+"""From the options of simulated time to a clock."""
+
+from __future__ import annotations
+
+from fusion_nb.core import registry
+from fusion_nb.core.clock.profiles import Devices, Network, NoLimit, SameDevices
+from fusion_nb.core.clock.virtual_clock import VirtualClock
+from fusion_nb.runs.resolve import Resolved
+from fusion_nb.runs.spec import RunSpec
+
+
+def has_clock(spec: RunSpec) -> bool:
+    """Return whether a run has simulated devices or lines."""
+    return bool(spec.devices or spec.network)
+
+
+def leaves_late(spec: RunSpec) -> bool:
+    """Return whether updates of a run may come too late."""
+    return bool(spec.deadline or spec.over_select)
+
+
+def devices_of(spec: RunSpec) -> Devices:
+    """Return the devices that a spec names, or such as this machine. Raises OptionError."""
+    if not spec.devices:
+        return SameDevices()
+    found: Devices = registry.create("devices", spec.devices)
+    return found
+
+
+def network_of(spec: RunSpec) -> Network:
+    """Return the lines that a spec names, or such without a limit. Raises OptionError."""
+    if not spec.network:
+        return NoLimit()
+    found: Network = registry.create("networks", spec.network)
+    return found
+
+
+def clock_of(resolved: Resolved) -> VirtualClock | None:
+    """Return the clock of a run, or None where no time is simulated."""
+    spec = resolved.spec
+    if not has_clock(spec):
+        return None
+    return VirtualClock(
+        devices_of(spec),
+        network_of(spec),
+        [party.id for party in resolved.data.parties],
+        seed=spec.seed,
+        step_seconds=spec.step_seconds or 1.0,
+        deadline=spec.deadline or 0.0,
+        over_select=spec.over_select or 1.0,
+    )
