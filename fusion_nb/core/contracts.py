@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fusion_nb.core.protocols import (
+    Compression,
     DataPoisoning,
     Engine,
     Fusion,
@@ -22,6 +23,7 @@ from fusion_nb.errors import ContractError, OptionError
 #: Kind -> the base classes that a class of it derives from, one of them.
 _BASES: dict[str, tuple[type, ...]] = {
     "fusions": (Fusion,),
+    "compressions": (Compression,),
     "engines": (Engine,),
     "adversaries": (DataPoisoning, ModelPoisoning),
     "metrics": (Metric,),

@@ -144,6 +144,11 @@ class RunSpec(BaseModel):
     adversary: str = _option(
         "", "simulated: hostile parties and their attack, as label_flip:2", choices="adversaries"
     )
+    compress: str = _option(
+        "",
+        "encode the changes of the weights that travel, as topk:share=0.01 or int8",
+        choices="compressions",
+    )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
         "", "a model for each group of similar parties, the best of its members", choices="sharing"
