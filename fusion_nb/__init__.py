@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fusion_nb.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from fusion_nb.algorithms.compressions.base import compression
     from fusion_nb.algorithms.fusions.base import fusion
     from fusion_nb.algorithms.lr_schedules import lr_schedule
     from fusion_nb.algorithms.samplings import sampling
@@ -27,6 +28,7 @@ __all__ = [
     "Panel",
     "Run",
     "RunSpec",
+    "compression",
     "engine",
     "federate",
     "fusion",
@@ -48,6 +50,7 @@ _EXPORTS = {
     "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",
+    "compression": "fusion_nb.algorithms.compressions.base",
     "engine": "fusion_nb.engines",
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",

@@ -42,19 +42,21 @@ def aggregate(
     Raises ContractError where the fusion returns no usable weights, and PartyError where too few
     parties answered.
     """
-    extra_bytes = arithmetic.num_bytes(broadcast)
-    weight_bytes = arithmetic.num_bytes(fusion.shared_weights(state.weights, state.fusion_state))
     if rule := fusion.synchronising:
+        extra_bytes = arithmetic.num_bytes(broadcast)
+        shared = fusion.shared_weights(state.weights, state.fusion_state)
+        weight_bytes = arithmetic.num_bytes(shared)
         new, num_senders = _synchronise(fusion, rule, state, replies, model, ask)
         # Parties hold the weights of the last synchronisation already, but for the first round.
         sent_down = weight_bytes * (num_senders + (len(cohort) if new.round == 1 else 0))
         return Aggregated(new, sent_down + extra_bytes * len(cohort))
+    bytes_down = fusion.bytes_down(state.weights, state.fusion_state, cohort)
     # A copy: a rule that writes into its arguments must not change the last whole round.
     own = arithmetic.copy(state.weights)
     result = fusion.aggregate(own, ReadOnce(iter(replies)), state.fusion_state)
     new = _new_state(result, own, state, model)
     replies.drain()
-    return Aggregated(new, (weight_bytes + extra_bytes) * len(cohort))
+    return Aggregated(new, bytes_down)
 
 
 def _synchronise(

@@ -180,6 +180,17 @@ BUILTIN: dict[str, dict[str, str]] = {
         "noise": "fusion_nb.algorithms.attacks.noise:Noise",
         "sign_flip": "fusion_nb.algorithms.attacks.sign_flip:SignFlip",
     },
+    "compressions": {
+        "fp16": "fusion_nb.algorithms.compressions.fp16:FP16",
+        "int4": "fusion_nb.algorithms.compressions.int4:Int4",
+        "int8": "fusion_nb.algorithms.compressions.int8:Int8",
+        "lowrank": "fusion_nb.algorithms.compressions.lowrank:LowRank",
+        "qsgd": "fusion_nb.algorithms.compressions.qsgd:QSGD",
+        "randk": "fusion_nb.algorithms.compressions.randk:RandK",
+        "sign": "fusion_nb.algorithms.compressions.sign:Sign",
+        "stc": "fusion_nb.algorithms.compressions.stc:STC",
+        "topk": "fusion_nb.algorithms.compressions.topk:TopK",
+    },
     "personal": {
         "apfl": "fusion_nb.algorithms.personalization.apfl:APFL",
         "ditto": "fusion_nb.algorithms.personalization.ditto:Ditto",

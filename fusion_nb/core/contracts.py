@@ -10,6 +10,7 @@ from typing import Any
 
 from fusion_nb.core.clock.profiles import Devices, Network
 from fusion_nb.core.protocols import (
+    Compression,
     DataPoisoning,
     Engine,
     Fusion,
@@ -23,6 +24,7 @@ from fusion_nb.errors import ContractError, OptionError
 #: Kind -> the base classes that a class of it derives from, one of them.
 _BASES: dict[str, tuple[type, ...]] = {
     "fusions": (Fusion,),
+    "compressions": (Compression,),
     "engines": (Engine,),
     "adversaries": (DataPoisoning, ModelPoisoning),
     "devices": (Devices,),

@@ -24,6 +24,7 @@ from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, near
 KINDS = tuple(BUILTIN)
 #: Kind -> the option of a run that names one of it, where that is not what one of it is called.
 _OPTIONS = {
+    "compressions": "compress",
     "datasets": "data",
     "devices": "devices",
     "lr_schedules": "lr_schedule",

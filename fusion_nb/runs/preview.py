@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.algorithms.baselines import num_steps
+from fusion_nb.algorithms.compressions.compressed import Compressed
 from fusion_nb.core import arithmetic
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.federation import Federation
@@ -113,7 +114,17 @@ def cost(prepared: Prepared) -> Cost:
     seconds = None if steps is None else _seconds(prepared, steps, tasks.total())
     if seconds is not None and seconds / rounds < _TRIED_SECONDS / 2:
         seconds = _tried_rounds(prepared) or seconds
-    return Cost(rows, steps, seconds, each, 2 * each * tasks.total())
+    up, down = _encoded(federation, each)
+    return Cost(rows, steps, seconds, up, (up + down) * tasks.total())
+
+
+def _encoded(federation: Federation, size: int) -> tuple[int, int]:
+    """Return the bytes that a party sends and receives in a round, for weights of a size."""
+    rule, state = federation.fusion, federation.state
+    if not isinstance(rule, Compressed) or state is None:
+        return size, size
+    up = rule.bytes_up(state.weights, state.fusion_state)
+    return up, up if rule.compression.down else size
 
 
 def _seconds(prepared: Prepared, steps: int, num_tasks: int) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.algorithms import attacks, baselines
+from fusion_nb.algorithms.compressions.compressed import Compressed
 from fusion_nb.core import registry
 from fusion_nb.core.arithmetic import round_half_up
 from fusion_nb.core.protocols import (
@@ -55,6 +56,7 @@ _COMPONENTS = {
     "share": "sharing",
     "ensemble": "ensembles",
     "tabular": "tabular",
+    "compress": "compressions",
 }
 #: Those of them that are made with more than their options, and so only bound at first.
 _BOUND = ("split", "personal", "share", "ensemble")
@@ -183,6 +185,8 @@ def resolve(
     with about("model", spec.model):
         model = lookup.wrap(native, spec.model, **given)
     rule, personal = _rule_and_personal(spec, model)
+    if rule is not None and spec.compress:
+        rule = Compressed(rule, _created(spec, "compress"), seed=spec.seed)
     return Resolved(
         spec=spec,
         model=model,

@@ -155,6 +155,11 @@ class RunSpec(BaseModel):
     over_select: float | None = _option(
         None, "simulated: parties asked for each one that is awaited, as 1.3", gt=1, le=100
     )
+    compress: str = _option(
+        "",
+        "encode the changes of the weights that travel, as topk:share=0.01 or int8",
+        choices="compressions",
+    )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
         "", "a model for each group of similar parties, the best of its members", choices="sharing"

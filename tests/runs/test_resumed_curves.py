@@ -38,6 +38,13 @@ def cases() -> dict[str, Case]:
         found[f"share {name}"] = Case({"share": SHARING.get(name, name)})
     for name in registry.names("adversaries"):
         found[f"adversary {name}"] = Case({"adversary": f"{name}:1", "fusion": "median"})
+    for name in (
+        "lowrank",
+        "qsgd",
+        "stc",
+        "topk",
+    ):  # with a memory, with draws, both ways, at parties
+        found[f"compress {name}"] = Case({"compress": name, "fraction": 0.5})
     for name in registry.names("engines"):
         text = {"process": "process:workers=1"}.get(name, name)
         kept = {} if name == "vectorized" else KEPT  # it keeps no optimizers

@@ -33,6 +33,8 @@ class Bucketing(FusionWrapper):
     Bucketing", ICLR 2022.
     """
 
+    not_linear = "hands on the means of some parties each"
+
     def __init__(
         self,
         inner: Fusion,
@@ -52,6 +54,7 @@ class Bucketing(FusionWrapper):
                 f"{option('fusion', 'bucketing:s=2+geometric_median')}",
             )
         super().__init__(inner)
+        self.averages = False
         self._size = s
         # The inner rule must get as many buckets as it needs, the last of at least one party.
         needed = s * (inner.requires.min_updates - 1) + 1

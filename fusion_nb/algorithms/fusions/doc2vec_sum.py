@@ -28,6 +28,7 @@ class Doc2VecFusion(Fusion):
     ours.
     """
 
+    not_linear = "adds words and documents that parties name"
     client_options: Mapping[str, Any] = MappingProxyType({"summed_loss": True})
 
     def __init__(
@@ -52,6 +53,7 @@ class Doc2VecFusion(Fusion):
         ] = 3.0,
     ) -> None:
         self._eta, self._weighted, self._limit = eta, weighted, limit
+        self.averages = not limit  # the limit compares the parties' moves
 
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any

@@ -19,8 +19,8 @@ from fusion_nb.core.types import (
 class FusionWrapper(Fusion):
     """Passes every call to an inner rule. A subclass changes some of the methods.
 
-    `requires`, `client_options` and `has_post_training` are those of the inner rule; a subclass
-    replaces them in its constructor. `FusionWrapper(inner)` itself changes nothing.
+    `requires`, `client_options`, `averages` and `has_post_training` are those of the inner rule; a
+    subclass replaces them in its constructor. `FusionWrapper(inner)` itself changes nothing.
 
     >>> import numpy as np
     >>> from fusion_nb.algorithms.fusions.averaging import fedavg
@@ -40,6 +40,7 @@ class FusionWrapper(Fusion):
         self.inner = inner
         self.requires = inner.requires
         self.fuses = inner.fuses
+        self.averages = inner.linear or inner.averages
         self.client_options = dict(inner.client_options)
         self.has_post_training = inner.has_post_training
 
@@ -78,6 +79,13 @@ class FusionWrapper(Fusion):
     def post_training(self, federation: FederationView) -> PartyMetrics:
         """Return the metrics of the inner rule's step after the last round."""
         return self.inner.post_training(federation)
+
+
+def innermost(fusion: Fusion) -> Fusion:
+    """Return the rule that others are made around, or the rule itself."""
+    while isinstance(fusion, FusionWrapper):
+        fusion = fusion.inner
+    return fusion
 
 
 def changes_local_update(fusion: Fusion) -> bool:

@@ -30,12 +30,15 @@ class QFedAvg(ServerUpdate):
     (Algorithm 2, with 1 / lr of local training for the Lipschitz constant, as there).
     """
 
+    not_linear = "sends losses beside the weights, and weights parties by them"
+
     def __init__(
         self,
         *,
         q: Annotated[float, Field(description="0 ignores losses, larger is fairer", ge=0)] = 1.0,
     ) -> None:
         self._q = q
+        self.averages = False
 
     def local_update(self, context: LocalContext) -> Update:
         """Train, and report the loss before training and the learning rate."""

@@ -34,6 +34,8 @@ class ServerUpdate(Fusion):
     {'w': array([0.5, 0.5])}
     """
 
+    averages = True
+
     def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the names of the trained entries, and the number of parties."""
         return {"trained": sorted(info.trained), "num_parties": info.num_parties}

@@ -38,6 +38,8 @@ class IFCA(FusionWrapper):
     Learning", NeurIPS 2020 (model averaging).
     """
 
+    not_linear = "sums the models of each cluster apart"
+
     def __init__(
         self,
         inner: Fusion,
@@ -45,6 +47,7 @@ class IFCA(FusionWrapper):
         clusters: Annotated[int, Field(description="how many clusters there are", ge=1)] = 2,
     ) -> None:
         super().__init__(inner)
+        self.averages = False
         self._num_clusters = clusters
         self.has_post_training = True
 

@@ -9,6 +9,7 @@ from fusion_nb.core.protocols.attack import DataPoisoning, ModelPoisoning
 from fusion_nb.core.protocols.baseline import Baseline
 from fusion_nb.core.protocols.batch_trainable import BatchTrainable, StackAdvice
 from fusion_nb.core.protocols.change import Change
+from fusion_nb.core.protocols.compression import Compression
 from fusion_nb.core.protocols.engine import Engine, EngineWrapper
 from fusion_nb.core.protocols.federation_view import FederationView, PostTraining
 from fusion_nb.core.protocols.fusion import Arrival, Asynchronous, Fusion, Synchronising
@@ -24,6 +25,7 @@ __all__ = [
     "Baseline",
     "BatchTrainable",
     "Change",
+    "Compression",
     "DataPoisoning",
     "Engine",
     "EngineWrapper",

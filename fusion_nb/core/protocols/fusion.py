@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from fusion_nb.core.arithmetic import num_bytes
 from fusion_nb.core.protocols.federation_view import FederationView
 from fusion_nb.core.types import (
     Answer,
@@ -46,10 +47,18 @@ class Fusion(ABC):
     client_options: Mapping[str, Any] = MappingProxyType({})
     #: The kinds of weights that it makes sense for (`ModelKind.weights_kind`).
     fuses: frozenset[WeightsKind] = frozenset({"numbers"})
+    #: Whether it averages the parties' weights, with shares that do not depend on other parties'
+    #: weights. It may read extras of single parties, which a `linear` rule does not.
+    averages: bool = False
     #: Whether `post_training` does anything.
     has_post_training: bool = False
     #: Whether it is made around another rule, which is then its first argument (`FusionWrapper`).
     wraps_another: ClassVar[bool] = False
+    #: Whether a round's result depends on the updates through their mean alone, so that a rule
+    #: around it may hand on that mean as one update in place of the parties' own.
+    linear: bool = False
+    #: Why it is not, as the end of a sentence that begins with its name.
+    not_linear: str = "reads the updates of single parties"
 
     def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the rule's state before its first round; None for a rule without a state."""
@@ -66,6 +75,14 @@ class Fusion(ABC):
     def shared_weights(self, weights: Weights, state: Any) -> Weights:
         """Return the entries of the weights that travel to the parties."""
         return weights
+
+    def bytes_down(self, weights: Weights, state: Any, cohort: Sequence[str]) -> int:
+        """Return the bytes that the parties of a cohort receive at the beginning of a round.
+
+        They are those of the weights that travel and of the extras, once for each party.
+        """
+        sent = num_bytes(self.shared_weights(weights, state)) + num_bytes(self.broadcast(state))
+        return sent * len(cohort)
 
     def local_update(self, context: LocalContext) -> Answer:
         """Return a party's answer in a round: one training from the weights, unless overridden.

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
+from fusion_nb.algorithms.fusions.fusion_wrapper import innermost
 from fusion_nb.core.protocols import DataPoisoning, Fusion, ModelPoisoning
 from fusion_nb.core.types import Requirements
 from fusion_nb.errors import DataError, OptionError, option
 from fusion_nb.models.base import Model
 from fusion_nb.models.optimizers import has_momentum, is_sgd
+from fusion_nb.runs.checks.compression import check_compression
 from fusion_nb.runs.checks.rounds import check_sampling
 from fusion_nb.runs.resolve import Resolved
 
@@ -72,7 +73,7 @@ def check_supported(resolved: Resolved) -> Sequence[str]:
         return ()
     asking = option("fusion", spec.fusion)
     hint = f"use another fusion, such as {model.defaults['fusion']}"
-    if isinstance(fusion, FusionWrapper) and not unsupported(model, fusion.inner):
+    if spec.personal and not unsupported(model, innermost(fusion)):
         asking, hint = option("personal", spec.personal), "leave it out, or use finetune"
     raise OptionError(
         f"{asking} asks every party for {_in_words(refused)}, which a {model.kind} can't do",
@@ -234,6 +235,7 @@ FUSION_CHECKS: tuple[Callable[[Resolved], Sequence[str]], ...] = (
     check_one_personal_model,
     check_attack,
     check_cohort_size,
+    check_compression,
 )
 
 

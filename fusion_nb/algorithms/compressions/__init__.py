@@ -1,0 +1,1 @@
+"""Compressions: encodings of the weights that travel, one file each."""
