@@ -159,6 +159,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "noise": "fusion_nb.algorithms.attacks.noise:Noise",
         "sign_flip": "fusion_nb.algorithms.attacks.sign_flip:SignFlip",
     },
+    "privacy": {
+        "central": "fusion_nb.algorithms.privacy.central:CentralPrivacy",
+        "local": "fusion_nb.algorithms.privacy.local:LocalPrivacy",
+    },
     "personal": {
         "apfl": "fusion_nb.algorithms.personalization.apfl:APFL",
         "ditto": "fusion_nb.algorithms.personalization.ditto:Ditto",

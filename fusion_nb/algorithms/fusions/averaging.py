@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import Update, Weights
 
 
-@stateless
+@functools.partial(stateless, linear=True)
 def fedavg(weights: Weights, updates: Iterator[Update]) -> Weights:
     """Average the parties' weights, each in proportion to its number of training rows.
 
@@ -21,7 +22,7 @@ def fedavg(weights: Weights, updates: Iterator[Update]) -> Weights:
     return weighted_mean(updates, lambda update: update.num_examples)
 
 
-@stateless
+@functools.partial(stateless, linear=True)
 def iter_avg(weights: Weights, updates: Iterator[Update]) -> Weights:
     """Average the parties' weights, each with the same share however many rows it has.
 

@@ -27,6 +27,7 @@ class Bagging(Fusion):
     Gradient Boosting Machine", Annals of Statistics 2001.
     """
 
+    not_linear = "gathers trees"
     requires = Requirements(partial_updates=True)
     fuses: frozenset[WeightsKind] = frozenset({"trees"})
 

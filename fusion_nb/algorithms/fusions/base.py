@@ -28,8 +28,10 @@ class FunctionFusion(Fusion):
     ({'w': array([1., 1.])}, None)
     """
 
-    def __init__(self, rule: Rule) -> None:
-        self._rule = rule
+    not_linear = "is a function, which may read the updates of single parties"
+
+    def __init__(self, rule: Rule, *, linear: bool = False) -> None:
+        self._rule, self.linear = rule, linear
 
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
@@ -38,12 +40,14 @@ class FunctionFusion(Fusion):
         return self._rule(weights, updates), state
 
 
-def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
+def stateless(rule: Callable[..., Weights], *, linear: bool = False) -> Callable[..., Fusion]:
     """Turn a function `(weights, updates, *, options) -> weights` into a maker of fusions.
 
     `weights` are those before the round; `updates` is an iterator in party order that can be read
     once. Keyword-only parameters become the fusion's options. Raises OptionError for a function of
     another form.
+
+    linear: whether the function depends on the updates through their mean alone (`Fusion.linear`)
     """
     parameters = inspect.signature(rule, eval_str=True).parameters.values()
     positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
@@ -62,7 +66,7 @@ def stateless(rule: Callable[..., Weights]) -> Callable[..., Fusion]:
 
     @functools.wraps(rule)
     def make(**options: Any) -> Fusion:
-        return FunctionFusion(functools.partial(rule, **options))
+        return FunctionFusion(functools.partial(rule, **options), linear=linear)
 
     # The keyword-only parameters that remain are the options; the registry reads them from here.
     make.__signature__ = inspect.Signature([p for p in parameters if p.kind is p.KEYWORD_ONLY])  # type: ignore[attr-defined]

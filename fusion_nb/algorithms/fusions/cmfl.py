@@ -24,6 +24,7 @@ class CMFL(Averaging):
     2019.
     """
 
+    not_linear = "lets parties decide by their rows whether they send"
     requires = Requirements(no_update_allowed=True)
 
     def __init__(

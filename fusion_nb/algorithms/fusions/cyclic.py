@@ -27,6 +27,7 @@ class Cyclic(Fusion):
     institutions for medical imaging", JAMIA 2018.
     """
 
+    not_linear = "passes the weights of one party to the next"
     requires = Requirements(full_participation=True, no_update_allowed=True)
     fuses: frozenset[WeightsKind] = frozenset({"numbers", "trees"})
 

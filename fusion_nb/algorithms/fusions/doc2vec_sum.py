@@ -28,6 +28,7 @@ class Doc2VecFusion(Fusion):
     ours.
     """
 
+    not_linear = "adds words and documents that parties name"
     client_options: Mapping[str, Any] = MappingProxyType({"summed_loss": True})
 
     def __init__(

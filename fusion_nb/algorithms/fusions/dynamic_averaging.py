@@ -36,6 +36,7 @@ class Dynamic(Synchronising):
     Learning by Dynamic Model Averaging", ECML PKDD 2018 (Algorithm 1).
     """
 
+    not_linear = "lets parties decide by their rows whether they send"
     requires = Requirements(full_participation=True)
 
     def __init__(

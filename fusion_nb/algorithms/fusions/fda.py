@@ -28,6 +28,7 @@ class FDA(Synchronising):
     Distributed Deep Learning via Federated Dynamic Averaging", EDBT 2025.
     """
 
+    not_linear = "sends a summary of the rows' effect beside the weights"
     requires = Requirements(full_participation=True)
 
     def __init__(

@@ -26,6 +26,7 @@ class FedDyn(ServerUpdate):
     Dynamic Regularization", ICLR 2021 (Algorithm 1). All parties have the same share.
     """
 
+    not_linear = "counts the parties of a round, which keep a gradient each"
     requires = Requirements(uses_partial_work=True)
 
     def __init__(

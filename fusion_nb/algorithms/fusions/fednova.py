@@ -25,6 +25,7 @@ class FedNova(ServerUpdate):
     Heterogeneous Federated Optimization", NeurIPS 2020.
     """
 
+    not_linear = "sends step sizes beside the weights, and divides each party's change by its own"
     requires = Requirements(uses_partial_work=True, effective_step_size=True)
 
     def local_update(self, context: LocalContext) -> Update:

@@ -27,6 +27,8 @@ class FedAvgM(ServerUpdate):
     Visual Classification", 2019.
     """
 
+    linear = True
+
     def __init__(
         self,
         *,
@@ -62,6 +64,8 @@ class AdaptiveUpdate(ServerUpdate, ABC):
     >>> FedMax().step({"w": np.array([3.0])}, state)[0]
     {'w': array([0.75])}
     """
+
+    linear = True
 
     def __init__(self, *, lr: _Rate = 1.0, beta1: _Beta1 = 0.0, tau: _Tau = 1.0) -> None:
         self._lr, self._beta1, self._tau = lr, beta1, tau

@@ -22,6 +22,7 @@ class FedProx(Averaging):
     implementations add.
     """
 
+    linear = True
     requires = Requirements(uses_partial_work=True)
 
     def __init__(

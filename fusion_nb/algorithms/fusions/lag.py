@@ -36,6 +36,7 @@ class LAG(ServerUpdate):
     their squared number is left out.
     """
 
+    not_linear = "lets parties decide by their rows whether they send"
     requires = Requirements(full_participation=True, no_update_allowed=True)
 
     def __init__(

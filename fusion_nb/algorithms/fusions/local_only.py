@@ -19,6 +19,7 @@ def continue_local_training(context: LocalContext) -> Weights:
 class LocalOnly(Fusion):
     """Let every party train alone: no weights are sent, and the aggregator keeps the first ones."""
 
+    not_linear = "fuses nothing"
     fuses: frozenset[WeightsKind] = frozenset({"numbers", "statistics", "trees"})
 
     def local_update(self, context: LocalContext) -> NoUpdate:

@@ -30,6 +30,8 @@ class QFedAvg(ServerUpdate):
     (Algorithm 2, with 1 / lr of local training for the Lipschitz constant, as there).
     """
 
+    not_linear = "sends losses beside the weights, and weights parties by them"
+
     def __init__(
         self,
         *,

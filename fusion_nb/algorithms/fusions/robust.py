@@ -34,6 +34,8 @@ class RobustFusion(Fusion):
     ({'w': array([1., 5.])}, None)
     """
 
+    not_linear = "compares the updates of single parties"
+
     #: Its name in messages.
     name = ""
     #: How to make it change something, where it changed nothing.

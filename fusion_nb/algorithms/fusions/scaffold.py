@@ -35,6 +35,7 @@ class Scaffold(ServerUpdate):
     several implementations divide by the number of steps alone.
     """
 
+    not_linear = "sends control variates beside the weights"
     requires = Requirements(plain_sgd=True, effective_step_size=True)
     client_options: Mapping[str, Any] = MappingProxyType({"shift": None})
 

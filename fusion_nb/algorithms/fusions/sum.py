@@ -22,6 +22,7 @@ class Sum(Fusion):
     NeurIPS 2006.
     """
 
+    not_linear = "adds up statistics, which have no limit to clip them to"
     requires = Requirements(full_participation=True, partial_updates=True)
     fuses: frozenset[WeightsKind] = frozenset({"statistics"})
     client_options: Mapping[str, Any] = MappingProxyType({"statistics": True})
