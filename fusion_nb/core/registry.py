@@ -29,6 +29,7 @@ _OPTIONS = {
     "devices": "devices",
     "lr_schedules": "lr_schedule",
     "personal": "personal",
+    "privacy": "privacy",
     "sharing": "share",
     "tabular": "tabular",
 }
@@ -38,6 +39,7 @@ _SINGULAR = {
     "devices": "profile of devices",
     "lr_schedules": "schedule of the learning rate",
     "personal": "method for personal models",
+    "privacy": "kind of privacy",
     "sharing": "way of sharing models",
     "tabular": "encoding of tables",
 }

@@ -17,7 +17,7 @@ from fusion_nb.runs.spec import RunSpec
 #: The options of a run that may change from one round to the next.
 CHANGEABLE = ("lr", "epochs", "fraction", "fusion")
 #: Options that build something around the fusion, so that it can't be replaced.
-_FIX_THE_FUSION = ("personal", "ensemble", "straggler", "adversary", "compress")
+_FIX_THE_FUSION = ("privacy", "personal", "ensemble", "straggler", "adversary", "compress")
 
 
 def change(resolved: Resolved, given: Mapping[str, Any]) -> tuple[Resolved, Change]:
@@ -91,6 +91,14 @@ def _check_values(values: Mapping[str, Any], spec: RunSpec) -> None:
             f"{missing[0]} was given no value",
             f"give one, or leave {missing[0]} as it is",
             option=missing[0],
+        )
+    if "fraction" in values and spec.privacy:
+        raise OptionError(
+            f"the fraction can't be changed in a run with {option('privacy', spec.privacy)}, which "
+            "counts on it",
+            "make another run with that fraction",
+            option="fraction",
+            value=values["fraction"],
         )
     if "epochs" in values and spec.local_steps:
         raise OptionError(

@@ -21,6 +21,7 @@ from fusion_nb.runs.checks.metrics import check_added_metrics
 from fusion_nb.runs.checks.rounds import check_lr_schedule, check_roles, check_schedule, check_send
 from fusion_nb.runs.clock.checks import check_asynchronous, check_time, time_metrics
 from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.privacy.checks import check_privacy
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
@@ -322,6 +323,7 @@ CHECKS: tuple[Check, ...] = (
     check_roles,
     check_send,
     check_supported,
+    check_privacy,
     check_own_test_rows,
     check_stragglers,
     check_time,
@@ -349,4 +351,5 @@ def _metric_names(resolved: Resolved) -> list[str]:
         *model.metrics,
         *(prefix + name for prefix in prefixes for name in model.metrics),
         *time_metrics(resolved),
+        *fusion.metric_names,
     ]
