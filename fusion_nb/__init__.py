@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from fusion_nb.models.lookup import model_adapter
     from fusion_nb.models.metrics.own import metric
     from fusion_nb.notebook.panel import Panel
+    from fusion_nb.runs.callbacks.callback import Callback
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate, resume, stats
     from fusion_nb.runs.spec import RunSpec
 
 __all__ = [
+    "Callback",
     "Panel",
     "Run",
     "RunSpec",
@@ -47,6 +49,7 @@ __all__ = [
 #: Where each public name lives. Imported on first use (PEP 562), so that `%load_ext fusion_nb`
 #: stays quick.
 _EXPORTS = {
+    "Callback": "fusion_nb.runs.callbacks.callback",
     "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",

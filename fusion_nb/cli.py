@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusion_nb.errors import FusionError, OptionError, cell_spelling, missing_extra
+from fusion_nb.runs.callbacks.callback import Callback
 
 if TYPE_CHECKING:
-    from fusion_nb.runs.handle import RunHandle
+    from fusion_nb.core.types import RoundRecord
+    from fusion_nb.runs.run import Run
     from fusion_nb.service.storage.keys import Keys
 
 # No locals in tracebacks: one of them may be a secret.
@@ -188,7 +190,7 @@ def run(
             training = Run(chosen, namespace)
         if export:
             check_target(export, [training.formats[0]], training.formats, overwrite)
-        training.subscribe(_RoundPrinter())
+        training.callbacks.add(_RoundPrinter())
         training.start().wait()
         typer.echo(training.summary())
         if export:
@@ -197,18 +199,15 @@ def run(
             )
 
 
-class _RoundPrinter:
-    """Prints each whole round in a line."""
+class _RoundPrinter(Callback):
+    """Prints each whole round in a line, once it is saved."""
 
-    def __init__(self) -> None:
-        self._num_printed = 0
+    after_saving = True
 
-    def __call__(self, run: RunHandle) -> None:
-        records = run.records
-        for record in records[self._num_printed :]:
-            metrics = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
-            typer.echo(f"round {record.round}  {metrics}  ({record.seconds:.1f} s)")
-        self._num_printed = len(records)
+    def on_round(self, run: Run, record: RoundRecord) -> None:
+        """Print a round."""
+        metrics = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
+        typer.echo(f"round {record.round}  {metrics}  ({record.seconds:.1f} s)")
 
 
 @app.command()

@@ -35,7 +35,7 @@ EXEMPT = {
     "models/base.py:Model": Exempt("the members that an adapter may override", methods=22),
     "models/kind.py:ModelKind": Exempt("the facts that an adapter may state", fields=15),
     "runs/checkpoints/rounds.py:SavedRounds": Exempt(
-        "a source around another one answers for each of its members", methods=19
+        "a source around another one answers for each of its members", methods=20
     ),
     "runs/run.py:Run": Exempt(_USERS_HOLD, methods=40),
     "notebook/panel/panel.py:Panel": Exempt(_USERS_HOLD, methods=20),

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import Interrupted, OptionError, RunError
+from fusion_nb.runs.callbacks.chain import CallbackChain
+from fusion_nb.runs.callbacks.followers import Followers
 from fusion_nb.runs.early_stopping import EarlyStopping
 from fusion_nb.runs.rounds import RoundSource
 from fusion_nb.runs.training_state import TrainingState
@@ -21,6 +23,7 @@ class BackgroundRun:
     num_rounds:     rounds to train when it is started
     name:           its name in messages
     early_stopping: predicates that return a reason to stop, asked after every whole round
+    callbacks:      what is called when a training begins, after each round, and at its end
     on_change:      called after every whole round and change of status, in the thread where that
                     happens
 
@@ -35,9 +38,11 @@ class BackgroundRun:
         *,
         name: str,
         early_stopping: Sequence[EarlyStopping] = (),
+        callbacks: CallbackChain | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
+        self.callbacks = CallbackChain() if callbacks is None else callbacks
         self._source, self._control, self._on_change = source, control, on_change
         source.plan(num_rounds)
         self._thread = TrainingThread(
@@ -45,7 +50,7 @@ class BackgroundRun:
             control,
             Goal(num_rounds, list(early_stopping)),
             name=name,
-            notify=on_change,
+            followers=Followers(on_change, self.callbacks),
         )
         self.state = TrainingState(source, control, self._thread)
 

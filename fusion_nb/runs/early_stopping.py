@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 import operator
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fusion_nb.core.history import History, better
+from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import OptionError, nearest, option
+from fusion_nb.runs.callbacks.callback import Callback
+from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.spec import RunSpec
 
 #: Returns why a run ends after the last of these rounds, or "".
@@ -25,8 +30,20 @@ _CLAUSE = re.compile(
 )
 
 
+class Predicate(Callback):
+    """A callback that decides by the history alone, and so for one that was saved, too."""
+
+    @abstractmethod
+    def __call__(self, history: History) -> str:
+        """Return why a run ends after the last of these rounds, or ""."""
+
+    def on_round(self, run: Any, record: RoundRecord) -> str:
+        """Decide after a whole round."""
+        return self(run.records)
+
+
 @dataclass(frozen=True)
-class Until:
+class Until(Predicate):
     """Stop once every clause of `"accuracy >= 0.95 and loss < 0.2"` holds for the fused model.
 
     A clause about a metric that the round did not measure does not hold. Raises OptionError for
@@ -72,7 +89,7 @@ class Until:
 
 
 @dataclass(frozen=True)
-class Patience:
+class Patience(Predicate):
     """Stop once the monitored metric has not improved for `rounds` measured rounds in a row."""
 
     rounds: int
@@ -89,10 +106,28 @@ class Patience:
         return f"no better {self.metric} for {self.rounds} rounds" if since >= self.rounds else ""
 
 
-def predicates(spec: RunSpec, monitor: str) -> list[EarlyStopping]:
+@dataclass(frozen=True)
+class EndedBefore(Predicate):
+    """Stop where the run that is continued was ended, as by a callback of the user's own."""
+
+    round: int
+    reason: str
+
+    def __call__(self, history: History) -> str:
+        """Return the reason to stop, or an empty string."""
+        return self.reason if len(history) == self.round else ""
+
+
+def predicates(
+    spec: RunSpec, monitor: str, earlier: Checkpoint | None = None
+) -> list[EarlyStopping]:
     """Return the predicates that a spec asks for.
 
-    monitor: the metric that patience looks at
+    monitor: the metric that patience looks at;  earlier: the run that is continued
     """
     found: list[EarlyStopping] = [Until(spec.until)] if spec.until else []
-    return found + ([Patience(spec.patience, monitor)] if spec.patience else [])
+    if spec.patience:
+        found.append(Patience(spec.patience, monitor))
+    if earlier is not None and earlier.reason:
+        found.append(EndedBefore(earlier.round, earlier.reason))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -63,6 +64,10 @@ class RoundSource(ABC):
         `settle` returns. Raises Stopped where an earlier round can't be told.
         """
         tell()
+
+    def showing_latest(self) -> AbstractContextManager[None]:
+        """Answer this thread about the last whole round inside `with`, before that is told."""
+        return nullcontext()
 
     def settle(self) -> None:  # noqa: B027  (most tell at once)
         """Wait until all whole rounds are told. Raises Stopped where they can't be.

@@ -18,6 +18,8 @@ from fusion_nb.runs import changes
 from fusion_nb.runs.answers import Answers
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared, prepare
+from fusion_nb.runs.callbacks.chain import CallbackChain
+from fusion_nb.runs.callbacks.own import HasCallbacks, named_callbacks
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.rounds import SavedRounds, Storage
 from fusion_nb.runs.checkpoints.saving import save_rounds
@@ -34,7 +36,7 @@ from fusion_nb.runs.spec import RunSpec
 MakeRounds = Callable[[Prepared, RunControl], RoundSource]
 
 
-class Run(PredictedRows, Answers):
+class Run(PredictedRows, HasCallbacks, Answers):
     """One run of a spec, checked as far as it can be when it is made, and trained once it is
     started.
 
@@ -49,6 +51,7 @@ class Run(PredictedRows, Answers):
     federation: the federation that it trains, to be read and not to be changed
     training:   the `BackgroundRun` that drives the training
     outcome:    the `RunOutcome` that answers for its rounds
+    callbacks:  what it calls when it begins, after each round, and at its end
 
     `model`, `history`, `parties`, `best`, `plot`, `summary` and `export` wait for a run
     that is under way, so that a later cell never sees half a run; while it is paused they answer
@@ -71,6 +74,9 @@ class Run(PredictedRows, Answers):
         control = control or RunControl()
         with spelled_in(python_spelling):
             spec = with_default_rounds(spec, namespace)
+            self.callbacks = CallbackChain(self)
+            for callback in named_callbacks(spec.callbacks, namespace):
+                self.callbacks.add(callback)
             self.prepared = prepare(spec, namespace, control=control, earlier=earlier)
             self.federation = self.prepared.federation
             self._source = save_rounds(
@@ -78,7 +84,7 @@ class Run(PredictedRows, Answers):
                 self.prepared,
                 name=name,
                 planned_spec=lambda: self.outcome.specs.asked(),
-                reason=lambda: self.training.state.early_reason(self.federation.history),
+                reason=lambda: self.training.state.reason,
                 stop=control.stop,
                 is_cached=is_cached,
                 folder=folder,
@@ -89,7 +95,8 @@ class Run(PredictedRows, Answers):
             control,
             spec.rounds,
             name=name,
-            early_stopping=predicates(spec, self.prepared.monitor),
+            early_stopping=predicates(spec, self.prepared.monitor, earlier),
+            callbacks=self.callbacks,
             on_change=lambda: self._listeners.notify(self),
         )
         self.outcome = RunOutcome(self.prepared, self._source, self.training)

@@ -153,9 +153,9 @@ def federate(
     data:       arrays, a DataFrame, a Dataset, a list or dict of these, or a name
     background: return at once, and not only when it has ended
     loss, optimizer, data_handler, lr_schedule (a function of the round), sampling (a function, or
-    names of parties) and roles (a dict) may be objects too. As in a cell, `algorithm` is another
-    name of `fusion`, and `clients` of `parties`. Nothing is drawn: see `run.summary()` and
-    `run.plot()`.
+    names of parties), callbacks (a function, a Callback, or a list) and roles (a dict) may be
+    objects too. As in a cell, `algorithm` is another name of `fusion`, and `clients` of `parties`.
+    Nothing is drawn: see `run.summary()` and `run.plot()`.
     """
     chosen, namespace = _named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
@@ -267,7 +267,7 @@ def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
         if name in ("model", "data") and isinstance(value, os.PathLike):
             value = os.fspath(value)
         chosen[name] = value
-        if name in _OBJECTS and not isinstance(value, str):
+        if name in (*_OBJECTS, "callbacks") and not isinstance(value, str):
             # The name tells the reader of the spec that this was an object.
             chosen[name] = f"given_{name}"
             namespace[chosen[name]] = value

@@ -220,6 +220,10 @@ class RunSpec(BaseModel):
         "folder that keeps the last whole rounds: FOLDER:every=1,keep=2, or off (default: a cache "
         "in notebooks)",
     )
+    callbacks: str = _option(
+        "",
+        "functions of yours (run, record), called after each round; one that returns True ends it",
+    )
     code: str = Field("", description="the cell's body, which defines the model")
 
     def __init__(self, **options: Any) -> None:

@@ -15,6 +15,7 @@ from fusion_nb.core.process import cell_output
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import FusionError, Stopped
+from fusion_nb.runs.callbacks.followers import Followers
 from fusion_nb.runs.early_stopping import EarlyStopping
 from fusion_nb.runs.rounds import RoundSource
 
@@ -95,14 +96,14 @@ class TrainingThread:
         goal: Goal,
         *,
         name: str,
-        notify: Callable[[], None],
+        followers: Followers,
     ) -> None:
         self.goal, self.ending = goal, Ending()
         self.is_training = self.hold_after_round = False
         self.progress = Progress(len(source.history), len(source.history))
         self.changed = threading.Condition()
         self._source, self._control = source, control
-        self._name, self._notify = name, notify
+        self._name, self._followers = name, followers
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
         self._done.set()
@@ -169,7 +170,7 @@ class TrainingThread:
     ) -> None:
         try:
             bind_output()
-            self._notify()
+            self._followers.begin()
             if is_first:
                 self._decide_early()
             while self._goes_on():
@@ -216,8 +217,10 @@ class TrainingThread:
 
     def _end_round(self, history: History) -> None:
         """Decide how to go on after a whole round, and tell it once it is safe."""
+        with self._source.showing_latest():  # what is called here asks the run about this round
+            own_reason = self._followers.decide(history[-1])
         with self.changed:
-            self.ending.reason = self.goal.early_reason(history)
+            self.ending.reason = self.goal.early_reason(history) or own_reason
             is_last = bool(self.ending.reason) or len(history) >= self.goal.rounds
             if self.hold_after_round and not is_last and not self._control.is_stopping:
                 self._control.pause()
@@ -228,7 +231,7 @@ class TrainingThread:
     def _tell(self, number: int) -> None:
         """Tell listeners of a round."""
         self.progress.teller = threading.current_thread()
-        self._notify()
+        self._followers.tell()
         self.progress.teller = None
         with self.changed:
             self.progress.num_told = number
@@ -239,7 +242,7 @@ class TrainingThread:
             self.is_training = False
             self.changed.notify_all()
         self._source.close()
-        self._notify()
+        self._followers.end()
         with self.changed:
             done.set()
             self.changed.notify_all()

@@ -28,6 +28,7 @@ GIVEN_ANEW = (
     "engine",
     "device",
     "checkpoint",
+    "callbacks",
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +25,35 @@ class _Told:
     history: History
     weights: Weights
     best_weights: Weights
+
+
+class _Seen:
+    """What each thread sees of a source: what is told, or all that there is.
+
+    told: None while nothing is trained: the source tells no more than what is safe
+    """
+
+    def __init__(self, source: FederationRounds) -> None:
+        self.told: _Told | None = None
+        self._source = source
+        #: The thread that sees what is not told yet.
+        self._ahead: threading.Thread | None = None
+
+    @contextmanager
+    def all_of_it(self) -> Iterator[None]:
+        """Let this thread see all that there is inside `with`."""
+        self._ahead = threading.current_thread()
+        try:
+            yield
+        finally:
+            self._ahead = None
+
+    def now(self) -> _Told:
+        """Return what this thread sees."""
+        told = self.told
+        if told is not None and threading.current_thread() is not self._ahead:
+            return told
+        return _Told(self._source.history, self._source.weights, self._source.best_weights)
 
 
 @dataclass(frozen=True)
@@ -58,8 +89,7 @@ class SavedRounds(RoundSource):
         self._is_begun = False
         #: Number of the round after which the training ends, if nothing ends it early.
         self._last = 0
-        #: None while nothing is trained: the other source tells no more than what is safe.
-        self._told: _Told | None = None
+        self._seen = _Seen(inner)
         self.rows_went_to, self.line_options = inner.rows_went_to, inner.line_options
 
     @property
@@ -76,8 +106,7 @@ class SavedRounds(RoundSource):
     @property
     def history(self) -> History:
         """The whole rounds that are told."""
-        told = self._told
-        return self._inner.history if told is None else told.history
+        return self._seen.now().history
 
     @property
     def model(self) -> Model:
@@ -87,14 +116,12 @@ class SavedRounds(RoundSource):
     @property
     def weights(self) -> Weights:
         """The fused weights of the last round that is told, or the first ones."""
-        told = self._told
-        return self._inner.weights if told is None else told.weights
+        return self._seen.now().weights
 
     @property
     def best_weights(self) -> Weights:
         """The fused weights of the best round that is told."""
-        told = self._told
-        return self._inner.best_weights if told is None else told.best_weights
+        return self._seen.now().best_weights
 
     def rounds(self, num_rounds: int) -> Iterator[RoundRecord]:
         """Train that many rounds more, and yield each when it is whole. `when_safe` saves it."""
@@ -103,7 +130,7 @@ class SavedRounds(RoundSource):
             self._is_begun = True
         inner = self._inner
         self._last = len(inner.history) + num_rounds
-        self._told = _Told(History(inner.history), inner.weights, inner.best_weights)
+        self._seen.told = _Told(History(inner.history), inner.weights, inner.best_weights)
         return inner.rounds(num_rounds)
 
     def when_safe(self, tell: Callable[[], object]) -> None:
@@ -114,13 +141,17 @@ class SavedRounds(RoundSource):
         now = _Told(History(checkpoint.snapshot.history), state.weights, checkpoint.best)
 
         def show() -> None:
-            self._told = now
+            self._seen.told = now
             tell()
 
         number = checkpoint.round
         is_due = number % self._every == 0 or number == self._last
         self._writer.add(checkpoint, show, is_due=is_due)
         self._raise_stopped()
+
+    def showing_latest(self) -> AbstractContextManager[None]:
+        """Answer this thread about the last whole round inside `with`, saved or not."""
+        return self._seen.all_of_it()
 
     @property
     def failure(self) -> BaseException | None:
@@ -134,7 +165,7 @@ class SavedRounds(RoundSource):
         it.
         """
         self._writer.settle()
-        self._told = None
+        self._seen.told = None
         self._raise_stopped()
 
     def test_weights(self, party: str, *, is_personal: bool) -> Weights:

@@ -1,0 +1,1 @@
+"""Callbacks: one protocol of what is called while a run trains."""

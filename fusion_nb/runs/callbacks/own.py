@@ -1,0 +1,98 @@
+"""Callbacks of the user's own: objects, and functions that are called after each round."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from fusion_nb.core.types import RoundRecord
+from fusion_nb.errors import NameNotFoundError, OptionError, nearest, option
+from fusion_nb.runs.callbacks.callback import Callback
+from fusion_nb.runs.callbacks.chain import CallbackChain
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_FORM = "write def after(run, record): ... ; it returns True to end the run"
+
+
+class AfterRound(Callback):
+    """Calls a function `(run, record)` after each round."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    def on_round(self, run: Any, record: RoundRecord) -> Any:
+        """Call the function."""
+        return self.function(run, record)
+
+
+class HasCallbacks:
+    """The part of a run that takes callbacks.
+
+    callbacks: all that the run calls, in order
+    """
+
+    callbacks: CallbackChain
+
+    def after_round(self, function: Function) -> Function:
+        """Call a function `(run, record)` after each round; where it returns True, the run ends.
+
+        It is used as a decorator, before or while the run trains. A function of the same name
+        takes the place of an earlier one, as where a cell runs again. One that raises an error is
+        called no more; the run goes on, and a note tells it.
+        Raises OptionError for something that can't be called so.
+        """
+        self.callbacks.add(as_callback(function))
+        return function
+
+
+def as_callback(given: Any) -> Callback:
+    """Return a callback, or a function `(run, record)` as one. Raises OptionError otherwise."""
+    if isinstance(given, Callback):
+        return given
+    if inspect.isclass(given):
+        hint = f"give an object: {given.__name__}()" if issubclass(given, Callback) else _FORM
+        raise OptionError(f"the class {given.__name__} is no callback", hint, option="callbacks")
+    if not callable(given):
+        raise OptionError(
+            f"{option('callbacks')} holds {type(given).__name__}, which can't be called", _FORM
+        )
+    try:
+        inspect.signature(given).bind(None, None)
+    except TypeError:
+        word = getattr(given, "__name__", type(given).__name__)
+        raise OptionError(
+            f"{word}{inspect.signature(given)} can't be called as {word}(run, record)",
+            _FORM,
+            option="callbacks",
+        ) from None
+    except ValueError:  # a function of C says nothing of its parameters
+        pass
+    return AfterRound(given)
+
+
+def named_callbacks(text: str, namespace: Mapping[str, Any]) -> list[Callback]:
+    """Return the callbacks that text such as `log_it,stop_when_flat` names.
+
+    namespace: where functions, objects, and lists of them are looked up
+    Raises NameNotFoundError for a name that is not there, OptionError for one that is no callback.
+    """
+    found: list[Callback] = []
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        if name not in namespace:
+            functions = [key for key, value in namespace.items() if callable(value)]
+            raise NameNotFoundError(
+                f"{option('callbacks', text)}: there is no variable {name!r}",
+                f"{nearest(name, functions)}define a function (run, record) in the cell, or before",
+                option="callbacks",
+                value=text,
+            )
+        value = namespace[name]
+        given: Iterable[Any] = value if isinstance(value, list | tuple) else [value]
+        found += [as_callback(each) for each in given]
+    return found
