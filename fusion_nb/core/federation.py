@@ -146,7 +146,7 @@ class Federation:
             self.parties,
             self.history,
             round=round,
-            seed=self.config.seed,
+            seed=self.config.seed_of_cohorts,
             fraction=settings.fraction,
             least=1 if is_uniform else settings.fusion.requires.min_updates,
         )

@@ -233,7 +233,7 @@ COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
 def _run_body(shell: InteractiveShell, spec: RunSpec, line: Line) -> None:
     """Run the cell's body, with all that it draws at random fixed by the seed."""
     before = dict(shell.user_ns)
-    with lookup.seeded(spec.seed, spec.code):
+    with lookup.seeded(spec.seed_for("weights"), spec.code):
         done = run_body(shell, spec.code, line.num_lines)
     if done.error_before_exec:
         raise OptionError(

@@ -232,7 +232,7 @@ def describe(spec: RunSpec, namespace: Mapping[str, Any], min_count: Any) -> Sta
     if wanted < 1:
         raise OptionError(f"{name} is not allowed", "give a whole number >= 1")
     names = ("data", "data_handler", "label", "split", "parties", "seed")
-    given = {name: getattr(spec, name) for name in names}
+    given = {name: getattr(spec, name) for name in names} | {"seed": spec.seed_for("split")}
     return description.describe(namespace, min_count=wanted, **given)
 
 
