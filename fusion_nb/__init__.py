@@ -19,14 +19,19 @@ if TYPE_CHECKING:
     from fusion_nb.models.lookup import model_adapter
     from fusion_nb.models.metrics.own import metric
     from fusion_nb.notebook.panel import Panel
+    from fusion_nb.runs.experiments.calls import sweep
+    from fusion_nb.runs.experiments.comparison import compare
+    from fusion_nb.runs.experiments.experiment import Experiment
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate, resume, stats
     from fusion_nb.runs.spec import RunSpec
 
 __all__ = [
+    "Experiment",
     "Panel",
     "Run",
     "RunSpec",
+    "compare",
     "engine",
     "federate",
     "fusion",
@@ -39,12 +44,16 @@ __all__ = [
     "sampling",
     "split",
     "stats",
+    "sweep",
     "unload_ipython_extension",
 ]
 
 #: Where each public name lives. Imported on first use (PEP 562), so that `%load_ext fusion_nb`
 #: stays quick.
 _EXPORTS = {
+    "Experiment": "fusion_nb.runs.experiments.experiment",
+    "compare": "fusion_nb.runs.experiments.comparison",
+    "sweep": "fusion_nb.runs.experiments.calls",
     "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",

@@ -296,6 +296,7 @@ EXTRAS = {
     "transformers": "transformers",
     "peft": "transformers",
     "greenlet": "torch",
+    "optuna": "tune",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",
