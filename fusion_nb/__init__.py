@@ -21,15 +21,20 @@ if TYPE_CHECKING:
     from fusion_nb.models.metrics.own import metric
     from fusion_nb.notebook.panel import Panel
     from fusion_nb.runs.callbacks.callback import Callback
+    from fusion_nb.runs.experiments.calls import sweep
+    from fusion_nb.runs.experiments.comparison import compare
+    from fusion_nb.runs.experiments.experiment import Experiment
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate, resume, stats
     from fusion_nb.runs.spec import RunSpec
 
 __all__ = [
     "Callback",
+    "Experiment",
     "Panel",
     "Run",
     "RunSpec",
+    "compare",
     "compression",
     "engine",
     "federate",
@@ -43,6 +48,7 @@ __all__ = [
     "sampling",
     "split",
     "stats",
+    "sweep",
     "unload_ipython_extension",
 ]
 
@@ -50,6 +56,9 @@ __all__ = [
 #: stays quick.
 _EXPORTS = {
     "Callback": "fusion_nb.runs.callbacks.callback",
+    "Experiment": "fusion_nb.runs.experiments.experiment",
+    "compare": "fusion_nb.runs.experiments.comparison",
+    "sweep": "fusion_nb.runs.experiments.calls",
     "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",

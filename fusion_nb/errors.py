@@ -298,6 +298,7 @@ EXTRAS = {
     "greenlet": "torch",
     "dp_accounting": "privacy",
     "opacus": "privacy",
+    "optuna": "tune",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",

@@ -12,6 +12,43 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.errors import OptionError, nearest, option
+
+#: Part of a run that draws at random -> what it draws. Each has the run's seed, or one of its own.
+PARTS = {
+    "split": "which rows each party holds, and which of them it tests on",
+    "cohort": "which parties train in a round, and simulated faults",
+    "batches": "the order of rows, and all else that is random in local training",
+    "weights": "the first weights of a model that is built for the run",
+}
+#: The highest seed, which frameworks take as a signed number of 64 bits.
+MAX_SEED = 2**63 - 1
+
+
+def apart(text: str) -> dict[str, int]:
+    """Return the seeds of the parts that have one of their own.
+
+    Raises OptionError for a part that does not exist, or a seed that is not allowed.
+
+    >>> apart("split=0,weights=7")
+    {'split': 0, 'weights': 7}
+    """
+    found: dict[str, int] = {}
+    for pair in filter(None, (each.strip() for each in text.split(","))):
+        part, _, value = (word.strip() for word in pair.partition("="))
+        if part not in PARTS:
+            raise OptionError(
+                f"{option('seed_of', text)}: there is no part {part!r}",
+                f"{nearest(part, PARTS)}write split=0,weights=0; parts are: {', '.join(PARTS)}",
+            )
+        if not value.isdecimal() or int(value) > MAX_SEED:
+            raise OptionError(
+                f"{option('seed_of', text)}: {pair!r} has no seed",
+                f"write {part}= and a whole number >= 0",
+            )
+        found[part] = int(value)
+    return found
+
 
 def _sequence(seed: int, key: tuple[str | int, ...]) -> np.random.SeedSequence:
     # crc32 and not hash(): Python salts the hash of strings anew in every process.

@@ -19,6 +19,7 @@ class FederationConfig:
 
     train_options:  options of every party's `Model.fit`: epochs, batch_size, lr, optimizer, ...
     seed:           fixes cohorts, order of rows, and everything random in local training
+    cohort_seed:    fixes cohorts in place of `seed`; None for that
     fraction:       share of the parties that train in a round, at least one party
     quorum:         share of a round's cohort that must answer for the round to count
     evaluate_every: rounds between two evaluations of the fused model; the last is always evaluated
@@ -39,6 +40,12 @@ class FederationConfig:
     lr_schedule: LrSchedule | None = None
     sampling: Sampling = SamplingContext.uniform
     clock: VirtualClock | None = None
+    cohort_seed: int | None = None
+
+    @property
+    def seed_of_cohorts(self) -> int:
+        """The seed that fixes which parties train in a round."""
+        return self.seed if self.cohort_seed is None else self.cohort_seed
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from fusion_nb.errors import (
     spelled_in,
 )
 from fusion_nb.models import lookup
-from fusion_nb.notebook import explain, following, option_text, options, saved
+from fusion_nb.notebook import experimenting, explain, following, option_text, options, saved
 from fusion_nb.notebook.interrupting import in_one_line, run_body
 from fusion_nb.notebook.kernel import draws_widgets, repaints_only_for_cells
 from fusion_nb.notebook.live import LiveView, status_text
@@ -46,11 +46,13 @@ def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
     """
     with in_one_line(), spelled_in(cell_spelling):
         lines, body = option_text.split_cell(text, cell or "")
-        text = " ".join(lines)
+        text = experimenting.joined_lists(" ".join(lines))
         words = option_text.tokens(text)
         if cell is None and (not words or words[0] in ("help", "-h", "--help")):
             return show_help(words[1:])
-        line = options.read(text)
+        line = replace(options.read(text), num_lines=len(lines))
+        if experimenting.concerns(shell, line):
+            return experimenting.execute(shell, line, body, _run_body)
         if cell is None:
             # IPython joins the lines of a `%` magic: a comment on the first hides those below.
             if hidden := option_text.in_comment(text, options.names()):
@@ -61,7 +63,6 @@ def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
                 f"%%fusion {line.command} takes no cell",
                 f"write %fusion {line.command} in one line",
             )
-        line = replace(line, num_lines=len(lines))
         return train(shell, line, options.to_spec(line, body))
 
 
@@ -170,6 +171,7 @@ def stats(shell: InteractiveShell, line: Line) -> Statistics:
 def runs(shell: InteractiveShell, line: Line) -> None:
     """Print one line for each run of this notebook, and for each on disk."""
     lines = [f"{status_text(each)}; {_setting(each)}" for each in session.RUNS.values()]
+    lines += experimenting.listing()
     lines += saved.listing([each.storage.folder for each in session.RUNS.values()])
     print("\n".join(lines) or "no run yet: %%fusion makes one")
 
@@ -216,6 +218,7 @@ def show_help(names: list[str]) -> None:
 #: Command -> the function that executes it.
 COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
     "run": run,
+    "sweep": lambda shell, line: experimenting.execute(shell, line, "", _run_body),
     "panel": panel,
     "split": split,
     "stats": stats,
@@ -236,7 +239,7 @@ COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
 def _run_body(shell: InteractiveShell, spec: RunSpec, line: Line) -> None:
     """Run the cell's body, with all that it draws at random fixed by the seed."""
     before = dict(shell.user_ns)
-    with lookup.seeded(spec.seed, spec.code):
+    with lookup.seeded(spec.seed_for("weights"), spec.code):
         done = run_body(shell, spec.code, line.num_lines)
     if done.error_before_exec:
         raise OptionError(

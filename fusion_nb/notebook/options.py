@@ -51,7 +51,14 @@ _GIVEN_AGAIN = ("model", "data", "data_handler", "label", "loss", "optimizer", "
 COMMANDS: Mapping[str, Command] = {
     "run": Command(
         "train: the same as %fusion with options alone",
-        options=("config", "background", "name", "quiet", "service"),
+        options=("config", "background", "name", "quiet", "service", "seeds", "hold", "band"),
+    ),
+    "sweep": Command(
+        "train every combination of options: --fusion fedavg,fedprox:mu=[0.1,1] --lr [0.01,0.1]",
+        options=(
+            *("config", "background", "name", "quiet"),
+            *("seeds", "hold", "band", "search", "workers"),
+        ),
     ),
     "panel": Command(
         "configure, watch, steer and export a run by mouse or keyboard", options=("config",)
@@ -97,6 +104,15 @@ LINE_OPTIONS: Mapping[str, LineOption] = {
     "format": LineOption("export: format, or several with commas"),
     "which": LineOption("export: the last or the best round", ("last", "best")),
     "overwrite": LineOption("export: replace an earlier export", is_flag=True),
+    "seeds": LineOption("one run for each of several seeds: 0-4, or 0,3,7"),
+    "hold": LineOption(
+        "parts that keep the first of --seeds: split,cohort,batches,weights, or some of them"
+    ),
+    "band": LineOption(
+        "around a mean over seeds: std, or bootstrap, its 95 % interval", ("std", "bootstrap")
+    ),
+    "search": LineOption("sweep: a search in place of a grid: optuna:trials=50,metric=accuracy"),
+    "workers": LineOption("sweep: processes that train runs beside each other (default: 0, here)"),
     "min_count": LineOption("stats: hide counts of fewer rows (default: 5)"),
     "allow_other_rows": LineOption(
         "resume: continue although the rows differ from those that the run began with",
@@ -104,7 +120,7 @@ LINE_OPTIONS: Mapping[str, LineOption] = {
     ),
 }
 #: Commands that take the options of a run.
-COMMANDS_WITH_RUN_OPTIONS = ("run", "split", "stats", "panel")
+COMMANDS_WITH_RUN_OPTIONS = ("run", "sweep", "split", "stats", "panel")
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ def _config(resolved: Resolved) -> FederationConfig:
     spec = resolved.spec
     return FederationConfig(
         train_options=dict(resolved.train_options),
-        seed=spec.seed,
+        seed=spec.seed_for("batches"),
+        cohort_seed=spec.seed_for("cohort"),
         fraction=spec.fraction,
         quorum=_quorum(resolved),
         evaluate_every=spec.evaluate_every,
@@ -156,7 +157,7 @@ def _faulty(resolved: Resolved, clock: VirtualClock | None) -> Engine:
         return engine
     return FaultyEngine(
         engine,
-        seed=resolved.spec.seed,
+        seed=resolved.spec.seed_for("cohort"),
         dropout=resolved.spec.dropout,
         stragglers=resolved.faults.stragglers,
         uses_partial_work=requires.uses_partial_work,

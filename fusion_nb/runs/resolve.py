@@ -14,7 +14,7 @@ import numpy as np
 
 from fusion_nb.algorithms import attacks, baselines
 from fusion_nb.algorithms.compressions.compressed import Compressed
-from fusion_nb.core import registry
+from fusion_nb.core import registry, seeds
 from fusion_nb.core.arithmetic import round_half_up
 from fusion_nb.core.protocols import (
     DataPoisoning,
@@ -73,6 +73,7 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "metrics": measures.check_names,
     "class_weights": class_weights.parse,
     "checkpoint": CheckpointOption.parse,
+    "seed_of": seeds.apart,
 }
 
 
@@ -154,7 +155,7 @@ class Resolved:
         if self.attack is None:
             return ()
         ids = [party.id for party in self.data.parties if party.trains]
-        return tuple(attacks.hostile(ids, self.attack.num, self.spec.seed))
+        return tuple(attacks.hostile(ids, self.attack.num, self.spec.seed_for("cohort")))
 
     @property
     def cohort_size(self) -> int:
@@ -216,7 +217,7 @@ def resolve(
 
 
 #: Options of a spec that decide which rows each party has.
-_OF_DATA = (
+OF_DATA = (
     "data",
     "data_handler",
     "label",
@@ -236,7 +237,7 @@ def divide(
 
     table: the encoding of a run that goes on, in place of one that is fitted
     """
-    given = {name: getattr(spec, name) for name in _OF_DATA}
+    given = {name: getattr(spec, name) for name in OF_DATA} | {"seed": spec.seed_for("split")}
     return PartitionedData.load(namespace, **given, table=table)
 
 

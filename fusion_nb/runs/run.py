@@ -9,6 +9,7 @@ from typing import Any, Self
 from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types import Failure, Weights
+from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.progress import Progress, ProgressEngine
 from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart
@@ -45,6 +46,7 @@ class Run(PredictedRows, HasCallbacks, Answers):
                 federation in this process
     earlier:    an earlier run of this spec, which it continues;  folder: where that is saved
     is_cached:  save it in the user's cache where the option `checkpoint` says nothing
+    data:       the parties of the spec, where they were read before and no run trains with them
 
     Its parts, which programs ask for more:
     prepared:   the checked spec, with the objects behind it and the monitored metric
@@ -70,6 +72,7 @@ class Run(PredictedRows, HasCallbacks, Answers):
         earlier: Checkpoint | None = None,
         folder: Path | None = None,
         is_cached: bool = False,
+        data: PartitionedData | None = None,
     ) -> None:
         control = control or RunControl()
         with spelled_in(python_spelling):
@@ -77,7 +80,7 @@ class Run(PredictedRows, HasCallbacks, Answers):
             self.callbacks = CallbackChain(self)
             for callback in named_callbacks(spec.callbacks, namespace):
                 self.callbacks.add(callback)
-            self.prepared = prepare(spec, namespace, control=control, earlier=earlier)
+            self.prepared = prepare(spec, namespace, data, control=control, earlier=earlier)
             self.federation = self.prepared.federation
             self._source = save_rounds(
                 trained_by(self.prepared, control),

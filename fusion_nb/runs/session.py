@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import builtins
 import keyword
-import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from fusion_nb.core.history import History
 from fusion_nb.data import description
@@ -27,6 +27,10 @@ from fusion_nb.reporting import charts
 from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.checkpoints.saving import cache, find
 from fusion_nb.runs.checkpoints.saving import remember as remember_folder
+from fusion_nb.runs.experiments import calls
+from fusion_nb.runs.experiments.experiment import Experiment
+from fusion_nb.runs.experiments.folder import ExperimentFolder
+from fusion_nb.runs.experiments.given import named_objects
 from fusion_nb.runs.handle import ENDED, UNDER_WAY, RunHandle
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
@@ -45,8 +49,8 @@ __all__ = [
 
 #: The runs of this process by name, the latest last; `%fusion` commands choose among them.
 RUNS: dict[str, Run] = {}
-#: Options of `federate` that may be objects.
-_OBJECTS = ("model", "data", "loss", "optimizer", "data_handler", "lr_schedule", "sampling")
+#: Runs from Python without a name of their own that are remembered, at most.
+_MAX_UNNAMED = 20
 
 
 def remember(run: Run) -> None:
@@ -144,9 +148,33 @@ def losses_note(runs: Mapping[str, RunHandle]) -> str:
     return f"warning: the losses are not the same, and can't be compared: {named}"
 
 
+@overload
 def federate(
-    model: Any, data: Any = "digits", *, background: bool = False, name: str = "run", **options: Any
-) -> Run:
+    model: Any,
+    data: Any = ...,
+    *,
+    seeds: Any,
+    background: bool = ...,
+    name: str = ...,
+    **options: Any,
+) -> Experiment: ...
+
+
+@overload
+def federate(
+    model: Any, data: Any = ..., *, background: bool = ..., name: str = ..., **options: Any
+) -> Run: ...
+
+
+def federate(
+    model: Any,
+    data: Any = "digits",
+    *,
+    seeds: Any = None,
+    background: bool = False,
+    name: str = "",
+    **options: Any,
+) -> Run | Experiment:
     """Run a federation from Python: the options of the cell, with objects where the cell has names.
 
     model:      a model, or the path of its file
@@ -156,16 +184,22 @@ def federate(
     names of parties), callbacks (a function, a Callback, or a list) and roles (a dict) may be
     objects too. As in a cell, `algorithm` is another name of `fusion`, and `clients` of `parties`.
     Nothing is drawn: see `run.summary()` and `run.plot()`.
+    seeds:      several, as range(5) or "0-4", make an `Experiment` of several runs; `hold` and
+                `band` go with it, as in `sweep`
     """
-    chosen, namespace = _named_objects({"model": model, "data": data, **options})
+    chosen, namespace = named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
         if data is None:
             raise DataError(
                 f"{option('data')} is None", "give rows with labels, or leave it out for 'digits'"
             )
-        _check_name(name)
+        if name:
+            _check_name(name)
         _check_model(model)
-        run = Run(RunSpec(**chosen), namespace, name=name)
+        if seeds is not None:
+            options = {**chosen, "seeds": seeds}
+            return calls.repeat(options, namespace, name=name, background=background)
+        run = Run(RunSpec(**chosen), namespace, name=name or _next_name())
         with run.training.stopping_on_interrupt():
             remember(run)
             run.start()
@@ -181,7 +215,7 @@ def resume(
     name: str = "",
     allow_other_rows: bool = False,
     **options: Any,
-) -> Run:
+) -> Any:
     """Take up a run that was saved with `checkpoint=folder`, and train it to its planned end.
 
     folder:     that of the run, or the name of a run in the notebook's cache
@@ -191,11 +225,14 @@ def resume(
     allow_other_rows: go on though the rows are not those that it was begun with
     options:    loss, optimizer, data_handler where they are objects; engine, device, checkpoint
     The curve is that of a run that was never interrupted. Checkpoints go on in the same folder;
-    `checkpoint` names another one, or is "off".
+    `checkpoint` names another one, or is "off". An experiment in the folder goes on likewise, and
+    is returned.
     Raises RunError where there is no run, or model or rows are others.
     """
-    chosen, namespace = _named_objects({"model": model, "data": data, **options})
+    chosen, namespace = named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
+        if ExperimentFolder.is_one(folder):
+            return calls.take_up(folder, chosen, namespace, name=name, background=background)
         found = find(str(folder))
         is_cached = found.path.parent == cache()
         if not is_cached:
@@ -217,7 +254,7 @@ def stats(data: Any, *, min_count: int = 5, **options: Any) -> Statistics:
     options:   label, split, parties, seed, as in `federate`
     Nothing is trained, and parties report counts and sums alone. See `Statistics`.
     """
-    chosen, namespace = _named_objects({"data": data, **options})
+    chosen, namespace = named_objects({"data": data, **options})
     with spelled_in(python_spelling):
         return describe(RunSpec(**chosen), namespace, min_count)
 
@@ -232,8 +269,22 @@ def describe(spec: RunSpec, namespace: Mapping[str, Any], min_count: Any) -> Sta
     if wanted < 1:
         raise OptionError(f"{name} is not allowed", "give a whole number >= 1")
     names = ("data", "data_handler", "label", "split", "parties", "seed")
-    given = {name: getattr(spec, name) for name in names}
+    given = {name: getattr(spec, name) for name in names} | {"seed": spec.seed_for("split")}
     return description.describe(namespace, min_count=wanted, **given)
+
+
+def _next_name() -> str:
+    """Return the first of run, run_2, ... that no run has, so that runs can be compared by name.
+
+    The oldest that has ended is forgotten in the end, or all models would stay in memory.
+    """
+    unnamed = [each for each in RUNS if re.fullmatch(r"run(_\d+)?", each)]
+    ended = [each for each in unnamed if RUNS[each].status in ENDED]
+    for each in ended[: max(0, len(unnamed) - _MAX_UNNAMED + 1)]:
+        del RUNS[each]
+    numbers = (1 if each == "run" else int(each.removeprefix("run_")) for each in unnamed)
+    latest = max(numbers, default=0)
+    return "run" if not latest else f"run_{latest + 1}"
 
 
 def _check_name(given: str) -> None:
@@ -253,22 +304,3 @@ def _check_model(model: Any) -> None:
             f"{option('model', repr(model))} names no file of a model",
             f"give a model, or a file that ends in {', '.join(sorted(endings))}",
         )
-
-
-def _named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options of a spec, with names in place of objects, and the objects by name."""
-    chosen: dict[str, Any] = {}
-    namespace: dict[str, Any] = {}
-    for name, value in options.items():
-        if value is None:
-            continue
-        if name == "roles" and isinstance(value, Mapping):
-            value = ";".join(f"{party}={role}" for party, role in value.items())
-        if name in ("model", "data") and isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        chosen[name] = value
-        if name in (*_OBJECTS, "callbacks") and not isinstance(value, str):
-            # The name tells the reader of the spec that this was an object.
-            chosen[name] = f"given_{name}"
-            namespace[chosen[name]] = value
-    return chosen, namespace

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from fusion_nb.core import seeds
 from fusion_nb.core.builtin import FRAMEWORKS
 from fusion_nb.core.options import Option
 from fusion_nb.errors import (
@@ -194,7 +195,12 @@ class RunSpec(BaseModel):
         0,
         "fixes split, cohorts, batches and, for a model built in the cell, its first weights",
         ge=0,
-        le=2**63 - 1,
+        le=seeds.MAX_SEED,
+    )
+    seed_of: str = _option(
+        "",
+        "seeds of parts that --seed shall not fix, of split, cohort, batches and weights: "
+        "split=0,weights=0",
     )
     device: str = _option("auto", "auto, cpu, cuda or mps", model_option=True)
     precision: str = _option(
@@ -238,6 +244,10 @@ class RunSpec(BaseModel):
         """Return a list of names as the text that an option line has."""
         is_list = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
         return ",".join(value) if is_list else value
+
+    def seed_for(self, part: str) -> int:
+        """Return the seed of a part of `core.seeds.PARTS`: that of the run, or one of its own."""
+        return seeds.apart(self.seed_of).get(part, self.seed)
 
     @classmethod
     def from_yaml(cls, text: str) -> RunSpec:

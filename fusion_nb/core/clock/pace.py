@@ -109,7 +109,7 @@ class Pace:
             self._network.parties,
             self._history,
             round=round,
-            seed=self._config.seed,
+            seed=self._config.seed_of_cohorts,
             fraction=fraction,
             least=1 if is_uniform else fusion.requires.min_updates,
             seconds={} if is_uniform else self.seconds(round),

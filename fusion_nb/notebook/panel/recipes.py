@@ -137,5 +137,5 @@ def _run_body(spec: RunSpec, names: dict[str, Any]) -> None:
     from IPython.core.inputtransformer2 import TransformerManager
 
     body = TransformerManager().transform_cell(spec.code)
-    with lookup.seeded(spec.seed, spec.code):
+    with lookup.seeded(spec.seed_for("weights"), spec.code):
         exec(compile(body, "<the body of the saved run's cell>", "exec"), names)

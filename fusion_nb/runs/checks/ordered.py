@@ -114,7 +114,7 @@ def check_model(resolved: Resolved) -> Sequence[str]:
     """Check that the model can be trained on these rows: a few of them are tried."""
     model, data, options = resolved.model, resolved.data, resolved.train_options
     # Seeded, since a lazy layer draws its first weights when it sees its first rows.
-    with model.seeded(resolved.spec.seed), _about_inputs(data.schema):
+    with model.seeded(resolved.spec.seed_for("weights")), _about_inputs(data.schema):
         found = model.check(
             data.example,
             data.schema,

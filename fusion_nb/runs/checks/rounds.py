@@ -93,7 +93,7 @@ def check_sampling(resolved: Resolved) -> Sequence[str]:
             f"sampling: the parties with the largest losses, {resolved.cohort_size} in a round; "
             "the fused model is pulled towards their rows"
         ]
-    num_rounds, seed = min(spec.rounds, _MOST_ROUNDS), spec.seed
+    num_rounds, seed = min(spec.rounds, _MOST_ROUNDS), spec.seed_for("cohort")
     drawn = [
         cohorts.draw(
             resolved.rounds.sampling,

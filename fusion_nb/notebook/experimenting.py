@@ -1,0 +1,211 @@
+"""`%fusion sweep`, `%%fusion --seeds`, and the commands that steer an experiment."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from fusion_nb.errors import OptionError, option
+from fusion_nb.notebook.kernel import draws_widgets, repaints_only_for_cells
+from fusion_nb.notebook.live import Throttle
+from fusion_nb.notebook.options import Line
+from fusion_nb.reporting.experiments.page import output
+from fusion_nb.reporting.result import Text
+from fusion_nb.runs import spec as run_spec
+from fusion_nb.runs.experiments import calls
+from fusion_nb.runs.experiments.comparison import compare
+from fusion_nb.runs.experiments.experiment import Experiment
+from fusion_nb.runs.experiments.folder import ExperimentFolder
+from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
+from fusion_nb.runs.experiments.training import Workshop
+from fusion_nb.runs.handle import ENDED, UNDER_WAY
+from fusion_nb.runs.session import RUNS
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+#: Runs the body of a cell with the options of a spec.
+RunBody = Callable[["InteractiveShell", run_spec.RunSpec, Line], object]
+#: Commands that steer a run, and an experiment too.
+_STEERING = ("stop", "pause", "resume", "status")
+#: Seconds between two pictures, at least.
+_PAUSE = 1.0
+
+
+def concerns(shell: InteractiveShell, line: Line) -> bool:
+    """Return whether a line is about an experiment, and not about one run."""
+    if line.command == "sweep":
+        return True
+    if line.command == "run":
+        of_file = run_spec.from_file(line.own["config"]) if "config" in line.own else {}
+        return any(name in OWN for name in (*line.own, *of_file))
+    if line.command in (*_STEERING, "compare") and line.words:
+        is_folder = line.command == "resume" and ExperimentFolder.is_one(line.words[0])
+        return is_folder or any(_found(shell, word) is not None for word in line.words)
+    return line.command in _STEERING and _latest_is_experiment()
+
+
+def execute(shell: InteractiveShell, line: Line, body: str, run_body: RunBody) -> Any:
+    """Execute a line that is about an experiment, and return the value that the cell shows."""
+    if line.command in ("sweep", "run"):
+        return _begin(shell, line, body, run_body)
+    if line.command == "compare":
+        return compare({word: _found(shell, word) or _run(shell, word) for word in line.words})
+    if line.command == "resume" and line.words and ExperimentFolder.is_one(line.words[0]):
+        return _take_up(shell, line, run_body)
+    found = _found(shell, line.words[0]) if line.words else list(calls.EXPERIMENTS.values())[-1]
+    assert found is not None
+    if line.command == "status" and "follow" in line.own and found.status == "running":
+        return _show(found, lambda: None, background=False, quiet=False)
+    if line.command == "resume" and found.status == "stopped":
+        return _show(found, found.start, background=False, quiet=False)
+    if line.command != "status":
+        {"stop": found.stop, "pause": found.pause, "resume": found.resume}[line.command]()
+    return Text(found.headline())
+
+
+def listing() -> list[str]:
+    """Return a line for each experiment of this notebook."""
+    return [each.headline() for each in calls.EXPERIMENTS.values()]
+
+
+def joined_lists(text: str) -> str:
+    """Return an option line without blanks inside of brackets: `--lr [0.01, 0.1]` is one value.
+
+    >>> joined_lists("sweep --lr [0.01, 0.1] --rounds 3")
+    'sweep --lr [0.01,0.1] --rounds 3'
+    """
+    return re.sub(r"\[[^\[\]\n]*\]", lambda found: re.sub(r"\s+", "", found[0]), text)
+
+
+def _begin(shell: InteractiveShell, line: Line, body: str, run_body: RunBody) -> None:
+    of_file = run_spec.from_file(line.own["config"]) if "config" in line.own else {}
+    own = {name: value for name, value in line.own.items() if name in OWN}
+    options = of_file | line.options | own
+    if body.strip():
+        options["code"] = body
+    if "service" in line.own:
+        raise OptionError(
+            f"{option('service')} trains one run at a time", "leave it out for an experiment"
+        )
+    spec = ExperimentSpec.of(options, varies=line.command == "sweep")
+    _launch(shell, line, spec, run_body)
+
+
+def _take_up(shell: InteractiveShell, line: Line, run_body: RunBody) -> None:
+    """Go on with an experiment that was saved in a folder."""
+    about = ExperimentFolder(line.words[0]).about()
+    saved = {**about["spec"], "checkpoint": line.words[0], **line.options}
+    named = replace(line, own={"name": str(about["name"]), **line.own})
+    _launch(shell, named, ExperimentSpec.of(saved), run_body)
+
+
+def _launch(shell: InteractiveShell, line: Line, spec: ExperimentSpec, run_body: RunBody) -> None:
+    first, built_with = spec.first(), None
+    name = _free_name(shell, line.own.get("name", ""))
+    if first.code:
+        run_body(shell, first, line)
+        built_with = first.seed_for("weights")
+    names = shell.user_ns if first.code or not spec.options.get("code") else dict(shell.user_ns)
+    made = Experiment(spec, names, name=name, workshop=Workshop(names, built_with))
+    calls.remember(made)
+    shell.user_ns[name] = made
+    _show(made, made.start, background="background" in line.own, quiet="quiet" in line.own)
+
+
+def _free_name(shell: InteractiveShell, given: str) -> str:
+    """Return the variable to bind an experiment to. Raises OptionError for one that is taken."""
+    name = calls.free_name(given, shell.user_ns)
+    if not name.isidentifier():
+        raise OptionError(
+            f"{option('name', repr(name))} can't name a variable",
+            "use letters, digits and underscores",
+        )
+    present = shell.user_ns.get(name)
+    if present is not None and not isinstance(present, Experiment):
+        raise OptionError(
+            f"the variable {name!r} holds {type(present).__name__}, not an experiment",
+            f"use another {option('name')}",
+        )
+    return name
+
+
+def _show(made: Experiment, launch: Callable[[], object], *, background: bool, quiet: bool) -> None:
+    """Launch an experiment with a view of it in this cell's output.
+
+    background: return at once;  quiet: show nothing
+    """
+    view = None if quiet else ExperimentView(made)
+    launch()
+    if background:
+        return
+    try:
+        while made.status == "running":
+            made.wait(_PAUSE / 2)
+            if view is not None and repaints_only_for_cells():
+                view.refresh()
+        made.wait()
+    finally:
+        if view is not None:
+            view.refresh(is_last=made.status in ENDED)
+
+
+class ExperimentView:
+    """Shows an experiment in a cell's output: how far it is, the means so far, the leaderboard.
+
+    It is drawn anew as rounds come in, but takes a small share of the time; at the end it stands
+    as a saved notebook keeps it. Where nobody looks on, the end is all that is drawn.
+    """
+
+    def __init__(self, made: Experiment) -> None:
+        self._made = made
+        self._lock, self._is_over = threading.Lock(), False
+        self._is_live = draws_widgets()
+        self._draw_now = Throttle(share=0.05, pause=_PAUSE)
+        line = f"{made.name} is running; its result will stand here"
+        self._handle = display({"text/plain": line}, raw=True, display_id=True)
+        self._unsubscribe = made.subscribe(lambda _: self.refresh())
+
+    def refresh(self, *, is_last: bool = False) -> None:
+        """Show the experiment as it stands now, unless it was shown a moment ago."""
+        with self._lock:
+            if self._is_over:
+                return
+            if self._made.status in ENDED or is_last:
+                self._is_over = True
+                self._unsubscribe()
+                self._handle.update(self._made._repr_mimebundle_(), raw=True)
+            elif self._is_live:
+                self._draw_now(self._draw)
+
+    def _draw(self) -> None:
+        made = self._made
+        bundle = (
+            made._repr_mimebundle_()
+            if made.has_rounds
+            else output(made.headline(), made.notes, None, None, [])
+        )
+        self._handle.update(bundle, raw=True)
+
+
+def _found(shell: InteractiveShell, name: str) -> Experiment | None:
+    variable = shell.user_ns.get(name)
+    return variable if isinstance(variable, Experiment) else calls.EXPERIMENTS.get(name)
+
+
+def _run(shell: InteractiveShell, name: str) -> Any:
+    """Return the run that has a name, or the name of a folder."""
+    return RUNS.get(name) or shell.user_ns.get(name, name)
+
+
+def _latest_is_experiment() -> bool:
+    """Return whether an experiment is under way, and no run, or there are experiments alone."""
+    if not calls.EXPERIMENTS or any(run.status in UNDER_WAY for run in RUNS.values()):
+        return False
+    is_under_way = any(each.status in UNDER_WAY for each in calls.EXPERIMENTS.values())
+    return is_under_way or not RUNS

@@ -1,0 +1,222 @@
+"""Trains the runs of an experiment in the background, one after the other or beside each other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from fusion_nb.core.history import History
+from fusion_nb.core.process.interrupts import HeldInterrupts
+from fusion_nb.core.run_control import RunControl
+from fusion_nb.errors import Interrupted, RunError, Stopped
+from fusion_nb.runs.experiments.folder import ExperimentFolder
+from fusion_nb.runs.experiments.training import Prunes, line_of
+from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
+
+
+class Source(Protocol):
+    """Says which trials come next, and learns how they ended."""
+
+    def batches(self) -> Iterator[Sequence[Trial]]:
+        """Yield trials; those of one batch may be trained in any order."""
+
+    def prunes(self, trial: Trial, history: History) -> bool:
+        """Return whether a trial is to end after this round."""
+
+
+class Trainer(Protocol):
+    """Trains one trial at a time, here or in another process."""
+
+    def train(
+        self, trial: Trial, control: RunControl, prunes: Prunes, told: Callable[[], object]
+    ) -> None:
+        """Train a trial to its end."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
+class Driver:
+    """Trains the trials of a source, in a thread for each trainer, until all have ended.
+
+    source:   says which come next;  trainers: makes what trains them, once it begins
+    name:     of the experiment, for messages
+    folder:   where outcomes are saved, or None;  notify: called after every round and change
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        trainers: Callable[[], Sequence[Trainer]],
+        *,
+        name: str,
+        folder: ExperimentFolder | None,
+        notify: Callable[[], object],
+    ) -> None:
+        self.name, self.status, self.reason = name, "ready", ""
+        self.error: BaseException | None = None
+        self._source, self._make_trainers, self._folder = source, trainers, folder
+        self._notify = notify
+        self._control = RunControl()
+        self._thread: threading.Thread | None = None
+
+    def start(self, begin: Callable[[], object]) -> None:
+        """Train in the background; one that was stopped goes on. Raises RunError while it runs.
+
+        begin: called before the first trial, in this thread
+        """
+        if self.status in ("running", "paused"):
+            raise RunError(f"{self.name} is {self.status} already", f"{self.name}.wait() waits")
+        if self.status == "finished":
+            raise RunError(f"{self.name} is finished", "give it more seeds or values, and a folder")
+        begin()
+        self._control.reset()
+        self.status, self.reason, self.error = "running", "", None
+        self._thread = threading.Thread(target=self._drive, name=self.name, daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until it has ended. An interrupt stops it, and raises Interrupted after that.
+
+        Raises RunError for one that is paused, and the error that ended the experiment itself.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        try:
+            while self._thread is not None and self._thread.is_alive():
+                if self.status == "paused" and timeout is None:
+                    raise RunError(f"{self.name} is paused", f"{self.name}.resume() first")
+                left = 0.2 if end is None else min(0.2, end - time.monotonic())
+                if left <= 0:
+                    return
+                self._thread.join(left)
+        except KeyboardInterrupt:
+            with HeldInterrupts() as more:
+                with suppress(KeyboardInterrupt):
+                    self.stop()
+                more.forget()
+            raise Interrupted(
+                f"{self.name} was stopped; the runs that had ended stay",
+                f"{self.name}.start() goes on where it stopped",
+            ) from None
+        if self.error is not None:
+            raise self.error
+
+    def stop(self, wait: bool = True) -> None:
+        """Stop between two batches; runs that have ended stay."""
+        self._control.stop()
+        if wait and self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def pause(self) -> None:
+        """Hold it between two batches. Raises RunError unless it runs."""
+        if self.status != "running":
+            raise RunError(f"{self.name} is {self.status}, so there is nothing to pause", "")
+        self._control.pause()
+        self._set("paused")
+
+    def resume(self) -> None:
+        """Go on after a pause. Raises RunError unless it is paused."""
+        if self.status != "paused":
+            raise RunError(f"{self.name} is {self.status}, not paused", "start() begins it")
+        self._set("running")
+        self._control.resume()
+
+    def _set(self, status: str) -> None:
+        self.status = status
+        self._notify()
+
+    def _drive(self) -> None:
+        status = "finished"
+        trainers: Sequence[Trainer] = ()
+        try:
+            trainers = self._make_trainers()
+            for batch in self._source.batches():
+                self._control.gate()
+                self._train_all(batch, trainers)
+        except Stopped:
+            status, self.reason = "stopped", "stopped by its user"
+        except Exception as error:  # of the experiment itself: a full disk, say
+            status, self.reason, self.error = "failed", line_of(error), error
+        finally:
+            for trainer in trainers:
+                trainer.close()
+            if self._folder is not None:
+                self._folder.end()
+            self._set(status)
+
+    def _train_all(self, batch: Sequence[Trial], trainers: Sequence[Trainer]) -> None:
+        """Train the trials of a batch that have not ended, each trainer one after the other."""
+        left = [trial for trial in batch if trial.status not in TRIAL_ENDED]
+        queue, lock, errors = iter(left), threading.Lock(), list[BaseException]()
+
+        def work(trainer: Trainer) -> None:
+            while not errors and not self._control.is_stopping:
+                with lock:
+                    trial = next(queue, None)
+                if trial is None:
+                    return
+                try:
+                    self._train(trial, trainer)
+                except BaseException as error:
+                    errors.append(error)
+
+        threads = [
+            threading.Thread(target=work, args=(trainer,), name=self.name, daemon=True)
+            for trainer in trainers[1 : len(left)]
+        ]
+        for thread in threads:
+            thread.start()
+        if trainers:
+            work(trainers[0])
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        self._control.gate()
+
+    def _train(self, trial: Trial, trainer: Trainer) -> None:
+        control = RunControl(on_gate=self._control.gate)
+
+        def prunes(history: History) -> bool:
+            return self._source.prunes(trial, history)
+
+        try:
+            self._control.gate()
+            trainer.train(trial, control, prunes, self._notify)
+        except Stopped:
+            trial.status = "stopped"
+        except Exception as error:
+            trial.status, trial.reason = "failed", line_of(error)
+        if self._folder is not None:
+            self._folder.save(trial)
+        self._notify()
+
+
+class Grid:
+    """All combinations, those of the first seed first, so that each is seen early."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._trials = trials
+
+    def batches(self) -> Iterator[Sequence[Trial]]:
+        """Yield all trials at once."""
+        seeds = list(dict.fromkeys(trial.seed for trial in self._trials))
+        yield sorted(self._trials, key=lambda trial: seeds.index(trial.seed))
+
+    def prunes(self, trial: Trial, history: History) -> bool:
+        """Return False: a grid trains each to its end."""
+        return False
+
+
+def seconds_left(trials: Sequence[Trial], size: int, width: int, running: bool) -> float | None:
+    """Return how long the rest takes, judged by the trials that have ended; None without any."""
+    ended = [trial.seconds for trial in trials if trial.status in ("finished", "pruned")]
+    if not ended or not running:
+        return None
+    done = sum(trial.status in TRIAL_ENDED for trial in trials)
+    begun = sum(trial.seconds for trial in trials if trial.status == "running")
+    mean = sum(ended) / len(ended)
+    return max(0.0, (size - done) * mean - begun) / max(1, width)

@@ -1,0 +1,172 @@
+"""Runs of any origin in one form, to be compared: of this process, of experiments, of folders."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fusion_nb.core.history import History, from_dict
+from fusion_nb.errors import OptionError, RunError
+from fusion_nb.runs.experiments.folder import ExperimentFolder
+from fusion_nb.runs.experiments.spec import label_of
+from fusion_nb.runs.experiments.trial import Facts, Trial
+from fusion_nb.runs.run import Run
+from fusion_nb.runs.spec import RunSpec
+
+#: Options that do not tell runs apart: they say where a run is trained, or are seeds.
+_NOT_TOLD = {"seed", "seed_of", "checkpoint", "engine", "device", "code"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run in a comparison.
+
+    label:   what it shares with those that differ in the seed alone;  seed: of the run
+    metrics: the loss, and the metric that people read;  monitor: the one that decides the best
+    steps:   gradient steps in each round, or None;  options: those that tell it from others
+    """
+
+    label: str
+    seed: int
+    history: History
+    metrics: tuple[str, str]
+    monitor: str
+    loss_name: str = ""
+    steps: tuple[int, ...] | None = None
+    options: Mapping[str, Any] | None = None
+
+
+def entries_of(trials: Iterable[Trial]) -> list[Entry]:
+    """Return the trials that have rounds; those that failed or were pruned are left out."""
+    return [
+        Entry(
+            trial.point.label or "all runs",
+            trial.seed,
+            trial.records,
+            trial.facts.metrics,
+            trial.facts.monitor,
+            trial.facts.loss_name,
+            trial.facts.steps,
+        )
+        for trial in trials
+        if trial.facts and trial.records and trial.status not in ("failed", "pruned")
+    ]
+
+
+def entries_in(given: Any) -> list[Entry]:
+    """Return the runs of a mapping by name, or of a list, which are named by what differs.
+
+    Raises OptionError for a value that holds no run.
+    """
+    if isinstance(given, Mapping):
+        found = [
+            replace(entry, label=_label(str(name), entry, value))
+            for name, value in given.items()
+            for entry in _entries(str(name), value)
+        ]
+    else:
+        values = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        found = named_by_difference([entry for each in values for entry in _entries("", each)])
+    if not found:
+        raise RunError("there is no run with a whole round to compare", "train one first")
+    return found
+
+
+def named_by_difference(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries named by the options that differ among them."""
+    specs = [entry.options for entry in entries]
+    known = list(dict.fromkeys(name for spec in specs for name in spec or {}))
+    differ = [
+        name
+        for name in known
+        if name not in _NOT_TOLD and len({str((spec or {}).get(name)) for spec in specs}) > 1
+    ]
+    named = []
+    for entry in entries:
+        if entry.options is None:  # of an experiment, which has named it
+            named.append(entry)
+            continue
+        settings = {name: entry.options[name] for name in differ if name in entry.options}
+        named.append(replace(entry, label=label_of(settings) or "all runs"))
+    return named
+
+
+def _label(name: str, entry: Entry, value: Any) -> str:
+    """Return the name that a run was given; settings of an experiment stand behind it."""
+    is_experiment = entry.options is None and entry.label not in ("", "all runs")
+    return f"{name}: {entry.label}" if is_experiment and not isinstance(value, Trial) else name
+
+
+def _entries(name: str, value: Any) -> list[Entry]:
+    if isinstance(value, Run):
+        facts = Facts.of(value)
+        options = {**_defaults(), **value.spec.model_dump(exclude_none=True), **facts.chosen}
+        return [_entry(name or value.name, value.records, facts, options)]
+    if isinstance(value, Trial):
+        return entries_of([value])
+    if isinstance(value, str | os.PathLike):
+        return _in_folder(Path(value).expanduser())
+    runs = getattr(value, "runs", None)  # an Experiment, which imports this module
+    if isinstance(runs, list) and all(isinstance(run, Trial) for run in runs):
+        return entries_of(runs)
+    if isinstance(value, Sequence):
+        return [entry for each in value for entry in _entries(name, each)]
+    raise OptionError(
+        f"{type(value).__name__} can't be compared" + (f" as {name!r}" if name else ""),
+        "give runs, experiments, lists of them, or folders that run.export() wrote",
+    )
+
+
+def _entry(name: str, records: History, facts: Facts, options: Mapping[str, Any]) -> Entry:
+    return Entry(
+        name,
+        int(options.get("seed", 0)),
+        records,
+        facts.metrics,
+        facts.monitor,
+        facts.loss_name,
+        facts.steps,
+        dict(options),
+    )
+
+
+def _defaults() -> dict[str, Any]:
+    return {name: field.default for name, field in RunSpec.model_fields.items()}
+
+
+def _in_folder(folder: Path) -> list[Entry]:
+    """Return the runs in the folder of an experiment, or of an exported run."""
+    if ExperimentFolder.is_one(folder):
+        return _saved_entries(ExperimentFolder(folder))
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        history = History(map(from_dict, card["history"]))
+        shown = tuple(card["shown"])
+        facts = Facts((str(shown[0]), str(shown[1])), str(card["monitor"]))
+        options = {**_defaults(), **card["spec"], **card.get("chosen", {})}
+        return [_entry(str(card["name"]), history, facts, options)]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise RunError(
+            f"there is no exported run in {folder} ({type(error).__name__})",
+            "give a folder that run.export() wrote, or that of an experiment",
+        ) from None
+
+
+def _saved_entries(folder: ExperimentFolder) -> list[Entry]:
+    about = folder.about()
+    vary = [name for name, value in about["spec"].items() if isinstance(value, list)]
+    found = []
+    for outcome in folder.ended().values():
+        if outcome["status"] != "finished" or not outcome["facts"]:
+            continue
+        options = json.loads(outcome["key"])
+        settings = {name: options[name] for name in vary if name in options}
+        facts = Facts.from_dict(outcome["facts"])
+        history = History(map(from_dict, outcome["history"]))
+        entry = _entry(label_of(settings) or "all runs", history, facts, options)
+        found.append(replace(entry, options=None))
+    return found

@@ -1,0 +1,293 @@
+"""An experiment: several runs of one question, trained in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from fusion_nb.core.history import better
+from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
+from fusion_nb.reporting.charts import Chart
+from fusion_nb.reporting.charts.bands import bands, multiples
+from fusion_nb.reporting.experiments.leaderboard import Leaderboard
+from fusion_nb.reporting.formatting import duration
+from fusion_nb.runs.checkpoints import rows
+from fusion_nb.runs.checkpoints.option import CheckpointOption
+from fusion_nb.runs.experiments import driver as driving
+from fusion_nb.runs.experiments.comparison import Comparison
+from fusion_nb.runs.experiments.driver import Driver, Grid, Trainer
+from fusion_nb.runs.experiments.entries import entries_of
+from fusion_nb.runs.experiments.folder import ExperimentFolder
+from fusion_nb.runs.experiments.here import TrainerHere
+from fusion_nb.runs.experiments.searching import SearchedTrials
+from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec, Point
+from fusion_nb.runs.experiments.training import Workshop
+from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
+from fusion_nb.runs.listeners import Listeners
+from fusion_nb.runs.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Experiment:
+    """Several runs of one question: seeds, or options that vary, or both.
+
+    spec:      the options;  namespace: where the names in them are looked up
+    name:      in messages, and of the variable that it is bound to
+    workshop:  makes the runs, by default from the namespace
+    The first run is made at once, so that a mistake in the options is told before any training.
+    """
+
+    def __init__(
+        self,
+        spec: ExperimentSpec,
+        namespace: Mapping[str, Any],
+        *,
+        name: str = "experiment",
+        workshop: Workshop | None = None,
+    ) -> None:
+        self.spec, self.name = spec, name
+        self._namespace = namespace
+        self._workshop = workshop or Workshop(namespace)
+        self._listeners: Listeners[Experiment] = Listeners()
+        search = spec.searched
+        self._trials = [] if search else [Trial(point) for point in spec.points()]
+        first = self._first()
+        self.monitor: str = first.result().monitor
+        self.metrics: tuple[str, str] = first.chart_metrics
+        saved = CheckpointOption.parse(
+            first.spec.checkpoint or str(spec.options.get("checkpoint", ""))
+        )
+        self.folder = ExperimentFolder(saved.folder) if saved else None
+        self._origin = {
+            "rows": _digest(rows.digests(first.prepared.resolved.data)),
+            "first weights": first.result().initial_sha256,
+        }
+        self._notes = _notes(spec, self._workshop)
+        source = (
+            SearchedTrials(spec, search, self.monitor, width=spec.workers, add=self._add)
+            if search
+            else Grid(self._trials)
+        )
+        self._driver = Driver(
+            source,
+            self._trainers,
+            name=name,
+            folder=self.folder,
+            notify=lambda: self._listeners.notify(self),
+        )
+        self._ended: dict[str, dict[str, Any]] = {}
+
+    # Its state
+
+    @property
+    def status(self) -> str:
+        """ready, running, paused, finished, stopped or failed."""
+        return self._driver.status
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what varies, and warnings."""
+        return list(self._notes)
+
+    @property
+    def runs(self) -> list[Trial]:
+        """Its runs, in order: settings, seed, status, history and reason of each."""
+        return list(self._trials)
+
+    @property
+    def size(self) -> int:
+        """The number of runs that it has in the end."""
+        return self.spec.size
+
+    @property
+    def best(self) -> Trial:
+        """The finished run that is best by the monitored metric. Raises RunError without any."""
+        finished = [t for t in self._trials if t.status == "finished" and t.facts]
+        found = None
+        for trial in finished:
+            if found is None or better(
+                self.monitor, trial.value(self.monitor), found.value(self.monitor)
+            ):
+                found = trial
+        if found is None:
+            raise RunError(f"no run of {self.name} is finished", f"{self.name}.runs tells why")
+        return found
+
+    def subscribe(self, listener: Callable[[Experiment], object]) -> Callable[[], None]:
+        """Call `listener(experiment)` after every round of a run and every change of status.
+
+        Return a function that ends the subscription.
+        """
+        return self._listeners.add(listener)
+
+    # Steering
+
+    def start(self) -> Self:
+        """Train in the background, and return at once. One that was stopped goes on."""
+        with spelled_in(python_spelling):
+            self._driver.start(self._begin)
+        return self
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until all runs have ended, or for `timeout` seconds.
+
+        An interrupt (■, Ctrl-C) stops it between two batches, and raises Interrupted after that.
+        """
+        with spelled_in(python_spelling):
+            self._driver.wait(timeout)
+        return self
+
+    def stop(self, wait: bool = True) -> Self:
+        """Stop between two batches. Runs that have ended stay, and `start` trains the others."""
+        self._driver.stop(wait)
+        return self
+
+    def pause(self) -> Self:
+        """Hold it between two batches until `resume`."""
+        self._driver.pause()
+        return self
+
+    def resume(self) -> Self:
+        """Go on after a pause."""
+        self._driver.resume()
+        return self
+
+    # Its outcome
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a DataFrame with a row for each run, and a column for each thing that varies."""
+        import pandas as pd
+
+        return pd.DataFrame([trial.row() for trial in self._trials])
+
+    def compare(self, metric: str = "", target: float | None = None) -> Comparison:
+        """Return its settings compared over their seeds; see `Comparison`.
+
+        metric: by default the monitored one;  target: rounds until it is reached are told too
+        """
+        with spelled_in(python_spelling):
+            return Comparison(
+                entries_of(self._trials),
+                metric=metric or self.monitor,
+                target=target,
+                band=self.spec.band,
+            )
+
+    def plot(self, against: str = "round", *, kind: str = "bands") -> Chart:
+        """Return the mean of each setting over its seeds, with its band.
+
+        against: round, bytes, steps or seconds;  kind: bands, or multiples: a small chart for each
+        """
+        comparison = self.compare()
+        curves = comparison.curves(self.metrics, against)
+        if kind == "multiples":
+            return multiples(curves, self.metrics[-1], against, BANDS[self.spec.band])
+        return bands(curves, self.metrics, against, BANDS[self.spec.band])
+
+    def leaderboard(self) -> Leaderboard:
+        """Return the settings, the best first, with the mean and spread of the monitored metric."""
+        return self.compare().leaderboard()
+
+    def headline(self) -> str:
+        """Return the experiment in one line: how far it is, the best, the time left."""
+        counts = {
+            status: sum(trial.status == status for trial in self._trials)
+            for status in ("finished", "pruned", "failed", "stopped")
+        }
+        ended = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        word = "run" if self.size == 1 else "runs"
+        parts = [
+            f"{self.name}: {self.status}, {self.size} {word}" + (f" ({ended})" if ended else "")
+        ]
+        if self._driver.reason:
+            parts.append(self._driver.reason)
+        if any(t.status == "finished" for t in self._trials):
+            best = self.best
+            parts.append(f"best {self.monitor} {best.value(self.monitor):.3f} with {best.name}")
+        left = driving.seconds_left(
+            self._trials, self.size, self.spec.workers, self.status == "running"
+        )
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+    def __repr__(self) -> str:
+        return f"{self.headline()}\n{self.leaderboard()}" if self.has_rounds else self.headline()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        from fusion_nb.reporting.experiments.page import output
+
+        chart = self.plot() if self.has_rounds else None
+        board = self.leaderboard() if self.has_rounds else None
+        return output(self.headline(), self.notes, chart, board, self.failed())
+
+    def failed(self) -> list[str]:
+        """Return a line for each run that failed."""
+        return [f"{t.name}: {t.reason}" for t in self._trials if t.status == "failed"]
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether any run has a whole round, so that there is something to draw."""
+        return any(trial.records and trial.facts for trial in self._trials)
+
+    def _first(self) -> Run:
+        """Return the first run, which is checked and not trained."""
+        point = Point(1, {}, self.spec.seeds[0], self.spec.first())
+        try:
+            return self._workshop.make(point, self.name)
+        except OptionError as error:
+            search = self.spec.searched
+            if search is None or not search.metric or error.option != "monitor":
+                raise
+            message = f"{option('search', self.spec.search)}: the runs have no such metric"
+            raise OptionError(message, error.hint) from None
+
+    def _begin(self) -> None:
+        """Take the folder, and take over the outcomes that are saved in it."""
+        if self.folder is None:
+            return
+        self.folder.begin(self.name, self.spec, self._origin)
+        self._ended = self.folder.ended()
+        for trial in self._trials:
+            self._restore(trial)
+
+    def _add(self, trial: Trial) -> None:
+        """Add a trial that a search asks for."""
+        known = {each.point.number: i for i, each in enumerate(self._trials)}
+        self._restore(trial)
+        if trial.point.number in known:  # the search began anew after a stop
+            earlier = self._trials[known[trial.point.number]]
+            if earlier.key() == trial.key() and earlier.status in TRIAL_ENDED:
+                trial.take(earlier.to_dict())
+                trial.run = earlier.run
+            self._trials[known[trial.point.number]] = trial
+        else:
+            self._trials.append(trial)
+
+    def _restore(self, trial: Trial) -> None:
+        outcome = self._ended.get(trial.key())
+        if outcome is not None and trial.status not in TRIAL_ENDED:
+            trial.take(outcome)
+
+    def _trainers(self) -> Sequence[Trainer]:
+        return [TrainerHere(self._workshop, self.folder, self._trials)]
+
+
+def _digest(found: Mapping[str, str]) -> str:
+    import hashlib
+
+    return hashlib.sha256(str(sorted(found.items())).encode()).hexdigest()
+
+
+def _notes(spec: ExperimentSpec, workshop: Workshop) -> list[str]:
+    """Return sentences about what the seeds fix."""
+    notes = [spec.told()] if spec.told() else []
+    builds = workshop.builds_model(spec.first())
+    if len(spec.seeds) > 1 and "weights" not in spec.hold and not builds:
+        notes.append(
+            "warning: the model was built before, so every run begins with its weights; give a "
+            "function that builds one to vary them: model=lambda: make_model()"
+        )
+    return notes

@@ -1,0 +1,33 @@
+"""The gradient steps of a run, which compare methods of different local work."""
+
+from __future__ import annotations
+
+import math
+
+from fusion_nb.runs.run import Run
+
+
+def per_round(run: Run) -> tuple[int, ...] | None:
+    """Return the gradient steps of all parties in each round; None where they can't be counted.
+
+    They can't where the model has no batches, where options change on the way, or where
+    stragglers do less.
+    """
+    resolved = run.prepared.resolved
+    options, spec = resolved.train_options, resolved.spec
+    counts = "batch_size" in resolved.model.supported_options
+    if not counts or spec.changes or spec.straggler or spec.ensemble:
+        return None
+    if any(record.changes for record in run.records):
+        return None
+    batch_size = options["batch_size"]
+    of_party = {
+        party.id: options.get("steps")
+        or options["epochs"] * math.ceil(party.num_examples / batch_size)
+        for party in run.federation.parties
+    }
+    return tuple(
+        sum(of_party[party] for party in record.cohort)
+        - sum(of_party.get(failure.party, 0) for failure in record.failures)
+        for record in run.records
+    )
