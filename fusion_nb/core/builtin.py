@@ -148,6 +148,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "auto": "fusion_nb.engines.auto:AutoEngine",
         "local": "fusion_nb.engines.local:LocalEngine",
         "process": "fusion_nb.engines.process:ProcessEngine",
+        "ray": "fusion_nb.engines.ray:RayEngine",
         "vectorized": "fusion_nb.engines.vectorized:VectorizedEngine",
     },
     "adversaries": {
