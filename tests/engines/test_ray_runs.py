@@ -225,7 +225,7 @@ class TestRaysOfTheirOwn:
         assert printed[0].stdout == printed[1].stdout
         assert printed[0].stderr == ""
 
-    def test_it_ends_with_a_kernel_that_is_killed(self, tmp_path: Path) -> None:
+    def test_no_worker_outlives_a_kernel_that_is_killed(self, tmp_path: Path) -> None:
         import psutil
 
         (tmp_path / "mine.py").write_text(SCRIPT)
@@ -235,8 +235,13 @@ class TestRaysOfTheirOwn:
             stdout=subprocess.DEVNULL,
         )
         wait_until((tmp_path / "trains").exists)
-        started = psutil.Process(kernel.pid).children(recursive=True)
-        assert len(started) > 2
+        # Ray's own agents look once a minute whether their node is still there.
+        started = [
+            child
+            for child in psutil.Process(kernel.pid).children(recursive=True)
+            if "PartyActor" in " ".join(child.cmdline())
+        ]
+        assert started
         os.kill(kernel.pid, signal.SIGKILL)
         kernel.wait()
         wait_until(
