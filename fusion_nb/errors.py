@@ -299,6 +299,7 @@ EXTRAS = {
     "dp_accounting": "privacy",
     "opacus": "privacy",
     "optuna": "tune",
+    "ray": "ray",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",

@@ -64,6 +64,10 @@ FRAMEWORKS: dict[str, Framework] = {
 }
 
 _DEVICES, _NETWORKS = (f"fusion_nb.algorithms.profiles.{kind}" for kind in ("devices", "networks"))
+#: Kind -> name -> the package of an extra that a component can't do without, where it is not that
+#: of its model. Names whose package is not installed are not offered.
+PACKAGES: dict[str, dict[str, str]] = {"engines": {"ray": "ray"}}
+
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
         "bagging": "fusion_nb.algorithms.fusions.bagging:Bagging",
@@ -169,6 +173,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "auto": "fusion_nb.engines.auto:AutoEngine",
         "local": "fusion_nb.engines.local:LocalEngine",
         "process": "fusion_nb.engines.process:ProcessEngine",
+        "ray": "fusion_nb.engines.ray:RayEngine",
         "vectorized": "fusion_nb.engines.vectorized:VectorizedEngine",
     },
     "adversaries": {

@@ -60,7 +60,8 @@ class RunOutcome:
         """Sentences about what was inferred from model and data, and warnings."""
         of_baselines = [note for other in self._federation.baselines for note in other.notes]
         found = [*self._prepared.notes, *self._source.model.notes, *of_baselines]
-        found += [*self._source.notes, *self._training.callbacks.notes]
+        found += [*self._federation.network.engine.notes, *self._source.notes]
+        found += self._training.callbacks.notes
         return [*found, *self._ending.notes(self.parties)]
 
     @property

@@ -46,6 +46,8 @@ def cases() -> dict[str, Case]:
     ):  # with a memory, with draws, both ways, at parties
         found[f"compress {name}"] = Case({"compress": name, "fraction": 0.5})
     for name in registry.names("engines"):
+        if registry.missing_package("engines", name):
+            continue
         text = {"process": "process:workers=1"}.get(name, name)
         kept = {} if name == "vectorized" else KEPT  # it keeps no optimizers
         found[f"engine {name}"] = Case({"engine": text, **kept}, "dense")
@@ -95,6 +97,7 @@ CASES = cases()
 LONG = {
     "engine process",
     "keras",
+    "engine ray",
     "keras with adam kept",
     "keras fedbn",
     "another engine",
