@@ -296,6 +296,7 @@ EXTRAS = {
     "transformers": "transformers",
     "peft": "transformers",
     "greenlet": "torch",
+    "flwr": "flower",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",
