@@ -146,6 +146,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "engines": {
         "auto": "fusion_nb.engines.auto:AutoEngine",
+        "flower": "fusion_nb.engines.flower.engine:FlowerEngine",
         "local": "fusion_nb.engines.local:LocalEngine",
         "process": "fusion_nb.engines.process:ProcessEngine",
         "vectorized": "fusion_nb.engines.vectorized:VectorizedEngine",

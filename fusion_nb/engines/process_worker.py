@@ -75,7 +75,7 @@ def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, u
             party = parties[name]
             party.persistent_state = state
             try:
-                reply = _portable(party.answer(request, model))
+                reply = portable(party.answer(request, model))
             except Stopped:
                 reply = None
             send(replies, _packed(reply, party.persistent_state, name, up))
@@ -109,7 +109,7 @@ def _packed(reply: Reply | None, state: Any, name: str, up: Arena) -> bytes:
         return pack((Failure(name, error.message, "", error), None, False), up)
 
 
-def _portable(reply: Reply) -> Reply:
+def portable(reply: Reply) -> Reply:
     """Return a reply that can be sent: a failure without an exception that can't be unpickled."""
     if isinstance(reply, Failure) and reply.exception is not None:
         try:
