@@ -297,6 +297,7 @@ EXTRAS = {
     "peft": "transformers",
     "greenlet": "torch",
     "flwr": "flower",
+    "ray": "ray",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",

@@ -149,6 +149,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "flower": "fusion_nb.engines.flower.engine:FlowerEngine",
         "local": "fusion_nb.engines.local:LocalEngine",
         "process": "fusion_nb.engines.process:ProcessEngine",
+        "ray": "fusion_nb.engines.ray:RayEngine",
         "vectorized": "fusion_nb.engines.vectorized:VectorizedEngine",
     },
     "adversaries": {

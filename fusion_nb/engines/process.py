@@ -19,7 +19,15 @@ from fusion_nb.core.process.machine import num_cores
 from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import Failure, Reply, Request
-from fusion_nb.engines.process_worker import GIVE_UP, GO, HOLD, PARTY, READY, REQUEST, no_gate
+from fusion_nb.engines.process_worker import PARTY, READY, REQUEST
+from fusion_nb.engines.sending import (
+    GIVE_UP,
+    GO,
+    HOLD,
+    checked_size,
+    dumps,
+    without_gate,
+)
 from fusion_nb.engines.shared_memory import (
     MEMORY_FOLDER,
     Arena,
@@ -72,18 +80,12 @@ class ProcessEngine(Engine):
         Raises OptionError on a system without such processes, or for a model or rows that can't be
         sent to one.
         """
-        name = option("engine", "process")
-        local = f"use {option('engine', 'local')}"
         if os.name != "posix":
-            raise OptionError(f"{name} needs Linux or macOS", local)
-        try:
-            size = size_of((_without_gate(model), parties), _dumps)
-        except Exception as error:
-            line = (
-                "the model or its rows can't be sent to another process: "
-                f"{str(error).strip().splitlines()[0]}"
+            raise OptionError(
+                f"{option('engine', 'process')} needs Linux or macOS",
+                f"use {option('engine', 'local')}",
             )
-            raise OptionError(f"{name}: {line}", local) from error
+        size = checked_size("process", lambda: size_of((without_gate(model), parties), dumps))
         return [
             f"engine: {self.width(model, len(parties))} worker processes",
             *_room_note(size),
@@ -93,7 +95,7 @@ class ProcessEngine(Engine):
         """Start the processes, and give them the model and the parties."""
         self._parties = {party.id: party for party in parties}
         given, self._request_arena = Arena(), Arena()
-        message = pack((_without_gate(model), self._parties), given, _dumps)
+        message = pack((without_gate(model), self._parties), given, dumps)
         setup = _Setup(given, self._request_arena, message)
         self._processes = _launched(self.width(model, len(parties)), setup)
         self._workers = WorkerPool(self._processes, gate, nullcontext)
@@ -108,7 +110,7 @@ class ProcessEngine(Engine):
         """Ask each party of the cohort, and yield their replies in its order."""
         assert self._workers is not None
         assert self._request_arena is not None
-        message = pack(request, self._request_arena, _dumps)
+        message = pack(request, self._request_arena, dumps)
 
         def answer(process: _Process, name: str) -> Reply:
             party = self._parties[name]
@@ -304,17 +306,3 @@ def _room_note(size: int) -> list[str]:
         f"processes share, so files in {tempfile.gettempdir()} are used, which is slower; give a "
         "container more by --shm-size"
     ]
-
-
-def _dumps(thing: Any, **options: Any) -> Any:
-    """Pickle a thing with the classes and functions of it that a cell defines."""
-    import cloudpickle
-
-    return cloudpickle.dumps(thing, **options)
-
-
-def _without_gate(model: Model) -> Model:
-    """Return a copy of a model without its gate, which belongs to this process."""
-    copied = model.clone()
-    copied.gate = no_gate
-    return copied

@@ -6,33 +6,23 @@ It ends when the process that started it does, in the middle of a batch if need 
 from __future__ import annotations
 
 import os
-import pickle
 import queue
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from fusion_nb.core.process import machine
 from fusion_nb.core.types import Failure, Reply
+from fusion_nb.engines.sending import gate_by, portable
 from fusion_nb.engines.shared_memory import Arena, SharedFile, pack, receive, send
 from fusion_nb.errors import FusionError, Stopped
 
-#: The byte of the control arena: go on, wait, or give up the running request.
-GO, HOLD, GIVE_UP = 0, 1, 2
 #: The first byte of a message: a request, or a party with its persistent state.
 REQUEST, PARTY = b"r", b"p"
 #: The process answers this once it has its model and rows.
 READY = b"+"
-#: Seconds between two looks at the control byte while it says wait.
-_HOLD_SECONDS = 0.002
-
-
-def no_gate() -> None:
-    """Let everything pass: the gate of a model on its way to another process."""
 
 
 def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, up: Arena) -> None:
@@ -49,17 +39,11 @@ def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, u
     os.dup2(2, 1)  # what a model prints is no reply
     control_byte = control.view(1)
 
-    def gate() -> None:
-        while control_byte[0] == HOLD:
-            time.sleep(_HOLD_SECONDS)
-        if control_byte[0] == GIVE_UP:
-            raise Stopped
-
     try:
         model, parties = receive(incoming, given, copies=False)
     except EOFError:
         return  # stopped before it began
-    model.gate = gate
+    model.gate = gate_by(lambda: control_byte[0])
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
     arenas = {REQUEST: request_arena, PARTY: down}
     threading.Thread(target=_read, args=(incoming, arenas, messages.put), daemon=True).start()
@@ -107,16 +91,6 @@ def _packed(reply: Reply | None, state: Any, name: str, up: Arena) -> bytes:
         return pack((reply, state, True), up)
     except FusionError as error:
         return pack((Failure(name, error.message, "", error), None, False), up)
-
-
-def portable(reply: Reply) -> Reply:
-    """Return a reply that can be sent: a failure without an exception that can't be unpickled."""
-    if isinstance(reply, Failure) and reply.exception is not None:
-        try:
-            pickle.loads(pickle.dumps(reply.exception))
-        except Exception:
-            return replace(reply, exception=None)
-    return reply
 
 
 if __name__ == "__main__":

@@ -68,6 +68,14 @@ class Child:
                 raise RunError(f"the {self.name} of the rehearsal {how}: {self.last_lines()}")
             time.sleep(_LOOK_SECONDS)
 
+    def said(self) -> str:
+        """Return its output so far."""
+        return self.out.read_text()
+
+    def has_said_something(self) -> bool:
+        """Return whether it has written a line."""
+        return self.said().endswith("\n")
+
     def last_lines(self) -> str:
         """Return the end of its log in one line."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""

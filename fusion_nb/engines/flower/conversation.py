@@ -36,9 +36,7 @@ class Conversation:
     is_gone: returns why a node will not answer any more, or ""
     """
 
-    def __init__(
-        self, link: Link, gate: Callable[[], None], is_gone: Callable[[int], str]
-    ) -> None:
+    def __init__(self, link: Link, gate: Callable[[], None], is_gone: Callable[[int], str]) -> None:
         self._link, self._gate, self._is_gone = link, gate, is_gone
         self._number = 0
 

@@ -16,6 +16,7 @@ from fusion_nb.core.types import Failure, Reply, Request
 from fusion_nb.engines.flower.conversation import Conversation, Question
 from fusion_nb.engines.flower.link import Answer
 from fusion_nb.engines.flower.rehearsal import Rehearsal
+from fusion_nb.engines.sending import checked_size, dumps, without_gate
 from fusion_nb.errors import OptionError, missing_extra, option
 
 #: Nodes of a rehearsal that does not say how many, at most; each takes some 150 MB.
@@ -59,6 +60,7 @@ class FlowerEngine(Engine):
                 f"{option('engine', 'flower')} needs Linux or macOS",
                 f"use {option('engine', 'local')}",
             )
+        checked_size("flower", lambda: len(dumps((without_gate(model), parties[:1]))))
         count = self.width(model, len(parties))
         return [
             f"engine: a SuperLink of Flower and {count} nodes on this machine, a rehearsal; a "
@@ -86,7 +88,7 @@ class FlowerEngine(Engine):
             Question(
                 name,
                 rehearsal.node_of(name),
-                _dumps((request, name, self._parties[name].persistent_state)),
+                dumps((request, name, self._parties[name].persistent_state)),
             )
             for name in cohort
         )
@@ -111,10 +113,3 @@ class FlowerEngine(Engine):
         # Of a process that this one started, on this machine.
         reply, self._parties[name].persistent_state = pickle.loads(answer.body)
         return reply
-
-
-def _dumps(thing: Any) -> bytes:
-    """Pickle a thing with the classes and functions of it that a cell defines."""
-    import cloudpickle
-
-    return bytes(cloudpickle.dumps(thing))

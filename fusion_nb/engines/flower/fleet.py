@@ -77,9 +77,7 @@ class Fleet:
 
 
 @contextmanager
-def connected(
-    address: str, certificates: bytes | None, keys: Any = None
-) -> Iterator[Fleet]:
+def connected(address: str, certificates: bytes | None, keys: Any = None) -> Iterator[Fleet]:
     """Take part as a node of a SuperLink until the end.
 
     certificates: the root certificates as PEM; None for a SuperLink without TLS

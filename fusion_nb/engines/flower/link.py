@@ -44,11 +44,11 @@ clientapp = "fusion_nb_run.apps:client"
 [tool.flwr.app.config]
 """,
     "fusion_nb_run/__init__.py": b"",
-    "fusion_nb_run/apps.py": b'''from flwr.clientapp import ClientApp
+    "fusion_nb_run/apps.py": b"""from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 client, server = ClientApp(), ServerApp()
-''',
+""",
 }
 
 
@@ -180,9 +180,7 @@ class Link:
 class _client:  # noqa: N801  a context manager, used as a function
     """A client of one of the SuperLink's interfaces, which is closed at the end."""
 
-    def __init__(
-        self, kind: str, address: str, certificates: bytes | None, component: str
-    ) -> None:
+    def __init__(self, kind: str, address: str, certificates: bytes | None, component: str) -> None:
         version = flower("RuntimeVersionHttpInterceptor")(component_name=component)
         self._made = flower(kind).from_server_address(
             address, certificates is None, certificates, [version]
@@ -202,13 +200,11 @@ def content_of(body: bytes) -> Any:
 
 def body_of(message: Any) -> bytes:
     """Return the body of a message. Raises ValueError for a message of another program."""
-    try:
-        body = message.content[BODY]["body"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError("it is no message of fusion_nb") from error
-    if not isinstance(body, bytes):
-        raise ValueError("it is no message of fusion_nb")
-    return body
+    record = message.content.config_records.get(BODY, {}) if message.has_content() else {}
+    body = record.get("body")
+    if isinstance(body, bytes):
+        return body
+    raise ValueError("it is no message of fusion_nb")
 
 
 def _answer(message: Any) -> Answer:

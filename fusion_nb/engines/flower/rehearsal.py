@@ -12,7 +12,7 @@ from typing import Any
 from fusion_nb.core.protocols import Model, PartyLike
 from fusion_nb.engines.flower.children import Child, free_address, listens
 from fusion_nb.engines.flower.link import Link
-from fusion_nb.engines.process_worker import no_gate
+from fusion_nb.engines.sending import dumps, without_gate
 
 
 class Rehearsal:
@@ -24,7 +24,7 @@ class Rehearsal:
     def __init__(
         self, model: Model, parties: Sequence[PartyLike], num_nodes: int, gate: Callable[[], None]
     ) -> None:
-        self._model, self._gate = _without_gate(model), gate
+        self._model, self._gate = without_gate(model), gate
         #: The parties of each node by name.
         self._shares: list[dict[str, PartyLike]] = [
             {party.id: party for party in parties[i::num_nodes]} for i in range(num_nodes)
@@ -32,11 +32,12 @@ class Rehearsal:
         self._place = {name: i for i, share in enumerate(self._shares) for name in share}
         self._folder = Path(tempfile.mkdtemp(prefix="fusion_nb_flower_"))
         self.address = free_address()
+        self._superlink: Child | None = None
         self._children: dict[int, Child] = {}
         self._nodes: dict[int, int] = {}
         self._num_started = 0
         try:
-            self._superlink = self._start_superlink()
+            self._start_superlink()
             self._start_nodes(range(num_nodes))
             self.link = Link(self.address, None)
         except BaseException:
@@ -46,8 +47,8 @@ class Rehearsal:
     @property
     def pids(self) -> Mapping[str, int]:
         """The numbers of the processes, by their names."""
-        found = {"SuperLink": self._superlink.pid}
-        return found | {f"node {i + 1}": child.pid for i, child in self._children.items()}
+        found = {f"node {i + 1}": child.pid for i, child in self._children.items()}
+        return found | ({"SuperLink": self._superlink.pid} if self._superlink else {})
 
     @property
     def num_nodes(self) -> int:
@@ -76,9 +77,9 @@ class Rehearsal:
         self.link.close()
         self._end()
 
-    def _start_superlink(self) -> Child:
+    def _start_superlink(self) -> None:
         host, _, port = self.address.rpartition(":")
-        made = self._start(
+        self._superlink = self._start(
             "SuperLink",
             [
                 "superlink",
@@ -92,9 +93,7 @@ class Rehearsal:
                 "--disable-runtime-dependency-installation",
             ],
         )
-        self._superlink = made
-        made.wait_until(lambda: listens(self.address), self._gate)
-        return made
+        self._superlink.wait_until(lambda: listens(self.address), self._gate)
 
     def _start_nodes(self, places: Sequence[int]) -> None:
         for i in places:
@@ -105,34 +104,22 @@ class Rehearsal:
             self._children[i] = self._start(f"node {i + 1}", ["node", self.address, str(file)])
         for i in places:
             child = self._children[i]
-            child.wait_until(lambda child=child: child.out.read_text().endswith("\n"), self._gate)
-            self._nodes[i] = int(child.out.read_text())
+            child.wait_until(child.has_said_something, self._gate)
+            self._nodes[i] = int(child.said())
 
     def _start(self, name: str, arguments: Sequence[str]) -> Child:
         self._num_started += 1
         return Child(self._folder, f"{name} ({self._num_started})", arguments)
 
     def _end(self) -> None:
-        for child in (*self._children.values(), *([self._superlink] if self._has_link else [])):
-            child.close()
+        for child in (*self._children.values(), self._superlink):
+            if child is not None:
+                child.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    @property
-    def _has_link(self) -> bool:
-        return "_superlink" in vars(self)
 
 
 def _write(file: Path, thing: Any) -> None:
     """Write a file that its owner alone may read."""
-    import cloudpickle
-
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
-        cloudpickle.dump(thing, out)
-
-
-def _without_gate(model: Model) -> Model:
-    """Return a copy of a model without its gate, which belongs to this process."""
-    copied = model.clone()
-    copied.gate = no_gate
-    return copied
+        out.write(dumps(thing))

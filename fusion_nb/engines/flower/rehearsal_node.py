@@ -6,12 +6,10 @@ import pickle
 import sys
 from pathlib import Path
 
-import cloudpickle
-
 from fusion_nb.core.types import Failure, Reply
 from fusion_nb.engines.flower.answering import Envelope, Steering, answer_all
 from fusion_nb.engines.flower.fleet import Incoming, connected
-from fusion_nb.engines.process_worker import portable
+from fusion_nb.engines.sending import dumps, portable
 
 
 def serve(address: str, file: str) -> None:
@@ -32,7 +30,7 @@ def serve(address: str, file: str) -> None:
         party.persistent_state = memory
         reply: Reply = portable(party.answer(request, model))
         try:
-            return bytes(cloudpickle.dumps((reply, party.persistent_state)))
+            return bytes(dumps((reply, party.persistent_state)))
         except Exception as error:
             failure = Failure(name, f"its reply can't be sent: {type(error).__name__}: {error}")
             return pickle.dumps((failure, memory))

@@ -1,0 +1,230 @@
+"""The Ray cluster of this process: started or joined by its first engine, left by its last."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fusion_nb.core.process.machine import num_cores
+from fusion_nb.engines.ray_actor import PartyActor
+from fusion_nb.engines.ray_workers import ORDERS, ActorWorker, Workers
+from fusion_nb.errors import OptionError, missing_extra, option
+
+#: Seconds that a cluster has to answer.
+_ANSWER_SECONDS = 10
+#: Variables of the kernel that decide how a model is computed.
+_PASSED_ON = ("KERAS_BACKEND",)
+#: Ray asks for consent to its statistics, and warns of changes to come, in the cell that runs.
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
+_ENGINE = option("engine", "ray")
+
+
+class Cluster:
+    """A cluster that this process is connected to, with the workers that its engines share.
+
+    is_ours: it was started here, on this machine alone, and ends with the last engine
+    """
+
+    def __init__(self, ray: Any, address: str, *, is_ours: bool, is_connected: bool) -> None:
+        self.ray, self.address, self.is_ours = ray, address, is_ours
+        self._is_connected = is_connected
+        self._workers: dict[tuple[float, float], Workers[ActorWorker]] = {}
+        self.num_engines = 0
+
+    def workers(self, cpus: float, gpus: float) -> Workers[ActorWorker]:
+        """Return the workers that each hold these shares of a node; there may be none yet."""
+        if (cpus, gpus) not in self._workers:
+            self._workers[cpus, gpus] = Workers(lambda: self._start_worker(cpus, gpus))
+        return self._workers[cpus, gpus]
+
+    def num_workers(self, cpus: float, gpus: float) -> int:
+        """Return how many workers the nodes have room for. Raises OptionError for none."""
+        rooms = [_room(node, cpus, gpus) for node in self.nodes()]
+        if not sum(rooms):
+            needs = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+            has = "; ".join(_described(node) for node in self.nodes())
+            raise OptionError(
+                f"{_ENGINE}: no node of the cluster has {needs} for a worker",
+                f"its nodes have {has}; use smaller cpus= and gpus=, or say workers= where nodes "
+                "are added on demand",
+            )
+        return sum(rooms)
+
+    def nodes(self) -> list[Mapping[str, float]]:
+        """Return the resources of each node that is alive."""
+        return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+
+    def facts(self) -> dict[str, str]:
+        """Return what a reader of the run should know of the cluster."""
+        nodes = self.nodes()
+        return {
+            "ray": self.ray.__version__,
+            "address": "a Ray of this run" if self.is_ours else self.address,
+            "nodes": "; ".join(_described(node) for node in nodes),
+        }
+
+    def close(self) -> None:
+        """End the workers, and leave the cluster as it was; end one that was started here."""
+        for workers in self._workers.values():
+            workers.close()
+        if self._is_connected:
+            self.ray.shutdown()
+
+    def _start_worker(self, cpus: float, gpus: float) -> ActorWorker:
+        # A Ray of our own serves this kernel alone: its workers are as many as was said, and have
+        # no others to share cores with.
+        actor = self.ray.remote(
+            num_cpus=0 if self.is_ours else cpus,
+            num_gpus=gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            concurrency_groups={ORDERS: 1},
+            scheduling_strategy="SPREAD",
+        )(PartyActor)
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        return ActorWorker(self.ray, actor.remote(environment, sys.path if self.is_ours else []))
+
+
+_lock = threading.Lock()
+_joined: list[Cluster] = []
+
+
+def join(address: str) -> Cluster:
+    """Return the cluster at an address, which this process joins unless it has.
+
+    address: as `ray.init` takes it; "" for a new one on this machine, for the one that RAY_ADDRESS
+             names, or for the one that a cell has joined
+    Raises OptionError, or MissingExtraError where Ray is not installed.
+    """
+    ray = imported()
+    with _lock:
+        if not _joined:
+            _joined.append(_connected(ray, address))
+        found = _joined[0]
+        _check_same(found, address)
+        found.num_engines += 1
+        return found
+
+
+def leave(cluster: Cluster) -> None:
+    """Leave a cluster once for each time that it was joined; the last time closes it."""
+    with _lock:
+        cluster.num_engines -= 1
+        if not cluster.num_engines and cluster in _joined:
+            _joined.remove(cluster)
+            cluster.close()
+
+
+def imported() -> Any:
+    """Return the package. Raises MissingExtraError, or OptionError where it has no wheel."""
+    try:
+        with _quiet():
+            import ray
+    except ModuleNotFoundError as error:
+        if sys.platform == "win32" and sys.version_info >= (3, 13):
+            raise OptionError(
+                f"{_ENGINE}: Ray is not made for Windows with Python 3.13 or newer",
+                f"use Python 3.11 or 3.12, Linux or macOS, or {option('engine', 'local')}",
+            ) from error
+        raise missing_extra(error, "--engine ray") from error
+    return ray
+
+
+def _connected(ray: Any, address: str) -> Cluster:
+    if ray.is_initialized():
+        return Cluster(ray, _current_address(ray), is_ours=False, is_connected=False)
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    is_ours = address in ("", "local")
+    options: dict[str, Any] = {"address": address}
+    if is_ours:
+        # Only this machine may connect to it: a Ray without keys runs any code that it is sent.
+        options = {
+            "address": "local",
+            "num_cpus": num_cores(),
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        _check_answers(address)
+    try:
+        with _quiet():
+            ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
+    except Exception as error:
+        if ray.is_initialized():
+            ray.shutdown()
+        line = str(error).strip().splitlines()[0]
+        raise OptionError(
+            f"{_ENGINE}: Ray can't be {'started' if is_ours else f'joined at {address}'}: {line}",
+            f"try  ray.init({'' if is_ours else f'address={address!r}'})  in a cell, which says "
+            f"more, or use {option('engine', 'local')}",
+        ) from error
+    return Cluster(ray, address, is_ours=is_ours, is_connected=True)
+
+
+def _check_answers(address: str) -> None:
+    """Raise OptionError where nothing listens at an address, which Ray would wait long for."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+    except OSError as error:
+        raise OptionError(
+            f"{_ENGINE}: nothing answers at {address}: {error}",
+            "give the address that  ray start --head  printed, auto for the cluster of this "
+            "machine, or none to start one for this run",
+        ) from error
+
+
+def _check_same(cluster: Cluster, address: str) -> None:
+    """Raise OptionError for another address than that of the cluster: a process has but one."""
+    wanted = address or os.environ.get("RAY_ADDRESS", "")
+    if address in ("", "auto", cluster.address) or (wanted == "local" and cluster.is_ours):
+        return
+    where = "a Ray that was started here" if cluster.is_ours else cluster.address
+    raise OptionError(
+        f"{_ENGINE}: this kernel is connected to another cluster: {where}",
+        "a kernel can use one at a time: end the runs there, or call  ray.shutdown()  first",
+    )
+
+
+def _current_address(ray: Any) -> str:
+    """Return the address of the cluster that a cell has joined."""
+    try:
+        return str(ray.get_runtime_context().gcs_address)
+    except Exception:  # a client of Ray has none
+        return "the cluster that a cell has joined"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray's questions and its warnings of changes to come out of the cell."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def _room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """Return how many workers a node has room for."""
+    shares = [
+        node.get(name, 0.0) / share for name, share in (("CPU", cpus), ("GPU", gpus)) if share
+    ]
+    return int(min(shares, default=0) + 1e-9)
+
+
+def _described(node: Mapping[str, float]) -> str:
+    """Return the resources of a node in words."""
+    gpus = node.get("GPU", 0)
+    return f"{node.get('CPU', 0):g} CPUs" + (f", {gpus:g} GPUs" if gpus else "")
