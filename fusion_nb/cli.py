@@ -106,6 +106,10 @@ def serve(
         list[str],
         typer.Option(help="a site whose pages may call it, as https://example.org"),
     ] = [],  # noqa: B006
+    allow_engine: Annotated[
+        list[str],
+        typer.Option(help="an engine of other machines that clients may choose, as ray"),
+    ] = [],  # noqa: B006
     certfile: Annotated[str, typer.Option(help="certificate for TLS, as PEM")] = "",
     keyfile: Annotated[str, typer.Option(help="its key, as PEM")] = "",
     insecure: Annotated[
@@ -133,6 +137,7 @@ def serve(
             head_seconds=head_seconds,
             allowed_hosts=tuple(allowed_host),
             allowed_origins=tuple(allowed_origin),
+            allowed_engines=tuple(allow_engine),
         )
         run_server(
             settings,

@@ -182,6 +182,16 @@ class TestHeavyPackages:
         assert users["torch"] == {"models/torch"}
         assert all(len(adapters) == 1 for adapters in users.values()), users
 
+    @pytest.mark.parametrize("package", ["ray"])
+    def test_a_cluster_is_the_business_of_its_engine_alone(self, package: str) -> None:
+        """Inside functions too: no other room depends on where parties are."""
+        users = {
+            module
+            for module in MODULES
+            if any(package_of(name) == package for name in everywhere(module))
+        }
+        assert all(module.startswith("engines/") for module in users), users
+
     @pytest.mark.parametrize("room", ROOMS)
     def test_slow_packages_are_imported_where_they_are_used(self, room: str) -> None:
         for module, name in tops(room):

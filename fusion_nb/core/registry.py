@@ -13,9 +13,10 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any
 
-from fusion_nb.core.builtin import BUILTIN
+from fusion_nb.core.builtin import BUILTIN, PACKAGES
 from fusion_nb.core.contracts import check_form
 from fusion_nb.core.options import Option, as_keywords, signature_options
 from fusion_nb.core.protocols import Fusion
@@ -48,6 +49,12 @@ def names(kind: str) -> list[str]:
     """Return all names of a kind, sorted. Entry points are listed without being imported."""
     _check_kind(kind)
     return sorted({*BUILTIN[kind], *_registered[kind], *(point.name for point in _points(kind))})
+
+
+def missing_package(kind: str, name: str) -> str:
+    """Return the package that a component needs and that is not installed, or an empty string."""
+    package = PACKAGES.get(kind, {}).get(name, "")
+    return package if package and find_spec(package) is None else ""
 
 
 def get(kind: str, name: str) -> Any:

@@ -60,12 +60,18 @@ class RayEngine(Engine):
         self._shares = (cpus, gpus)
         self._parties: dict[str, PartyLike] = {}
         self._work: _Work | None = None
+        self._notes: tuple[str, ...] = ()
         self._finalizer: Callable[[], Any] = lambda: None
 
     def width(self, model: Model, num_parties: int) -> int:
         """Return how many parties train at once, by the cores of this machine before the start."""
         most = self._work.width if self._work else self._most or num_cores()
         return min(most, num_parties)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The version of Ray and the nodes of the cluster, as they were at the last start."""
+        return self._notes
 
     def check(
         self, model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]
@@ -88,6 +94,7 @@ class RayEngine(Engine):
         try:
             self._work = _Work(cluster, self._shares, self._most, gate)
             self._work.give(model, parties)
+            self._notes = (f"{cluster.described()}, {self._work.width} workers",)
         except BaseException:
             ray_cluster.leave(cluster)
             raise

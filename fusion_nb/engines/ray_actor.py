@@ -77,14 +77,14 @@ class PartyActor:
     """Answers for one party after the other, and keeps the models and parties that it was sent.
 
     environment: variables of the kernel that decide how a model is computed
-    paths:       folders of the kernel in which modules are found, for a node on the same machine
+    paths:       folders in which the kernel finds modules; a node uses those that it has too
     """
 
     def __init__(self, environment: Mapping[str, str], paths: Sequence[str]) -> None:
         machine.inherit_core_dumps()
         os.environ.update(environment)
-        sys.path.extend(path for path in paths if path not in sys.path)
-        _drop_output()
+        sys.path.extend(path for path in paths if path not in sys.path and os.path.isdir(path))
+        drop_output()
         self._given: dict[str, _Given] = {}
         self._turn, self._ordered = -1, (-1, GO)
 
@@ -167,7 +167,7 @@ def unpacked(parcel: Parcel, *, copies: bool = False) -> Any:
     return pickle.loads(body, buffers=buffers)
 
 
-def _drop_output() -> None:
+def drop_output() -> None:
     """Drop all output of this process, which Ray would print into the cell that runs."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -60,14 +61,14 @@ class Cluster:
         """Return the resources of each node that is alive."""
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
 
-    def facts(self) -> dict[str, str]:
-        """Return what a reader of the run should know of the cluster."""
-        nodes = self.nodes()
-        return {
-            "ray": self.ray.__version__,
-            "address": "a Ray of this run" if self.is_ours else self.address,
-            "nodes": "; ".join(_described(node) for node in nodes),
-        }
+    def described(self) -> str:
+        """Return in a sentence what a reader of a run should know of the cluster."""
+        nodes = Counter(_described(node) for node in self.nodes())
+        listed = "; ".join(
+            f"{count} x {node}" if count > 1 else node for node, count in nodes.items()
+        )
+        where = "started for this run" if self.is_ours else f"at {self.address}"
+        return f"engine: Ray {self.ray.__version__} {where}, {nodes.total()} nodes ({listed})"
 
     def close(self) -> None:
         """End the workers, and leave the cluster as it was; end one that was started here."""
@@ -88,7 +89,7 @@ class Cluster:
             scheduling_strategy="SPREAD",
         )(PartyActor)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        return ActorWorker(self.ray, actor.remote(environment, sys.path if self.is_ours else []))
+        return ActorWorker(self.ray, actor.remote(environment, sys.path))
 
 
 _lock = threading.Lock()

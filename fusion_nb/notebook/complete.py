@@ -143,7 +143,10 @@ def _components(kind: str, fragment: str, variables: list[str]) -> list[str]:
     """
     name, colon, rest = fragment.partition(":")
     if not colon or name not in registry.names(kind):
-        return [*registry.names(kind), *variables]
+        offered = (
+            each for each in registry.names(kind) if not registry.missing_package(kind, each)
+        )
+        return [*offered, *variables]
     given, _, last = rest.rpartition(",")
     if "=" in last:
         return []  # the value of an option

@@ -8,7 +8,7 @@ from typing import Any
 
 from fusion_nb.core import registry
 from fusion_nb.core.options import Option, signature_options
-from fusion_nb.errors import NameNotFoundError, OptionError, nearest
+from fusion_nb.errors import EXTRAS, NameNotFoundError, OptionError, nearest
 from fusion_nb.notebook import options
 from fusion_nb.runs.spec import RunSpec
 
@@ -35,7 +35,7 @@ def listing(kinds: Sequence[str]) -> str:
         lines.append(f"{kind}:")
         for name in registry.names(kind):
             about = "" if kind in HEAVY_KINDS else summary(registry.get(kind, name))
-            lines.append(f"  {name:<17} {about}".rstrip())
+            lines.append(f"  {name:<17} {about}{_needs(kind, name)}".rstrip())
     return "\n".join(lines)
 
 
@@ -68,7 +68,8 @@ def _describe_option(field: str) -> str:
 def _describe(kind: str, name: str, implementation: Any) -> str:
     """Return the docstring of a component, its options, and how a run is given it."""
     component_options = signature_options(implementation)
-    lines = [f"{name} ({registry.kind_word(kind)})", inspect.getdoc(implementation) or ""]
+    first = f"{name} ({registry.kind_word(kind)}){_needs(kind, name)}"
+    lines = [first, inspect.getdoc(implementation) or ""]
     lines += [_line_of(each) for each in component_options]
     if use := _OPTION_OF_KIND.get(kind):
         first = f":{component_options[0].name}=..." if component_options else ""
@@ -81,6 +82,12 @@ def _line_of(each: Option) -> str:
     default = "required" if each.required else f"default {each.default}"
     bounds = f", {each.bounds_in_words}" if each.bounds_in_words else ""
     return f"  {each.name}: {each.type.__name__}{bounds}, {default}  {each.description}"
+
+
+def _needs(kind: str, name: str) -> str:
+    """Return the command that installs what a component needs, or an empty string."""
+    package = registry.missing_package(kind, name)
+    return f" (needs  pip install 'fusion_nb[{EXTRAS[package]}]')" if package else ""
 
 
 def summary(implementation: Any) -> str:

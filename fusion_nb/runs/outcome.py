@@ -60,6 +60,7 @@ class RunOutcome:
         """Sentences about what was inferred from model and data, and warnings."""
         of_baselines = [note for other in self._federation.baselines for note in other.notes]
         found = [*self._prepared.notes, *self._source.model.notes, *of_baselines]
+        found += self._federation.network.engine.notes
         return [*found, *self._source.notes, *self._ending.notes(self.parties)]
 
     @property

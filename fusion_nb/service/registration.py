@@ -45,6 +45,7 @@ class Registration:
         Raises FieldError for a field, and RefusedError or TooLargeError for an upload.
         """
         model_type, options = request_fields.read_options(fields)
+        request_fields.check_engine(options, self._settings.allowed_engines)
         _check_given("model_file", files, "send the model as a file part of that name")
         with storage.draft_folder(self._home) as draft:
             (draft / "parties").mkdir()

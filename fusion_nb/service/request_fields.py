@@ -13,7 +13,7 @@ from fusion_nb.core.registry import parse
 from fusion_nb.errors import FusionError, nearest
 from fusion_nb.runs.resolve import check_names
 from fusion_nb.runs.spec import RunSpec, allowed
-from fusion_nb.service.errors import FieldError, http_spelling
+from fusion_nb.service.errors import FieldError, RefusedError, http_spelling
 from fusion_nb.service.model_types import MODEL_FILES
 
 #: Names of the original service for some options of a RunSpec.
@@ -33,6 +33,7 @@ OPTIONS: dict[str, str] = {
 _ORIGINAL_NAMES = {option: field for field, option in ORIGINAL.items()}
 #: Options whose value is a text with a syntax of its own, which its own reader explains.
 _WITH_SYNTAX = {name for name, field in RunSpec.model_fields.items() if field.annotation is str}
+_OF_OTHER_MACHINES = ("flower", "ray")
 _MAX_NAME = 100
 #: Characters that look like a blank: Unicode's own, and letters and signs that show nothing. Line
 #: breaks are not among them.
@@ -72,6 +73,20 @@ def read_options(fields: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
             option="parties",
         )
     return model_type, options
+
+
+def check_engine(options: Mapping[str, Any], allowed_engines: Sequence[str]) -> None:
+    """Raise RefusedError for an engine of other machines that the operator did not allow.
+
+    A client that may choose one would let this server connect to an address of the client's choice.
+    """
+    name, _ = parse(str(options.get("engine", "")))
+    if name in _OF_OTHER_MACHINES and name not in allowed_engines:
+        raise RefusedError(
+            f"engine {name} trains on other machines, and this server allows none",
+            "use another engine, or ask the operator to start the server with "
+            f"--allow-engine {name}",
+        )
 
 
 def _read_model_type(name: str) -> str:

@@ -23,6 +23,7 @@ class Settings:
     head_seconds:      seconds in which the head of a request must arrive
     allowed_hosts:     names of the service beside loopback's and the one that it listens on; `*`
                        is any
+    allowed_engines:   engines of other machines that clients may choose, such as `ray`
     allowed_origins:   sites whose pages may call it beside its own, as `https://example.org`
     """
 
@@ -37,3 +38,4 @@ class Settings:
     head_seconds: float = 20
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    allowed_engines: tuple[str, ...] = ()

@@ -249,7 +249,11 @@ def outcome(made: Federation) -> Any:
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, id=name, marks=pytest.mark.slow if name == "engine process" else ())
+        pytest.param(
+            case,
+            id=name,
+            marks=pytest.mark.slow if name in ("engine process", "engine ray") else (),
+        )
         for name, case in CASES.items()
     ],
 )

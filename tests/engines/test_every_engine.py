@@ -14,9 +14,15 @@ from fusion_nb.runs.build import build
 
 #: Engines whose sums are rounded in another order.
 ROUNDED = ("auto", "vectorized")
+#: Those that take long to start are tried by `make test-all`.
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "ray" else [])
+    for name in registry.names("engines")
+    if not registry.missing_package("engines", name)
+]
 
 
-@pytest.mark.parametrize("name", registry.names("engines"))
+@pytest.mark.parametrize("name", NAMES)
 class TestEveryEngine:
     def test_it_gives_the_local_curve(self, name: str, rows: Any, net: Any) -> None:
         namespace = {"model": net(), "data": rows}

@@ -39,6 +39,8 @@ def cases() -> dict[str, Case]:
     for name in registry.names("adversaries"):
         found[f"adversary {name}"] = Case({"adversary": f"{name}:1", "fusion": "median"})
     for name in registry.names("engines"):
+        if registry.missing_package("engines", name):
+            continue
         text = {"process": "process:workers=1"}.get(name, name)
         kept = {} if name == "vectorized" else KEPT  # it keeps no optimizers
         found[f"engine {name}"] = Case({"engine": text, **kept}, "dense")
@@ -82,6 +84,7 @@ CASES = cases()
 #: Cases that take long, and of which another one is like.
 LONG = {
     "engine process",
+    "engine ray",
     "keras with adam kept",
     "keras fedbn",
     "another engine",

@@ -78,6 +78,11 @@ class Engine(ABC):
         return []
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the card of a run about where it trained, known since the last start."""
+        return ()
+
+    @property
     def innermost(self) -> Engine:
         """The engine that does the work, where others are wrapped around it."""
         return self
@@ -118,6 +123,11 @@ class EngineWrapper(Engine):
     ) -> list[str]:
         """Return the inner engine's notes."""
         return self.inner.check(model, options, parties)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The inner engine's."""
+        return self.inner.notes
 
     @property
     def innermost(self) -> Engine:
