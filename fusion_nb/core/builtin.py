@@ -65,7 +65,7 @@ FRAMEWORKS: dict[str, Framework] = {
 
 #: Kind -> name -> the package of an extra that a component can't do without, where it is not that
 #: of its model. Names whose package is not installed are not offered.
-PACKAGES: dict[str, dict[str, str]] = {"engines": {"ray": "ray"}}
+PACKAGES: dict[str, dict[str, str]] = {"engines": {"flower": "flwr", "ray": "ray"}}
 
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {

@@ -84,6 +84,7 @@ CASES = cases()
 #: Cases that take long, and of which another one is like.
 LONG = {
     "engine process",
+    "engine flower",
     "engine ray",
     "keras with adam kept",
     "keras fedbn",
