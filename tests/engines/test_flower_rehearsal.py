@@ -156,13 +156,14 @@ while len(run.federation.network.engine.innermost.pids) < 3:
 print(*run.federation.network.engine.innermost.pids.values(), flush=True)
 run.wait()
 """
-    kernel = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert kernel.stdout is not None
-    pids = [int(word) for word in kernel.stdout.readline().split()]
-    assert len(pids) == 3
-    assert all(alive(pid) for pid in pids)
-    kernel.kill()
-    kernel.wait()
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as kernel:
+        assert kernel.stdout is not None
+        pids = [int(word) for word in kernel.stdout.readline().split()]
+        assert len(pids) == 3
+        assert all(alive(pid) for pid in pids)
+        kernel.kill()
     until(lambda: not any(alive(pid) for pid in pids))
 
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -43,7 +44,13 @@ class FlowerEngine(Engine):
         self._parties: dict[str, PartyLike] = {}
         self._rehearsal: Rehearsal | None = None
         self._conversation: Conversation | None = None
+        self._facts: Mapping[str, str] = {}
         self._finalizer: Callable[[], Any] = lambda: None
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The nodes and the version of Flower, for the card."""
+        return self._facts
 
     def width(self, model: Model, num_parties: int) -> int:
         """Return how many parties train at once."""
@@ -72,6 +79,7 @@ class FlowerEngine(Engine):
         self._parties = {party.id: party for party in parties}
         rehearsal = Rehearsal(model, parties, self.width(model, len(parties)), gate)
         self._rehearsal = rehearsal
+        self._facts = {"nodes": str(rehearsal.num_nodes), "flwr": version("flwr")}
         self._conversation = Conversation(rehearsal.link, gate, rehearsal.is_gone)
         # An engine that is dropped unclosed leaves no process behind.
         finalizer = weakref.finalize(self, rehearsal.close)
