@@ -299,6 +299,7 @@ EXTRAS = {
     "dp_accounting": "privacy",
     "opacus": "privacy",
     "optuna": "tune",
+    "flwr": "flower",
     "ray": "ray",
     "fastapi": "service",
     "filelock": "service",

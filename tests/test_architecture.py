@@ -182,7 +182,7 @@ class TestHeavyPackages:
         assert users["torch"] == {"models/torch"}
         assert all(len(adapters) == 1 for adapters in users.values()), users
 
-    @pytest.mark.parametrize("package", ["ray"])
+    @pytest.mark.parametrize("package", ["flwr", "ray"])
     def test_a_cluster_is_the_business_of_its_engine_alone(self, package: str) -> None:
         """Inside functions too: no other room depends on where parties are."""
         users = {

@@ -66,7 +66,7 @@ FRAMEWORKS: dict[str, Framework] = {
 _DEVICES, _NETWORKS = (f"fusion_nb.algorithms.profiles.{kind}" for kind in ("devices", "networks"))
 #: Kind -> name -> the package of an extra that a component can't do without, where it is not that
 #: of its model. Names whose package is not installed are not offered.
-PACKAGES: dict[str, dict[str, str]] = {"engines": {"ray": "ray"}}
+PACKAGES: dict[str, dict[str, str]] = {"engines": {"flower": "flwr", "ray": "ray"}}
 
 BUILTIN: dict[str, dict[str, str]] = {
     "fusions": {
@@ -171,6 +171,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "engines": {
         "auto": "fusion_nb.engines.auto:AutoEngine",
+        "flower": "fusion_nb.engines.flower.engine:FlowerEngine",
         "local": "fusion_nb.engines.local:LocalEngine",
         "process": "fusion_nb.engines.process:ProcessEngine",
         "ray": "fusion_nb.engines.ray:RayEngine",

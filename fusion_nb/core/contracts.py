@@ -163,13 +163,17 @@ def check_answer(answer: Any, party: str) -> Answer:
 
 
 def check_training(model: TrainableModel, result: Any) -> None:
-    """Raise ContractError unless the value that `fit` returned is a TrainingResult with a loss."""
+    """Raise ContractError unless the value that `fit` returned is a TrainingResult with a loss.
+
+    A model that is not measured by a loss may leave it out.
+    """
     if not isinstance(result, TrainingResult):
         raise ContractError(
             f"fit() of a {model.kind} returned {type(result).__name__}, not a TrainingResult",
             "end it with: return TrainingResult(weights, metrics, num_steps, effective_step_size)",
         )
-    _check_metrics(f"fit() of a {model.kind}", result.metrics, ["loss"])
+    needed = ["loss"] if "loss" in model.metrics else []
+    _check_metrics(f"fit() of a {model.kind}", result.metrics, needed)
 
 
 def evaluate(model: TrainableModel, data: Any, *, with_added: bool = True) -> Metrics:

@@ -251,7 +251,7 @@ class _LocalTrainer:
         # Nothing continues from a training after the last round.
         if name and state and round:
             self._state[name] = state
-        self._check_loss("training", result.metrics["loss"])
+        self._check_loss("training", result.metrics.get("loss", 0.0))
         if not name:
             self.metrics = {f"train_{key}": value for key, value in result.metrics.items()}
             if self._test is not None:

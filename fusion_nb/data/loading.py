@@ -108,6 +108,8 @@ def looks_like_data(name: str, value: Any) -> bool:
         return False
     if isinstance(value, list) and texts.holds_documents(value):
         return True
+    if type(value).__name__ == "ClientApp" and type(value).__module__.startswith("flwr."):
+        return True
     parts = list(value.values()) if isinstance(value, dict) else value
     if isinstance(parts, list | tuple) and 1 <= len(parts) <= 100:
         is_pair = isinstance(parts, tuple) and len(parts) == 2

@@ -123,7 +123,8 @@ class PartitionedData:
     def all_labels(self) -> np.ndarray:
         """Return the labels of all rows of parties, and of the central test set."""
         every = [y for pair in self.labels.values() for y in pair if len(y)]
-        return np.concatenate([*every, self.test_labels] if len(self.test_labels) else every)
+        every += [self.test_labels] if len(self.test_labels) else []
+        return np.concatenate(every) if every else np.empty(0, dtype=np.int64)
 
     def label_counts(self, *, with_test: bool) -> dict[str, dict[int, int]]:
         """Return, per party, how many of its rows each class has; empty for measurements.

@@ -77,7 +77,7 @@ def look(spec: RunSpec, namespace: Mapping[str, Any]) -> Preview:
 
     Raises the FusionError of the first rule that is broken.
     """
-    spec = with_default_rounds(spec)
+    spec = with_default_rounds(spec, namespace)
     data = divide(spec, namespace)
     prepared = prepare(spec, namespace, data)
     return Preview(

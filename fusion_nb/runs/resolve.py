@@ -33,6 +33,7 @@ from fusion_nb.models.base import Model
 from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
+from fusion_nb.runs.client_apps import finding
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.privacy import option as privacy
 from fusion_nb.runs.round_options import (
@@ -186,7 +187,10 @@ def resolve(
     given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
     given["loss"] = _or_variable(spec.loss, namespace)
     with about("model", spec.model):
-        model = lookup.wrap(native, spec.model, **given)
+        if finding.is_app(spec.data, namespace):
+            model = finding.model(native, spec, namespace, given)
+        else:
+            model = lookup.wrap(native, spec.model, **given)
     rounds = RoundOptions.of(spec, namespace, data)
     spec, private = privacy.made(spec, model, data, rounds.sampling)
     rule, personal = _rule_and_personal(spec, model, private)
@@ -237,6 +241,8 @@ def divide(
 
     table: the encoding of a run that goes on, in place of one that is fitted
     """
+    if finding.is_app(spec.data, namespace):
+        return finding.parties(spec, namespace)
     given = {name: getattr(spec, name) for name in OF_DATA} | {"seed": spec.seed_for("split")}
     return PartitionedData.load(namespace, **given, table=table)
 
@@ -267,11 +273,13 @@ def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> No
 def with_default_rounds(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> RunSpec:
     """Return a spec with the rounds that its ensemble takes, unless it says how many.
 
+    Options that it does not name are those of a Flower app that it trains.
+
     Raises OptionError for a number of rounds that the ensemble does not allow.
     """
     check_names(spec, namespace)
     if not spec.ensemble:
-        return spec
+        return finding.with_own_options(spec, namespace or {})
     num_rounds = _created(spec, "ensemble").num_rounds
     if "rounds" not in spec.model_fields_set:
         return spec.model_copy(update={"rounds": num_rounds or 1})

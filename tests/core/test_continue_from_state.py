@@ -252,7 +252,9 @@ def outcome(made: Federation) -> Any:
         pytest.param(
             case,
             id=name,
-            marks=pytest.mark.slow if name in ("engine process", "engine ray") else (),
+            marks=pytest.mark.slow
+            if name in ("engine process", "engine flower", "engine ray")
+            else (),
         )
         for name, case in CASES.items()
     ],

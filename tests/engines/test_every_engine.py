@@ -16,7 +16,7 @@ from fusion_nb.runs.build import build
 ROUNDED = ("auto", "vectorized")
 #: Those that take long to start are tried by `make test-all`.
 NAMES = [
-    pytest.param(name, marks=[pytest.mark.slow] if name == "ray" else [])
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("flower", "ray") else [])
     for name in registry.names("engines")
     if not registry.missing_package("engines", name)
 ]

@@ -97,6 +97,7 @@ CASES = cases()
 LONG = {
     "engine process",
     "keras",
+    "engine flower",
     "engine ray",
     "keras with adam kept",
     "keras fedbn",

@@ -9,6 +9,7 @@ import numpy as np
 
 from fusion_nb.core.rows import leaves, size
 from fusion_nb.data.partition import PartitionedData
+from fusion_nb.engines.flower.client_app import ClientAppRows
 
 #: The name of the central test set among those of parties.
 CENTRAL = ""
@@ -39,6 +40,8 @@ def digests(data: PartitionedData) -> dict[str, str]:
 def _add(sha: Any, rows: Any) -> None:
     if rows is None:
         sha.update(b"none")
+    elif isinstance(rows, ClientAppRows):
+        sha.update(rows.identity.encode())
     elif isinstance(rows, tuple):
         for column in rows:
             for array in leaves(column):

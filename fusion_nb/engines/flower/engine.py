@@ -1,0 +1,123 @@
+"""The engine of Flower: requests travel over a SuperLink to nodes, and answers come back."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from fusion_nb.core.protocols import Engine, Model, PartyLike
+from fusion_nb.core.types import Failure, Reply, Request
+from fusion_nb.engines.flower.conversation import Conversation, Question
+from fusion_nb.engines.flower.link import Answer
+from fusion_nb.engines.flower.rehearsal import Rehearsal
+from fusion_nb.engines.sending import checked_size, dumps, without_gate
+from fusion_nb.errors import OptionError, missing_extra, option
+
+#: Nodes of a rehearsal that does not say how many, at most; each takes some 150 MB.
+_MOST_NODES = 5
+
+
+class FlowerEngine(Engine):
+    """Runs parties as nodes of Flower; the curve is the local engine's.
+
+    It starts a SuperLink and nodes on this machine, each a process of its own that has the rows of
+    its parties: a rehearsal of a federation. They end with this process, whatever ends it. A
+    request takes about a second more than on other engines. Nothing is installed, no telemetry is
+    sent, and nothing listens to other machines.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: Annotated[
+            int, Field(description="processes with parties; 0: one for each, 5 at most", ge=0)
+        ] = 0,
+    ) -> None:
+        self._num_nodes = nodes
+        self._parties: dict[str, PartyLike] = {}
+        self._rehearsal: Rehearsal | None = None
+        self._conversation: Conversation | None = None
+        self._facts: Mapping[str, str] = {}
+        self._finalizer: Callable[[], Any] = lambda: None
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The nodes and the version of Flower, for the card."""
+        return self._facts
+
+    def width(self, model: Model, num_parties: int) -> int:
+        """Return how many parties train at once."""
+        return min(self._num_nodes or _MOST_NODES, num_parties)
+
+    def check(
+        self, model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]
+    ) -> list[str]:
+        """Return a note. Raises OptionError, or MissingExtraError without Flower."""
+        if find_spec("flwr") is None:
+            raise missing_extra(ModuleNotFoundError(name="flwr"), option("engine", "flower"))
+        if os.name != "posix":
+            raise OptionError(
+                f"{option('engine', 'flower')} needs Linux or macOS",
+                f"use {option('engine', 'local')}",
+            )
+        checked_size("flower", lambda: len(dumps((without_gate(model), parties[:1]))))
+        count = self.width(model, len(parties))
+        return [
+            f"engine: a SuperLink of Flower and {count} nodes on this machine, a rehearsal; a "
+            "request takes about a second"
+        ]
+
+    def start(self, parties: Sequence[PartyLike], model: Model, gate: Callable[[], None]) -> None:
+        """Start the SuperLink and the nodes, and give each node its parties."""
+        self._parties = {party.id: party for party in parties}
+        rehearsal = Rehearsal(model, parties, self.width(model, len(parties)), gate)
+        self._rehearsal = rehearsal
+        self._facts = {"nodes": str(rehearsal.num_nodes), "flwr": version("flwr")}
+        self._conversation = Conversation(rehearsal.link, gate, rehearsal.is_gone)
+        # An engine that is dropped unclosed leaves no process behind.
+        finalizer = weakref.finalize(self, rehearsal.close)
+        finalizer.atexit = False  # they end with this process in any case
+        self._finalizer = finalizer
+
+    def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
+        """Ask each party of the cohort, and yield their replies in its order."""
+        assert self._rehearsal is not None
+        assert self._conversation is not None
+        rehearsal = self._rehearsal
+        rehearsal.restart_ended()
+        questions = (
+            Question(
+                name,
+                rehearsal.node_of(name),
+                dumps((request, name, self._parties[name].persistent_state)),
+            )
+            for name in cohort
+        )
+        for name, answer in self._conversation.ask(questions, rehearsal.num_nodes):
+            yield self._reply(name, answer)
+
+    def close(self) -> None:
+        """End the nodes and the SuperLink."""
+        self._finalizer()
+        self._parties, self._rehearsal, self._conversation = {}, None, None
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """The numbers of the processes of the rehearsal, by their names."""
+        return {} if self._rehearsal is None else self._rehearsal.pids
+
+    def _reply(self, name: str, answer: Answer) -> Reply:
+        """Return the reply in an answer; the party's state in it is taken over."""
+        if answer.error:
+            return Failure(name, answer.error)
+        reply: Reply
+        # Of a process that this one started, on this machine.
+        reply, self._parties[name].persistent_state = pickle.loads(answer.body)
+        return reply
