@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fusion_nb.models.lookup import model_adapter
     from fusion_nb.models.metrics.own import metric
     from fusion_nb.notebook.panel import Panel
+    from fusion_nb.runs.audit.audit import audit
     from fusion_nb.runs.callbacks.callback import Callback
     from fusion_nb.runs.experiments.calls import sweep
     from fusion_nb.runs.experiments.comparison import compare
@@ -34,6 +35,7 @@ __all__ = [
     "Panel",
     "Run",
     "RunSpec",
+    "audit",
     "compare",
     "compression",
     "engine",
@@ -63,6 +65,7 @@ _EXPORTS = {
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",
     "compression": "fusion_nb.algorithms.compressions.base",
+    "audit": "fusion_nb.runs.audit.audit",
     "engine": "fusion_nb.engines",
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",

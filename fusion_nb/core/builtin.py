@@ -200,6 +200,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "privacy": {
         "central": "fusion_nb.algorithms.privacy.central:CentralPrivacy",
         "local": "fusion_nb.algorithms.privacy.local:LocalPrivacy",
+        "rows": "fusion_nb.algorithms.privacy.rows:RowPrivacy",
     },
     "personal": {
         "apfl": "fusion_nb.algorithms.personalization.apfl:APFL",

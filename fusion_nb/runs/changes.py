@@ -92,14 +92,16 @@ def _check_values(values: Mapping[str, Any], spec: RunSpec) -> None:
             f"give one, or leave {missing[0]} as it is",
             option=missing[0],
         )
-    if "fraction" in values and spec.privacy:
-        raise OptionError(
-            f"the fraction can't be changed in a run with {option('privacy', spec.privacy)}, which "
-            "counts on it",
-            "make another run with that fraction",
-            option="fraction",
-            value=values["fraction"],
-        )
+    counted = ("fraction", "epochs") if spec.privacy.startswith("rows") else ("fraction",)
+    for name in counted:
+        if name in values and spec.privacy:
+            raise OptionError(
+                f"{name} can't be changed in a run with {option('privacy', spec.privacy)}, which "
+                "counts on it",
+                "make another run with that value",
+                option=name,
+                value=values[name],
+            )
     if "epochs" in values and spec.local_steps:
         raise OptionError(
             f"a round's work is {option('local_steps')} here, so epochs can't be changed",

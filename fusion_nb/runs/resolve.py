@@ -192,7 +192,8 @@ def resolve(
         else:
             model = lookup.wrap(native, spec.model, **given)
     rounds = RoundOptions.of(spec, namespace, data)
-    spec, private = privacy.made(spec, model, data, rounds.sampling)
+    train_options = _train_options(spec, model, namespace, data.batch_size)
+    spec, private = privacy.made(spec, model, data, rounds.sampling, train_options)
     rule, personal = _rule_and_personal(spec, model, private)
     if rule is not None and spec.compress:
         rule = Compressed(rule, _created(spec, "compress"), seed=spec.seed)
@@ -200,7 +201,7 @@ def resolve(
         spec=spec,
         model=model,
         data=data,
-        train_options=_train_options(spec, model, namespace, data.batch_size),
+        train_options=train_options,
         rule=rule,
         personal=personal,
         sharing=_sharing(spec, namespace),

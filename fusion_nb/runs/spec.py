@@ -163,8 +163,8 @@ class RunSpec(BaseModel):
     )
     privacy: str = _option(
         "",
-        "differential privacy, counted: central:clip=1,noise=1 (the aggregator adds noise) or "
-        "local:clip=1,noise=1 (each party does); noise=auto:epsilon=8 finds the noise",
+        "differential privacy, counted: central:clip=1,noise=1 (the aggregator adds noise), local "
+        "(each party does) or rows (in each step); noise=auto:epsilon=8 finds the noise",
         choices="privacy",
     )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")

@@ -54,7 +54,17 @@ def smallest_noise(spent: Callable[[float], float], wanted: float) -> float:
 
     spent: epsilon of a noise
     """
-    found = _smallest(lambda noise: spent(noise) <= wanted, rough=1e-4, start=0.1)
+    low = high = 1.0
+    while spent(high) > wanted:  # from above: epsilon of little noise takes long to compute
+        low, high = high, 2 * high
+        if high > _LARGEST:
+            return math.inf
+    while low == high or spent(low) <= wanted:
+        low, high = low / 2, low
+    while high - low > 5e-4 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= wanted else (middle, high)
+    found = high
     step = 10.0 ** (math.floor(math.log10(found)) - 3)
     rounded = math.ceil(found / step) * step
     return float(f"{rounded:.4g}")
@@ -76,14 +86,14 @@ def _log_normal(x: float) -> float:
     return -square / 2 - math.log(-x * math.sqrt(2 * math.pi)) + math.log(tail)
 
 
-def _smallest(holds: Callable[[float], bool], *, rough: float = 1e-9, start: float = 1.0) -> float:
+def _smallest(holds: Callable[[float], bool]) -> float:
     """Return the smallest positive number from which on something holds, a little rounded up."""
-    low, high = 0.0, start
+    low, high = 0.0, 1.0
     while not holds(high):
         low, high = high, 2 * high
         if high > _LARGEST:
             return math.inf
-    while high - low > rough * high:
+    while high - low > 1e-9 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -46,11 +46,13 @@ class PrivateRun:
     """The facts about a run that a private rule is made with.
 
     name: of the rule inside, as the user wrote it;  rounds: that are planned
+    batches: by party the chance of a row in a step, and the steps of a round
     """
 
     name: str
     cohorts: PrivateCohorts
     rounds: int
+    batches: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 
 class PrivateFusion(FusionWrapper):

@@ -34,9 +34,8 @@ class Ledger:
 
     def epsilon(self, delta: float, accountant: Accountant = "pld") -> float:
         """Return the largest epsilon of a holder; 0 for no release."""
-        return max(
-            (epsilon(events, delta, accountant) for events in {*self.events.values()}), default=0.0
-        )
+        largest = _largest({*self.events.values()})
+        return max((epsilon(events, delta, accountant) for events in largest), default=0.0)
 
     def by_holder(self, delta: float) -> dict[str, float]:
         """Return epsilon of each holder."""
@@ -55,3 +54,22 @@ class Ledger:
                 for holder, events in state.items()
             }
         )
+
+
+def _largest(all_events: set[tuple[Event, ...]]) -> list[tuple[Event, ...]]:
+    """Return the events among which those with the largest epsilon are.
+
+    Events with as much noise, and a smaller chance as often or less often, cost no more.
+    """
+    return [
+        events
+        for events in all_events
+        if not any(other != events and _covers(other, events) for other in all_events)
+    ]
+
+
+def _covers(larger: tuple[Event, ...], events: tuple[Event, ...]) -> bool:
+    return len(larger) == len(events) and all(
+        z == noise and q >= chance and n >= count
+        for (q, z, n), (chance, noise, count) in zip(larger, events, strict=True)
+    )

@@ -290,8 +290,10 @@ def note_shadowed_names(resolved: Resolved) -> Sequence[str]:
 
 def check_engine(resolved: Resolved) -> Sequence[str]:
     """Check that the engine can train the model; it may have notes."""
-    model, _ = resolved.joined
-    found = resolved.engine.check(model, resolved.train_options, resolved.data.parties)
+    model, fusion = resolved.joined
+    per_row = {name: value for name, value in fusion.client_options.items() if name == "per_row"}
+    options = {**resolved.train_options, **per_row}
+    found = resolved.engine.check(model, options, resolved.data.parties)
     return check_notes("check() of the engine", found)
 
 
@@ -324,8 +326,8 @@ CHECKS: tuple[Check, ...] = (
     check_schedule,
     check_roles,
     check_send,
-    check_supported,
     check_privacy,
+    check_supported,
     check_own_test_rows,
     check_stragglers,
     check_time,

@@ -10,10 +10,12 @@ from fusion_nb.algorithms.privacy.base import PrivateFusion
 from fusion_nb.core.protocols import Fusion, NeedsAgreement
 from fusion_nb.errors import ModelError, OptionError, RunError, option
 from fusion_nb.models.base import Model
+from fusion_nb.models.per_row import PerRowTrainable
 from fusion_nb.runs.resolve import Resolved
 
 #: Personalization methods whose models stay at the party.
 _PERSONAL = ("finetune", "ditto")
+_FOR_PARTIES = "protect whole parties, by central:clip=1,noise=1"
 
 
 def private_rule(fusion: Fusion | None) -> PrivateFusion | None:
@@ -31,6 +33,8 @@ def check_privacy(resolved: Resolved) -> Sequence[str]:
     spec = resolved.spec
     given = option("privacy", spec.privacy)
     _check_model(resolved.model, given)
+    if rule.kind == "rows":
+        _check_rows(resolved, given)
     if spec.personal and not spec.personal.startswith(_PERSONAL):
         raise OptionError(
             f"{given} with {option('personal', spec.personal)}, whose parties tell more than one "
@@ -56,7 +60,8 @@ def check_privacy(resolved: Resolved) -> Sequence[str]:
 def _check_model(model: Model, given: str) -> None:
     if isinstance(model, NeedsAgreement):
         raise ModelError(
-            f"{given}: what parties of a {model.kind} agree on before round 1, such as words, is "
+            f"{given}: what parties of a {model.kind} agree on before round 1, such as words or "
+            "classes, is "
             "told without noise",
             "use a model that needs no agreement, such as a neural network",
         )
@@ -73,6 +78,26 @@ def _check_model(model: Model, given: str) -> None:
         )
 
 
+def _check_rows(resolved: Resolved, given: str) -> None:
+    model, spec = resolved.model, resolved.spec
+    if not isinstance(model, PerRowTrainable):
+        raise ModelError(
+            f"{given} clips the gradient of each row, which a {model.kind} does not give",
+            f"use a PyTorch model, or {_FOR_PARTIES}",
+        )
+    if reason := model.per_row_obstacle():
+        raise ModelError(
+            f"{given} clips the gradient of each row, which is not possible here: {reason}",
+            f"change that, or {_FOR_PARTIES}",
+        )
+    for name in ("personal", "class_weights"):
+        if getattr(spec, name):
+            raise OptionError(
+                f"{given} with {option(name, getattr(spec, name))}, which uses rows without noise",
+                "leave it out",
+            )
+
+
 def _notes(rule: PrivateFusion, resolved: Resolved) -> list[str]:
     spec = resolved.spec
     spent = rule.epsilon_after(None, spec.rounds)
@@ -83,11 +108,14 @@ def _notes(rule: PrivateFusion, resolved: Resolved) -> list[str]:
     notes = [
         f"privacy: {spec.rounds} {word} will cost epsilon {spent:.3g}{budget} ({spec.privacy})"
     ]
-    num_parties = sum(party.trains for party in resolved.data.parties)
-    if rule.delta >= 1 / num_parties:
+    trained = [party for party in resolved.data.parties if party.trains]
+    count, what = len(trained), "party"
+    if rule.kind == "rows":
+        count, what = max(party.num_examples for party in trained), "row"
+    if rule.delta >= 1 / count:
         notes.append(
-            f"warning: privacy: delta {rule.delta:g} is no less than 1 / {num_parties} parties: it "
-            "would allow to publish a whole party"
+            f"warning: privacy: delta {rule.delta:g} is no less than 1 / {count}, so that it would "
+            f"allow to publish a whole {what}"
         )
     if spent > 20:
         notes.append(f"warning: privacy: epsilon {spent:.3g} is so large that it promises little")

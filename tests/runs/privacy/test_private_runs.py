@@ -164,4 +164,4 @@ def test_a_delta_that_allows_to_publish_a_party_is_told(
     run_of: Callable[..., Run], net: Any
 ) -> None:
     options = CENTRAL | {"privacy": "central:clip=1,noise=2,delta=0.2"}
-    assert any("no less than 1 / 6 parties" in note for note in run_of(net(), **options).notes)
+    assert any("no less than 1 / 6, so" in note for note in run_of(net(), **options).notes)
