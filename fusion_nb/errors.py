@@ -296,6 +296,8 @@ EXTRAS = {
     "transformers": "transformers",
     "peft": "transformers",
     "greenlet": "torch",
+    "dp_accounting": "privacy",
+    "opacus": "privacy",
     "fastapi": "service",
     "filelock": "service",
     "httpx": "service",

@@ -100,6 +100,13 @@ def is_named(chosen: Sampling) -> bool:
     return isinstance(chosen, functools.partial) and chosen.func is named
 
 
+def chance(chosen: Sampling, fraction: float) -> float | None:
+    """Return the chance of each party where parties are drawn independently, or else None."""
+    if not (isinstance(chosen, functools.partial) and chosen.func is poisson):
+        return None
+    return float(chosen.keywords.get("q", 0.0) or fraction)
+
+
 def promote(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function if it can be a sampling. Raises OptionError for one of another form."""
     if inspect.isclass(function) or not callable(function):

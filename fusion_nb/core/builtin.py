@@ -177,6 +177,11 @@ BUILTIN: dict[str, dict[str, str]] = {
         "stc": "fusion_nb.algorithms.compressions.stc:STC",
         "topk": "fusion_nb.algorithms.compressions.topk:TopK",
     },
+    "privacy": {
+        "central": "fusion_nb.algorithms.privacy.central:CentralPrivacy",
+        "local": "fusion_nb.algorithms.privacy.local:LocalPrivacy",
+        "rows": "fusion_nb.algorithms.privacy.rows:RowPrivacy",
+    },
     "personal": {
         "apfl": "fusion_nb.algorithms.personalization.apfl:APFL",
         "ditto": "fusion_nb.algorithms.personalization.ditto:Ditto",

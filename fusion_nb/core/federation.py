@@ -209,7 +209,7 @@ class Federation:
         # 2. Aggregate the updates as they come.
         try:
             aggregated = Aggregated(replace(state, round=number), 0)
-            if cohort:
+            if cohort or settings.fusion.requires.empty_rounds:
                 aggregated = aggregate(
                     settings.fusion,
                     state,
@@ -230,6 +230,8 @@ class Federation:
         failed = {failure.party: failure for failure in replies.failures}
         if is_measured:
             metrics |= self._evaluate(aggregated.state, is_last, per_party, failed)
+
+        metrics |= settings.fusion.measure(aggregated.state.fusion_state)
 
         # 4. Record the round.
         size = arithmetic.num_bytes(self.model.single_model.get_weights())

@@ -28,6 +28,7 @@ _OPTIONS = {
     "datasets": "data",
     "lr_schedules": "lr_schedule",
     "personal": "personal",
+    "privacy": "privacy",
     "sharing": "share",
     "tabular": "tabular",
 }
@@ -36,6 +37,7 @@ _SINGULAR = {
     "adversaries": "adversary",
     "lr_schedules": "schedule of the learning rate",
     "personal": "method for personal models",
+    "privacy": "kind of privacy",
     "sharing": "way of sharing models",
     "tabular": "encoding of tables",
 }

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long a training lasts: `epochs` passes, or `steps` batches where that is not 0."""
+
+    epochs: int
+    batch_size: int
+    steps: int = 0
 
 
 def epochs_or_steps(

@@ -29,6 +29,7 @@ from fusion_nb.runs.build import divide
 from fusion_nb.runs.checkpoints import saving
 from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.preview import split_chart
+from fusion_nb.runs.privacy.more import check_more
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
@@ -132,6 +133,8 @@ def more(shell: InteractiveShell, line: Line) -> None:
     """Train more rounds after the last one."""
     chosen = _chosen(shell, line)
     rounds = RunSpec(rounds=line.options.get("rounds", 5)).rounds
+    if cost := check_more(chosen.federation, rounds):
+        print(cost)
     if chosen.status == "paused":
         print(status_text(chosen.more(rounds)))
         return

@@ -17,7 +17,7 @@ from fusion_nb.runs.spec import RunSpec
 #: The options of a run that may change from one round to the next.
 CHANGEABLE = ("lr", "epochs", "fraction", "fusion")
 #: Options that build something around the fusion, so that it can't be replaced.
-_FIX_THE_FUSION = ("personal", "ensemble", "straggler", "adversary", "compress")
+_FIX_THE_FUSION = ("privacy", "personal", "ensemble", "straggler", "adversary", "compress")
 
 
 def change(resolved: Resolved, given: Mapping[str, Any]) -> tuple[Resolved, Change]:
@@ -92,6 +92,16 @@ def _check_values(values: Mapping[str, Any], spec: RunSpec) -> None:
             f"give one, or leave {missing[0]} as it is",
             option=missing[0],
         )
+    counted = ("fraction", "epochs") if spec.privacy.startswith("rows") else ("fraction",)
+    for name in counted:
+        if name in values and spec.privacy:
+            raise OptionError(
+                f"{name} can't be changed in a run with {option('privacy', spec.privacy)}, which "
+                "counts on it",
+                "make another run with that value",
+                option=name,
+                value=values[name],
+            )
     if "epochs" in values and spec.local_steps:
         raise OptionError(
             f"a round's work is {option('local_steps')} here, so epochs can't be changed",

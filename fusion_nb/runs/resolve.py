@@ -35,6 +35,7 @@ from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.privacy import option as privacy
 from fusion_nb.runs.round_options import (
     RoundOptions,
     check_lr_schedule,
@@ -51,6 +52,7 @@ _COMPONENTS = {
     "engine": "engines",
     "adversary": "adversaries",
     "split": "splits",
+    "privacy": "privacy",
     "personal": "personal",
     "share": "sharing",
     "ensemble": "ensembles",
@@ -58,7 +60,7 @@ _COMPONENTS = {
     "compress": "compressions",
 }
 #: Those of them that are made with more than their options, and so only bound at first.
-_BOUND = ("split", "personal", "share", "ensemble")
+_BOUND = ("split", "privacy", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
 _NOTATIONS: dict[str, Callable[[str], object]] = {
     "until": Until,
@@ -183,14 +185,17 @@ def resolve(
     given["loss"] = _or_variable(spec.loss, namespace)
     with about("model", spec.model):
         model = lookup.wrap(native, spec.model, **given)
-    rule, personal = _rule_and_personal(spec, model)
+    rounds = RoundOptions.of(spec, namespace, data)
+    train_options = _train_options(spec, model, namespace, data.batch_size)
+    spec, private = privacy.made(spec, model, data, rounds.sampling, train_options)
+    rule, personal = _rule_and_personal(spec, model, private)
     if rule is not None and spec.compress:
         rule = Compressed(rule, _created(spec, "compress"), seed=spec.seed)
     return Resolved(
         spec=spec,
         model=model,
         data=data,
-        train_options=_train_options(spec, model, namespace, data.batch_size),
+        train_options=train_options,
         rule=rule,
         personal=personal,
         sharing=_sharing(spec, namespace),
@@ -199,7 +204,7 @@ def resolve(
             _created(spec, "adversary"),
             Stragglers.parse(spec.straggler) if spec.straggler else None,
         ),
-        rounds=RoundOptions.of(spec, namespace, data),
+        rounds=rounds,
         read_rows=lambda name: unlabelled.read(name, namespace, data.schema),
         shadowed=tuple(
             name
@@ -286,13 +291,16 @@ def _created(spec: RunSpec, name: str) -> Any:
     return registry.create(_COMPONENTS[name], text) if text else None
 
 
-def _rule_and_personal(spec: RunSpec, model: Model) -> tuple[Fusion | None, PostTraining | None]:
-    """Return the fusion, with a personalization method around it, or else one that follows the last
-    round.
+def _rule_and_personal(
+    spec: RunSpec, model: Model, private: Fusion | None
+) -> tuple[Fusion | None, PostTraining | None]:
+    """Return the fusion, with a method for personal models around it, or one that comes last.
+
+    private: the fusion, where it was made private
     """
     if spec.ensemble:
         return None, None
-    fusion: Fusion = registry.create("fusions", spec.fusion or model.defaults["fusion"])
+    fusion: Fusion = private or registry.create("fusions", spec.fusion or model.defaults["fusion"])
     if not spec.personal:
         return fusion, None
     made, chosen = registry.bind("personal", spec.personal)

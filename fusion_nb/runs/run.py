@@ -24,6 +24,7 @@ from fusion_nb.runs.checkpoints.saving import save_rounds
 from fusion_nb.runs.early_stopping import predicates
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.outcome import RunOutcome
+from fusion_nb.runs.privacy.more import check_more
 from fusion_nb.runs.quality.predicted_rows import PredictedRows
 from fusion_nb.runs.resolve import with_default_rounds
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
@@ -241,9 +242,10 @@ class Run(PredictedRows, Answers):
         """Add that many rounds, without early stopping, and train them in the background.
 
         A run under way gets them on top of those that it has left; one that ended continues after
-        its last whole round.
+        its last whole round. Raises RunError where they would exceed a budget of privacy.
         """
         with spelled_in(python_spelling):
+            check_more(self.federation, rounds)
             self.training.more(rounds)
         return self
 

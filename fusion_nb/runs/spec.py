@@ -149,6 +149,12 @@ class RunSpec(BaseModel):
         "encode the changes of the weights that travel, as topk:share=0.01 or int8",
         choices="compressions",
     )
+    privacy: str = _option(
+        "",
+        "differential privacy, counted: central:clip=1,noise=1 (the aggregator adds noise), local "
+        "(each party does) or rows (in each step); noise=auto:epsilon=8 finds the noise",
+        choices="privacy",
+    )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
         "", "a model for each group of similar parties, the best of its members", choices="sharing"

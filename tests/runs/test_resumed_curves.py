@@ -65,6 +65,11 @@ def cases() -> dict[str, Case]:
     found["faults"] = Case(
         {"dropout": 0.3, "straggler": "0.4:epochs=1", "epochs": 2, "fusion": "fednova"}
     )
+    found["privacy"] = Case({"privacy": "central:clip=1,noise=2,adaptive=true"}, "dense")
+    found["privacy of secret cohorts"] = Case(
+        {"privacy": "central:clip=1,noise=auto:epsilon=9", "sampling": "poisson:q=0.4"}, "dense"
+    )
+    found["local privacy"] = Case({"privacy": "local:clip=1,noise=9", "fusion": "median"}, "dense")
     found["adam kept"] = Case({"keep_optimizer": True, "optimizer": "adam", "lr": 0.01})
     found["few evaluations"] = Case({"evaluate_every": 3, "baseline": "central,local"})
     found["keras"] = Case({"baseline": "local", "fusion": "feddyn"}, "keras")

@@ -10,6 +10,7 @@ from fusion_nb.core.types import (
     Answer,
     FederationInfo,
     LocalContext,
+    Metrics,
     PartyMetrics,
     Update,
     Weights,
@@ -43,6 +44,7 @@ class FusionWrapper(Fusion):
         self.averages = inner.linear or inner.averages
         self.client_options = dict(inner.client_options)
         self.has_post_training = inner.has_post_training
+        self.metric_names = inner.metric_names
 
     @property
     def synchronising(self) -> Synchronising | None:
@@ -55,8 +57,17 @@ class FusionWrapper(Fusion):
 
     def notes(self, state: Any) -> Sequence[str]:
         """Return what the inner rule's state tells the user."""
-        has_own = isinstance(state, Mapping) and "inner" in state
-        return self.inner.notes(state["inner"] if has_own else state)
+        return self.inner.notes(self._of_inner(state))
+
+    def measure(self, state: Any) -> Metrics:
+        """Return what the inner rule's state adds to the metrics of a round."""
+        return self.inner.measure(self._of_inner(state))
+
+    def _of_inner(self, state: Any) -> Any:
+        """Return the inner rule's part of the state; all of it for a wrapper without a state."""
+        has_own = type(self).init is not FusionWrapper.init
+        is_inside = has_own and isinstance(state, Mapping) and "inner" in state
+        return state["inner"] if is_inside else state
 
     def broadcast(self, state: Any) -> Mapping[str, Any]:
         """Return what the inner rule sends along with the weights."""

@@ -13,6 +13,7 @@ from fusion_nb.core.types import (
     Answer,
     FederationInfo,
     LocalContext,
+    Metrics,
     NoUpdate,
     PartyMetrics,
     Requirements,
@@ -53,11 +54,13 @@ class Fusion(ABC):
     has_post_training: bool = False
     #: Whether it is made around another rule, which is then its first argument (`FusionWrapper`).
     wraps_another: ClassVar[bool] = False
-    #: Whether a round's result depends on the updates through their mean alone, so that a rule
-    #: around it may hand on that mean as one update in place of the parties' own.
+    #: Whether a round depends on the updates through their mean alone, so that a rule around it may
+    #: hand on that mean as one update (`MeanUpdate`) in place of the parties' own.
     linear: bool = False
     #: Why it is not, as the end of a sentence that begins with its name.
     not_linear: str = "reads the updates of single parties"
+    #: Names of the metrics that `measure` returns.
+    metric_names: tuple[str, ...] = ()
 
     def init(self, weights: Weights, info: FederationInfo) -> Any:
         """Return the rule's state before its first round; None for a rule without a state."""
@@ -66,6 +69,10 @@ class Fusion(ABC):
     def notes(self, state: Any) -> Sequence[str]:
         """Return what the state after some rounds tells the user, as sentences."""
         return []
+
+    def measure(self, state: Any) -> Metrics:
+        """Return what the state after a round adds to the metrics of that round's record."""
+        return {}
 
     def broadcast(self, state: Any) -> Mapping[str, Any]:
         """Return extras that the aggregator sends along with the weights."""

@@ -12,6 +12,7 @@ from fusion_nb.core.types.records import (
 from fusion_nb.core.types.replies import (
     Answer,
     Failure,
+    MeanUpdate,
     Metrics,
     NoUpdate,
     PartyMetrics,
@@ -51,6 +52,7 @@ __all__ = [
     "FederationInfo",
     "LocalContext",
     "LocalUpdate",
+    "MeanUpdate",
     "Metrics",
     "NoUpdate",
     "PartyMetrics",

@@ -21,6 +21,7 @@ class Requirements:
     no_update_allowed:   a party may train and send no update
     uses_partial_work:   the partial work of a straggler is of use
     partial_updates:     updates hold some of the entries only
+    empty_rounds:        a round without parties is aggregated too, so that nobody learns of it
     local_layers:        parties keep some entries to themselves, so that only they have a whole
                          model
     """
@@ -33,6 +34,7 @@ class Requirements:
     uses_partial_work: bool = False
     partial_updates: bool = False
     local_layers: bool = False
+    empty_rounds: bool = False
 
     def merged(self, other: Requirements) -> Requirements:
         """Return requirements that satisfy both.

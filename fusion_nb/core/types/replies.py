@@ -34,6 +34,16 @@ class Update:
 
 
 @dataclass(frozen=True)
+class MeanUpdate(Update):
+    """The mean of several parties' updates with equal shares, as a rule around another hands it on.
+
+    parties: those in the mean. No party sends one: an aggregator makes it of what it received.
+    """
+
+    parties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class NoUpdate:
     """A party's report that it trained and has nothing worth sending this round.
 

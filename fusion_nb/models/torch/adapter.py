@@ -20,29 +20,31 @@ from fusion_nb.errors import ModelError, option
 from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import BatchTrainable, Model
 from fusion_nb.models.class_weights import ClassWeighted
+from fusion_nb.models.passes import Duration
+from fusion_nb.models.per_row import PerRowTrainable
 from fusion_nb.models.predicting import Predicting
-from fusion_nb.models.torch import devices, files, losses, optimizers, sending, threads
+from fusion_nb.models.torch import devices, files, per_row, sending, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
+from fusion_nb.models.torch.choices import CHOICES
 from fusion_nb.models.torch.copying import copies, wrappers
 from fusion_nb.models.torch.copying.originals import Given
 from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
-from fusion_nb.models.torch.precision import NAMES as PRECISIONS
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
 from fusion_nb.models.torch.probing.products import products_per_row
 from fusion_nb.models.torch.setup import Setup
-from fusion_nb.models.torch.training import Duration, Trainer
+from fusion_nb.models.torch.training import Trainer
 from fusion_nb.models.torch.vectorized import advice
 from fusion_nb.models.torch.vectorized.dense import DenseWay
 from fusion_nb.models.torch.vectorized.training import BatchedTraining
 from fusion_nb.models.torch_randomness import seeded
 
 
-class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
+class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
     loss:   "" to infer it from the model's output and the labels, a name, or a callable: of
@@ -69,13 +71,8 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
     whole_format = "whole"
     download_formats = ("safetensors", "pt")
     upload_hint = "send torch.save(model, path), of torch.nn's own classes (nn.Sequential, say)"
-    supported_client_options = frozenset({"mu", "anchor", "shift", "mix"})
-    choices: Mapping[str, list[str]] = {
-        "optimizer": optimizers.NAMES,
-        "loss": sorted(losses.LOSSES),
-        "precision": PRECISIONS,
-        "send": sending.CHOICES,
-    }
+    supported_client_options = frozenset({"mu", "anchor", "shift", "mix", "per_row"})
+    choices: Mapping[str, list[str]] = CHOICES
 
     @with_gradients
     def __init__(
@@ -218,14 +215,13 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
         Raises Stopped through `gate`.
         """
         self.check_client_options(client_options)
-        kept = state if self._keep_optimizer else None
         trainer = Trainer(
             self.module,
             self._checked(),
             self.gate,
             optimizer=optimizer,
             lr=lr,
-            kept=kept,
+            kept=state if self._keep_optimizer else None,
             left_out=self._left_out,
         )
         return trainer.train(data, Duration(epochs, batch_size, steps), seed, **client_options)
@@ -252,6 +248,10 @@ class TorchModel(ClassWeighted, Predicting, BatchTrainable, Model):
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights."""
         self.write(self.native(weights), path, format)
+
+    def per_row_obstacle(self) -> str:
+        """Return why its rows have no gradients of their own, or ""."""
+        return per_row.obstacle(self.module, self._checked(), self._keep_optimizer)
 
     @property
     def loss_name(self) -> str:

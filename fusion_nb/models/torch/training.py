@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,13 @@ from torch import Tensor, nn
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import TrainingResult, Weights
-from fusion_nb.models.passes import epochs_or_steps
-from fusion_nb.models.torch import optimizers, weights
+from fusion_nb.models.passes import Duration, epochs_or_steps
+from fusion_nb.models.torch import optimizers, per_row, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
 from fusion_nb.models.torch.gradients import correction
 from fusion_nb.models.torch.plain_sgd import Stepper
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.trees import num_rows
-
-
-@dataclass(frozen=True)
-class Duration:
-    """How long a training lasts: `epochs` passes, or `steps` batches where that is not 0."""
-
-    epochs: int
-    batch_size: int
-    steps: int = 0
 
 
 class Trainer:
@@ -60,19 +50,27 @@ class Trainer:
         self._kept = kept
         self._left_out = left_out
 
-    def train(
+    def train(self, data: Any, duration: Duration, seed: int, **added: Any) -> TrainingResult:
+        """Train until the end, or until the mean loss of a pass is not finite.
+
+        added: see `Model.fit`
+        """
+        if not added.get("per_row"):
+            return self._train(data, duration, seed, **added)
+        given = {"optimizer": self._optimizer, "lr": self._lr, "left_out": self._left_out, **added}
+        return per_row.train(self._module, self._setup, self._gate, data, duration, seed, **given)
+
+    def _train(
         self,
         data: Any,
         duration: Duration,
         seed: int,
         *,
         mix: Mapping[str, Any] | None = None,
+        per_row: None = None,
         **added: Any,
     ) -> TrainingResult:
-        """Train until the end, or until the mean loss of a pass is not finite.
-
-        mix, added: see `Model.fit`
-        """
+        """Train by whole batches. mix, added: see `Model.fit`."""
         self._module.train()
         rows = self._setup.batches
         shuffler = torch.Generator().manual_seed(seed)

@@ -20,6 +20,7 @@ from fusion_nb.runs.checks.fusions import FUSION_CHECKS, check_supported
 from fusion_nb.runs.checks.metrics import check_added_metrics
 from fusion_nb.runs.checks.rounds import check_lr_schedule, check_roles, check_schedule, check_send
 from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.privacy.checks import check_privacy
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
@@ -287,8 +288,10 @@ def note_shadowed_names(resolved: Resolved) -> Sequence[str]:
 
 def check_engine(resolved: Resolved) -> Sequence[str]:
     """Check that the engine can train the model; it may have notes."""
-    model, _ = resolved.joined
-    found = resolved.engine.check(model, resolved.train_options, resolved.data.parties)
+    model, fusion = resolved.joined
+    per_row = {name: value for name, value in fusion.client_options.items() if name == "per_row"}
+    options = {**resolved.train_options, **per_row}
+    found = resolved.engine.check(model, options, resolved.data.parties)
     return check_notes("check() of the engine", found)
 
 
@@ -320,6 +323,7 @@ CHECKS: tuple[Check, ...] = (
     check_schedule,
     check_roles,
     check_send,
+    check_privacy,
     check_supported,
     check_own_test_rows,
     check_stragglers,
@@ -345,4 +349,5 @@ def _metric_names(resolved: Resolved) -> list[str]:
         "train_loss",
         *model.metrics,
         *(prefix + name for prefix in prefixes for name in model.metrics),
+        *fusion.metric_names,
     ]

@@ -115,7 +115,7 @@ def check_sampling(resolved: Resolved) -> Sequence[str]:
     sizes = sorted({*map(len, drawn)})
     how_many = " to ".join(map(str, sizes if len(sizes) < 2 else (sizes[0], sizes[-1])))
     notes = [f"sampling: {how_many} of {len(resolved.data.parties)} parties in a round"]
-    if empty:
+    if empty and not requires.empty_rounds:
         more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
         notes.append(
             f"sampling: round {', '.join(map(str, empty[:_SHOWN]))}{more} will pass without "

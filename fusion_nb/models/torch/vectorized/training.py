@@ -91,6 +91,7 @@ class BatchedTraining:
         names |= {name for name, _ in module.named_buffers()}
         is_known = is_named(objective.loss)
         obstacles = {
+            "each row's gradient is clipped by itself": bool(options.get("per_row")),
             "it draws random numbers anew in the backward pass": self._setup.draws.in_backward,
             "dropout on this device draws from one stream for all parties": (
                 self._setup.draws.in_training and rows.device.type != "cpu"
@@ -222,7 +223,7 @@ def _group(position: int, task: TrainingTask) -> Hashable:
     """Return a key that tasks in one stack share; a task that can't be stacked has its own."""
     options = task.options
     has_steps = options.get("steps") or options["epochs"]
-    if options.get("mix") or not len(task.data[0]) or not has_steps:
+    if options.get("mix") or options.get("per_row") or not len(task.data[0]) or not has_steps:
         return position
     return (
         options.get("batch_size"),

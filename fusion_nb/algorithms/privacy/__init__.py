@@ -1,0 +1,1 @@
+"""Differential privacy around an aggregation rule, and the ledger that counts it."""

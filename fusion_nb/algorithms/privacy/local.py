@@ -1,0 +1,99 @@
+"""Local differential privacy: each party clips its update and adds noise before it sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fusion_nb.algorithms.fusions.fusion_wrapper import broadcasts, changes_local_update
+from fusion_nb.algorithms.privacy.base import Budget, Clip, Delta, Noise, PrivateFusion, PrivateRun
+from fusion_nb.algorithms.privacy.clipping import check_untrained, clipped_change, gaussian
+from fusion_nb.algorithms.privacy.ledger import Ledger
+from fusion_nb.core import arithmetic, seeds
+from fusion_nb.core.protocols import Fusion
+from fusion_nb.core.types import Answer, LocalContext, Update, Weights
+from fusion_nb.errors import OptionError, option
+
+
+class LocalPrivacy(PrivateFusion):
+    """Clip each party's change, and add Gaussian noise to it at the party.
+
+    The aggregator need not be trusted. Every update has the noise that central privacy has once, so
+    that a mean over n parties is sqrt(n) times as noisy. Noise is counted against 2 * clip, the
+    distance of two updates of any rows. All parties have the same share.
+
+    Source: Kasiviswanathan, Lee, Nissim, Raskhodnikova, Smith, "What Can We Learn Privately?",
+    FOCS 2008.
+    """
+
+    kind = "local"
+    noise_scale = 0.5
+
+    def __init__(
+        self,
+        inner: Fusion,
+        run: PrivateRun,
+        *,
+        clip: Clip,
+        noise: Noise,
+        delta: Delta = 1e-5,
+        budget: Budget = 0.0,
+    ) -> None:
+        check_plain_half(inner, run, self.kind)
+        super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
+
+    def local_update(self, context: LocalContext) -> Answer:
+        """Train, and send the weights with a change that is clipped and noisy."""
+        trained, old = context.info.trained, context.weights
+        new = context.train(old).weights
+        check_untrained(new, old, trained, context.party)
+        change, _ = clipped_change(new, old, trained, self._clip)
+        rng = seeds.stream(self._run.cohorts.seed, "privacy", context.round, context.party)
+        noise = gaussian(change, self.noise * self._clip, rng)
+        noisy = {name: array + noise[name] for name, array in change.items()}
+        return context.update(old | arithmetic.moved(old, noisy))
+
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Return the inner rule's weights, and the ledger with a release of each party."""
+        received: list[str] = []
+
+        def equal_shares() -> Iterator[Update]:
+            for update in updates:
+                received.append(update.party)
+                yield Update(update.party, update.weights, 1)
+
+        fused, inner = self.inner.aggregate(weights, equal_shares(), state["inner"])
+        ledger = Ledger.of_state(state["ledger"])
+        for party in received:
+            ledger = ledger.with_event(party, 1.0, self.noise * self.noise_scale)
+        number = state["rounds"] + 1
+        return fused, {**state, "inner": inner, "ledger": ledger.to_state(), "rounds": number}
+
+    def planned(self, ledger: Ledger, first: int, last: int, noise: float) -> Ledger:
+        """Return a ledger with the releases of these rounds; with secret cohorts, one a round."""
+        cohorts = self._run.cohorts
+        counts = dict.fromkeys(cohorts.parties, last - first + 1)
+        if cohorts.chance is None:
+            counts = cohorts.counts(first, last)
+        for party, count in counts.items():
+            ledger = ledger.with_event(party, 1.0, noise * self.noise_scale, count)
+        return ledger
+
+    def _promise(self) -> str:
+        return (
+            "neighbours are any two sets of rows of one party; nobody but the party itself is "
+            "trusted; counted without amplification: each party is charged for every update that "
+            "it sent, and epsilon is that of the party with the most"
+        )
+
+
+def check_plain_half(inner: Fusion, run: PrivateRun, kind: str) -> None:
+    """Raise OptionError for a rule whose parties do more than to train from the fused weights."""
+    if changes_local_update(inner) or broadcasts(inner) or inner.synchronising is not None:
+        raise OptionError(
+            f"{option('privacy', kind)} covers one update of each party in a round, and {run.name} "
+            f"{inner.not_linear}",
+            "use a rule whose parties only train, such as fedavg, fedavgm, median or krum",
+        )

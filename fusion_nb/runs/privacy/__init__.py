@@ -1,0 +1,1 @@
+"""Differential privacy as an option of a run: its rule, its checks, its further rounds."""
