@@ -202,7 +202,8 @@ class Local(FederatedBaseline):
         earlier: Mapping[str, Any] | None = None,
     ) -> None:
         own = [
-            Party(p.id, p.train, p.test if p.num_test else test, trains=p.trains) for p in parties
+            Party(p.id, p.train, p.test if p.num_test else test, trains=p.trains, drift=p.drift)
+            for p in parties
         ]
         super().__init__(
             own,

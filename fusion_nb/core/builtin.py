@@ -106,6 +106,13 @@ BUILTIN: dict[str, dict[str, str]] = {
         "shards": "fusion_nb.data.splits:shards",
         "quantity": "fusion_nb.data.splits:quantity",
         "by_key": "fusion_nb.data.splits:by_key",
+        "classes": "fusion_nb.data.skews.classes:classes",
+        "inner_dirichlet": "fusion_nb.data.skews.inner_dirichlet:inner_dirichlet",
+        "domains": "fusion_nb.data.skews.domains:Domains",
+        "drift": "fusion_nb.data.skews.label_drift:LabelDrift",
+        "feature_noise": "fusion_nb.data.skews.feature_noise:FeatureNoise",
+        "long_tail": "fusion_nb.data.skews.long_tail:LongTail",
+        "rotation": "fusion_nb.data.skews.rotation:Rotation",
     },
     "lr_schedules": {
         "constant": "fusion_nb.algorithms.lr_schedules:constant",

@@ -16,6 +16,7 @@ from fusion_nb.core import seeds
 from fusion_nb.core.contracts import check_answer, check_training, evaluate
 from fusion_nb.core.counts import joined_metrics, standing_for
 from fusion_nb.core.protocols import NeedsAgreement, TrainableModel
+from fusion_nb.core.rounds.drift import Drift
 from fusion_nb.core.types import (
     AdoptRequest,
     Answer,
@@ -51,6 +52,8 @@ class Party:
     state: dict[str, Any] = field(default_factory=dict)
     #: Whether it takes part in training; a party that does not is evaluated only.
     trains: bool = True
+    #: The part of its training rows that it has in each round; None for all of them.
+    drift: Drift | None = None
     #: The round that `state` belongs to, and the state before it.
     _round: int = field(default=-1, repr=False)
     _before: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -228,6 +231,7 @@ class _LocalTrainer:
         self._party, self._model, self._state, self._request = party, model, state, request
         own = request.party_options.get(party.id, {})
         self._options = {**request.options, **own}
+        self._rows = party.drift.rows(party.train, request.round) if party.drift else party.train
         self._test = None
         if party.num_test and request.is_measured:
             self._test = rows_of.some(party.test, request.num_test_rows, request.seed, party.id)
@@ -242,7 +246,7 @@ class _LocalTrainer:
         state = dict(self._state.get(name, {})) if name else self._state
         self._model.set_weights(weights)
         result = self._model.fit(
-            party.train,
+            self._rows,
             seed=seeds.number(self._request.seed, *stream),
             state=state,
             **{**self._options, **options},
@@ -264,7 +268,7 @@ class _LocalTrainer:
     def evaluate_train(self, weights: Weights) -> Metrics:
         """Return the metrics of any weights on the party's own training rows."""
         self._model.set_weights(weights)
-        return evaluate(self._model, self._party.train, with_added=False)
+        return evaluate(self._model, self._rows, with_added=False)
 
     def evaluate_test(self, weights: Weights, rows: slice = slice(None)) -> Metrics:
         """Return the metrics of any weights on the party's own test rows, or on some of them."""

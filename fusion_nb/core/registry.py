@@ -254,7 +254,9 @@ def option_of(kind: str) -> str:
 
 
 def is_open(kind: str, name: str) -> bool:
-    """Return whether a name is half a chain: a fusion that is made around another one."""
+    """Return whether a name is half a chain: a fusion around another one, or a skew of a split."""
+    if kind == "splits":
+        return inspect.isclass(get(kind, name))
     return kind == "fusions" and takes_another(get(kind, name))
 
 

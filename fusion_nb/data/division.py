@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from fusion_nb.core import documents, registry, seeds
+from fusion_nb.core import documents, seeds
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.items import Unreadable
 from fusion_nb.core.options import signature_options
+from fusion_nb.core.rounds.drift import Drift
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data import splits
 from fusion_nb.data.arrays import DataSet
 from fusion_nb.data.loading import Source, read, row_keys
+from fusion_nb.data.skews import applying
+from fusion_nb.data.skews import plan as plans
 from fusion_nb.data.tabular import encoding
 from fusion_nb.errors import SplitError, option
 
@@ -31,6 +34,7 @@ class Share:
     train: DataSet
     test: DataSet | None
     labels: tuple[np.ndarray, np.ndarray]
+    drift: Drift | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def divide(
     is_encoded: the columns of a table are encoded later, and may be of any kind
     needs_label: refuse a table in which no column is plainly the label
     """
-    function, options = registry.bind("splits", split)
+    plan = plans.parse(split)
+    function, options = plan.function, plan.options
     # An option of this kind names a column or variable; the split is given its values.
     per_row = next(
         (o.name for o in signature_options(function) if o.is_per_row and o.name in options), ""
@@ -79,14 +84,53 @@ def divide(
         needs_label=needs_label,
     )
     if source.parties is not None:
-        shares = _given_shares(source, source.parties, split, parties, holdout, seed)
-        return Division(source, shares, (*source.notes, f"split: as given, {len(shares)} parties"))
+        shares = _given_shares(source, source.parties, plan.name, parties, holdout, seed)
+        made = Division(source, shares, (*source.notes, f"split: as given, {len(shares)} parties"))
+        return skewed(made, plan.skews, seed)
     keys = row_keys(source, key, namespace) if key else None
     if keys is not None:
         options[per_row] = keys
+    chosen = None
+    if plan.skews:
+        chosen = applying.kept(plan.skews, source.labels["", "train"], seed)
+        if keys is not None:
+            keys = options[per_row] = keys[chosen]
     draw = functools.partial(function, **options)
-    shares = _drawn_shares(source, split, draw, keys, parties, holdout, seed)
-    return Division(source, shares, source.notes)
+    shares = _drawn_shares(source, plan.name, draw, keys, parties, holdout, seed, chosen)
+    return skewed(Division(source, shares, source.notes), plan.skews, seed)
+
+
+def skewed(found: Division, skews: applying.Skews, seed: int) -> Division:
+    """Return a division whose parties' rows are changed by skews, and the notes about that.
+
+    Raises SplitError for rows that a skew can't change.
+    """
+    if not skews:
+        return found
+    source, num = found.source, len(found.shares)
+    changing = [name for name, skew in skews if applying.changes_rows(skew)]
+    readable = [share for share in found.shares if not isinstance(share.train, Unreadable)]
+    pool = source.train if source.train is not None else rows_of.concat([s.train for s in readable])
+    spreads = applying.spreads(changing[0], pool) if changing else []
+    shares = []
+    for number, share in enumerate(found.shares):
+        if not isinstance(share.train, Unreadable):
+            place = (number, num)
+            train: Any = share.train
+            test: Any = share.test
+            if changing:
+                key = share.party
+                train = applying.changed(skews, train, spreads, place, ("train", key), seed)
+                test = applying.changed(skews, test, spreads, place, ("test", key), seed)
+            drift = applying.drift(skews, share.labels[0], place, share.party, seed)
+            share = replace(share, train=train, test=test, drift=drift)
+        shares.append(share)
+    num_rows = sum(len(y) for (_, which), y in source.labels.items() if which == "train")
+    num_kept = sum(len(y) for share in shares for y in share.labels)
+    notes = applying.notes(skews, num, num_rows if source.parties is None else num_kept, num_kept)
+    if changing and source.test is not None:
+        notes.append(f"split: the central test set is not changed by {' and '.join(changing)}")
+    return Division(source, shares, (*found.notes, *notes))
 
 
 def encoded(found: Division, text: str, name: str, table: TableSchema | None) -> Division:
@@ -182,10 +226,15 @@ def _drawn_shares(
     num_parties: int | None,
     holdout: float,
     seed: int,
+    chosen: np.ndarray | None,
 ) -> list[Share]:
-    """Return the shares of a pool that a split divides. `split` is how messages call it."""
+    """Return the shares of a pool that a split divides. `split` is how messages call it.
+
+    chosen: the rows that are divided; None for all
+    """
     assert source.train is not None
-    y = source.labels["", "train"]
+    every = source.labels["", "train"]
+    y = every if chosen is None else every[chosen]
     natural = [] if keys is None else [str(key) for key in np.unique(keys)]
     num_parties = num_parties or len(natural) or _DEFAULT_PARTIES
     if num_parties > len(y):
@@ -198,7 +247,14 @@ def _drawn_shares(
     parts = draw(y, num_parties, seeds.stream(seed, "split"))
     splits.check(parts, len(y), names, split)
     return [
-        _held_back(name, source.train, y, np.asarray(rows, dtype=int), holdout, seed)
+        _held_back(
+            name,
+            source.train,
+            every,
+            np.asarray(rows, dtype=int) if chosen is None else chosen[rows],
+            holdout,
+            seed,
+        )
         for name, rows in zip(names, parts, strict=True)
     ]
 

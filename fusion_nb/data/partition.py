@@ -16,6 +16,7 @@ from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.arrays import DataSet
 from fusion_nb.data.class_names import with_class_names
 from fusion_nb.data.division import divide, encoded, with_own_tags
+from fusion_nb.data.skews.score import score
 from fusion_nb.errors import DataError, option
 
 #: Whole numbers of more kinds than this are hardly classes: they are not counted one by one.
@@ -85,7 +86,9 @@ class PartitionedData:
             notes = (*notes, *(note for note in schema.notes() if note not in notes))
         if source.schema.rows.kind == "documents":
             shares, notes = with_own_tags(shares, notes)
-        made = tuple(Party(share.party, share.train, share.test) for share in shares)
+        made = tuple(
+            Party(share.party, share.train, share.test, drift=share.drift) for share in shares
+        )
         # A model of documents can be evaluated on those that it was trained on.
         is_text = source.schema.rows.kind == "documents"
         if source.test is None and not is_text and not any(party.num_test for party in made):
@@ -150,6 +153,21 @@ class PartitionedData:
     def sizes(self) -> dict[str, int]:
         """Return how many rows each party has, its test rows included."""
         return {party.id: party.num_examples + party.num_test for party in self.parties}
+
+    def skew_notes(self, seed: int) -> list[str]:
+        """Return sentences about how unlike the parties are, and those of a drift in round 1."""
+        trained = [party for party in self.parties if len(self.labels[party.id][0])]
+        rows = [party.train for party in trained]
+        labels = [self.labels[party.id][0] for party in trained]
+        if len(trained) < 2:
+            return []
+        found = [str(score(labels, rows, seed))]
+        if any(party.drift for party in trained):
+            now = [party.drift.positions(1) if party.drift else ... for party in trained]
+            part = score([y[here] for y, here in zip(labels, now, strict=True)], [None], seed)
+            if part.labels is not None:
+                found.append(f"skew in round 1: labels {part.labels:.2f}")
+        return found
 
     def missing_classes(
         self, ignored: int | None = None, *, skips_numbers: bool = False

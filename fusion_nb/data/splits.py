@@ -16,6 +16,7 @@ from pydantic import Field
 
 from fusion_nb.core import registry
 from fusion_nb.core.options import PER_ROW
+from fusion_nb.core.protocols import Skew
 from fusion_nb.errors import OptionError, SplitError, option
 
 Parts = list[np.ndarray]
@@ -49,15 +50,7 @@ def dirichlet(
     Visual Classification", 2019; per class as in Li, Diao, Chen, He, "Federated Learning on Non-IID
     Data Silos", ICDE 2022.
     """
-    _need_one_label_each(labels, "dirichlet")
-    if not np.issubdtype(labels.dtype, np.integer):
-        why = "there are no labels" if np.isnan(labels).all() else "these labels are measurements"
-        raise SplitError(
-            f"the split 'dirichlet' divides by class, and {why}",
-            "use iid, quantity, shards (by sorted label) or by_key",
-            option="split",
-            value="dirichlet",
-        )
+    need_classes(labels, "dirichlet")
 
     def draw() -> Parts:
         parts: list[list[np.ndarray]] = [[] for _ in range(num_parties)]
@@ -69,7 +62,7 @@ def dirichlet(
                 part.append(chunk)
         return [rng.permutation(np.concatenate(part)) for part in parts]
 
-    return _until_none_empty(draw)
+    return until_none_empty(draw)
 
 
 def shards(
@@ -88,7 +81,7 @@ def shards(
     Source: McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of
     Deep Networks from Decentralized Data", AISTATS 2017.
     """
-    _need_one_label_each(labels, "shards")
+    need_one_label_each(labels, "shards")
     # Shuffled first, or the order in the file would decide which rows of a class share a shard.
     shuffled = rng.permutation(len(labels))
     by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
@@ -121,7 +114,7 @@ def quantity(
         cuts = (np.cumsum(shares)[:-1] * len(labels)).round().astype(int)
         return np.split(rng.permutation(len(labels)), cuts)
 
-    return _until_none_empty(draw)
+    return until_none_empty(draw)
 
 
 def by_key(
@@ -249,7 +242,8 @@ def _misplaced(arrays: Mapping[str, np.ndarray], num_rows: int) -> str:
     return f"row {next(row for row in range(num_rows) if row not in holders)} is at no party"
 
 
-def _need_one_label_each(labels: np.ndarray, name: str) -> None:
+def need_one_label_each(labels: np.ndarray, name: str) -> None:
+    """Raise SplitError where a row has several labels; `name` is the split's."""
     if labels.ndim != 1:
         raise SplitError(
             f"the split {name!r} divides by label, and these rows have several labels each",
@@ -259,7 +253,22 @@ def _need_one_label_each(labels: np.ndarray, name: str) -> None:
         )
 
 
-def _until_none_empty(draw: Callable[[], Parts]) -> Parts:
+def need_classes(labels: np.ndarray, name: str) -> None:
+    """Raise SplitError where labels are no classes, one of each row; `name` is the split's."""
+    need_one_label_each(labels, name)
+    if np.issubdtype(labels.dtype, np.integer):
+        return
+    why = "there are no labels" if np.isnan(labels).all() else "these labels are measurements"
+    raise SplitError(
+        f"the split {name!r} divides by class, and {why}",
+        "use iid, quantity, shards (by sorted label) or by_key",
+        option="split",
+        value=name,
+    )
+
+
+def until_none_empty(draw: Callable[[], Parts]) -> Parts:
+    """Return the first parts that are drawn without an empty one, or else the last ones."""
     for _ in range(_TRIES):
         parts = draw()
         if min(len(part) for part in parts):
@@ -267,8 +276,13 @@ def _until_none_empty(draw: Callable[[], Parts]) -> Parts:
     return parts
 
 
-def promote(function: Callable[..., Parts]) -> Callable[..., Parts]:
-    """Return the function if it can be a split. Raises OptionError for one of another form."""
+def promote(function: Any) -> Any:
+    """Return the function if it can be a split, or a class derived from `Skew`.
+
+    Raises OptionError for one of another form.
+    """
+    if inspect.isclass(function) and issubclass(function, Skew):
+        return function
     if inspect.isclass(function) or not callable(function):
         name = function.__name__ if inspect.isclass(function) else type(function).__name__
         raise OptionError(

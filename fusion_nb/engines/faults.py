@@ -156,8 +156,6 @@ def flip_labels(
     if not isinstance(attack, DataPoisoning):
         return parties
     return [
-        Party(party.id, attack.flip(party.train, labels), party.test)
-        if party.id in hostile
-        else party
+        replace(party, train=attack.flip(party.train, labels)) if party.id in hostile else party
         for party in parties
     ]

@@ -81,7 +81,9 @@ def look(spec: RunSpec, namespace: Mapping[str, Any]) -> Preview:
     data = divide(spec, namespace)
     prepared = prepare(spec, namespace, data)
     return Preview(
-        split_chart(data), [f"data: {data.schema.describe()}", *prepared.notes], cost(prepared)
+        split_chart(data),
+        [f"data: {data.schema.describe()}", *data.skew_notes(spec.seed), *prepared.notes],
+        cost(prepared),
     )
 
 

@@ -26,6 +26,7 @@ from fusion_nb.core.protocols import (
 from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
+from fusion_nb.data.skews.plan import parse as parse_split
 from fusion_nb.engines.faults import SimulatedFaults, Stragglers
 from fusion_nb.errors import OptionError, option
 from fusion_nb.models import class_weights, lookup
@@ -257,7 +258,9 @@ def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> No
     for name, kind in _COMPONENTS.items():
         if text := getattr(spec, name):
             with about(name, text), not_registered(name, text, namespace or {}):
-                if name in _BOUND:
+                if name == "split":
+                    parse_split(text)
+                elif name in _BOUND:
                     registry.bind(kind, text)
                 else:
                     registry.create(kind, text)

@@ -125,7 +125,8 @@ class TestControls:
             again = choice_of(kind)
             again.set(choice.text)
             assert again.text == choice.text
-            first = registry.chain(choice.text)[0] if kind == "fusions" else choice.text
+            is_chain = kind == "fusions" or choice.inner is not None
+            first = registry.chain(choice.text)[0] if is_chain else choice.text
             registry.bind(kind, first)
 
     def test_a_new_fusion_or_split_needs_no_code_here(self) -> None:

@@ -17,6 +17,7 @@ from fusion_nb.core.protocols.metric import Metric, MetricTask, Sums
 from fusion_nb.core.protocols.model import Model, TrainableModel
 from fusion_nb.core.protocols.party import PartyLike
 from fusion_nb.core.protocols.sampling import Sampling, SamplingContext
+from fusion_nb.core.protocols.skew import Place, Skew
 from fusion_nb.core.protocols.split import Split
 
 __all__ = [
@@ -37,9 +38,11 @@ __all__ = [
     "ModelPoisoning",
     "NeedsAgreement",
     "PartyLike",
+    "Place",
     "PostTraining",
     "Sampling",
     "SamplingContext",
+    "Skew",
     "Split",
     "StackAdvice",
     "Sums",

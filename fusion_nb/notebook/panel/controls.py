@@ -22,6 +22,8 @@ _WIDTH = {"width": "17em"}
 _STYLE = {"description_width": "7em"}
 #: Beyond this a browser's numbers are not exact.
 _MAX_EXACT = 2**53
+#: The kinds whose names may form a chain, and the last name of one that begins.
+_CHAINS = {"fusions": "fedavg", "splits": "iid"}
 #: The entry of a list that opens a line to type in.
 _OTHER = "\0"
 
@@ -182,7 +184,7 @@ class Choice(Control):
 
     def set(self, text: str) -> None:
         """Hold a text such as `dirichlet:alpha=0.3`."""
-        first, *rest = registry.chain(text) if self._kind == "fusions" else [text]
+        first, *rest = registry.chain(text) if self._kind in _CHAINS else [text]
         name, given = registry.parse(first) if self._kind else (text, {})
         offered = [value for _, value in self.head.options]
         if name not in offered and self._kind and not self._has_line:
@@ -252,7 +254,7 @@ class Choice(Control):
             return [], None
         inner = None
         if is_open:
-            default = self.default or "fedavg"
+            default = self.default or _CHAINS[self._kind]
             inner = Choice("with", self._help, self._names, default, kind=self._kind)
         return [(option, for_option(option)) for option in options], inner
 
