@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.clock.profiles import NoLimit, SameDevices
@@ -21,6 +21,15 @@ from fusion_nb.core.types import Metrics, RoundRequest, ServerState
 
 #: The names of simulated time and of energy among the metrics of a round.
 SECONDS, JOULES = "virtual_seconds", "virtual_joules"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What rounds would take: simulated seconds, the parties that are asked, and those too late."""
+
+    seconds: float
+    asked: int
+    late: int
 
 
 class Pace:
@@ -77,8 +86,7 @@ class Pace:
             shared = settings.fusion.shared_weights(state.weights, state.fusion_state)
             down = arithmetic.num_bytes(shared) + arithmetic.num_bytes(request.broadcast)
             works = {party: self._work(party, settings, round, down) for party in cohort}
-            wanted = max(1, arithmetic.round_half_up(settings.fraction * len(self._rows)))
-            self._clock.begin(round, self._now, works, wanted)
+            self._clock.begin(round, self._now, works, self._wanted(settings))
         return request, state
 
     def end(
@@ -99,6 +107,32 @@ class Pace:
         }
         time, trips = self._clock.end(round, works)
         return self._metrics(time, trips), trips
+
+    def forecast(self, num_rounds: int) -> Forecast | None:
+        """Return what the first rounds would take, without any training; None without a clock.
+
+        Nothing changes.
+        """
+        if self._plan.settings(1).fusion.asynchronous is not None:
+            timeline = self._until(num_rounds)
+            return Forecast(timeline.time, sum(map(len, timeline.rounds)), 0)
+        if not self._has_clock:
+            return None
+        time, asked, late = 0.0, 0, 0
+        for round in range(1, num_rounds + 1):
+            settings, cohort = self._plan.settings(round), self.cohort(round)
+            down = arithmetic.num_bytes(self._network.initial_weights)
+            works = {party: self._work(party, settings, round, down) for party in cohort}
+            self._clock.begin(round, time, works, self._wanted(settings))
+            left_out = self._clock.late(cohort, settings.fusion.requires.min_updates)
+            arrived = {party: work for party, work in works.items() if party not in left_out}
+            time, _ = self._clock.end(round, arrived)
+            asked, late = asked + len(cohort), late + len(left_out)
+        return Forecast(time, asked, late)
+
+    def _wanted(self, settings: RoundSettings) -> int:
+        """Return the updates that a round waits for."""
+        return max(1, arithmetic.round_half_up(settings.fraction * len(self._rows)))
 
     def _drawn(self, round: int, fraction: float) -> tuple[str, ...]:
         """Return the parties that the sampling draws for a round."""
