@@ -53,8 +53,10 @@ def oort(
         chosen = [good[i] for i in drawn]
     # Fast parties first, as far as nothing else is known of them.
     speeds = np.array([1 / max(context.seconds.get(party, 1.0), 1e-9) for party in new])
-    drawn = rng.choice(len(new), num_new, replace=False, p=speeds / speeds.sum()) if num_new else []
-    return [*chosen, *(new[i] for i in drawn)]
+    if num_new:
+        drawn = rng.choice(len(new), num_new, replace=False, p=speeds / speeds.sum())
+        chosen += [new[i] for i in drawn]
+    return chosen
 
 
 def tiers(
