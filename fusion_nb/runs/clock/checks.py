@@ -114,6 +114,12 @@ def time_metrics(resolved: Resolved) -> list[str]:
 
 def _check_over_select(spec: RunSpec, sampling: str) -> None:
     given = option("over_select", f"{spec.over_select:g}")
+    if spec.quorum is not None:
+        raise OptionError(
+            f"{given} with {option('quorum', spec.quorum)}: of those that are asked, "
+            "some are always too late",
+            f"leave {option('quorum')} out",
+        )
     if spec.fraction == 1:
         raise OptionError(
             f"{given}, but all parties are asked in every round",

@@ -158,6 +158,10 @@ class TestOptions:
                 },
                 "",
             ),
+            (
+                {"devices": "phones", "over_select": 1.3, "fraction": 0.5, "quorum": 0.9},
+                "some are always too late",
+            ),
             ({"devices": "phones", "straggler": "0.2:epochs=1", "epochs": 3}, "devices say who"),
             ({"devices": "phone"}, "phones"),
             ({"network": "6g"}, "there are: 3g, 4g, 5g"),
