@@ -125,7 +125,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     "samplings": {
         "loss": "fusion_nb.algorithms.samplings:loss",
         "named": "fusion_nb.algorithms.samplings:named",
+        "oort": "fusion_nb.algorithms.timed_samplings:oort",
         "poisson": "fusion_nb.algorithms.samplings:poisson",
+        "tiers": "fusion_nb.algorithms.timed_samplings:tiers",
         "uniform": "fusion_nb.algorithms.samplings:uniform",
     },
     "devices": {

@@ -153,6 +153,16 @@ class History(list[RoundRecord]):
         )
         return found
 
+    def reached(self, metric: str, value: float) -> RoundRecord | None:
+        """Return the first round whose metric is at least as good as a value, or None.
+
+        Its `metrics["virtual_seconds"]` is the simulated time that this took.
+        """
+        values = self[metric] if metric in self.metrics() else []
+        found = (i for i, each in enumerate(values) if each == value or better(metric, each, value))
+        place = next(found, None)
+        return None if place is None else super().__getitem__(place)
+
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat dictionary for each round, with its metrics and its costs."""
         names = self.metrics()

@@ -21,6 +21,7 @@ from fusion_nb.reporting.formatting import (
     text_table,
 )
 from fusion_nb.reporting.parties import Parties
+from fusion_nb.reporting.simulated_time import simulated_time
 from fusion_nb.reporting.templates import render
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Result:
         lines = list(self.notes)
         if self.history:
             lines += self._traffic()
+            lines += simulated_time(self.history)
             failures = sum(len(record.failures) for record in self.history)
             lines += [f"failures: {failures}, see run.failures"] if failures else []
         lines += self.parties.gains(self.monitor)

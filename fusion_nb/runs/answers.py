@@ -8,8 +8,10 @@ from typing import Any
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.errors import python_spelling, spelled_in
+from fusion_nb.reporting.charts import Chart, gantt
 from fusion_nb.reporting.result import Similar
 from fusion_nb.runs.background_run import BackgroundRun
+from fusion_nb.runs.clock.building import round_of
 from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.outcome import RunOutcome
 
@@ -48,6 +50,16 @@ class Answers(RunHandle):
         self.training.settle()
         with spelled_in(python_spelling):
             return self.outcome.predict(rows, scores)
+
+    def gantt(self, round: int = 0) -> Chart:
+        """Return a picture of a round on the simulated clock: who trained, waited, or was late.
+
+        round: its number; 0 for the last one
+        Raises RunError for a run without simulated time, or a round that there is not.
+        """
+        self.training.settle()
+        with spelled_in(python_spelling):
+            return gantt(round_of(self.training.state.records, round))
 
     def similar(self, text: str | Sequence[str], topn: int = 10) -> Similar:
         """Return the documents that parties trained on nearest to a text or its words.

@@ -17,12 +17,14 @@ from fusion_nb.algorithms.baselines import num_steps
 from fusion_nb.algorithms.compressions.compressed import Compressed
 from fusion_nb.core import arithmetic
 from fusion_nb.core import rows as rows_of
+from fusion_nb.core.clock.pace import Forecast
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.protocols import NeedsAgreement
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.errors import FusionError
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.formatting import count_bytes, duration
+from fusion_nb.reporting.simulated_time import span
 from fusion_nb.runs.build import Prepared, divide, prepare
 from fusion_nb.runs.resolve import with_default_rounds
 from fusion_nb.runs.spec import RunSpec
@@ -42,6 +44,7 @@ class Cost:
     rows, steps: training rows and batches of all parties in all rounds
     seconds:     an estimate, from a few rounds that were tried, or of long ones a few batches
     bytes_each:  weights that one party sends in a round;  bytes_all: everything up and down
+    simulated:   what it would take on the simulated clock; None without one
     """
 
     rows: int
@@ -49,6 +52,7 @@ class Cost:
     seconds: float | None
     bytes_each: int | None
     bytes_all: int | None
+    simulated: Forecast | None = None
 
     def __str__(self) -> str:
         batches = f" in {self.steps:,} batches" if self.steps is not None else ""
@@ -60,6 +64,10 @@ class Cost:
             parts.append(
                 f"each party sends {each} of weights in a round; {total} in all, up and down"
             )
+        if self.simulated is not None:
+            late = f", {self.simulated.late:,} of {self.simulated.asked:,} updates too late"
+            took = f"{span(self.simulated.seconds)} of simulated time"
+            parts.append(took + (late if self.simulated.late else ""))
         return "; ".join(parts)
 
 
@@ -113,11 +121,13 @@ def cost(prepared: Prepared) -> Cost:
     if isinstance(model, NeedsAgreement):
         return Cost(rows, steps, None, None, None)
     each = arithmetic.num_bytes(model.single_model.get_weights())
+    simulated = federation.pace.forecast(rounds)  # before rounds are tried
     seconds = None if steps is None else _seconds(prepared, steps, tasks.total())
     if seconds is not None and seconds / rounds < _TRIED_SECONDS / 2:
         seconds = _tried_rounds(prepared) or seconds
     up, down = _encoded(federation, each)
-    return Cost(rows, steps, seconds, up, (up + down) * tasks.total())
+    sent = up * (tasks.total() - (simulated.late if simulated else 0)) + down * tasks.total()
+    return Cost(rows, steps, seconds, up, sent, simulated)
 
 
 def _encoded(federation: Federation, size: int) -> tuple[int, int]:

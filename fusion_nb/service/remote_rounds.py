@@ -265,6 +265,7 @@ class RemoteRounds(RoundSource):
                 replace(failure, party=name(failure.party)) for failure in record.failures
             ),
             silent=tuple(map(name, record.silent)),
+            trips={name(party): trip for party, trip in record.trips.items()},
         )
 
     def _fetch_model(self, client: Client, aggregator_id: str) -> Model:

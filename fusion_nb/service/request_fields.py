@@ -35,6 +35,11 @@ _ORIGINAL_NAMES = {option: field for field, option in ORIGINAL.items()}
 #: Options whose value is a text with a syntax of its own, which its own reader explains.
 _WITH_SYNTAX = {name for name, field in RunSpec.model_fields.items() if field.annotation is str}
 _OF_OTHER_MACHINES = ("flower", "ray")
+#: Components that read data by a name, and what to use instead.
+_READ_HERE = {
+    ("ensemble", "distill"): "use mean, vote or stack",
+    ("devices", "trace"): "use another profile of devices, such as phones",
+}
 _MAX_NAME = 100
 #: Characters that look like a blank: Unicode's own, and letters and signs that show nothing. Line
 #: breaks are not among them.
@@ -212,10 +217,11 @@ def _read_option(name: str, text: str) -> Any:
         raise FieldError(
             name, line, hint, option=option, value=shown, allowed=error.allowed
         ) from None
-    if option == "ensemble" and parse(text)[0] == "distill":
-        # Its data would be read on the server's machine, and not on the client's.
+    # These would read data of the server's machine, and not of the client's.
+    if (option, parse(text)[0]) in _READ_HERE:
         line = f"{name} {shown!r} needs data of the server's"
-        raise FieldError(name, line, "use mean, vote or stack", option=option, value=shown)
+        hint = _READ_HERE[option, parse(text)[0]]
+        raise FieldError(name, line, hint, option=option, value=shown)
     return getattr(spec, option)
 
 

@@ -86,6 +86,25 @@ class TestTheSameCurve:
         same(whole, resumed)
         assert [r.trips for r in whole.history] == [r.trips for r in resumed.history]
 
+    def test_with_a_change_after_a_stop(self, rows: Any, net: Any, tmp_path: Any) -> None:
+        """A change holds from the next round on, also where who comes next was known before."""
+        folder = str(tmp_path / "saved")
+        found = run(net, rows, rounds=3, checkpoint=folder, **BUFFERED)
+        found.federation.cohort(9)
+        found.change(epochs=4)
+        found.more(4).wait()
+        resumed = fusion_nb.resume(folder, model=net(), data=rows).more(2).wait()
+        found.more(2).wait()
+        same(found, resumed)
+        planned = run(net, rows, rounds=9, changes="4:epochs=4", **BUFFERED)
+        same(found, planned)
+        assert found.history[-1].trips != run(net, rows, rounds=9, **BUFFERED).history[-1].trips
+
+    @pytest.mark.slow
+    def test_in_processes(self, rows: Any, net: Any) -> None:
+        options = {"rounds": 5, **BUFFERED}
+        same(run(net, rows, engine="local", **options), run(net, rows, engine="process", **options))
+
     @pytest.mark.parametrize("fusion", ["fedbuff:buffer=2", "fedasync:staleness=hinge,a=10"])
     def test_for_any_number_of_workers(self, rows: Any, net: Any, fusion: str) -> None:
         options = {"rounds": 4, **SLOW, "fusion": fusion}

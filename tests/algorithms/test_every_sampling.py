@@ -18,7 +18,9 @@ from fusion_nb.core.rounds.schedule import Schedule
 GIVEN = {
     "loss": {"sampling": "loss", "fraction": 0.5},
     "named": {"sampling": "named:party 1|party 4"},
+    "oort": {"sampling": "oort", "fraction": 0.5, "devices": "lognormal", "step_seconds": 0.1},
     "poisson": {"sampling": "poisson:q=0.6"},
+    "tiers": {"sampling": "tiers:2", "fraction": 0.5, "devices": "lognormal", "step_seconds": 0.1},
     "uniform": {"sampling": "uniform", "fraction": 0.5},
 }
 PARTIES = [f"party {i + 1}" for i in range(4)]

@@ -29,6 +29,10 @@ def half_frozen() -> nn.Module:
             {"roles": "party 2=evaluate", "sampling": "named:party 1|party 3"},
             marks=pytest.mark.slow,
         ),
+        {
+            **{"fusion": "fedbuff:buffer=2", "devices": "phones", "network": "4g"},
+            **{"step_seconds": 0.01, "parties": 4},
+        },
     ],
     ids=str,
 )
@@ -41,6 +45,7 @@ def test_the_curve_equals_that_of_a_run_in_the_kernel(
     for ours, theirs in zip(here.history, there.history, strict=True):
         assert (ours.metrics, ours.cohort) == (theirs.metrics, theirs.cohort)
         assert (ours.bytes_up, ours.bytes_down) == (theirs.bytes_up, theirs.bytes_down)
+        assert ours.trips == theirs.trips
     for ours, theirs in zip(here.model.parameters(), there.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 

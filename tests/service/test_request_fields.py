@@ -82,3 +82,11 @@ def test_every_framework_has_a_model_type() -> None:
     assert {model_type_of(framework) for framework in FRAMEWORKS} == set(MODEL_FILES)
     assert model_type_of("torch") == "pytorch"
     assert model_type_of("unknown") == ""
+
+
+@pytest.mark.parametrize("text", ["trace:/etc/hostname", "trace:file=awake.csv,factor=2"])
+def test_a_trace_on_the_servers_machine_is_not_read(text: str) -> None:
+    fields = {"model_type": "pytorch", "num_parties": "2", "devices": text}
+    with pytest.raises(FieldError, match="needs data of the server's"):
+        request_fields.read_options(fields)
+    assert request_fields.read_options({**fields, "devices": "phones"})[1]["devices"] == "phones"

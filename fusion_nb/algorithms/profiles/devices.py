@@ -24,14 +24,13 @@ _Watts = Annotated[
 class _Drawn(Devices):
     """Devices whose factors are drawn from a distribution."""
 
-    has_watts = True
-
     def __init__(self, per: str, watts: float) -> None:
         if per not in ("party", "trip"):
             raise OptionError(
                 f"per={per} is not allowed", "give party or trip", option="devices", value=per
             )
         self.per_trip, self._watts = per == "trip", watts
+        self.has_watts = watts > 0
 
     def device(self, index: int, rng: np.random.Generator) -> Device:
         """Return a device with a factor from the distribution."""
@@ -44,8 +43,6 @@ class _Drawn(Devices):
 class Same(SameDevices):
     """Devices that all take so many times as long as this machine."""
 
-    has_watts = True
-
     def __init__(
         self,
         *,
@@ -54,7 +51,7 @@ class Same(SameDevices):
         ] = 1.0,
         watts: _Watts = 0.0,
     ) -> None:
-        self._device = Device(factor, watts)
+        self._device, self.has_watts = Device(factor, watts), watts > 0
 
     def device(self, index: int, rng: np.random.Generator) -> Device:
         """Return the same device for all."""
@@ -131,8 +128,6 @@ class Pareto(_Drawn):
 class Classes(Devices):
     """Draw each party's device from a table of classes with shares."""
 
-    has_watts = True
-
     def __init__(
         self,
         *,
@@ -145,6 +140,7 @@ class Classes(Devices):
         ],
     ) -> None:
         self._shares, self._devices = _classes(table)
+        self.has_watts = any(device.watts for device in self._devices)
 
     def device(self, index: int, rng: np.random.Generator) -> Device:
         """Return a device of a class, by the classes' shares."""
@@ -174,6 +170,7 @@ class Phones(Classes):
         self._shares = [159 / 35407, 16428 / 35407, 18820 / 35407]
         factors = (fastest * time / 179 for time in (179, 588, 1642))
         self._devices = [Device(factor, watts) for factor in factors]
+        self.has_watts = watts > 0
 
 
 def _classes(table: str) -> tuple[list[float], list[Device]]:

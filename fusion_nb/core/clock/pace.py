@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.clock.profiles import NoLimit, SameDevices
@@ -13,7 +13,7 @@ from fusion_nb.core.clock.trips import Trip
 from fusion_nb.core.clock.virtual_clock import VirtualClock, Work
 from fusion_nb.core.history import History
 from fusion_nb.core.network import Network
-from fusion_nb.core.protocols import SamplingContext
+from fusion_nb.core.protocols import Change, SamplingContext
 from fusion_nb.core.replies import RoundReplies
 from fusion_nb.core.rounds import cohorts
 from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
@@ -21,6 +21,15 @@ from fusion_nb.core.types import Metrics, RoundRequest, ServerState
 
 #: The names of simulated time and of energy among the metrics of a round.
 SECONDS, JOULES = "virtual_seconds", "virtual_joules"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What rounds would take: simulated seconds, the parties that are asked, and those too late."""
+
+    seconds: float
+    asked: int
+    late: int
 
 
 class Pace:
@@ -42,7 +51,9 @@ class Pace:
         self._has_clock = config.clock is not None
         self._clock = config.clock or VirtualClock(SameDevices(), NoLimit(), ids, seed=config.seed)
         self._config, self._network, self._plan, self._history = config, network, plan, history
-        self._timeline = Timeline()
+        #: The timelines of the whole rounds, and of more, with what the latter rests on.
+        self._whole, self._ahead = Timeline(), Timeline()
+        self._base: tuple[int, Mapping[int, Change]] = (0, {})
 
     def seconds(self, round: int) -> dict[str, float]:
         """Return how long each party would take in a round; nothing without a clock."""
@@ -65,9 +76,9 @@ class Pace:
         round = request.round
         settings = self._plan.settings(round)
         if (rule := settings.fusion.asynchronous) is not None:
-            trips = self._timeline.rounds[round - 1]
+            timeline = self._until(round)
+            trips, kept = timeline.rounds[round - 1], timeline.versions[round - 1]
             received = {party: trips[party].version for party in cohort}
-            kept = self._timeline.versions[round - 1]
             own = rule.before_round(state.fusion_state, round - 1, received, kept)
             return (
                 replace(request, party_weights=rule.earlier_weights(own)),
@@ -77,8 +88,7 @@ class Pace:
             shared = settings.fusion.shared_weights(state.weights, state.fusion_state)
             down = arithmetic.num_bytes(shared) + arithmetic.num_bytes(request.broadcast)
             works = {party: self._work(party, settings, round, down) for party in cohort}
-            wanted = max(1, arithmetic.round_half_up(settings.fraction * len(self._rows)))
-            self._clock.begin(round, self._now, works, wanted)
+            self._clock.begin(round, self._now, works, self._wanted(settings))
         return request, state
 
     def end(
@@ -87,7 +97,8 @@ class Pace:
         """Return what the record of a round tells of simulated time: metrics, and trips."""
         settings = self._plan.settings(round)
         if settings.fusion.asynchronous is not None:
-            trips = {party: self._timeline.rounds[round - 1][party] for party in cohort}
+            arrived = self._until(round).rounds[round - 1]
+            trips = {party: arrived[party] for party in cohort}
             return self._metrics(max(trip.end for trip in trips.values()), trips), trips
         if not self._has_clock:
             return {}, {}
@@ -99,6 +110,33 @@ class Pace:
         }
         time, trips = self._clock.end(round, works)
         return self._metrics(time, trips), trips
+
+    def forecast(self, num_rounds: int) -> Forecast | None:
+        """Return what the first rounds would take, without any training; None without a clock.
+
+        Nothing changes.
+        """
+        if self._plan.settings(1).fusion.asynchronous is not None:
+            arrived = self._until(num_rounds).rounds[:num_rounds]
+            end = max(trip.end for trip in arrived[-1].values())
+            return Forecast(end, sum(map(len, arrived)), 0)
+        if not self._has_clock:
+            return None
+        time, asked, late = 0.0, 0, 0
+        for round in range(1, num_rounds + 1):
+            settings, cohort = self._plan.settings(round), self.cohort(round)
+            down = arithmetic.num_bytes(self._network.initial_weights)
+            works = {party: self._work(party, settings, round, down) for party in cohort}
+            self._clock.begin(round, time, works, self._wanted(settings))
+            left_out = self._clock.late(cohort, settings.fusion.requires.min_updates)
+            arrived = {party: work for party, work in works.items() if party not in left_out}
+            time, _ = self._clock.end(round, arrived)
+            asked, late = asked + len(cohort), late + len(left_out)
+        return Forecast(time, asked, late)
+
+    def _wanted(self, settings: RoundSettings) -> int:
+        """Return the updates that a round waits for."""
+        return max(1, arithmetic.round_half_up(settings.fraction * len(self._rows)))
 
     def _drawn(self, round: int, fraction: float) -> tuple[str, ...]:
         """Return the parties that the sampling draws for a round."""
@@ -116,13 +154,20 @@ class Pace:
         )
 
     def _until(self, round: int) -> Timeline:
-        """Return the timeline with a round; the federation's own goes as far as it has trained."""
-        timeline = self._timeline
-        if round > len(self._history) + 1:
-            timeline = timeline.copy()
-        for number in range(len(timeline.rounds) + 1, round + 1):
-            timeline.advance(self._traffic(number))
-        return timeline
+        """Return a timeline with a round.
+
+        What goes beyond the whole rounds is found anew after a change, which holds from the next
+        round on, also where that was begun before.
+        """
+        changes = dict(self._plan.changes)
+        base = (len(self._history), changes)
+        if self._base != base:
+            for number in range(len(self._whole.rounds) + 1, len(self._history) + 1):
+                self._whole.advance(self._traffic(number))
+            self._ahead, self._base = self._whole.copy(), base
+        for number in range(len(self._ahead.rounds) + 1, round + 1):
+            self._ahead.advance(self._traffic(number))
+        return self._ahead
 
     def _traffic(self, round: int) -> Traffic:
         """Return the rules for the parties that are asked before a round ends."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -57,8 +56,8 @@ class Devices(ABC):
 
     #: Whether a device is drawn anew for each trip of a party, and not once for the whole run.
     per_trip: bool = False
-    #: Whether `device` may say how much power training takes.
-    has_watts: ClassVar[bool] = False
+    #: Whether it is known how much power training takes.
+    has_watts: bool = False
 
     @abstractmethod
     def device(self, index: int, rng: np.random.Generator) -> Device:

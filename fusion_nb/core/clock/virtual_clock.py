@@ -51,7 +51,7 @@ class VirtualClock:
 
     @property
     def has_watts(self) -> bool:
-        """Whether the devices may tell how much power training takes."""
+        """Whether it is known how much power training takes."""
         return self._devices.has_watts
 
     def place(self, party: str) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fusion_nb.core.clock.pace import SECONDS
 from fusion_nb.core.history import History
 from fusion_nb.reporting.charts.chart import Chart, own_settings
 from fusion_nb.reporting.charts.drawing import (
@@ -26,25 +27,38 @@ if TYPE_CHECKING:
 @own_settings()
 def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     """Draw the fused models of several runs over each other, against rounds, and the last metric
-    against bytes as well.
+    against bytes as well; where all have simulated time, the last metric against that too.
     """
+    from matplotlib.ticker import AutoLocator
+
     num_rounds = max([2, *(len(history) for history in histories.values())])
-    figure, axes = metric_axes([*metrics, metrics[-1]], num_rounds, "constrained")
-    *by_round, by_bytes = axes
+    is_timed = all(SECONDS in history.metrics() for history in histories.values())
+    if is_timed:  # there is room for three: one metric, against rounds, bytes and time
+        metrics = metrics[-1:]
+    panels = [*metrics, *[metrics[-1]] * (1 + is_timed)]
+    figure, axes = metric_axes(panels, num_rounds, "constrained")
+    by_round, by_bytes = axes[: len(metrics)], axes[len(metrics)]
     for i, (name, history) in enumerate(histories.items()):
         rounds = np.array([record.round for record in history])
         sent = np.array(history.bytes_sent()) / 1e6
         # After four runs the colours repeat, with another dash.
         style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
-        panels = [(axis, metric, rounds) for axis, metric in zip(by_round, metrics, strict=True)]
-        for axis, metric, x in [*panels, (by_bytes, metrics[-1], sent)]:
+        lines = [(axis, metric, rounds) for axis, metric in zip(by_round, metrics, strict=True)]
+        lines.append((by_bytes, metrics[-1], sent))
+        if is_timed:
+            lines.append((axes[-1], metrics[-1], np.array(history[SECONDS])))
+        for axis, metric, x in lines:
             values = history[metric] if metric in history.metrics() else []
             draw_line(axis, x, values, drawn_name(name), COLOURS[i % len(COLOURS)], style)
-    for axis, metric in zip(axes, [*metrics, metrics[-1]], strict=True):
+    for axis, metric in zip(axes, panels, strict=True):
         fit_share(axis, metric)
     _measure_in_bytes(
         by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history]
     )
+    if is_timed:
+        axes[-1].set_xlabel("simulated seconds", loc="left")
+        axes[-1].xaxis.set_major_locator(AutoLocator())
+        axes[-1].autoscale(axis="x")
     # A legend and not labels at the ends, which would overlap where curves are close.
     figure.legend(
         *axes[0].get_legend_handles_labels(),

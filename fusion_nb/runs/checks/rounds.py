@@ -17,6 +17,8 @@ from fusion_nb.runs.spec import run_option
 
 #: Rounds that are looked at before training, at most.
 _MOST_ROUNDS = 1000
+#: Samplings that choose by the time that parties take, and what they look at.
+BY_TIME = {"oort": "their losses and their simulated times", "tiers": "their simulated times"}
 #: Rounds that a note names.
 _SHOWN = 5
 
@@ -93,6 +95,8 @@ def check_sampling(resolved: Resolved) -> Sequence[str]:
             f"sampling: the parties with the largest losses, {resolved.cohort_size} in a round; "
             "the fused model is pulled towards their rows"
         ]
+    if name in BY_TIME:
+        return [f"sampling: {resolved.cohort_size} parties in a round, chosen by {BY_TIME[name]}"]
     num_rounds, seed = min(spec.rounds, _MOST_ROUNDS), spec.seed_for("cohort")
     drawn = [
         cohorts.draw(
@@ -165,7 +169,7 @@ def _check_fraction(resolved: Resolved, name: str, has_options: bool) -> None:
             f"{given} and {fraction} both say who trains in a round",
             f"leave {option('fraction')} out",
         )
-    if spec.fraction == 1 and name == "loss":
+    if spec.fraction == 1 and name in ("loss", *BY_TIME):
         raise OptionError(
             f"{given}, but all parties train in every round",
             f"choose some of them with {option('fraction', 0.3)}",

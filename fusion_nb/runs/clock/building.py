@@ -5,6 +5,9 @@ from __future__ import annotations
 from fusion_nb.core import registry
 from fusion_nb.core.clock.profiles import Devices, Network, NoLimit, SameDevices
 from fusion_nb.core.clock.virtual_clock import VirtualClock
+from fusion_nb.core.history import History
+from fusion_nb.core.types import RoundRecord
+from fusion_nb.errors import RunError, option
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import RunSpec
 
@@ -49,3 +52,19 @@ def clock_of(resolved: Resolved) -> VirtualClock | None:
         deadline=spec.deadline or 0.0,
         over_select=spec.over_select or 1.0,
     )
+
+
+def round_of(records: History, number: int) -> RoundRecord:
+    """Return a round of a run with simulated time; 0 for the last. Raises RunError."""
+    if not 0 <= number <= len(records) or not records:
+        there = f"there are rounds 1 to {len(records)}" if records else "no round is whole yet"
+        raise RunError(f"there is no round {number} to draw", there)
+    record: RoundRecord = records[number - 1]
+    if not record.trips:
+        why = "had no party" if "virtual_seconds" in record.metrics else "has no simulated time"
+        raise RunError(
+            f"round {record.round} {why}",
+            f"simulate slow devices or lines, as {option('devices', 'phones')} or "
+            f"{option('network', '4g')}",
+        )
+    return record

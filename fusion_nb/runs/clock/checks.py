@@ -8,6 +8,7 @@ from fusion_nb.core import registry
 from fusion_nb.core.clock.pace import JOULES, SECONDS
 from fusion_nb.core.protocols import Asynchronous, ModelPoisoning, NeedsAgreement
 from fusion_nb.errors import OptionError, option
+from fusion_nb.runs.checks.rounds import BY_TIME
 from fusion_nb.runs.clock.building import devices_of, has_clock
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import RunSpec
@@ -16,8 +17,6 @@ from fusion_nb.runs.spec import RunSpec
 _OF_TIME = ("deadline", "over_select", "step_seconds")
 #: Samplings that decide themselves how many parties a round has.
 _OF_OWN_SIZE = ("named", "poisson")
-#: Samplings that choose by the time that parties take.
-_BY_TIME = ("oort", "tiers")
 #: Options that an asynchronous fusion has no place for, and why.
 _NOT_ASYNCHRONOUS = {
     "deadline": "which never waits for a slow party",
@@ -34,8 +33,8 @@ def check_time(resolved: Resolved) -> Sequence[str]:
     sampling = registry.parse(spec.sampling)[0]
     if not has_clock(spec):
         named = {name: name for name in _OF_TIME if _is_given(spec, name)}
-        if sampling in _BY_TIME:
-            named["sampling"] = sampling
+        if sampling in BY_TIME:
+            named["sampling"] = spec.sampling
         if named:
             name = next(iter(named))
             raise OptionError(
@@ -115,6 +114,12 @@ def time_metrics(resolved: Resolved) -> list[str]:
 
 def _check_over_select(spec: RunSpec, sampling: str) -> None:
     given = option("over_select", f"{spec.over_select:g}")
+    if spec.quorum is not None:
+        raise OptionError(
+            f"{given} with {option('quorum', spec.quorum)}: of those that are asked, "
+            "some are always too late",
+            f"leave {option('quorum')} out",
+        )
     if spec.fraction == 1:
         raise OptionError(
             f"{given}, but all parties are asked in every round",

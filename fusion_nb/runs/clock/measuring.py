@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fusion_nb.core.clock.steps import num_steps
-from fusion_nb.reporting.formatting import duration
+from fusion_nb.reporting.simulated_time import span
 from fusion_nb.runs.checks.ordered import check_engine
 from fusion_nb.runs.clock.building import has_clock
 from fusion_nb.runs.resolve import Resolved
@@ -56,7 +56,7 @@ def clock_notes(resolved: Resolved) -> Sequence[str]:
     spec, rule = resolved.spec, resolved.rule
     if has_clock(spec):
         return [
-            f"simulated time: a batch takes {duration_of(spec.step_seconds or 1.0)} here, times "
+            f"simulated time: a batch takes {span(spec.step_seconds or 1.0)} here, times "
             f"each device's factor; --step-seconds {spec.step_seconds:g} repeats the run elsewhere"
         ]
     if rule is not None and rule.asynchronous is not None:
@@ -65,12 +65,3 @@ def clock_notes(resolved: Resolved) -> Sequence[str]:
             "say otherwise with --devices and --network"
         ]
     return []
-
-
-def duration_of(seconds: float) -> str:
-    """Return a time in words, such as `1.2 ms`.
-
-    >>> duration_of(0.0012), duration_of(90)
-    ('1.2 ms', '1 min 30 s')
-    """
-    return f"{1000 * seconds:.3g} ms" if seconds < 1 else duration(seconds)

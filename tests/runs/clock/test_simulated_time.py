@@ -59,7 +59,10 @@ class TestRecords:
     def test_energy_is_told_where_it_is_known(self, rows: Any, net: Any) -> None:
         found = run(net, rows, devices="same:factor=2,watts=5", step_seconds=0.1)
         assert found.history["virtual_joules"] == pytest.approx([8.0, 16.0, 24.0])
-        assert "virtual_joules" not in run(net, rows, network="4g").history.metrics()
+        for options in ({"network": "4g"}, {"devices": "phones"}):
+            assert "virtual_joules" not in run(net, rows, **options).history.metrics()
+        with pytest.raises(FusionError, match="virtual_joules"):
+            run(net, rows, devices="phones", until="virtual_joules >= 1")
 
     def test_records_survive_json(self, rows: Any, net: Any) -> None:
         for record in run(net, rows, **TIME).history:
@@ -154,6 +157,10 @@ class TestOptions:
                     "sampling": "named:party 1",
                 },
                 "",
+            ),
+            (
+                {"devices": "phones", "over_select": 1.3, "fraction": 0.5, "quorum": 0.9},
+                "some are always too late",
             ),
             ({"devices": "phones", "straggler": "0.2:epochs=1", "epochs": 3}, "devices say who"),
             ({"devices": "phone"}, "phones"),
