@@ -14,6 +14,7 @@ from fusion_nb.core.protocols import (
     Fusion,
     Metric,
     ModelPoisoning,
+    Tracker,
     TrainableModel,
 )
 from fusion_nb.core.types import Answer, Metrics, NoUpdate, Requirements, TrainingResult, Update
@@ -25,6 +26,7 @@ _BASES: dict[str, tuple[type, ...]] = {
     "engines": (Engine,),
     "adversaries": (DataPoisoning, ModelPoisoning),
     "metrics": (Metric,),
+    "trackers": (Tracker,),
 }
 _FUSION_NAMES = {
     "fuse": "aggregate",

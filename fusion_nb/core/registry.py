@@ -29,6 +29,7 @@ _OPTIONS = {
     "personal": "personal",
     "sharing": "share",
     "tabular": "tabular",
+    "trackers": "log",
 }
 #: Kind -> what one of it is called, where that is not the kind without its last letter.
 _SINGULAR = {

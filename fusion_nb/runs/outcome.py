@@ -188,7 +188,7 @@ class RunOutcome:
             name=self._training.name,
             spec=values_without_secrets(
                 self.specs.planned().model_dump(
-                    exclude_none=True, exclude=self._absent_options | {"checkpoint"}
+                    exclude_none=True, exclude=self._absent_options | {"checkpoint", "log"}
                 )
             ),
             chosen=self._chosen,

@@ -42,6 +42,7 @@ from fusion_nb.runs.round_options import (
 )
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 from fusion_nb.runs.spec_errors import about, not_registered
+from fusion_nb.runs.trackers import option as trackers
 
 #: Options of a spec that name a component, and the registry of each.
 _COMPONENTS = {
@@ -67,6 +68,7 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "metrics": measures.check_names,
     "class_weights": class_weights.parse,
     "checkpoint": CheckpointOption.parse,
+    "log": trackers.check,
 }
 
 

@@ -202,6 +202,11 @@ class RunSpec(BaseModel):
         "",
         "functions of yours (run, record), called after each round; one that returns True ends it",
     )
+    log: str = _option(
+        "",
+        "trackers that keep the run (mlflow, tensorboard, trackio, wandb), several with commas: "
+        "mlflow:uri=sqlite:///mlflow.db,tensorboard:folder=runs",
+    )
     code: str = Field("", description="the cell's body, which defines the model")
 
     def __init__(self, **options: Any) -> None:

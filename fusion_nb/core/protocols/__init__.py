@@ -17,6 +17,7 @@ from fusion_nb.core.protocols.model import Model, TrainableModel
 from fusion_nb.core.protocols.party import PartyLike
 from fusion_nb.core.protocols.sampling import Sampling, SamplingContext
 from fusion_nb.core.protocols.split import Split
+from fusion_nb.core.protocols.tracker import TrackedEnd, TrackedRun, Tracker
 
 __all__ = [
     "Baseline",
@@ -40,5 +41,8 @@ __all__ = [
     "StackAdvice",
     "Sums",
     "Synchronising",
+    "TrackedEnd",
+    "TrackedRun",
+    "Tracker",
     "TrainableModel",
 ]
