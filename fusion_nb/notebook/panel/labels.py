@@ -16,6 +16,8 @@ _EMPTY = {
     "changes": "none",
     "checkpoint": "the user's cache",
     "baseline": "none",
+    "callbacks": "none",
+    "log": "nowhere",
 }
 
 
