@@ -10,6 +10,7 @@ from fusion_nb.core.types.table import TableSchema
 from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.result import Similar
 from fusion_nb.runs.background_run import BackgroundRun
+from fusion_nb.runs.contribution.after_training import Contributions
 from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.outcome import RunOutcome
 
@@ -37,6 +38,15 @@ class Answers(RunHandle):
     def tabular(self) -> TableSchema | None:
         """How the columns of a table became the model's inputs, or None without that option."""
         return self.schema.table
+
+    @property
+    def contributions(self) -> Contributions:
+        """What each party adds to the fused model: the option `contribution`. It waits for the end.
+
+        Empty without that option, and before the end.
+        """
+        self.training.settle()
+        return self.outcome.contributions
 
     def predict(self, rows: Any, *, scores: bool = False) -> Any:
         """Return the fused model's predictions for rows: an array of the labels that it expects.

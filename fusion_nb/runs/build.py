@@ -13,6 +13,7 @@ from fusion_nb.data.partition import PartitionedData
 from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checks.ordered import run_checks
+from fusion_nb.runs.contribution.after_training import AfterTraining
 from fusion_nb.runs.resolve import Resolved, divide, resolve
 from fusion_nb.runs.spec import RunSpec
 
@@ -26,6 +27,8 @@ class Prepared:
     resolved: Resolved
     federation: Federation
     notes: tuple[str, ...]
+    #: Measures what is only measured after the last round.
+    after: AfterTraining
     #: The earlier run that it continues.
     earlier: Checkpoint | None = None
 
@@ -56,7 +59,8 @@ def prepare(
     resolved = resolve(spec, namespace, data)
     notes = run_checks(resolved)
     federation = assemble(resolved, control, earlier)
-    return Prepared(resolved, federation, (*resolved.data.notes, *notes), earlier)
+    after = AfterTraining(resolved, control)
+    return Prepared(resolved, federation, (*resolved.data.notes, *notes), after, earlier)
 
 
 def build(

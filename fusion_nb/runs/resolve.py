@@ -32,6 +32,8 @@ from fusion_nb.models.base import Model
 from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
+from fusion_nb.runs.contribution.option import ContributionOption
+from fusion_nb.runs.contribution.unseen import without_unseen
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.round_options import (
     RoundOptions,
@@ -69,6 +71,7 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "class_weights": class_weights.parse,
     "checkpoint": CheckpointOption.parse,
     "log": trackers.check,
+    "contribution": ContributionOption.parse,
 }
 
 
@@ -178,6 +181,7 @@ def resolve(
         native = lookup.find(spec.model, namespace)
     data = data or divide(spec, namespace)
     data = with_roles(data, spec.roles) if spec.roles else data
+    data = without_unseen(data, spec.unseen, spec.seed)
     given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
     given["loss"] = _or_variable(spec.loss, namespace)
     with about("model", spec.model):

@@ -18,6 +18,7 @@ _EMPTY = {
     "baseline": "none",
     "callbacks": "none",
     "log": "nowhere",
+    "contribution": "none",
 }
 
 
