@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate, resume, stats
     from fusion_nb.runs.spec import RunSpec
+    from fusion_nb.runs.trackers.option import tracker
 
 __all__ = [
     "Callback",
@@ -51,6 +52,7 @@ __all__ = [
     "split",
     "stats",
     "sweep",
+    "tracker",
     "unload_ipython_extension",
 ]
 
@@ -70,6 +72,7 @@ _EXPORTS = {
     "federate": "fusion_nb.runs.session",
     "resume": "fusion_nb.runs.session",
     "stats": "fusion_nb.runs.session",
+    "tracker": "fusion_nb.runs.trackers.option",
     "fusion": "fusion_nb.algorithms.fusions.base",
     "metric": "fusion_nb.models.metrics.own",
     "lr_schedule": "fusion_nb.algorithms.lr_schedules",

@@ -220,6 +220,12 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ifca": "fusion_nb.algorithms.personalization.ifca:IFCA",
     },
     "sharing": {"best": "fusion_nb.algorithms.personalization.best_of_group:BestOfGroup"},
+    "trackers": {
+        "mlflow": "fusion_nb.runs.trackers.mlflow:MLflow",
+        "tensorboard": "fusion_nb.runs.trackers.tensorboard:TensorBoard",
+        "trackio": "fusion_nb.runs.trackers.trackio:Trackio",
+        "wandb": "fusion_nb.runs.trackers.wandb:WandB",
+    },
     "ensembles": {
         "distill": "fusion_nb.algorithms.ensembles.methods:Distill",
         "mean": "fusion_nb.algorithms.ensembles.methods:Mean",

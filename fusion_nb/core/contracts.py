@@ -16,6 +16,7 @@ from fusion_nb.core.protocols import (
     Fusion,
     Metric,
     ModelPoisoning,
+    Tracker,
     TrainableModel,
 )
 from fusion_nb.core.types import Answer, Metrics, NoUpdate, Requirements, TrainingResult, Update
@@ -30,6 +31,7 @@ _BASES: dict[str, tuple[type, ...]] = {
     "devices": (Devices,),
     "networks": (Network,),
     "metrics": (Metric,),
+    "trackers": (Tracker,),
 }
 _FUSION_NAMES = {
     "fuse": "aggregate",

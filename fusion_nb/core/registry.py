@@ -33,6 +33,7 @@ _OPTIONS = {
     "privacy": "privacy",
     "sharing": "share",
     "tabular": "tabular",
+    "trackers": "log",
 }
 #: Kind -> what one of it is called, where that is not the kind without its last letter.
 _SINGULAR = {

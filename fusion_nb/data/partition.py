@@ -33,6 +33,7 @@ class PartitionedData:
     notes:   sentences for the user; a warning starts with "warning:"
     batch_size: of the loaders that the rows came in, or None
     are_given: whether the data came divided, as one set for each party
+    unseen:  further parties, which never train
     """
 
     parties: tuple[Party, ...]
@@ -43,6 +44,7 @@ class PartitionedData:
     notes: tuple[str, ...] = ()
     batch_size: int | None = None
     are_given: bool = False
+    unseen: tuple[Party, ...] = ()
 
     @classmethod
     def load(

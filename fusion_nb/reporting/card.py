@@ -121,7 +121,7 @@ def as_markdown(card: Mapping[str, Any], result: Result) -> str:
     return render_markdown(
         _CARD,
         card=card,
-        num_parties=len(card["parties"]),
+        num_parties=sum(not party.get("is_unseen") for party in card["parties"]),
         reason=f" ({card['reason']})" if card["reason"] else "",
         metrics=", ".join(metrics),
         cell=Markdown("\n".join(map(visible, card["cell"].replace("```", "'''").split("\n")))),
@@ -187,6 +187,8 @@ def _party(party: PartyReport) -> dict[str, Any]:
         "num_test": party.num_test,
         "label_counts": party.label_counts,
         **{kind: _finite(metrics) for kind, metrics in kinds.items() if metrics},
+        **({"contribution": _finite(party.contribution)} if party.contribution else {}),
+        **({"is_unseen": True} if party.is_unseen else {}),
     }
 
 

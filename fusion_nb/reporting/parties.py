@@ -42,6 +42,7 @@ class PartyReport:
     fused:        metrics of the fused model; empty where only parties have whole models
     alone:        metrics of a model that it trained alone (`--baseline local`), or empty
     personal:     metrics of its personal model (`--personal`, `--share`), or empty
+    contribution: what it adds to the fused model, by method (`--contribution`), or empty
     """
 
     id: str
@@ -52,6 +53,9 @@ class PartyReport:
     fused: Metrics = field(default_factory=dict)
     alone: Metrics = field(default_factory=dict)
     personal: Metrics = field(default_factory=dict)
+    contribution: Metrics = field(default_factory=dict)
+    #: Whether it never trained (`--unseen`), and all of its rows are test rows.
+    is_unseen: bool = False
     _model: Callable[[], Any] = field(default=lambda: None, repr=False, compare=False)
 
     @property
@@ -119,6 +123,7 @@ class Parties(list[PartyReport]):
                 for kind in KINDS
                 for name, value in getattr(party, kind).items()
             }
+            | dict(party.contribution)
             | {encodable(f"label_{name}"): count for name, count in party.label_counts.items()}
             for party in self
         ]
@@ -138,7 +143,8 @@ class Parties(list[PartyReport]):
             for kind in KINDS
             if kind == "local" or self.having(kind, metric) or self._is_always(kind)
         ]
-        header = ["party", "rows", "test rows", *(f"{kind} {metric}" for kind in kinds)]
+        added = self._contributions()
+        header = ["party", "rows", "test rows", *(f"{kind} {metric}" for kind in kinds), *added]
         best, worst = self._best_and_worst(metric, limit)
         shown = [
             [
@@ -146,6 +152,7 @@ class Parties(list[PartyReport]):
                 str(p.num_examples),
                 str(p.num_test),
                 *(number(getattr(p, kind).get(metric)) for kind in kinds),
+                *(number(p.contribution.get(name)) for name in added),
             ]
             for p in (*best, *worst)
         ]
@@ -206,6 +213,11 @@ class Parties(list[PartyReport]):
             if metric in getattr(party, kind)
         }
 
+    def _contributions(self) -> list[str]:
+        """Return the methods by which parties' contributions were measured."""
+        names = dict.fromkeys(name for party in self for name in party.contribution)
+        return [name for name in names if not name.endswith(("_low", "_high"))]
+
     def _is_always(self, kind: str) -> bool:
         return kind == "fused" and not any(party.personal for party in self)
 
@@ -222,13 +234,16 @@ class Parties(list[PartyReport]):
             for kind in KINDS
             for name in dict.fromkeys(name for party in self for name in getattr(party, kind))
         ]
-        header = ["party", "rows", "test rows", *(f"{kind} {name}" for kind, name in columns)]
+        added = self._contributions()
+        metrics = [f"{kind} {name}" for kind, name in columns]
+        header = ["party", "rows", "test rows", *metrics, *added]
         rows = [
             [
                 shortened(party.id, _MAX_NAME),
                 str(party.num_examples),
                 str(party.num_test),
                 *(number(getattr(party, kind).get(name)) for kind, name in columns),
+                *(number(party.contribution.get(name)) for name in added),
             ]
             for party in self[:_MAX_SHOWN]
         ]

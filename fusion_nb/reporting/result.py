@@ -160,8 +160,8 @@ class Result:
         return {"text/html": str(page), "image/png": chart.png, "text/plain": line}
 
     def _fusion_and_parties(self) -> str:
-        word = "party" if len(self.parties) == 1 else "parties"
-        return f"{self.chosen['fusion']} over {len(self.parties)} {word}"
+        count = sum(not party.is_unseen for party in self.parties)
+        return f"{self.chosen['fusion']} over {count} {'party' if count == 1 else 'parties'}"
 
     def _better_round(self, last: float) -> list[str]:
         """Return the best round in words, where it is better than the last one."""

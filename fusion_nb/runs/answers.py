@@ -12,6 +12,7 @@ from fusion_nb.reporting.charts import Chart, gantt
 from fusion_nb.reporting.result import Similar
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.clock.building import round_of
+from fusion_nb.runs.contribution.after_training import Contributions
 from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.outcome import RunOutcome
 
@@ -39,6 +40,15 @@ class Answers(RunHandle):
     def tabular(self) -> TableSchema | None:
         """How the columns of a table became the model's inputs, or None without that option."""
         return self.schema.table
+
+    @property
+    def contributions(self) -> Contributions:
+        """What each party adds to the fused model: the option `contribution`. It waits for the end.
+
+        Empty without that option, and before the end.
+        """
+        self.training.settle()
+        return self.outcome.contributions
 
     def predict(self, rows: Any, *, scores: bool = False) -> Any:
         """Return the fused model's predictions for rows: an array of the labels that it expects.

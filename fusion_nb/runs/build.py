@@ -14,6 +14,7 @@ from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checks.ordered import run_checks
 from fusion_nb.runs.clock.measuring import clock_notes, with_step_seconds
+from fusion_nb.runs.contribution.after_training import AfterTraining
 from fusion_nb.runs.resolve import Resolved, divide, resolve
 from fusion_nb.runs.spec import RunSpec
 
@@ -27,6 +28,8 @@ class Prepared:
     resolved: Resolved
     federation: Federation
     notes: tuple[str, ...]
+    #: Measures what is only measured after the last round.
+    after: AfterTraining
     #: The earlier run that it continues.
     earlier: Checkpoint | None = None
 
@@ -59,7 +62,9 @@ def prepare(
     resolved = with_step_seconds(resolved)
     federation = assemble(resolved, control, earlier)
     timed = clock_notes(resolved)
-    return Prepared(resolved, federation, (*resolved.data.notes, *notes, *timed), earlier)
+    after = AfterTraining(resolved, control)
+    notes = (*resolved.data.notes, *notes, *timed)
+    return Prepared(resolved, federation, notes, after, earlier)
 
 
 def build(

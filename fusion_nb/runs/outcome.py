@@ -20,6 +20,7 @@ from fusion_nb.runs import predicting
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checks.ordered import absent_options
+from fusion_nb.runs.contribution.after_training import Contributions
 from fusion_nb.runs.quality.ending_notes import EndingNotes
 from fusion_nb.runs.redaction import values_without_secrets
 from fusion_nb.runs.repeating import RepeatingSpecs, without_checkpoint
@@ -88,6 +89,11 @@ class RunOutcome:
             list(self._federation.round_failures) if self._training.state.error is not None else []
         )
 
+    @property
+    def contributions(self) -> Contributions:
+        """What each party adds to the fused model, measured after the last round."""
+        return self._prepared.after.contributions
+
     def model(self) -> Any:
         """Return the framework's own model with the fused weights of the last whole round."""
         weights = self._source.weights
@@ -119,10 +125,18 @@ class RunOutcome:
                     party.num_examples,
                     party.num_test,
                     {class_name(label): count for label, count in counts.items()},
-                    **metrics | ({} if has_whole else {"fused": {}}),
+                    local=metrics["local"],
+                    fused=metrics["fused"] if has_whole else {},
+                    alone=metrics["alone"],
+                    personal=metrics["personal"],
+                    contribution=self._prepared.after.contributions.of(party.id),
                     _model=functools.partial(self._source.own_model, party.id),
                 )
             )
+        reports += [
+            PartyReport(party, 0, rows, {}, fused=metrics, is_unseen=True)
+            for party, rows, metrics in self._prepared.after.unseen.measured()
+        ]
         return reports
 
     def similar(self, text: str | Sequence[str], topn: int) -> Similar:
@@ -189,7 +203,7 @@ class RunOutcome:
             name=self._training.name,
             spec=values_without_secrets(
                 self.specs.planned().model_dump(
-                    exclude_none=True, exclude=self._absent_options | {"checkpoint"}
+                    exclude_none=True, exclude=self._absent_options | {"checkpoint", "log"}
                 )
             ),
             chosen=self._chosen,

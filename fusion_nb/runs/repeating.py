@@ -80,5 +80,5 @@ def _decided(prepared: Prepared) -> dict[str, Any]:
 
 
 def without_checkpoint(spec: RunSpec) -> RunSpec:
-    """Return a spec that saves nothing: where a run was saved has no part in repeating it."""
-    return RunSpec(**spec.model_dump(exclude_unset=True, exclude={"checkpoint"}))
+    """Return a spec that is kept nowhere: where a run was saved has no part in repeating it."""
+    return RunSpec(**spec.model_dump(exclude_unset=True, exclude={"checkpoint", "log"}))

@@ -35,6 +35,8 @@ from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.client_apps import finding
+from fusion_nb.runs.contribution.option import ContributionOption
+from fusion_nb.runs.contribution.unseen import without_unseen
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.privacy import option as privacy
 from fusion_nb.runs.round_options import (
@@ -46,6 +48,7 @@ from fusion_nb.runs.round_options import (
 )
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 from fusion_nb.runs.spec_errors import about, not_registered
+from fusion_nb.runs.trackers import option as trackers
 
 #: Options of a spec that name a component, and the registry of each.
 _COMPONENTS = {
@@ -76,6 +79,8 @@ _NOTATIONS: dict[str, Callable[[str], object]] = {
     "class_weights": class_weights.parse,
     "checkpoint": CheckpointOption.parse,
     "seed_of": seeds.apart,
+    "log": trackers.check,
+    "contribution": ContributionOption.parse,
 }
 
 
@@ -185,6 +190,7 @@ def resolve(
         native = lookup.find(spec.model, namespace)
     data = data or divide(spec, namespace)
     data = with_roles(data, spec.roles) if spec.roles else data
+    data = without_unseen(data, spec.unseen, spec.seed)
     given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
     given["loss"] = _or_variable(spec.loss, namespace)
     with about("model", spec.model):

@@ -125,6 +125,7 @@ class FederationRounds(RoundSource):
 
     def __init__(self, prepared: Prepared, control: RunControl) -> None:
         self._federation, self._monitor = prepared.federation, prepared.monitor
+        self._after = prepared.after
         spec = prepared.resolved.spec
         self._is_personal = bool(spec.personal or spec.share)
         earlier = prepared.earlier
@@ -149,9 +150,10 @@ class FederationRounds(RoundSource):
 
     @property
     def notes(self) -> list[str]:
-        """What the aggregation rule tells of the rounds so far."""
+        """What the aggregation rule tells of the rounds so far, and what was measured then."""
         state = self._federation.state
-        return list(self._federation.fusion.notes(state.fusion_state)) if state else []
+        found = list(self._federation.fusion.notes(state.fusion_state)) if state else []
+        return [*found, *self._after.notes]
 
     @property
     def best_weights(self) -> Weights:
@@ -208,8 +210,9 @@ class FederationRounds(RoundSource):
         self._federation.plan.add(change)
 
     def finish(self) -> None:
-        """Do the step after the last round, once."""
+        """Do the step after the last round, once, and measure what is measured after it."""
         self._federation.finish()
+        self._after.finish(self._federation)
 
     def close(self) -> None:
         """Release the engine's workers."""

@@ -19,8 +19,7 @@ from fusion_nb.runs import changes
 from fusion_nb.runs.answers import Answers
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared, prepare
-from fusion_nb.runs.callbacks.chain import CallbackChain
-from fusion_nb.runs.callbacks.own import HasCallbacks, named_callbacks
+from fusion_nb.runs.callbacks.own import HasCallbacks
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.rounds import SavedRounds, Storage
 from fusion_nb.runs.checkpoints.saving import save_rounds
@@ -32,6 +31,7 @@ from fusion_nb.runs.quality.predicted_rows import PredictedRows
 from fusion_nb.runs.resolve import with_default_rounds
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec
+from fusion_nb.runs.trackers.tracking import callbacks_of
 
 #: Returns where the rounds of a run are trained.
 MakeRounds = Callable[[Prepared, RunControl], RoundSource]
@@ -77,9 +77,7 @@ class Run(PredictedRows, HasCallbacks, Answers):
         control = control or RunControl()
         with spelled_in(python_spelling):
             spec = with_default_rounds(spec, namespace)
-            self.callbacks = CallbackChain(self)
-            for callback in named_callbacks(spec.callbacks, namespace):
-                self.callbacks.add(callback)
+            self.callbacks, tracking = callbacks_of(self, spec, namespace, earlier)
             self.prepared = prepare(spec, namespace, data, control=control, earlier=earlier)
             self.federation = self.prepared.federation
             self._source = save_rounds(
@@ -91,6 +89,7 @@ class Run(PredictedRows, HasCallbacks, Answers):
                 stop=control.stop,
                 is_cached=is_cached,
                 folder=folder,
+                tracking=tracking,
             )
         self._listeners: Listeners[Any] = Listeners()
         self.training = BackgroundRun(

@@ -27,6 +27,8 @@ _MODEL_FILES = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
 
 #: Options that decide every run, and so are written even where they are the default.
 _DECISIVE = ("data", "parties", "split", "fusion", "rounds", "epochs", "lr", "seed")
+#: Options of what is kept, called or measured beside the rounds.
+_BESIDE = ("checkpoint", "callbacks", "log", "contribution", "unseen")
 
 
 def _option(
@@ -226,9 +228,18 @@ class RunSpec(BaseModel):
         "folder that keeps the last whole rounds: FOLDER:every=1,keep=2, or off (default: a cache "
         "in notebooks)",
     )
+    contribution: str = _option(
+        "", "what each party adds, by retraining: shapley, leave_one_out, cross_site"
+    )
+    unseen: int = _option(0, "parties that never train, to measure the model on", ge=0)
     callbacks: str = _option(
         "",
         "functions of yours (run, record), called after each round; one that returns True ends it",
+    )
+    log: str = _option(
+        "",
+        "trackers that keep the run (mlflow, tensorboard, trackio, wandb), several with commas: "
+        "mlflow:uri=sqlite:///mlflow.db,tensorboard:folder=runs",
     )
     code: str = Field("", description="the cell's body, which defines the model")
 
@@ -260,8 +271,8 @@ class RunSpec(BaseModel):
 
         Addresses in it have no secret.
         """
-        # Where a run is saved decides no curve: an option that says nothing of it is left out.
-        left_out = set() if self.checkpoint else {"checkpoint"}
+        # They decide no curve: those that say nothing are left out.
+        left_out = {name for name in _BESIDE if not getattr(self, name)}
         return spec_text.yaml_of(self.model_dump(exclude_none=True, exclude=left_out))
 
     def to_cell(self, **line_options: str) -> str:

@@ -49,7 +49,8 @@ def _check_options(spec: RunSpec, namespace: Mapping[str, Any]) -> None:
                 "built-in ones only",
                 "leave it out, or train in the kernel",
             )
-    if spec.ensemble:
-        raise OptionError(
-            f"{option('ensemble')} is not for a run that a service trains", "train it in the kernel"
-        )
+    for name in ("ensemble", "contribution", "unseen"):
+        if getattr(spec, name):
+            raise OptionError(
+                f"{option(name)} is not for a run that a service trains", "train it in the kernel"
+            )

@@ -25,7 +25,7 @@ ORIGINAL = {
 #: Options that name objects of the client's notebook or a folder of the server, or would run the
 #: client's code.
 NOT_TAKEN = {"model", "data", "data_handler", "label", "split", "code", "checkpoint", "tabular"}
-NOT_TAKEN |= {"callbacks"}
+NOT_TAKEN |= {"callbacks", "log", "contribution", "unseen"}
 #: Name of a field -> the option that it sets. An option is also taken by its own name.
 OPTIONS: dict[str, str] = {
     **ORIGINAL,

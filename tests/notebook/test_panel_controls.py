@@ -68,6 +68,10 @@ OTHER = {
     "precision": "bf16",
     "schedule": "0+10",
     "changes": "5:lr=0.01",
+    "callbacks": "log_it",
+    "contribution": "shapley",
+    "unseen": 1,
+    "log": "tensorboard:folder=tb",
     "min_parties": 2,
     "checkpoint": "saved:every=2",
 }

@@ -19,6 +19,7 @@ from fusion_nb.core.protocols.party import PartyLike
 from fusion_nb.core.protocols.sampling import Sampling, SamplingContext
 from fusion_nb.core.protocols.skew import Place, Skew
 from fusion_nb.core.protocols.split import Split
+from fusion_nb.core.protocols.tracker import TrackedEnd, TrackedRun, Tracker
 
 __all__ = [
     "Arrival",
@@ -47,5 +48,8 @@ __all__ = [
     "StackAdvice",
     "Sums",
     "Synchronising",
+    "TrackedEnd",
+    "TrackedRun",
+    "Tracker",
     "TrainableModel",
 ]

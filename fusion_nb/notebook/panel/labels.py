@@ -16,6 +16,9 @@ _EMPTY = {
     "changes": "none",
     "checkpoint": "the user's cache",
     "baseline": "none",
+    "callbacks": "none",
+    "log": "nowhere",
+    "contribution": "none",
 }
 
 

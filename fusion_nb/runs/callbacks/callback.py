@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fusion_nb.core.types import RoundRecord
@@ -29,6 +30,11 @@ class Callback:
     def name(self) -> str:
         """Its name in notes."""
         return type(self).__name__
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for `run.notes`."""
+        return ()
 
     def on_start(self, run: Any) -> None:
         """Begin to follow a run: its first training, or one that `more` or a resume adds."""

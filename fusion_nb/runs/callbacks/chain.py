@@ -24,12 +24,17 @@ class CallbackChain:
     """
 
     def __init__(self, run: Any = None) -> None:
-        self.notes: list[str] = []
+        self._notes: list[str] = []
         self._run = run
         self._callbacks: tuple[Callback, ...] = ()
         #: Those that were told that this training began.
         self._started: set[int] = set()
         self._num_told = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about callbacks, and those of each callback."""
+        return [*self._notes, *(note for each in self._callbacks for note in each.notes)]
 
     def __len__(self) -> int:
         return len(self._callbacks)
@@ -101,7 +106,7 @@ class CallbackChain:
             traceback.print_exception(error.with_traceback(_own_frames(error)), file=sys.stderr)
             line = f"{type(error).__name__}: {error}".partition("\n")[0]
             where = f" after round {round}" if round else ""
-            self.notes.append(
+            self._notes.append(
                 f"warning: the callback {callback.name} raised {line}{where}, and is called no "
                 "more; the run went on without it"
             )
@@ -121,8 +126,8 @@ class CallbackChain:
         return f"{callback.name} ended it after round {record.round}" if decision else ""
 
     def _note(self, line: str) -> None:
-        if line not in self.notes:
-            self.notes.append(line)
+        if line not in self._notes:
+            self._notes.append(line)
 
     def _has(self, callback: Callback) -> bool:
         return any(other is callback for other in self._callbacks)

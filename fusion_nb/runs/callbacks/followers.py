@@ -13,7 +13,8 @@ from fusion_nb.runs.callbacks.chain import CallbackChain
 
 @dataclass(frozen=True)
 class Followers:
-    """Tells listeners first, which draw, and then callbacks.
+    """Tells listeners first, which draw, and then callbacks; at the end the other way round, since
+    callbacks may add notes that are drawn.
 
     notify: tells listeners of a whole round, or a change of status
     """
@@ -37,6 +38,6 @@ class Followers:
 
     def end(self) -> None:
         """Tell that a training has ended."""
-        self.notify()
         with suppress(Stopped):
             self.callbacks.end()
+        self.notify()

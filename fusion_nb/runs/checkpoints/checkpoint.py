@@ -35,6 +35,7 @@ class Checkpoint:
     attack:    the persistent state of an attack on weights
     rows:      the SHA-256 of each party's rows, and of the central test set by the name ""
     schema:    what rows and labels are, as JSON; empty where an earlier version wrote it
+    tracking:  the id by which trackers know the run, or ""
     versions:  of this package, of Python, and of the packages that were loaded
     """
 
@@ -48,6 +49,7 @@ class Checkpoint:
     attack: Mapping[str, Any] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
     schema: Mapping[str, Any] = field(default_factory=dict)
+    tracking: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -98,6 +100,7 @@ class Checkpoint:
             attack=parts.attack,
             rows=about["rows_sha256"],
             schema=about.get("schema", {}),
+            tracking=str(next(iter(about.get("trackers", ())), "")),
             versions=about["versions"],
         )
 

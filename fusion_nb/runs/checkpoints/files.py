@@ -67,7 +67,7 @@ class CheckpointFiles:
                 "reason": checkpoint.reason,
             },
             "changes": {str(number): dict(c) for number, c in snapshot.changes.items()},
-            "trackers": [],
+            "trackers": [checkpoint.tracking] if checkpoint.tracking else [],
             "rows_sha256": dict(checkpoint.rows),
             "schema": dict(checkpoint.schema),
             "initial_sha256": self._weights.digest_of(checkpoint.initial),

@@ -29,6 +29,7 @@ GIVEN_ANEW = (
     "device",
     "checkpoint",
     "callbacks",
+    "log",
 )
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusion_nb.core.protocols import ModelPoisoning
@@ -158,6 +158,7 @@ def save_rounds(
     stop: Callable[[], object],
     is_cached: bool,
     folder: Path | None = None,
+    tracking: str = "",
 ) -> RoundSource:
     """Return the rounds of a run that is saved as its spec says, or the source itself.
 
@@ -166,6 +167,7 @@ def save_rounds(
     stop:         ends the training at its next gate
     is_cached:    save it in the cache where the spec names no folder
     folder:       where the run was saved before, if it continues
+    tracking:     the id by which trackers know the run, or ""
     Raises OptionError for a folder that can't be used.
     """
     spec = prepared.resolved.spec
@@ -184,7 +186,7 @@ def save_rounds(
         return source
 
     def take() -> Checkpoint:
-        return _take(prepared, source, name, planned_spec(), reason())
+        return replace(_take(prepared, source, name, planned_spec(), reason()), tracking=tracking)
 
     return SavedRounds(source, take, writer, stop, chosen.every if chosen else 1)
 

@@ -17,6 +17,7 @@ from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.runs import changes
 from fusion_nb.runs.checks.class_weights import check_class_weights
 from fusion_nb.runs.checks.client_apps import check_client_apps
+from fusion_nb.runs.checks.contribution import check_contribution, check_unseen
 from fusion_nb.runs.checks.fusions import FUSION_CHECKS, check_supported
 from fusion_nb.runs.checks.metrics import check_added_metrics
 from fusion_nb.runs.checks.rounds import check_lr_schedule, check_roles, check_schedule, check_send
@@ -340,6 +341,8 @@ CHECKS: tuple[Check, ...] = (
     check_changes,
     check_engine,
     note_hostile_parties,
+    check_unseen,
+    check_contribution,
 )
 
 

@@ -1,0 +1,1 @@
+"""What parties contribute: retraining without them, and parties that never trained."""

@@ -1,0 +1,1 @@
+"""Trackers: MLflow, TensorBoard, Weights & Biases, trackio, and those of other packages."""

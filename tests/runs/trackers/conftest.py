@@ -1,0 +1,21 @@
+"""A registered tracker that writes down its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fusion_nb.core import registry
+
+pytest.importorskip("torch")
+
+from tracked import MADE, Written
+
+
+@pytest.fixture(autouse=True)
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let `log="written"` name the tracker."""
+    registry.register("trackers", "written", Written)
+    yield
+    MADE.clear()
