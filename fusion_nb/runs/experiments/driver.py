@@ -13,7 +13,7 @@ from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import Interrupted, RunError, Stopped
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.training import Prunes, line_of
+from fusion_nb.runs.experiments.training import Prunes, TrialControl, line_of
 from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
 
 
@@ -31,7 +31,7 @@ class Trainer(Protocol):
     """Trains one trial at a time, here or in another process."""
 
     def train(
-        self, trial: Trial, control: RunControl, prunes: Prunes, told: Callable[[], object]
+        self, trial: Trial, control: TrialControl, prunes: Prunes, told: Callable[[], object]
     ) -> None:
         """Train a trial to its end."""
 
@@ -178,7 +178,7 @@ class Driver:
         self._control.gate()
 
     def _train(self, trial: Trial, trainer: Trainer) -> None:
-        control = RunControl(on_gate=self._control.gate)
+        control = TrialControl(self._control)
 
         def prunes(history: History) -> bool:
             return self._source.prunes(trial, history)

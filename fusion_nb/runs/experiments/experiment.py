@@ -115,6 +115,23 @@ class Experiment:
             raise RunError(f"no run of {self.name} is finished", f"{self.name}.runs tells why")
         return found
 
+    @property
+    def model(self) -> Any:
+        """The framework's own model with the fused weights of the best run.
+
+        Raises RunError where that run was read from a folder, which has no weights.
+        """
+        best = self.best
+        if best.run is not None:
+            return best.run.model
+        if best.weights is None:
+            raise RunError(
+                f"the model of {best.name} is not kept in the folder of {self.name}",
+                "train that run alone: print(experiment.best.facts.cell)",
+            )
+        made = self._workshop.make(best.point, best.name)
+        return made.prepared.resolved.joined[0].native(best.weights)
+
     def subscribe(self, listener: Callable[[Experiment], object]) -> Callable[[], None]:
         """Call `listener(experiment)` after every round of a run and every change of status.
 
@@ -272,7 +289,11 @@ class Experiment:
             trial.take(outcome)
 
     def _trainers(self) -> Sequence[Trainer]:
-        return [TrainerHere(self._workshop, self.folder, self._trials)]
+        if not self.spec.workers:
+            return [TrainerHere(self._workshop, self.folder, self._trials)]
+        from fusion_nb.runs.experiments.processes import trainers
+
+        return trainers(self.spec, self._namespace, self.folder, self._trials)
 
 
 def _digest(found: Mapping[str, str]) -> str:
