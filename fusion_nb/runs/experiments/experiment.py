@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fusion_nb.core.history import better
@@ -14,7 +15,7 @@ from fusion_nb.reporting.formatting import duration
 from fusion_nb.runs.checkpoints import rows
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.experiments import driver as driving
-from fusion_nb.runs.experiments.comparison import Comparison
+from fusion_nb.runs.experiments.comparison import AXES, Comparison
 from fusion_nb.runs.experiments.driver import Driver, Grid, Trainer
 from fusion_nb.runs.experiments.entries import entries_of
 from fusion_nb.runs.experiments.folder import ExperimentFolder
@@ -199,6 +200,7 @@ class Experiment:
         """
         comparison = self.compare()
         curves = comparison.curves(self.metrics, against)
+        against = AXES[against]
         if kind == "multiples":
             return multiples(curves, self.metrics[-1], against, BANDS[self.spec.band])
         return bands(curves, self.metrics, against, BANDS[self.spec.band])
@@ -206,6 +208,17 @@ class Experiment:
     def leaderboard(self) -> Leaderboard:
         """Return the settings, the best first, with the mean and spread of the monitored metric."""
         return self.compare().leaderboard()
+
+    def report(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """Write one HTML page and one notebook with all there is, and return the files.
+
+        They open without a kernel and without a network. Raises ExportError for a folder that
+        exists, unless `overwrite` says that a report there may be replaced.
+        """
+        from fusion_nb.runs.experiments.report import write_report
+
+        with spelled_in(python_spelling):
+            return write_report(self, folder, overwrite=overwrite)
 
     def headline(self) -> str:
         """Return the experiment in one line: how far it is, the best, the time left."""

@@ -11,7 +11,8 @@ from typing import Any
 from fusion_nb.core.history import History, from_dict
 from fusion_nb.core.types import Weights
 from fusion_nb.runs.experiments import steps
-from fusion_nb.runs.experiments.spec import Point, columns_of
+from fusion_nb.runs.experiments.spec import Point
+from fusion_nb.runs.experiments.varying import columns_of
 from fusion_nb.runs.run import Run
 
 #: The status of a trial that is trained no further.
