@@ -95,6 +95,12 @@ def get(kind: str, name: str) -> Any:
     )
 
 
+def registered(kind: str) -> dict[str, Any]:
+    """Return what was registered in this process, by name, for another process to register."""
+    _check_kind(kind)
+    return dict(_registered[kind])
+
+
 def register(kind: str, name: str, implementation: Any) -> None:
     """Give an implementation a name in this process; a second registration replaces the first.
 

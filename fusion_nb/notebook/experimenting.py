@@ -150,6 +150,9 @@ def _show(made: Experiment, launch: Callable[[], object], *, background: bool, q
             if view is not None and repaints_only_for_cells():
                 view.refresh()
         made.wait()
+    except KeyboardInterrupt:  # between two waits
+        made.stop()
+        raise
     finally:
         if view is not None:
             view.refresh(is_last=made.status in ENDED)

@@ -95,7 +95,7 @@ def as_dict(
             "entries": {name: [str(array.dtype), *array.shape] for name, array in weights.items()},
         },
         "files": dict(files),
-        "versions": _versions(packages),
+        "versions": versions(packages),
         "platform": platform.platform(),
     }
 
@@ -196,7 +196,8 @@ def _finite(metrics: Metrics) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def _versions(packages: Sequence[str]) -> dict[str, str]:
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of Python, of this package, and of others."""
     found = {"python": platform.python_version()}
     for package in ("fusion_nb", "numpy", *packages):
         try:

@@ -104,7 +104,7 @@ def write(
             _write_report(draft, result, model, weights, round)
             storage.place_folder(draft, folder, replace=overwrite, mode=0o755)
     except OSError as error:
-        raise _unwritten(path, error) from error
+        raise unwritten(path, error) from error
     return sorted(folder.iterdir())
 
 
@@ -124,7 +124,8 @@ def _named(path: str) -> Path:
     return folder
 
 
-def _unwritten(path: str, error: OSError) -> ExportError:
+def unwritten(path: str, error: OSError) -> ExportError:
+    """Return the error of a folder that could not be written."""
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "free some space, or choose a folder on another disk" if is_full else ""
     return ExportError(

@@ -51,6 +51,8 @@ def bands(curves: Sequence[Curve], metrics: Sequence[str], axis_name: str, band:
 
     axis_name: what they are drawn against;  band: how a band is made, which the picture says
     """
+    from matplotlib.ticker import MaxNLocator
+
     shown = curves[:MAX_CURVES]
     num_rounds = max([2, *(len(curve.x) for curve in shown)])
     figure, axes = metric_axes(metrics, num_rounds, "constrained")
@@ -63,6 +65,7 @@ def bands(curves: Sequence[Curve], metrics: Sequence[str], axis_name: str, band:
         axis.set_xlabel(axis_name, loc="left")
         if axis_name != "round":
             axis.autoscale(axis="x")
+            axis.xaxis.set_major_locator(MaxNLocator(5))
         fit_share(axis, metric)
     figure.legend(
         *axes[0].get_legend_handles_labels(),

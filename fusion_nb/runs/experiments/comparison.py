@@ -146,10 +146,17 @@ class Comparison:
             f"{best} is {told} by Wilcoxon's signed-rank test over seeds (highest p "
             f"{highest.adjusted:.3g} against {highest.other}, adjusted by Holm, n = {highest.n})"
         )
+        needed = statistics.pairs_needed(len(self.tests))
         if n < FEW_PAIRS:
             notes.append(
                 f"warning: {n} pairs that differ are few: p can't be below "
-                f"{statistics.smallest_p(n):.3g}; six seeds are the least that can tell p < {ALPHA}"
+                f"{statistics.smallest_p(n):.3g}"
+            )
+        if n < needed and not self.winner:
+            word = "other setting" if len(self.tests) == 1 else "other settings"
+            notes.append(
+                f"at least {needed} seeds can tell the best from {len(self.tests)} {word} "
+                f"with p < {ALPHA}"
             )
         return notes
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from fusion_nb.core.history import History
@@ -13,8 +13,11 @@ from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import Interrupted, RunError, Stopped
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.training import Prunes, line_of
+from fusion_nb.runs.experiments.training import Prunes, TrialControl, line_of
 from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
+
+#: Seconds between two looks at interrupts and pauses, while an experiment is waited for.
+_LOOK_SECONDS = 0.2
 
 
 class Source(Protocol):
@@ -31,7 +34,7 @@ class Trainer(Protocol):
     """Trains one trial at a time, here or in another process."""
 
     def train(
-        self, trial: Trial, control: RunControl, prunes: Prunes, told: Callable[[], object]
+        self, trial: Trial, control: TrialControl, prunes: Prunes, told: Callable[[], object]
     ) -> None:
         """Train a trial to its end."""
 
@@ -83,24 +86,22 @@ class Driver:
 
         Raises RunError for one that is paused, and the error that ended the experiment itself.
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        try:
-            while self._thread is not None and self._thread.is_alive():
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        with HeldInterrupts() as interrupts:
+            while not interrupts.has_come and self._is_alive and time.monotonic() < end:
                 if self.status == "paused" and timeout is None:
                     raise RunError(f"{self.name} is paused", f"{self.name}.resume() first")
-                left = 0.2 if end is None else min(0.2, end - time.monotonic())
-                if left <= 0:
-                    return
-                self._thread.join(left)
-        except KeyboardInterrupt:
-            with HeldInterrupts() as more:
-                with suppress(KeyboardInterrupt):
-                    self.stop()
-                more.forget()
-            raise Interrupted(
-                f"{self.name} was stopped; the runs that had ended stay",
-                f"{self.name}.start() goes on where it stopped",
-            ) from None
+                self._join(min(_LOOK_SECONDS, end - time.monotonic()))
+            if interrupts.has_come:
+                interrupts.forget()
+                self.stop(wait=False)
+                while self._is_alive and not interrupts.has_come:  # a second one ends the wait
+                    self._join(_LOOK_SECONDS)
+                interrupts.forget()
+                raise Interrupted(
+                    f"{self.name} was stopped; the runs that had ended stay",
+                    f"{self.name}.start() goes on where it stopped",
+                )
         if self.error is not None:
             raise self.error
 
@@ -123,6 +124,14 @@ class Driver:
             raise RunError(f"{self.name} is {self.status}, not paused", "start() begins it")
         self._set("running")
         self._control.resume()
+
+    @property
+    def _is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _join(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.join(max(0.0, seconds))
 
     def _set(self, status: str) -> None:
         self.status = status
@@ -178,7 +187,7 @@ class Driver:
         self._control.gate()
 
     def _train(self, trial: Trial, trainer: Trainer) -> None:
-        control = RunControl(on_gate=self._control.gate)
+        control = TrialControl(self._control)
 
         def prunes(history: History) -> bool:
             return self._source.prunes(trial, history)

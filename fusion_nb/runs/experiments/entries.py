@@ -12,8 +12,8 @@ from typing import Any
 from fusion_nb.core.history import History, from_dict
 from fusion_nb.errors import OptionError, RunError
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.spec import label_of
 from fusion_nb.runs.experiments.trial import Facts, Trial
+from fusion_nb.runs.experiments.varying import label_of
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
@@ -144,6 +144,8 @@ def _in_folder(folder: Path) -> list[Entry]:
         return _saved_entries(ExperimentFolder(folder))
     try:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        if "experiment" in card:  # the report of one
+            return _outcomes(card["experiment"], card["trials"])
         history = History(map(from_dict, card["history"]))
         shown = tuple(card["shown"])
         facts = Facts((str(shown[0]), str(shown[1])), str(card["monitor"]))
@@ -157,10 +159,14 @@ def _in_folder(folder: Path) -> list[Entry]:
 
 
 def _saved_entries(folder: ExperimentFolder) -> list[Entry]:
-    about = folder.about()
-    vary = [name for name, value in about["spec"].items() if isinstance(value, list)]
+    return _outcomes(folder.about()["spec"], folder.ended().values())
+
+
+def _outcomes(spec: Mapping[str, Any], outcomes: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """Return the finished runs of an experiment as files have them."""
+    vary = [name for name, value in spec.items() if isinstance(value, list) and name != "seeds"]
     found = []
-    for outcome in folder.ended().values():
+    for outcome in outcomes:
         if outcome["status"] != "finished" or not outcome["facts"]:
             continue
         options = json.loads(outcome["key"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fusion_nb.core.history import better
@@ -14,7 +15,7 @@ from fusion_nb.reporting.formatting import duration
 from fusion_nb.runs.checkpoints import rows
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.experiments import driver as driving
-from fusion_nb.runs.experiments.comparison import Comparison
+from fusion_nb.runs.experiments.comparison import AXES, Comparison
 from fusion_nb.runs.experiments.driver import Driver, Grid, Trainer
 from fusion_nb.runs.experiments.entries import entries_of
 from fusion_nb.runs.experiments.folder import ExperimentFolder
@@ -115,6 +116,23 @@ class Experiment:
             raise RunError(f"no run of {self.name} is finished", f"{self.name}.runs tells why")
         return found
 
+    @property
+    def model(self) -> Any:
+        """The framework's own model with the fused weights of the best run.
+
+        Raises RunError where that run was read from a folder, which has no weights.
+        """
+        best = self.best
+        if best.run is not None:
+            return best.run.model
+        if best.weights is None:
+            raise RunError(
+                f"the model of {best.name} is not kept in the folder of {self.name}",
+                "train that run alone: print(experiment.best.facts.cell)",
+            )
+        made = self._workshop.make(best.point, best.name)
+        return made.prepared.resolved.joined[0].native(best.weights)
+
     def subscribe(self, listener: Callable[[Experiment], object]) -> Callable[[], None]:
         """Call `listener(experiment)` after every round of a run and every change of status.
 
@@ -182,6 +200,7 @@ class Experiment:
         """
         comparison = self.compare()
         curves = comparison.curves(self.metrics, against)
+        against = AXES[against]
         if kind == "multiples":
             return multiples(curves, self.metrics[-1], against, BANDS[self.spec.band])
         return bands(curves, self.metrics, against, BANDS[self.spec.band])
@@ -189,6 +208,17 @@ class Experiment:
     def leaderboard(self) -> Leaderboard:
         """Return the settings, the best first, with the mean and spread of the monitored metric."""
         return self.compare().leaderboard()
+
+    def report(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """Write one HTML page and one notebook with all there is, and return the files.
+
+        They open without a kernel and without a network. Raises ExportError for a folder that
+        exists, unless `overwrite` says that a report there may be replaced.
+        """
+        from fusion_nb.runs.experiments.report import write_report
+
+        with spelled_in(python_spelling):
+            return write_report(self, folder, overwrite=overwrite)
 
     def headline(self) -> str:
         """Return the experiment in one line: how far it is, the best, the time left."""
@@ -272,7 +302,11 @@ class Experiment:
             trial.take(outcome)
 
     def _trainers(self) -> Sequence[Trainer]:
-        return [TrainerHere(self._workshop, self.folder, self._trials)]
+        if not self.spec.workers:
+            return [TrainerHere(self._workshop, self.folder, self._trials)]
+        from fusion_nb.runs.experiments.processes import trainers
+
+        return trainers(self.spec, self._namespace, self.folder, self._trials)
 
 
 def _digest(found: Mapping[str, str]) -> str:

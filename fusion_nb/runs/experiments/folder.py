@@ -62,6 +62,8 @@ class ExperimentFolder:
         self._lock.acquire(fresh=False)
         remove_drafts(self.path)
         (self.path / _TRIALS).mkdir(exist_ok=True)
+        for key in self.ended():  # killed after the outcome was written, and before this
+            shutil.rmtree(self.path / _RUNS / _file_name(key), ignore_errors=True)
         about = {
             "format": _FORMAT,
             "name": name,
@@ -89,12 +91,12 @@ class ExperimentFolder:
     def save(self, trial: Trial) -> None:
         """Save a trial that has ended, and remove its checkpoints."""
         if trial.status in TRIAL_ENDED:
-            write_json(self.path / _TRIALS / f"{_file_name(trial)}.json", trial.to_dict())
+            write_json(self.path / _TRIALS / f"{_file_name(trial.key())}.json", trial.to_dict())
             shutil.rmtree(self.of_run(trial), ignore_errors=True)
 
     def of_run(self, trial: Trial) -> Path:
         """Return the folder of a run's checkpoints."""
-        return self.path / _RUNS / _file_name(trial)
+        return self.path / _RUNS / _file_name(trial.key())
 
     def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         others = [name for name in now if name in before and before[name] != now[name]]
@@ -106,6 +108,6 @@ class ExperimentFolder:
             )
 
 
-def _file_name(trial: Trial) -> str:
+def _file_name(key: str) -> str:
     # Not its number, which is another one in an experiment that has grown.
-    return hashlib.sha256(trial.key().encode()).hexdigest()[:16]
+    return hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from fusion_nb.core.history import better
-from fusion_nb.core.run_control import RunControl
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.training import Prunes, Workshop, train
+from fusion_nb.runs.experiments.training import Prunes, TrialControl, Workshop, train
 from fusion_nb.runs.experiments.trial import Trial
 
 
@@ -28,7 +27,7 @@ class TrainerHere:
         self._workshop, self._folder, self._trials = workshop, folder, trials
 
     def train(
-        self, trial: Trial, control: RunControl, prunes: Prunes, told: Callable[[], object]
+        self, trial: Trial, control: TrialControl, prunes: Prunes, told: Callable[[], object]
     ) -> None:
         """Train a trial to its end."""
         folder = self._folder.of_run(trial) if self._folder is not None else None
@@ -47,15 +46,15 @@ def keep_best(trials: Sequence[Trial], trial: Trial) -> None:
     One run has a model, and states of its parties: an experiment of many would fill the memory.
     """
     if trial.status != "finished" or trial.facts is None:
-        trial.run = None
+        trial.run = trial.weights = None
         return
     metric = trial.facts.monitor
     for other in trials:
-        if other is trial or other.run is None:
+        if other is trial or (other.run is None and other.weights is None):
             continue
         value = trial.value(metric)
         if better(metric, value, other.value(metric)) and not math.isnan(value):
-            other.run = None
+            other.run = other.weights = None
         else:
-            trial.run = None
+            trial.run = trial.weights = None
             return

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fusion_nb.core import registry, seeds
+from fusion_nb.core import seeds
 from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.runs import spec_text
-from fusion_nb.runs.experiments import values
+from fusion_nb.runs.experiments import values, varying
 from fusion_nb.runs.experiments.search import Search
 from fusion_nb.runs.experiments.values import Range
+from fusion_nb.runs.redaction import values_without_secrets
 from fusion_nb.runs.resolve import check_names
-from fusion_nb.runs.spec import RunSpec, named, run_option
+from fusion_nb.runs.spec import RunSpec, named
 
 #: Options of an experiment that are none of a run.
 OWN = ("seeds", "hold", "band", "search", "workers")
@@ -24,10 +25,6 @@ BANDS = {
     "std": "mean ± standard deviation",
     "bootstrap": "mean with its 95 % interval by bootstrap",
 }
-#: Options that name a component, of which several stand in a list without brackets.
-_COMPONENTS = ("fusion", "split", "engine", "optimizer", "personal", "share", "ensemble")
-#: Options that no experiment varies: a list of them has another meaning, or each needs one.
-_FIXED = ("model", "data", "metrics", "code", "checkpoint", "seed", "seed_of", "changes", "roles")
 #: Trials of a grid, at most.
 MAX_TRIALS = 5000
 
@@ -48,7 +45,7 @@ class Point:
     @property
     def label(self) -> str:
         """The settings in words, without the seed."""
-        return label_of(self.settings)
+        return varying.label_of(self.settings)
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,12 @@ class ExperimentSpec:
             options.setdefault("monitor", metric)
         vary: dict[str, tuple[Any, ...]] = {}
         if varies:
-            found = {name: _several(name, value) for name, value in options.items()}
-            vary = {name: several for name, several in found.items() if several is not None}
+            found = {name: varying.several_values(name, value) for name, value in options.items()}
+            vary = {
+                name: several
+                for name in RunSpec.model_fields  # in one order, however they were written
+                if (several := found.get(name)) is not None
+            }
         made = cls(
             _checked({name: value for name, value in options.items() if name not in vary}),
             vary,
@@ -142,7 +143,7 @@ class ExperimentSpec:
             return
         for name, several in self.vary.items():
             for value in several:
-                if isinstance(value, Range) or (isinstance(value, str) and values.ranges_in(value)):
+                if varying.is_open(value):
                     raise OptionError(
                         f"{option(name, value)} is a range, and a grid needs values",
                         f"list them, as [0.01,0.1], or add {option('search', 'optuna:trials=20')}",
@@ -204,7 +205,8 @@ class ExperimentSpec:
             name: value for name, value in self.options.items() if name != "seed"
         }
         found |= {
-            name: [_written(value) for value in several] for name, several in self.vary.items()
+            name: [varying.written(value) for value in several]
+            for name, several in self.vary.items()
         }
         found["seeds"] = list(self.seeds)
         if self.hold:
@@ -218,6 +220,20 @@ class ExperimentSpec:
     def to_yaml(self) -> str:
         """Return the experiment as YAML text; `fusion_nb.sweep(config="file.yaml")` reads it."""
         return spec_text.yaml_of(self.to_dict())
+
+    def to_text(self) -> str:
+        """Return the cell that repeats the experiment; Python, where it was called with objects."""
+        found = self.to_dict()
+        if not any(str(value).startswith("given_") for value in found.values()):
+            return self.to_cell()
+        given = {
+            name: value if str(value).startswith("given_") else repr(value)
+            for name, value in values_without_secrets(found).items()
+        }
+        lines = [given.pop(name) for name in ("model", "data") if name in given]
+        lines += [f"{name}={value}" for name, value in given.items()]
+        written = "".join(f"    {line},\n" for line in lines)
+        return f"import fusion_nb\n\nexperiment = fusion_nb.sweep(\n{written})"
 
     def to_cell(self) -> str:
         """Return the cell that repeats the experiment."""
@@ -233,103 +249,10 @@ class ExperimentSpec:
         return f"%fusion {command or 'run '}{cell.removeprefix('%fusion run ')}"
 
 
-def label_of(settings: Mapping[str, Any]) -> str:
-    """Return settings in words: a component stands for itself, a number has its name.
-
-    >>> label_of({"fusion": "fedprox:mu=0.1", "lr": 0.01})
-    'fedprox:mu=0.1, lr 0.01'
-    """
-    parts = [
-        str(value) if name in _COMPONENTS else f"{name} {_written(value)}"
-        for name, value in settings.items()
-    ]
-    return ", ".join(parts)
-
-
-def columns_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as columns of a table: a component's own options have one each.
-
-    >>> columns_of({"fusion": "fedprox:mu=0.1", "lr": 0.01})
-    {'fusion': 'fedprox', 'fusion.mu': 0.1, 'lr': 0.01}
-    """
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name not in _COMPONENTS or not isinstance(value, str) or "+" in value:
-            found[name] = value
-            continue
-        component, options = registry.parse(value)
-        found[name] = component
-        for word, text in options.items():
-            found[f"{name}.{word}" if word else f"{name}.value"] = _number(text)
-    return found
-
-
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as a run's spec has them. Raises OptionError for one that is not allowed."""
     read = RunSpec(**options)
     return {name: getattr(read, name) for name in options}
-
-
-def _several(name: str, value: Any) -> tuple[Any, ...] | None:
-    """Return the values of an option that has several, or None where it has one."""
-    if name in _FIXED or name not in RunSpec.model_fields:
-        if name in ("seed", "seed_of", "checkpoint") and isinstance(value, list | tuple | range):
-            raise OptionError(
-                f"{option(name)} has several values",
-                f"{option('seeds', '0-4')} gives several seeds",
-            )
-        return None
-    if isinstance(value, str):
-        found = _listed(name, value)
-    elif isinstance(value, list | tuple | range) or type(value).__name__ == "ndarray":
-        found = [each for v in value for each in (values.expand(v) if isinstance(v, str) else [v])]
-        found = [Range.parse(v) or v if isinstance(v, str) else v for v in found]
-        if not found:
-            raise OptionError(f"{option(name)} has an empty list", "give it values")
-    else:
-        return None
-    if len(found) == 1 and not _is_open(found[0]) and isinstance(value, str):
-        return None
-    read = [each if _is_open(each) else _read(name, each) for each in found]
-    if len({str(each) for each in read}) < len(read):
-        raise OptionError(f"{option(name, value)} has a value twice", "name each once")
-    return tuple(read)
-
-
-def _listed(name: str, text: str) -> list[Any]:
-    """Return the values in the text of an option: [1,2], 1,2 for numbers, a,b for components."""
-    bare = text.strip()
-    has_brackets = bare.startswith("[") and bare.endswith("]")
-    inside = bare[1:-1] if has_brackets else bare
-    is_number = run_option(name).type in (int, float)
-    if is_number and (found := Range.parse(inside)):
-        return [found]
-    if not (has_brackets or is_number or name in _COMPONENTS):
-        return [text]
-    parts = values.split_list(inside) or [text]
-    return [each for part in parts for each in values.expand(part)]
-
-
-def _is_open(value: Any) -> bool:
-    return isinstance(value, Range) or (isinstance(value, str) and bool(values.ranges_in(value)))
-
-
-def _read(name: str, value: Any) -> Any:
-    """Return a value as a run's spec has it. Raises OptionError for one that is not allowed."""
-    return getattr(RunSpec(**{name: value}), name)
-
-
-def _number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _written(value: Any) -> Any:
-    return str(value) if isinstance(value, Range) else value
 
 
 def _parse_hold(given: Any) -> tuple[str, ...]:

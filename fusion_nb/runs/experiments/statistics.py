@@ -96,6 +96,15 @@ def smallest_p(n: int) -> float:
     return min(1.0, 2.0 ** (1 - n))
 
 
+def pairs_needed(num_tests: int) -> int:
+    """Return the pairs below which none of so many tests can be significant after `holm`.
+
+    >>> pairs_needed(1), pairs_needed(5)
+    (6, 8)
+    """
+    return next(n for n in range(1, 100) if num_tests * smallest_p(n) < ALPHA)
+
+
 def holm(probabilities: Sequence[float]) -> list[float]:
     """Return probabilities of several tests, adjusted for their number.
 

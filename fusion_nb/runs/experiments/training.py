@@ -32,6 +32,27 @@ _MAX_DIVISIONS = 2
 Prunes = Callable[[History], bool]
 
 
+class TrialControl(RunControl):
+    """The control of one trial: it is held and stopped with its experiment.
+
+    of_all: the control of the experiment
+    """
+
+    def __init__(self, of_all: RunControl) -> None:
+        super().__init__(on_gate=of_all.gate)
+        self._of_all = of_all
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the trial, or the experiment, is held."""
+        return super().is_paused or self._of_all.is_paused
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop was asked for, of the trial or of the experiment."""
+        return super().is_stopping or self._of_all.is_stopping
+
+
 class Workshop:
     """Makes and trains the runs of an experiment one by one.
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb.core.history import History, from_dict
+from fusion_nb.core.types import Weights
 from fusion_nb.runs.experiments import steps
-from fusion_nb.runs.experiments.spec import Point, columns_of
+from fusion_nb.runs.experiments.spec import Point
+from fusion_nb.runs.experiments.varying import columns_of
 from fusion_nb.runs.run import Run
 
 #: The status of a trial that is trained no further.
@@ -77,7 +79,8 @@ class Trial:
     point:   its settings, its seed and its options
     status:  waiting, running, finished, stopped, failed or pruned;  reason: why, in words
     records: its whole rounds;  facts: None before it has begun
-    run:     the run itself where it was trained in this process and its model is kept
+    run:     the run itself where it was trained in this process and is the best of all
+    weights: the fused weights where a worker process trained it and it is the best of all
     """
 
     point: Point
@@ -86,6 +89,7 @@ class Trial:
     records: History = field(default_factory=History)
     facts: Facts | None = None
     run: Run | None = field(default=None, repr=False)
+    weights: Weights | None = field(default=None, repr=False)
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 import fusion_nb
 from fusion_nb import Experiment, sweep
-from fusion_nb.errors import FusionError, RunError
+from fusion_nb.errors import FusionError, Interrupted, RunError
 
 
 def test_each_run_is_the_run_of_its_options_by_hand(net: Callable[..., Any], rows: Any) -> None:
@@ -113,6 +115,32 @@ def test_a_stopped_experiment_goes_on_with_the_runs_that_are_left(short_sweep: A
         assert trial.history["loss"] == other.history["loss"]
 
 
+def test_an_interrupt_stops_it_and_says_how_to_go_on(short_sweep: Any) -> None:
+    made = short_sweep(rounds=100_000, lr=[0.01, 0.1], background=True)
+    sent = threading.Event()
+
+    def interrupt(made: Experiment) -> None:
+        if not sent.is_set() and any(trial.records for trial in made.runs):
+            sent.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    made.subscribe(interrupt)
+    with pytest.raises(Interrupted, match="was stopped"):
+        made.wait()
+    assert made.status == "stopped"
+    assert {trial.status for trial in made.runs} == {"stopped", "waiting"}
+
+
+def test_a_pause_holds_it_and_a_wait_says_so(short_sweep: Any) -> None:
+    made = short_sweep(rounds=100_000, background=True)
+    made.pause()
+    with pytest.raises(RunError, match="paused"):
+        made.wait()
+    made.resume()
+    made.stop()
+    assert made.status == "stopped"
+
+
 def test_steering_that_has_no_use_is_refused(short_sweep: Any) -> None:
     made = short_sweep()
     for ask in (made.pause, made.resume, made.start):
@@ -153,9 +181,9 @@ def test_rows_are_divided_once_for_each_split(
     net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fusion_nb.runs.experiments import training
+    from fusion_nb.runs.resolve import divide
 
     divided: list[int] = []
-    divide = training.divide
 
     def counted(spec: Any, *given: Any) -> Any:
         divided.append(spec.seed_for("split"))

@@ -127,7 +127,7 @@ def test_a_sweep_of_24_runs_that_is_killed_twice_ends_as_one_that_was_not(tmp_pa
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
     finished, _ = started(str(folder)).communicate(timeout=120)
     whole, _ = started().communicate(timeout=120)
     assert finished == whole

@@ -1,0 +1,222 @@
+"""Trains the trials of an experiment beside each other, each in a worker process."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from fusion_nb.core import registry
+from fusion_nb.core.history import History
+from fusion_nb.errors import OptionError, option
+from fusion_nb.runs.experiments.folder import ExperimentFolder
+from fusion_nb.runs.experiments.here import keep_best
+from fusion_nb.runs.experiments.spec import ExperimentSpec
+from fusion_nb.runs.experiments.training import Prunes, TrialControl
+from fusion_nb.runs.experiments.trial import Facts, Trial
+
+#: Seconds between two looks at whether the experiment is paused or stopped.
+_LOOK_SECONDS = 0.05
+#: Seconds that a worker has to end its batch after a stop.
+_STOP_SECONDS = 30.0
+#: Messages of a worker: it is ready, a whole round, the end of a trial.
+READY, ROUND, END = "ready", "round", "end"
+#: Messages to a worker: what all trials share, a trial, and what its control is asked.
+SETUP, TRAIN, STOP, PAUSE, RESUME, PRUNE = "setup", "train", "stop", "pause", "resume", "prune"
+_HEAD = struct.Struct("<Q")
+
+
+def write_message(stream: BinaryIO, message: object) -> None:
+    """Write a message with its length. Classes and functions that a cell defines travel in it."""
+    import cloudpickle
+
+    buffer = io.BytesIO()
+    cloudpickle.dump(message, buffer)
+    stream.write(_HEAD.pack(buffer.tell()))
+    stream.write(buffer.getbuffer())
+    stream.flush()
+
+
+def read_message(stream: BinaryIO) -> Any:
+    """Return the next message. Raises EOFError where the other end is gone."""
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        raise EOFError
+    (size,) = _HEAD.unpack(head)
+    body = stream.read(size)
+    if len(body) < size:
+        raise EOFError
+    return pickle.loads(body)  # of a process that this one started, or that started this one
+
+
+def trainers(
+    spec: ExperimentSpec,
+    namespace: Mapping[str, Any],
+    folder: ExperimentFolder | None,
+    trials: Sequence[Trial],
+) -> list[WorkerProcess]:
+    """Return as many worker processes as the experiment asks for, and not more than it has runs.
+
+    Raises OptionError for a model or data that can't be sent to another process.
+    """
+    import cloudpickle
+
+    setup = {
+        "names": needed_names(spec, namespace),
+        "components": {kind: registry.registered(kind) for kind in registry.KINDS},
+        "path": list(sys.path),
+    }
+    try:
+        packed = cloudpickle.dumps((SETUP, setup))
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise OptionError(
+            f"{option('workers', spec.workers)}: the model or the data can't be sent to another "
+            f"process ({line})",
+            f"leave {option('workers')} out, which trains here",
+        ) from error
+    return [WorkerProcess(packed, folder, trials) for _ in range(min(spec.workers, spec.size))]
+
+
+def needed_names(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables that the options, or the cell's body, name."""
+    options = {**spec.first().model_dump(), **spec.options}
+    texts = [str(value) for value in options.values()]
+    texts += [str(value) for several in spec.vary.values() for value in several]
+    words = {word for text in texts for word in re.findall(r"[A-Za-z_]\w*", text)}
+    return {
+        word: namespace[word]
+        for word in words
+        if word in namespace and not isinstance(namespace[word], type(sys))
+    }
+
+
+class WorkerProcess:
+    """One worker process, which trains one trial at a time; the curve is that of this process.
+
+    packed: what all trials share;  folder: where those under way are saved, or None
+    trials: all of the experiment: the weights of the best one are kept, and no others
+    A worker that ends unexpectedly makes its trial one that failed, and is started again.
+    """
+
+    def __init__(
+        self, packed: bytes, folder: ExperimentFolder | None, trials: Sequence[Trial]
+    ) -> None:
+        self._packed, self._folder, self._trials = packed, folder, trials
+        self._process: subprocess.Popen[bytes] | None = None
+        self._launch()
+
+    def train(
+        self, trial: Trial, control: TrialControl, prunes: Prunes, told: Callable[[], object]
+    ) -> None:
+        """Train a trial to its end."""
+        if self._process is None:
+            self._launch()
+        folder = self._folder.of_run(trial) if self._folder is not None else None
+        trial.status, trial.records = "running", History()
+        told()
+        followed = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(control, followed), daemon=True)
+        try:
+            self._send((TRAIN, trial.point, trial.name, folder))
+            watcher.start()
+            self._follow(trial, prunes, told)
+        except (EOFError, OSError, BrokenPipeError):
+            code = self._end()
+            trial.status, trial.reason = "failed", f"its worker process ended (exit code {code})"
+        finally:
+            followed.set()
+            if watcher.is_alive():
+                watcher.join()
+        if control.is_stopping and trial.status == "failed":
+            trial.status = "stopped"
+        keep_best(self._trials, trial)
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+
+    def _follow(self, trial: Trial, prunes: Prunes, told: Callable[[], object]) -> None:
+        """Take over the rounds of a trial until it has ended."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        is_pruned = False
+        while True:
+            kind, *parts = read_message(self._stdout)
+            if kind == ROUND:
+                records, facts = parts
+                trial.records = History([*trial.records, *records])
+                trial.facts = facts
+                if records and not is_pruned and prunes(trial.records):
+                    is_pruned = True
+                    self._send((PRUNE,))
+                told()
+            elif kind == END:
+                status, reason, facts, trial.weights = parts
+                trial.status, trial.reason = status, reason
+                trial.facts = facts if isinstance(facts, Facts) else trial.facts
+                return
+
+    def _watch(self, control: TrialControl, followed: threading.Event) -> None:
+        """Hold or stop the worker with the experiment."""
+        is_held = False
+        while not followed.wait(_LOOK_SECONDS):
+            try:
+                if control.is_stopping:
+                    self._send((STOP,))
+                    break
+                if control.is_paused != is_held:
+                    is_held = control.is_paused
+                    self._send((PAUSE if is_held else RESUME,))
+            except OSError:
+                return
+        if not followed.wait(_STOP_SECONDS) and self._process is not None:
+            self._process.kill()
+
+    def _send(self, message: object) -> None:
+        assert self._process is not None
+        with self._lock:
+            write_message(self._stdin, message)
+
+    def _launch(self) -> None:
+        """Start the process, and give it what all trials share."""
+        # It has a session of its own: an interrupt is for the experiment, which stops its trials.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fusion_nb.runs.experiments.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin: Any = self._process.stdin
+        self._stdout: Any = self._process.stdout
+        self._lock = threading.Lock()
+        with suppress(OSError):  # it is noticed when a trial is asked for
+            self._stdin.write(_HEAD.pack(len(self._packed)))
+            self._stdin.write(self._packed)
+            self._stdin.flush()
+
+    def _end(self) -> int:
+        if self._process is None:
+            return 0
+        process, self._process = self._process, None
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+        code = process.poll()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        return process.returncode if code is None else code

@@ -1,0 +1,112 @@
+"""Options with several values: how they are read, and how settings are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fusion_nb.core import registry
+from fusion_nb.errors import OptionError, option
+from fusion_nb.runs.experiments import values
+from fusion_nb.runs.experiments.values import Range
+from fusion_nb.runs.spec import RunSpec, run_option
+
+#: Options that name a component, of which several stand in a list without brackets.
+_COMPONENTS = ("fusion", "split", "engine", "optimizer", "personal", "share", "ensemble")
+#: Options that no experiment varies: a list of them has another meaning, or each needs one.
+_FIXED = ("model", "data", "metrics", "code", "checkpoint", "seed", "seed_of", "changes", "roles")
+
+
+def label_of(settings: Mapping[str, Any]) -> str:
+    """Return settings in words: a component stands for itself, a number has its name.
+
+    >>> label_of({"fusion": "fedprox:mu=0.1", "lr": 0.01})
+    'fedprox:mu=0.1, lr 0.01'
+    """
+    parts = [
+        str(value) if name in _COMPONENTS else f"{name} {written(value)}"
+        for name, value in settings.items()
+    ]
+    return ", ".join(parts)
+
+
+def columns_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as columns of a table: a component's own options have one each.
+
+    >>> columns_of({"fusion": "fedprox:mu=0.1", "lr": 0.01})
+    {'fusion': 'fedprox', 'fusion.mu': 0.1, 'lr': 0.01}
+    """
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in _COMPONENTS or not isinstance(value, str) or "+" in value:
+            found[name] = value
+            continue
+        component, options = registry.parse(value)
+        found[name] = component
+        for word, text in options.items():
+            found[f"{name}.{word}" if word else f"{name}.value"] = _number(text)
+    return found
+
+
+def several_values(name: str, value: Any) -> tuple[Any, ...] | None:
+    """Return the values of an option that has several, or None where it has one."""
+    if name in _FIXED or name not in RunSpec.model_fields:
+        if name in ("seed", "seed_of", "checkpoint") and isinstance(value, list | tuple | range):
+            raise OptionError(
+                f"{option(name)} has several values",
+                f"{option('seeds', '0-4')} gives several seeds",
+            )
+        return None
+    if isinstance(value, str):
+        found = _listed(name, value)
+    elif isinstance(value, list | tuple | range) or type(value).__name__ == "ndarray":
+        found = [each for v in value for each in (values.expand(v) if isinstance(v, str) else [v])]
+        found = [Range.parse(v) or v if isinstance(v, str) else v for v in found]
+        if not found:
+            raise OptionError(f"{option(name)} has an empty list", "give it values")
+    else:
+        return None
+    if len(found) == 1 and not is_open(found[0]) and isinstance(value, str):
+        return None
+    read = [each if is_open(each) else _read(name, each) for each in found]
+    if len({str(each) for each in read}) < len(read):
+        raise OptionError(f"{option(name, value)} has a value twice", "name each once")
+    return tuple(read)
+
+
+def _listed(name: str, text: str) -> list[Any]:
+    """Return the values in the text of an option: [1,2], 1,2 for numbers, a,b for components."""
+    bare = text.strip()
+    has_brackets = bare.startswith("[") and bare.endswith("]")
+    inside = bare[1:-1] if has_brackets else bare
+    is_number = run_option(name).type in (int, float)
+    if is_number and (found := Range.parse(inside)):
+        return [found]
+    if not (has_brackets or is_number or name in _COMPONENTS):
+        return [text]
+    parts = values.split_list(inside) or [text]
+    return [each for part in parts for each in values.expand(part)]
+
+
+def is_open(value: Any) -> bool:
+    """Return whether a value is a range, or has one, which a search alone can draw from."""
+    return isinstance(value, Range) or (isinstance(value, str) and bool(values.ranges_in(value)))
+
+
+def _read(name: str, value: Any) -> Any:
+    """Return a value as a run's spec has it. Raises OptionError for one that is not allowed."""
+    return getattr(RunSpec(**{name: value}), name)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def written(value: Any) -> Any:
+    """Return a value as files have it: a range as text."""
+    return str(value) if isinstance(value, Range) else value
