@@ -29,6 +29,8 @@ from fusion_nb import Run, RunSpec
 
 PARTIES, ROUNDS, WORKERS = 10, 6, 2
 ENGINES = tuple(f"{name}:workers={WORKERS}" for name in ("local", "process", "ray"))
+#: Seconds that Flower's simulation may take.
+_PATIENCE = 600
 #: Seconds of a party's turn, and of the start.
 Cost = tuple[float, float]
 
@@ -64,7 +66,10 @@ def flowers(data: tuple[np.ndarray, np.ndarray]) -> Cost:
         np.savez(path, x=data[0], y=data[1], bounds=bounds)
         given = [f"--{name}={value}" for name, value in options.items()]
         command = [sys.executable, "-m", "benchmarks.speed.flower", "--rows", str(path), *given]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # A simulation whose Ray can't start, since the machine is too busy, does not end.
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_PATIENCE
+        )
     if done.returncode:
         sys.exit(f"Flower's simulation failed:\n{done.stderr[-2000:]}")
     answer = json.loads(done.stdout.splitlines()[-1])
