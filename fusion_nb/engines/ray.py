@@ -94,7 +94,7 @@ class RayEngine(Engine):
         try:
             self._work = _Work(cluster, self._shares, self._most, gate)
             self._work.give(model, parties)
-            self._notes = (f"{cluster.described()}, {self._work.width} workers",)
+            self._notes = (f"{cluster.described()}, {self._work.width} at a time",)
         except BaseException:
             ray_cluster.leave(cluster)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
@@ -9,7 +10,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fusion_nb.core.process.machine import num_cores
@@ -19,6 +20,8 @@ from fusion_nb.errors import OptionError, missing_extra, option
 
 #: Seconds that a cluster has to answer.
 _ANSWER_SECONDS = 10
+#: How often a Ray of our own is tried to be started.
+_NUM_STARTS = 3
 #: Variables of the kernel that decide how a model is computed.
 _PASSED_ON = ("KERAS_BACKEND",)
 #: Ray asks for consent to its statistics, and warns of changes to come, in the cell that runs.
@@ -68,7 +71,8 @@ class Cluster:
             f"{count} x {node}" if count > 1 else node for node, count in nodes.items()
         )
         where = "started for this run" if self.is_ours else f"at {self.address}"
-        return f"engine: Ray {self.ray.__version__} {where}, {nodes.total()} nodes ({listed})"
+        count = f"{nodes.total()} node{'s' if nodes.total() != 1 else ''}"
+        return f"engine: Ray {self.ray.__version__} {where}, {count} ({listed})"
 
     def close(self) -> None:
         """End the workers, and leave the cluster as it was; end one that was started here."""
@@ -105,10 +109,9 @@ def join(address: str) -> Cluster:
     """
     ray = imported()
     with _lock:
-        if not _joined:
-            _joined.append(_connected(ray, address))
-        found = _joined[0]
+        found = _joined[0] if _joined else _connected(ray, address)
         _check_same(found, address)
+        _joined[:] = [found]
         found.num_engines += 1
         return found
 
@@ -154,11 +157,8 @@ def _connected(ray: Any, address: str) -> Cluster:
     else:
         _check_answers(address)
     try:
-        with _quiet():
-            ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
+        _initialize(ray, options, tries=_NUM_STARTS if is_ours else 1)
     except Exception as error:
-        if ray.is_initialized():
-            ray.shutdown()
         line = str(error).strip().splitlines()[0]
         raise OptionError(
             f"{_ENGINE}: Ray can't be {'started' if is_ours else f'joined at {address}'}: {line}",
@@ -166,6 +166,41 @@ def _connected(ray: Any, address: str) -> Cluster:
             f"more, or use {option('engine', 'local')}",
         ) from error
     return Cluster(ray, address, is_ours=is_ours, is_connected=True)
+
+
+def _initialize(ray: Any, options: Mapping[str, Any], tries: int) -> None:
+    """Start or join a Ray; try again where a busy machine takes longer than Ray waits.
+
+    Ray leaves the processes of a start that failed: they are ended.
+    """
+    before = ray_processes(ray)
+    try:
+        with _quiet():
+            ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
+    except Exception as error:
+        if ray.is_initialized():
+            ray.shutdown()
+        for process in ray_processes(ray) - before:
+            with suppress(Exception):  # it has ended meanwhile
+                process.kill()
+        if tries == 1 or "timed out" not in str(error):
+            raise
+        _initialize(ray, options, tries - 1)
+
+
+def ray_processes(ray: Any) -> set[Any]:
+    """Return the processes of Ray below this one; none without psutil, which Ray brings along."""
+    try:
+        psutil: Any = importlib.import_module("psutil")
+    except ModuleNotFoundError:
+        return set()
+    folder, found = os.path.dirname(ray.__file__), set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            command = " ".join(child.cmdline())
+            if folder in command or command.startswith("ray::"):
+                found.add(child)
+    return found
 
 
 def _check_answers(address: str) -> None:

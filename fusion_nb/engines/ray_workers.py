@@ -175,7 +175,8 @@ class ActorWorker:
         """Let the actor release the objects of a run."""
         self._known = {known for known in self._known if known[0] != run}
         if self.is_alive:
-            self._handle.forget.remote(run)
+            with suppress(Exception):  # the cluster may be gone
+                self._handle.forget.remote(run)
 
     def end(self) -> None:
         """End the actor."""

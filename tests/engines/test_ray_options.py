@@ -111,11 +111,12 @@ class TestMissing:
 class Toy:
     """A Ray whose nodes are those that it is given."""
 
-    __version__ = "2.0"
+    __version__, __file__ = "2.0", "/nowhere/ray/__init__.py"
 
     def __init__(self, *nodes: Mapping[str, float], error: Exception | None = None) -> None:
         self._nodes, self.error, self.is_on = nodes, error, False
         self.calls: list[str] = []
+        self.lasts = True
 
     def is_initialized(self) -> bool:
         return self.is_on
@@ -123,7 +124,8 @@ class Toy:
     def init(self, **options: Any) -> None:
         self.calls.append(f"init {options['address']}")
         if self.error:
-            raise self.error
+            error, self.error = self.error, self.error if self.lasts else None
+            raise error
         self.is_on = True
 
     def shutdown(self) -> None:
@@ -183,6 +185,15 @@ class TestCluster:
         ray_cluster.leave(cluster)
         assert toy.calls[-1] == "shutdown"
 
+    def test_a_refusal_leaves_nothing_behind(self, toy: Toy) -> None:
+        toy.is_on = True  # a cell has joined another one
+        with pytest.raises(OptionError, match="connected to another cluster"):
+            ray_cluster.join("10.0.0.6:6379")
+        toy.is_on = False  # and has left it
+        cluster = ray_cluster.join("10.0.0.6:6379")
+        ray_cluster.leave(cluster)
+        assert toy.calls == ["init 10.0.0.6:6379", "shutdown"]
+
     def test_workers_are_the_shares_that_whole_nodes_have(self, toy: Toy) -> None:
         cluster = ray_cluster.join("")
         found = {
@@ -208,6 +219,15 @@ class TestCluster:
             ray_cluster.join("10.0.0.5:6379")
         assert "can't be joined at 10.0.0.5:6379: Version mismatch" in caught.value.message
         assert "\n" not in caught.value.message + caught.value.hint
+
+    def test_a_start_that_takes_too_long_is_tried_again(self, toy: Toy) -> None:
+        toy.error, toy.lasts = RuntimeError("The current node timed out during startup."), False
+        ray_cluster.leave(ray_cluster.join(""))
+        assert toy.calls == ["init local", "init local", "shutdown"]
+        toy.error, toy.lasts = RuntimeError("The current node timed out during startup."), True
+        with pytest.raises(OptionError, match="Ray can't be started: The current node timed out"):
+            ray_cluster.join("")
+        assert toy.calls[3:] == ["init local"] * 3
 
     def test_an_address_where_nothing_listens_is_one_line(
         self, monkeypatch: pytest.MonkeyPatch
