@@ -34,6 +34,7 @@ from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.client_apps import finding
 from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.federated import finding as federated
 from fusion_nb.runs.round_options import (
     RoundOptions,
     check_lr_schedule,
@@ -232,6 +233,8 @@ def divide(
     """
     if finding.is_app(spec.data, namespace):
         return finding.parties(spec, namespace)
+    if (engine := federated.engine_of(spec)) is not None:
+        return federated.parties(spec, engine)
     given = {name: getattr(spec, name) for name in _OF_DATA}
     return PartitionedData.load(namespace, **given, table=table)
 
