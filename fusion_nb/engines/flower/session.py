@@ -20,6 +20,8 @@ _NODES_SECONDS = 2.0
 #: Seconds that a node has to say who it is; one that is silent takes no part.
 _DESCRIBE_SECONDS = 20.0
 _LOOK_SECONDS = 0.2
+#: Bytes that a reply may have: these, and so many times those of the request.
+_MAX_REPLY, _MAX_TIMES = 1 << 20, 16
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Session:
         self.gate: Callable[[], None] = _pass
         self._present: tuple[float, frozenset[int]] = (0.0, frozenset())
         self._known: set[int] = set()
+        #: Nodes that the SuperLink still knows, and whose parties are back at others.
+        self._replaced: set[int] = set()
         self._conversation = Conversation(link, lambda: self.gate(), self.is_gone)
 
     @classmethod
@@ -68,8 +72,13 @@ class Session:
         return cls(Link(superlink, found))
 
     def is_gone(self, node: int) -> str:
-        """Return why a node will not answer any more, or ""."""
-        return "" if node in self.present() else "its node is gone from the SuperLink"
+        """Return why a node will not answer any more, or "". A node that is new is taken back."""
+        present = self.present()
+        if self.prepare and present - self._known:
+            self.take_back()
+        if node in self._replaced:
+            return "its node was started anew"
+        return "" if node in present else "its node is gone from the SuperLink"
 
     def present(self) -> frozenset[int]:
         """Return the nodes that the SuperLink knew a moment ago."""
@@ -121,11 +130,23 @@ class Session:
         return found
 
     def ask(self, contents: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, Any, str]]:
-        """Yield the party, the tree in its answer, and a line where there is none, in order."""
-        questions = (
-            Question(name, self.nodes[name], pack_tree(tree, "request")) for name, tree in contents
-        )
-        for name, answer in self._conversation.ask(questions, len(self.nodes)):
+        """Yield the party, the tree in its answer, and a line where there is none, in order.
+
+        A reply that is far larger than the requests is not read.
+        """
+        most = _MAX_REPLY
+
+        def questions() -> Iterator[Question]:
+            nonlocal most
+            for name, tree in contents:
+                content = _packed(tree)
+                most = max(most, _MAX_REPLY + _MAX_TIMES * len(content))
+                yield Question(name, self.nodes[name], content)
+
+        for name, answer in self._conversation.ask(questions(), len(self.nodes)):
+            if len(answer.body) > most:
+                yield name, None, f"its reply has {len(answer.body)} bytes, and {most} are allowed"
+                continue
             tree = _tree(answer)
             if not isinstance(tree, dict):
                 yield name, None, answer.error or "its reply can't be read"
@@ -140,6 +161,7 @@ class Session:
             before = self.nodes.get(found.name)
             if before is None or before == found.node:
                 continue  # a party that joins later takes part in the next run
+            self._replaced.add(before)
             self.nodes[found.name] = found.node
             for tree in self.prepare:
                 for _, _, problem in self.ask(iter([(found.name, tree)])):
@@ -169,6 +191,17 @@ class RemoteParty(Party):
     @persistent_state.setter
     def persistent_state(self, found: Any) -> None:
         """Keep nothing."""
+
+
+def _packed(tree: dict[str, Any]) -> bytes:
+    try:
+        return pack_tree(tree, "request")
+    except RunError as error:
+        place = str(error.to_dict()["message"]).partition(": ")[2]
+        raise OptionError(
+            f"this run can't be sent to parties as plain data: {place}",
+            "use rules, losses and optimizers of fusion_nb and the framework, by their names",
+        ) from error
 
 
 def _pass() -> None:

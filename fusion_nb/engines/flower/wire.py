@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any
 
@@ -161,11 +161,11 @@ def _rule_to_tree(half: Callable[..., Any] | None) -> Any:
 
 def _plain(value: Any) -> Any:
     """Return a rule and the rules within it as names and plain options."""
-    if isinstance(value, Fusion) or (
-        is_dataclass(value) and not isinstance(value, type) and _is_trusted(type(value))
-    ):
+    if isinstance(value, Fusion) or (_is_trusted(type(value)) and "__dict__" in dir(value)):
         state = {name: _plain(part) for name, part in vars(value).items()}
         return {"class": _name_of(type(value)), "state": state}
+    if isinstance(value, frozenset):
+        return {"set": sorted(value)}
     return value
 
 
@@ -205,12 +205,14 @@ def _rule_of_tree(tree: Any) -> Callable[..., Any] | None:
 
 
 def _whole(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"set"}:
+        return frozenset(value["set"])
     if not (isinstance(value, dict) and value.keys() == {"class", "state"}):
         return value
     kind = _find(value["class"])
-    if not isinstance(kind, type) or not (issubclass(kind, Fusion) or is_dataclass(kind)):
+    if not isinstance(kind, type):
         raise UnreadableError(f"{value['class']} is no rule")
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     for name, part in dict(value["state"]).items():
         object.__setattr__(made, name, _whole(part))
     return made

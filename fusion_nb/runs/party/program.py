@@ -45,15 +45,17 @@ class PartyProgram:
         self._rows, self._policy, self._journal, self._gate = rows, policy, journal, gate
         self._bench: Bench | None = None
         self._model: Model | None = None
+        self._run = 0
 
-    def answer(self, content: bytes) -> bytes:
+    def answer(self, content: bytes, run: int = 0) -> bytes:
         """Return the reply to a request, as bytes. It may raise Stopped.
 
+        run: the number of the run at the SuperLink; a run that agrees takes the party over
         An error becomes a reply that says it in one line; the line about it is in the log.
         """
         try:
             self._policy.check_size(len(content))
-            tree = self._answer(content)
+            tree = self._answer(content, run)
         except Stopped:
             self._journal.note("the aggregator gave up this request")
             raise
@@ -79,7 +81,7 @@ class PartyProgram:
             "facts": self._rows.facts(),
         }
 
-    def _answer(self, content: bytes) -> dict[str, Any]:
+    def _answer(self, content: bytes, run: int) -> dict[str, Any]:
         try:
             tree = unpack_tree(content, "the request")
         except ValueError as error:
@@ -92,7 +94,10 @@ class PartyProgram:
         if asked == "describe":
             return self.describe()
         if asked == "agree":
+            self._run = run
             return self._agree(tree)
+        if run != self._run:
+            raise RefusedError("another run has taken this party over")
         if asked == "setup":
             return self._set_up(tree)
         if asked == "request":
@@ -103,8 +108,10 @@ class PartyProgram:
         schema = DataSchema.from_json(tree["schema"])
         holdout, seed = float(tree["holdout"]), int(tree["seed"])
         train, test = self._rows.in_form(schema, holdout, seed)
-        self._bench = Bench(Party(self._rows.party, train, test), schema)
-        party = self._bench.party
+        party = Party(self._rows.party, train, test)
+        if self._bench is not None:  # a run that goes on finds what the party remembers
+            party.persistent_state = self._bench.party.persistent_state
+        self._bench = Bench(party, schema)
         return {"num_examples": party.num_examples, "num_test": party.num_test}
 
     def _set_up(self, tree: Mapping[str, Any]) -> dict[str, Any]:

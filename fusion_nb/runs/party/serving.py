@@ -116,7 +116,9 @@ def _take_part(
     try:
         with connected(connection.superlink, root, keys) as fleet:
             journal.note(f"connected to {connection.superlink} as node {fleet.node_id}")
-            answer_all(fleet, steering, lambda incoming, found: program.answer(found.content))
+            answer_all(
+                fleet, steering, lambda found, parts: program.answer(parts.content, found.run)
+            )
     except SystemExit as error:  # how Flower ends a program that can't connect
         journal.note(f"{connection.superlink} does not take this party (code {error.code})")
     except Exception as error:
