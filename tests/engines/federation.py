@@ -50,17 +50,31 @@ class Federation:
     def start(self) -> None:
         """Start the SuperLink, perhaps again."""
         certificates = (
-            ["--ssl-ca-certfile", self.tls[0], "--ssl-certfile", self.tls[1]]
-            + ["--ssl-keyfile", self.tls[2]]
+            [
+                "--ssl-ca-certfile",
+                self.tls[0],
+                "--ssl-certfile",
+                self.tls[1],
+                "--ssl-keyfile",
+                self.tls[2],
+            ]
             if self.tls
             else ["--insecure"]
         )
         self.superlink = Child(
             self.folder,
             f"SuperLink {time.monotonic_ns()}",
-            ["superlink", "--host", "127.0.0.1", "--port", str(self.port)]
-            + ["--isolation", "process", "--disable-runtime-dependency-installation"]
-            + certificates,
+            [
+                "superlink",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(self.port),
+                "--isolation",
+                "process",
+                "--disable-runtime-dependency-installation",
+                *certificates,
+            ],
         )
         address = f"127.0.0.1:{self.port}"
         self.superlink.wait_until(lambda: listens(address), lambda: None)
@@ -74,9 +88,21 @@ class Federation:
         how = [program] if program else ["-m", "fusion_nb.cli"]
         with (self.folder / f"{name}.out").open("ab") as out:
             self._programs[name] = subprocess.Popen(
-                [sys.executable, *how, "party", "--superlink", self.address, *trust]
-                + ["--data", str(file), "--name", name.partition("#")[0]]
-                + ["--log", str(self.log(name)), *options],
+                [
+                    sys.executable,
+                    *how,
+                    "party",
+                    "--superlink",
+                    self.address,
+                    *trust,
+                    "--data",
+                    str(file),
+                    "--name",
+                    name.partition("#")[0],
+                    "--log",
+                    str(self.log(name)),
+                    *options,
+                ],
                 stdout=out,
                 stderr=out,
             )

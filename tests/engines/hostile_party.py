@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ honest = PartyProgram.answer
 def hostile(self: PartyProgram, content: bytes, run: int = 0) -> bytes:
     body = honest(self, content, run)
     tree: Any = unpack_tree(body, "its reply")
-    mode = (open(os.environ["MODE_FILE"]).read()).strip()
+    mode = Path(os.environ["MODE_FILE"]).read_text().strip()
     if tree.get("reply") != "Update" or not tree["fields"]["weights"]:
         return body
     weights = tree["fields"]["weights"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ class Session:
         #: Nodes that the SuperLink still knows, and whose parties are back at others.
         self._replaced: set[int] = set()
         self._conversation = Conversation(link, lambda: self.gate(), self.is_gone)
+        # Of a run that was refused before it began, say.
+        weakref.finalize(self, link.close).atexit = False
 
     @classmethod
     def open(cls, superlink: str, certificates: str, *, insecure: bool) -> Session:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,11 +102,37 @@ def serve(
     steering = Steering()
     program = PartyProgram(rows, policy, journal, steering.gate)
     try:
-        while True:
-            _take_part(connection, root, keys, program, steering, journal)
-            time.sleep(_AGAIN_SECONDS)
+        with _own_interrupts_only():
+            while True:
+                _take_part(connection, root, keys, program, steering, journal)
+                time.sleep(_AGAIN_SECONDS)
     except KeyboardInterrupt:
         journal.note("ended by Ctrl-C")
+
+
+@contextmanager
+def _own_interrupts_only() -> Iterator[None]:
+    """Let Ctrl-C end this program, and nothing within it.
+
+    Flower's client sends an interrupt to its own process when the SuperLink does not know it any
+    more, after a restart say. This program then connects again instead.
+    """
+    if os.name != "posix":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def watch() -> None:
+        while True:
+            found = signal.sigwaitinfo({signal.SIGINT})
+            if found.si_pid != os.getpid():
+                _thread.interrupt_main()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _take_part(
