@@ -1,4 +1,4 @@
-"""The command line: `fusion-nb serve`, `run`, `tutorials` and `keys`."""
+"""The command line: `fusion-nb serve`, `run`, `party`, `tutorials` and `keys`."""
 
 from __future__ import annotations
 
@@ -213,6 +213,76 @@ class _RoundPrinter(Callback):
         """Print a round."""
         metrics = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
         typer.echo(f"round {record.round}  {metrics}  ({record.seconds:.1f} s)")
+
+
+@app.command()
+def party(
+    superlink: Annotated[str, typer.Option(help="host:port of the aggregator's SuperLink")],
+    data: Annotated[
+        Path, typer.Option(help="your rows: .npz with x_train and y_train, .csv or .parquet")
+    ],
+    name: Annotated[str, typer.Option(help="the name that the aggregator sees, as 'clinic 5'")],
+    label: Annotated[str, typer.Option(help="column of a table that holds the label")] = "",
+    certificates: Annotated[
+        str, typer.Option(help="root certificate of the SuperLink, as PEM")
+    ] = "",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="connect without encryption, to try it out")
+    ] = False,
+    key: Annotated[
+        str, typer.Option(help="your private key (elliptic curve), which the SuperLink knows")
+    ] = "",
+    log: Annotated[
+        str, typer.Option(help="file that gets a line for each request and each reply")
+    ] = "party.log",
+    models: Annotated[
+        str, typer.Option(help="kinds of models that you train, as torch,sklearn (default: all)")
+    ] = "",
+    max_epochs: Annotated[
+        int, typer.Option(help="passes over your rows in a round, at most; 0: any", min=0)
+    ] = 0,
+    max_request: Annotated[str, typer.Option(help="largest request, as 500M or 1G")] = "1G",
+    require_privacy: Annotated[
+        bool, typer.Option("--require-privacy", help="train with differential privacy only")
+    ] = False,
+    allow_code: Annotated[
+        bool,
+        typer.Option("--allow-code", help="run model classes that the aggregator sends as code"),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show what would leave this machine; do not connect")
+    ] = False,
+) -> None:
+    """Take part in a federation with your own rows, which stay on this machine.
+
+    An aggregator sends a model and asks for training. This program trains it on your rows and sends
+    the new weights back, with the number of rows and a few figures such as the loss. It never sends
+    a row. What you do not allow by the options below is refused. Each request, and each byte that
+    leaves, is a line in the log.
+
+    Try --dry-run first: it shows what would leave, and connects to nothing. Nobody can reach this
+    program from outside: it asks the SuperLink for work. It ends with Ctrl-C.
+    """
+    with _one_line():
+        from fusion_nb.runs.party.policy import Policy
+        from fusion_nb.runs.party.serving import Connection, serve
+
+        serve(
+            Connection(superlink, certificates, key, insecure=insecure),
+            Policy(
+                tuple(filter(None, models.replace(" ", "").split(","))),
+                max_epochs,
+                require_privacy,
+                allow_code,
+                _bytes(max_request),
+            ),
+            data=str(data),
+            name=name,
+            label=label,
+            log=Path(log) if log else None,
+            dry_run=dry_run,
+            say=typer.echo,
+        )
 
 
 @app.command()

@@ -38,6 +38,7 @@ from fusion_nb.runs.client_apps import finding
 from fusion_nb.runs.contribution.option import ContributionOption
 from fusion_nb.runs.contribution.unseen import without_unseen
 from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.federated import finding as federated
 from fusion_nb.runs.privacy import option as privacy
 from fusion_nb.runs.round_options import (
     RoundOptions,
@@ -251,6 +252,8 @@ def divide(
     """
     if finding.is_app(spec.data, namespace):
         return finding.parties(spec, namespace)
+    if (engine := federated.engine_of(spec)) is not None:
+        return federated.parties(spec, engine)
     given = {name: getattr(spec, name) for name in OF_DATA} | {"seed": spec.seed_for("split")}
     return PartitionedData.load(namespace, **given, table=table)
 

@@ -84,7 +84,8 @@ def test_a_stop_tells_the_nodes_to_give_up() -> None:
     with pytest.raises(Stopped):
         list(conversation(link, gate).ask(QUESTIONS, 2))
     assert link.kinds()[-2:] == [GIVE_UP, GIVE_UP]
-    assert link.sent[-1][1].number == 4  # the requests that were sent, and none after them
+    # The requests that were sent, and none after them.
+    assert link.sent[-1][1].number == max(e.number for _, e in link.sent if e.kind == REQUEST)
 
 
 def test_a_reader_that_leaves_tells_the_nodes_to_give_up() -> None:
@@ -92,7 +93,9 @@ def test_a_reader_that_leaves_tells_the_nodes_to_give_up() -> None:
     answers = conversation(link).ask(QUESTIONS, 2)
     next(answers)
     answers.close()
-    assert link.sent[-1] == (1, Envelope(GIVE_UP, 5, b""))
+    node, last = link.sent[-1]
+    assert (node, last.kind) == (1, GIVE_UP)
+    assert last.number == max(e.number for _, e in link.sent if e.kind == REQUEST)
 
 
 class TestEnvelope:
@@ -109,31 +112,36 @@ class TestEnvelope:
 class TestSteering:
     def test_what_is_given_up_stops_and_what_follows_does_not(self) -> None:
         steering = Steering()
-        steering.begin(3)
-        steering.hear(Envelope(GIVE_UP, 4, b""))
+        steering.begin(1, 3)
+        steering.hear(1, Envelope(GIVE_UP, 4, b""))
         with pytest.raises(Stopped):
             steering.gate()
         with pytest.raises(Stopped):
-            steering.begin(4)
-        steering.begin(5)
+            steering.begin(1, 4)
+        steering.begin(1, 5)
 
     def test_a_stop_that_arrives_late_spares_what_is_newer(self) -> None:
         steering = Steering()
-        steering.begin(9)
-        steering.hear(Envelope(GIVE_UP, 4, b""))
+        steering.begin(1, 9)
+        steering.hear(1, Envelope(GIVE_UP, 4, b""))
         steering.gate()
+
+    def test_a_stop_of_another_run_is_not_for_this_one(self) -> None:
+        steering = Steering()
+        steering.hear(1, Envelope(GIVE_UP, 9, b""))
+        steering.begin(2, 3)
 
     def test_a_stop_ends_a_pause(self) -> None:
         steering = Steering()
-        steering.begin(1)
-        steering.hear(Envelope(HOLD, 1, b""))
-        steering.hear(Envelope(GIVE_UP, 1, b""))
+        steering.begin(1, 1)
+        steering.hear(1, Envelope(HOLD, 1, b""))
+        steering.hear(1, Envelope(GIVE_UP, 1, b""))
         with pytest.raises(Stopped):
             steering.gate()
 
     def test_a_pause_ends(self) -> None:
         steering = Steering()
-        steering.begin(1)
-        steering.hear(Envelope(HOLD, 1, b""))
-        steering.hear(Envelope(GO, 1, b""))
+        steering.begin(1, 1)
+        steering.hear(1, Envelope(HOLD, 1, b""))
+        steering.hear(1, Envelope(GO, 1, b""))
         steering.gate()

@@ -87,30 +87,37 @@ def read_with_texts(path: Path) -> tuple[Weights, dict[str, str]]:
     Raises OSError, or ValueError for a file that is not whole or not of this format.
     """
     with path.open("rb") as file:
-        size = path.stat().st_size
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(_MAX_HEADER, size - 8):
-            raise ValueError(f"{path.name} is cut short")
-        header = dict(json.loads(file.read(length)))
-        texts = dict(header.pop(_METADATA, {}))
-        found = {}
-        for name, about in header.items():
-            begin, end = about["data_offsets"]
-            dtype, shape = _dtype(about["dtype"]), [int(number) for number in about["shape"]]
-            count = math.prod(shape)
-            if min([0, *shape]) < 0 or count * dtype.itemsize != end - begin or begin < 0:
-                raise ValueError(f"{name} in {path.name} has another size than its shape says")
-            if 8 + length + end > size:
-                raise ValueError(f"{path.name} is cut short")
-            file.seek(8 + length + begin)
-            array = np.empty(end - begin, np.uint8)
-            if file.readinto(array.data) != end - begin:
-                raise ValueError(f"{path.name} is cut short")
-            found[name] = array.view(dtype).reshape(shape)
+        return read_parts(file, path.stat().st_size, path.name)
+
+
+def read_parts(file: BinaryIO, size: int, said: str) -> tuple[Weights, dict[str, str]]:
+    """Return the arrays and the texts in an open file, or in bytes in memory, of this size.
+
+    said: how messages call it. Raises ValueError for a file that is not whole or of another format.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(_MAX_HEADER, size - 8):
+        raise ValueError(f"{said} is cut short")
+    header = dict(json.loads(file.read(length)))
+    texts = dict(header.pop(_METADATA, {}))
+    found = {}
+    for name, about in header.items():
+        begin, end = about["data_offsets"]
+        dtype, shape = _dtype(about["dtype"]), [int(number) for number in about["shape"]]
+        count = math.prod(shape)
+        if min([0, *shape]) < 0 or count * dtype.itemsize != end - begin or begin < 0:
+            raise ValueError(f"{name} in {said} has another size than its shape says")
+        if 8 + length + end > size:
+            raise ValueError(f"{said} is cut short")
+        file.seek(8 + length + begin)
+        array = np.frombuffer(bytearray(file.read(end - begin)), np.uint8)
+        if len(array) != end - begin:
+            raise ValueError(f"{said} is cut short")
+        found[name] = array.view(dtype).reshape(shape)
     for name in [name for name in texts if name in found]:
         code, shape = json.loads(texts.pop(name))
         if np.dtype(code).hasobject:
-            raise ValueError(f"{name} in {path.name} holds objects")
+            raise ValueError(f"{name} in {said} holds objects")
         found[name] = np.frombuffer(found[name].tobytes(), code).reshape(shape).copy()
     return found, texts
 

@@ -48,28 +48,34 @@ class Steering:
     def __init__(self) -> None:
         self._going = threading.Event()
         self._going.set()
-        self._given_up = self._running = 0
+        self._run = self._running = 0
+        #: By run, the number up to which requests are given up.
+        self._given_up: dict[int, int] = {}
 
     def gate(self) -> None:
         """Block while the run is paused. Raises Stopped once the request is given up."""
-        while not self._going.is_set() and self._running > self._given_up:
+        while not self._going.is_set() and not self._is_given_up:
             time.sleep(_HOLD_SECONDS)
-        if self._running <= self._given_up:
+        if self._is_given_up:
             raise Stopped
 
-    def hear(self, envelope: Envelope) -> None:
-        """Steer the request under way."""
+    def hear(self, run: int, envelope: Envelope) -> None:
+        """Steer the requests of a run."""
         if envelope.kind == HOLD:
             self._going.clear()
             return
         if envelope.kind == GIVE_UP:
-            self._given_up = max(self._given_up, envelope.number)
+            self._given_up[run] = max(self._given_up.get(run, 0), envelope.number)
         self._going.set()
 
-    def begin(self, number: int) -> None:
-        """Begin a request. Raises Stopped where it was given up before."""
-        self._running = number
+    def begin(self, run: int, number: int) -> None:
+        """Begin a request of a run. Raises Stopped where it was given up before."""
+        self._run, self._running = run, number
         self.gate()
+
+    @property
+    def _is_given_up(self) -> bool:
+        return self._running <= self._given_up.get(self._run, 0)
 
 
 def answer_all(
@@ -86,7 +92,7 @@ def answer_all(
         while (found := waiting.get()) is not None:
             incoming, envelope = found
             try:
-                steering.begin(envelope.number)
+                steering.begin(incoming.run, envelope.number)
                 fleet.send(incoming, answer(incoming, envelope))
             except Stopped:
                 continue
@@ -108,7 +114,7 @@ def answer_all(
             if envelope.kind == REQUEST:
                 waiting.put((incoming, envelope))
             else:
-                steering.hear(envelope)
+                steering.hear(incoming.run, envelope)
         raise problems[0]
     finally:
         waiting.put(None)

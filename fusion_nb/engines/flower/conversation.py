@@ -19,6 +19,8 @@ _LOOK_SECONDS = 0.05
 _PATIENCE_SECONDS = 0.3
 #: Requests for each node that may be under way; each holds the weights of a model.
 _PREFETCH = 2
+#: The numbers of requests; several conversations of one run share them.
+_NUMBERS = itertools.count(1)
 
 
 class Question(NamedTuple):
@@ -38,7 +40,7 @@ class Conversation:
 
     def __init__(self, link: Link, gate: Callable[[], None], is_gone: Callable[[int], str]) -> None:
         self._link, self._gate, self._is_gone = link, gate, is_gone
-        self._number = 0
+        self._number = 0  # of its last request
 
     def ask(self, questions: Iterable[Question], num_nodes: int) -> Iterator[tuple[str, Answer]]:
         """Yield the party and the answer to each question, in order.
@@ -69,7 +71,7 @@ class Conversation:
     ) -> None:
         """Send questions; one that the SuperLink does not take is answered by an error."""
         for question in questions:
-            self._number += 1
+            self._number = next(_NUMBERS)
             body = Envelope(REQUEST, self._number, question.content).packed()
             asked.append(question)
             if reason := self._is_gone(question.node):
@@ -121,7 +123,7 @@ class Conversation:
         nodes = sorted({question.node for question in questions})
         body = Envelope(kind, self._number, b"").packed()
         with suppress(RunError):
-            self._link.push([(node, body) for node in nodes if not self._is_gone(node)])
+            self._link.push([(node, body) for node in nodes])
 
 
 def spread(parties: Sequence[str], nodes: Sequence[int]) -> dict[str, int]:

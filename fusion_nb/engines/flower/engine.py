@@ -14,9 +14,11 @@ from pydantic import Field
 
 from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import Failure, Reply, Request
+from fusion_nb.engines.flower import remote
 from fusion_nb.engines.flower.conversation import Conversation, Question
 from fusion_nb.engines.flower.link import Answer
 from fusion_nb.engines.flower.rehearsal import Rehearsal
+from fusion_nb.engines.flower.session import RemoteParty, Session
 from fusion_nb.engines.sending import checked_size, dumps, without_gate
 from fusion_nb.errors import OptionError, missing_extra, option
 
@@ -31,6 +33,9 @@ class FlowerEngine(Engine):
     its parties: a rehearsal of a federation. They end with this process, whatever ends it. A
     request takes about a second more than on other engines. Nothing is installed, no telemetry is
     sent, and nothing listens to other machines.
+
+    With the address of a SuperLink it uses a running federation: parties are the nodes that there
+    are, started by `fusion-nb party`, and their rows stay with them.
     """
 
     def __init__(
@@ -39,7 +44,27 @@ class FlowerEngine(Engine):
         nodes: Annotated[
             int, Field(description="processes with parties; 0: one for each, 5 at most", ge=0)
         ] = 0,
+        superlink: Annotated[
+            str, Field(description="host:port of a SuperLink that runs; it has the parties")
+        ] = "",
+        certificates: Annotated[str, Field(description="its root certificate, as PEM")] = "",
+        insecure: Annotated[bool, Field(description="connect without encryption")] = False,
+        wait: Annotated[
+            float, Field(description="seconds in which parties may come before the run", ge=0)
+        ] = 60.0,
+        send_code: Annotated[
+            bool, Field(description="send the model's class as code, where parties allow that")
+        ] = False,
     ) -> None:
+        if superlink and nodes:
+            raise OptionError(
+                f"{option('engine', f'flower:superlink={superlink},nodes={nodes}')}: the nodes are "
+                "those that there are",
+                "leave nodes out",
+            )
+        self.superlink, self.wait, self.send_code = superlink, wait, send_code
+        self._certificates, self._insecure = certificates, insecure
+        self._session: Session | None = None
         self._num_nodes = nodes
         self._parties: dict[str, PartyLike] = {}
         self._rehearsal: Rehearsal | None = None
@@ -60,13 +85,14 @@ class FlowerEngine(Engine):
         self, model: Model, options: Mapping[str, Any], parties: Sequence[PartyLike]
     ) -> list[str]:
         """Return a note. Raises OptionError, or MissingExtraError without Flower."""
-        if find_spec("flwr") is None:
-            raise missing_extra(ModuleNotFoundError(name="flwr"), option("engine", "flower"))
+        _check_installed()
         if os.name != "posix":
             raise OptionError(
                 f"{option('engine', 'flower')} needs Linux or macOS",
                 f"use {option('engine', 'local')}",
             )
+        if self.superlink:
+            return [f"engine: {len(parties)} parties at the SuperLink {self.superlink}"]
         checked_size("flower", lambda: len(dumps((without_gate(model), parties[:1]))))
         count = self.width(model, len(parties))
         return [
@@ -75,8 +101,14 @@ class FlowerEngine(Engine):
         ]
 
     def start(self, parties: Sequence[PartyLike], model: Model, gate: Callable[[], None]) -> None:
-        """Start the SuperLink and the nodes, and give each node its parties."""
+        """Start the SuperLink and the nodes, and give each node its parties.
+
+        In a running federation: give each node the model.
+        """
         self._parties = {party.id: party for party in parties}
+        if self.superlink:
+            self._begin(parties, model, gate)
+            return
         rehearsal = Rehearsal(model, parties, self.width(model, len(parties)), gate)
         self._rehearsal = rehearsal
         self._facts = {"nodes": str(rehearsal.num_nodes), "flwr": version("flwr")}
@@ -88,6 +120,9 @@ class FlowerEngine(Engine):
 
     def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
+        if self._session is not None:
+            yield from remote.ask(self._session, request, cohort)
+            return
         assert self._rehearsal is not None
         assert self._conversation is not None
         rehearsal = self._rehearsal
@@ -104,9 +139,26 @@ class FlowerEngine(Engine):
             yield self._reply(name, answer)
 
     def close(self) -> None:
-        """End the nodes and the SuperLink."""
+        """End the nodes and the SuperLink; those of a running federation stay."""
+        self._session = None
         self._finalizer()
         self._parties, self._rehearsal, self._conversation = {}, None, None
+
+    def connect(self) -> Session:
+        """Return a new connection to the SuperLink of a running federation."""
+        _check_installed()
+        return Session.open(self.superlink, self._certificates, insecure=self._insecure)
+
+    def _begin(self, parties: Sequence[PartyLike], model: Model, gate: Callable[[], None]) -> None:
+        """Give the nodes of a running federation the model."""
+        first = parties[0]
+        assert isinstance(first, RemoteParty)
+        session = self._session = first.session
+        session.gate = gate
+        self._facts = {"superlink": self.superlink, "nodes": str(len(parties))}
+        finalizer = weakref.finalize(self, session.close)
+        self._finalizer = finalizer
+        remote.set_up(session, first.setup(model))
 
     @property
     def pids(self) -> Mapping[str, int]:
@@ -121,3 +173,8 @@ class FlowerEngine(Engine):
         # Of a process that this one started, on this machine.
         reply, self._parties[name].persistent_state = pickle.loads(answer.body)
         return reply
+
+
+def _check_installed() -> None:
+    if find_spec("flwr") is None:
+        raise missing_extra(ModuleNotFoundError(name="flwr"), option("engine", "flower"))

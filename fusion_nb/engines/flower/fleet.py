@@ -6,7 +6,6 @@ takes some ten seconds a request. Here one process lives as long as the party ta
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +22,11 @@ class Incoming:
 
     def __init__(self, message: Any, size: int) -> None:
         self.message, self.size = message, size
+
+    @property
+    def run(self) -> int:
+        """The run at the SuperLink that it belongs to."""
+        return int(self.message.metadata.run_id)
 
     @property
     def body(self) -> bytes:
@@ -86,8 +90,3 @@ def connected(address: str, certificates: bytes | None, keys: Any = None) -> Ite
     make = flower("http_request_response")
     with make(address, certificates is None, certificates, keys) as callbacks:
         yield Fleet(callbacks)
-
-
-def wait(seconds: float) -> None:
-    """Wait between two looks for a message."""
-    time.sleep(seconds)

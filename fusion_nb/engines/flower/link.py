@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,6 +21,8 @@ _TTL = 6 * 3600.0
 #: Seconds to wait for the SuperLink to hand out the run's task.
 _TASK_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
+#: Tries of a call to a SuperLink that is not there, and the first HTTP status of its own failures.
+_MAX_TRIES, _SERVER_ERRORS = 3, 500
 
 #: A constant app, so that its hash is too: parties answer by their own program, never by this code.
 _FILES = {
@@ -69,14 +72,15 @@ class Link:
 
     def __init__(self, address: str, certificates: bytes | None) -> None:
         self._address, self._certificates = address, certificates
+        # Its messages would appear in whichever cell runs.
+        logging.getLogger("flwr").setLevel(logging.CRITICAL)
         try:
             self._run_id = self._start_run()
             token = self._acquire()
             self._grid = flower("HttpGrid")(
                 address, certificates is None, certificates, token=token
             )
-            # Its own invoker tries for ever, and a SuperLink that ended is to end the run.
-            self._grid._retry_invoker.max_tries = 3
+            _tame(self._grid._retry_invoker)
             client = self._grid._runtime_client
             found = client.PullTaskInput(flower("PullTaskInputRequest")())
             self._grid.set_run(flower("run_from_proto")(found.run))
@@ -168,6 +172,8 @@ class Link:
         return flower("Message")(content=content_of(body), metadata=metadata)
 
     def _ask(self, call: Any) -> Any:
+        if not self._is_open:
+            raise RunError("the run at the SuperLink has ended")
         try:
             return call()
         except Exception as error:
@@ -191,6 +197,24 @@ class _client:  # noqa: N801  a context manager, used as a function
 
     def __exit__(self, *error: object) -> None:
         self._made.close()
+
+
+def _tame(invoker: Any) -> None:
+    """Let a connection fail after some tries, by an exception and nothing else.
+
+    As Flower makes it, it tries for ever, and interrupts the whole process once the SuperLink has
+    ended the run: here that process is the user's kernel.
+    """
+    invoker.max_tries = _MAX_TRIES
+    invoker.should_giveup = _is_final
+    invoker.on_success = invoker.on_backoff = invoker.on_giveup = None
+    invoker.wait_function = time.sleep
+
+
+def _is_final(error: Exception) -> bool:
+    """Return whether it is of no use to try again: the SuperLink refused."""
+    response = getattr(error, "response", None)
+    return response is not None and response.status_code < _SERVER_ERRORS
 
 
 def content_of(body: bytes) -> Any:

@@ -18,6 +18,7 @@ from fusion_nb.runs import changes
 from fusion_nb.runs.checks.class_weights import check_class_weights
 from fusion_nb.runs.checks.client_apps import check_client_apps
 from fusion_nb.runs.checks.contribution import check_contribution, check_unseen
+from fusion_nb.runs.checks.federated import check_running_federation
 from fusion_nb.runs.checks.fusions import FUSION_CHECKS, check_supported
 from fusion_nb.runs.checks.metrics import check_added_metrics
 from fusion_nb.runs.checks.rounds import check_lr_schedule, check_roles, check_schedule, check_send
@@ -313,6 +314,7 @@ CHECKS: tuple[Check, ...] = (
     check_min_parties,
     check_model_options,
     check_client_apps,
+    check_running_federation,
     check_data_kind,
     check_model,
     check_class_weights,

@@ -1,0 +1,1 @@
+"""Runs over a running federation of Flower, whose parties hold their rows on other machines."""

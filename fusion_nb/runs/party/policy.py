@@ -1,0 +1,80 @@
+"""What the owner of a party allows an aggregator to ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fusion_nb.core.types import Request, RoundRequest
+
+#: Rules of differential privacy, of which one is around the rule where a party requires it.
+_PRIVACY = "fusion_nb.algorithms.privacy."
+
+
+class RefusedError(Exception):
+    """A request that the owner does not allow; the text is sent to the aggregator."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is allowed. All else is refused, and the refusal is in the log.
+
+    models:     kinds of models, by the names of their frameworks; empty for all
+    max_epochs: passes over the rows in a round, at most; 0 for any number
+    requires_privacy: train with differential privacy only
+    allows_code: run a model whose class comes as code
+    max_bytes:  of one request
+    """
+
+    models: tuple[str, ...] = ()
+    max_epochs: int = 0
+    requires_privacy: bool = False
+    allows_code: bool = False
+    max_bytes: int = 1 << 30
+
+    def check_size(self, size: int) -> None:
+        """Raise RefusedError for a request that is too large."""
+        if size > self.max_bytes:
+            raise RefusedError(f"a request of {size} bytes; at most {self.max_bytes} are allowed")
+
+    def check_model(self, tree: Mapping[str, Any]) -> None:
+        """Raise RefusedError for a kind of model, or code, that is not allowed."""
+        framework = str(tree.get("framework"))
+        if self.models and framework not in self.models:
+            raise RefusedError(
+                f"a model of {framework}; this party trains {', '.join(self.models)} only"
+            )
+        if "code" in tree and not self.allows_code:
+            raise RefusedError("a model that comes as code; this party runs no code of others")
+
+    def check_request(self, request: Request, tree: Mapping[str, Any]) -> None:
+        """Raise RefusedError for a training that is not allowed."""
+        if not isinstance(request, RoundRequest):
+            return
+        every = [request.options, *request.party_options.values()]
+        epochs = max(int(options.get("epochs", 1)) for options in every)
+        if self.max_epochs and epochs > self.max_epochs:
+            raise RefusedError(f"{epochs} local epochs; this party trains {self.max_epochs}")
+        if self.requires_privacy and not _is_private(tree["fields"].get("local_update")):
+            raise RefusedError("a training without differential privacy, which this party requires")
+
+    def lines(self) -> list[str]:
+        """Return the policy as sentences for the owner."""
+        epochs = f"at most {self.max_epochs}" if self.max_epochs else "any number"
+        return [
+            f"models: {', '.join(self.models) or 'of any framework that is installed here'}",
+            f"local epochs in a round: {epochs}",
+            f"differential privacy: {'required' if self.requires_privacy else 'not required'}",
+            f"code of the aggregator's: {'ALLOWED' if self.allows_code else 'refused'}",
+            f"largest request: {self.max_bytes} bytes",
+        ]
+
+
+def _is_private(rule: Any) -> bool:
+    """Return whether a rule is one of differential privacy: the outermost, which sends."""
+    if not isinstance(rule, dict):
+        return False
+    outermost = rule.get("rule", {})
+    name = outermost.get("class", "") if isinstance(outermost, dict) else ""
+    return str(name).startswith(_PRIVACY)
