@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fusion_nb.core.options import bytes_of
 from fusion_nb.errors import FusionError, OptionError, cell_spelling, missing_extra
 from fusion_nb.runs.callbacks.callback import Callback
 
@@ -34,8 +35,6 @@ app.add_typer(keys_app, name="keys")
 
 State = Annotated[Path, typer.Option("--state", help="folder of all that the service keeps")]
 _STATE = Path("fusion_state")
-#: Bytes in the words that sizes are written with.
-_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 @contextmanager
@@ -49,14 +48,6 @@ def _one_line() -> Iterator[None]:
     except FusionError as error:
         typer.echo(str(error.spelled(cell_spelling)), err=True)
         raise typer.Exit(2) from None
-
-
-def _bytes(text: str) -> int:
-    """Return the number of bytes of `4G`, `500M` or `1000`. Raises OptionError for other text."""
-    number, unit = (text[:-1], text[-1].upper()) if text and not text[-1].isdigit() else (text, "")
-    if not number.isdecimal() or unit not in _SIZES:
-        raise OptionError(f"{text!r} is not a size", "write a number of bytes, as 500M or 4G")
-    return int(number) * _SIZES[unit]
 
 
 @app.command()
@@ -130,9 +121,9 @@ def serve(
         settings = Settings(
             state=state,
             workers=workers,
-            limits=Limits(memory=_bytes(max_memory), silence=silence),
-            max_upload=_bytes(max_upload),
-            max_unpacked=_bytes(max_unpacked),
+            limits=Limits(memory=bytes_of(max_memory), silence=silence),
+            max_upload=bytes_of(max_upload),
+            max_unpacked=bytes_of(max_unpacked),
             inspect_seconds=inspect_seconds,
             allow_custom_code=allow_custom_code,
             max_connections=max_connections,
@@ -274,7 +265,7 @@ def party(
                 max_epochs,
                 require_privacy,
                 allow_code,
-                _bytes(max_request),
+                bytes_of(max_request),
             ),
             data=str(data),
             name=name,

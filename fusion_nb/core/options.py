@@ -24,6 +24,8 @@ from fusion_nb.errors import OptionError
 PER_ROW = "per row"
 
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+#: Bytes in the letters that sizes end in.
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -129,3 +131,11 @@ def _plain(annotation: Any) -> Iterator[Any]:
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     yield plain
     yield from get_args(plain)
+
+
+def bytes_of(text: str) -> int:
+    """Return the number of bytes of `4G`, `500M` or `1000`. Raises OptionError for other text."""
+    number, unit = (text[:-1], text[-1].upper()) if text and not text[-1].isdigit() else (text, "")
+    if not number.isdecimal() or unit not in _SIZES:
+        raise OptionError(f"{text!r} is not a size", "write a number of bytes, as 500M or 4G")
+    return int(number) * _SIZES[unit]

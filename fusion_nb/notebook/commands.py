@@ -10,11 +10,9 @@ from IPython.display import display
 
 from fusion_nb.data.description import Statistics
 from fusion_nb.errors import (
-    NameNotFoundError,
     OptionError,
     RunError,
     cell_spelling,
-    nearest,
     spelled_in,
 )
 from fusion_nb.models import lookup
@@ -27,6 +25,7 @@ from fusion_nb.notebook import (
     options,
     saved,
 )
+from fusion_nb.notebook.choosing import chosen_run, latest_run, run_named
 from fusion_nb.notebook.interrupting import in_one_line, run_body
 from fusion_nb.notebook.kernel import draws_widgets, repaints_only_for_cells
 from fusion_nb.notebook.live import LiveView, status_text
@@ -107,12 +106,12 @@ def train(
 
 def stop(shell: InteractiveShell, line: Line) -> None:
     """Stop a run and keep its last whole round."""
-    print(_chosen(shell, line).stop())
+    print(chosen_run(shell, line).stop())
 
 
 def pause(shell: InteractiveShell, line: Line) -> None:
     """Pause a run between two batches."""
-    print(status_text(_chosen(shell, line).pause()))
+    print(status_text(chosen_run(shell, line).pause()))
 
 
 def resume(shell: InteractiveShell, line: Line) -> None:
@@ -120,7 +119,7 @@ def resume(shell: InteractiveShell, line: Line) -> None:
     if _names_saved_run(shell, line):
         _resume_saved(shell, line)
     else:
-        print(status_text(_chosen(shell, line).resume()))
+        print(status_text(chosen_run(shell, line).resume()))
 
 
 def checkpoint(shell: InteractiveShell, line: Line) -> None:
@@ -133,14 +132,14 @@ def checkpoint(shell: InteractiveShell, line: Line) -> None:
 
 def status(shell: InteractiveShell, line: Line) -> None:
     """Print the round and the metrics of a run, or show it in this cell until it ends."""
-    chosen = _chosen(shell, line)
+    chosen = chosen_run(shell, line)
     if text := following.follow(chosen) if "follow" in line.own else status_text(chosen):
         print(text)
 
 
 def more(shell: InteractiveShell, line: Line) -> None:
     """Train more rounds after the last one."""
-    chosen = _chosen(shell, line)
+    chosen = chosen_run(shell, line)
     rounds = RunSpec(rounds=line.options.get("rounds", 5)).rounds
     if cost := check_more(chosen.federation, rounds):
         print(cost)
@@ -195,7 +194,7 @@ def _setting(run: Run) -> str:
 
 def compare(shell: InteractiveShell, line: Line) -> Chart:
     """Return a chart of several runs, or of all."""
-    chosen = {name: _named(shell, name) for name in line.words} or session.RUNS
+    chosen = {name: run_named(shell, name) for name in line.words} or session.RUNS
     if not chosen:
         raise RunError("there is no run to compare", "%%fusion makes one")
     return session.compare(chosen)
@@ -207,7 +206,7 @@ def export(shell: InteractiveShell, line: Line) -> None:
         raise OptionError("%fusion export needs a folder", "write %fusion export run my_folder")
     *name, folder = line.words
     formats = line.own["format"].split(",") if "format" in line.own else ""
-    chosen = _named(shell, name[0]) if name else _latest()
+    chosen = run_named(shell, name[0]) if name else latest_run()
     files = chosen.export(
         folder, formats, which=line.own.get("which", "last"), overwrite="overwrite" in line.own
     )
@@ -239,7 +238,7 @@ COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
     "runs": runs,
     "checkpoint": checkpoint,
     "compare": compare,
-    "audit": lambda shell, line: auditing.audit(_chosen(shell, line), line.words[1:]),
+    "audit": lambda shell, line: auditing.audit(chosen_run(shell, line), line.words[1:]),
     "export": export,
     "list": show_list,
     "help": lambda shell, line: show_help(line.words),
@@ -348,25 +347,3 @@ def _free_name(shell: InteractiveShell, name: str) -> str:
         return session.new_name(name, shell.user_ns)
     except OptionError:
         return ""
-
-
-def _chosen(shell: InteractiveShell, line: Line) -> Run:
-    return _named(shell, line.words[0]) if line.words else _latest()
-
-
-def _latest() -> Run:
-    if not session.RUNS:
-        raise RunError("there is no run yet", "%%fusion makes one")
-    return next(reversed(session.RUNS.values()))
-
-
-def _named(shell: InteractiveShell, name: str) -> Run:
-    """Return the run that a variable holds, or that had this name when it was made."""
-    variable = shell.user_ns.get(name)
-    found = variable if isinstance(variable, Run) else session.RUNS.get(name)
-    if found is None:
-        raise NameNotFoundError(
-            f"no run is called {name!r}",
-            f"{nearest(name, session.RUNS)}there are: {', '.join(session.RUNS) or 'none yet'}",
-        )
-    return found

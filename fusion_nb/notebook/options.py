@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.notebook.option_text import tokens
 from fusion_nb.runs import spec
-from fusion_nb.runs.spec_errors import meant
+from fusion_nb.runs.spec.errors import meant
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ def prepare(
     federation = assemble(resolved, control, earlier)
     timed = clock_notes(resolved)
     after = AfterTraining(resolved, control)
-    notes = (*resolved.data.notes, *notes, *timed)
-    return Prepared(resolved, federation, notes, after, earlier)
+    told = (*resolved.data.notes, *notes, *timed)
+    return Prepared(resolved, federation, told, after, earlier)
 
 
 def build(

@@ -14,7 +14,7 @@ import numpy as np
 
 from fusion_nb.algorithms import attacks, baselines
 from fusion_nb.algorithms.compressions.compressed import Compressed
-from fusion_nb.core import registry, seeds
+from fusion_nb.core import registry
 from fusion_nb.core.arithmetic import round_half_up
 from fusion_nb.core.protocols import (
     DataPoisoning,
@@ -23,66 +23,24 @@ from fusion_nb.core.protocols import (
     ModelPoisoning,
     PostTraining,
 )
-from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
-from fusion_nb.data.skews.plan import parse as parse_split
 from fusion_nb.engines.faults import SimulatedFaults, Stragglers
 from fusion_nb.errors import OptionError, option
-from fusion_nb.models import class_weights, lookup
+from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
-from fusion_nb.models.metrics import measures
-from fusion_nb.runs import change_text, unlabelled
-from fusion_nb.runs.checkpoints.option import CheckpointOption
+from fusion_nb.runs import unlabelled
+from fusion_nb.runs.checks.names import COMPONENTS, check_names
 from fusion_nb.runs.client_apps import finding
-from fusion_nb.runs.contribution.option import ContributionOption
 from fusion_nb.runs.contribution.unseen import without_unseen
-from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.federated import finding as federated
 from fusion_nb.runs.privacy import option as privacy
 from fusion_nb.runs.round_options import (
     RoundOptions,
-    check_lr_schedule,
-    check_sampling,
-    parse_roles,
     with_roles,
 )
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
-from fusion_nb.runs.spec_errors import about, not_registered
-from fusion_nb.runs.trackers import option as trackers
-
-#: Options of a spec that name a component, and the registry of each.
-_COMPONENTS = {
-    "fusion": "fusions",
-    "engine": "engines",
-    "devices": "devices",
-    "network": "networks",
-    "adversary": "adversaries",
-    "split": "splits",
-    "privacy": "privacy",
-    "personal": "personal",
-    "share": "sharing",
-    "ensemble": "ensembles",
-    "tabular": "tabular",
-    "compress": "compressions",
-}
-#: Those of them that are made with more than their options, and so only bound at first.
-_BOUND = ("split", "privacy", "personal", "share", "ensemble")
-#: Options of a spec with a notation of their own, and the function that reads each.
-_NOTATIONS: dict[str, Callable[[str], object]] = {
-    "until": Until,
-    "straggler": Stragglers.parse,
-    "schedule": Schedule.parse,
-    "roles": parse_roles,
-    "changes": change_text.parse,
-    "baseline": baselines.parse,
-    "metrics": measures.check_names,
-    "class_weights": class_weights.parse,
-    "checkpoint": CheckpointOption.parse,
-    "seed_of": seeds.apart,
-    "log": trackers.check,
-    "contribution": ContributionOption.parse,
-}
+from fusion_nb.runs.spec.errors import about
 
 
 @dataclass(frozen=True)
@@ -258,31 +216,6 @@ def divide(
     return PartitionedData.load(namespace, **given, table=table)
 
 
-def check_names(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> None:
-    """Raise OptionError or NameNotFoundError for an option that is wrong by itself.
-
-    Neither the data nor the model is needed for that.
-    namespace: where a class or a function may be that was not registered
-    """
-    for name, kind in _COMPONENTS.items():
-        if text := getattr(spec, name):
-            with about(name, text), not_registered(name, text, namespace or {}):
-                if name == "split":
-                    parse_split(text)
-                elif name in _BOUND:
-                    registry.bind(kind, text)
-                else:
-                    registry.create(kind, text)
-    for name, check in (("lr_schedule", check_lr_schedule), ("sampling", check_sampling)):
-        if (text := getattr(spec, name)) and text not in (namespace or {}):
-            with about(name, text):
-                check(text)
-    for name, read_text in _NOTATIONS.items():
-        if text := getattr(spec, name):
-            with about(name, text), not_registered(name, text, namespace or {}):
-                read_text(text)
-
-
 def with_default_rounds(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> RunSpec:
     """Return a spec with the rounds that its ensemble takes, unless it says how many.
 
@@ -308,7 +241,7 @@ def with_default_rounds(spec: RunSpec, namespace: Mapping[str, Any] | None = Non
 def _created(spec: RunSpec, name: str) -> Any:
     """Return the component that an option names, or None where the option is empty."""
     text = getattr(spec, name)
-    return registry.create(_COMPONENTS[name], text) if text else None
+    return registry.create(COMPONENTS[name], text) if text else None
 
 
 def _rule_and_personal(

@@ -11,7 +11,7 @@ from typing import Any
 from fusion_nb.core import registry
 from fusion_nb.core.registry import parse
 from fusion_nb.errors import FusionError, nearest
-from fusion_nb.runs.resolve import check_names
+from fusion_nb.runs.checks.names import check_names
 from fusion_nb.runs.spec import RunSpec, allowed
 from fusion_nb.service.errors import FieldError, RefusedError, http_spelling
 from fusion_nb.service.model_types import MODEL_FILES

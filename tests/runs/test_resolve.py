@@ -9,7 +9,8 @@ import pytest
 from fusion_nb import RunSpec
 from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
 from fusion_nb.errors import FusionError, OptionError
-from fusion_nb.runs.resolve import check_names, resolve, with_default_rounds
+from fusion_nb.runs.checks.names import check_names
+from fusion_nb.runs.resolve import resolve, with_default_rounds
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.clock.profiles import NoLimit, SameDevices
@@ -46,7 +47,6 @@ class Pace:
         history: History,
     ) -> None:
         parties = network.parties
-        self._rows = {party.id: party.num_examples for party in parties if party.trains}
         ids = [party.id for party in parties]
         self._has_clock = config.clock is not None
         self._clock = config.clock or VirtualClock(SameDevices(), NoLimit(), ids, seed=config.seed)
@@ -54,6 +54,11 @@ class Pace:
         #: The timelines of the whole rounds, and of more, with what the latter rests on.
         self._whole, self._ahead = Timeline(), Timeline()
         self._base: tuple[int, Mapping[int, Change]] = (0, {})
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """The rows of each party that trains; parties tell them as they agree, in round 0."""
+        return {party.id: party.num_examples for party in self._network.parties if party.trains}
 
     def seconds(self, round: int) -> dict[str, float]:
         """Return how long each party would take in a round; nothing without a clock."""
@@ -117,9 +122,9 @@ class Pace:
         Nothing changes.
         """
         if self._plan.settings(1).fusion.asynchronous is not None:
-            arrived = self._until(num_rounds).rounds[:num_rounds]
-            end = max(trip.end for trip in arrived[-1].values())
-            return Forecast(end, sum(map(len, arrived)), 0)
+            trips = self._until(num_rounds).rounds[:num_rounds]
+            end = max(trip.end for trip in trips[-1].values())
+            return Forecast(end, sum(map(len, trips)), 0)
         if not self._has_clock:
             return None
         time, asked, late = 0.0, 0, 0

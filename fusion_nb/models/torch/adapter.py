@@ -23,7 +23,7 @@ from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.models.passes import Duration
 from fusion_nb.models.per_row import PerRowTrainable
 from fusion_nb.models.predicting import Predicting
-from fusion_nb.models.torch import devices, files, per_row, sending, threads
+from fusion_nb.models.torch import devices, files, sending, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.choices import CHOICES
@@ -34,6 +34,7 @@ from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
+from fusion_nb.models.torch.privacy.per_row import obstacle
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
 from fusion_nb.models.torch.probing.products import products_per_row
 from fusion_nb.models.torch.setup import Setup
@@ -251,7 +252,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
 
     def per_row_obstacle(self) -> str:
         """Return why its rows have no gradients of their own, or ""."""
-        return per_row.obstacle(self.module, self._checked(), self._keep_optimizer)
+        return obstacle(self.module, self._checked(), self._keep_optimizer)
 
     @property
     def loss_name(self) -> str:
@@ -319,10 +320,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
 
     @with_gradients
     def check_batchable(self, options: Mapping[str, Any], parties: Sequence[PartyLike]) -> str:
-        """Return why parties must be trained one by one, or "".
-
-        The reason follows from the module's form, or from a trial of two steps.
-        """
+        """Return why parties must train one by one, by form or a trial of two steps, or ""."""
         if self._keep_optimizer:
             return "parties keep their optimizers"
         if self._left_out:

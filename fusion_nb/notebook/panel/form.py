@@ -17,7 +17,7 @@ from fusion_nb.notebook.panel import messages, offers
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry, as_text
 from fusion_nb.notebook.panel.labels import label, when_empty
 from fusion_nb.runs.checks import ordered as checks
-from fusion_nb.runs.resolve import check_names
+from fusion_nb.runs.checks.names import check_names
 from fusion_nb.runs.spec import RunSpec, run_option
 
 #: The options that most runs decide, in this order; all others are under More.

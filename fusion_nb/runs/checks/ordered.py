@@ -18,6 +18,7 @@ from fusion_nb.runs import changes
 from fusion_nb.runs.checks.class_weights import check_class_weights
 from fusion_nb.runs.checks.client_apps import check_client_apps
 from fusion_nb.runs.checks.contribution import check_contribution, check_unseen
+from fusion_nb.runs.checks.faults import check_stragglers, note_hostile_parties
 from fusion_nb.runs.checks.federated import check_running_federation
 from fusion_nb.runs.checks.fusions import FUSION_CHECKS, check_supported
 from fusion_nb.runs.checks.metrics import check_added_metrics
@@ -209,19 +210,6 @@ def check_own_test_rows(resolved: Resolved) -> Sequence[str]:
     ]
 
 
-def check_stragglers(resolved: Resolved) -> Sequence[str]:
-    """Check that a straggler whose partial work is used can do less than the others."""
-    rule, spec = resolved.rule, resolved.spec
-    if (
-        resolved.faults.stragglers is not None
-        and rule is not None
-        and rule.requires.uses_partial_work
-    ):
-        name = "local_steps" if spec.local_steps else "epochs"
-        resolved.faults.stragglers.check(spec.local_steps or spec.epochs, name)
-    return ()
-
-
 def note_unmeasured_models(resolved: Resolved) -> Sequence[str]:
     """Note that personal models are not measured without test rows of a party's own."""
     has_tests = any(party.num_test for party in resolved.data.parties)
@@ -297,16 +285,6 @@ def check_engine(resolved: Resolved) -> Sequence[str]:
     options = {**resolved.train_options, **per_row}
     found = resolved.engine.check(model, options, resolved.data.parties)
     return check_notes("check() of the engine", found)
-
-
-def note_hostile_parties(resolved: Resolved) -> Sequence[str]:
-    """Note which parties are hostile."""
-    hostile = resolved.hostile
-    if not hostile:
-        return ()
-    who = " and ".join(filter(None, (", ".join(hostile[:-1]), hostile[-1])))
-    name = registry.parse(resolved.spec.adversary)[0]
-    return [f"simulated: {who} {'is' if len(hostile) == 1 else 'are'} hostile ({name})"]
 
 
 #: All rules, in the order in which a user should hear of what is wrong.

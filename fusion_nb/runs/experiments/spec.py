@@ -10,13 +10,13 @@ from typing import Any
 
 from fusion_nb.core import seeds
 from fusion_nb.errors import OptionError, nearest, option
-from fusion_nb.runs import spec_text
+from fusion_nb.runs.checks.names import check_names
 from fusion_nb.runs.experiments import values, varying
 from fusion_nb.runs.experiments.search import Search
 from fusion_nb.runs.experiments.values import Range
 from fusion_nb.runs.redaction import values_without_secrets
-from fusion_nb.runs.resolve import check_names
 from fusion_nb.runs.spec import RunSpec, named
+from fusion_nb.runs.spec import text as spec_text
 
 #: Options of an experiment that are none of a run.
 OWN = ("seeds", "hold", "band", "search", "workers")

@@ -14,7 +14,7 @@ from fusion_nb.errors import OptionError, option
 from fusion_nb.models.base import Model
 from fusion_nb.models.per_row import chance_and_steps
 from fusion_nb.runs.spec import RunSpec
-from fusion_nb.runs.spec_errors import about
+from fusion_nb.runs.spec.errors import about
 
 
 def made(

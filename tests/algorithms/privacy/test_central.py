@@ -215,7 +215,7 @@ class TestInnerRules:
             ("qfedavg", "losses"),
             ("fednova", "step sizes"),
             ("cmfl", "decide by their rows"),
-            ("bucketing+median", "single parties"),
+            ("bucketing+median", "means of some parties"),
             ("fda", "summary"),
         ],
     )

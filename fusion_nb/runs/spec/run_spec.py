@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic.fields import FieldInfo
 
 from fusion_nb.core import seeds
 from fusion_nb.core.builtin import FRAMEWORKS
@@ -19,7 +17,10 @@ from fusion_nb.errors import (
     python_spelling,
     spelled_in,
 )
-from fusion_nb.runs import spec_errors, spec_text
+from fusion_nb.runs.spec import errors as spec_errors
+from fusion_nb.runs.spec import text as spec_text
+from fusion_nb.runs.spec.fields import extra
+from fusion_nb.runs.spec.fields import option_field as _option
 
 #: One file name suffix of each framework, in words.
 _SUFFIXES = [kind.suffixes[0] for kind in FRAMEWORKS.values() if kind.suffixes][::-1]
@@ -29,27 +30,6 @@ _MODEL_FILES = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
 _DECISIVE = ("data", "parties", "split", "fusion", "rounds", "epochs", "lr", "seed")
 #: Options of what is kept, called or measured beside the rounds.
 _BESIDE = ("checkpoint", "callbacks", "log", "contribution", "unseen")
-
-
-def _option(
-    default: Any,
-    description: str,
-    *aliases: str,
-    choices: str = "",
-    model_option: bool = False,
-    **bounds: Any,
-) -> Any:
-    """Return a field of `RunSpec`.
-
-    aliases: other names on the option line;  choices: the registry that lists its values
-    model_option: not every kind of model has it;  bounds: those of pydantic's `Field`
-    """
-    extra: dict[str, Any] = {
-        "aliases": list(aliases),
-        "choices": choices,
-        "model_option": model_option,
-    }
-    return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
 class RunSpec(BaseModel):
@@ -308,19 +288,15 @@ class RunSpec(BaseModel):
         }
 
 
-def _extra(field: FieldInfo) -> dict[str, Any]:
-    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-
-
 #: Other name of an option -> its name.
 _ALIASES = {
     alias: name
     for name, field in RunSpec.model_fields.items()
-    for alias in _extra(field).get("aliases", ())
+    for alias in extra(field).get("aliases", ())
 }
 #: Options that not every kind of model has.
 MODEL_OPTIONS = [
-    name for name, field in RunSpec.model_fields.items() if _extra(field).get("model_option")
+    name for name, field in RunSpec.model_fields.items() if extra(field).get("model_option")
 ]
 
 
@@ -350,21 +326,6 @@ def read_yaml(text: str) -> dict[str, Any]:
     return named(spec_text.read(text))
 
 
-def from_file(path: str) -> dict[str, Any]:
-    """Return the options in a YAML file, unchecked. Raises OptionError for a file that can't be
-    read.
-    """
-    try:
-        return read_yaml(Path(path).read_text(encoding="utf-8"))
-    except OptionError as error:
-        raise error.prefixed(f"{path}: ") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(
-            f"{option('config', path)} can't be read ({error})",
-            "write one with run.spec.to_yaml()",
-        ) from None
-
-
 def _readable(error: ValidationError) -> OptionError:
     """Return pydantic's first complaint as one line."""
     first = error.errors()[0]
@@ -379,7 +340,7 @@ def _readable(error: ValidationError) -> OptionError:
             allowed=known,
         )
     value = first["input"]
-    if first["type"] == "string_type" and _extra(RunSpec.model_fields[name]).get("choices"):
+    if first["type"] == "string_type" and extra(RunSpec.model_fields[name]).get("choices"):
         return OptionError(
             f"{option(name)} is given as {type(value).__name__}",
             f'give its name as text, with options after a colon: {name}="name:option=0.5"',
