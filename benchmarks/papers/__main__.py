@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from benchmarks.papers import bucketing, fda, fedbuff, fedprox, mcmahan, mcmahan_cnn, niid_bench
+from benchmarks.papers import (
+    bucketing,
+    fda,
+    fedbuff,
+    fedprox,
+    mcmahan,
+    mcmahan_cnn,
+    niid_bench,
+    private,
+)
 from benchmarks.papers.common import Case, main
 
-SCRIPTS = (mcmahan, mcmahan_cnn, fda, niid_bench, fedprox, bucketing, fedbuff)
+SCRIPTS = (mcmahan, mcmahan_cnn, fda, niid_bench, fedprox, bucketing, fedbuff, private)
 CASES: dict[str, Case] = {
     f"{script.__name__.rpartition('.')[2]}.{name}": case
     for script in SCRIPTS

@@ -165,10 +165,10 @@ class RoundReplies:
         """
         return arithmetic.metric_mean(self.metrics, sizes or self._num_examples, metric)
 
-    def train_loss(self) -> Metrics:
-        """Return the cohort's mean `train_loss`; nothing where answers have none."""
-        has_none = bool(self.metrics) and not any("train_loss" in m for m in self.metrics.values())
-        return {} if has_none else {"train_loss": self.mean("train_loss")}
+    def means(self, metric: str) -> Metrics:
+        """Return a metric's mean by its name; nothing where no answer has it."""
+        has_any = not self.metrics or any(metric in found for found in self.metrics.values())
+        return {metric: self.mean(metric)} if has_any else {}
 
     def over_rows(
         self, model: TrainableModel, metric: str, sizes: Mapping[str, int] | None = None

@@ -29,6 +29,7 @@ from fusion_nb.errors import RunError
 from fusion_nb.runs import changes
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.clock.building import clock_of, leaves_late
+from fusion_nb.runs.privacy import reports
 from fusion_nb.runs.resolve import Resolved
 
 
@@ -80,7 +81,7 @@ def assemble(
         parties=parties,
         model=model,
         fusion=fusion,
-        engine=ProgressEngine(_faulty(resolved, config.clock)),
+        engine=ProgressEngine(reports.around(_faulty(resolved, config.clock), resolved.spec)),
         config=config,
         test=resolved.test,
         baselines=tuple(others.values()),

@@ -34,9 +34,9 @@ from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
-from fusion_nb.models.torch.privacy.per_row import obstacle
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
 from fusion_nb.models.torch.probing.products import products_per_row
+from fusion_nb.models.torch.row_gradients.per_row import obstacle
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Trainer
 from fusion_nb.models.torch.vectorized import advice
@@ -235,10 +235,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
 
     @with_gradients
     def native(self, weights: Weights) -> nn.Module:
-        """Return an `nn.Module` of the user's own class with these weights.
-
-        It is on the CPU and in evaluation mode.
-        """
+        """Return the user's own module with these weights, on the CPU and in evaluation mode."""
         other = self.clone()
         other.set_weights(weights)
         if self._setup is not None:

@@ -18,7 +18,7 @@ from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
 from fusion_nb.models.torch.gradients import correction
 from fusion_nb.models.torch.plain_sgd import Stepper
-from fusion_nb.models.torch.privacy import per_row
+from fusion_nb.models.torch.row_gradients import per_row
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.trees import num_rows
 

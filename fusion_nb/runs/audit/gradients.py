@@ -31,7 +31,7 @@ def rebuild(
         )
     from torch import nn
 
-    from fusion_nb.models.torch.privacy.inversion import match_gradient
+    from fusion_nb.models.torch.row_gradients.inversion import match_gradient
 
     module = model.native(before)
     change = arithmetic.change(after, before)

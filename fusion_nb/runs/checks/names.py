@@ -10,6 +10,7 @@ from fusion_nb.core import registry, seeds
 from fusion_nb.core.rounds.schedule import Schedule
 from fusion_nb.data.skews.plan import parse as parse_split
 from fusion_nb.engines.faults import Stragglers
+from fusion_nb.engines.reporting import Reports
 from fusion_nb.models import class_weights
 from fusion_nb.models.metrics import measures
 from fusion_nb.runs import change_text
@@ -41,6 +42,7 @@ _BOUND = ("split", "privacy", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
 _NOTATIONS: dict[str, Callable[[str], object]] = {
     "until": Until,
+    "report": Reports.parse,
     "straggler": Stragglers.parse,
     "schedule": Schedule.parse,
     "roles": parse_roles,

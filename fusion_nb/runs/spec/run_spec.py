@@ -149,6 +149,9 @@ class RunSpec(BaseModel):
         "(each party does) or rows (in each step); noise=auto:epsilon=8 finds the noise",
         choices="privacy",
     )
+    report: str = _option(
+        "plain", "metrics that parties tell: plain, none, or noised:noise=5,bound=1"
+    )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
         "", "a model for each group of similar parties, the best of its members", choices="sharing"
