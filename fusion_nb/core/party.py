@@ -31,6 +31,7 @@ from fusion_nb.core.types import (
     Request,
     RoundRequest,
     SendRequest,
+    StepRequest,
     TrainingResult,
     Update,
     Weights,
@@ -117,6 +118,11 @@ class Party:
                 _agreeing(model).prepare(self.train, state, request.agreed)
                 self.state = state
                 return Update(self.id, {}, self.num_examples)
+            case StepRequest():
+                fusion = dict(self.state.get("fusion", {}))
+                extras = request.step(self.id, fusion, request.given[self.id])
+                self.state = self.state | {"fusion": fusion}
+                return Update(self.id, {}, self.num_examples, extras=extras)
             case SendRequest():
                 return Update(self.id, self.state["fusion"]["weights"], self.num_examples)
             case AdoptRequest():

@@ -29,6 +29,7 @@ _OPTIONS = {
     "lr_schedules": "lr_schedule",
     "personal": "personal",
     "privacy": "privacy",
+    "secure": "secure",
     "sharing": "share",
     "tabular": "tabular",
 }
@@ -38,6 +39,7 @@ _SINGULAR = {
     "lr_schedules": "schedule of the learning rate",
     "personal": "method for personal models",
     "privacy": "kind of privacy",
+    "secure": "way of secure aggregation",
     "sharing": "way of sharing models",
     "tabular": "encoding of tables",
 }

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.algorithms import attacks, baselines
-from fusion_nb.algorithms.compressions.compressed import Compressed
 from fusion_nb.core import registry
 from fusion_nb.core.arithmetic import round_half_up
 from fusion_nb.core.protocols import (
@@ -36,6 +35,7 @@ from fusion_nb.runs import change_text, unlabelled
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.privacy import option as privacy
+from fusion_nb.runs.privacy.sending import around
 from fusion_nb.runs.round_options import (
     RoundOptions,
     check_lr_schedule,
@@ -58,9 +58,10 @@ _COMPONENTS = {
     "ensemble": "ensembles",
     "tabular": "tabular",
     "compress": "compressions",
+    "secure": "secure",
 }
 #: Those of them that are made with more than their options, and so only bound at first.
-_BOUND = ("split", "privacy", "personal", "share", "ensemble")
+_BOUND = ("split", "privacy", "secure", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
 _NOTATIONS: dict[str, Callable[[str], object]] = {
     "until": Until,
@@ -189,8 +190,8 @@ def resolve(
     train_options = _train_options(spec, model, namespace, data.batch_size)
     spec, private = privacy.made(spec, model, data, rounds.sampling, train_options)
     rule, personal = _rule_and_personal(spec, model, private)
-    if rule is not None and spec.compress:
-        rule = Compressed(rule, _created(spec, "compress"), seed=spec.seed)
+    if rule is not None:
+        rule = around(spec, rule)
     return Resolved(
         spec=spec,
         model=model,

@@ -155,6 +155,9 @@ class RunSpec(BaseModel):
         "(each party does) or rows (in each step); noise=auto:epsilon=8 finds the noise",
         choices="privacy",
     )
+    secure: str = _option(
+        "", "the aggregator receives sums, and no party's update: masks", choices="secure"
+    )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
         "", "a model for each group of similar parties, the best of its members", choices="sharing"

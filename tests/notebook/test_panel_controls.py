@@ -46,6 +46,7 @@ OTHER = {
     "straggler": "0.2:epochs=uniform",
     "adversary": "label_flip:num=2",
     "compress": "topk:share=0.05",
+    "secure": "masks:bits=20",
     "personal": "ditto:lambda=0.5",
     "share": "best:groups=3",
     "ensemble": "stack:holdout=0.3",

@@ -12,7 +12,7 @@ from fusion_nb.core.protocols.change import Change
 from fusion_nb.core.protocols.compression import Compression
 from fusion_nb.core.protocols.engine import Engine, EngineWrapper
 from fusion_nb.core.protocols.federation_view import FederationView, PostTraining
-from fusion_nb.core.protocols.fusion import Fusion, Synchronising
+from fusion_nb.core.protocols.fusion import AskStep, Exchanging, Fusion, Synchronising
 from fusion_nb.core.protocols.metric import Metric, MetricTask, Sums
 from fusion_nb.core.protocols.model import Model, TrainableModel
 from fusion_nb.core.protocols.party import PartyLike
@@ -21,6 +21,7 @@ from fusion_nb.core.protocols.skew import Place, Skew
 from fusion_nb.core.protocols.split import Split
 
 __all__ = [
+    "AskStep",
     "Baseline",
     "BatchTrainable",
     "Change",
@@ -28,6 +29,7 @@ __all__ = [
     "DataPoisoning",
     "Engine",
     "EngineWrapper",
+    "Exchanging",
     "FederationView",
     "Fusion",
     "Metric",
