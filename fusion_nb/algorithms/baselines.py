@@ -249,7 +249,7 @@ def num_steps(federation: FederationView, cohort: Collection[str]) -> int:
     options = federation.train_options
     if "steps" in options:
         return int(options["steps"]) * len(cohort)
-    sizes = [party.num_examples for party in federation.parties if party.id in cohort]
+    sizes = [party.num_at_once for party in federation.parties if party.id in cohort]
     least = federation.model.min_rows
     batches = sum(_num_batches(size, options["batch_size"], least) for size in sizes)
     return batches * int(options["epochs"])

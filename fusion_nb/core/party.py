@@ -67,6 +67,11 @@ class Party:
         return rows_of.size(self.train)
 
     @property
+    def num_at_once(self) -> int:
+        """The number of training rows that it has in a round, of about one size in all."""
+        return len(self.drift.positions(1)) if self.drift else self.num_examples
+
+    @property
     def num_test(self) -> int:
         """The number of test rows of its own."""
         return 0 if self.test is None else rows_of.size(self.test)

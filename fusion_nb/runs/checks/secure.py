@@ -8,7 +8,7 @@ from fusion_nb.algorithms.fusions.fusion_wrapper import innermost
 from fusion_nb.algorithms.privacy.base import PrivateFusion
 from fusion_nb.algorithms.secure.masks import Masks
 from fusion_nb.algorithms.secure.steps import LEAST
-from fusion_nb.core.protocols import ModelPoisoning
+from fusion_nb.core.protocols import Fusion, ModelPoisoning
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.resolve import Resolved
 
@@ -29,18 +29,7 @@ def check_secure(resolved: Resolved) -> Sequence[str]:
                 f"leave {option(name)} out",
             )
     assert isinstance(rule, Masks)
-    inner = rule.inner
-    if not inner.linear:
-        who = option("fusion", spec.fusion or resolved.model.defaults["fusion"])
-        why = innermost(inner).not_linear
-        if isinstance(inner, PrivateFusion):
-            who, why = option("privacy", spec.privacy), "clips or charges each party's update apart"
-        raise OptionError(f"{given} gives a rule the sum of updates, and {who} {why}", _LINEAR)
-    if "clip" in inner.metric_names:
-        raise OptionError(
-            f"{given} with an adaptive clip, which counts single parties",
-            f"use a fixed clip in {option('privacy')}",
-        )
+    _check_rule(resolved, rule.inner, given)
     if resolved.model.weights_kind != "numbers":
         raise OptionError(
             f"{given} adds up changes of numbers, and the weights of a {resolved.model.kind} are "
@@ -53,19 +42,40 @@ def check_secure(resolved: Resolved) -> Sequence[str]:
             "aggregator sees, and here it sees none",
             "use label_flip, or leave one of them out",
         )
-    if resolved.cohort_size < LEAST:
-        raise OptionError(
-            f"{given} needs {LEAST} parties in a round, since a sum of fewer says too much of each, "
-            f"and there are {resolved.cohort_size}",
-            f"use more parties, or a larger {option('fraction')}",
-        )
-    if resolved.cohort_size > rule.most_parties:
-        raise OptionError(
-            f"{given}: the sum of {resolved.cohort_size} parties does not fit into 32 bits",
-            f"use fewer bits in it, or at most {rule.most_parties} parties in a round",
-        )
+    _check_count(resolved.cohort_size, rule.most_parties, given)
     return [
         "secure: the aggregator receives masked updates and reads their sum; it still learns who "
         "takes part, numbers of rows and metrics. In one kernel this shows arithmetic, traffic, "
         "time and drop-outs, and hides nothing from the kernel's owner"
     ]
+
+
+def _check_rule(resolved: Resolved, inner: Fusion, given: str) -> None:
+    """Check that a rule needs the sum of updates alone."""
+    spec = resolved.spec
+    if not inner.linear:
+        who = option("fusion", spec.fusion or resolved.model.defaults["fusion"])
+        why = innermost(inner).not_linear
+        if isinstance(inner, PrivateFusion):
+            who, why = option("privacy", spec.privacy), "clips or charges each party's update apart"
+        raise OptionError(f"{given} gives a rule the sum of updates, and {who} {why}", _LINEAR)
+    if "clip" in inner.metric_names:
+        raise OptionError(
+            f"{given} with an adaptive clip, which counts single parties",
+            f"use a fixed clip in {option('privacy')}",
+        )
+
+
+def _check_count(count: int, most: int, given: str) -> None:
+    """Check the number of parties in a round: a sum of few tells too much, one of many is large."""
+    if count < LEAST:
+        raise OptionError(
+            f"{given} needs {LEAST} parties in a round, since a sum of fewer says too much of "
+            f"each, and there are {count}",
+            f"use more parties, or a larger {option('fraction')}",
+        )
+    if count > most:
+        raise OptionError(
+            f"{given}: the sum of {count} parties does not fit into 32 bits",
+            f"use fewer bits in it, or at most {most} parties in a round",
+        )
