@@ -297,6 +297,7 @@ EXTRAS = {
     "peft": "transformers",
     "greenlet": "torch",
     "dp_accounting": "privacy",
+    "cryptography": "privacy",
     "opacus": "privacy",
     "optuna": "tune",
     "flwr": "flower",

@@ -248,7 +248,7 @@ class Local(FederatedBaseline):
 def num_steps(federation: FederationView, cohort: Collection[str]) -> int:
     """Return the batches that the cohort's parties train together in a round."""
     options, least = federation.train_options, federation.model.min_rows
-    sizes = [party.num_examples for party in federation.parties if party.id in cohort]
+    sizes = [party.num_at_once for party in federation.parties if party.id in cohort]
     return sum(steps.num_steps(size, options, least) for size in sizes)
 
 

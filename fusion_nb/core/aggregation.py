@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_nb.core import arithmetic
-from fusion_nb.core.protocols import Fusion, Model, Synchronising
+from fusion_nb.core.protocols import Exchanging, Fusion, Model, Synchronising
 from fusion_nb.core.replies import ReadOnce, RoundReplies
 from fusion_nb.core.types import (
     AdoptRequest,
     Ask,
     SendRequest,
     ServerState,
+    StepRequest,
     Weights,
 )
 from fusion_nb.errors import ContractError
@@ -50,6 +51,8 @@ def aggregate(
         # Parties hold the weights of the last synchronisation already, but for the first round.
         sent_down = weight_bytes * (num_senders + (len(cohort) if new.round == 1 else 0))
         return Aggregated(new, sent_down + extra_bytes * len(cohort))
+    if steps := fusion.exchanging:
+        return _exchange(steps, state, replies, cohort, model, ask)
     bytes_down = fusion.bytes_down(state.weights, state.fusion_state, cohort)
     # A copy: a rule that writes into its arguments must not change the last whole round.
     own = arithmetic.copy(state.weights)
@@ -57,6 +60,34 @@ def aggregate(
     new = _new_state(result, own, state, model)
     replies.drain()
     return Aggregated(new, bytes_down)
+
+
+def _exchange(
+    rule: Exchanging,
+    state: ServerState,
+    replies: RoundReplies,
+    cohort: Sequence[str],
+    model: Model,
+    ask: Ask,
+) -> Aggregated:
+    """Let a rule aggregate that asks parties further steps, and count what they are sent."""
+    number, own = state.round + 1, arithmetic.copy(state.weights)
+    sent = rule.bytes_down(state.weights, state.fusion_state, cohort)
+
+    def do(
+        name: str, step: Any, given: Mapping[str, Mapping[str, Any]], least: int
+    ) -> Mapping[str, Mapping[str, Any]]:
+        nonlocal sent
+        sent += sum(map(arithmetic.num_bytes, given.values()))
+        request = StepRequest(number, name, step, given, least)
+        answers = replies.continue_with(ask(request, [*given]))
+        return {answer.party: answer.extras for answer in answers}
+
+    updates = ReadOnce(iter(replies))
+    result = rule.aggregate_in_steps(own, updates, state.fusion_state, do, number)
+    new = _new_state(result, own, state, model)
+    replies.drain()
+    return Aggregated(new, sent)
 
 
 def _synchronise(

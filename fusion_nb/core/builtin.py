@@ -219,6 +219,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "finetune": "fusion_nb.algorithms.personalization.finetune:Finetune",
         "ifca": "fusion_nb.algorithms.personalization.ifca:IFCA",
     },
+    "secure": {"masks": "fusion_nb.algorithms.secure.masks:Masks"},
     "sharing": {"best": "fusion_nb.algorithms.personalization.best_of_group:BestOfGroup"},
     "trackers": {
         "mlflow": "fusion_nb.runs.trackers.mlflow:MLflow",

@@ -31,6 +31,7 @@ from fusion_nb.core.types import (
     Request,
     RoundRequest,
     SendRequest,
+    StepRequest,
     TrainingResult,
     Update,
     Weights,
@@ -64,6 +65,11 @@ class Party:
     def num_examples(self) -> int:
         """The number of training rows."""
         return rows_of.size(self.train)
+
+    @property
+    def num_at_once(self) -> int:
+        """The number of training rows that it has in a round, of about one size in all."""
+        return len(self.drift.positions(1)) if self.drift else self.num_examples
 
     @property
     def num_test(self) -> int:
@@ -117,6 +123,11 @@ class Party:
                 _agreeing(model).prepare(self.train, state, request.agreed)
                 self.state = state
                 return Update(self.id, {}, self.num_examples)
+            case StepRequest():
+                fusion = dict(self.state.get("fusion", {}))
+                extras = request.step(self.id, fusion, request.given[self.id])
+                self.state = self.state | {"fusion": fusion}
+                return Update(self.id, {}, self.num_examples, extras=extras)
             case SendRequest():
                 return Update(self.id, self.state["fusion"]["weights"], self.num_examples)
             case AdoptRequest():

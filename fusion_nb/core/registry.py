@@ -31,6 +31,7 @@ _OPTIONS = {
     "lr_schedules": "lr_schedule",
     "personal": "personal",
     "privacy": "privacy",
+    "secure": "secure",
     "sharing": "share",
     "tabular": "tabular",
     "trackers": "log",
@@ -42,6 +43,7 @@ _SINGULAR = {
     "lr_schedules": "schedule of the learning rate",
     "personal": "method for personal models",
     "privacy": "kind of privacy",
+    "secure": "way of secure aggregation",
     "sharing": "way of sharing models",
     "tabular": "encoding of tables",
 }

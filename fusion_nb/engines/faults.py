@@ -11,7 +11,7 @@ from fusion_nb.core import registry, seeds
 from fusion_nb.core.arithmetic import round_half_up
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import DataPoisoning, Engine, EngineWrapper, ModelPoisoning
-from fusion_nb.core.types import Failure, Reply, Request, RoundRequest
+from fusion_nb.core.types import Failure, Reply, Request, RoundRequest, StepRequest
 from fusion_nb.errors import OptionError, option
 
 
@@ -104,6 +104,8 @@ class FaultyEngine(EngineWrapper):
         """Ask each party of the cohort; in a round, some of them fail."""
         if isinstance(request, RoundRequest) and request.round:
             return self._round(request, cohort)
+        if isinstance(request, StepRequest) and self._dropout:
+            return self._step(request, cohort)
         return super().run(request, cohort)
 
     def _round(self, request: RoundRequest, cohort: Sequence[str]) -> Iterator[Reply]:
@@ -115,6 +117,20 @@ class FaultyEngine(EngineWrapper):
             replies = self._attack.forge(replies, request, self._hostile, trained)
         for party in cohort:
             yield Failure(party, lost[party]) if party in lost else next(replies)
+
+    def _step(self, request: StepRequest, cohort: Sequence[str]) -> Iterator[Reply]:
+        """Lose parties in a further step of a round, each with the chance of the round itself."""
+        chance = {
+            party: seeds.stream(self._seed, "dropout", request.round, party, request.name).random()
+            for party in cohort
+        }
+        lost = sorted(party for party in cohort if chance[party] < self._dropout)
+        num_spared = max(0, request.least - len(cohort) + len(lost))
+        lost = sorted(lost, key=lambda party: -chance[party])[num_spared:]
+        replies = self.inner.run(request, [party for party in cohort if party not in lost])
+        line = f"dropped out at the step {request.name!r} (simulated)"
+        for party in cohort:
+            yield Failure(party, line) if party in lost else next(replies)
 
     def _faults(
         self, request: RoundRequest, cohort: Sequence[str]

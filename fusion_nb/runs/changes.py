@@ -17,7 +17,15 @@ from fusion_nb.runs.spec import RunSpec
 #: The options of a run that may change from one round to the next.
 CHANGEABLE = ("lr", "epochs", "fraction", "fusion")
 #: Options that build something around the fusion, so that it can't be replaced.
-_FIX_THE_FUSION = ("privacy", "personal", "ensemble", "straggler", "adversary", "compress")
+_FIX_THE_FUSION = (
+    "privacy",
+    "personal",
+    "ensemble",
+    "straggler",
+    "adversary",
+    "compress",
+    "secure",
+)
 
 
 def change(resolved: Resolved, given: Mapping[str, Any]) -> tuple[Resolved, Change]:

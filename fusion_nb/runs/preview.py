@@ -116,7 +116,7 @@ def cost(prepared: Prepared) -> Cost:
     if "steps" in options:
         rows = (steps or 0) * int(options["batch_size"])
     else:
-        sizes = {party.id: party.num_examples for party in federation.parties}
+        sizes = {party.id: party.num_at_once for party in federation.parties}
         rows = sum(sizes[party] * int(options["epochs"]) * count for party, count in tasks.items())
     if isinstance(model, NeedsAgreement):
         return Cost(rows, steps, None, None, None)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.algorithms import attacks, baselines
-from fusion_nb.algorithms.compressions.compressed import Compressed
 from fusion_nb.core import registry
 from fusion_nb.core.arithmetic import round_half_up
 from fusion_nb.core.protocols import (
@@ -35,6 +34,7 @@ from fusion_nb.runs.client_apps import finding
 from fusion_nb.runs.contribution.unseen import without_unseen
 from fusion_nb.runs.federated import finding as federated
 from fusion_nb.runs.privacy import option as privacy
+from fusion_nb.runs.privacy.sending import around
 from fusion_nb.runs.round_options import (
     RoundOptions,
     with_roles,
@@ -161,8 +161,8 @@ def resolve(
     train_options = _train_options(spec, model, namespace, data.batch_size)
     spec, private = privacy.made(spec, model, data, rounds.sampling, train_options)
     rule, personal = _rule_and_personal(spec, model, private)
-    if rule is not None and spec.compress:
-        rule = Compressed(rule, _created(spec, "compress"), seed=spec.seed)
+    if rule is not None:
+        rule = around(spec, rule)
     return Resolved(
         spec=spec,
         model=model,

@@ -11,7 +11,7 @@ import pytest
 from fusion_nb.core import registry
 from fusion_nb.core.protocols import DataPoisoning, Fusion, ModelPoisoning
 
-KINDS = ("fusions", "personal", "sharing", "ensembles", "adversaries", "compressions")
+KINDS = ("fusions", "personal", "sharing", "ensembles", "adversaries", "compressions", "secure")
 ALGORITHMS = [(kind, name) for kind in KINDS for name in registry.names(kind)]
 #: Options that must be given.
 NEEDED: dict[str, dict[str, Any]] = {"fedper": {"layers": "*.bias"}, "distill": {"data": "rows"}}

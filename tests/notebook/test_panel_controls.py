@@ -51,6 +51,7 @@ OTHER = {
     "deadline": 60.0,
     "over_select": 1.5,
     "compress": "topk:share=0.05",
+    "secure": "masks:bits=20",
     "personal": "ditto:lambda=0.5",
     "share": "best:groups=3",
     "ensemble": "stack:holdout=0.3",

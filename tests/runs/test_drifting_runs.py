@@ -12,6 +12,7 @@ from torch import nn
 from fusion_nb import Run, RunSpec
 from fusion_nb.core.rounds.drift import Drift
 from fusion_nb.data.skews.score import score
+from fusion_nb.errors import FusionError
 from fusion_nb.runs.build import divide
 from fusion_nb.runs.preview import look
 
@@ -85,6 +86,20 @@ def test_the_alone_baseline_drifts_too_and_a_changed_label_keeps_the_drift() -> 
     run = trained(split="drift:every=1", baseline="local", adversary="label_flip:1", rounds=2)
     other = trained(baseline="local", adversary="label_flip:1", rounds=2)
     assert run.history["alone_loss"] != other.history["alone_loss"]
+
+
+def test_a_preview_and_the_central_baseline_count_the_rows_of_a_round() -> None:
+    def rows_of(split: str) -> int:
+        spec = RunSpec(data="data", split=split, parties=3, rounds=2)
+        return look(spec, {"model": net(), "data": rows()}).cost.rows
+
+    assert rows_of("drift:phases=3") == rows_of("iid") / 3
+
+
+def test_privacy_of_rows_does_not_count_on_rows_that_are_away() -> None:
+    pytest.importorskip("dp_accounting")
+    with pytest.raises(FusionError, match="a part of them at a time"):
+        trained(split="drift", privacy="rows:clip=1,noise=1")
 
 
 class TestScore:

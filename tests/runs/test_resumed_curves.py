@@ -45,6 +45,7 @@ def cases() -> dict[str, Case]:
         "topk",
     ):  # with a memory, with draws, both ways, at parties
         found[f"compress {name}"] = Case({"compress": name, "fraction": 0.5})
+    found["secure masks"] = Case({"secure": "masks:threshold=0.6", "dropout": 0.1})
     for name in registry.names("engines"):
         if registry.missing_package("engines", name):
             continue

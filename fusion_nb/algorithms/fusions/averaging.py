@@ -22,7 +22,7 @@ def fedavg(weights: Weights, updates: Iterator[Update]) -> Weights:
     return weighted_mean(updates, lambda update: update.num_examples)
 
 
-@functools.partial(stateless, linear=True)
+@functools.partial(stateless, linear=True, equal_shares=True)
 def iter_avg(weights: Weights, updates: Iterator[Update]) -> Weights:
     """Average the parties' weights, each with the same share however many rows it has.
 

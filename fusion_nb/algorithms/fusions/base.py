@@ -30,8 +30,8 @@ class FunctionFusion(Fusion):
 
     not_linear = "is a function, which may read the updates of single parties"
 
-    def __init__(self, rule: Rule, *, linear: bool = False) -> None:
-        self._rule, self.linear = rule, linear
+    def __init__(self, rule: Rule, *, linear: bool = False, equal_shares: bool = False) -> None:
+        self._rule, self.linear, self.equal_shares = rule, linear, equal_shares
 
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
@@ -40,7 +40,9 @@ class FunctionFusion(Fusion):
         return self._rule(weights, updates), state
 
 
-def stateless(rule: Callable[..., Weights], *, linear: bool = False) -> Callable[..., Fusion]:
+def stateless(
+    rule: Callable[..., Weights], *, linear: bool = False, equal_shares: bool = False
+) -> Callable[..., Fusion]:
     """Turn a function `(weights, updates, *, options) -> weights` into a maker of fusions.
 
     `weights` are those before the round; `updates` is an iterator in party order that can be read
@@ -48,6 +50,7 @@ def stateless(rule: Callable[..., Weights], *, linear: bool = False) -> Callable
     another form.
 
     linear: whether the function depends on the updates through their mean alone (`Fusion.linear`)
+    equal_shares: whether all parties count alike in that mean
     """
     parameters = inspect.signature(rule, eval_str=True).parameters.values()
     positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
@@ -66,7 +69,9 @@ def stateless(rule: Callable[..., Weights], *, linear: bool = False) -> Callable
 
     @functools.wraps(rule)
     def make(**options: Any) -> Fusion:
-        return FunctionFusion(functools.partial(rule, **options), linear=linear)
+        return FunctionFusion(
+            functools.partial(rule, **options), linear=linear, equal_shares=equal_shares
+        )
 
     # The keyword-only parameters that remain are the options; the registry reads them from here.
     make.__signature__ = inspect.Signature([p for p in parameters if p.kind is p.KEYWORD_ONLY])  # type: ignore[attr-defined]

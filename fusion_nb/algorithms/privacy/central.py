@@ -46,6 +46,7 @@ class CentralPrivacy(PrivateFusion):
 
     kind = "central"
     linear = True
+    equal_shares = True
 
     def __init__(
         self,

@@ -12,7 +12,14 @@ from fusion_nb.core.protocols.change import Change
 from fusion_nb.core.protocols.compression import Compression
 from fusion_nb.core.protocols.engine import Engine, EngineWrapper
 from fusion_nb.core.protocols.federation_view import FederationView, PostTraining
-from fusion_nb.core.protocols.fusion import Arrival, Asynchronous, Fusion, Synchronising
+from fusion_nb.core.protocols.fusion import (
+    Arrival,
+    AskStep,
+    Asynchronous,
+    Exchanging,
+    Fusion,
+    Synchronising,
+)
 from fusion_nb.core.protocols.metric import Metric, MetricTask, Sums
 from fusion_nb.core.protocols.model import Model, TrainableModel
 from fusion_nb.core.protocols.party import PartyLike
@@ -23,6 +30,7 @@ from fusion_nb.core.protocols.tracker import TrackedEnd, TrackedRun, Tracker
 
 __all__ = [
     "Arrival",
+    "AskStep",
     "Asynchronous",
     "Baseline",
     "BatchTrainable",
@@ -31,6 +39,7 @@ __all__ = [
     "DataPoisoning",
     "Engine",
     "EngineWrapper",
+    "Exchanging",
     "FederationView",
     "Fusion",
     "Metric",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from fusion_nb.core.types import (
     Weights,
     WeightsKind,
 )
+from fusion_nb.errors import ContractError
 
 
 class Fusion(ABC):
@@ -60,6 +61,8 @@ class Fusion(ABC):
     linear: bool = False
     #: Why it is not, as the end of a sentence that begins with its name.
     not_linear: str = "reads the updates of single parties"
+    #: Whether all parties count alike in the mean of a linear rule, and not by their rows.
+    equal_shares: bool = False
     #: Names of the metrics that `measure` returns.
     metric_names: tuple[str, ...] = ()
 
@@ -115,6 +118,11 @@ class Fusion(ABC):
     @property
     def asynchronous(self) -> Asynchronous | None:
         """The rule whose updates arrive one by one; None where a round waits for its cohort."""
+        return None
+
+    @property
+    def exchanging(self) -> Exchanging | None:
+        """The rule that asks parties further steps within a round; None for the others."""
         return None
 
     def post_training(self, federation: FederationView) -> PartyMetrics:
@@ -268,3 +276,59 @@ class Asynchronous(Fusion):
         known = {**state["earlier"], str(now): weights}
         earlier = {str(round): known[str(round)] for round in state["kept"]}
         return new, {**state, "earlier": earlier, "received": {}, "kept": []}
+
+
+#: Lets parties do a step: `(name, step, given, least) -> party -> answer`; see `StepRequest`. A
+#: party that fails is left out.
+AskStep = Callable[
+    [
+        str,
+        Callable[[str, dict[str, Any], Mapping[str, Any]], Mapping[str, Any]],
+        Mapping[str, Mapping[str, Any]],
+        int,
+    ],
+    Mapping[str, Mapping[str, Any]],
+]
+
+
+class Exchanging(Fusion):
+    """A fusion that needs several exchanges with the parties of a round, after their training.
+
+    >>> from fusion_nb.core.arithmetic import tree_map
+    >>> def send(party, kept, given):
+    ...     return {"sum": kept.pop("weights")["w"] + given["offset"]}
+    >>> class Second(Exchanging):
+    ...     "Let parties send their weights in a second exchange."
+    ...     def local_update(self, context):
+    ...         context.state["weights"] = context.train(context.weights).weights
+    ...         return context.update({})
+    ...     def aggregate_in_steps(self, weights, updates, state, ask, round):
+    ...         given = {update.party: {"offset": 1.0} for update in updates}
+    ...         sums = [answer["sum"] for answer in ask("send", send, given, 1).values()]
+    ...         return {"w": sum(sums) / len(sums)}, state
+    >>> Second().exchanging is not None
+    True
+    """
+
+    @abstractmethod
+    def aggregate_in_steps(
+        self, weights: Weights, updates: Iterator[Update], state: Any, ask: AskStep, round: int
+    ) -> tuple[Weights, Any]:
+        """Return the new weights and the new state, as `aggregate`.
+
+        ask: lets parties do a step. Raises PartyError where too few answer.
+        """
+
+    def aggregate(
+        self, weights: Weights, updates: Iterator[Update], state: Any
+    ) -> tuple[Weights, Any]:
+        """Raise ContractError: such a rule needs `ask`."""
+        raise ContractError(
+            f"{type(self).__name__} needs further exchanges with parties",
+            "call aggregate_in_steps",
+        )
+
+    @property
+    def exchanging(self) -> Exchanging | None:
+        """Itself."""
+        return self

@@ -23,6 +23,10 @@ class PartyLike(Protocol):
     def num_examples(self) -> int:
         """The number of training rows."""
 
+    @property
+    def num_at_once(self) -> int:
+        """The number of training rows that it has in a round."""
+
     #: What it keeps between rounds, to continue in another process; None for nothing.
     persistent_state: Any
 

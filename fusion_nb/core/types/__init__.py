@@ -30,6 +30,7 @@ from fusion_nb.core.types.requests import (
     Request,
     RoundRequest,
     SendRequest,
+    StepRequest,
 )
 from fusion_nb.core.types.training import (
     EvaluateTestFunction,
@@ -64,6 +65,7 @@ __all__ = [
     "RoundRequest",
     "SendRequest",
     "ServerState",
+    "StepRequest",
     "TrainFunction",
     "TrainingResult",
     "TrainingTask",

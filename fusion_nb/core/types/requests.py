@@ -66,6 +66,24 @@ class AdoptRequest:
 
 
 @dataclass(frozen=True)
+class StepRequest:
+    """Do a further step of a round, after its training; see `Exchanging`.
+
+    round, name: for messages, and for simulated faults
+    step:   `step(party, kept, given)` returns what the party answers, named arrays and numbers. It
+            may replace entries of `kept`, which the party keeps for its fusion.
+    given:  party -> what it receives
+    least:  parties that simulated faults spare
+    """
+
+    round: int
+    name: str
+    step: Callable[[str, dict[str, Any], Mapping[str, Any]], Mapping[str, Any]]
+    given: Mapping[str, Mapping[str, Any]]
+    least: int = 0
+
+
+@dataclass(frozen=True)
 class EvaluateRequest:
     """Evaluate weights on the party's own test rows.
 
@@ -80,7 +98,13 @@ class EvaluateRequest:
 
 
 Request = (
-    CollectRequest | PrepareRequest | RoundRequest | SendRequest | AdoptRequest | EvaluateRequest
+    CollectRequest
+    | PrepareRequest
+    | RoundRequest
+    | StepRequest
+    | SendRequest
+    | AdoptRequest
+    | EvaluateRequest
 )
 #: `(request, cohort) -> replies`: how a request reaches the parties, as `Engine.run`.
 Ask = Callable[[Request, Sequence[str]], Iterator[Reply]]

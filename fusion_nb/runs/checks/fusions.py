@@ -14,7 +14,8 @@ from fusion_nb.errors import DataError, OptionError, option
 from fusion_nb.models.base import Model
 from fusion_nb.models.optimizers import has_momentum, is_sgd
 from fusion_nb.runs.checks.compression import check_compression
-from fusion_nb.runs.checks.rounds import check_sampling
+from fusion_nb.runs.checks.rounds import check_drift, check_sampling
+from fusion_nb.runs.checks.secure import check_secure
 from fusion_nb.runs.resolve import Resolved
 
 #: The kinds of weights, as messages say it.
@@ -234,8 +235,10 @@ FUSION_CHECKS: tuple[Callable[[Resolved], Sequence[str]], ...] = (
     check_ensemble_alone,
     check_one_personal_model,
     check_attack,
-    check_cohort_size,
     check_compression,
+    check_secure,
+    check_drift,
+    check_cohort_size,
 )
 
 

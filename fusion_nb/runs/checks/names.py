@@ -36,9 +36,10 @@ COMPONENTS = {
     "ensemble": "ensembles",
     "tabular": "tabular",
     "compress": "compressions",
+    "secure": "secure",
 }
 #: Those of them that are made with more than their options, and so only bound at first.
-_BOUND = ("split", "privacy", "personal", "share", "ensemble")
+_BOUND = ("split", "privacy", "secure", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
 _NOTATIONS: dict[str, Callable[[str], object]] = {
     "until": Until,

@@ -23,6 +23,18 @@ BY_TIME = {"oort": "their losses and their simulated times", "tiers": "their sim
 _SHOWN = 5
 
 
+def check_drift(resolved: Resolved) -> Sequence[str]:
+    """Check that nothing counts on a party's whole rows where it has a part of them at a time."""
+    spec = resolved.spec
+    if spec.privacy.startswith("rows") and any(party.drift for party in resolved.data.parties):
+        raise OptionError(
+            f"{option('privacy', spec.privacy)} counts the chance of a row among all of a party's, "
+            f"and with {option('split', spec.split)} a party has a part of them at a time",
+            f"use another {option('split')}, or {option('privacy', 'central')}",
+        )
+    return ()
+
+
 def check_lr_schedule(resolved: Resolved) -> Sequence[str]:
     """Check that the learning rate can follow its schedule; note where it begins and ends."""
     spec, schedule = resolved.spec, resolved.rounds.lr_schedule

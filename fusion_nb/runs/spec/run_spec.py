@@ -152,6 +152,9 @@ class RunSpec(BaseModel):
     report: str = _option(
         "plain", "metrics that parties tell: plain, none, or noised:noise=5,bound=1"
     )
+    secure: str = _option(
+        "", "the aggregator receives sums, and no party's update: masks", choices="secure"
+    )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
         "", "a model for each group of similar parties, the best of its members", choices="sharing"

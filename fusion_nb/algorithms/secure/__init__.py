@@ -1,0 +1,1 @@
+"""Secure aggregation: the aggregator receives the sum of the parties' updates, and no update."""
