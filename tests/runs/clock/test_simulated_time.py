@@ -160,9 +160,9 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"deadline": 5.0}, "no time is simulated"),
-            ({"over_select": 1.3, "fraction": 0.5}, "no time is simulated"),
-            ({"step_seconds": 0.1}, "no time is simulated"),
+            ({"deadline": 5.0}, "no devices or lines are simulated"),
+            ({"over_select": 1.3, "fraction": 0.5}, "no devices or lines are simulated"),
+            ({"step_seconds": 0.1}, "no devices or lines are simulated"),
             ({"devices": "phones", "over_select": 1.3}, "all parties are asked"),
             (
                 {
