@@ -153,7 +153,13 @@ def _faulty(resolved: Resolved, clock: VirtualClock | None) -> Engine:
     requires, attack = resolved.joined[1].requires, resolved.attack
     engine = resolved.engine
     if clock is not None and leaves_late(resolved.spec):
-        engine = DeadlineEngine(engine, clock, min_updates=requires.min_updates)
+        counts_steps = "local_steps" in resolved.model.supported_options
+        engine = DeadlineEngine(
+            engine,
+            clock,
+            min_updates=requires.min_updates,
+            uses_partial_work=requires.uses_partial_work and counts_steps,
+        )
     if not resolved.is_faulty:
         return engine
     return FaultyEngine(

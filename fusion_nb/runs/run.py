@@ -23,6 +23,7 @@ from fusion_nb.runs.callbacks.own import HasCallbacks
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.rounds import SavedRounds, Storage
 from fusion_nb.runs.checkpoints.saving import save_rounds
+from fusion_nb.runs.clock.building import round_of
 from fusion_nb.runs.early_stopping import predicates
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.outcome import RunOutcome
@@ -304,10 +305,16 @@ class Run(PredictedRows, HasCallbacks, Answers):
         self.training.settle()
         return self.outcome.parties()
 
-    def plot(self) -> Chart:
-        """Return the curves of loss and accuracy per round."""
+    def plot(self, *, by_time: bool = False) -> Chart:
+        """Return the curves of loss and accuracy, per round or against simulated time.
+
+        Raises RunError for a run without simulated time.
+        """
         self.training.settle()
-        return self.result().chart()
+        result = self.result()
+        if by_time:
+            round_of(result.history, 0)
+        return result.chart(by_time=by_time)
 
     def summary(self) -> Text:
         """Return the run in a few lines."""

@@ -198,6 +198,7 @@ class TestRefusals:
             ({"sampling": "poisson:q=0.5"}, "sampling"),
             ({"personal": "ditto"}, "personal"),
             ({"personal": "fedbn"}, "personal"),
+            ({"personal": "finetune", "sampling": "poisson:q=0.5"}, "sampling"),
             ({"straggler": "0.5:epochs=1", "epochs": 3}, "straggler"),
             ({"adversary": "sign_flip:1"}, "adversary"),
             ({"fusion": "bucketing:s=2+fedbuff"}, "asynchronous"),

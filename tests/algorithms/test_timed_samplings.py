@@ -80,7 +80,7 @@ class TestTiers:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"fraction": 0.5}, "no time is simulated"),
+        ({"fraction": 0.5}, "no devices or lines are simulated"),
         ({"devices": "phones"}, "all parties train in every round"),
         ({"devices": "phones", "fraction": 0.5, "fusion": "fedbuff"}, "asks a party whenever"),
     ],

@@ -101,6 +101,22 @@ class TestComparison:
         assert self.labels(timed, plain) == ["round", "round", "MB sent, up and down"]
 
 
+class TestCurves:
+    def test_they_are_drawn_against_time(self, rows: Any, net: Any) -> None:
+        run = fusion_nb.federate(
+            net(), rows, rounds=3, devices="phones", step_seconds=1, changes="2:lr=0.05"
+        )
+        for axis in run.plot(by_time=True).figure.axes:
+            assert axis.get_xlabel() == "simulated seconds"
+            line = next(line for line in axis.lines if line.get_label() == "fused")
+            assert [*line.get_xdata()] == run.history["virtual_seconds"]
+        assert {axis.get_xlabel() for axis in run.plot().figure.axes} == {"round"}
+
+    def test_a_run_without_time_has_none(self, rows: Any, net: Any) -> None:
+        with pytest.raises(RunError, match="no simulated time"):
+            fusion_nb.federate(net(), rows, rounds=1).plot(by_time=True)
+
+
 class TestWords:
     def test_a_summary_tells_time_and_who_was_late(self) -> None:
         history = History([record(TRIPS, 16.0, "$c$"), record(TRIPS, 20.0, round=2)])

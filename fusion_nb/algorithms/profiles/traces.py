@@ -51,7 +51,7 @@ class Trace(Devices):
         # The first one of the next period comes after all of this one.
         for begin, end in [*spans, (spans[0][0] + self._period, math.inf)]:
             if now < end:
-                return begun + max(now, begin) if begin > now else time
+                return max(time, begun + begin)
         return time
 
     def check(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.clock.profiles import NoLimit, SameDevices
@@ -47,6 +46,7 @@ class Pace:
         history: History,
     ) -> None:
         parties = network.parties
+        self._trained = {party.id: party for party in parties if party.trains}
         ids = [party.id for party in parties]
         self._has_clock = config.clock is not None
         self._clock = config.clock or VirtualClock(SameDevices(), NoLimit(), ids, seed=config.seed)
@@ -55,16 +55,11 @@ class Pace:
         self._whole, self._ahead = Timeline(), Timeline()
         self._base: tuple[int, Mapping[int, Change]] = (0, {})
 
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        """The rows of each party that trains; parties tell them as they agree, in round 0."""
-        return {party.id: party.num_examples for party in self._network.parties if party.trains}
-
     def seconds(self, round: int) -> dict[str, float]:
         """Return how long each party would take in a round; nothing without a clock."""
         if not self._has_clock:
             return {}
-        return {party: self._trip(party, round, 0.0).seconds for party in self._rows}
+        return {party: self._trip(party, round, 0.0).seconds for party in self._trained}
 
     def cohort(self, round: int) -> tuple[str, ...]:
         """Return the parties of a round: those that are drawn, or that arrive in it."""
@@ -72,7 +67,7 @@ class Pace:
         if settings.fusion.asynchronous is None:
             return self._drawn(round, min(1.0, settings.fraction * self._clock.over_select))
         arrived = self._until(round).rounds[round - 1]
-        return tuple(party for party in self._rows if party in arrived)
+        return tuple(party for party in self._trained if party in arrived)
 
     def begin(
         self, request: RoundRequest, state: ServerState, cohort: Sequence[str]
@@ -122,9 +117,9 @@ class Pace:
         Nothing changes.
         """
         if self._plan.settings(1).fusion.asynchronous is not None:
-            trips = self._until(num_rounds).rounds[:num_rounds]
-            end = max(trip.end for trip in trips[-1].values())
-            return Forecast(end, sum(map(len, trips)), 0)
+            rounds = self._until(num_rounds).rounds[:num_rounds]
+            end = max(trip.end for trip in rounds[-1].values())
+            return Forecast(end, sum(map(len, rounds)), 0)
         if not self._has_clock:
             return None
         time, asked, late = 0.0, 0, 0
@@ -133,15 +128,21 @@ class Pace:
             down = arithmetic.num_bytes(self._network.initial_weights)
             works = {party: self._work(party, settings, round, down) for party in cohort}
             self._clock.begin(round, time, works, self._wanted(settings))
+            if settings.fusion.requires.uses_partial_work and self._counts_steps:
+                self._clock.shorten()
             left_out = self._clock.late(cohort, settings.fusion.requires.min_updates)
             arrived = {party: work for party, work in works.items() if party not in left_out}
             time, _ = self._clock.end(round, arrived)
             asked, late = asked + len(cohort), late + len(left_out)
         return Forecast(time, asked, late)
 
+    @property
+    def _counts_steps(self) -> bool:
+        return "local_steps" in self._network.model.supported_options
+
     def _wanted(self, settings: RoundSettings) -> int:
         """Return the updates that a round waits for."""
-        return max(1, arithmetic.round_half_up(settings.fraction * len(self._rows)))
+        return max(1, arithmetic.round_half_up(settings.fraction * len(self._trained)))
 
     def _drawn(self, round: int, fraction: float) -> tuple[str, ...]:
         """Return the parties that the sampling draws for a round."""
@@ -179,12 +180,12 @@ class Pace:
         settings = self._plan.settings(round)
         rule = settings.fusion.asynchronous
         assert rule is not None
-        cohort = arithmetic.round_half_up(settings.fraction * len(self._rows))
+        cohort = arithmetic.round_half_up(settings.fraction * len(self._trained))
         concurrency = rule.concurrency or max(1, cohort)
         rng = seeds.stream(self._config.seed, "asked", round)
         # First those that a synchronous round would have asked: with equal times it is that round.
         first = [*self._drawn(round, settings.fraction)]
-        rest = [party for party in self._rows if party not in first]
+        rest = [party for party in self._trained if party not in first]
         rng.shuffle(first)
         rng.shuffle(rest)
         return Traffic(
@@ -207,7 +208,7 @@ class Pace:
         num_sent = len(last.cohort) - len(last.failures) if last else 0
         up = last.bytes_up / num_sent if last and num_sent and round > 1 else bytes_down
         options = {**settings.train_options, **settings.fusion.client_options}
-        steps = num_steps(self._rows[party], options, self._network.model.min_rows)
+        steps = num_steps(self._trained[party].num_examples, options, self._network.model.min_rows)
         return Work(bytes_down, steps, up)
 
     def _metrics(self, time: float, trips: Mapping[str, Trip]) -> Metrics:

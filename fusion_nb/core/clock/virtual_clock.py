@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fusion_nb.core import seeds
 from fusion_nb.core.clock.profiles import Device, Devices, Line, Network
@@ -48,6 +49,9 @@ class VirtualClock:
         self.trips: dict[str, Trip] = {}
         self._wanted = 0
         self._closes = 0.0
+        self._works: Mapping[str, Work] = {}
+        #: The batches of parties that train fewer, so that they are in time.
+        self._fewer: dict[str, int] = {}
 
     @property
     def has_watts(self) -> bool:
@@ -90,6 +94,7 @@ class VirtualClock:
         """
         self.trips = {party: self.trip(party, round, time, work) for party, work in works.items()}
         self._wanted, self._closes = wanted, time
+        self._works, self._fewer = works, {}
 
     def late(self, asked: Sequence[str], least: int) -> dict[str, str]:
         """Return the parties whose updates come too late for the round, and why.
@@ -104,11 +109,29 @@ class VirtualClock:
             late = dict.fromkeys(order[max(self._wanted, least) :], why)
         for party in order:
             seconds = self.trips[party].seconds
-            if self._deadline and seconds > self._deadline and party not in {*spared, *late}:
+            is_over = seconds > self._deadline * (1 + 1e-9) > 0
+            if is_over and party not in {*spared, *late}:
                 why = f"late: {seconds:.4g} s, and the deadline is {self._deadline:g} s (simulated)"
                 late[party] = why
                 self._closes = self.trips[party].asked + self._deadline
         return late
+
+    def shorten(self) -> dict[str, int]:
+        """Let parties that would miss the deadline train as many batches as fit before it.
+
+        Return the batches of each; a party for which none fits stays as it is.
+        """
+        for party, trip in self.trips.items():
+            steps, over = self._works[party].steps, trip.seconds - self._deadline
+            if self._deadline and over > 0 and steps and trip.train > 0:
+                each = trip.train / steps
+                if (fit := math.floor((trip.train - over) / each + 1e-9)) >= 1:
+                    self._fewer[party] = fit
+                    share = fit / steps
+                    self.trips[party] = trip._replace(
+                        train=trip.train * share, joules=trip.joules * share
+                    )
+        return dict(self._fewer)
 
     def end(self, round: int, works: Mapping[str, Work]) -> tuple[float, dict[str, Trip]]:
         """Return when the round ends, and its trips.
@@ -116,5 +139,6 @@ class VirtualClock:
         works: of the parties whose replies count, as it turned out
         """
         for party, work in works.items():
+            work = replace(work, steps=self._fewer.get(party, work.steps))
             self.trips[party] = self.trip(party, round, self.trips[party].asked, work)
         return max([self._closes, *(self.trips[party].end for party in works)]), self.trips

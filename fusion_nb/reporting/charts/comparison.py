@@ -15,6 +15,7 @@ from fusion_nb.reporting.charts.drawing import (
     draw_line,
     drawn_name,
     fit_share,
+    measure_in_seconds,
     metric_axes,
 )
 from fusion_nb.reporting.charts.run_curves import described
@@ -29,8 +30,6 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     """Draw the fused models of several runs over each other, against rounds, and the last metric
     against bytes as well; where all have simulated time, the last metric against that too.
     """
-    from matplotlib.ticker import AutoLocator
-
     num_rounds = max([2, *(len(history) for history in histories.values())])
     is_timed = all(SECONDS in history.metrics() for history in histories.values())
     if is_timed:  # there is room for three: one metric, against rounds, bytes and time
@@ -56,9 +55,8 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
         by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history]
     )
     if is_timed:
-        axes[-1].set_xlabel("simulated seconds", loc="left")
-        axes[-1].xaxis.set_major_locator(AutoLocator())
-        axes[-1].autoscale(axis="x")
+        longest = max(history[SECONDS][-1] for history in histories.values() if history)
+        measure_in_seconds(axes[-1:], longest)
     # A legend and not labels at the ends, which would overlap where curves are close.
     figure.legend(
         *axes[0].get_legend_handles_labels(),

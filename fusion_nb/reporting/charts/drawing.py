@@ -53,6 +53,16 @@ def metric_axes(
     return figure, axes
 
 
+def measure_in_seconds(axes: Sequence[Axes], last: float) -> None:
+    """Scale horizontal axes in simulated seconds up to a last one."""
+    from matplotlib.ticker import AutoLocator
+
+    for axis in axes:
+        axis.set_xlabel("simulated seconds", loc="left")
+        axis.xaxis.set_major_locator(AutoLocator())
+        axis.set_xlim(-0.02 * last, last * 1.12)
+
+
 def fit_share(axis: Axes, metric: str) -> None:
     """Draw the whole axis of a share, 0 to 1, or where curves use little of it that part alone."""
     if metric != "accuracy":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fusion_nb.core.clock.pace import SECONDS
 from fusion_nb.core.history import History
 from fusion_nb.reporting.charts.chart import INK, Chart, own_settings
 from fusion_nb.reporting.charts.drawing import (
@@ -17,6 +18,7 @@ from fusion_nb.reporting.charts.drawing import (
     drawn_name,
     fit_share,
     label_ends,
+    measure_in_seconds,
     metric_axes,
 )
 
@@ -35,7 +37,9 @@ _MAX_LINES, _MAX_NAMES = 10, 6
 
 
 @own_settings()
-def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Chart:
+def curves(
+    history: History, metrics: Sequence[str], num_rounds: int = 0, *, by_time: bool = False
+) -> Chart:
     """Draw one run: a panel for each metric, the fused model solid, each party's model thin and
     dashed.
 
@@ -44,11 +48,17 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
     metrics:    two metrics of the fused model, such as ("loss", "accuracy")
     num_rounds: planned rounds; the horizontal axis has room for them, as far as the curve stays
                 readable
+    by_time:    draw against the run's simulated time in place of rounds
     """
     # Fixed margins: nothing moves from one picture to the next, and a layout engine would take as
     # long as the rest of the drawing.
     figure, axes = metric_axes(metrics, _room(len(history), num_rounds), layout=None)
     rounds = np.array([record.round for record in history])
+    places: Mapping[int, float] = {record.round: record.round for record in history}
+    if by_time:
+        rounds = np.array(history[SECONDS])
+        places = dict(zip(places, rounds.tolist(), strict=True))
+        measure_in_seconds(axes, max(places.values(), default=1.0))
     parties = sorted({party for record in history for party in record.party_metrics})
     known = history.metrics()
     compared = [start for start in COMPARED if any(name.startswith(start) for name in known)]
@@ -68,8 +78,8 @@ def curves(history: History, metrics: Sequence[str], num_rounds: int = 0) -> Cha
         if not compared and end is not None:  # or the legend names it
             ends.append(("fused", *end, COLOURS[0]))
         label_ends(axis, ends)
-        _synchronisations(axis, history)
-        _changes(axis, history)
+        _synchronisations(axis, history, places)
+        _changes(axis, history, places, 0.0 if by_time else 0.5)
     if compared:
         figure.legend(
             *axes[-1].get_legend_handles_labels(),
@@ -111,25 +121,26 @@ def _is_sparing(history: History) -> bool:
     return any(record.silent for record in history)
 
 
-def _synchronisations(axis: Axes, history: History) -> None:
+def _synchronisations(axis: Axes, history: History, places: Mapping[int, float]) -> None:
     """Mark the rounds in which weights travelled, unless they did in every round."""
     if _is_sparing(history):
-        rounds = [record.round for record in history if record.synchronised]
+        rounds = [places[record.round] for record in history if record.synchronised]
         axis.vlines(rounds, 0, 0.04, transform=axis.get_xaxis_transform(), color=INK, linewidth=0.9)
 
 
-def _changes(axis: Axes, history: History) -> None:
+def _changes(axis: Axes, history: History, places: Mapping[int, float], before: float) -> None:
     """Mark the rounds from which an option had another value."""
     for record in history:
         if record.changes:
             text = drawn_name(
                 ", ".join(f"{name} {value}" for name, value in record.changes.items())
             )
-            axis.axvline(record.round - 0.5, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
+            where = places[record.round] - before
+            axis.axvline(where, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
             place = axis.get_xaxis_transform()
             axis.annotate(
                 text,
-                (record.round - 0.5, 1),
+                (where, 1),
                 (2, -2),
                 xycoords=place,
                 textcoords="offset points",

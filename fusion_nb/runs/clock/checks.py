@@ -32,14 +32,11 @@ def check_time(resolved: Resolved) -> Sequence[str]:
     spec = resolved.spec
     sampling = registry.parse(spec.sampling)[0]
     if not has_clock(spec):
-        named = {name: name for name in _OF_TIME if _is_given(spec, name)}
-        if sampling in BY_TIME:
-            named["sampling"] = spec.sampling
-        if named:
-            name = next(iter(named))
+        given = [name for name in _OF_TIME if _is_given(spec, name)]
+        for name in (*given, *(["sampling"] if sampling in BY_TIME else [])):
             raise OptionError(
-                f"{option(name, getattr(spec, name))}, but no time is simulated",
-                f"say how slow devices or lines are, as {option('devices', 'phones')} or "
+                f"{option(name, getattr(spec, name))}, but no devices or lines are simulated",
+                f"say how slow they are, as {option('devices', 'phones')} or "
                 f"{option('network', '4g')}",
                 option=name,
             )
@@ -78,7 +75,8 @@ def check_asynchronous(resolved: Resolved) -> Sequence[str]:
             option="fusion",
         )
     for name, why in _NOT_ASYNCHRONOUS.items():
-        if _is_given(spec, name) and not spec.personal.startswith("finetune"):
+        is_after = name == "personal" and spec.personal.startswith("finetune")
+        if _is_given(spec, name) and not is_after:
             raise OptionError(
                 f"{option(name, getattr(spec, name))} with {fusion}, {why}", "leave one of them out"
             )
@@ -88,7 +86,12 @@ def check_asynchronous(resolved: Resolved) -> Sequence[str]:
             "from the same weights",
             "use label_flip, or another fusion",
         )
-    assert isinstance(rule, Asynchronous)
+    if not isinstance(rule, Asynchronous):
+        raise OptionError(
+            f"{fusion} is asynchronous, and another option puts a rule around it",
+            "use another fusion, or leave that option out",
+            option="fusion",
+        )
     present = sum(party.trains for party in resolved.data.parties)
     under_way = rule.concurrency or resolved.cohort_size
     for word, count in (("buffer", rule.awaited(under_way)), ("concurrency", rule.concurrency)):

@@ -109,6 +109,21 @@ class TestLate:
             dropped = [f for f in record.failures if "dropped out" in f.error]
             assert len(record.cohort) - len(record.failures) == min(4, 8 - len(dropped))
 
+    @pytest.mark.parametrize("fusion", ["fedprox:mu=0.1", "fednova"])
+    def test_partial_work_is_in_time(self, rows: Any, net: Any, fusion: str) -> None:
+        options = {"devices": "lognormal:sigma=1", "step_seconds": 1, "epochs": 8, "rounds": 2}
+        found = run(net, rows, fusion=fusion, deadline=4.0, **options)
+        for record in found.history:
+            assert not record.failures
+            trains = [trip.train for trip in record.trips.values()]
+            assert max(trains) <= 4.0
+            assert record.metrics["virtual_seconds"] <= 4.0 * record.round
+        whole = run(net, rows, fusion=fusion, **options)
+        assert max(t.train for t in whole.history[0].trips.values()) > 4.0
+        assert found.history["loss"] != whole.history["loss"]
+        # A rule without use for partial work leaves the same parties out.
+        assert run(net, rows, deadline=4.0, **options).history[0].failures
+
     def test_a_deadline_that_nobody_makes_waits_for_the_fastest(self, rows: Any, net: Any) -> None:
         (record,) = run(net, rows, rounds=1, deadline=1e-6, **TIME).history
         assert len(record.failures) == 7
@@ -145,9 +160,9 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"deadline": 5.0}, "no time is simulated"),
-            ({"over_select": 1.3, "fraction": 0.5}, "no time is simulated"),
-            ({"step_seconds": 0.1}, "no time is simulated"),
+            ({"deadline": 5.0}, "no devices or lines are simulated"),
+            ({"over_select": 1.3, "fraction": 0.5}, "no devices or lines are simulated"),
+            ({"step_seconds": 0.1}, "no devices or lines are simulated"),
             ({"devices": "phones", "over_select": 1.3}, "all parties are asked"),
             (
                 {
