@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -318,12 +317,13 @@ def read_yaml(text: str) -> dict[str, Any]:
     return named(spec_text.read(text))
 
 
-def from_file(path: str) -> dict[str, Any]:
-    """Return the options in a YAML file, unchecked. Raises OptionError for a file that can't be
-    read.
+def from_file(path: str, *, allow_code: bool = False) -> dict[str, Any]:
+    """Return the options in a YAML file, or in several of IBM's library; see `read_files`.
+
+    They are unchecked. Raises OptionError for a file that can't be read.
     """
     try:
-        return read_yaml(Path(path).read_text(encoding="utf-8"))
+        return named(spec_text.read_files(path, allow_code=allow_code))
     except OptionError as error:
         raise error.prefixed(f"{path}: ") from None
     except (OSError, UnicodeDecodeError) as error:
