@@ -146,7 +146,11 @@ def serve(
 @app.command()
 def run(
     spec: Annotated[
-        Path, typer.Argument(help="YAML file, as run.spec.to_yaml() writes it; its `code` is run")
+        list[Path],
+        typer.Argument(
+            help="YAML file, as run.spec.to_yaml() writes it; its `code` is run. Or the aggregator "
+            "and party files of IBM's federated-learning-lib"
+        ),
     ],
     checkpoint: Annotated[
         str, typer.Option(help="folder that keeps the last whole rounds: FOLDER:every=1,keep=2")
@@ -163,8 +167,14 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace an earlier export")
     ] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="run data handlers that IBM's files name by a path")
+    ] = False,
+    metrics_folder: Annotated[
+        str, typer.Option(help="folder for a metrics file of each party, as IBM's parties write it")
+    ] = "",
 ) -> None:
-    """Train the run of a file, and print each round."""
+    """Train the run of a file, or of IBM's files, and print each round."""
     with _one_line():
         from fusion_nb.models import lookup
         from fusion_nb.reporting.export import check_target
@@ -172,11 +182,11 @@ def run(
         from fusion_nb.runs.spec import RunSpec, from_file
 
         given = {"checkpoint": checkpoint} if checkpoint else {}
-        chosen = RunSpec(**from_file(str(spec)) | given)
+        chosen = RunSpec(**from_file(",".join(map(str, spec)), allow_code=allow_code) | given)
         namespace: dict[str, object] = {"__name__": "__main__"}
         if chosen.code:
             with lookup.seeded(chosen.seed, chosen.code):
-                exec(compile(chosen.code, str(spec), "exec"), namespace)
+                exec(compile(chosen.code, str(spec[0]), "exec"), namespace)
         if resume:
             from fusion_nb.runs.checkpoints.resume import SavedSpec
 
@@ -189,6 +199,10 @@ def run(
         training.callbacks.add(_RoundPrinter())
         training.start().wait()
         typer.echo(training.summary())
+        if metrics_folder:
+            from fusion_nb.runs.ibm_config import metrics_file
+
+            typer.echo("\n".join(map(str, metrics_file.write(training, metrics_folder))))
         if export:
             typer.echo(
                 "\n".join(str(path) for path in training.export(export, overwrite=overwrite))

@@ -15,6 +15,8 @@ from fusion_nb.data import loading
 from fusion_nb.errors import FusionError
 from fusion_nb.models import lookup
 from fusion_nb.notebook import explain, options
+from fusion_nb.runs.callbacks import own
+from fusion_nb.runs.contribution.option import METHODS
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
@@ -171,23 +173,40 @@ def _of_adapters(field: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
     ]
 
 
-def _metrics(fragment: str, public: Mapping[str, Any]) -> list[str]:
-    """Return the metrics that can stand after the last comma, with those before it."""
-    before, comma, last = fragment.rpartition(",")
-    return [f"{before}{comma}{word}" for word in _components("metrics", last, [])]
+def _several(kind: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
+    """Return a function that offers components after the last comma, with those before it."""
+
+    def offer(fragment: str, public: Mapping[str, Any]) -> list[str]:
+        before, comma, last = fragment.rpartition(",")
+        return [f"{before}{comma}{word}" for word in _components(kind, last, [])]
+
+    return offer
 
 
 def _always(*words: str) -> Callable[[str, Mapping[str, Any]], list[str]]:
     return lambda fragment, public: list(words)
 
 
+def _listed(words: Callable[[Mapping[str, Any]], list[str]]) -> Callable[..., list[str]]:
+    """Return a function that offers words after the last comma, with those before it."""
+
+    def offer(fragment: str, public: Mapping[str, Any]) -> list[str]:
+        before, comma, _ = fragment.rpartition(",")
+        return [f"{before}{comma}{word}" for word in words(public)]
+
+    return offer
+
+
 #: Option -> the function that lists its values, from the fragment and the variables.
 _VALUES: dict[str, Callable[[str, Mapping[str, Any]], list[str]]] = {
+    "callbacks": _listed(lambda public: own.names({"__name__": "__main__", **public})),
+    "contribution": _listed(lambda public: [*METHODS]),
+    "log": _several("trackers"),
     "config": lambda fragment, public: sorted(glob.glob(f"{fragment}*.y*ml")),
     "device": _always("auto", "cpu", "cuda", "mps"),
     "format": _formats,
     "loss": _of_adapters("loss"),
-    "metrics": _metrics,
+    "metrics": _several("metrics"),
     "model": _models,
     "monitor": _always("accuracy", "loss", "self_rank", "train_loss"),
     "optimizer": _of_adapters("optimizer"),

@@ -19,7 +19,7 @@ _OPTION_OF_KIND = {
     field.json_schema_extra["choices"]: f"--{name.replace('_', '-')}"
     for name, field in reversed(RunSpec.model_fields.items())
     if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["choices"]
-} | {"metrics": "--metrics"}
+} | {"metrics": "--metrics", "trackers": "--log"}
 
 
 def listing(kinds: Sequence[str]) -> str:

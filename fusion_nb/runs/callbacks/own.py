@@ -76,6 +76,16 @@ def as_callback(given: Any) -> Callback:
     return AfterRound(given)
 
 
+def names(namespace: Mapping[str, Any]) -> list[str]:
+    """Return the names of the user's own functions and callbacks."""
+    return [
+        name
+        for name, value in namespace.items()
+        if isinstance(value, Callback)
+        or (inspect.isfunction(value) and value.__module__ == namespace.get("__name__"))
+    ]
+
+
 def named_callbacks(text: str, namespace: Mapping[str, Any]) -> list[Callback]:
     """Return the callbacks that text such as `log_it,stop_when_flat` names.
 
@@ -85,10 +95,9 @@ def named_callbacks(text: str, namespace: Mapping[str, Any]) -> list[Callback]:
     found: list[Callback] = []
     for name in filter(None, (part.strip() for part in text.split(","))):
         if name not in namespace:
-            functions = [key for key, value in namespace.items() if callable(value)]
             raise NameNotFoundError(
                 f"{option('callbacks', text)}: there is no variable {name!r}",
-                f"{nearest(name, functions)}define a function (run, record) in the cell, or before",
+                f"{nearest(name, names(namespace))}define a function (run, record) in the cell, or before",
                 option="callbacks",
                 value=text,
             )

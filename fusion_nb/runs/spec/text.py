@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fusion_nb.errors import OptionError, cell_spelling
+from fusion_nb.runs.ibm_config.reading import options_of_files, options_of_text
 from fusion_nb.runs.redaction import values_without_secrets, without_secrets
 
 
@@ -44,6 +46,8 @@ def read(text: str) -> dict[str, Any]:
 
     Raises OptionError for text that is no mapping.
     """
+    if (options := options_of_text(text)) is not None:
+        return options
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -56,6 +60,21 @@ def read(text: str) -> dict[str, Any]:
     return {
         str(name).replace("-", "_"): value for name, value in found.items() if value is not None
     }
+
+
+def read_files(paths: str | Sequence[str], *, allow_code: bool = False) -> dict[str, Any]:
+    """Return what a file gives each option, unchecked, or several files of IBM's library do.
+
+    paths:      of files, as a list or with commas between
+    allow_code: import data handlers of the user's own that IBM's files name
+    Raises OptionError for text that is no mapping, OSError for a file that can't be read.
+    """
+    if isinstance(paths, str):
+        is_one = "," not in paths or Path(paths).is_file()
+        paths = [paths] if is_one else [path.strip() for path in paths.split(",")]
+    if (options := options_of_files(paths, allow_code=allow_code)) is not None:
+        return options
+    return read(Path(paths[0]).expanduser().read_text(encoding="utf-8"))
 
 
 def _line_of(options: Mapping[str, Any]) -> str:

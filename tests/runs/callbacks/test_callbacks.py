@@ -11,6 +11,7 @@ import pytest
 
 import fusion_nb
 from fusion_nb.errors import FusionError, NameNotFoundError, OptionError
+from fusion_nb.notebook import complete
 from fusion_nb.runs.callbacks.chain import CallbackChain
 
 torch = pytest.importorskip("torch")
@@ -201,6 +202,26 @@ def test_a_cell_names_functions(ip: Any) -> None:
     wrong = ip.run(f"%%fusion --parties 2 --callbacks falt\n{body}").error
     assert isinstance(wrong, NameNotFoundError)
     assert "did you mean 'flat'" in str(wrong)
+
+
+@pytest.mark.parametrize(
+    ("option", "fragment", "expected"),
+    [
+        ("--callbacks", "", {"mine", "diary"}),
+        ("--callbacks", "mine,", {"mine,mine", "mine,diary"}),
+        ("--contribution", "shapley,", {"shapley,cross_site"}),
+        ("--log", "mlflow,", {"mlflow,tensorboard"}),
+        ("--log", "tensorboard:", {"tensorboard:folder="}),
+    ],
+)
+def test_values_are_completed(option: str, fragment: str, expected: set[str]) -> None:
+    def mine(run: Any, record: Any) -> None: ...
+
+    mine.__module__ = "__main__"
+    names = {"mine": mine, "diary": Diary(), "open": open, "number": 3}
+    found = complete.suggest([option], fragment, names)
+    assert expected <= {*found}
+    assert not {"open", "number"} & {*found}
 
 
 def test_a_spec_names_a_list_of_functions() -> None:

@@ -1,0 +1,1 @@
+"""Configuration files of IBM's federated-learning-lib, read as the options of a run."""
