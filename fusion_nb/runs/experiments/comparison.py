@@ -148,9 +148,9 @@ class Comparison:
         )
         needed = statistics.pairs_needed(len(self.tests))
         if n < FEW_PAIRS:
+            pairs = "pair that differs is" if n == 1 else "pairs that differ are"
             notes.append(
-                f"warning: {n} pairs that differ are few: p can't be below "
-                f"{statistics.smallest_p(n):.3g}"
+                f"warning: {n} {pairs} few: p can't be below {statistics.smallest_p(n):.3g}"
             )
         if n < needed and not self.winner:
             word = "other setting" if len(self.tests) == 1 else "other settings"

@@ -321,7 +321,7 @@ def _notes(spec: ExperimentSpec, workshop: Workshop) -> list[str]:
     builds = workshop.builds_model(spec.first())
     if len(spec.seeds) > 1 and "weights" not in spec.hold and not builds:
         notes.append(
-            "warning: the model was built before, so every run begins with its weights; give a "
-            "function that builds one to vary them: model=lambda: make_model()"
+            "warning: the model was built before, so every run begins with its weights; to vary "
+            "them, build it in the cell, or give a function that builds it as the model"
         )
     return notes

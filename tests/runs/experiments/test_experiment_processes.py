@@ -73,6 +73,14 @@ def test_what_can_not_be_sent_is_told(build: Any, rows: Any) -> None:
 
 
 @pytest.mark.slow
+def test_engines_of_the_runs_have_equal_numbers(short_sweep: Any) -> None:
+    made = short_sweep(engine="local,process", seeds="0-1")
+    local, process = losses(made)[:2], losses(made)[2:]
+    assert [trial.settings["engine"] for trial in made.runs] == ["local"] * 2 + ["process"] * 2
+    assert local == process
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_fails_its_trial_alone(short_sweep: Any) -> None:
     @fusion_nb.fusion
     def deadly(weights: Any, updates: Any) -> Any:
