@@ -136,6 +136,16 @@ class Comparison:
         losses = {entry.loss_name for entry in self._entries if entry.loss_name}
         if len(losses) > 1 and "loss" in self.metric:
             notes.append("warning: the losses are not the same, and can't be compared")
+        uneven = [
+            label
+            for label, group in self.groups.items()
+            if len({len(entry.history) for entry in group}) > 1
+        ]
+        if uneven:
+            notes.append(
+                f"warning: the runs of {uneven[0]} do not have the same number of rounds: the "
+                "later part of its curve is a mean over those that went on"
+            )
         if not self.tests:
             return notes
         n = min(test.n for test in self.tests)

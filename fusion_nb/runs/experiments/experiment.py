@@ -201,6 +201,8 @@ class Experiment:
         comparison = self.compare()
         curves = comparison.curves(self.metrics, against)
         against = AXES[against]
+        if kind not in ("bands", "multiples"):
+            raise OptionError(f"kind={kind!r} is not allowed", "there are: bands, multiples")
         if kind == "multiples":
             return multiples(curves, self.metrics[-1], against, BANDS[self.spec.band])
         return bands(curves, self.metrics, against, BANDS[self.spec.band])

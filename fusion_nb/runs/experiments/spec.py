@@ -269,13 +269,10 @@ def _parse_hold(given: Any) -> tuple[str, ...]:
 
 
 def _parse_workers(given: Any) -> int:
-    try:
-        found = int(given)
-    except (TypeError, ValueError):
-        found = -1
-    if found < 0:
+    text = str(given)
+    if not text.isdecimal() or isinstance(given, bool):
         raise OptionError(f"{option('workers', given)} is not allowed", "give a whole number >= 0")
-    return found
+    return int(text)
 
 
 def _joined(parts: Sequence[str]) -> str:

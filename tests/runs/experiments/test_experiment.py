@@ -198,3 +198,20 @@ def test_parties_of_one_run_leave_nothing_to_the_next(net: Any, rows: Any) -> No
     made = sweep(net(), rows, fusion="scaffold", lr=[0.1, 0.1000001], rounds=2, parties=3)
     first, second = (np.asarray(trial.history["loss"]) for trial in made.runs)
     np.testing.assert_allclose(first, second, atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"hold": "split"}, {"band": "std"}, {"workers": 2}])
+def test_options_of_repeats_need_seeds(net: Any, rows: Any, options: Any) -> None:
+    with pytest.raises(FusionError, match="goes with several seeds"):
+        fusion_nb.federate(net(), rows, rounds=1, **options)
+
+
+def test_a_kind_of_chart_that_does_not_exist_is_refused(short_sweep: Any) -> None:
+    made = short_sweep()
+    with pytest.raises(FusionError, match="kind="):
+        made.plot(kind="lines")
+
+
+def test_an_empty_component_has_a_name(short_sweep: Any) -> None:
+    made = short_sweep(personal=["", "finetune"], rounds=1)
+    assert [trial.point.label for trial in made.runs] == ["no personal", "finetune"]
