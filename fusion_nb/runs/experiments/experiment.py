@@ -261,8 +261,8 @@ class Experiment:
 
     @property
     def has_rounds(self) -> bool:
-        """Whether any run has a whole round, so that there is something to draw."""
-        return any(trial.records and trial.facts for trial in self._trials)
+        """Whether a run that did not fail has a whole round, so that there is something to draw."""
+        return bool(entries_of(self._trials))
 
     def _first(self) -> Run:
         """Return the first run, which is checked and not trained."""
@@ -293,7 +293,7 @@ class Experiment:
             earlier = self._trials[known[trial.point.number]]
             if earlier.key() == trial.key() and earlier.status in TRIAL_ENDED:
                 trial.take(earlier.to_dict())
-                trial.run = earlier.run
+                trial.run, trial.weights = earlier.run, earlier.weights
             self._trials[known[trial.point.number]] = trial
         else:
             self._trials.append(trial)

@@ -202,7 +202,10 @@ class ExperimentSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the options as values that JSON and YAML can hold; `of` reads them."""
         found: dict[str, Any] = {
-            name: value for name, value in self.options.items() if name != "seed"
+            # Where an experiment is saved decides none of its curves.
+            name: value
+            for name, value in self.options.items()
+            if name not in ("seed", "checkpoint")
         }
         found |= {
             name: [varying.written(value) for value in several]

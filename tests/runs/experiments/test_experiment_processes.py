@@ -44,6 +44,18 @@ def test_components_of_this_process_go_with_the_runs(short_sweep: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_cell_finds_its_variables_in_the_workers(ip: Any, rows: Any) -> None:
+    ip.ns["rows"] = rows
+    ip.run("from torch import nn\ndef head(n): return nn.Linear(8, n)")
+    body = "model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), head(3))\n"
+    for name, line in {"here": "", "beside": "--workers 2"}.items():
+        options = f"--data rows --lr [0.1,0.2] --seeds 0-1 --rounds 1 --name {name} {line}"
+        ip.run(f"%%fusion sweep {options}\n{body}")
+    assert losses(ip.ns["beside"]) == losses(ip.ns["here"])
+    assert all(trial.status == "finished" for trial in ip.ns["beside"].runs)
+
+
+@pytest.mark.slow
 def test_a_stop_ends_the_workers_and_start_goes_on(short_sweep: Any, tmp_path: Path) -> None:
     folder = str(tmp_path / "saved")
     seen = threading.Event()
