@@ -199,6 +199,10 @@ def federate(
         if seeds is not None:
             options = {**chosen, "seeds": seeds}
             return calls.repeat(options, namespace, name=name, background=background)
+        if alone := [each for each in ("hold", "band", "workers") if each in options]:
+            raise OptionError(
+                f"{option(alone[0])} goes with several seeds", f"give {option('seeds', '0-4')} too"
+            )
         run = Run(RunSpec(**chosen), namespace, name=name or _next_name())
         with run.training.stopping_on_interrupt():
             remember(run)

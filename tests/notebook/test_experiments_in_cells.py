@@ -34,7 +34,7 @@ def test_seeds_make_an_experiment_of_the_cell(shell: Any) -> None:
     made = shell.ns["rep"]
     assert isinstance(made, Experiment)
     assert "3 seeds vary split, cohort, batches and weights" in str(seen)
-    assert len({trial.facts.initial_sha256 for trial in made.runs}) == 3
+    assert len({trial.facts.initial_sha256 for trial in made.runs if trial.facts}) == 3
     shell.run(f"%%fusion --data rows --seed 2 --rounds 2 --lr 0.1 --name alone\n{BODY}")
     assert made.runs[2].history["loss"] == shell.ns["alone"].history["loss"]
 
@@ -80,6 +80,26 @@ def test_commands_find_experiments(shell: Any) -> None:
     assert "a: finished, 2 runs" in str(shell.run("%fusion runs"))
     assert "setting" in str(shell.run("%fusion compare a"))
     assert "nothing to pause" in str(shell.run("%fusion pause a"))
+
+
+def test_a_cell_shows_how_far_it_is_where_somebody_looks_on(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fusion_nb.notebook import experimenting
+
+    monkeypatch.setattr(experimenting, "draws_widgets", lambda: True)
+    shell.run(BODY)
+    seen = shell.run("%fusion sweep --data rows --lr [0.01,0.1] --rounds 2 --name a")
+    shown = list(map(str, seen.outputs))
+    assert any("a: running, 2 runs" in each for each in shown)
+    assert ["a: finished, 2 runs" in each for each in shown].count(True) == 1
+
+
+def test_nothing_is_shown_of_a_quiet_one(shell: Any) -> None:
+    shell.run(BODY)
+    assert "a:" not in str(
+        shell.run("%fusion sweep --data rows --lr [0.1,1] --rounds 1 --name a --quiet")
+    )
 
 
 @pytest.mark.parametrize(

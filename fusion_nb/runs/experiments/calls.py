@@ -12,7 +12,7 @@ from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.given import named_objects
 from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
-from fusion_nb.runs.spec import from_file
+from fusion_nb.runs.spec import RunSpec, from_file
 
 #: The experiments of this process by name, the latest last.
 EXPERIMENTS: dict[str, Experiment] = {}
@@ -92,9 +92,19 @@ def take_up(
     chosen: the model and the data again, and options of an experiment such as `workers`
     """
     about = ExperimentFolder(folder).about()
-    saved = {**about["spec"], "checkpoint": str(folder), **chosen}
+    # Objects stand under the names that they had, so that the saved runs are found again.
+    objects = {name: text for name, text in chosen.items() if text == f"given_{name}"}
+    names = {text: _saved_name(about["spec"], name) for name, text in objects.items()}
+    namespace = {names.get(name, name): value for name, value in namespace.items()}
+    others = {name: value for name, value in chosen.items() if name not in objects}
+    saved = {**about["spec"], "checkpoint": str(folder), **others}
     spec = ExperimentSpec.of(saved)
     return launch(spec, namespace, name=name or str(about["name"]), background=background)
+
+
+def _saved_name(spec: Mapping[str, Any], name: str) -> str:
+    """Return the name that an object had in a saved experiment."""
+    return str(spec.get(name) or RunSpec.model_fields[name].default or f"given_{name}")
 
 
 def launch(

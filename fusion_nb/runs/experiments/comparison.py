@@ -136,6 +136,16 @@ class Comparison:
         losses = {entry.loss_name for entry in self._entries if entry.loss_name}
         if len(losses) > 1 and "loss" in self.metric:
             notes.append("warning: the losses are not the same, and can't be compared")
+        uneven = [
+            label
+            for label, group in self.groups.items()
+            if len({len(entry.history) for entry in group}) > 1
+        ]
+        if uneven:
+            notes.append(
+                f"warning: the runs of {uneven[0]} do not have the same number of rounds: the "
+                "later part of its curve is a mean over those that went on"
+            )
         if not self.tests:
             return notes
         n = min(test.n for test in self.tests)
@@ -148,9 +158,9 @@ class Comparison:
         )
         needed = statistics.pairs_needed(len(self.tests))
         if n < FEW_PAIRS:
+            pairs = "pair that differs is" if n == 1 else "pairs that differ are"
             notes.append(
-                f"warning: {n} pairs that differ are few: p can't be below "
-                f"{statistics.smallest_p(n):.3g}"
+                f"warning: {n} {pairs} few: p can't be below {statistics.smallest_p(n):.3g}"
             )
         if n < needed and not self.winner:
             word = "other setting" if len(self.tests) == 1 else "other settings"

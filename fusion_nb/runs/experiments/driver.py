@@ -107,7 +107,8 @@ class Driver:
 
     def stop(self, wait: bool = True) -> None:
         """Stop between two batches; runs that have ended stay."""
-        self._control.stop()
+        if self._is_alive:  # or its runs could not be trained further
+            self._control.stop()
         if wait and self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 

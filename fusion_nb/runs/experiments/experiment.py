@@ -201,6 +201,8 @@ class Experiment:
         comparison = self.compare()
         curves = comparison.curves(self.metrics, against)
         against = AXES[against]
+        if kind not in ("bands", "multiples"):
+            raise OptionError(f"kind={kind!r} is not allowed", "there are: bands, multiples")
         if kind == "multiples":
             return multiples(curves, self.metrics[-1], against, BANDS[self.spec.band])
         return bands(curves, self.metrics, against, BANDS[self.spec.band])
@@ -259,8 +261,8 @@ class Experiment:
 
     @property
     def has_rounds(self) -> bool:
-        """Whether any run has a whole round, so that there is something to draw."""
-        return any(trial.records and trial.facts for trial in self._trials)
+        """Whether a run that did not fail has a whole round, so that there is something to draw."""
+        return bool(entries_of(self._trials))
 
     def _first(self) -> Run:
         """Return the first run, which is checked and not trained."""
@@ -291,7 +293,7 @@ class Experiment:
             earlier = self._trials[known[trial.point.number]]
             if earlier.key() == trial.key() and earlier.status in TRIAL_ENDED:
                 trial.take(earlier.to_dict())
-                trial.run = earlier.run
+                trial.run, trial.weights = earlier.run, earlier.weights
             self._trials[known[trial.point.number]] = trial
         else:
             self._trials.append(trial)
@@ -321,7 +323,7 @@ def _notes(spec: ExperimentSpec, workshop: Workshop) -> list[str]:
     builds = workshop.builds_model(spec.first())
     if len(spec.seeds) > 1 and "weights" not in spec.hold and not builds:
         notes.append(
-            "warning: the model was built before, so every run begins with its weights; give a "
-            "function that builds one to vary them: model=lambda: make_model()"
+            "warning: the model was built before, so every run begins with its weights; to vary "
+            "them, build it in the cell, or give a function that builds it as the model"
         )
     return notes

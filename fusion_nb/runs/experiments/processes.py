@@ -31,6 +31,8 @@ _STOP_SECONDS = 30.0
 READY, ROUND, END = "ready", "round", "end"
 #: Messages to a worker: what all trials share, a trial, and what its control is asked.
 SETUP, TRAIN, STOP, PAUSE, RESUME, PRUNE = "setup", "train", "stop", "pause", "resume", "prune"
+#: Variables that IPython puts into every notebook.
+_OF_IPYTHON = ("In", "Out", "exit", "quit", "open", "get_ipython")
 _HEAD = struct.Struct("<Q")
 
 
@@ -93,9 +95,7 @@ def needed_names(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> dict[str
     texts += [str(value) for several in spec.vary.values() for value in several]
     words = {word for text in texts for word in re.findall(r"[A-Za-z_]\w*", text)}
     return {
-        word: namespace[word]
-        for word in words
-        if word in namespace and not isinstance(namespace[word], type(sys))
+        word: namespace[word] for word in words if word in namespace and word not in _OF_IPYTHON
     }
 
 

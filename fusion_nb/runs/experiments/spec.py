@@ -202,7 +202,10 @@ class ExperimentSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the options as values that JSON and YAML can hold; `of` reads them."""
         found: dict[str, Any] = {
-            name: value for name, value in self.options.items() if name != "seed"
+            # Where an experiment is saved decides none of its curves.
+            name: value
+            for name, value in self.options.items()
+            if name not in ("seed", "checkpoint")
         }
         found |= {
             name: [varying.written(value) for value in several]
@@ -269,13 +272,10 @@ def _parse_hold(given: Any) -> tuple[str, ...]:
 
 
 def _parse_workers(given: Any) -> int:
-    try:
-        found = int(given)
-    except (TypeError, ValueError):
-        found = -1
-    if found < 0:
+    text = str(given)
+    if not text.isdecimal() or isinstance(given, bool):
         raise OptionError(f"{option('workers', given)} is not allowed", "give a whole number >= 0")
-    return found
+    return int(text)
 
 
 def _joined(parts: Sequence[str]) -> str:

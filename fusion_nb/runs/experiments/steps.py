@@ -10,13 +10,14 @@ from fusion_nb.runs.run import Run
 def per_round(run: Run) -> tuple[int, ...] | None:
     """Return the gradient steps of all parties in each round; None where they can't be counted.
 
-    They can't where the model has no batches, where options change on the way, or where
-    stragglers do less.
+    They can't where the model has no batches, where options change on the way, where stragglers
+    do less, or where parties train models of their own as well.
     """
     resolved = run.prepared.resolved
     options, spec = resolved.train_options, resolved.spec
     counts = "batch_size" in resolved.model.supported_options
-    if not counts or spec.changes or spec.straggler or spec.ensemble:
+    others = (spec.changes, spec.straggler, spec.ensemble, spec.personal, spec.share)
+    if not counts or any(others):
         return None
     if any(record.changes for record in run.records):
         return None

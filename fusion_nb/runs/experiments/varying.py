@@ -23,11 +23,15 @@ def label_of(settings: Mapping[str, Any]) -> str:
     >>> label_of({"fusion": "fedprox:mu=0.1", "lr": 0.01})
     'fedprox:mu=0.1, lr 0.01'
     """
-    parts = [
-        str(value) if name in _COMPONENTS else f"{name} {written(value)}"
-        for name, value in settings.items()
-    ]
-    return ", ".join(parts)
+    return ", ".join(_in_words(name, value) for name, value in settings.items())
+
+
+def _in_words(name: str, value: Any) -> str:
+    if value == "":
+        return f"no {name}"
+    if isinstance(value, float):
+        return f"{name} {value:g}"
+    return str(value) if name in _COMPONENTS else f"{name} {written(value)}"
 
 
 def columns_of(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,13 @@ def test_curves_stand_at_their_costs(against: str, x: list[float]) -> None:
     assert curve.values["accuracy"][0][0] == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize(("lengths", "warns"), [((2, 2), False), ((2, 3), True)])
+def test_runs_that_end_early_are_told(lengths: tuple[int, int], warns: bool) -> None:
+    entries = [entry("a", seed, [0.1] * length) for seed, length in enumerate(lengths)]
+    notes = Comparison(entries).notes
+    assert any("do not have the same number of rounds" in note for note in notes) == warns
+
+
 def test_a_cost_that_no_run_has_is_refused() -> None:
     for against in ("epsilon", "steps", "hours"):
         with pytest.raises(FusionError):

@@ -198,3 +198,35 @@ def test_parties_of_one_run_leave_nothing_to_the_next(net: Any, rows: Any) -> No
     made = sweep(net(), rows, fusion="scaffold", lr=[0.1, 0.1000001], rounds=2, parties=3)
     first, second = (np.asarray(trial.history["loss"]) for trial in made.runs)
     np.testing.assert_allclose(first, second, atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"hold": "split"}, {"band": "std"}, {"workers": 2}])
+def test_options_of_repeats_need_seeds(net: Any, rows: Any, options: Any) -> None:
+    with pytest.raises(FusionError, match="goes with several seeds"):
+        fusion_nb.federate(net(), rows, rounds=1, **options)
+
+
+def test_a_kind_of_chart_that_does_not_exist_is_refused(short_sweep: Any) -> None:
+    made = short_sweep()
+    with pytest.raises(FusionError, match="kind="):
+        made.plot(kind="lines")
+
+
+def test_an_empty_component_has_a_name(short_sweep: Any) -> None:
+    made = short_sweep(personal=["", "finetune"], rounds=1)
+    assert [trial.point.label for trial in made.runs] == ["no personal", "finetune"]
+
+
+def test_an_experiment_whose_runs_all_failed_is_still_shown(short_sweep: Any) -> None:
+    @fusion_nb.fusion
+    def breaks_later(weights: Any, updates: Any, *, calls: list[int] = []) -> Any:  # noqa: B006
+        calls.append(len(list(updates)))
+        if len(calls) > 1:
+            raise ZeroDivisionError("later")
+        return weights
+
+    made = short_sweep(fusion=["breaks_later"])
+    assert made.runs[0].status == "failed"
+    assert len(made.runs[0].records) == 1
+    assert "1 failed" in repr(made)
+    assert "later" in made._repr_mimebundle_()["text/html"]

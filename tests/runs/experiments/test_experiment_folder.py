@@ -15,6 +15,7 @@ import pytest
 
 import fusion_nb
 from fusion_nb.errors import FusionError
+from fusion_nb.runs.experiments import calls
 
 
 def losses(made: Any) -> list[list[float]]:
@@ -85,13 +86,33 @@ def test_a_folder_of_other_files_is_refused(short_sweep: Any, tmp_path: Path) ->
 
 
 def test_resume_takes_up_an_experiment(
-    short_sweep: Any, build: Any, rows: Any, tmp_path: Path
+    short_sweep: Any, build: Any, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = str(tmp_path / "saved")
     first = short_sweep(lr=[0.05, 0.1], checkpoint=folder)
+    from fusion_nb.runs.experiments import here
+
+    monkeypatch.setattr(here, "train", None)
     again = fusion_nb.resume(folder, build, rows)
     assert losses(again) == losses(first)
     assert again.name == first.name
+
+
+@pytest.mark.parametrize("resume", ["fusion_nb.resume('saved', data=rows)", "%fusion resume saved"])
+def test_an_experiment_of_a_cell_is_taken_up(
+    ip: Any, rows: Any, resume: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ip.ns["rows"], ip.ns["fusion_nb"] = rows, fusion_nb
+    body = "from torch import nn\nmodel = nn.Sequential(nn.Linear(5, 3))\n"
+    line = "--data rows --seeds 0-1 --rounds 1 --checkpoint saved --name first"
+    ip.run(f"%%fusion sweep --lr [0.1,0.2] {line}\n{body}")
+    from fusion_nb.runs.experiments import here
+
+    monkeypatch.setattr(here, "train", None)
+    ip.run(f"del first\n{resume}")
+    again = calls.EXPERIMENTS["first"]
+    assert [trial.status for trial in again.runs] == ["finished"] * 4
+    assert len({trial.facts.initial_sha256 for trial in again.runs if trial.facts}) == 2
 
 
 _SCRIPT = """

@@ -44,6 +44,18 @@ def test_components_of_this_process_go_with_the_runs(short_sweep: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_cell_finds_its_variables_in_the_workers(ip: Any, rows: Any) -> None:
+    ip.ns["rows"] = rows
+    ip.run("from torch import nn\ndef head(n): return nn.Linear(8, n)")
+    body = "model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), head(3))\n"
+    for name, line in {"here": "", "beside": "--workers 2"}.items():
+        options = f"--data rows --lr [0.1,0.2] --seeds 0-1 --rounds 1 --name {name} {line}"
+        ip.run(f"%%fusion sweep {options}\n{body}")
+    assert losses(ip.ns["beside"]) == losses(ip.ns["here"])
+    assert all(trial.status == "finished" for trial in ip.ns["beside"].runs)
+
+
+@pytest.mark.slow
 def test_a_stop_ends_the_workers_and_start_goes_on(short_sweep: Any, tmp_path: Path) -> None:
     folder = str(tmp_path / "saved")
     seen = threading.Event()
@@ -70,6 +82,14 @@ def test_what_can_not_be_sent_is_told(build: Any, rows: Any) -> None:
 
     with pytest.raises(fusion_nb.errors.OptionError, match="can't be sent to another process"):
         fusion_nb.sweep(build_locked, rows, seeds="0-1", workers=1, rounds=1, parties=2)
+
+
+@pytest.mark.slow
+def test_engines_of_the_runs_have_equal_numbers(short_sweep: Any) -> None:
+    made = short_sweep(engine="local,process", seeds="0-1")
+    local, process = losses(made)[:2], losses(made)[2:]
+    assert [trial.settings["engine"] for trial in made.runs] == ["local"] * 2 + ["process"] * 2
+    assert local == process
 
 
 @pytest.mark.slow

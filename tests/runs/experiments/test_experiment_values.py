@@ -87,6 +87,7 @@ def test_options_that_vary_are_told_from_others(options: Any, vary: Any) -> None
         {"search": "grid", "lr": "[0.1..1]"},
         {"search": "optuna:trials=0", "lr": "[0.1..1]"},
         {"workers": "two", "lr": [0.1, 1]},
+        {"workers": 2.5, "lr": [0.1, 1]},
         {"seeds": "0-999", "lr": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]},
         {"seed_of": "weight=1"},
     ],
