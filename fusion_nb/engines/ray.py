@@ -38,7 +38,7 @@ class RayEngine(Engine):
         address: Annotated[
             str,
             Field(
-                description="of the cluster, of which this machine is a node, as host:6379 or auto; "
+                description="of the cluster that this machine is a node of, as host:6379 or auto; "
                 "none: a Ray of this machine, for this run"
             ),
         ] = "",
