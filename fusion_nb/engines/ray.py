@@ -38,8 +38,8 @@ class RayEngine(Engine):
         address: Annotated[
             str,
             Field(
-                description="of the cluster, as host:6379, ray://host:10001 or auto; none: a Ray "
-                "of this machine, for this run"
+                description="of the cluster that this machine is a node of, as host:6379 or auto; "
+                "none: a Ray of this machine, for this run"
             ),
         ] = "",
         workers: Annotated[

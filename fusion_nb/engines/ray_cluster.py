@@ -155,7 +155,7 @@ def _connected(ray: Any, address: str) -> Cluster:
             "_node_ip_address": "127.0.0.1",
         }
     else:
-        _check_answers(address)
+        _check_answers(ray, address)
     try:
         _initialize(ray, options, tries=_NUM_STARTS if is_ours else 1)
     except Exception as error:
@@ -203,16 +203,18 @@ def ray_processes(ray: Any) -> set[Any]:
     return found
 
 
-def _check_answers(address: str) -> None:
+def _check_answers(ray: Any, address: str) -> None:
     """Raise OptionError where nothing listens at an address, which Ray would wait long for."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdigit()):
         return
+    if host in ("localhost", "127.0.0.1") and not address.startswith("ray://"):
+        host = ray.util.get_node_ip_address()  # as Ray reads it
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
     except OSError as error:
         raise OptionError(
-            f"{_ENGINE}: nothing answers at {address}: {error}",
+            f"{_ENGINE}: nothing answers at {address} ({host}): {error}",
             "give the address that  ray start --head  printed, auto for the cluster of this "
             "machine, or none to start one for this run",
         ) from error
