@@ -14,11 +14,9 @@ import typer
 
 from fusion_nb.core.options import bytes_of
 from fusion_nb.errors import FusionError, OptionError, cell_spelling, missing_extra
-from fusion_nb.runs.callbacks.callback import Callback
+from fusion_nb.runs.callbacks.printing import RoundPrinter
 
 if TYPE_CHECKING:
-    from fusion_nb.core.types import RoundRecord
-    from fusion_nb.runs.run import Run
     from fusion_nb.service.storage.keys import Keys
 
 # No locals in tracebacks: one of them may be a secret.
@@ -196,7 +194,7 @@ def run(
             training = Run(chosen, namespace)
         if export:
             check_target(export, [training.formats[0]], training.formats, overwrite)
-        training.callbacks.add(_RoundPrinter())
+        training.callbacks.add(RoundPrinter())
         training.start().wait()
         typer.echo(training.summary())
         if metrics_folder:
@@ -207,17 +205,6 @@ def run(
             typer.echo(
                 "\n".join(str(path) for path in training.export(export, overwrite=overwrite))
             )
-
-
-class _RoundPrinter(Callback):
-    """Prints each whole round in a line, once it is saved."""
-
-    after_saving = True
-
-    def on_round(self, run: Run, record: RoundRecord) -> None:
-        """Print a round."""
-        metrics = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
-        typer.echo(f"round {record.round}  {metrics}  ({record.seconds:.1f} s)")
 
 
 @app.command()

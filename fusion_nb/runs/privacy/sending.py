@@ -7,7 +7,7 @@ from fusion_nb.core import registry
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.spec import RunSpec
-from fusion_nb.runs.spec_errors import about
+from fusion_nb.runs.spec.errors import about
 
 
 def around(spec: RunSpec, rule: Fusion) -> Fusion:
