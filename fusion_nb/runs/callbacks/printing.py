@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.runs.callbacks.callback import Callback
 
@@ -17,5 +15,7 @@ class RoundPrinter(Callback):
 
     def on_round(self, run: Any, record: RoundRecord) -> None:
         """Print a round."""
+        import typer
+
         metrics = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
         typer.echo(f"round {record.round}  {metrics}  ({record.seconds:.1f} s)")
