@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fusion_nb.models.lookup import model_adapter
     from fusion_nb.models.metrics.own import metric
     from fusion_nb.notebook.panel import Panel
+    from fusion_nb.runs.audit.audit import audit
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate, resume, stats
     from fusion_nb.runs.spec import RunSpec
@@ -28,6 +29,7 @@ __all__ = [
     "Panel",
     "Run",
     "RunSpec",
+    "audit",
     "compression",
     "engine",
     "federate",
@@ -50,6 +52,7 @@ _EXPORTS = {
     "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.runs.run",
     "RunSpec": "fusion_nb.runs.spec",
+    "audit": "fusion_nb.runs.audit.audit",
     "compression": "fusion_nb.algorithms.compressions.base",
     "engine": "fusion_nb.engines",
     "federate": "fusion_nb.runs.session",

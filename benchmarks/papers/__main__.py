@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.papers import bucketing, fda, fedprox, mcmahan, mcmahan_cnn, niid_bench
+from benchmarks.papers import bucketing, fda, fedprox, mcmahan, mcmahan_cnn, niid_bench, private
 from benchmarks.papers.common import Case, main
 
-SCRIPTS = (mcmahan, mcmahan_cnn, fda, niid_bench, fedprox, bucketing)
+SCRIPTS = (mcmahan, mcmahan_cnn, fda, niid_bench, fedprox, bucketing, private)
 CASES: dict[str, Case] = {
     f"{script.__name__.rpartition('.')[2]}.{name}": case
     for script in SCRIPTS

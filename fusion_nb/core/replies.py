@@ -159,6 +159,11 @@ class RoundReplies:
         """
         return arithmetic.metric_mean(self.metrics, sizes or self._num_examples, metric)
 
+    def means(self, metric: str) -> Metrics:
+        """Return a metric's mean by its name; nothing where parties report no metrics."""
+        has_any = not self.metrics or any(self.metrics.values())
+        return {metric: self.mean(metric)} if has_any else {}
+
     def over_rows(
         self, model: TrainableModel, metric: str, sizes: Mapping[str, int] | None = None
     ) -> float:

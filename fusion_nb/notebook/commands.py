@@ -18,7 +18,7 @@ from fusion_nb.errors import (
     spelled_in,
 )
 from fusion_nb.models import lookup
-from fusion_nb.notebook import explain, following, option_text, options, saved
+from fusion_nb.notebook import auditing, explain, following, option_text, options, saved
 from fusion_nb.notebook.interrupting import in_one_line, run_body
 from fusion_nb.notebook.kernel import draws_widgets, repaints_only_for_cells
 from fusion_nb.notebook.live import LiveView, status_text
@@ -228,6 +228,7 @@ COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {
     "runs": runs,
     "checkpoint": checkpoint,
     "compare": compare,
+    "audit": lambda shell, line: auditing.audit(_chosen(shell, line), line.words[1:]),
     "export": export,
     "list": show_list,
     "help": lambda shell, line: show_help(line.words),

@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, Command] = {
         "save the runs of this notebook in a cache: on, off, or its folder", "[WORD]"
     ),
     "compare": Command("draw several runs in one chart", "[RUN RUN ...]"),
+    "audit": Command("measure what the updates of a run give away", "[RUN] [PARTY ...]"),
     "export": Command(
         "write the fused model and its card", "[RUN] FOLDER", ("format", "which", "overwrite")
     ),

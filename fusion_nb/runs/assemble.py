@@ -25,6 +25,7 @@ from fusion_nb.engines.progress import ProgressEngine
 from fusion_nb.errors import RunError
 from fusion_nb.runs import changes
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
+from fusion_nb.runs.privacy import reports
 from fusion_nb.runs.resolve import Resolved
 
 
@@ -75,7 +76,7 @@ def assemble(
         parties=parties,
         model=model,
         fusion=fusion,
-        engine=ProgressEngine(_faulty(resolved)),
+        engine=ProgressEngine(reports.around(_faulty(resolved), resolved.spec)),
         config=config,
         test=resolved.test,
         baselines=tuple(others.values()),

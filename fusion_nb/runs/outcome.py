@@ -20,6 +20,7 @@ from fusion_nb.runs import predicting
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checks.ordered import absent_options
+from fusion_nb.runs.privacy.reports import report_notes
 from fusion_nb.runs.quality.ending_notes import EndingNotes
 from fusion_nb.runs.redaction import values_without_secrets
 from fusion_nb.runs.repeating import RepeatingSpecs, without_checkpoint
@@ -60,6 +61,7 @@ class RunOutcome:
         """Sentences about what was inferred from model and data, and warnings."""
         of_baselines = [note for other in self._federation.baselines for note in other.notes]
         found = [*self._prepared.notes, *self._source.model.notes, *of_baselines]
+        found += report_notes(self._prepared.resolved.spec, self._source.history)
         return [*found, *self._source.notes, *self._ending.notes(self.parties)]
 
     @property

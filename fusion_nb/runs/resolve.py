@@ -27,6 +27,7 @@ from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.data.skews.plan import parse as parse_split
 from fusion_nb.engines.faults import SimulatedFaults, Stragglers
+from fusion_nb.engines.reporting import Reports
 from fusion_nb.errors import OptionError, option
 from fusion_nb.models import class_weights, lookup
 from fusion_nb.models.base import Model
@@ -65,6 +66,7 @@ _BOUND = ("split", "privacy", "secure", "personal", "share", "ensemble")
 #: Options of a spec with a notation of their own, and the function that reads each.
 _NOTATIONS: dict[str, Callable[[str], object]] = {
     "until": Until,
+    "report": Reports.parse,
     "straggler": Stragglers.parse,
     "schedule": Schedule.parse,
     "roles": parse_roles,

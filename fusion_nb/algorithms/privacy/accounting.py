@@ -106,6 +106,8 @@ def _composed(events: Sequence[Event], delta: float, accountant: Accountant) -> 
         made = rdp.RdpAccountant()
     else:
         width = _FINE if sum(n for _, _, n in events) > _FEW else _COARSE
+        # Little noise spreads the losses far, and its epsilon needs no fine grid.
+        width *= max(1.0, 0.4 / min(noise for _, noise, _ in events) ** 2)
         made = pld.PLDAccountant(value_discretization_interval=width)
     with _quiet():
         for chance, noise, count in events:

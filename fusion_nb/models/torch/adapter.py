@@ -23,7 +23,7 @@ from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.models.passes import Duration
 from fusion_nb.models.per_row import PerRowTrainable
 from fusion_nb.models.predicting import Predicting
-from fusion_nb.models.torch import devices, files, per_row, sending, threads
+from fusion_nb.models.torch import devices, files, sending, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.choices import CHOICES
@@ -36,6 +36,7 @@ from fusion_nb.models.torch.precision import Precision
 from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
 from fusion_nb.models.torch.probing.products import products_per_row
+from fusion_nb.models.torch.row_gradients import per_row
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.training import Trainer
 from fusion_nb.models.torch.vectorized import advice
@@ -234,10 +235,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
 
     @with_gradients
     def native(self, weights: Weights) -> nn.Module:
-        """Return an `nn.Module` of the user's own class with these weights.
-
-        It is on the CPU and in evaluation mode.
-        """
+        """Return the user's own module with these weights, on the CPU and in evaluation mode."""
         other = self.clone()
         other.set_weights(weights)
         if self._setup is not None:

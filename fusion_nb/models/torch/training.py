@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.types import TrainingResult, Weights
 from fusion_nb.models.passes import Duration, epochs_or_steps
-from fusion_nb.models.torch import optimizers, per_row, weights
+from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
 from fusion_nb.models.torch.gradients import correction
 from fusion_nb.models.torch.plain_sgd import Stepper
+from fusion_nb.models.torch.row_gradients import per_row
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.trees import num_rows
 

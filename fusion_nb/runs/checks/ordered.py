@@ -21,6 +21,7 @@ from fusion_nb.runs.checks.metrics import check_added_metrics
 from fusion_nb.runs.checks.rounds import check_lr_schedule, check_roles, check_schedule, check_send
 from fusion_nb.runs.early_stopping import Until
 from fusion_nb.runs.privacy.checks import check_privacy
+from fusion_nb.runs.privacy.reports import check_report
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
@@ -324,6 +325,7 @@ CHECKS: tuple[Check, ...] = (
     check_roles,
     check_send,
     check_privacy,
+    check_report,
     check_supported,
     check_own_test_rows,
     check_stragglers,
@@ -346,7 +348,7 @@ def _metric_names(resolved: Resolved) -> list[str]:
     if resolved.spec.personal and in_rounds:
         prefixes.append("personal_")
     return [
-        "train_loss",
+        *(["train_loss"] if resolved.spec.report != "none" else []),
         *model.metrics,
         *(prefix + name for prefix in prefixes for name in model.metrics),
         *fusion.metric_names,

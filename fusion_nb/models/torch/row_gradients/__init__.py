@@ -1,0 +1,1 @@
+"""Gradients of single rows: clipped and noisy in training, and matched by those who attack."""

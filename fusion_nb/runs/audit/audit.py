@@ -1,0 +1,272 @@
+"""The audit of a run: three attacks on its own simulated parties, and how far they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fusion_nb.core import rows as rows_of
+from fusion_nb.core.party import Party
+from fusion_nb.errors import FusionError, OptionError, RunError, nearest
+from fusion_nb.models.predicting import PredictsRows
+from fusion_nb.reporting.charts.pictures import as_picture, pictures
+from fusion_nb.runs.audit import dense_layer, gradients, membership
+from fusion_nb.runs.audit.report import Audit, Finding
+from fusion_nb.runs.audit.updates import EVERYONE, Observed, observe
+from fusion_nb.runs.run import Run
+
+#: Rows whose labels are inferred one by one, at most.
+_MOST_LABELS = 20
+#: A correlation with the true row from which on it is told to be rebuilt, and one up to which
+#: nothing of it is.
+_REBUILT, _NOTHING = 0.9, 0.3
+#: Largest error of a row among several that counts as rebuilt, as a share of the range of numbers.
+_CLOSE = 0.05
+
+
+def audit(run: Run, party: str = "", rows: int = 1) -> Audit:
+    """Attack a run's own simulated parties, and return what their updates and the model give away.
+
+    Three attacks: to rebuild rows of a party from its update, to infer their labels, and to tell
+    training rows of all parties from others by the fused model's losses. With privacy, each is
+    measured for those who see no more than it lets through.
+
+    party: whose update is attacked; by default the first that trains
+    rows:  in its update; of one row a dense first layer gives away all
+    Raises RunError for a run whose rows are on a service, or whose model no attack here is about.
+    """
+    if run.result().rows_went_to:
+        raise RunError(
+            f"{run.name} was trained by a service, and an audit is only of parties in this kernel",
+            "train it in the kernel",
+        )
+    run.training.settle()
+    auditor = _Auditor(run, _chosen(run, party), rows)
+    found, notes = list[Finding](), list[str]()
+    for attack in (auditor.rebuild, auditor.labels, auditor.members):
+        try:
+            found += attack()
+        except FusionError as error:
+            notes.append(f"not measured: {error.message}")
+    notes += auditor.notes
+    if EVERYONE in auditor.rebuilt:
+        notes.append(
+            "central privacy trusts the aggregator, which sees single updates; local does not"
+        )
+    return Audit(
+        f"audit of {run.name}: only of parties that this kernel simulates, whose true rows are "
+        "here to compare with",
+        found,
+        notes,
+        auditor.row,
+        auditor.rebuilt,
+        auditor.chart(),
+    )
+
+
+def _chosen(run: Run, name: str) -> Party:
+    parties = [party for party in run.federation.parties if party.trains]
+    found = next((party for party in parties if party.id == (name or parties[0].id)), None)
+    if found is None:
+        ids = [party.id for party in parties]
+        raise OptionError(
+            f"there is no party {name!r} that trains",
+            f"{nearest(name, ids)}there are: {', '.join(ids[:10])}",
+        )
+    return found
+
+
+def _predicts(model: object) -> bool:
+    return isinstance(model, PredictsRows)
+
+
+class _Auditor:
+    """The attacks on one party of a run; what they rebuilt is kept."""
+
+    def __init__(self, run: Run, party: Party, num_rows: int) -> None:
+        if num_rows < 1 or num_rows > party.num_examples:
+            raise OptionError(
+                f"rows={num_rows} is not allowed",
+                f"give a whole number from 1 to {party.num_examples}, the rows of {party.id}",
+            )
+        if not isinstance(party.train, tuple) or not isinstance(party.train[0], np.ndarray):
+            raise RunError(
+                f"the rows of {party.id} are no arrays of numbers",
+                "audit a run on arrays or a table",
+            )
+        self._run, self._party, self._num_rows = run, party, num_rows
+        schema = run.prepared.resolved.data.schema
+        # As the model sees them.
+        self._x = np.asarray(party.train[0], np.float64) / schema.rows.scale
+        self._range = float(self._x.max() - self._x.min()) or 1.0
+        self.row: np.ndarray | None = self._x[0]
+        self.rebuilt: dict[str, np.ndarray] = {}
+        self.notes: list[str] = []
+
+    def rebuild(self) -> Iterator[Finding]:
+        """Rebuild rows from an update of the party."""
+        observed = observe(self._run.federation, self._party, range(self._num_rows))
+        for who, after in observed.after.items():
+            if self._num_rows > 1:
+                yield self._several(who, observed, after)
+                continue
+            found, how = self._one(observed, after)
+            if found is None:
+                self.notes.append(f"not measured: {how}")
+                return
+            self.rebuilt[who] = found.reshape(self._x.shape[1:])
+            yield self._judged(who, how, found.ravel())
+
+    def _one(self, observed: Observed, after: Any) -> tuple[np.ndarray | None, str]:
+        """Return one row as it can be rebuilt, and how; or None and why not."""
+        found = dense_layer.first_row(observed.before, after, self._x[0].size)
+        if found is not None:
+            return found, "by division in its first layer"
+        inferred = self._label(observed.before, after)
+        return gradients.rebuild(
+            self._run,
+            observed.before,
+            after,
+            self._x.shape[1:],
+            0 if inferred is None else inferred,
+            (float(self._x.min()), float(self._x.max())),
+        )
+
+    def _judged(self, who: str, how: str, found: np.ndarray) -> Finding:
+        true = self._x[0].ravel()
+        error = float(np.abs(found - true).max()) / self._range
+        alike = float(np.corrcoef(found, true)[0, 1]) if found.std() and true.std() else 0.0
+        verdict = "the row is there" if alike >= _REBUILT else "parts of the row are there"
+        verdict = "nothing of the row is left" if alike < _NOTHING else verdict
+        return Finding(
+            "row",
+            who,
+            "largest error as a share of the range",
+            error,
+            f"a row of {self._party.id}, rebuilt by {who} from its update, {how}: largest error "
+            f"{error:.2g} of the range of numbers, correlation {alike:.2f}: {verdict}",
+            chance=1.0,
+        )
+
+    def _several(self, who: str, observed: Observed, after: Any) -> Finding:
+        true = self._x[: self._num_rows].reshape(self._num_rows, -1)
+        found = dense_layer.candidates(observed.before, after, true.shape[1])
+        if not len(found):
+            raise RunError(
+                "rows of an update of several are rebuilt from a dense first layer only, and "
+                "this model has none",
+                "audit with one row",
+            )
+        errors = [float(np.abs(found - row).max(1).min()) / self._range for row in true]
+        right = sum(error < _CLOSE for error in errors)
+        low, high = membership.share_interval(right, len(errors))
+        return Finding(
+            "rows",
+            who,
+            f"share of rows with an error below {_CLOSE:g}",
+            right / len(errors),
+            f"{right} of {len(errors)} rows of {self._party.id} rebuilt by {who} from one update "
+            f"of all of them (largest error below {_CLOSE:g} of the range)",
+            low,
+            high,
+        )
+
+    def labels(self) -> Iterator[Finding]:
+        """Infer the labels of single rows, each from an update of its own."""
+        count = min(_MOST_LABELS, self._party.num_examples)
+        num_classes = self._num_classes()
+        if not num_classes:
+            self.notes.append("not measured: labels that are no classes are not inferred")
+            return
+        classes = self._classes()
+        right: dict[str, int] = {}
+        for i in range(count):
+            observed = observe(self._run.federation, self._party, [i], i + 1)
+            for who, after in observed.after.items():
+                inferred = self._label(observed.before, after)
+                if inferred is None:
+                    self.notes.append(
+                        "not measured: the last layer has no bias from which a label is read"
+                    )
+                    return
+                right[who] = right.get(who, 0) + (inferred == classes[i])
+        for who, hits in right.items():
+            low, high = membership.share_interval(hits, count)
+            yield Finding(
+                "label",
+                who,
+                "share of labels that are right",
+                hits / count,
+                f"labels of single rows, inferred by {who} from the change of the last bias: "
+                f"{hits} of {count} right ({100 * low:.0f} to {100 * high:.0f} %), by chance "
+                f"{100 / num_classes:.0f} %",
+                low,
+                high,
+                1 / num_classes,
+            )
+
+    def members(self) -> Iterator[Finding]:
+        """Tell training rows from others by the losses of the fused model."""
+        run, federation = self._run, self._run.federation
+        model: Any = federation.model.clone()
+        if not _predicts(model):
+            raise RunError(f"a {federation.model.kind} predicts no rows", "use another model")
+        if not run.records:
+            raise RunError(f"{run.name} has no whole round", "train it first")
+        model.set_weights(run.weights)
+        seed = federation.config.seed
+        tests = [run.prepared.resolved.test] if run.prepared.resolved.test is not None else []
+        tests = tests or [party.test for party in federation.parties if party.num_test]
+        members, others = (
+            np.concatenate([membership.row_losses(model, part, seed) for part in parts])
+            for parts in ([p.train for p in federation.parties if p.trains], tests)
+        )
+        found = membership.attack(members, others)
+        verdict = "better than guessing" if found.low > 0.5 else "no better than guessing"
+        yield Finding(
+            "membership",
+            "who has the fused model",
+            "AUC",
+            found.auc,
+            f"training rows told from others by the fused model's loss: AUC {found.auc:.3f} "
+            f"({found.low:.3f} to {found.high:.3f}; {found.members} and {found.others} rows): "
+            f"{verdict}",
+            found.low,
+            found.high,
+            0.5,
+        )
+
+    def chart(self) -> Any:
+        """Return the row and what was rebuilt of it as pictures, where rows are pictures."""
+        row = None if self.row is None else as_picture(self.row)
+        if row is None or not self.rebuilt:
+            return None
+        images = {f"a row of {self._party.id}": row}
+        for who, found in self.rebuilt.items():
+            image = as_picture(found)
+            assert image is not None
+            images[f"by {who}"] = image
+        return pictures(images, f"A row of {self._party.id}, and what its update gives away of it")
+
+    def _label(self, before: Any, after: Any) -> int | None:
+        return dense_layer.label_of(before, after, self._num_classes())
+
+    def _num_classes(self) -> int:
+        """Return the number of classes, or 0 for labels of another kind."""
+        task = self._run.federation.model
+        if not isinstance(task, PredictsRows) or task.task not in ("classes", "binary"):
+            return 0
+        if task.task == "binary":
+            return 2
+        return int(np.asarray(self._predicted(task)).shape[1])
+
+    def _predicted(self, given: Any) -> np.ndarray:
+        model = given.clone()
+        model.set_weights(self._run.federation.network.initial_weights)
+        return np.asarray(model.predict(rows_of.take(self._party.train, np.array([0]))))
+
+    def _classes(self) -> np.ndarray:
+        labels = np.asarray(self._party.train[1])
+        return labels.argmax(1) if labels.ndim > 1 and labels.shape[1] > 1 else labels.ravel()
