@@ -47,7 +47,7 @@ OTHER = {
     "adversary": "label_flip:num=2",
     "compress": "topk:share=0.05",
     "secure": "masks:bits=20",
-    "privacy": "central:noise=2,clip=1",
+    "privacy": "central:clip=1,noise=2",
     "report": "none",
     "personal": "ditto:lambda=0.5",
     "share": "best:groups=3",
