@@ -156,7 +156,7 @@ class PartitionedData:
         """Return how many rows each party has, its test rows included."""
         return {party.id: party.num_examples + party.num_test for party in self.parties}
 
-    def skew_notes(self, seed: int) -> list[str]:
+    def skew_notes(self, seed: int = 0) -> list[str]:
         """Return sentences about how unlike the parties are, and those of a drift in round 1."""
         trained = [party for party in self.parties if len(self.labels[party.id][0])]
         rows = [party.train for party in trained]

@@ -160,9 +160,8 @@ def panel(shell: InteractiveShell, line: Line) -> Panel:
 
 def split(shell: InteractiveShell, line: Line) -> Chart:
     """Return a chart of the rows that each party would hold."""
-    spec = options.to_spec(line)
-    division = divide(spec, shell.user_ns)
-    for note in (*division.notes, *division.skew_notes(spec.seed)):
+    division = divide(options.to_spec(line), shell.user_ns)
+    for note in (*division.notes, *division.skew_notes()):
         print(note)
     if missing := division.missing_classes():
         print(f"warning: no party has a training row of class {', '.join(missing)}")

@@ -52,6 +52,8 @@ OTHER = {
     "over_select": 1.5,
     "compress": "topk:share=0.05",
     "secure": "masks:bits=20",
+    "privacy": "central:clip=1,noise=2",
+    "report": "none",
     "personal": "ditto:lambda=0.5",
     "share": "best:groups=3",
     "ensemble": "stack:holdout=0.3",

@@ -139,9 +139,7 @@ class RunSpec(BaseModel):
         None, "simulated: parties asked for each one that is awaited, as 1.3", gt=1, le=100
     )
     compress: str = _option(
-        "",
-        "encode the changes of the weights that travel, as topk:share=0.01 or int8",
-        choices="compressions",
+        "", "encode the changes that travel, as topk:share=0.01", choices="compressions"
     )
     privacy: str = _option(
         "",
@@ -149,11 +147,9 @@ class RunSpec(BaseModel):
         "(each party does) or rows (in each step); noise=auto:epsilon=8 finds the noise",
         choices="privacy",
     )
+    secure: str = _option("", "the aggregator receives sums alone: masks", choices="secure")
     report: str = _option(
         "plain", "metrics that parties tell: plain, none, or noised:noise=5,bound=1"
-    )
-    secure: str = _option(
-        "", "the aggregator receives sums, and no party's update: masks", choices="secure"
     )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(
