@@ -25,7 +25,7 @@ SECONDS, JOULES = "virtual_seconds", "virtual_joules"
 
 @dataclass(frozen=True)
 class Forecast:
-    """What rounds would take: simulated seconds, the parties that are asked, and those too late."""
+    """The cost of rounds: simulated seconds, the parties that are asked, and those too late."""
 
     seconds: float
     asked: int

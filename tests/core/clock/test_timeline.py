@@ -34,7 +34,7 @@ def test_with_equal_times_a_round_is_its_cohort() -> None:
     timeline, equal = Timeline(), dict.fromkeys(PARTIES, 2.0)
     assert advance(timeline, equal, 2, 2, ["b", "d"]) == ["b", "d"]
     assert timeline.time == 2.0
-    assert timeline.flying == {}
+    assert timeline.under_way == {}
     assert advance(timeline, equal, 2, 2, ["a", "d"]) == ["a", "d"]
     assert [trip.version for trip in timeline.rounds[1].values()] == [1, 1]
 
