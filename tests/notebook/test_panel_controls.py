@@ -45,6 +45,8 @@ OTHER = {
     "dropout": 0.1,
     "straggler": "0.2:epochs=uniform",
     "adversary": "label_flip:num=2",
+    "privacy": "local:clip=1,noise=4",
+    "report": "noised:noise=5",
     "personal": "ditto:lambda=0.5",
     "share": "best:groups=3",
     "ensemble": "stack:holdout=0.3",
