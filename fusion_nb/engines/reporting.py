@@ -38,7 +38,7 @@ class Reports:
     @classmethod
     def parse(cls, text: str) -> Reports:
         """Return what text such as `noised:noise=5,bound=1` asks for. Raises OptionError."""
-        kind, given = registry.parse(text)
+        kind, given = registry.parse(text or "plain")
         names = ("noise", "bound") if kind == "noised" else ()
         if kind not in _KINDS or any(name not in names for name in given):
             raise _refused(text)

@@ -142,10 +142,11 @@ class PrivateFusion(FusionWrapper):
         """Return what further rounds will cost, as a sentence. Raises RunError past the budget."""
         now = self.epsilon(state) if state else 0.0
         then = self.epsilon_after(state, rounds)
-        word = "round" if rounds == 1 else "rounds"
-        cost = f"{rounds} more {word} bring epsilon from {now:.3g} to {then:.3g}"
+        cost = f"{rounds} more rounds bring epsilon from {now:.3g} to {then:.3g}"
+        if rounds == 1:
+            cost = f"1 more round brings epsilon from {now:.3g} to {then:.3g}"
         if not state:
-            cost = f"{rounds} {word} cost epsilon {then:.3g}"
+            cost = f"{rounds} {'round costs' if rounds == 1 else 'rounds cost'} epsilon {then:.3g}"
         if self.budget and then > self.budget * (1 + 1e-9):
             fitting = self._fitting(state, rounds)
             few = f"{fitting} would fit" if fitting else "none would fit"

@@ -174,7 +174,8 @@ class CentralPrivacy(PrivateFusion):
         if cohorts.chance is not None:
             counted = (
                 f"amplified by Poisson sampling: each party is drawn with the chance "
-                f"{cohorts.chance:g}, and nobody may learn who was"
+                f"{cohorts.chance:g}, and nobody may learn who was (keep card.json and history.csv "
+                "to yourself, which name the cohorts)"
             )
         else:
             counted = (

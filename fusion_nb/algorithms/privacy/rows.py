@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
-from fusion_nb.algorithms.privacy.base import Budget, Clip, Delta, Noise, PrivateFusion, PrivateRun
+from pydantic import Field
+
+from fusion_nb.algorithms.privacy.base import Budget, Delta, Noise, PrivateFusion, PrivateRun
+from fusion_nb.algorithms.privacy.clipping import check_untrained
 from fusion_nb.algorithms.privacy.ledger import Ledger
 from fusion_nb.algorithms.privacy.local import check_plain_half
 from fusion_nb.core.protocols import Fusion
@@ -32,7 +35,7 @@ class RowPrivacy(PrivateFusion):
         inner: Fusion,
         run: PrivateRun,
         *,
-        clip: Clip,
+        clip: Annotated[float, Field(description="largest norm of a row's gradient", gt=0)],
         noise: Noise,
         delta: Delta = 1e-5,
         budget: Budget = 0.0,
@@ -50,6 +53,7 @@ class RowPrivacy(PrivateFusion):
                 "the model was asked to train with noise, and does not say that it did",
                 'return the extras {"per_row": [chance, steps]} from fit',
             )
+        check_untrained(result.weights, context.weights, context.info.trained, context.party)
         chance, steps = result.extras["per_row"]
         return context.update(result.weights, chance=chance, steps=steps)
 

@@ -149,7 +149,7 @@ class RunSpec(BaseModel):
     )
     secure: str = _option("", "the aggregator receives sums alone: masks", choices="secure")
     report: str = _option(
-        "plain", "metrics that parties tell: plain, none, or noised:noise=5,bound=1"
+        "", "metrics that parties tell: plain (default), none, or noised:noise=5,bound=1"
     )
     personal: str = _option("", "a model for each party, besides the fused one", choices="personal")
     share: str = _option(

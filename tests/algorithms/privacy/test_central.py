@@ -158,7 +158,7 @@ class TestCharges:
         for _ in range(2):
             made.broadcast(state)
             _, state = made.aggregate(START, iter(updates(START, [0.1] * 4)), state)
-        with pytest.raises(RunError, match="1 more round bring epsilon from 6"):
+        with pytest.raises(RunError, match="1 more round brings epsilon from 6"):
             made.broadcast(state)
         assert "none would fit" in _hint(lambda: made.check_budget(state, 5))
 
