@@ -80,6 +80,7 @@ class Cluster:
             workers.close()
         if self._is_connected:
             self.ray.shutdown()
+            _let_print(self.ray, True)
 
     def _start_worker(self, cpus: float, gpus: float) -> ActorWorker:
         # A Ray of our own serves this kernel alone: its workers are as many as was said, and have
@@ -177,6 +178,7 @@ def _initialize(ray: Any, options: Mapping[str, Any], tries: int) -> None:
     try:
         with _quiet():
             ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
+        _let_print(ray, False)
     except Exception as error:
         if ray.is_initialized():
             ray.shutdown()
@@ -186,6 +188,12 @@ def _initialize(ray: Any, options: Mapping[str, Any], tries: int) -> None:
         if tries == 1 or "timed out" not in str(error):
             raise
         _initialize(ray, options, tries - 1)
+
+
+def _let_print(ray: Any, enabled: bool) -> None:
+    """Let Ray print about nodes that die into the cell that runs, or not; a Failure tells it."""
+    with suppress(AttributeError):  # Ray's debugger has no other switch either
+        ray._private.worker._worker_logs_enabled = enabled
 
 
 def ray_processes(ray: Any) -> set[Any]:
