@@ -159,10 +159,10 @@ class RoundReplies:
         """
         return arithmetic.metric_mean(self.metrics, sizes or self._num_examples, metric)
 
-    def train_loss(self) -> Metrics:
-        """Return the cohort's mean `train_loss`; nothing where answers have none."""
-        has_none = bool(self.metrics) and not any("train_loss" in m for m in self.metrics.values())
-        return {} if has_none else {"train_loss": self.mean("train_loss")}
+    def train_loss(self, model: TrainableModel) -> Metrics:
+        """Return the cohort's mean `train_loss`; nothing for a model that is measured otherwise."""
+        has_any = any("train_loss" in metrics for metrics in self.metrics.values())
+        return {"train_loss": self.mean("train_loss")} if has_any or "loss" in model.metrics else {}
 
     def over_rows(
         self, model: TrainableModel, metric: str, sizes: Mapping[str, int] | None = None
