@@ -210,39 +210,24 @@ def run(
 @app.command()
 def party(
     superlink: Annotated[str, typer.Option(help="host:port of the aggregator's SuperLink")],
-    data: Annotated[
-        Path, typer.Option(help="your rows: .npz with x_train and y_train, .csv or .parquet")
-    ],
-    name: Annotated[str, typer.Option(help="the name that the aggregator sees, as 'clinic 5'")],
+    data: Annotated[Path, typer.Option(help="your rows: a .npz, .csv or .parquet file")],
+    name: Annotated[str, typer.Option(help="what the aggregator calls you, as 'clinic 5'")],
     label: Annotated[str, typer.Option(help="column of a table that holds the label")] = "",
-    certificates: Annotated[
-        str, typer.Option(help="root certificate of the SuperLink, as PEM")
-    ] = "",
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="connect without encryption, to try it out")
-    ] = False,
-    key: Annotated[
-        str, typer.Option(help="your private key (elliptic curve), which the SuperLink knows")
-    ] = "",
-    log: Annotated[
-        str, typer.Option(help="file that gets a line for each request and each reply")
-    ] = "party.log",
-    models: Annotated[
-        str, typer.Option(help="kinds of models that you train, as torch,sklearn (default: all)")
-    ] = "",
-    max_epochs: Annotated[
-        int, typer.Option(help="passes over your rows in a round, at most; 0: any", min=0)
-    ] = 0,
+    certificates: Annotated[str, typer.Option(help="the SuperLink's root certificate (PEM)")] = "",
+    insecure: Annotated[bool, typer.Option("--insecure", help="connect unencrypted")] = False,
+    key: Annotated[str, typer.Option(help="your private key (ECDSA), known there")] = "",
+    log: Annotated[str, typer.Option(help="file with a line for each message")] = "party.log",
+    models: Annotated[str, typer.Option(help="kinds that you train, as torch,sklearn")] = "",
+    max_epochs: Annotated[int, typer.Option(help="passes in a round; 0: any number", min=0)] = 0,
     max_request: Annotated[str, typer.Option(help="largest request, as 500M or 1G")] = "1G",
     require_privacy: Annotated[
         bool, typer.Option("--require-privacy", help="train with differential privacy only")
     ] = False,
     allow_code: Annotated[
-        bool,
-        typer.Option("--allow-code", help="run model classes that the aggregator sends as code"),
+        bool, typer.Option("--allow-code", help="run classes of models that come as code")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show what would leave this machine; do not connect")
+        bool, typer.Option("--dry-run", help="show what would leave, and do not connect")
     ] = False,
 ) -> None:
     """Take part in a federation with your own rows, which stay on this machine.
@@ -261,13 +246,7 @@ def party(
 
         serve(
             Connection(superlink, certificates, key, insecure=insecure),
-            Policy(
-                tuple(filter(None, models.replace(" ", "").split(","))),
-                max_epochs,
-                require_privacy,
-                allow_code,
-                bytes_of(max_request),
-            ),
+            Policy.of(models, max_epochs, require_privacy, allow_code, bytes_of(max_request)),
             data=str(data),
             name=name,
             label=label,

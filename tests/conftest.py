@@ -21,7 +21,8 @@ from markers import pytest_collection_modifyitems as pytest_collection_modifyite
 os.environ["FUSION_NB_CHECKPOINT"] = "off"
 
 #: Of these files fixtures are loaded; as modules with doctests they would all have the same name.
-collect_ignore_glob = ["*/conftest.py"]
+#: The apps of Flower are for those who have it.
+collect_ignore_glob = ["*/conftest.py", "*/flower_apps/*"]
 
 DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared" / "data"))
 #: Commands. Doctest would import them, and with them what they register or need.

@@ -214,7 +214,7 @@ class Federation:
             self.round_failures = tuple(replies.failures)
 
         # 3. Evaluate the fused model.
-        metrics: Metrics = replies.means("train_loss") if cohort else {}
+        metrics: Metrics = replies.train_loss(self.model) if cohort else {}
         if self.config.lr_schedule is not None:
             metrics["lr"] = settings.train_options["lr"]
         per_party = {party: dict(found) for party, found in replies.metrics.items()}

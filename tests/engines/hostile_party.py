@@ -39,7 +39,6 @@ def hostile(self: PartyProgram, content: bytes, run: int = 0) -> bytes:
     return pack_tree(tree, "reply")
 
 
-PartyProgram.answer = hostile  # type: ignore[method-assign]
-
 if __name__ == "__main__":
+    PartyProgram.answer = hostile  # type: ignore[method-assign]
     main()

@@ -85,8 +85,8 @@ class Pace:
                 replace(state, fusion_state=own),
             )
         if self._has_clock:
-            shared = settings.fusion.shared_weights(state.weights, state.fusion_state)
-            down = arithmetic.num_bytes(shared) + arithmetic.num_bytes(request.broadcast)
+            sent = settings.fusion.bytes_down(state.weights, state.fusion_state, cohort)
+            down = round(sent / max(1, len(cohort)))
             works = {party: self._work(party, settings, round, down) for party in cohort}
             self._clock.begin(round, self._now, works, self._wanted(settings))
         return request, state

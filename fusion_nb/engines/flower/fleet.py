@@ -7,11 +7,14 @@ takes some ten seconds a request. Here one process lives as long as the party ta
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fusion_nb.engines.flower.link import body_of, content_of
 from fusion_nb.engines.flower.names import flower
+
+#: Seconds to wait for the parts of a message, before a look at whether its run has ended.
+_PULL_SECONDS = 3.0
 
 
 class Incoming:
@@ -42,7 +45,7 @@ class Fleet:
             self.node_id,
             self._receive,
             self._send,
-            _,
+            self._get_run,
             _,
             self._pull_object,
             self._push_object,
@@ -57,15 +60,42 @@ class Fleet:
         message, tree = found
         run_id, message_id = message.metadata.run_id, message.metadata.message_id
         ids = [part.object_id for part in flower("iterate_object_tree")(tree)]
-        contents = flower("pull_objects")(ids, lambda part: self._pull_object(run_id, part))
+        contents = self._pull(run_id, ids)
+        if contents is None:
+            return None
         self._confirm(run_id, message_id)
         size = sum(map(len, contents.values()))
         whole = flower("inflate_object_from_contents")(message_id, contents)
         whole.metadata.__dict__["_message_id"] = message_id
         return Incoming(whole, size)
 
+    def _pull(self, run_id: int, ids: list[str]) -> dict[str, bytes] | None:
+        """Return the parts of a message, or None where its run ended before they came."""
+        while True:
+            try:
+                found: dict[str, bytes] = flower("pull_objects")(
+                    ids, lambda part: self._pull_object(run_id, part), max_time=_PULL_SECONDS
+                )
+            except flower("RunNotRunningException"):
+                return None
+            except flower("ObjectPullError"):
+                if self._has_ended(run_id):
+                    return None
+            else:
+                return found
+
+    def _has_ended(self, run_id: int) -> bool:
+        try:
+            return bool(self._get_run(run_id).status.status == flower("Status").FINISHED)
+        except flower("RunNotRunningException"):
+            return True
+
     def send(self, incoming: Incoming, body: bytes) -> None:
-        """Answer a message."""
+        """Answer a message. A run that has ended meanwhile needs no answer."""
+        with suppress(flower("RunNotRunningException")):
+            self._push(incoming, body)
+
+    def _push(self, incoming: Incoming, body: bytes) -> None:
         asked = incoming.message.metadata
         reply = flower("Message")(content=content_of(body), reply_to=incoming.message)
         with flower("no_object_id_recompute")():

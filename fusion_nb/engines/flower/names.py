@@ -52,6 +52,9 @@ NAMES: dict[str, str] = {
     "iterate_object_tree": "flwr.supercore.inflatable.inflatable_object",
     "no_object_id_recompute": "flwr.supercore.inflatable.inflatable_object",
     "inflate_object_from_contents": "flwr.supercore.inflatable.inflatable_utils",
+    "ObjectPullError": "flwr.supercore.inflatable.inflatable_utils",
+    "RunNotRunningException": "flwr.supercore.run",
+    "Status": "flwr.common.constant",
     "pull_objects": "flwr.supercore.inflatable.inflatable_utils",
     "push_objects": "flwr.supercore.inflatable.inflatable_utils",
     # The SuperLink's own command, in a process of its own.

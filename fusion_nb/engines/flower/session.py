@@ -52,6 +52,7 @@ class Session:
         self.gate: Callable[[], None] = _pass
         self._present: tuple[float, frozenset[int]] = (0.0, frozenset())
         self._known: set[int] = set()
+        self._silent: set[int] = set()
         #: Nodes that the SuperLink still knows, and whose parties are back at others.
         self._replaced: set[int] = set()
         self._conversation = Conversation(link, lambda: self.gate(), self.is_gone)
@@ -109,6 +110,7 @@ class Session:
                     "start one with: fusion-nb party --superlink ... --data rows.npz --name ...",
                 )
             time.sleep(_LOOK_SECONDS)
+            self._known -= self._silent  # one that is busy may answer the next time
 
     def describe_new(self) -> list[Described]:
         """Ask nodes that are new who they are; those that do not answer are left out."""
@@ -117,6 +119,7 @@ class Session:
         content = pack_tree({"ask": "describe"}, "request")
         end = time.monotonic() + _DESCRIBE_SECONDS
         found = []
+        self._silent = set(new)
         waiting = Conversation(
             self.link,
             lambda: self.gate(),
@@ -127,6 +130,7 @@ class Session:
             tree = _tree(answer)
             if isinstance(tree, dict) and isinstance(tree.get("name"), str):
                 facts = tree.get("facts")
+                self._silent.discard(int(name))
                 found.append(
                     Described(int(name), tree["name"], int(tree.get("num_rows", 0)), facts or [])
                 )

@@ -141,7 +141,7 @@ def with_own_options(spec: RunSpec, namespace: Mapping[str, Any]) -> RunSpec:
         return spec
     config = find(spec.data, namespace).run_config
     own = {
-        name: type(RunSpec.model_fields[name].default or 0.0)(config[key])
+        name: config[key]
         for name, keys in _OWN_NAMES.items()
         for key in keys
         if key in config and name not in spec.model_fields_set

@@ -33,6 +33,11 @@ class Policy:
     allows_code: bool = False
     max_bytes: int = 1 << 30
 
+    @classmethod
+    def of(cls, models: str, *others: Any) -> Policy:
+        """Return the policy with kinds of models as text, `torch,sklearn`, and the other fields."""
+        return cls(tuple(filter(None, models.replace(" ", "").split(","))), *others)
+
     def check_size(self, size: int) -> None:
         """Raise RefusedError for a request that is too large."""
         if size > self.max_bytes:
