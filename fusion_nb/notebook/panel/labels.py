@@ -19,6 +19,7 @@ _EMPTY = {
     "callbacks": "none",
     "log": "nowhere",
     "contribution": "none",
+    "unseen": "none",
 }
 
 

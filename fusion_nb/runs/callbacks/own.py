@@ -97,7 +97,7 @@ def named_callbacks(text: str, namespace: Mapping[str, Any]) -> list[Callback]:
         if name not in namespace:
             raise NameNotFoundError(
                 f"{option('callbacks', text)}: there is no variable {name!r}",
-                f"{nearest(name, names(namespace))}define a function (run, record) in the cell, or before",
+                f"{nearest(name, names(namespace))}define a function (run, record) first",
                 option="callbacks",
                 value=text,
             )
