@@ -24,6 +24,7 @@ _EMPTY = {
     "callbacks": "none",
     "log": "nowhere",
     "contribution": "none",
+    "unseen": "none",
 }
 
 

@@ -97,11 +97,14 @@ class AfterTraining:
         if not num_rounds or self._done_after == num_rounds:
             return
         self._done_after, self._notes = num_rounds, []
-        self.unseen.measure(federation)
+        self.contributions = Contributions("")
         metric = self._resolved.spec.monitor or federation.model.metrics[0]
-        last = federation.history.last()
-        if note := self.unseen.note(metric, last.get(metric, math.nan)):
-            self._notes.append(note)
+        try:
+            self.unseen.measure(federation)
+        except FusionError as error:
+            self._notes.append(f"warning: unseen parties are not measured: {error.message}")
+        seen = federation.history.last().get(metric, math.nan)
+        self._notes += filter(None, [self.unseen.note(metric, seen)])
         if self._resolved.spec.contribution:
             self._contribute(federation)
 
@@ -110,23 +113,21 @@ class AfterTraining:
         spec = self._resolved.spec
         plan = ContributionPlan.of(spec.contribution, parties, spec.seed)
         trained = Coalitions(self._resolved, federation, self._control)
-        for number, coalition in enumerate(plan.trained):
-            try:
+        try:
+            for coalition in plan.trained:
                 trained.value(coalition)
-            except (FusionError, Stopped) as error:
-                why = "it was stopped" if isinstance(error, Stopped) else str(error.args[0])
-                self._notes.append(
-                    f"warning: contribution ended after {number} of {len(plan.trained)} trainings: "
-                    f"{why}"
-                )
-                return
-        self.contributions = Contributions(
-            trained.metric,
-            {method: _values(method, plan, trained) for method in plan.option.methods
-             if method != "cross_site"},
-            _cross_site(trained) if "cross_site" in plan.option.methods else {},
-            len(plan.trained),
-        )  # fmt: skip
+            methods = [method for method in plan.option.methods if method != "cross_site"]
+            values = {method: _values(method, plan, trained) for method in methods}
+        except (FusionError, Stopped) as error:
+            why = "it was stopped" if isinstance(error, Stopped) else error.message
+            self._notes.append(
+                f"warning: contribution ended after {trained.num_trained} of {len(plan.trained)} "
+                f"trainings: {why}"
+            )
+            return
+        has_matrix = "cross_site" in plan.option.methods
+        matrix = _cross_site(trained) if has_matrix else {}
+        self.contributions = Contributions(trained.metric, values, matrix, trained.num_trained)
 
 
 def _values(method: str, plan: ContributionPlan, trained: Coalitions) -> dict[str, Contribution]:

@@ -43,6 +43,8 @@ class Coalitions:
         self._resolved, self._main, self._control = resolved, federation, control
         self._metric = resolved.spec.monitor or federation.model.metrics[0]
         self._values: dict[Coalition, float] = {}
+        #: The coalitions that were trained so far.
+        self.num_trained = 0
         #: Of coalitions of one party: the metrics of its model on each party's test rows.
         self.of_single: dict[str, PartyMetrics] = {}
 
@@ -67,6 +69,7 @@ class Coalitions:
             if not coalition:
                 return self._untrained(federation)
             record = self._last_round(federation)
+            self.num_trained += 1
         finally:
             federation.close()
         if len(coalition) == 1:

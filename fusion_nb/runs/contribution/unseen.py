@@ -19,7 +19,7 @@ from fusion_nb.data.partition import PartitionedData
 from fusion_nb.errors import OptionError, option
 
 
-def without_unseen(data: PartitionedData, count: int, seed: int) -> PartitionedData:
+def without_unseen(data: PartitionedData, count: int | None, seed: int) -> PartitionedData:
     """Return the data with so many parties, drawn by the seed, set apart as unseen.
 
     Raises OptionError where no party would be left to train.

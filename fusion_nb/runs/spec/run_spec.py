@@ -213,7 +213,7 @@ class RunSpec(BaseModel):
     contribution: str = _option(
         "", "what each party adds, by retraining: shapley, leave_one_out, cross_site"
     )
-    unseen: int = _option(0, "parties that never train, to measure the model on", ge=0)
+    unseen: int | None = _option(None, "parties that never train (default: none)", ge=1)
     callbacks: str = _option(
         "",
         "functions of yours (run, record), called after each round; one that returns True ends it",

@@ -190,7 +190,7 @@ def test_more_rounds_measure_anew() -> None:
         ({"contribution": "leave_one_out", "data": rows(), "parties": 1}, "one party"),
         ({"unseen": 4}, "at most 3"),
         ({"unseen": 1, "personal": "fedbn"}, "unseen"),
-        ({"unseen": -1}, ">= 0"),
+        ({"unseen": 0}, ">= 1"),
     ],
 )
 def test_it_is_refused_before_training(options: dict[str, Any], word: str) -> None:
