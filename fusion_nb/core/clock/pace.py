@@ -86,7 +86,7 @@ class Pace:
             )
         if self._has_clock:
             sent = settings.fusion.bytes_down(state.weights, state.fusion_state, cohort)
-            down = round(sent / max(1, len(cohort)))
+            down = int(sent / max(1, len(cohort)))
             works = {party: self._work(party, settings, round, down) for party in cohort}
             self._clock.begin(round, self._now, works, self._wanted(settings))
         return request, state
