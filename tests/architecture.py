@@ -19,24 +19,28 @@ LAYERS: tuple[dict[str, str], ...] = (
     {"errors.py": "every error that a user meets", "version.py": "the version"},
     {
         "core/": "types and protocols (the contracts), federation (the loop), party, replies, "
-        "evaluation, history, arithmetic, rows, schema, seeds, schedule, registry, options, "
-        "storage, run_control"
+        "evaluation, history, arithmetic, rows, schema, seeds, rounds, clock, registry, options, "
+        "files, run_control"
     },
     {
-        "data/": "loading, agreement (the schema), handlers, data sets, splits, partition",
+        "data/": "loading, agreement (the schema), handlers, data sets, splits, skews, partition",
         "models/": "Model, lookup, metrics, optimizers; torch/ keras/ doc2vec/: one adapter each",
-        "engines/": "local, vectorized, process, auto; faults and progress around any engine",
+        "engines/": "local, vectorized, process, ray, flower, auto; faults, deadlines and progress "
+        "around any engine",
         "reporting/": "charts, the parties' table, the result, export, formatting",
     },
-    {"algorithms/": "fusions/ (one file each), personalization/, ensembles/, baselines, attacks"},
     {
-        "runs/": "spec -> resolve -> checks -> assemble -> run; changes, preview, early stopping, "
-        "session (the runs of a process; federate)"
+        "algorithms/": "fusions/ (one file each), compressions/, privacy/, secure/, personalization/, "
+        "ensembles/, baselines, attacks, samplings, profiles of devices"
+    },
+    {
+        "runs/": "spec -> resolve -> checks -> assemble -> run; changes, preview, callbacks, "
+        "trackers, experiments, contribution, audit, session (the runs of a process; federate)"
     },
     {"service/": "api/ storage/ processes/; the service, its client, a run on a service"},
     {
         "notebook/": "magics, option line, completion, help, live view; panel/",
-        "cli.py": "the command fusion-nb: serve, run, tutorials, keys",
+        "cli.py": "the command fusion-nb: serve, run, party, tutorials, keys",
         "datasets.py": "the data sets under the name that notebooks import",
     },
 )
