@@ -89,6 +89,7 @@ def dpsgd(setup: Setup) -> Row:
         seeded(opacus_network, setup.seed),
         data,
         parties=1,
+        holdout=0,
         rounds=1 if setup.quick else 15,
         batch_size=240,
         lr=0.25,
@@ -128,6 +129,7 @@ def dpfedavg(setup: Setup) -> Row:
     run = federate(
         network,
         (parties, held_out),
+        holdout=0,
         sampling="poisson:q=0.5",
         rounds=2 if setup.quick else 11,
         epochs=4,
