@@ -1,5 +1,6 @@
 # Two commands do all the set-up: `make demo` and `make test`. They need Python 3.11 or newer, and make.
 PYTHON ?= python3
+BINDER_PYTHON ?= python3.12
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -19,7 +20,7 @@ KERAS_ON_TORCH := $(patsubst %,tests/models/keras_adapter/test_keras_%.py,copies
 # Two processes with a thread each take half as long as one with two threads.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo quick test test-all test-browser screenshots lint notebooks notebooks-alone docs bench soak papers lab clean
+.PHONY: demo quick test test-all test-browser screenshots lint notebooks notebooks-alone docs bench soak papers binder lab clean
 
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
@@ -36,6 +37,7 @@ test-all: $(VENV)/test $(VENV)/bench $(KERNELS)  ## everything, the long tests t
 	$(SIDE_BY_SIDE) -m ""
 	KERAS_BACKEND=torch $(SIDE_BY_SIDE) -m "" tests/models/keras_adapter
 	$(MAKE) notebooks notebooks-alone
+	if command -v $(BINDER_PYTHON); then $(MAKE) binder; else echo 'not as on Binder: there is no $(BINDER_PYTHON)'; fi
 
 test-browser: $(VENV)/test  ## only what drives JupyterLab in Chromium
 	$(BIN)/pytest -m browser tests
@@ -69,6 +71,9 @@ papers: $(VENV)/test  ## published figures beside ours, on MNIST; hours: python 
 screenshots: $(VENV)/test  ## take the pictures of README and tutorials anew
 	FUSION_NB_IMAGES=notebooks/images $(BIN)/pytest -m browser tests
 
+binder: build/binder  ## run all tutorials as on Binder: its packages, one core, 2 GB; needs Python 3.12
+	$(BIN)/pytest -m "" tests/test_binder.py
+
 lab: $(VENV)/demo  ## open the tutorials
 	$(BIN)/jupyter lab notebooks
 
@@ -77,6 +82,12 @@ clean:
 
 $(KERNELS): build/ipykernel-%:
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ ipykernel==$* nest-asyncio
+
+# The environment as Binder makes it: its own packages, then those of binder/, then postBuild.
+build/binder: binder/requirements.txt binder/postBuild pyproject.toml constraints.txt
+	rm -rf $@ && $(BINDER_PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check -r binder/requirements.txt jupyterhub jupyterlab notebook
+	PATH=$(CURDIR)/$@/bin:$$PATH bash binder/postBuild
 
 # Each mark is made once its packages are in, and anew when what they depend on changes.
 $(VENV)/demo: pyproject.toml constraints.txt

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.files import storage
+from fusion_nb.core.process.machine import num_cores
 from fusion_nb.service.aggregator import FINISHED, QUEUED, UNDER_WAY, Aggregator
 from fusion_nb.service.error_log import log_failure
 from fusion_nb.service.errors import EndingError, FieldError, OrderError, UnknownError
@@ -23,8 +24,9 @@ from fusion_nb.service.training_queue import TrainingQueue
 _log = logging.getLogger(__name__)
 #: Folder of all aggregators.
 _HOME = "aggregators"
-#: Number of uploads that are inspected at a time, before they count as slow.
-_NUM_INSPECTORS = 2
+#: Number of uploads that are inspected at a time, before they count as slow. Each takes 0.4 GB, and
+#: a machine of one core, such as Binder's, has little.
+_NUM_INSPECTORS = min(2, num_cores())
 #: The same of models that are written in other formats.
 _NUM_CONVERTERS = 1
 #: Seconds between two reads of a run's records while a client follows it.

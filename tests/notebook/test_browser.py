@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells, save, wait
 
 pytestmark = MARKS
@@ -69,6 +70,7 @@ def test_the_chart_moves_and_the_toolbar_stops_it(page: Any, lab: tuple[str, Pat
     page.get_by_text("alive True").wait_for()
 
 
+@pytest.mark.slow
 def test_tab_completes_and_a_typo_is_one_line(page: Any, lab: tuple[str, Path]) -> None:
     name = new_notebook(
         lab, "typo.ipynb", "%load_ext fusion_nb", "%fusion --rouns 3", "%fusion --split diri"

@@ -53,9 +53,10 @@ def save_cut_short(cache: Path, name: str) -> Path:
     ("theme", "word"),
     [
         ("JupyterLab Light", "light"),
-        pytest.param("JupyterLab Dark", "dark", marks=pytest.mark.slow),
+        ("JupyterLab Dark", "dark"),
     ],
 )
+@pytest.mark.slow
 def test_a_new_kernel_resumes_and_discards_runs_that_were_cut_short(
     page: Any, lab: tuple[str, Path], tmp_path: Path, theme: str, word: str
 ) -> None:

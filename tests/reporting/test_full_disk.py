@@ -87,7 +87,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["torch", "doc2vec", pytest.param("keras", marks=pytest.mark.slow)]
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow) for kind in ("keras", "torch")] + ["doc2vec"],
 )
 def test_no_format_ends_the_process_on_a_full_disk(kind: str, small_disk: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

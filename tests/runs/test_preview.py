@@ -123,6 +123,7 @@ class TestEstimate:
         assert self.estimate(net, rows, rounds=rounds) == pytest.approx(0.1 * rounds)
         assert asked == [rounds]
 
+    @pytest.mark.slow
     def test_a_party_that_fails_leaves_the_estimate_of_batches(
         self, net: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:

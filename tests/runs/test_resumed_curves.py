@@ -86,6 +86,7 @@ LONG = {
     "engine process",
     "engine flower",
     "engine ray",
+    "keras",
     "keras with adam kept",
     "keras fedbn",
     "another engine",
@@ -122,7 +123,9 @@ def test_a_resumed_ensemble_is_that_of_a_whole_run(name: str, tmp_path: Path) ->
     assert_same(case.resume(folder), whole)
 
 
-@pytest.mark.parametrize("engine", ["local", "process:workers=1"])
+@pytest.mark.parametrize(
+    "engine", ["local", pytest.param("process:workers=1", marks=pytest.mark.slow)]
+)
 def test_large_states_are_written_once_and_resumed(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

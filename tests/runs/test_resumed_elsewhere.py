@@ -36,7 +36,8 @@ CASES = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "name", ["torch", "doc2vec", pytest.param("keras", marks=pytest.mark.slow)]
+    "name",
+    ["torch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("doc2vec", "keras"))],
 )
 def test_another_process_goes_on(name: str, tmp_path: Path) -> None:
     case, folder = CASES[name], tmp_path / "saved"

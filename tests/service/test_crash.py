@@ -171,6 +171,7 @@ def test_a_client_that_follows_a_run_does_not_get_the_next_one(
         server.stop(aggregator_id)
 
 
+@pytest.mark.slow
 def test_a_training_process_that_dies_ends_only_its_own_run(
     tmp_path: Path, model_file: Path, rows_file: Path
 ) -> None:

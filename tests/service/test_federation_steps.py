@@ -16,6 +16,7 @@ from fusion_nb.data import image_datasets
 
 
 class TestResults:
+    @pytest.mark.slow
     def test_the_curve_equals_that_of_a_run_in_the_kernel(
         self, server: Server, tmp_path: Path, model_file: Path
     ) -> None:

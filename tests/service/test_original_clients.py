@@ -119,6 +119,7 @@ class TestTheOriginalSequence:
         ):
             np.testing.assert_allclose(np.array(ours), np.array(theirs), rtol=1e-6)
 
+    @pytest.mark.slow
     def test_doc2vec(self, server: Server, tmp_path: Path) -> None:
         gensim = pytest.importorskip("gensim.models.doc2vec")
         gensim.Doc2Vec(vector_size=8, min_count=1, epochs=5).save(str(tmp_path / "model"))

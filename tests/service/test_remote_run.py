@@ -30,6 +30,7 @@ class Unknown(nn.Sequential):
 
 #: Options of runs whose curve on the service is compared too, where there is time.
 OTHER_OPTIONS: list[dict[str, Any]] = [
+    {"split": "dirichlet:alpha=0.5", "parties": 3, "fraction": 0.7},
     {"fusion": "scaffold", "batch_size": 16, "holdout": 0.0},
     {"fusion": "fedadam", "dropout": 0.3, "seed": 5},
     {"changes": "2:lr=0.01", "monitor": "loss"},
@@ -49,7 +50,6 @@ class TestRemoteRun:
     @pytest.mark.parametrize(
         "options",
         [
-            {"split": "dirichlet:alpha=0.5", "parties": 3, "fraction": 0.7},
             {
                 "baseline": "local",
                 "adversary": "label_flip:1",
@@ -140,6 +140,7 @@ class TestRemoteRun:
             found = client.aggregators()[-1]
         assert (found["state"], found["round"]) == ("stopped", len(run.history))
 
+    @pytest.mark.slow
     def test_a_service_that_goes_away(self, tmp_path: Path) -> None:
         with serving(tmp_path / "state") as server:
             run = RemoteRun(RunSpec(rounds=ENDLESS), {"model": network()}, url=server.url).start()

@@ -129,6 +129,7 @@ def data_of(server: Server, aggregator_id: str) -> list[str]:
     return [path.name for path in parties.glob("*/*") if path.name != "party.json"]
 
 
+@pytest.mark.slow
 def test_the_calls_on_a_full_disk(small_disk: Path, model_file: Path, tmp_path: Path) -> None:
     rows = save_rows(tmp_path / "rows.npz")
     with serving(small_disk / "state", "--workers", "1") as server:

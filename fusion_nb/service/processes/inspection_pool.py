@@ -43,12 +43,15 @@ def environment() -> dict[str, str]:
 class Inspections:
     """Two pools of inspectors: one for small uploads, which never wait for large ones.
 
+    They are one where only one task runs at a time: each process holds a framework in memory.
     num_quick, timeout, max_memory: see `InspectionPool`
     """
 
     def __init__(self, num_quick: int, timeout: float, max_memory: int) -> None:
         self._small = InspectionPool(num_quick, timeout, max_memory)
-        self._large = InspectionPool(num_quick, timeout, max_memory)
+        self._large = (
+            InspectionPool(num_quick, timeout, max_memory) if num_quick > 1 else self._small
+        )
 
     async def ask(
         self, task: str, *, client: str = "", size: int = 0, **arguments: Any

@@ -132,6 +132,7 @@ class TestTraining:
         assert "sea" in run.parties[0].model.dv
         assert len(run.parties[0].model.dv) == run.parties[0].num_examples + 1
 
+    @pytest.mark.slow
     def test_a_seed_fixes_the_curve_in_every_process(self) -> None:
         script = (
             "from doc2vec_samples import model, TEXTS\nfrom fusion_nb import federate\n"

@@ -147,6 +147,7 @@ def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
     assert np.allclose(loaded.serve(X).numpy(), run.model.predict(X, verbose=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_distilling_teaches_one_model_and_leaves_its_optimizer_alone() -> None:
     model = network()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -93,6 +93,7 @@ class TestTraining:
 
         assert curve(1) == curve(1) != curve(2)
 
+    @pytest.mark.slow
     def test_batch_normalization_over_uneven_parties_is_sane(self) -> None:
         def model() -> Any:
             keras.utils.set_random_seed(0)
