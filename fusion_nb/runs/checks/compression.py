@@ -64,8 +64,10 @@ def _notes(resolved: Resolved, rule: Compressed) -> list[str]:
     """Return what travels as it is."""
     notes, model = [], resolved.model
     if broadcasts(rule.inner):
-        fusion = resolved.spec.fusion
-        notes.append(f"compress: the arrays that {fusion} sends beside weights travel uncompressed")
+        notes.append(
+            f"compress: the arrays that {resolved.spec.fusion or 'the fusion'} sends beside weights "
+            "travel uncompressed"
+        )
     weights, trained = model.single_model.get_weights(), model.trained_names()
     if weights and not trained:
         notes.append("warning: compress: no entry of this model is trained, so none is encoded")
