@@ -30,8 +30,8 @@ LAYERS: tuple[dict[str, str], ...] = (
         "reporting/": "charts, the parties' table, the result, export, formatting",
     },
     {
-        "algorithms/": "fusions/ (one file each), compressions/, privacy/, secure/, personalization/, "
-        "ensembles/, baselines, attacks, samplings, profiles of devices"
+        "algorithms/": "fusions/ (one file each), compressions/, privacy/, secure/, "
+        "personalization/, ensembles/, baselines, attacks, samplings, profiles of devices"
     },
     {
         "runs/": "spec -> resolve -> checks -> assemble -> run; changes, preview, callbacks, "

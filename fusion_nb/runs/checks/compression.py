@@ -65,8 +65,8 @@ def _notes(resolved: Resolved, rule: Compressed) -> list[str]:
     notes, model = [], resolved.model
     if broadcasts(rule.inner):
         notes.append(
-            f"compress: the arrays that {resolved.spec.fusion or 'the fusion'} sends beside weights "
-            "travel uncompressed"
+            f"compress: the arrays that {resolved.spec.fusion or 'the fusion'} sends beside "
+            "weights travel uncompressed"
         )
     weights, trained = model.single_model.get_weights(), model.trained_names()
     if weights and not trained:

@@ -23,7 +23,7 @@ _NOT_ASYNCHRONOUS = {
     "over_select": "which never waits for a slow party",
     "sampling": "which asks a party whenever another one has answered",
     "personal": "whose parties come and go between rounds",
-    "compress": "whose parties begin from weights of several rounds, and changes are encoded for one",
+    "compress": "whose parties begin from weights of several rounds",
     "secure": "whose updates arrive one by one, and masks need a cohort",
     "straggler": "which waits for nobody; slow devices are those of devices",
 }
