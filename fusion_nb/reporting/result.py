@@ -133,9 +133,9 @@ class Result:
         lines += text_table(self.parties.table(self.monitor))
         return Text("\n".join([self.headline(), *(f"  {line}" for line in lines)]))
 
-    def chart(self, *, by_time: bool = False) -> charts.Chart:
-        """Return the curves, against rounds or simulated time."""
-        return charts.curves(self.history, self.metrics, by_time=by_time)
+    def chart(self, *, against: str = "round") -> charts.Chart:
+        """Return the curves, against rounds, simulated time or epsilon."""
+        return charts.curves(self.history, self.metrics, against=against)
 
     def mimebundle(self) -> dict[str, Any]:
         """Return the output that stays in a saved notebook: HTML, a picture, and one line of text.

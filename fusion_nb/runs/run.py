@@ -23,7 +23,6 @@ from fusion_nb.runs.callbacks.own import HasCallbacks
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.rounds import SavedRounds, Storage
 from fusion_nb.runs.checkpoints.saving import save_rounds
-from fusion_nb.runs.clock.building import round_of
 from fusion_nb.runs.early_stopping import predicates
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.outcome import RunOutcome
@@ -305,16 +304,13 @@ class Run(PredictedRows, HasCallbacks, Answers):
         self.training.settle()
         return self.outcome.parties()
 
-    def plot(self, *, by_time: bool = False) -> Chart:
-        """Return the curves of loss and accuracy, per round or against simulated time.
+    def plot(self, against: str = "round", *, by_time: bool = False) -> Chart:
+        """Return the curves of loss and accuracy, against round, time (simulated) or epsilon.
 
-        Raises RunError for a run without simulated time.
+        by_time: the same as against="time". Raises RunError for a run that has no such cost.
         """
         self.training.settle()
-        result = self.result()
-        if by_time:
-            round_of(result.history, 0)
-        return result.chart(by_time=by_time)
+        return self.result().chart(against="time" if by_time else against)
 
     def summary(self) -> Text:
         """Return the run in a few lines."""

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fusion_nb.core.clock.pace import SECONDS
 from fusion_nb.core.history import History
+from fusion_nb.reporting.charts import costs
 from fusion_nb.reporting.charts.chart import Chart, own_settings
 from fusion_nb.reporting.charts.drawing import (
     COLOURS,
     draw_line,
     drawn_name,
     fit_share,
-    measure_in_seconds,
     metric_axes,
 )
 from fusion_nb.reporting.charts.run_curves import described
@@ -28,13 +27,16 @@ if TYPE_CHECKING:
 @own_settings()
 def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     """Draw the fused models of several runs over each other, against rounds, and the last metric
-    against bytes as well; where all have simulated time, the last metric against that too.
+    against bytes as well; where all have simulated time, against that too, and where any counts
+    epsilon, those that do against that.
     """
     num_rounds = max([2, *(len(history) for history in histories.values())])
-    is_timed = all(SECONDS in history.metrics() for history in histories.values())
-    if is_timed:  # there is room for three: one metric, against rounds, bytes and time
+    whole = [history for history in histories.values() if history]
+    added = ["time"] if whole and all(costs.has(history, "time") for history in whole) else []
+    added += ["epsilon"] if any(costs.has(history, "epsilon") for history in whole) else []
+    if added:  # there is no room for more: one metric, against rounds, bytes and the costs
         metrics = metrics[-1:]
-    panels = [*metrics, *[metrics[-1]] * (1 + is_timed)]
+    panels = [*metrics, *[metrics[-1]] * (1 + len(added))]
     figure, axes = metric_axes(panels, num_rounds, "constrained")
     by_round, by_bytes = axes[: len(metrics)], axes[len(metrics)]
     for i, (name, history) in enumerate(histories.items()):
@@ -44,8 +46,9 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
         style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
         lines = [(axis, metric, rounds) for axis, metric in zip(by_round, metrics, strict=True)]
         lines.append((by_bytes, metrics[-1], sent))
-        if is_timed:
-            lines.append((axes[-1], metrics[-1], np.array(history[SECONDS])))
+        for axis, cost in zip(axes[len(metrics) + 1 :], added, strict=True):
+            if costs.has(history, cost):
+                lines.append((axis, metrics[-1], np.array(costs.places(history, cost))))
         for axis, metric, x in lines:
             values = history[metric] if metric in history.metrics() else []
             draw_line(axis, x, values, drawn_name(name), COLOURS[i % len(COLOURS)], style)
@@ -54,9 +57,9 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     _measure_in_bytes(
         by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history]
     )
-    if is_timed:
-        longest = max(history[SECONDS][-1] for history in histories.values() if history)
-        measure_in_seconds(axes[-1:], longest)
+    for axis, cost in zip(axes[len(metrics) + 1 :], added, strict=True):
+        last = max(np.nanmax(costs.places(h, cost)) for h in whole if costs.has(h, cost))
+        costs.measure([axis], cost, float(last))
     # A legend and not labels at the ends, which would overlap where curves are close.
     figure.legend(
         *axes[0].get_legend_handles_labels(),

@@ -53,16 +53,6 @@ def metric_axes(
     return figure, axes
 
 
-def measure_in_seconds(axes: Sequence[Axes], last: float) -> None:
-    """Scale horizontal axes in simulated seconds up to a last one."""
-    from matplotlib.ticker import AutoLocator
-
-    for axis in axes:
-        axis.set_xlabel("simulated seconds", loc="left")
-        axis.xaxis.set_major_locator(AutoLocator())
-        axis.set_xlim(-0.02 * last, last * 1.12)
-
-
 def fit_share(axis: Axes, metric: str) -> None:
     """Draw the whole axis of a share, 0 to 1, or where curves use little of it that part alone."""
     if metric != "accuracy":
@@ -134,6 +124,8 @@ def draw_line(
 ) -> tuple[float, float] | None:
     """Draw the measured values of a metric, and return where the line ends, if it has any."""
     measured = np.isfinite(np.asarray(values, dtype=float))
+    if measured.size:  # a round whose cost is not known has no place
+        measured &= np.isfinite(rounds)
     if not measured.any():
         return None
     x, y = rounds[measured], np.asarray(values)[measured]

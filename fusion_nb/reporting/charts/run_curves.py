@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fusion_nb.core.clock.pace import SECONDS
 from fusion_nb.core.history import History
+from fusion_nb.reporting.charts import costs
 from fusion_nb.reporting.charts.chart import INK, Chart, own_settings
 from fusion_nb.reporting.charts.drawing import (
     COLOURS,
@@ -18,7 +18,6 @@ from fusion_nb.reporting.charts.drawing import (
     drawn_name,
     fit_share,
     label_ends,
-    measure_in_seconds,
     metric_axes,
 )
 
@@ -38,7 +37,7 @@ _MAX_LINES, _MAX_NAMES = 10, 6
 
 @own_settings()
 def curves(
-    history: History, metrics: Sequence[str], num_rounds: int = 0, *, by_time: bool = False
+    history: History, metrics: Sequence[str], num_rounds: int = 0, *, against: str = "round"
 ) -> Chart:
     """Draw one run: a panel for each metric, the fused model solid, each party's model thin and
     dashed.
@@ -48,17 +47,16 @@ def curves(
     metrics:    two metrics of the fused model, such as ("loss", "accuracy")
     num_rounds: planned rounds; the horizontal axis has room for them, as far as the curve stays
                 readable
-    by_time:    draw against the run's simulated time in place of rounds
+    against:    round, time (simulated) or epsilon: what the rounds are drawn at
     """
     # Fixed margins: nothing moves from one picture to the next, and a layout engine would take as
     # long as the rest of the drawing.
     figure, axes = metric_axes(metrics, _room(len(history), num_rounds), layout=None)
-    rounds = np.array([record.round for record in history])
-    places: Mapping[int, float] = {record.round: record.round for record in history}
-    if by_time:
-        rounds = np.array(history[SECONDS])
-        places = dict(zip(places, rounds.tolist(), strict=True))
-        measure_in_seconds(axes, max(places.values(), default=1.0))
+    costs.check_against(history, against)
+    rounds = np.array(costs.places(history, against))
+    places = {record.round: place for record, place in zip(history, rounds.tolist(), strict=True)}
+    if against != "round":
+        costs.measure(axes, against, float(np.nanmax(rounds)))
     parties = sorted({party for record in history for party in record.party_metrics})
     known = history.metrics()
     compared = [start for start in COMPARED if any(name.startswith(start) for name in known)]
@@ -79,7 +77,7 @@ def curves(
             ends.append(("fused", *end, COLOURS[0]))
         label_ends(axis, ends)
         _synchronisations(axis, history, places)
-        _changes(axis, history, places, 0.0 if by_time else 0.5)
+        _changes(axis, history, places, 0.5 if against == "round" else 0.0)
     if compared:
         figure.legend(
             *axes[-1].get_legend_handles_labels(),

@@ -9,12 +9,14 @@ import numpy as np
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.party import Party
+from fusion_nb.core.types import Update
 from fusion_nb.errors import FusionError, OptionError, RunError, nearest
 from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.reporting.charts.pictures import as_picture, pictures
 from fusion_nb.runs.audit import dense_layer, gradients, membership
 from fusion_nb.runs.audit.report import Audit, Finding
-from fusion_nb.runs.audit.updates import EVERYONE, Observed, observe
+from fusion_nb.runs.audit.sums import HIDDEN, NOT_HIDDEN, companions
+from fusion_nb.runs.audit.updates import AGGREGATOR, EVERYONE, Observed, observe, trained_on
 from fusion_nb.runs.run import Run
 
 #: Rows whose labels are inferred one by one, at most.
@@ -30,8 +32,8 @@ def audit(run: Run, party: str = "", rows: int = 1) -> Audit:
     """Attack a run's own simulated parties, and return what their updates and the model give away.
 
     Three attacks: to rebuild rows of a party from its update, to infer their labels, and to tell
-    training rows of all parties from others by the fused model's losses. With privacy, each is
-    measured for those who see no more than it lets through.
+    training rows of all parties from others by the fused model's losses. With privacy or masks,
+    each is measured for those who see no more than these let through.
 
     party: whose update is attacked; by default the first that trains
     rows:  in its update; of one row a dense first layer gives away all
@@ -51,7 +53,9 @@ def audit(run: Run, party: str = "", rows: int = 1) -> Audit:
         except FusionError as error:
             notes.append(f"not measured: {error.message}")
     notes += auditor.notes
-    if EVERYONE in auditor.rebuilt:
+    if auditor.others:
+        notes += [HIDDEN, NOT_HIDDEN]
+    elif EVERYONE in auditor.rebuilt:
         notes.append(
             "central privacy trusts the aggregator, which sees single updates; local does not"
         )
@@ -97,6 +101,8 @@ class _Auditor:
                 "audit a run on arrays or a table",
             )
         self._run, self._party, self._num_rows = run, party, num_rows
+        #: The parties whose updates are in one sum with the party's, where there are masks.
+        self.others = companions(run.federation, party)
         schema = run.prepared.resolved.data.schema
         # As the model sees them.
         self._x = np.asarray(party.train[0], np.float64) / schema.rows.scale
@@ -107,7 +113,12 @@ class _Auditor:
 
     def rebuild(self) -> Iterator[Finding]:
         """Rebuild rows from an update of the party."""
-        observed = observe(self._run.federation, self._party, range(self._num_rows))
+        observed = observe(
+            self._run.federation,
+            self._party,
+            range(self._num_rows),
+            beside=self._beside(self._num_rows),
+        )
         for who, after in observed.after.items():
             if self._num_rows > 1:
                 yield self._several(who, observed, after)
@@ -121,7 +132,10 @@ class _Auditor:
 
     def _one(self, observed: Observed, after: Any) -> tuple[np.ndarray | None, str]:
         """Return one row as it can be rebuilt, and how; or None and why not."""
-        found = dense_layer.first_row(observed.before, after, self._x[0].size)
+        if self.others:
+            found = self._nearest(observed, after)
+        else:
+            found = dense_layer.first_row(observed.before, after, self._x[0].size)
         if found is not None:
             return found, "by division in its first layer"
         inferred = self._label(observed.before, after)
@@ -134,18 +148,38 @@ class _Auditor:
             (float(self._x.min()), float(self._x.max())),
         )
 
+    def _nearest(self, observed: Observed, after: Any) -> np.ndarray | None:
+        """Return the neuron's mixture of rows that is nearest to the row; the worst case."""
+        true = self._x[0].ravel()
+        found = dense_layer.candidates(observed.before, after, true.size)
+        return found[np.abs(found - true).max(1).argmin()] if len(found) else None
+
+    def _beside(self, num_rows: int) -> list[Update]:
+        """Return the updates that are in one sum with the party's, each of as many rows."""
+        return [
+            trained_on(self._run.federation, other, range(min(num_rows, other.num_examples)))
+            for other in self.others
+        ]
+
+    def _source(self, who: str, what: str) -> str:
+        """Return the update that an observer has, in words."""
+        if not self.others or who != AGGREGATOR:
+            return what
+        return f"the sum of {len(self.others) + 1} parties' updates, of as many rows each"
+
     def _judged(self, who: str, how: str, found: np.ndarray) -> Finding:
         true = self._x[0].ravel()
         error = float(np.abs(found - true).max()) / self._range
         alike = float(np.corrcoef(found, true)[0, 1]) if found.std() and true.std() else 0.0
         verdict = "the row is there" if alike >= _REBUILT else "parts of the row are there"
         verdict = "nothing of the row is left" if alike < _NOTHING else verdict
+        source = self._source(who, "its update")
         return Finding(
             "row",
             who,
             "largest error as a share of the range",
             error,
-            f"a row of {self._party.id}, rebuilt by {who} from its update, {how}: largest error "
+            f"a row of {self._party.id}, rebuilt by {who} from {source}, {how}: largest error "
             f"{error:.2g} of the range of numbers, correlation {alike:.2f}: {verdict}",
             chance=1.0,
         )
@@ -162,13 +196,14 @@ class _Auditor:
         errors = [float(np.abs(found - row).max(1).min()) / self._range for row in true]
         right = sum(error < _CLOSE for error in errors)
         low, high = membership.share_interval(right, len(errors))
+        source = self._source(who, "one update of all of them")
         return Finding(
             "rows",
             who,
             f"share of rows with an error below {_CLOSE:g}",
             right / len(errors),
-            f"{right} of {len(errors)} rows of {self._party.id} rebuilt by {who} from one update "
-            f"of all of them (largest error below {_CLOSE:g} of the range)",
+            f"{right} of {len(errors)} rows of {self._party.id} rebuilt by {who} from {source} "
+            f"(largest error below {_CLOSE:g} of the range)",
             low,
             high,
         )
@@ -182,8 +217,9 @@ class _Auditor:
             return
         classes = self._classes()
         right: dict[str, int] = {}
+        beside = self._beside(1)
         for i in range(count):
-            observed = observe(self._run.federation, self._party, [i], i + 1)
+            observed = observe(self._run.federation, self._party, [i], i + 1, beside)
             for who, after in observed.after.items():
                 inferred = self._label(observed.before, after)
                 if inferred is None:
@@ -194,12 +230,14 @@ class _Auditor:
                 right[who] = right.get(who, 0) + (inferred == classes[i])
         for who, hits in right.items():
             low, high = membership.share_interval(hits, count)
+            source = self._source(who, "")
+            of = f" in {source}" if source else ""
             yield Finding(
                 "label",
                 who,
                 "share of labels that are right",
                 hits / count,
-                f"labels of single rows, inferred by {who} from the change of the last bias: "
+                f"labels of single rows, inferred by {who} from the change of the last bias{of}: "
                 f"{hits} of {count} right ({100 * low:.0f} to {100 * high:.0f} %), by chance "
                 f"{100 / num_classes:.0f} %",
                 low,
@@ -248,7 +286,8 @@ class _Auditor:
             image = as_picture(found)
             assert image is not None
             images[f"by {who}"] = image
-        return pictures(images, f"A row of {self._party.id}, and what its update gives away of it")
+        what = "a sum of updates" if self.others else "its update"
+        return pictures(images, f"A row of {self._party.id}, and what {what} gives away of it")
 
     def _label(self, before: Any, after: Any) -> int | None:
         return dense_layer.label_of(before, after, self._num_classes())

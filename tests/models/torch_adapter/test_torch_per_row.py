@@ -61,6 +61,52 @@ def test_each_row_is_clipped_by_itself(clip: float) -> None:
         assert np.allclose(found[name], (p - 0.5 * total[name] / 12).detach(), atol=1e-5)
 
 
+class Turned(nn.Module):
+    """A layer that hands on its rows with height and width exchanged, as a view."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(2, 3)
+
+
+def conv(*before: nn.Module, **options: Any) -> nn.Module:
+    layer = nn.Conv2d(3, 2, 2, 2, **options)
+    return nn.Sequential(nn.Conv2d(1, 3, 2), *before, layer, nn.Flatten(), nn.LazyLinear(3))
+
+
+IMAGES = np.random.default_rng(1).normal(size=(12, 1, 6, 7)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        conv,
+        lambda: conv(nn.ReLU(), nn.MaxPool2d(2, 1)),
+        lambda: conv(Turned()),
+        lambda: conv(nn.ChannelShuffle(3)),
+        lambda: conv(padding=1),
+        lambda: conv(nn.Conv2d(3, 3, 3, padding="same", groups=3)),
+    ],
+)
+def test_gradients_of_images_do_not_depend_on_their_order_in_memory(make: Any) -> None:
+    torch.manual_seed(0)
+    module = make()
+    module(torch.from_numpy(IMAGES))  # lazy layers take their shape
+    total = clipped_sum(module, IMAGES, Y, 0.2)
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    model = checked(module, IMAGES)
+    assert model.per_row_obstacle() == ""
+    found = fit(model, IMAGES).weights
+    for name, start in before.items():
+        assert np.allclose(found[name], start - 0.5 * total[name] / 12, atol=1e-5), name
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+def test_a_layer_whose_gradients_opacus_gets_wrong_is_refused(mode: str) -> None:
+    module = conv(padding=1, padding_mode=mode)
+    reason = checked(module, IMAGES).per_row_obstacle()
+    assert "another gradient of 1.weight" in reason
+
+
 def test_a_row_of_any_size_moves_the_weights_by_no_more_than_its_clip() -> None:
     module = linear()
     wild = X.copy()
@@ -118,10 +164,12 @@ def test_the_term_of_fedprox_is_added_after_the_noise() -> None:
 
 
 def test_nothing_is_left_on_the_module() -> None:
-    model = checked(nn.Sequential(nn.Linear(4, 5), nn.GroupNorm(1, 5), nn.ReLU(), nn.Linear(5, 3)))
+    layers = nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 5, 2), nn.Flatten()
+    model = checked(nn.Sequential(*layers, nn.GroupNorm(1, 5), nn.ReLU(), nn.Linear(5, 3)))
     fit(model)
     assert not any(hasattr(p, "grad_sample") for p in model.module.parameters())
     assert not any(layer._forward_hooks for layer in model.module.modules())
+    assert not any(layer._forward_pre_hooks for layer in model.module.modules())
     assert fit(model, per_row=None).metrics["loss"] > 0
     assert model.evaluate((X, Y))["loss"] > 0
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -15,12 +13,12 @@ from torch import nn
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
 from fusion_nb.core.types import TrainingResult
-from fusion_nb.errors import missing_extra
 from fusion_nb.models.passes import Duration
 from fusion_nb.models.per_row import chance_and_steps
 from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.gradients import correction
 from fusion_nb.models.torch.objectives.loss_names import is_named, setting
+from fusion_nb.models.torch.row_gradients import opacus
 from fusion_nb.models.torch.setup import Setup
 from fusion_nb.models.torch.trees import num_rows
 
@@ -45,15 +43,17 @@ def obstacle(module: nn.Module, setup: Setup, keep_optimizer: bool) -> str:
         ),
     }
     found = next((reason for reason, holds in reasons.items() if holds), "")
-    return found or _refusal(module)
+    return found or _refusal(module, setup)
 
 
-def _refusal(module: nn.Module) -> str:
-    """Return what Opacus refuses about a module, or ""."""
+def _refusal(module: nn.Module, setup: Setup) -> str:
+    """Return what Opacus refuses about a module, or gets wrong; or ""."""
     made = copy.deepcopy(module)
-    errors = _opacus("opacus.validators").ModuleValidator.validate(made.train(), strict=False)
+    errors = opacus.part("opacus.validators").ModuleValidator.validate(made.train(), strict=False)
     if not errors:
-        return ""
+        name = opacus.disagreement(made, setup)
+        other = f"Opacus computes another gradient of {name} than PyTorch does"
+        return other if name else ""
     text = str(errors[0]).partition("\n")[0]
     return f"Opacus refuses it ({text})"
 
@@ -88,29 +88,28 @@ def train(
     batches = setup.batches.of(data, [rows for rows in drawn if len(rows)], seed)
     step_of = setup.turn(module)
     total, seen = 0.0, 0
-    wrapped = _with_row_gradients(module)
     noisy = _noisy(parameters, per_row, expected=chance * count, seed=seed)
-    try:
-        with setup.own_randomness(data, seed, all_along=False) as drawing:
-            for rows in drawn:
-                gate()
+    with (
+        opacus.row_gradients(module) as wrapped,
+        setup.own_randomness(data, seed, all_along=False) as drawing,
+    ):
+        for rows in drawn:
+            gate()
+            for p in parameters:
+                p.grad, p.grad_sample = None, p.new_zeros((0, *p.shape))  # type: ignore[attr-defined]
+            if len(rows):
                 for p in parameters:
-                    p.grad, p.grad_sample = None, p.new_zeros((0, *p.shape))  # type: ignore[attr-defined]
-                if len(rows):
-                    for p in parameters:
-                        p.grad_sample = None  # type: ignore[attr-defined]
-                    x, y = next(batches)
-                    with drawing:
-                        loss = step_of.loss(wrapped, x, y)
-                    loss.backward()
-                    total += float(loss.detach()) * num_rows(x)
-                    seen += num_rows(x)
-                noisy.pre_step()
-                correct()
-                stepper.step()
-                noisy.zero_grad(set_to_none=True)
-    finally:
-        wrapped.to_standard_module()
+                    p.grad_sample = None  # type: ignore[attr-defined]
+                x, y = next(batches)
+                with drawing:
+                    loss = step_of.loss(wrapped, x, y)
+                loss.backward()
+                total += float(loss.detach()) * num_rows(x)
+                seen += num_rows(x)
+            noisy.pre_step()
+            correct()
+            stepper.step()
+            noisy.zero_grad(set_to_none=True)
     mean = total / seen if seen else 0.0
     return TrainingResult(
         weights.read(module, left_out),
@@ -121,23 +120,13 @@ def train(
     )
 
 
-def _with_row_gradients(module: nn.Module) -> Any:
-    kind = _opacus("opacus.grad_sample").GradSampleModule
-    # Rows need no gradients, of which PyTorch warns at each step.
-    here = __name__.replace(".", r"\.")
-    warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning, here)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return kind(module, loss_reduction="mean")
-
-
 def _noisy(
     parameters: list[nn.Parameter], per_row: Mapping[str, float], *, expected: float, seed: int
 ) -> Any:
     """Return Opacus's optimizer, of which only the clipping and the noise are used."""
     generator = torch.Generator(parameters[0].device)
     generator.manual_seed(seeds.number(seed, "privacy"))
-    return _opacus("opacus.optimizers").DPOptimizer(
+    return opacus.part("opacus.optimizers").DPOptimizer(
         torch.optim.SGD(parameters, lr=1.0),
         noise_multiplier=per_row["noise"],
         max_grad_norm=per_row["clip"],
@@ -145,12 +134,3 @@ def _noisy(
         loss_reduction="mean",
         generator=generator,
     )
-
-
-def _opacus(name: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "the privacy of rows") from error
