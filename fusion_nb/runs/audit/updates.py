@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fusion_nb.algorithms.compressions.compressed import Compressed
+from fusion_nb.algorithms.secure.masks import Masks
 from fusion_nb.core import arithmetic
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.federation import Federation
@@ -41,6 +43,11 @@ def observe(federation: Federation, party: Party, rows: Sequence[int], round: in
             "the parties of this run agree on words before round 1, which no audit here is about",
             "audit a run of a neural network",
         )
+    if isinstance(fusion, Masks):
+        raise RunError(
+            "updates of single parties are masked, and the aggregator receives their sum alone",
+            "audit the run without masks, for what the mask hides",
+        )
     state = fusion.init(before, info)
     request = settings.request(
         round,
@@ -52,6 +59,8 @@ def observe(federation: Federation, party: Party, rows: Sequence[int], round: in
     )
     lone = Party(party.id, rows_of.take(party.train, np.array(rows)))
     reply = lone.answer(request, federation.model.clone())
+    if isinstance(fusion, Compressed) and isinstance(reply, Update):
+        reply = fusion.decoded(before, reply, state)
     if isinstance(reply, NoUpdate) or not isinstance(reply, Update) or not reply.weights:
         why = "sends no update" if isinstance(reply, NoUpdate | Update) else reply.error
         raise RunError(
