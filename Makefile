@@ -17,8 +17,8 @@ QUICK := -m "not slow and not integration and not framework and not sweep" --ign
 # The tests of Keras in which its backend matters most; make test-all runs all of them on both.
 KERAS_ON_TORCH := $(patsubst %,tests/models/keras_adapter/test_keras_%.py,copies gradients training weights)
 
-# Two processes with a thread each take half as long as one with two threads.
-SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Processes with a thread each; two take half as long as one with two threads.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadfile --no-loadscope-reorder -n 2
 
 .PHONY: demo quick test test-all test-browser screenshots lint notebooks notebooks-alone docs bench soak papers binder lab clean
 
@@ -28,8 +28,9 @@ demo: $(VENV)/demo  ## run the quickstart on the shipped data
 quick: $(VENV)/test  ## no processes, browsers, servers, Keras, Doc2Vec and sweeps: under a minute
 	$(SIDE_BY_SIDE) $(QUICK)
 
+# A third process trains while others wait for servers, kernels and browsers.
 test: lint  ## lint, types, tests, notebooks
-	$(SIDE_BY_SIDE)
+	$(SIDE_BY_SIDE) -n 3
 	KERAS_BACKEND=torch $(SIDE_BY_SIDE) $(KERAS_ON_TORCH)
 	$(MAKE) notebooks
 

@@ -123,6 +123,11 @@ class Compressed(FusionWrapper):
         new = {"inner": inner, "down": down, "sizes": [*state["sizes"], size], "seen": seen}
         return fused, {**state, **new}
 
+    def decoded(self, weights: Weights, update: Update, state: Any) -> Update:
+        """Return an update as the aggregator decodes it, with whole weights."""
+        base, _ = _divided(self.shared_weights(weights, state), state["trained"])
+        return self._decoded(update, base, len(state["sizes"]))
+
     def _decoded(self, update: Update, base: Weights, number: int) -> Update:
         """Return an update with whole weights: those before the round, moved by its change."""
         extras = dict(update.extras)

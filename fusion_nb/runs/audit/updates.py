@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fusion_nb.algorithms.compressions.compressed import Compressed
 from fusion_nb.core import arithmetic
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.federation import Federation
@@ -73,16 +74,19 @@ def trained_on(federation: Federation, party: Party, rows: Sequence[int], round:
         )
     settings = replace(settings, fusion=unmasked(settings.fusion))
     fusion = settings.fusion
+    state = fusion.init(before, info)
     request = settings.request(
         round,
         before,
-        fusion.broadcast(fusion.init(before, info)),
+        fusion.broadcast(state),
         info,
         seed=federation.config.seed,
         progress=None,
     )
     lone = Party(party.id, rows_of.take(party.train, np.array(rows)))
     reply = lone.answer(request, federation.model.clone())
+    if isinstance(fusion, Compressed) and isinstance(reply, Update):
+        reply = fusion.decoded(before, reply, state)
     if isinstance(reply, NoUpdate) or not isinstance(reply, Update) or not reply.weights:
         why = "sends no update" if isinstance(reply, NoUpdate | Update) else reply.error
         raise RunError(

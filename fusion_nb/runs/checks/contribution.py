@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusion_nb.core.protocols import NeedsAgreement
+from fusion_nb.core.protocols import Asynchronous, NeedsAgreement
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.contribution.plan import ContributionPlan
 from fusion_nb.runs.resolve import Resolved
@@ -32,10 +32,33 @@ def check_contribution(resolved: Resolved) -> Sequence[str]:
             f"{needed} updates",
             f"use {option('contribution', 'leave_one_out')}, more parties, or another fusion",
         )
-    notes = [plan.cost]
-    if len(parties) > _MANY:
+    if rule := fusion.asynchronous:
+        _check_awaited(plan, rule, option("fusion", spec.fusion), given)
+    return [plan.cost, *_warnings(spec, len(parties))]
+
+
+def _check_awaited(plan: ContributionPlan, rule: Asynchronous, fusion: str, given: str) -> None:
+    """Check that no round waits for more updates than the smallest coalition can send."""
+    awaited = rule.awaited(rule.concurrency or plan.least)
+    if awaited > plan.least:
+        raise OptionError(
+            f"{given} trains coalitions of {plan.least} of the parties, and a round of {fusion} "
+            f"waits for updates of {awaited}",
+            "use a smaller buffer, more parties, or another fusion",
+        )
+
+
+def _warnings(spec: RunSpec, num_parties: int) -> list[str]:
+    """Return what the values and their cost are not."""
+    notes = []
+    if spec.privacy:
         notes.append(
-            f"warning: contribution over {len(parties)} parties trains once or more for each; "
+            "warning: privacy: epsilon is that of the run alone, without the further trainings of "
+            f"{option('contribution')}: who is told their values learns more than it says"
+        )
+    if num_parties > _MANY:
+        notes.append(
+            f"warning: contribution over {num_parties} parties trains once or more for each; "
             f"fewer {option('rounds')} or parties take less"
         )
     if spec.fraction < 1 or spec.sampling != RunSpec.model_fields["sampling"].default:
@@ -76,6 +99,12 @@ def _check_kind(resolved: Resolved, given: str) -> None:
                 "of their own, and what each adds to one model is not defined",
                 f"leave one of {option('contribution')} and {option(name)} out",
             )
+    if resolved.spec.secure:
+        raise OptionError(
+            f"{given} with {option('secure', resolved.spec.secure)}: sums with a party and without "
+            "it give away what the party sends",
+            f"leave one of {option('contribution')} and {option('secure')} out",
+        )
     if isinstance(resolved.model, NeedsAgreement):
         raise OptionError(
             f"{given}: the parties of a {resolved.model.kind} agree on its parts together, so that "

@@ -36,10 +36,11 @@ def without_unseen(data: PartitionedData, count: int | None, seed: int) -> Parti
     kept = tuple(party for party in data.parties if party.id not in drawn)
     away = tuple(party for party in data.parties if party.id in drawn)
     encoded = " (they count in the table's statistics)" if data.schema.table is not None else ""
+    verb, whose = ("trains", "its") if count == 1 else ("train", "their")
     note = (
         f"unseen: {', '.join(party.id for party in away[:5])}"
-        f"{f' and {len(away) - 5} more' if len(away) > 5 else ''} never train{encoded}; the fused "
-        "model is measured on all of their rows after the last round"
+        f"{f' and {len(away) - 5} more' if len(away) > 5 else ''} never {verb}{encoded}; the fused "
+        f"model is measured on all of {whose} rows after the last round"
     )
     labels = {party: of_party for party, of_party in data.labels.items() if party not in drawn}
     notes = (*data.notes, note)
@@ -61,7 +62,7 @@ class Unseen:
         """Measure the fused model of the last whole round."""
         if not self.parties:
             return
-        model = federation.model.single_model.clone()
+        model = federation.model.clone()
         model.set_weights(federation.weights)
         every = {party.id: all_rows(party) for party in self.parties}
         self.metrics = {
@@ -79,8 +80,9 @@ class Unseen:
         """Return a sentence that compares unseen parties with the others, or ""."""
         if metric not in self.joint:
             return ""
+        word = "party" if len(self.parties) == 1 else "parties"
         return (
-            f"unseen: {metric} {self.joint[metric]:.4g} over {len(self.parties)} parties that "
+            f"unseen: {metric} {self.joint[metric]:.4g} over {len(self.parties)} {word} that "
             f"never trained, {seen:.4g} for the run"
         )
 

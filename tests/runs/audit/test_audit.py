@@ -58,6 +58,32 @@ def test_noise_of_the_aggregator_hides_the_row_from_everyone_else(
     assert "trusts the aggregator" in str(found)
 
 
+@pytest.mark.parametrize("encoding", ["fp16", "int8", "qsgd:bits=8", "topk:share=1"])
+def test_a_compressed_update_is_decoded_before_it_is_attacked(
+    trained: Callable[..., Run], encoding: str
+) -> None:
+    found = fusion_nb.audit(trained(compress=encoding))
+    assert finding(found, "row").value < 0.2
+    assert finding(found, "label").value >= 0.9
+
+
+def test_noise_of_the_aggregator_hides_the_row_of_a_compressed_update(
+    trained: Callable[..., Run],
+) -> None:
+    found = fusion_nb.audit(trained(compress="fp16", privacy="central:clip=1,noise=1"))
+    assert finding(found, "row").value < 0.01
+    assert finding(found, "row", "who sees the fused model").value > 0.1
+
+
+@pytest.mark.parametrize("options", [{}, {"privacy": "central:clip=1,noise=1"}])
+def test_masked_updates_are_told_to_be_masked(
+    trained: Callable[..., Run], options: dict[str, Any]
+) -> None:
+    found = fusion_nb.audit(trained(secure="masks", **options))
+    assert [note for note in found.notes if "are masked" in note]
+    assert finding(found, "membership", "who has the fused model").value > 0
+
+
 def test_a_clip_alone_hides_nothing(trained: Callable[..., Run]) -> None:
     found = fusion_nb.audit(trained(privacy="central:clip=0.01,noise=0"))
     assert finding(found, "row", "who sees the fused model").value < 1e-3

@@ -188,6 +188,11 @@ def test_more_rounds_measure_anew() -> None:
         ({"contribution": "shapley", "ensemble": "mean"}, "ensemble"),
         ({"contribution": "shapley", "fusion": "trimmed_mean"}, "updates"),
         ({"contribution": "leave_one_out", "data": rows(), "parties": 1}, "one party"),
+        ({"contribution": "shapley", "fusion": "fedbuff:buffer=2"}, "smaller buffer"),
+        ({"contribution": "cross_site", "fusion": "fedbuff:buffer=3"}, "smaller buffer"),
+        ({"contribution": "leave_one_out", "fusion": "fedbuff:buffer=4"}, "smaller buffer"),
+        ({"contribution": "cross_site", "fusion": "fedbuff:concurrency=4"}, "smaller buffer"),
+        ({"contribution": "leave_one_out", "secure": "masks"}, "secure"),
         ({"unseen": 4}, "at most 3"),
         ({"unseen": 1, "personal": "fedbn"}, "unseen"),
         ({"unseen": 0}, ">= 1"),
@@ -214,6 +219,42 @@ def test_unseen_parties_never_train_and_are_measured_on_all_rows(count: int) -> 
         assert (party.num_examples, party.num_test) == (0, 40)
         assert party.fused["accuracy"] == pytest.approx(right)
     assert any("that never trained" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"contribution": "leave_one_out", "fusion": "fedbuff:buffer=3"},
+        {"contribution": "cross_site", "fusion": "fedbuff"},
+        {"contribution": "cross_site", "fusion": "fedasync"},
+    ],
+)
+def test_coalitions_as_large_as_a_buffer_are_trained(options: dict[str, Any]) -> None:
+    assert federate(**options, rounds=1).contributions.num_trainings == 4
+
+
+@pytest.mark.parametrize("privacy", ["central:clip=1,noise=1", "local:clip=1,noise=1"])
+def test_epsilon_is_told_to_be_without_further_trainings(privacy: str) -> None:
+    run = federate(contribution="leave_one_out", privacy=privacy, rounds=1)
+    (note,) = [each for each in run.notes if "without the further trainings" in each]
+    assert note.startswith("warning: privacy")
+    run = federate(privacy=privacy, rounds=1)
+    assert not [each for each in run.notes if "further trainings" in each]
+
+
+@pytest.mark.parametrize("ensemble", ["mean", "vote", "stack"])
+def test_an_ensemble_is_measured_on_unseen_parties(ensemble: str) -> None:
+    run = federate(unseen=1, ensemble=ensemble, rounds=2 if ensemble == "stack" else 1)
+    (unseen,) = [party for party in run.parties if party.is_unseen]
+    x, y = PARTIES[unseen.id]
+    assert unseen.fused["accuracy"] == pytest.approx(float((run.predict(x) == y).mean()))
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 party that"), (2, "2 parties that")])
+def test_unseen_parties_are_counted_in_words(count: int, words: str) -> None:
+    run = federate(unseen=count, rounds=1)
+    assert any(words in note for note in run.notes)
+    assert any(f"never train{'s' * (count == 1)};" in note for note in run.notes)
 
 
 def test_unseen_parties_are_drawn_by_the_seed() -> None:
