@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+#: A label has room for 13 letters.
 _LABELS = {
     "lr": "learning rate",
     "until": "stop when",
@@ -10,10 +11,11 @@ _LABELS = {
     "contribution": "contributions",
     "devices": "party devices",
     "deadline": "deadline (s)",
-    "over_select": "over-selection",
-    "unseen": "unseen parties",
-    "seed_of": "seeds of parts",
+    "over_select": "over-select",
+    "seed_of": "part seeds",
     "log": "trackers",
+    "evaluate_every": "eval every",
+    "evaluate_rows": "eval rows",
 }
 #: The meaning of an empty box, in few words.
 _EMPTY = {
