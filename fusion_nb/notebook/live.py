@@ -166,9 +166,18 @@ class LiveView:
 
 
 def status_html(run: Run) -> str:
-    """Return the status line; a screen reader says it whenever it changes."""
-    notes = [*run.notes, *run.storage.notes]
-    return render(_STATUS, caption=caption_html(status_text(run), notes))
+    """Return the status line with the notes below it; see `status_line_html`."""
+    return render(_STATUS, caption=caption_html(status_text(run), notes_of(run)))
+
+
+def status_line_html(run: Run) -> str:
+    """Return the status line alone; a screen reader says it whenever it changes."""
+    return render(_STATUS, caption=caption_html(status_text(run), []))
+
+
+def notes_of(run: Run) -> list[str]:
+    """Return the notes of a run, and those on the folder that keeps its rounds."""
+    return [*run.notes, *run.storage.notes]
 
 
 def status_text(run: Run) -> str:

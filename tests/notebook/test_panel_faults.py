@@ -235,7 +235,7 @@ def test_an_error_in_a_widget_ends_no_training(
     panel: Panel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = going(panel)
-    monkeypatch.setattr(run_view, "status_html", lambda run: 1 / 0)
+    monkeypatch.setattr(run_view, "status_line_html", lambda run: 1 / 0)
     until(lambda: "ZeroDivisionError" in capsys.readouterr().err)
     rounds = len(run.records)
     until(lambda: len(run.records) > rounds + 3)

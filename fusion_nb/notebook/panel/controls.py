@@ -268,7 +268,9 @@ def for_option(option: Option) -> Control:
     bounds = option.bounds_in_words
     help = f"{option.description} ({bounds})" if bounds else option.description
     default = None if option.required else option.default
-    return Entry(option.name, help, option.type, default, most=option.bounds.get("le"))
+    empty = "needed" if option.required else ""
+    most = option.bounds.get("le")
+    return Entry(option.name, help, option.type, default, most=most, empty=empty)
 
 
 def as_text(value: Any) -> str:

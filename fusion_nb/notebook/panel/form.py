@@ -15,6 +15,7 @@ from fusion_nb.models.base import Model
 from fusion_nb.notebook import complete
 from fusion_nb.notebook.panel import messages, offers
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry, as_text
+from fusion_nb.notebook.panel.groups import Groups, by_group
 from fusion_nb.notebook.panel.labels import label, when_empty
 from fusion_nb.runs.checks import ordered as checks
 from fusion_nb.runs.checks.names import check_names
@@ -36,7 +37,8 @@ _FIRST = (
     "seed",
     "until",
 )
-_REST = tuple(name for name in RunSpec.model_fields if name not in (*_FIRST, "code"))
+_GROUPED = by_group(name for name in RunSpec.model_fields if name not in (*_FIRST, "code"))
+_REST = tuple(name for names in _GROUPED.values() for name in names)
 #: Options with a line in which anything else can be typed, and the label of that line.
 _OTHERS = {
     "model": "variable or file",
@@ -46,6 +48,7 @@ _OTHERS = {
     "loss": "variable",
     "device": "device",
     "monitor": "metric",
+    "contribution": "with options",
 }
 #: The option that an error belongs to where it names none.
 _OPTION_OF_ERROR = ((SplitError, "split"), (DataError, "data"), (ModelError, "model"))
@@ -66,17 +69,17 @@ class Form:
             self.controls[name] = control = self._make(name)
             control.observe(partial(self._changed, name))
         first = widgets.Box([self.controls[name].box for name in _FIRST], layout=_ROW)
-        self._rest = widgets.Box([self.controls[name].box for name in _REST], layout=_ROW)
+        self._rest = Groups({name: self.controls[name] for name in _REST}, _ROW)
         refresh = widgets.Button(
             description="Refresh variables", tooltip="look again for models and data"
         )
         refresh.on_click(lambda _: self.refresh())
         self._refresh = refresh
         self._more = widgets.Button(tooltip="options that most runs leave as they are")
-        self._more.on_click(lambda _: self._unfold(self._rest.layout.display == "none"))
+        self._more.on_click(lambda _: self._unfold(self._rest.box.layout.display == "none"))
         self._offer = widgets.HTML()
         self.buttons = (self._more, refresh)
-        self.box = widgets.VBox([first, self._offer, widgets.HBox(self.buttons), self._rest])
+        self.box = widgets.VBox([first, self._offer, widgets.HBox(self.buttons), self._rest.box])
         self._unfold(False)
         self.refresh()
 
@@ -210,6 +213,7 @@ class Form:
         absent = self._absent_options()
         for name, control in self.controls.items():
             control.box.layout.display = "none" if name in absent else ""
+        self._rest.fit()
         model = self.model
         fusion, data = self.controls["fusion"], self.controls["data"]
         assert isinstance(fusion, Choice)
@@ -226,5 +230,5 @@ class Form:
         return next((name for kind, name in _OPTION_OF_ERROR if isinstance(error, kind)), "")
 
     def _unfold(self, opened: bool) -> None:
-        self._rest.layout.display = "flex" if opened else "none"
+        self._rest.box.layout.display = "" if opened else "none"
         self._more.description = "Fewer options" if opened else "More options"

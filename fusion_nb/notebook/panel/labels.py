@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-_LABELS = {"lr": "learning rate", "until": "stop when"}
+#: A label has room for 13 letters.
+_LABELS = {
+    "lr": "learning rate",
+    "until": "stop when",
+    "compress": "compression",
+    "secure": "secure sums",
+    "contribution": "contributions",
+    "devices": "party devices",
+    "deadline": "deadline (s)",
+    "over_select": "over-select",
+    "seed_of": "part seeds",
+    "log": "trackers",
+    "evaluate_every": "eval every",
+    "evaluate_rows": "eval rows",
+}
 #: The meaning of an empty box, in few words.
 _EMPTY = {
     "parties": "4, or as the data",
     "label": "the last column",
     "lr": "the model's own",
     "quorum": "all",
+    "roles": "all do both",
+    "class_weights": "all alike",
+    "report": "plain",
+    "metrics": "the model's own",
+    "seed_of": "that of the run",
     "straggler": "nobody",
     "adversary": "nobody",
-    "devices": "no simulated time",
-    "network": "no simulated lines",
     "step_seconds": "measured",
     "deadline": "none",
     "over_select": "nobody",

@@ -13,6 +13,9 @@ from fusion_nb.reporting.templates import render
 
 _NEWS = '<div role="status" aria-live="polite">{{ sentence }}</div>'
 _ASIDE = '<div style="opacity:.8;line-height:1.4;white-space:normal">{{ sentence }}</div>'
+_HEADING = """\
+<div role="heading" aria-level="4" style="font-weight:bold;line-height:1.4;margin-top:.5em">\
+{{ text }}</div>"""
 #: Its ink has enough contrast on light and on dark themes.
 _ALERT = """\
 <div role="alert" style="border-left:3px solid #D55E00;padding-left:.5em;line-height:1.4;\
@@ -33,6 +36,11 @@ def news(sentence: str) -> Markup:
 def aside(sentence: str) -> Markup:
     """Return a sentence that need not be read."""
     return render(_ASIDE, sentence=sentence)
+
+
+def heading(text: str) -> Markup:
+    """Return the heading of a group of controls."""
+    return render(_HEADING, text=text)
 
 
 def alert(sentence: str) -> Markup:

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from fusion_nb.core.types import Failure
 from fusion_nb.engines.progress import Progress
 from fusion_nb.notebook.chart import LiveChart
-from fusion_nb.notebook.live import Throttle, status_html
+from fusion_nb.notebook.live import Throttle, notes_of, status_line_html
 from fusion_nb.notebook.panel.messages import disclosure
+from fusion_nb.notebook.panel.notes import notes_html
 from fusion_nb.reporting.formatting import html_table, number
 from fusion_nb.reporting.result import Result
 from fusion_nb.reporting.templates import render
@@ -46,9 +47,11 @@ class RunView:
         self._throttles = self._new_throttles()
         self._shown_status = ""
         self._progress: Progress | None = None
-        self._status, self._replies = widgets.HTML(), widgets.HTML()
+        # The notes are a widget of their own: a disclosure in the status would close with each
+        # round.
+        self._status, self._replies, self._notes = (widgets.HTML() for _ in range(3))
         self.live_chart, self._table = LiveChart(), widgets.HTML()
-        self.box = widgets.VBox([self._status, self._replies, self.live_chart.box])
+        self.box = widgets.VBox([self._status, self._notes, self._replies, self.live_chart.box])
         # A line that comes and goes must not move the widgets below it.
         self._replies.layout.min_height = "1.8em"
         self.box.layout.display = self._table.layout.display = "none"
@@ -62,6 +65,11 @@ class RunView:
     def status(self) -> str:
         """The status line, as HTML."""
         return str(self._status.value)
+
+    @property
+    def notes(self) -> str:
+        """The notes of the run, as HTML."""
+        return str(self._notes.value)
 
     @property
     def replies(self) -> str:
@@ -139,9 +147,9 @@ class RunView:
         self._replies.value = "" if progress is None else render(_REPLIES, progress=progress)
 
     def _write(self, run: Run) -> None:
-        text = status_html(run)
+        text, notes = status_line_html(run), notes_html(notes_of(run))
         self.live_chart.send_new()  # the chart is never behind the text
-        self._status.value = text
+        self._status.value, self._notes.value = text, notes
         self._count()
 
     def _draw(self, run: Run) -> None:

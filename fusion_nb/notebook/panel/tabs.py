@@ -41,7 +41,8 @@ _LINE, _MAX_LINES = 80, 60
 _ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
 _PREVIEW = """\
 <div role="status"><div style="line-height:1.8"><b>{{ cost }}</b></div>\
-{% for note in notes %}<div>{{ note }}</div>{% endfor %}</div>{{ chart }}"""
+<div style="line-height:1.5">{% for note in notes %}<div>{{ note }}</div>{% endfor %}</div>\
+</div>{{ chart }}"""
 
 
 class PreviewTab:
