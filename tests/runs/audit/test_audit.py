@@ -80,7 +80,7 @@ def test_masked_updates_are_told_to_be_masked(
     trained: Callable[..., Run], options: dict[str, Any]
 ) -> None:
     found = fusion_nb.audit(trained(secure="masks", **options))
-    assert [note for note in found.notes if "are masked" in note]
+    assert [note for note in found.notes if "given the sum of a round's updates alone" in note]
     assert finding(found, "membership", "who has the fused model").value > 0
 
 
