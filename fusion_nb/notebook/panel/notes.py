@@ -13,7 +13,7 @@ _IN_SIGHT = 4
 _NOTES = """\
 <div class="tex2jax_ignore" style="opacity:.8;line-height:1.5;white-space:normal">\
 {% for note in shown %}<div>{{ note }}</div>{% endfor %}\
-{% if folded %}<details><summary>{{ folded | length }} more notes</summary>\
+{% if folded %}<details><summary>{{ folded | length }} more notes, on {{ topics }}</summary>\
 {% for note in folded %}<div>{{ note }}</div>{% endfor %}</details>{% endif %}</div>"""
 
 
@@ -26,4 +26,6 @@ def notes_html(notes: Sequence[str]) -> Markup:
     if len(folded) == 1:  # its line needs no more room than the disclosure's
         in_sight, folded = set(notes), []
     shown = [visible(note) for note in notes if note in in_sight]
-    return render(_NOTES, shown=shown, folded=list(map(visible, folded)))
+    # A note begins with its topic: "privacy: ...", "engine: ...".
+    topics = ", ".join(dict.fromkeys(note.partition(" ")[0].rstrip(":") for note in folded))
+    return render(_NOTES, shown=shown, folded=list(map(visible, folded)), topics=visible(topics))
