@@ -181,10 +181,9 @@ class Result:
             rows = f"before them all rows of data, to {self.rows_went_to}"
         line = f"sent: {count_bytes(sent)} of weights in {len(self.history)} rounds, and {rows}"
         if abs(sent - fedavg) > 0.01 * fedavg > 0:
-            line += (
-                f"; {100 * sent / fedavg:.2g} % of the {count_bytes(fedavg)} that fedavg "
-                "would have sent"
-            )
+            percent = 100 * sent / fedavg
+            share = f"{percent:.2g}" if percent < 100 else f"{percent:.0f}"
+            line += f"; {share} % of the {count_bytes(fedavg)} that fedavg would have sent"
         times = sum(record.synchronised for record in self.history)
         if times == len(self.history):
             return [line]

@@ -88,3 +88,36 @@ def test_somebody_has_to_measure_the_model(net: Any, rows: Any) -> None:
     names = {"model": net(), "data": rows}
     with pytest.raises(OptionError, match="own test rows only"):
         Run(RunSpec(data="data", report="none"), names)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"report": "none", "sampling": "loss"},
+        {"report": "none", "sampling": "oort", "devices": "phones"},
+        {"report": "none", "fusion": "qfedavg"},
+        {"report": "noised:noise=5", "fusion": "qfedavg", "compress": "int8"},
+    ],
+)
+def test_what_reads_losses_does_not_go_with_reports_that_hide_them(
+    run: Callable[..., Run], options: dict[str, Any]
+) -> None:
+    with pytest.raises(OptionError, match="losses"):
+        run(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"unseen": 1}, "unseen"),
+        ({"baseline": "local", "share": "best"}, "baseline, share"),
+        ({"personal": "finetune", "report": "noised:noise=5"}, "personal"),
+    ],
+)
+def test_metrics_that_are_told_as_they_are_have_a_note(
+    run: Callable[..., Run], options: dict[str, Any], words: str
+) -> None:
+    notes = run(**{"report": "none"} | options).notes
+    (note,) = [each for each in notes if each.startswith("warning: report: some metrics")]
+    assert all(word in note for word in words.split(", "))
+    assert not [each for each in run(report="none").notes if "told as they are" in each]

@@ -288,3 +288,9 @@ def test_a_clip_cuts_larger_changes() -> None:
 
 def test_finetuned_models_go_with_it() -> None:
     assert "personal_loss" in trained(secure="masks", personal="finetune").history.metrics()
+
+
+def test_traffic_above_that_of_fedavg_is_told_in_whole_percents() -> None:
+    (line,) = [each for each in trained(secure="masks").summary().splitlines() if "sent:" in each]
+    percent = line.partition("no row of data; ")[2].partition(" %")[0]
+    assert int(percent) > 100

@@ -179,7 +179,8 @@ class PrivateFusion(FusionWrapper):
             ]
         return [
             *notes,
-            f"privacy: epsilon {spent:.4g} at delta {self.delta:g} after {state['rounds']} rounds"
+            f"privacy: epsilon {spent:.4g} at delta {self.delta:g} after {state['rounds']} "
+            f"{'round' if state['rounds'] == 1 else 'rounds'}"
             f"{self._by_rdp(ledger)}, noise {self.noise:g}, clip {self._clip:g}",
             f"privacy: {self._promise()}",
             _NOT_COVERED,

@@ -261,6 +261,12 @@ def check_metric_names(resolved: Resolved) -> Sequence[str]:
             value=spec.monitor,
             allowed=metrics,
         )
+    if spec.monitor and spec.monitor in ("epsilon", *time_metrics(resolved)):
+        raise OptionError(
+            f"{option('monitor', spec.monitor)}: it grows from round to round, and does not say "
+            "how good the model is",
+            f'{option("until")} "{spec.monitor} >= 5" stops a run at a value of it',
+        )
     return ()
 
 

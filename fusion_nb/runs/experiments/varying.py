@@ -12,7 +12,10 @@ from fusion_nb.runs.experiments.values import Range
 from fusion_nb.runs.spec import RunSpec, run_option
 
 #: Options that name a component, of which several stand in a list without brackets.
-_COMPONENTS = ("fusion", "split", "engine", "optimizer", "personal", "share", "ensemble")
+_COMPONENTS = (
+    *("fusion", "split", "engine", "optimizer", "personal", "share", "ensemble"),
+    *("compress", "privacy"),
+)
 #: Options that no experiment varies: a list of them has another meaning, or each needs one.
 _FIXED = ("model", "data", "metrics", "code", "checkpoint", "seed", "seed_of", "changes", "roles")
 

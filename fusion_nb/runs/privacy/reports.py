@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fusion_nb.algorithms.fusions.fusion_wrapper import innermost
+from fusion_nb.algorithms.fusions.qfedavg import QFedAvg
 from fusion_nb.algorithms.privacy.accounting import gaussian_epsilon
 from fusion_nb.core.history import History
 from fusion_nb.core.protocols import Engine
@@ -15,6 +17,10 @@ from fusion_nb.runs.spec import RunSpec
 
 #: Delta of the metrics together.
 _DELTA = 1e-5
+#: Samplings that choose parties by their losses.
+_BY_LOSSES = ("loss", "oort")
+#: Options whose metrics of single parties are measured in this process, and not reported.
+_AS_THEY_ARE = ("baseline", "personal", "share", "unseen")
 
 
 def around(engine: Engine, spec: RunSpec) -> Engine:
@@ -35,16 +41,33 @@ def check_report(resolved: Resolved) -> Sequence[str]:
             "noise",
             f"leave it out, or {option('metrics')}",
         )
+    if isinstance(innermost(resolved.joined[1]), QFedAvg):
+        raise OptionError(
+            f"{given}, but parties of qfedavg send their losses beside the weights",
+            "use another fusion",
+        )
+    if reports.kind == "none" and spec.sampling.partition(":")[0] in _BY_LOSSES:
+        raise OptionError(
+            f"{given}, but {option('sampling', spec.sampling)} chooses parties by the losses that "
+            "they tell",
+            f"use another {option('sampling')}, or noised:noise=5",
+        )
     if reports.kind == "none" and resolved.test is None:
         raise OptionError(
             f"{given}, but the model is measured on the parties' own test rows only",
             "give a central test set, or noised:noise=5",
         )
+    others = [name for name in _AS_THEY_ARE if getattr(spec, name)]
+    named = ", ".join(map(option, others))
+    notes = [f"warning: report: some metrics that come with {named} are told as they are"]
+    notes = notes if others else []
     if reports.kind == "none":
-        return ["report: parties tell no metrics; the model is measured on the central test set"]
+        told = "report: parties tell no metrics; the model is measured on the central test set"
+        return [told, *notes]
     return [
+        *notes,
         f"report: metrics of parties are clipped to 0..{reports.bound:g}, with noise of "
-        f"{reports.noise * reports.bound:g} on each; a larger loss is told as {reports.bound:g}"
+        f"{reports.noise * reports.bound:g} on each; a larger loss is told as {reports.bound:g}",
     ]
 
 

@@ -60,6 +60,19 @@ def test_other_seeds_are_refused(given: Any) -> None:
         ),
         ({"metrics": "auc,f1", "lr": "0.1"}, {}),
         ({"metrics": ["auc", "f1"], "baseline": "central,local"}, {}),
+        (
+            {"privacy": "central:clip=1,noise=[1,2]"},
+            {"privacy": ("central:clip=1,noise=1", "central:clip=1,noise=2")},
+        ),
+        (
+            {"privacy": "central:clip=1,noise=1,local:clip=1,noise=1"},
+            {"privacy": ("central:clip=1,noise=1", "local:clip=1,noise=1")},
+        ),
+        (
+            {"compress": "topk:share=[0.1,0.2],int8"},
+            {"compress": ("topk:share=0.1", "topk:share=0.2", "int8")},
+        ),
+        ({"privacy": "central:clip=1,noise=auto:epsilon=8", "lr": "1,2"}, {"lr": (1.0, 2.0)}),
     ],
 )
 def test_options_that_vary_are_told_from_others(options: Any, vary: Any) -> None:

@@ -33,6 +33,27 @@ def test_a_run_stops_at_an_epsilon(run_of: Callable[..., Run], net: Any) -> None
     assert len(run.history) < 20
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        CENTRAL | {"monitor": "epsilon"},
+        CENTRAL | {"privacy": "local:clip=1,noise=2", "monitor": "epsilon", "patience": 1},
+        {"devices": "phones", "monitor": "virtual_seconds"},
+        {"fusion": "fedbuff", "monitor": "virtual_seconds", "patience": 2},
+    ],
+)
+def test_what_grows_with_rounds_does_not_tell_the_best_one(
+    run_of: Callable[..., Run], net: Any, options: dict[str, Any]
+) -> None:
+    with pytest.raises(OptionError, match="until"):
+        run_of(net(), **options)
+
+
+def test_one_round_is_one(run_of: Callable[..., Run], net: Any) -> None:
+    run = run_of(net(), **CENTRAL, rounds=1).start().wait()
+    assert any("after 1 round " in note for note in run.notes)
+
+
 def test_epsilon_is_no_metric_of_other_runs(run_of: Callable[..., Run], net: Any) -> None:
     with pytest.raises(OptionError, match="epsilon"):
         run_of(net(), until="epsilon >= 5")
