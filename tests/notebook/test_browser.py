@@ -21,7 +21,7 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(
 ) -> None:
     open_notebook(page, lab, "01_quickstart.ipynb")
     page.keyboard.press("Control+b")  # the file list takes room
-    run_cells(page, 4)
+    run_cells(page, 5)
     # The picture of the saved notebook is there, and in this page the chart stays over it.
     page.locator("figure img[alt^='Loss from']").first.wait_for(state="attached")
     page.locator("figure .fnb-chart").wait_for()
