@@ -72,7 +72,9 @@ class TestSteering:
         assert enabled(panel) == {"Resume", "Step one round", "Stop", "More rounds"}
         rounds = len(panel.run.records)
         press(panel, "Step one round")
-        until(lambda: len(panel.run.records) > rounds and "Resume" in enabled(panel))
+        # The buttons of before may be there for a moment: the run itself must be held.
+        until(lambda: len(panel.run.records) > rounds and panel.status == "paused")
+        until(lambda: "Resume" in enabled(panel))
         assert len(panel.run.records) == rounds + 1
         press(panel, "Resume")
         until(lambda: len(panel.run.records) > rounds + 2)
