@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,15 @@ from fusion_nb import RunSpec
 from fusion_nb.runs.run import Run
 
 UNEVEN = "dirichlet:alpha=1"
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 240) -> Any:
+    """Wait until a condition holds, and return its value; the limit only ends a hang."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+    return found
 
 
 def finished(engine: str, rows: Any, model: Any, **options: Any) -> Run:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,6 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.engines.flower.children import Child, free_address, listens
-
-PATIENCE = 150
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < end, "this never happened"
-        time.sleep(0.1)
-    return found
 
 
 def rows_of(number: int, count: int = 48) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from engine_runs import seeded
-from federation import Federation, certificates, federation, rows_of, until
+from engine_runs import seeded, wait_until
+from federation import Federation, certificates, federation, rows_of
 from torch import nn
 
 import fusion_nb
@@ -52,7 +52,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     with federation(tmp_path_factory.mktemp("two")) as made:
         for i, name in enumerate(NAMES):
             made.join(name, i + 1, "--max-epochs", "3")
-        until(lambda: all(made.joined(name) for name in NAMES))
+        wait_until(lambda: all(made.joined(name) for name in NAMES))
         yield made
 
 
@@ -110,7 +110,7 @@ def test_a_model_of_a_cell_is_refused_unless_both_allow_code(two: Federation) ->
 def test_a_run_that_was_stopped_goes_on_elsewhere(two: Federation, tmp_path: Path) -> None:
     folder = str(tmp_path / "kept")
     run = started(two, rounds=6, fusion="scaffold", checkpoint=folder)
-    until(lambda: len(run.records) == 2)
+    wait_until(lambda: len(run.records) == 2)
     run.stop().wait()
     assert run.status == "stopped"
     again = fusion_nb.resume(folder, model=net())
@@ -129,7 +129,7 @@ class TestHostile:
             made.join("clinic 1", 1)
             program = str(Path(__file__).with_name("hostile_party.py"))
             made.join("clinic 2", 2, program=program)
-            until(lambda: all(made.joined(name) for name in NAMES))
+            wait_until(lambda: all(made.joined(name) for name in NAMES))
             yield made, mode
 
     @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_colliding_names_are_refused(tmp_path: Path) -> None:
     with federation(tmp_path) as made:
         made.join("clinic 5#1", 1)
         made.join("clinic 5#2", 2)
-        until(lambda: made.joined("clinic 5#1") and made.joined("clinic 5#2"))
+        wait_until(lambda: made.joined("clinic 5#1") and made.joined("clinic 5#2"))
         with pytest.raises(FusionError, match="2 nodes call themselves 'clinic 5'"):
             started(made)
 
@@ -167,9 +167,9 @@ def test_a_node_that_is_killed_and_comes_back_takes_part_again(tmp_path: Path) -
     with federation(tmp_path) as made:
         for i, name in enumerate(NAMES):
             made.join(name, i + 1)
-        until(lambda: all(made.joined(name) for name in NAMES))
+        wait_until(lambda: all(made.joined(name) for name in NAMES))
         run = started(made, rounds=40, quorum=0.5)
-        until(lambda: len(run.records) >= 1)
+        wait_until(lambda: len(run.records) >= 1)
         made.kill("clinic 2")
         made.join("clinic 2", 2)
 
@@ -177,7 +177,7 @@ def test_a_node_that_is_killed_and_comes_back_takes_part_again(tmp_path: Path) -
             failed = [bool(record.failures) for record in run.records]
             return True in failed and not failed[-1]
 
-        until(is_back)
+        wait_until(is_back)
         run.stop().wait()
         failures = {f.party for record in run.records for f in record.failures}
         assert failures == {"clinic 2"}
@@ -187,10 +187,10 @@ def test_a_superlink_that_is_killed_ends_the_run_which_can_be_resumed(tmp_path: 
     with federation(tmp_path / ".") as made:
         for i, name in enumerate(NAMES):
             made.join(name, i + 1)
-        until(lambda: all(made.joined(name) for name in NAMES))
+        wait_until(lambda: all(made.joined(name) for name in NAMES))
         folder = str(tmp_path / "kept")
         run = started(made, rounds=30, checkpoint=folder)
-        until(lambda: len(run.records) >= 1)
+        wait_until(lambda: len(run.records) >= 1)
         os.kill(made.superlink.pid, signal.SIGKILL)
         with pytest.raises(RunError, match="is gone"):
             run.wait()
@@ -198,7 +198,7 @@ def test_a_superlink_that_is_killed_ends_the_run_which_can_be_resumed(tmp_path: 
         made.superlink.close()
         made.start()
         again = fusion_nb.resume(folder, model=net(), background=True)
-        until(lambda: len(again.records) > kept)
+        wait_until(lambda: len(again.records) > kept)
         again.stop().wait()
         assert curve(again)[: kept + 1] == curve(local(rounds=30))[: kept + 1]
 
@@ -209,7 +209,7 @@ def test_tls_and_a_wrong_root(tmp_path: Path) -> None:
     with federation(tmp_path, *tls) as made:
         for i, name in enumerate(NAMES):
             made.join(name, i + 1)
-        until(lambda: all(made.joined(name) for name in NAMES))
+        wait_until(lambda: all(made.joined(name) for name in NAMES))
         assert curve(started(made).wait()) == curve(local())
         spec = RunSpec(engine=f"flower:superlink={made.address},certificates={wrong}")
         with pytest.raises(RunError, match="can't be used"):

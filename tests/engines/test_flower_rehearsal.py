@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from engine_runs import Drops, curve, seeded
+from engine_runs import Drops, curve, seeded, wait_until
 from torch import nn
 
 import fusion_nb
@@ -24,17 +23,6 @@ from fusion_nb.runs.run import Run
 
 pytest.importorskip("flwr")
 pytestmark = pytest.mark.slow
-
-#: Seconds after which a test gives up what it waits for.
-PATIENCE = 120
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < end, "this never happened"
-        time.sleep(0.05)
-    return found
 
 
 def pids_of(run: Run) -> dict[str, int]:
@@ -76,7 +64,7 @@ def test_the_curve_is_the_local_one(nodes: int, fusion: str, rows: Any) -> None:
 
 def test_a_killed_node_is_a_failure_of_its_party_and_comes_back(rows: Any) -> None:
     run = started(rows, seeded(Slow), quorum=0.5, rounds=3)
-    until(lambda: len(run.records) == 1)
+    wait_until(lambda: len(run.records) == 1)
     os.kill(pids_of(run)["node 2"], signal.SIGKILL)
     run.wait()
     assert run.status == "finished"
@@ -89,7 +77,7 @@ def test_a_killed_node_is_a_failure_of_its_party_and_comes_back(rows: Any) -> No
 def test_a_killed_superlink_ends_the_run_which_can_be_resumed(rows: Any, tmp_path: Path) -> None:
     folder = str(tmp_path / "kept")
     run = started(rows, seeded(Slow), checkpoint=folder, rounds=4)
-    until(lambda: len(run.records) == 1)
+    wait_until(lambda: len(run.records) == 1)
     os.kill(pids_of(run)["SuperLink"], signal.SIGKILL)
     with pytest.raises(RunError, match="is gone"):
         run.wait()
@@ -105,11 +93,11 @@ def test_a_killed_superlink_ends_the_run_which_can_be_resumed(rows: Any, tmp_pat
 
 def test_a_stop_within_a_batch_ends_it_and_leaves_no_process(rows: Any) -> None:
     run = started(rows, seeded(Slow), epochs=1000)
-    pids = until(lambda: len(found := pids_of(run)) == 3 and found)
+    pids = wait_until(lambda: len(found := pids_of(run)) == 3 and found)
     run.stop().wait()
     assert run.status == "stopped"
     run.federation.close()
-    until(lambda: not any(alive(pid) for pid in pids.values()))
+    wait_until(lambda: not any(alive(pid) for pid in pids.values()))
 
 
 def test_a_pause_holds_the_nodes(rows: Any, tmp_path: Path) -> None:
@@ -121,7 +109,7 @@ def test_a_pause_holds_the_nodes(rows: Any, tmp_path: Path) -> None:
 
     run = started(rows, Counts(), epochs=1000)
     file = tmp_path / "batches"
-    until(lambda: file.exists() and file.stat().st_size > 50)
+    wait_until(lambda: file.exists() and file.stat().st_size > 50)
     run.pause()
     sizes: list[int] = []
 
@@ -130,9 +118,9 @@ def test_a_pause_holds_the_nodes(rows: Any, tmp_path: Path) -> None:
         time.sleep(0.3)
         return len(sizes) > 3 and len({*sizes[-3:]}) == 1
 
-    until(stands_still)
+    wait_until(stands_still)
     run.resume()
-    until(lambda: file.stat().st_size > sizes[-1])
+    wait_until(lambda: file.stat().st_size > sizes[-1])
     run.stop().wait()
 
 
@@ -164,7 +152,7 @@ run.wait()
         assert len(pids) == 3
         assert all(alive(pid) for pid in pids)
         kernel.kill()
-    until(lambda: not any(alive(pid) for pid in pids))
+    wait_until(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_a_party_that_raises_is_a_failure_with_its_traceback() -> None:

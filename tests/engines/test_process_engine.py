@@ -9,14 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from engine_runs import SCRIPT, Viewing, curve, finished
+from engine_runs import SCRIPT, Viewing, curve, finished, wait_until
 
 from fusion_nb import RunSpec
 from fusion_nb.engines import process, shared_memory
@@ -27,14 +26,6 @@ from fusion_nb.runs.run import Run
 pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="the process engine needs Linux or macOS"
 )
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait for a condition; the limit only ends a hang."""
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 class TestCurve:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_runs import curve, finished
+from engine_runs import curve, finished, wait_until
 
 from fusion_nb import RunSpec
 from fusion_nb.errors import OptionError
@@ -40,14 +39,6 @@ def cluster() -> Iterator[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made.shutdown()
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 240) -> None:
-    """Wait for a condition; the limit only ends a hang."""
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_two_nodes_give_the_local_curve_and_stay(cluster: Any, rows: Any, net: Any) -> None:

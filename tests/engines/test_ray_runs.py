@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_runs import SCRIPT, Viewing, curve, finished
+from engine_runs import SCRIPT, Viewing, curve, finished, wait_until
 
 from fusion_nb import RunSpec
 from fusion_nb.runs.run import Run
@@ -45,14 +45,6 @@ def kept_ray() -> Iterator[None]:
         )
     yield
     ray.shutdown()
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 240) -> None:
-    """Wait for a condition; the limit only ends a hang."""
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def pids() -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated
 
 import numpy as np
@@ -36,8 +37,9 @@ class _Drawn(Devices):
         """Return a device with a factor from the distribution."""
         return Device(self._factor(rng), self._watts)
 
+    @abstractmethod
     def _factor(self, rng: np.random.Generator) -> float:
-        raise NotImplementedError
+        """Return how many times longer than this machine a device takes."""
 
 
 class Same(SameDevices):
