@@ -109,14 +109,14 @@ LONG = {
 }
 
 
+PARAMETERS = [
+    pytest.param(case, id=name, marks=pytest.mark.slow if name in LONG else ())
+    for name, case in CASES.items()
+]
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=name, marks=pytest.mark.slow if name in LONG else ())
-        for name, case in CASES.items()
-    ],
-)
+@pytest.mark.parametrize("case", PARAMETERS)
 def test_a_resumed_curve_is_that_of_a_whole_run(case: Case, tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     whole = case.start(folder)

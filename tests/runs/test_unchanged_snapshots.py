@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from saved_runs import Case
-from test_resumed_curves import CASES
+from test_resumed_curves import PARAMETERS
 
 from fusion_nb import Run
 from fusion_nb.core.files.tree import Flattener
@@ -20,7 +20,7 @@ def content(tree: object) -> tuple[str, dict[str, bytes]]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+@pytest.mark.parametrize("case", PARAMETERS)
 def test_a_state_is_replaced_and_not_changed(case: Case) -> None:
     run = Run(case.spec, case.namespace())
     taken: list[tuple[object, object]] = []
