@@ -18,8 +18,8 @@ _BLOCK = 262_144
 #: Weights that are summed together, so that the sums are read and written once for all of them:
 #: the fewest and the most, and the bytes that they may hold while they wait.
 _FEWEST, _MOST, _BYTES = 4, 16, 512 << 20
-#: Numbers from which on several cores are worth their threads, and the most cores: memory is as fast
-#: for them as for more, and each has scratch space of its own.
+#: Numbers from which on several cores are worth their threads, and the most cores: memory is as
+#: fast for them as for more, and each has scratch space of its own.
 _WORTH_THREADS, _MOST_CORES = 4_000_000, 8
 #: Arrays of one entry, with the share of each.
 _Columns = Sequence[tuple[np.ndarray, float]]
