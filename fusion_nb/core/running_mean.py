@@ -12,13 +12,15 @@ import numpy as np
 from fusion_nb.core.process.machine import num_cores
 from fusion_nb.core.types import Weights
 
-#: Numbers that are summed at a time: they stay in a core's own cache.
-_BLOCK = 32_768
+#: Numbers that are summed at a time: fewer of them would hand the interpreter over too often, and
+#: memory reads long stretches faster than short ones.
+_BLOCK = 262_144
 #: Weights that are summed together, so that the sums are read and written once for all of them:
 #: the fewest and the most, and the bytes that they may hold while they wait.
 _FEWEST, _MOST, _BYTES = 4, 16, 512 << 20
-#: Numbers from which on several cores are worth their threads.
-_WORTH_THREADS = 4_000_000
+#: Numbers from which on several cores are worth their threads, and the most cores: memory is as
+#: fast for them as for more, and each has scratch space of its own.
+_WORTH_THREADS, _MOST_CORES = 4_000_000, 8
 #: Arrays of one entry, with the share of each.
 _Columns = Sequence[tuple[np.ndarray, float]]
 
@@ -91,7 +93,7 @@ class _Sum:
 
         def add(start: int, scratch: np.ndarray) -> None:
             part = slice(start, min(start + _BLOCK, self._size))
-            _add_runs(found[part], runs, part, scratch)
+            _add_runs(found[part], found[part], runs, part, scratch)
 
         in_blocks(add, self._size, len(arrays), self._wide)
 
@@ -105,11 +107,13 @@ class _Sum:
 
         def finish(start: int, scratch: np.ndarray) -> None:
             part = slice(start, min(start + _BLOCK, self._size))
-            size = part.stop - start
-            wide = np.zeros(size, self._wide) if self._sum is None else self._sum[part].copy()
-            _add_runs(wide, runs, part, scratch)
+            wide = scratch[0, : part.stop - start]
+            # In a sum that begins with 0, a mean of negative zeros is 0.
+            before = 0.0 if self._sum is None else self._sum[part]
+            _add_runs(wide, before, runs, part, scratch)
             if is_floating:
-                np.divide(wide, total, out=found[part], casting="same_kind")
+                np.divide(wide, total, out=wide)
+                np.copyto(found[part], wide, casting="same_kind")
             elif self._anchor is None:
                 found[part] = wide / total >= 0.5
             else:
@@ -130,19 +134,28 @@ class _Sum:
 
 def _add_runs(
     total: np.ndarray,
+    before: np.ndarray | float,
     runs: Sequence[tuple[float, Sequence[np.ndarray]]],
     part: slice,
     scratch: np.ndarray,
 ) -> None:
-    """Add a part of rows to a total, in their order; the sum of each run is multiplied once."""
-    wide = scratch[: len(total)]
+    """Put `before` and a part of rows, in their order, into a total.
+
+    The sum of each run is multiplied once.
+    """
+    run, converted = scratch[1:, : len(total)]
     for share, rows in runs:
-        np.copyto(wide, rows[0][part])
+        np.copyto(run, rows[0][part])
         for row in rows[1:]:
-            np.add(wide, row[part], out=wide)
+            # Converted apart: an addition of two types goes through numpy's small buffers.
+            np.copyto(converted, row[part])
+            np.add(run, converted, out=run)
         if share != 1:
-            wide *= share
-        total += wide
+            run *= share
+        np.add(run, before, out=total)
+        before = total
+    if before is not total:
+        np.copyto(total, before)
 
 
 def in_blocks(
@@ -154,13 +167,13 @@ def in_blocks(
     """Call `work(start, scratch)` for each block of a row, on several cores if it is long.
 
     size: of the row, in numbers;  num_arrays: the number of rows that are read
-    dtype: of `scratch`, an array of a block's size that belongs to one core
+    dtype: of `scratch`, three rows of a block's size that belong to one core
     """
     starts = iter(range(0, size, _BLOCK))
     lock, faults = threading.Lock(), list[BaseException]()
 
     def run() -> None:
-        scratch = np.empty(min(_BLOCK, size), dtype)
+        scratch = np.empty((3, min(_BLOCK, size)), dtype)
         try:
             while True:
                 with lock:
@@ -174,7 +187,7 @@ def in_blocks(
     is_long = size * num_arrays >= _WORTH_THREADS
     helpers = [
         threading.Thread(target=run, name="fusion_nb mean", daemon=True)
-        for _ in range(min(num_cores(), -(-size // _BLOCK)) - 1 if is_long else 0)
+        for _ in range(min(num_cores(), _MOST_CORES, -(-size // _BLOCK)) - 1 if is_long else 0)
     ]
     for helper in helpers:
         helper.start()

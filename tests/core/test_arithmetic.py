@@ -45,7 +45,10 @@ class TestRunningMean:
         mean.add({"z": np.array([3 + 4j], dtype=np.complex64)}, 1)
         assert mean.mean()["z"].tolist() == [2 + 3j]
 
-    def test_memory_does_not_grow_with_the_number_of_weights(self) -> None:
+    def test_memory_does_not_grow_with_the_number_of_weights(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("fusion_nb.core.running_mean.num_cores", lambda: 2)
         size = 1 << 22
         tracemalloc.start()
         try:
@@ -57,7 +60,7 @@ class TestRunningMean:
             _, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert most < 4.3 * 4 * size  # the array, the mean and its sum in float64
+        assert most < 5 * 4 * size  # the array, the mean, its sum in float64, and scratch space
 
     def test_nothing_has_no_mean(self) -> None:
         with pytest.raises(ValueError, match="no updates"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -95,6 +96,19 @@ def test_arrays_in_any_order_of_memory_and_shares_of_zero() -> None:
     assert np.array_equal(found, first * 2)
     late = mean_of([first] * 20 + [first * 5], [0.0] * 20 + [2.0])
     assert np.array_equal(late, first * 5)
+
+
+@pytest.mark.parametrize("shares", [[1, 1, 1], [3, 1, 2], [0.25, 0.25, 7.5]])
+@pytest.mark.parametrize("size", [5, 300_000])
+def test_blocks_add_as_one_row_in_float64_does(size: int, shares: list[float]) -> None:
+    rng = np.random.default_rng(size)
+    arrays = np.asarray(rng.normal(size=(3, size)), np.float32)
+    arrays[:, 0] = -0.0
+    total = np.zeros(size)
+    for share, run in itertools.groupby(zip(shares, arrays, strict=True), lambda pair: pair[0]):
+        total += share * sum(array.astype(np.float64) for _, array in run)
+    expected = (total / sum(shares)).astype(np.float32)
+    assert mean_of(arrays, shares).tobytes() == expected.tobytes()
 
 
 def test_an_error_in_a_block_is_raised_whatever_core_it_was_on() -> None:

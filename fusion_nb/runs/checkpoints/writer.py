@@ -16,7 +16,7 @@ from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder, cannot_write
 
 #: Writing that no round waits for takes at most this share of a core.
-_SHARE = 0.01
+_SHARE = 0.005
 
 #: Returns the SHA-256 of a run's rows.
 HashRows = Callable[[], Mapping[str, str]]
