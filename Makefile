@@ -67,7 +67,7 @@ bench: $(VENV)/test $(VENV)/bench  ## speed beside its peers: a table, benchmark
 soak: $(VENV)/test  ## what a kernel holds over 500 runs and 5,000 rounds: numbers, and build/soak.png
 	$(BIN)/python -m benchmarks.soak
 
-papers: $(VENV)/test  ## published figures beside ours, on MNIST; hours: python -m benchmarks.papers CASE runs one
+papers: $(VENV)/test  ## published figures beside ours, on MNIST: runs what changed (all of it: hours)
 	$(BIN)/python -m benchmarks.papers
 
 screenshots: $(VENV)/test  ## take the pictures of README and tutorials anew

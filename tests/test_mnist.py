@@ -51,7 +51,7 @@ def test_the_small_version_of_every_figure_of_speed_is_measured(mnist: Path, gro
 def test_the_small_version_of_every_paper_runs(
     mnist: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    papers.main(papers.__doc__, papers.CASES, ["--quick"])
+    papers.main(["--quick"])
     table = capsys.readouterr().out.partition("| case |")[2].splitlines()[2:]
     assert len(table) == len(papers.CASES)
 

@@ -36,15 +36,44 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A number of a case, and how it is written. value: None for a goal that was not reached.
+
+    >>> print(Figure(0.98765, ".1%"), Figure(12, ".0f", " s", "fused "), Figure(None))
+    98.8% fused 12 s not reached
+    """
+
+    value: float | None
+    digits: str = ".0f"
+    unit: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name + self.written(self.value)
+
+    def written(self, value: float | None) -> str:
+        """Return another value of this figure as text."""
+        return "not reached" if value is None else f"{value:{self.digits}}{self.unit}"
+
+
+@dataclass(frozen=True)
 class Row:
-    """A row of the table. ok: whether the figure is accepted; None for one that is only shown."""
+    """A row of the table. ok: whether the figures are accepted; None for ones that are only shown.
+
+    figures: in the order in which `published` has them
+    """
 
     case: str
     published: str
-    here: str
+    figures: tuple[Figure, ...]
     accepted: str
     ok: bool | None
     seconds: float = 0.0
+
+    @property
+    def here(self) -> str:
+        """The figures as text."""
+        return ", ".join(map(str, self.figures))
 
 
 Case = Callable[[Setup], Row]

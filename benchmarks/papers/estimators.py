@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.papers.common import Arrays, Case, Row, Setup, rows, table
+from benchmarks.papers.common import Arrays, Case, Figure, Row, Setup, rows, table
 from fusion_nb import federate
 from fusion_nb.runs.run import Run
 
@@ -81,6 +81,11 @@ def trained(model: Any, data: tuple[Arrays, Arrays], setup: Setup, **options: An
     return federate(model, data, parties=PARTIES, seed=setup.seed, holdout=0, **options)
 
 
+def in_words(options: dict[str, Any]) -> str:
+    """Return options as a cell has them."""
+    return " ".join(f"{option}={value}" for option, value in options.items())
+
+
 def accuracy(
     name: str, options: dict[str, Any], known: tuple[float, float], accepted: tuple[float, float],
     setup: Setup,
@@ -94,9 +99,13 @@ def accuracy(
     last = run.history[-1].metrics
     found, (low, high) = last["accuracy"], accepted
     return Row(
-        f"{name} on digits, {options}: accuracy",
+        f"{name} on digits, {in_words(options)}: accuracy",
         f"{known[0]:.3f} (central {known[1]:.3f})",
-        f"{found:.3f} (central {last['central_accuracy']:.3f}, alone {last['alone_accuracy']:.3f})",
+        (
+            Figure(found, ".3f"),
+            Figure(last["central_accuracy"], ".3f", name="central "),
+            Figure(last["alone_accuracy"], ".3f", name="alone "),
+        ),
         f"{low} to {high}",
         low <= found <= high,
     )
@@ -113,9 +122,9 @@ def area(name: str, options: dict[str, Any], known: str, setup: Setup) -> Row:
     central = classifier(name).set_params(n_estimators=100).fit(x, y)
     best = roc_auc_score(y_test, central.predict_proba(x_test)[:, 1])
     return Row(
-        f"{name} on breast cancer, {options}: AUC",
+        f"{name} on breast cancer, {in_words(options)}: AUC",
         known,
-        f"{found:.3f} (central, 100 rounds: {best:.3f})",
+        (Figure(found, ".3f"), Figure(best, ".3f", name="central, 100 rounds, ")),
         "0.96 to 1",
         found >= 0.96,
     )
@@ -154,7 +163,7 @@ def exact(name: str, setup: Setup) -> Row:
     return Row(
         f"{name} on digits, {num_rounds} round(s): largest difference from all rows together",
         "0",
-        f"{found:.1e}",
+        (Figure(found, ".1e"),),
         "at most 1e-10",
         found <= 1e-10,
     )

@@ -22,7 +22,7 @@ import functools
 
 from torch import nn
 
-from benchmarks.papers.common import Row, Setup, main, reached, seeded
+from benchmarks.papers.common import Figure, Row, Setup, main, reached, seeded
 from fusion_nb import federate
 
 GOAL, EPOCH, MOST_EPOCHS = 0.98, 375, 20
@@ -91,12 +91,10 @@ def case(name: str, setup: Setup) -> Row:
     count = sum(len(record.silent) < len(record.cohort) for record in run.history)
     low, high = (round(share * (published or 0)) for share in (0.65, 1.35))
     return Row(
-        f"FDA, {fusion}: synchronisations until {goal:.0%}",
-        f"{published or '-'}",
-        f"{count} (in {len(run.history)} steps)"
-        if step
-        else f"more than {count} ({len(run.history)} steps)",
-        f"{low} to {high}" if published else "-",
+        f"Theologitis et al. 2025, LeNet-5, {fusion}: synchronisations until {goal:.0%}",
+        f"{published or '–'}",
+        (Figure(count if step else None, ",.0f"), Figure(len(run.history), ",.0f", " steps")),
+        f"{low} to {high}" if published else "–",
         bool(step) and low <= count <= high if published else None,
     )
 

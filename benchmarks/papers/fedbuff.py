@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.papers.common import Row, Setup, main, reached, seeded
+from benchmarks.papers.common import Figure, Row, Setup, main, reached, seeded
 from benchmarks.papers.mcmahan import GOAL, PARTIES, two_layers
 from fusion_nb import federate
 
@@ -44,9 +44,9 @@ def ratio(setup: Setup) -> Row:
     buffered = seconds(setup, goal, 2 * rounds, fusion="fedbuff:buffer=5")
     faster = waiting / buffered if waiting and buffered else 0.0
     return Row(
-        f"FedBuff, simulated time to {goal:.0%}, synchronous over a buffer of 5",
+        f"Nguyen et al. 2022, simulated time to {goal:.0%}, synchronous over a buffer of 5",
         "up to 3.3",
-        f"{faster:.2f} ({waiting or 0:.0f} / {buffered or 0:.0f})",
+        (Figure(faster or None, ".2f"),),
         f"{LOW} to {HIGH}",
         LOW <= faster <= HIGH,
     )

@@ -24,7 +24,7 @@ import functools
 import numpy as np
 from torch import nn
 
-from benchmarks.papers.common import Arrays, Row, Setup, main, seeded
+from benchmarks.papers.common import Arrays, Figure, Row, Setup, main, seeded
 from fusion_nb import federate
 
 CLASSES, FIRST, ROUNDS, LAST = 10, 5, 100, 20
@@ -98,9 +98,9 @@ def case(stragglers: int, setup: Setup) -> Row:
         here.append(float(np.mean(run.history["accuracy"][-LAST:])))
     prox, average = here
     return Row(
-        f"FedProx (mu 2) and FedAvg, {stragglers} % stragglers, accuracy",
-        " and ".join(f"{value:.2f}" for value in PUBLISHED[stragglers]),
-        f"{prox:.3f} and {average:.3f}",
+        f"Li et al. 2020, {stragglers} % stragglers, FedProx (mu 2) and FedAvg: accuracy",
+        ", ".join(f"{value:.2f}" for value in PUBLISHED[stragglers]),
+        (Figure(prox, ".3f"), Figure(average, ".3f")),
         f"FedProx >= {LEAST:.2f}" + (" and above FedAvg" if stragglers else ""),
         prox >= LEAST and (prox > average or not stragglers),
     )

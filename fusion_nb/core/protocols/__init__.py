@@ -26,7 +26,7 @@ from fusion_nb.core.protocols.party import PartyLike
 from fusion_nb.core.protocols.sampling import Sampling, SamplingContext
 from fusion_nb.core.protocols.skew import Place, Skew
 from fusion_nb.core.protocols.split import Split
-from fusion_nb.core.protocols.tracker import TrackedEnd, TrackedRun, Tracker
+from fusion_nb.core.protocols.tracker import StoredRun, TrackedEnd, TrackedRun, Tracker
 
 __all__ = [
     "Arrival",
@@ -55,6 +55,7 @@ __all__ = [
     "Skew",
     "Split",
     "StackAdvice",
+    "StoredRun",
     "Sums",
     "Synchronising",
     "TrackedEnd",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_nb.core.types import Metrics
+from fusion_nb.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,23 @@ class TrackedEnd:
     metrics: Metrics
     folder: Path | None = None
     notes: Sequence[str] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as a tracker gives it back.
+
+    name:   of the run;  params: its options, as text or as they were
+    tags:   facts beside them, those of `TrackedRun` that the tracker keeps
+    rounds: the metrics of each whole round, as `log` was given them
+    lacks:  parts that the tracker does not keep, in words, as "the digits beyond 32 bits"
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    rounds: Mapping[int, Metrics]
+    lacks: Sequence[str] = ()
 
 
 class Tracker(ABC):
@@ -85,3 +103,13 @@ class Tracker(ABC):
     def notes(self) -> Sequence[str]:
         """Sentences for the user, such as where the run is found."""
         return ()
+
+    def stored(self) -> Sequence[StoredRun]:
+        """Return the runs that are stored, so that they can be compared with others.
+
+        Raises RunError where they can't be read back, which is the default.
+        """
+        raise RunError(
+            f"the tracker {type(self).__name__} has no method that reads runs back",
+            "compare the run itself, or the folder that run.export() writes",
+        )

@@ -16,7 +16,7 @@ from fusion_nb.reporting.charts.bands import Curve, bands
 from fusion_nb.reporting.experiments import paper
 from fusion_nb.reporting.experiments.leaderboard import Leaderboard
 from fusion_nb.runs.experiments import statistics
-from fusion_nb.runs.experiments.entries import Entry, entries_in
+from fusion_nb.runs.experiments.entries import Entry, doubts, entries_in
 from fusion_nb.runs.experiments.spec import BANDS
 from fusion_nb.runs.experiments.statistics import ALPHA, FEW_PAIRS, Spread
 
@@ -136,6 +136,7 @@ class Comparison:
         losses = {entry.loss_name for entry in self._entries if entry.loss_name}
         if len(losses) > 1 and "loss" in self.metric:
             notes.append("warning: the losses are not the same, and can't be compared")
+        notes += doubts(self._entries)
         uneven = [
             label
             for label, group in self.groups.items()
@@ -286,10 +287,12 @@ class Comparison:
 def compare(
     runs: Any, *, metric: str = "", target: float | None = None, band: str = "std"
 ) -> Comparison:
-    """Compare any runs: those of this notebook, of experiments, and of exported folders.
+    """Compare any runs: those of this notebook, of experiments, of folders and of trackers.
 
     runs:   a dict of names and runs, experiments, lists of runs that differ in their seeds, or
-            folders that `run.export()` wrote; or a list, which is named by what differs in it
+            folders that `run.export()` wrote; trackers, as `mlflow:uri=sqlite:///mlflow.db`,
+            `tensorboard:folder=runs` or `wandb:folder=.`, with all runs in them; or a list, which
+            is named by what differs in it
     metric: by default the monitored one;  target: rounds until it is reached are told too
     band:   std, or bootstrap: the 95 % interval of the mean
     """

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core import registry
 from fusion_nb.core.history import History, from_dict
+from fusion_nb.core.protocols.tracker import StoredRun
 from fusion_nb.errors import OptionError, RunError
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.trial import Facts, Trial
 from fusion_nb.runs.experiments.varying import label_of
+from fusion_nb.runs.redaction import without_secrets
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
+from fusion_nb.runs.trackers.event_reading import has_events
+from fusion_nb.runs.trackers.option import make
+from fusion_nb.runs.trackers.rounds_read import history_of, lacks_of, options_of
 
 #: Options that do not tell runs apart: they say where a run is trained, or are seeds.
-_NOT_TOLD = {"seed", "seed_of", "checkpoint", "engine", "device", "code"}
+_NOT_TOLD = {"seed", "seed_of", "checkpoint", "engine", "device", "code", "log"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Entry:
     label:   what it shares with those that differ in the seed alone;  seed: of the run
     metrics: the loss, and the metric that people read;  monitor: the one that decides the best
     steps:   gradient steps in each round, or None;  options: those that tell it from others
+    lacks:   a sentence about parts of the run that its tracker did not keep, or ""
     """
 
     label: str
@@ -38,6 +46,7 @@ class Entry:
     loss_name: str = ""
     steps: tuple[int, ...] | None = None
     options: Mapping[str, Any] | None = None
+    lacks: str = ""
 
 
 def entries_of(trials: Iterable[Trial]) -> list[Entry]:
@@ -95,9 +104,19 @@ def named_by_difference(entries: Sequence[Entry]) -> list[Entry]:
     return named
 
 
+def doubts(entries: Sequence[Entry]) -> list[str]:
+    """Return sentences about parts that no tracker kept, and about seeds that are there twice."""
+    lacks = dict.fromkeys(entry.lacks for entry in entries if entry.lacks)
+    counts = Counter((entry.label, entry.seed) for entry in entries)
+    twice = [f"{label} has seed {seed} {n} times" for (label, seed), n in counts.items() if n > 1]
+    warning = [f"warning: {twice[0]}: each counts as a run of its own"] if twice else []
+    return [*lacks, *warning]
+
+
 def _label(name: str, entry: Entry, value: Any) -> str:
-    """Return the name that a run was given; settings of an experiment stand behind it."""
-    is_experiment = entry.options is None and entry.label not in ("", "all runs")
+    """Return the name that runs were given; settings that differ among them stand behind it."""
+    several = entry.options is None or bool(entry.lacks)
+    is_experiment = several and entry.label not in ("", "all runs")
     return f"{name}: {entry.label}" if is_experiment and not isinstance(value, Trial) else name
 
 
@@ -108,6 +127,8 @@ def _entries(name: str, value: Any) -> list[Entry]:
         return [_entry(name or value.name, value.records, facts, options)]
     if isinstance(value, Trial):
         return entries_of([value])
+    if isinstance(value, str) and _is_stored(value):
+        return named_by_difference(_tracked(value))
     if isinstance(value, str | os.PathLike):
         return _in_folder(Path(value).expanduser())
     runs = getattr(value, "runs", None)  # an Experiment, which imports this module
@@ -117,7 +138,8 @@ def _entries(name: str, value: Any) -> list[Entry]:
         return [entry for each in value for entry in _entries(name, each)]
     raise OptionError(
         f"{type(value).__name__} can't be compared" + (f" as {name!r}" if name else ""),
-        "give runs, experiments, lists of them, or folders that run.export() wrote",
+        "give runs, experiments, lists of them, folders that run.export() wrote, or a tracker as "
+        "--log has it",
     )
 
 
@@ -142,6 +164,8 @@ def _in_folder(folder: Path) -> list[Entry]:
     """Return the runs in the folder of an experiment, or of an exported run."""
     if ExperimentFolder.is_one(folder):
         return _saved_entries(ExperimentFolder(folder))
+    if not (folder / "card.json").exists() and (store := _store_in(folder)):
+        return named_by_difference(_tracked(store))
     try:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         if "experiment" in card:  # the report of one
@@ -156,6 +180,49 @@ def _in_folder(folder: Path) -> list[Entry]:
             f"there is no exported run in {folder} ({type(error).__name__})",
             "give a folder that run.export() wrote, or that of an experiment",
         ) from None
+
+
+def _is_stored(value: Any) -> bool:
+    """Return whether a value names a tracker, as mlflow:uri=sqlite:///mlflow.db does."""
+    if not isinstance(value, str) or Path(value).expanduser().exists():
+        return False
+    return registry.parse(value)[0] in registry.names("trackers")
+
+
+def _store_in(folder: Path) -> str:
+    """Return the tracker that wrote to a folder, in the notation of `log`, or ""."""
+    if has_events(folder):
+        return f"tensorboard:folder={folder}"
+    return f"wandb:folder={folder}" if any(folder.rglob("run-*.wandb")) else ""
+
+
+def _tracked(text: str) -> list[Entry]:
+    """Return the runs that trackers have kept."""
+    found = [
+        _of_stored(registry.parse(name)[0], run)
+        for name, tracker in make(text).items()
+        for run in tracker.stored()
+        if run.rounds
+    ]
+    if not found:
+        raise RunError(
+            f"no run with a whole round is stored in {without_secrets(text)}",
+            "name the place that --log named, as tensorboard:folder=runs",
+        )
+    return found
+
+
+def _of_stored(tracker: str, run: StoredRun) -> Entry:
+    """Return a stored run; metrics that its tracker does not name are guessed by their names."""
+    history = history_of(run)
+    known = history.metrics()
+    others = [name for name in known if "loss" not in name]
+    monitor = run.tags.get("fusion_nb.monitor") or next(iter([*others, *known]), "loss")
+    shown = run.tags.get("fusion_nb.shown", "").split(", ")
+    first, second = shown if len(shown) == 2 else ("loss", monitor)
+    facts = Facts((first, second), monitor, run.tags.get("fusion_nb.loss", ""))
+    entry = _entry(run.name, history, facts, {**_defaults(), **options_of(run)})
+    return replace(entry, lacks=f"{tracker} did not keep {', '.join(lacks_of(run, history))}")
 
 
 def _saved_entries(folder: ExperimentFolder) -> list[Entry]:

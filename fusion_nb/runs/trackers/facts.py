@@ -36,6 +36,8 @@ def begun(run: Any, id: str) -> TrackedRun:
             "fusion_nb.cell": result.cell,
             "fusion_nb.data": result.schema.describe(),
             "fusion_nb.monitor": result.monitor,
+            "fusion_nb.shown": ", ".join(run.chart_metrics),
+            "fusion_nb.loss": run.loss_name,
             "python": platform.python_version(),
         },
         round=len(run.records),

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from fusion_nb.core.protocols.tracker import TrackedEnd, TrackedRun, Tracker
+from fusion_nb.core.protocols.tracker import StoredRun, TrackedEnd, TrackedRun, Tracker
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.redaction import without_secrets
@@ -118,6 +118,12 @@ class MLflow(Tracker):
             self._client.log_artifacts(self._run_id, str(ending.folder), "fused")
             self._log_model(ending.folder)
         self._client.set_terminated(self._run_id, _STATUS.get(ending.status, "FINISHED"))
+
+    def stored(self) -> list[StoredRun]:
+        """Return the runs of the experiment."""
+        from fusion_nb.runs.trackers.mlflow_reading import stored_runs
+
+        return stored_runs(self._uri, self._experiment, _ID)
 
     def _log(self, metrics: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric

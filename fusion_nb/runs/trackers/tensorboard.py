@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from fusion_nb.core.protocols.tracker import TrackedEnd, TrackedRun, Tracker
+from fusion_nb.core.protocols.tracker import StoredRun, TrackedEnd, TrackedRun, Tracker
 from fusion_nb.core.types import Metrics
+from fusion_nb.runs.trackers import event_reading
 from fusion_nb.runs.trackers.common import DEFAULT_PARTIES, MostParties
 from fusion_nb.runs.trackers.event_file import EventFile
 
@@ -47,6 +48,7 @@ class TensorBoard(Tracker):
             self._file.parameters(run.params, run.id)
             cell = "\n".join(f"    {line}" for line in run.tags["fusion_nb.cell"].splitlines())
             self._file.text("fusion_nb/cell", cell)
+            self._file.text(event_reading.FACTS, event_reading.facts_text(run.tags))
 
     def log(self, round: int, metrics: Metrics) -> None:
         """Write scalars, with the round as their step."""
@@ -63,3 +65,7 @@ class TensorBoard(Tracker):
             text = (ending.folder / "CARD.md").read_text(encoding="utf-8")
             self._file.text("fusion_nb/card", text, self._round)
         self._file.close()
+
+    def stored(self) -> list[StoredRun]:
+        """Return the runs of the folder."""
+        return event_reading.stored_runs(self._folder)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from fusion_nb.core.protocols.tracker import TrackedEnd, TrackedRun, Tracker
+from fusion_nb.core.protocols.tracker import StoredRun, TrackedEnd, TrackedRun, Tracker
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.runs.trackers.common import DEFAULT_PARTIES, MostParties
@@ -91,6 +91,12 @@ class WandB(Tracker):
                     artifact.add_file(str(path), path.relative_to(ending.folder).as_posix())
             self._run.log_artifact(artifact)
         self._run.finish(exit_code=1 if ending.status == "failed" else 0)
+
+    def stored(self) -> list[StoredRun]:
+        """Return the runs that are kept offline in the folder; those of a server are not read."""
+        from fusion_nb.runs.trackers.wandb_file import stored_runs
+
+        return stored_runs(self._folder)
 
     def _chosen_mode(self, wandb: Any) -> Any:
         """Return the mode: without a login, `wandb.init` would ask for a key and wait for ever."""
