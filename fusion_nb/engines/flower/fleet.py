@@ -53,7 +53,16 @@ class Fleet:
         ) = callbacks
 
     def receive(self) -> Incoming | None:
-        """Return the next message to this node, or None where there is none now."""
+        """Return the next message to this node, or None where there is none now.
+
+        A message whose run ends while it comes in counts as none: that ends no party.
+        """
+        try:
+            return self._next()
+        except flower("RunNotRunningException"):
+            return None
+
+    def _next(self) -> Incoming | None:
         found = self._receive()
         if found is None:
             return None
@@ -76,8 +85,6 @@ class Fleet:
                 found: dict[str, bytes] = flower("pull_objects")(
                     ids, lambda part: self._pull_object(run_id, part), max_time=_PULL_SECONDS
                 )
-            except flower("RunNotRunningException"):
-                return None
             except flower("ObjectPullError"):
                 if self._has_ended(run_id):
                     return None
