@@ -188,6 +188,7 @@ def _party(party: PartyReport) -> dict[str, Any]:
         "label_counts": party.label_counts,
         **{kind: _finite(metrics) for kind, metrics in kinds.items() if metrics},
         **({"contribution": _finite(party.contribution)} if party.contribution else {}),
+        **({} if math.isnan(party.epsilon) else _finite({"epsilon": party.epsilon})),
         **({"is_unseen": True} if party.is_unseen else {}),
     }
 

@@ -57,6 +57,15 @@ class PartyReport:
     #: Whether it never trained (`--unseen`), and all of its rows are test rows.
     is_unseen: bool = False
     _model: Callable[[], Any] = field(default=lambda: None, repr=False, compare=False)
+    _epsilon: Callable[[], float] = field(default=lambda: math.nan, repr=False, compare=False)
+
+    @property
+    def epsilon(self) -> float:
+        """What the run has spent of the party's privacy, by its own ledger (`--privacy`).
+
+        It is of all rounds so far, 0 where it took part in none, and NaN in runs that count none.
+        """
+        return self._epsilon()
 
     @property
     def model(self) -> Any:
@@ -124,6 +133,7 @@ class Parties(list[PartyReport]):
                 for name, value in getattr(party, kind).items()
             }
             | dict(party.contribution)
+            | ({} if math.isnan(party.epsilon) else {"epsilon": party.epsilon})
             | {encodable(f"label_{name}"): count for name, count in party.label_counts.items()}
             for party in self
         ]
@@ -143,7 +153,7 @@ class Parties(list[PartyReport]):
             for kind in KINDS
             if kind == "local" or self.having(kind, metric) or self._is_always(kind)
         ]
-        added = self._contributions()
+        added = self._added()
         header = ["party", "rows", "test rows", *(f"{kind} {metric}" for kind in kinds), *added]
         best, worst = self._best_and_worst(metric, limit)
         shown = [
@@ -152,7 +162,7 @@ class Parties(list[PartyReport]):
                 str(p.num_examples),
                 str(p.num_test),
                 *(number(getattr(p, kind).get(metric)) for kind in kinds),
-                *(number(p.contribution.get(name)) for name in added),
+                *(number(_added_value(p, name)) for name in added),
             ]
             for p in (*best, *worst)
         ]
@@ -213,10 +223,12 @@ class Parties(list[PartyReport]):
             if metric in getattr(party, kind)
         }
 
-    def _contributions(self) -> list[str]:
-        """Return the methods by which parties' contributions were measured."""
+    def _added(self) -> list[str]:
+        """Return the methods by which contributions were measured, and epsilon where counted."""
         names = dict.fromkeys(name for party in self for name in party.contribution)
-        return [name for name in names if not name.endswith(("_low", "_high"))]
+        is_private = any(not math.isnan(party.epsilon) for party in self)
+        found = [name for name in names if not name.endswith(("_low", "_high"))]
+        return [*found, "epsilon"] if is_private else found
 
     def _is_always(self, kind: str) -> bool:
         return kind == "fused" and not any(party.personal for party in self)
@@ -234,7 +246,7 @@ class Parties(list[PartyReport]):
             for kind in KINDS
             for name in dict.fromkeys(name for party in self for name in getattr(party, kind))
         ]
-        added = self._contributions()
+        added = self._added()
         metrics = [f"{kind} {name}" for kind, name in columns]
         header = ["party", "rows", "test rows", *metrics, *added]
         rows = [
@@ -243,13 +255,18 @@ class Parties(list[PartyReport]):
                 str(party.num_examples),
                 str(party.num_test),
                 *(number(getattr(party, kind).get(name)) for kind, name in columns),
-                *(number(party.contribution.get(name)) for name in added),
+                *(number(_added_value(party, name)) for name in added),
             ]
             for party in self[:_MAX_SHOWN]
         ]
         if (hidden := len(self) - _MAX_SHOWN) > 0:
             rows.append([f"and {hidden} more: .to_frame()", *[""] * (len(header) - 1)])
         return [header, *rows]
+
+
+def _added_value(party: PartyReport, name: str) -> float | None:
+    value = party.epsilon if name == "epsilon" else party.contribution.get(name)
+    return None if value is None or math.isnan(value) else value
 
 
 def _gain(party: PartyReport, metric: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checks.ordered import absent_options
 from fusion_nb.runs.contribution.after_training import Contributions
+from fusion_nb.runs.privacy.more import spent_by
 from fusion_nb.runs.privacy.reports import report_notes
 from fusion_nb.runs.quality.ending_notes import EndingNotes
 from fusion_nb.runs.redaction import values_without_secrets
@@ -117,7 +119,7 @@ class RunOutcome:
         latest = self._source.history[:round].latest()
         has_whole = not self._federation.fusion.requires.local_layers
         class_name = self._prepared.resolved.data.class_name
-        reports = Parties(metric=self._prepared.monitor)
+        reports, spent = Parties(metric=self._prepared.monitor), spent_by(self._federation)
         for party in self._federation.parties:
             metrics = by_kind(latest.get(party.id, {}), self._federation.model.metrics)
             counts = self._label_counts.get(party.id, {})
@@ -133,6 +135,7 @@ class RunOutcome:
                     personal=metrics["personal"],
                     contribution=self._prepared.after.contributions.of(party.id),
                     _model=functools.partial(self._source.own_model, party.id),
+                    _epsilon=functools.partial(spent, party.id) if spent else _no_epsilon,
                 )
             )
         reports += [
@@ -235,6 +238,10 @@ class RunOutcome:
     def _no_round(self) -> RunError:
         name = self._training.name
         return RunError(f"{name} has no whole round yet", f"{name}.more() trains some")
+
+
+def _no_epsilon() -> float:
+    return math.nan
 
 
 def _chosen_options(prepared: Prepared) -> dict[str, Any]:

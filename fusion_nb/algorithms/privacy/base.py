@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -15,11 +16,14 @@ from fusion_nb.algorithms.privacy.accounting import smallest_noise
 from fusion_nb.algorithms.privacy.cohorts import PrivateCohorts
 from fusion_nb.algorithms.privacy.ledger import Ledger
 from fusion_nb.core.protocols import Fusion
-from fusion_nb.core.types import FederationInfo, Metrics, Weights
+from fusion_nb.core.types import FederationInfo, Metrics, Update, Weights
 from fusion_nb.errors import OptionError, RunError, option
 
 #: Options of all kinds of privacy.
-Clip = Annotated[float, Field(description="largest norm of a party's change", gt=0)]
+Clip = Annotated[
+    float,
+    Field(description="largest norm of a party's change, with rows of a row's gradient", gt=0),
+]
 Noise = Annotated[
     str,
     Field(
@@ -37,7 +41,7 @@ _NOT_COVERED = (
 _SEEDED = (
     "privacy: the noise is drawn from the run's seed, so that the run can be repeated: a person "
     "who knows the seed can take it off again, so never tell the seed of a model that you give "
-    "away"
+    "away, nor give away models of two runs with the same seed"
 )
 
 
@@ -72,14 +76,17 @@ class PrivateFusion(FusionWrapper):
         inner: Fusion,
         run: PrivateRun,
         *,
-        clip: float,
-        noise: str,
-        delta: float,
-        budget: float,
+        clip: Clip,
+        noise: Noise,
+        delta: Delta = 1e-5,
+        budget: Budget = 0.0,
     ) -> None:
+        self.check_rule(inner, run)
         super().__init__(inner)
         self.metric_names = (*inner.metric_names, "epsilon")
         self._run, self._clip, self.delta = run, clip, delta
+        if run.cohorts.chance is not None:  # a round without any party is a round
+            self.requires = replace(inner.requires, empty_rounds=True)
         wanted = _target(noise, self.kind)
         if wanted and budget:
             raise OptionError(
@@ -89,6 +96,16 @@ class PrivateFusion(FusionWrapper):
             )
         self.budget = wanted or budget
         self.noise = self._solved(wanted) if wanted else float(noise)
+        self.client_options = {**inner.client_options, **self.added_client_options()}
+
+    @classmethod
+    @abstractmethod
+    def check_rule(cls, inner: Fusion, run: PrivateRun) -> None:
+        """Raise OptionError for a rule that this kind can't make private."""
+
+    def added_client_options(self) -> Mapping[str, Any]:
+        """Return the options of local training that it asks for beside the inner rule's."""
+        return {}
 
     @property
     def text(self) -> str:
@@ -116,6 +133,15 @@ class PrivateFusion(FusionWrapper):
             self.check_budget(state, 1)
         return self.inner.broadcast(state["inner"])
 
+    def of_inner(
+        self, weights: Weights, updates: Iterator[Update], inner: Any
+    ) -> tuple[Weights, Any]:
+        """Return what the inner rule makes of updates; the same weights and state of none."""
+        first = next(updates, None)
+        if first is None:
+            return weights, inner
+        return self.inner.aggregate(weights, itertools.chain([first], updates), inner)
+
     def shared_weights(self, weights: Weights, state: Any) -> Weights:
         """Return the entries that the inner rule sends to parties."""
         return self.inner.shared_weights(weights, state["inner"])
@@ -127,6 +153,10 @@ class PrivateFusion(FusionWrapper):
     def epsilon(self, state: Any) -> float:
         """Return epsilon of all rounds so far."""
         return Ledger.of_state(state["ledger"]).epsilon(self.delta)
+
+    def epsilon_of(self, state: Any, party: str) -> float:
+        """Return epsilon of one party after the rounds so far."""
+        return Ledger.of_state(state["ledger"]).epsilon_of(party, self.delta)
 
     def epsilon_after(self, state: Any, rounds: int) -> float:
         """Return epsilon after further rounds, as far as it can be known before them."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from fusion_nb.algorithms.privacy.base import Budget, Clip, Delta, Noise, PrivateFusion, PrivateRun
 from fusion_nb.algorithms.privacy.clipping import check_untrained, clipped_change, gaussian
 from fusion_nb.algorithms.privacy.ledger import EVERYONE, Ledger
+from fusion_nb.algorithms.privacy.local import has_plain_half
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import (
@@ -65,18 +66,23 @@ class CentralPrivacy(PrivateFusion):
         ] = 0.5,
         clip_lr: Annotated[float, Field(description="how fast an adaptive clip moves", gt=0)] = 0.2,
     ) -> None:
-        if not inner.linear:
-            raise OptionError(
-                f"{option('privacy', 'central')} gives a rule the noisy mean of all updates, and "
-                f"{run.name} {inner.not_linear}",
-                f"use fedavg, iter_avg, fedprox, fedavgm, fedadam, fedyogi or fedadagrad, or "
-                f"{option('privacy', 'local')}",
-            )
         self._adapts = Adaptive(quantile, clip_lr) if adaptive else None
         super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
         self.requires = replace(inner.requires, empty_rounds=True)
         if self._adapts:
             self.metric_names = (*self.metric_names, "clip")
+
+    @classmethod
+    def check_rule(cls, inner: Fusion, run: PrivateRun) -> None:
+        """Raise OptionError for a rule that reads more than the mean of the updates."""
+        if inner.linear:
+            return
+        other = f", or {option('privacy', 'local')}" if has_plain_half(inner) else ""
+        raise OptionError(
+            f"{option('privacy', 'central')} gives a rule the noisy mean of all updates, and "
+            f"{run.name} {inner.not_linear}",
+            f"use fedavg, iter_avg, fedprox, fedavgm, fedadam, fedyogi or fedadagrad{other}",
+        )
 
     def _more_options(self) -> Mapping[str, float]:
         if self._adapts is None:

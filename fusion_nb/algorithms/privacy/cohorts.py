@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from fusion_nb.algorithms.samplings import poisson
 from fusion_nb.core.protocols import SamplingContext
 
 
@@ -30,9 +31,15 @@ class PrivateCohorts:
             return self.chance * len(self.parties)
         return float(SamplingContext(self.parties, 1, self.seed, self.fraction).count)
 
+    def asked(self, round: int) -> tuple[str, ...]:
+        """Return the parties of a round, whether their updates arrive or not."""
+        context = SamplingContext(self.parties, round, self.seed, self.fraction)
+        drawn = context.uniform() if self.chance is None else poisson(context, q=self.chance)
+        return tuple(drawn)
+
     def counts(self, first: int, last: int) -> dict[str, int]:
         """Return how often each party takes part in these rounds, with cohorts of a fixed size."""
         found: Counter[str] = Counter()
         for round in range(first, last + 1):
-            found.update(SamplingContext(self.parties, round, self.seed, self.fraction).uniform())
+            found.update(self.asked(round))
         return dict(found)

@@ -37,9 +37,14 @@ class Ledger:
         largest = _largest({*self.events.values()})
         return max((epsilon(events, delta, accountant) for events in largest), default=0.0)
 
-    def by_holder(self, delta: float) -> dict[str, float]:
-        """Return epsilon of each holder."""
-        return {holder: epsilon(events, delta) for holder, events in self.events.items()}
+    def epsilon_of(self, holder: str, delta: float) -> float:
+        """Return epsilon of one holder, who is in the releases of everyone too; 0 for no release.
+
+        >>> Ledger().with_event("party 1", 1.0, 2.0).epsilon_of("party 2", 1e-5)
+        0.0
+        """
+        mine = [self.events.get(name, ()) for name in dict.fromkeys((EVERYONE, holder))]
+        return epsilon(tuple(event for events in mine for event in events), delta)
 
     def to_state(self) -> dict[str, Any]:
         """Return it as plain data, which a checkpoint can hold."""

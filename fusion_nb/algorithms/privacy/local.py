@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fusion_nb.algorithms.fusions.fusion_wrapper import broadcasts, changes_local_update
-from fusion_nb.algorithms.privacy.base import Budget, Clip, Delta, Noise, PrivateFusion, PrivateRun
+from fusion_nb.algorithms.privacy.base import PrivateFusion, PrivateRun
 from fusion_nb.algorithms.privacy.clipping import check_untrained, clipped_change, gaussian
 from fusion_nb.algorithms.privacy.ledger import Ledger
 from fusion_nb.core import arithmetic, seeds
@@ -29,18 +29,10 @@ class LocalPrivacy(PrivateFusion):
     kind = "local"
     noise_scale = 0.5
 
-    def __init__(
-        self,
-        inner: Fusion,
-        run: PrivateRun,
-        *,
-        clip: Clip,
-        noise: Noise,
-        delta: Delta = 1e-5,
-        budget: Budget = 0.0,
-    ) -> None:
-        check_plain_half(inner, run, self.kind)
-        super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
+    @classmethod
+    def check_rule(cls, inner: Fusion, run: PrivateRun) -> None:
+        """Raise OptionError for a rule whose parties do more than to train."""
+        check_plain_half(inner, run, cls.kind)
 
     def local_update(self, context: LocalContext) -> Answer:
         """Train, and send the weights with a change that is clipped and noisy."""
@@ -56,7 +48,7 @@ class LocalPrivacy(PrivateFusion):
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
-        """Return the inner rule's weights, and the ledger with a release of each party."""
+        """Return the inner rule's weights, and the ledger with a release of each party asked."""
         received: list[str] = []
 
         def equal_shares() -> Iterator[Update]:
@@ -64,11 +56,10 @@ class LocalPrivacy(PrivateFusion):
                 received.append(update.party)
                 yield Update(update.party, update.weights, 1)
 
-        fused, inner = self.inner.aggregate(weights, equal_shares(), state["inner"])
-        ledger = Ledger.of_state(state["ledger"])
-        for party in received:
+        fused, inner = self.of_inner(weights, equal_shares(), state["inner"])
+        ledger, number = Ledger.of_state(state["ledger"]), state["rounds"] + 1
+        for party in dict.fromkeys((*received, *self._run.cohorts.asked(number))):
             ledger = ledger.with_event(party, 1.0, self.noise * self.noise_scale)
-        number = state["rounds"] + 1
         return fused, {**state, "inner": inner, "ledger": ledger.to_state(), "rounds": number}
 
     def planned(self, ledger: Ledger, first: int, last: int, noise: float) -> Ledger:
@@ -84,16 +75,29 @@ class LocalPrivacy(PrivateFusion):
     def _promise(self) -> str:
         return (
             "neighbours are any two sets of rows of one party; nobody but the party itself is "
-            "trusted; counted without amplification: each party is charged for every update that "
-            "it sent, and epsilon is that of the party with the most"
+            "trusted; counted without amplification: each party is charged for every round that it "
+            "was asked in, even if its update was lost on the way, and epsilon is that of the "
+            "party with the most"
         )
 
 
 def check_plain_half(inner: Fusion, run: PrivateRun, kind: str) -> None:
     """Raise OptionError for a rule whose parties do more than to train from the fused weights."""
-    if changes_local_update(inner) or broadcasts(inner) or inner.synchronising is not None:
+    if inner.asynchronous is not None:
+        raise OptionError(
+            f"{option('privacy', kind)} counts rounds in which all train from the same weights, "
+            f"and {run.name} is asynchronous",
+            "use a rule whose parties only train, such as fedavg, fedavgm, median or krum",
+        )
+    if not has_plain_half(inner):
         raise OptionError(
             f"{option('privacy', kind)} covers one update of each party in a round, and {run.name} "
             f"{inner.not_linear}",
             "use a rule whose parties only train, such as fedavg, fedavgm, median or krum",
         )
+
+
+def has_plain_half(inner: Fusion) -> bool:
+    """Return whether parties of a rule do no more than to train from the fused weights."""
+    does_more = changes_local_update(inner) or broadcasts(inner)
+    return not does_more and inner.synchronising is None and inner.asynchronous is None

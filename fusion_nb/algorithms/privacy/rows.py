@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from fusion_nb.algorithms.privacy.base import Budget, Delta, Noise, PrivateFusion, PrivateRun
+from fusion_nb.algorithms.privacy.base import PrivateFusion, PrivateRun
 from fusion_nb.algorithms.privacy.clipping import check_untrained
 from fusion_nb.algorithms.privacy.ledger import Ledger
 from fusion_nb.algorithms.privacy.local import check_plain_half
@@ -30,20 +28,14 @@ class RowPrivacy(PrivateFusion):
 
     kind = "rows"
 
-    def __init__(
-        self,
-        inner: Fusion,
-        run: PrivateRun,
-        *,
-        clip: Annotated[float, Field(description="largest norm of a row's gradient", gt=0)],
-        noise: Noise,
-        delta: Delta = 1e-5,
-        budget: Budget = 0.0,
-    ) -> None:
-        check_plain_half(inner, run, self.kind)
-        super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
-        per_row = {"clip": clip, "noise": self.noise}
-        self.client_options = {**inner.client_options, "per_row": per_row}
+    @classmethod
+    def check_rule(cls, inner: Fusion, run: PrivateRun) -> None:
+        """Raise OptionError for a rule whose parties do more than to train."""
+        check_plain_half(inner, run, cls.kind)
+
+    def added_client_options(self) -> Mapping[str, Any]:
+        """Return the clip and the noise of each step."""
+        return {"per_row": {"clip": self._clip, "noise": self.noise}}
 
     def local_update(self, context: LocalContext) -> Answer:
         """Train with noise, and say with which chance a row was in each step, and how many."""
@@ -61,17 +53,21 @@ class RowPrivacy(PrivateFusion):
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
         """Return the inner rule's weights, and the ledger with the steps of each party."""
-        charged = [Ledger.of_state(state["ledger"])]
+        ledger, number = Ledger.of_state(state["ledger"]), state["rounds"] + 1
+        cohort, batches = self._run.cohorts.asked(number), self._run.batches
+        # An update that is lost on the way has cost as much as was planned.
+        charged = {party: batches[party] for party in cohort if party in batches}
 
         def plain() -> Iterator[Update]:
             for update in updates:
                 chance, steps = float(update.extras["chance"]), int(update.extras["steps"])
-                charged.append(charged[-1].with_event(update.party, chance, self.noise, steps))
+                charged[update.party] = (chance, steps)
                 yield replace(update, extras={})
 
-        fused, inner = self.inner.aggregate(weights, plain(), state["inner"])
-        number = state["rounds"] + 1
-        changed = {"inner": inner, "ledger": charged[-1].to_state(), "rounds": number}
+        fused, inner = self.of_inner(weights, plain(), state["inner"])
+        for party, (chance, steps) in charged.items():
+            ledger = ledger.with_event(party, chance, self.noise, steps)
+        changed = {"inner": inner, "ledger": ledger.to_state(), "rounds": number}
         return fused, {**state, **changed}
 
     def planned(self, ledger: Ledger, first: int, last: int, noise: float) -> Ledger:

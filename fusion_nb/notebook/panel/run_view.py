@@ -163,7 +163,11 @@ def parties_html(result: Result, failures: Sequence[Failure]) -> Markup:
     metric, latest = result.metrics[1], result.history.latest()
     has_personal = any(party.personal for party in result.parties)
     header = ["party", "rows", "test rows", "train loss", f"local {metric}"]
-    header += [f"personal {metric}" if has_personal else f"fused {metric}", "failures"]
+    header += [f"personal {metric}" if has_personal else f"fused {metric}"]
+    # Counting every party takes long for some, and must not slow the rounds down.
+    is_counted = result.status in ("finished", "stopped") and bool(result.history)
+    is_private = is_counted and "epsilon" in result.history[-1].metrics
+    header += [*(["epsilon"] if is_private else []), "failures"]
     rows = [header]
     for party in result.parties[:_MAX_ROWS]:
         own = party.personal or party.fused
@@ -174,7 +178,8 @@ def parties_html(result: Result, failures: Sequence[Failure]) -> Markup:
         )
         failed = sum(failure.party == party.id for failure in failures)
         counts = [party.id, str(party.num_examples), str(party.num_test)]
-        rows.append([*counts, *map(number, metrics), str(failed or "")])
+        spent = [number(party.epsilon)] if is_private else []
+        rows.append([*counts, *map(number, metrics), *spent, str(failed or "")])
     if (hidden := len(result.parties) - _MAX_ROWS) > 0:
         empty = [""] * (len(header) - 1)
         rows.append([f"and {hidden} more: {result.name}.parties", *empty])

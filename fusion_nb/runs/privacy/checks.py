@@ -41,6 +41,12 @@ def check_privacy(resolved: Resolved) -> Sequence[str]:
             "update in a round",
             "use finetune or ditto, or leave it out",
         )
+    if spec.over_select:
+        raise OptionError(
+            f"{given} with {option('over_select', f'{spec.over_select:g}')}, which takes the first "
+            "updates, so that the rows of one party decide whose others are in a round",
+            f"leave it out, or end rounds by {option('deadline')}",
+        )
     if spec.share:
         raise OptionError(
             f"{given} with {option('share', spec.share)}, which hands on parties' models as they "

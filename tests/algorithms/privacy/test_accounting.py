@@ -79,7 +79,14 @@ class TestLedger:
     def test_the_largest_holder_counts(self) -> None:
         ledger = Ledger().with_event("a", 1.0, 1.0).with_event("b", 1.0, 1.0, 3)
         assert ledger.epsilon(1e-5) == epsilon(((1.0, 1.0, 3),), 1e-5)
-        assert ledger.by_holder(1e-5)["a"] == epsilon(((1.0, 1.0, 1),), 1e-5)
+        assert ledger.epsilon_of("a", 1e-5) == epsilon(((1.0, 1.0, 1),), 1e-5)
+        assert ledger.epsilon_of("b", 1e-5) == epsilon(((1.0, 1.0, 3),), 1e-5)
+        assert ledger.epsilon_of("c", 1e-5) == 0
+
+    def test_releases_of_everyone_are_those_of_each(self) -> None:
+        ledger = Ledger().with_event("", 1.0, 1.0, 2).with_event("a", 1.0, 1.0)
+        assert ledger.epsilon_of("a", 1e-5) == epsilon(((1.0, 1.0, 3),), 1e-5)
+        assert ledger.epsilon_of("b", 1e-5) == epsilon(((1.0, 1.0, 2),), 1e-5)
 
     def test_it_survives_as_plain_data(self) -> None:
         ledger = Ledger().with_event("", 0.25, 1.5, 7).with_event("", 1.0, 1.5)

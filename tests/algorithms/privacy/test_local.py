@@ -10,6 +10,7 @@ from private_rules import context, info, rule, updates
 
 from fusion_nb.algorithms.privacy.accounting import gaussian_epsilon
 from fusion_nb.core import arithmetic
+from fusion_nb.core.protocols import SamplingContext
 from fusion_nb.core.types import Update, Weights
 from fusion_nb.errors import OptionError
 
@@ -49,7 +50,26 @@ def test_it_is_counted_against_any_other_rows_of_the_party() -> None:
     state = made.init(START, info(START))
     _, state = made.aggregate(START, iter(updates(START, [0.1, 0.1])), state)
     assert made.epsilon(state) == pytest.approx(gaussian_epsilon(2 / 4, 1e-5))
-    assert state["ledger"].keys() == {"party 1", "party 2"}
+    assert state["ledger"].keys() == {f"party {number}" for number in range(1, 5)}
+
+
+def test_a_party_whose_update_was_lost_is_charged_and_one_that_was_not_asked_is_not() -> None:
+    made = rule("local:clip=2,noise=4", fraction=0.5)
+    asked = SamplingContext([f"party {number}" for number in range(1, 5)], 1, 0, 0.5).uniform()
+    one = Update(asked[0], {"w": START["w"] + 0.1}, 1)
+    _, state = made.aggregate(START, iter([one]), made.init(START, info(START)))
+    others = {f"party {number}" for number in range(1, 5)} - {*asked}
+    spent = gaussian_epsilon(0.5, 1e-5)
+    assert [made.epsilon_of(state, party) for party in asked] == pytest.approx([spent] * 2)
+    assert [made.epsilon_of(state, party) for party in sorted(others)] == [0.0, 0.0]
+
+
+def test_a_round_without_any_party_leaves_the_weights_and_is_counted() -> None:
+    made = rule("local:clip=2,noise=4", chance=1e-9)
+    assert made.requires.empty_rounds
+    found, state = made.aggregate(START, iter([]), made.init(START, info(START)))
+    assert arithmetic.equal(found, START)
+    assert (state["rounds"], made.epsilon(state)) == (1, 0.0)
 
 
 def test_rows_give_no_share() -> None:
