@@ -37,7 +37,8 @@ class CentralPrivacy(PrivateFusion):
     All parties have the same share, and the sum is divided by the expected size of a cohort, so
     that one party changes the mean by at most clip / size. The inner rule is given the noisy mean
     as one update. The aggregator clips again what it receives: a party that does not clip gains
-    nothing.
+    nothing. Behind masks it clips the mean alone, and a party that does not clip takes at most the
+    share of all others.
 
     Source: McMahan, Ramage, Talwar, Zhang, "Learning Differentially Private Recurrent Language
     Models", ICLR 2018 (flat clipping, fixed denominator); Andrew, Thakkar, McMahan, Ramaswamy,
@@ -74,6 +75,7 @@ class CentralPrivacy(PrivateFusion):
             )
         self._adapts = Adaptive(quantile, clip_lr) if adaptive else None
         super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
+        self.largest_change = 0.0 if adaptive else clip
         self.requires = replace(inner.requires, empty_rounds=True)
         if self._adapts:
             self.metric_names = (*self.metric_names, "clip")
