@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -131,7 +132,11 @@ class CentralPrivacy(PrivateFusion):
                 total[name] += len(parties) * array
             received += parties
             num_below += float(np.clip(update.extras.get("is_below", 0.0), 0.0, 1.0))
-        rng = seeds.stream(self._run.cohorts.seed, "privacy", number)
+        rng = (
+            np.random.default_rng(secrets.randbits(256))
+            if self._run.is_secret
+            else seeds.stream(self._run.cohorts.seed, "privacy", number)
+        )
         drawn = gaussian(total, self._noise_on_sum * clip, rng)
         mean = {name: (array + drawn[name]) / expected for name, array in total.items()}
         private = weights | arithmetic.moved(weights, mean)

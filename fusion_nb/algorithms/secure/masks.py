@@ -274,7 +274,7 @@ class Masks(FusionWrapper, Exchanging):
     def _limits(
         self, usable: Mapping[str, Update], shapes: Mapping[str, Sequence[int]]
     ) -> np.ndarray:
-        """Return the largest size of a number in each entry; extras have those that parties tell."""
+        """Return the largest size in each entry; of extras, the one that parties tell."""
         if most := self.inner.largest_change:
             return np.full(len(shapes), min(most, self._clip or most))
         limits: np.ndarray = np.max([each.extras["largest"] for each in usable.values()], axis=0)

@@ -130,7 +130,7 @@ def send_masked(party: str, kept: dict[str, Any], given: Mapping[str, Any]) -> M
         other = mask(key, len(row))
         row = row + other if party < peer else row - other
     rest = {name: value for name, value in own.items() if name not in ("numbers", "seed")}
-    kept[KEPT] = {**rest, "step": "send_masked", "sealed": dict(sealed)}
+    kept[KEPT] = {**rest, "step": "send_masked", "sealed": dict(sealed), "num_sent": len(row)}
     return {"masked": row, "seconds": time.perf_counter() - began}
 
 
