@@ -223,6 +223,9 @@ def party(
     require_privacy: Annotated[
         bool, typer.Option("--require-privacy", help="train with differential privacy only")
     ] = False,
+    require_secure: Annotated[
+        bool, typer.Option("--require-secure", help="send updates under masks only")
+    ] = False,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="run classes of models that come as code")
     ] = False,
@@ -246,7 +249,14 @@ def party(
 
         serve(
             Connection(superlink, certificates, key, insecure=insecure),
-            Policy.of(models, max_epochs, require_privacy, allow_code, bytes_of(max_request)),
+            Policy.of(
+                models,
+                max_epochs,
+                require_privacy,
+                allow_code,
+                bytes_of(max_request),
+                require_secure,
+            ),
             data=str(data),
             name=name,
             label=label,

@@ -36,7 +36,7 @@ from fusion_nb.core.types import (
     Update,
     Weights,
 )
-from fusion_nb.errors import DivergedError, Stopped, option
+from fusion_nb.errors import DivergedError, PartyError, Stopped, option
 
 
 @dataclass
@@ -55,6 +55,8 @@ class Party:
     trains: bool = True
     #: The part of its training rows that it has in each round; None for all of them.
     drift: Drift | None = None
+    #: Entries for further steps of the round under way. They end with it, and are never saved.
+    secrets: dict[str, Any] = field(default_factory=dict, repr=False)
     #: The round that `state` belongs to, and the state before it.
     _round: int = field(default=-1, repr=False)
     _before: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -96,16 +98,28 @@ class Party:
     def persistent_state(self, found: Any) -> None:
         self.state, self._round, self._before = found or ({}, self._round, {})
 
+    @property
+    def carried_state(self) -> Any:
+        """That, its round and its secrets in it, for a worker of the kernel's own."""
+        return self.state, self._round, self._before, self.secrets
+
+    @carried_state.setter
+    def carried_state(self, found: Any) -> None:
+        self.state, self._round, self._before, self.secrets = found or ({}, self._round, {}, {})
+
     def answer(self, request: Request, model: TrainableModel) -> Reply:
         """Return the reply to a request.
 
         An exception becomes a Failure with its traceback; a stop passes through.
         """
         try:
+            if not isinstance(request, StepRequest):
+                self.secrets = {}  # of a round that has ended, or was refused
             return self._answer(request, model)
         except Stopped:
             raise
         except Exception as error:
+            self.secrets = {}
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             return Failure(self.id, line, traceback.format_exc(), error)
 
@@ -124,16 +138,26 @@ class Party:
                 self.state = state
                 return Update(self.id, {}, self.num_examples)
             case StepRequest():
-                fusion = dict(self.state.get("fusion", {}))
-                extras = request.step(self.id, fusion, request.given[self.id])
-                self.state = self.state | {"fusion": fusion}
-                return Update(self.id, {}, self.num_examples, extras=extras)
+                return self._do_step(request)
             case SendRequest():
                 return Update(self.id, self.state["fusion"]["weights"], self.num_examples)
             case AdoptRequest():
                 kept = self.state["fusion"] | {"weights": request.weights}
                 self.state = self.state | {"fusion": kept}
                 return NoUpdate(self.id, self.num_examples)
+
+    def _do_step(self, request: StepRequest) -> Update:
+        """Do a further step of the round under way. Raises PartyError for one of another round."""
+        if request.round != self._round:
+            raise PartyError(
+                f"{self.id} was asked for the step {request.name!r} of round {request.round}, and "
+                f"is in round {self._round}",
+                "ask for the training of that round first",
+            )
+        secrets = dict(self.secrets)
+        extras = request.step(self.id, secrets, request.given[self.id])
+        self.secrets = secrets
+        return Update(self.id, {}, self.num_examples, extras=extras)
 
     def own_model_weights(self, fused: Weights, round: int) -> Weights | None:
         """Return the weights of the party's own model after a whole round, or None without one."""
@@ -167,6 +191,7 @@ class Party:
             evaluate_train=trainer.evaluate_train,
             evaluate_test=trainer.evaluate_test,
             join_metrics=functools.partial(joined_metrics, model),
+            seed=request.seed,
         )
         if request.local_update is None:
             answer: Answer = context.update(context.train(context.weights).weights)
@@ -174,6 +199,7 @@ class Party:
             answer = check_answer(request.local_update(context), self.id)
         _keep(kept, state, request.fusion_since)
         self._commit(answer, state, trainer.last, request, model)
+        self.secrets = context.secrets
         return replace(answer, metrics={**trainer.metrics, **answer.metrics})
 
     @staticmethod

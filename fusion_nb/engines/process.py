@@ -114,7 +114,7 @@ class ProcessEngine(Engine):
 
         def answer(process: _Process, name: str) -> Reply:
             party = self._parties[name]
-            reply, party.persistent_state = process.ask(message, name, party.persistent_state)
+            reply, party.carried_state = process.ask(message, name, party.carried_state)
             return reply
 
         return self._workers.map(answer, cohort)

@@ -57,12 +57,12 @@ def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, u
                 continue
             name, state = message
             party = parties[name]
-            party.persistent_state = state
+            party.carried_state = state
             try:
                 reply = portable(party.answer(request, model))
             except Stopped:
                 reply = None
-            send(replies, _packed(reply, party.persistent_state, name, up))
+            send(replies, _packed(reply, party.carried_state, name, up))
             del message, state, reply
 
 

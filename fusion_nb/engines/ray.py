@@ -151,11 +151,11 @@ class _Work:
             turn = Turn(-1, self._run, party.id, self._model, place, self._places[party.id])
             try:
                 with workers.lend(self._run, party.id, threads.gate) as worker:
-                    answered = worker.ask(turn, party.persistent_state, threads.gate)
+                    answered = worker.ask(turn, party.carried_state, threads.gate)
             except WorkerDied as error:
                 return Failure(party.id, str(error))
             if answered.has_state:
-                party.persistent_state = answered.state
+                party.carried_state = answered.state
             assert answered.reply is not None
             return answered.reply
 

@@ -112,7 +112,7 @@ class PartyActor:
         try:
             given = self._fetched(turn)
             party = given.parties[turn.name]
-            party.persistent_state = unpacked(state, copies=True)
+            party.carried_state = unpacked(state, copies=True)
         except ModuleNotFoundError as error:
             return packed(Lacking(error.name or str(error)))
         except Exception as error:
@@ -123,7 +123,7 @@ class PartyActor:
                 reply = portable(party.answer(given.request, given.model))
             except Stopped:
                 reply = None
-        answered, party.persistent_state = Answered(reply, party.persistent_state), None
+        answered, party.carried_state = Answered(reply, party.carried_state), None
         return packed(answered)
 
     def forget(self, run: str) -> None:

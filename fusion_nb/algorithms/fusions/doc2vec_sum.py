@@ -28,7 +28,7 @@ class Doc2VecFusion(Fusion):
     ours.
     """
 
-    not_linear = "adds words and documents that parties name"
+    not_linear = "compares the parties' moves of each word (limit=0 does not)"
     client_options: Mapping[str, Any] = MappingProxyType({"summed_loss": True})
 
     def __init__(
@@ -54,6 +54,12 @@ class Doc2VecFusion(Fusion):
     ) -> None:
         self._eta, self._weighted, self._limit = eta, weighted, limit
         self.averages = not limit  # the limit compares the parties' moves
+        self.equal_shares = not weighted
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether there is no limit, which compares the moves of single parties."""
+        return not self._limit
 
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
@@ -65,8 +71,9 @@ class Doc2VecFusion(Fusion):
         mean, parties = RunningMean(), 0
         longest = {name: np.zeros(old.shape[:1]) for name, old in weights.items() if _is_real(old)}
         for update in updates:
-            mean.add(update.weights, update.num_examples if self._weighted else 1.0)
-            parties += 1
+            count = float(update.num_parties)
+            mean.add(update.weights, update.num_examples if self._weighted else count)
+            parties += update.num_parties
             for name, length in longest.items():
                 np.maximum(length, _lengths(update.weights[name] - weights[name]), out=length)
         averaged, eta = mean.mean(), self._eta or parties

@@ -27,6 +27,8 @@ class FedDyn(ServerUpdate):
     """
 
     not_linear = "counts the parties of a round, which keep a gradient each"
+    adds_up = True
+    equal_shares = True
     requires = Requirements(uses_partial_work=True)
 
     def __init__(
@@ -63,7 +65,7 @@ class FedDyn(ServerUpdate):
         """
         mean = RunningMean()
         for update in updates:
-            mean.add(update.weights, 1.0)
+            mean.add(update.weights, float(update.num_parties))
         if not mean.total:
             return weights, state
         average = mean.mean()

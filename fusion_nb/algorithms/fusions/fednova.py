@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from fusion_nb.algorithms.fusions.server_update import (
@@ -12,7 +13,7 @@ from fusion_nb.algorithms.fusions.server_update import (
 )
 from fusion_nb.core import arithmetic
 from fusion_nb.core.arithmetic import RunningMean, tree_map
-from fusion_nb.core.types import LocalContext, Requirements, Update, Weights
+from fusion_nb.core.types import FederationInfo, LocalContext, Requirements, Update, Weights
 
 
 class FedNova(ServerUpdate):
@@ -26,12 +27,18 @@ class FedNova(ServerUpdate):
     """
 
     not_linear = "sends step sizes beside the weights, and divides each party's change by its own"
+    adds_up = True
     requires = Requirements(uses_partial_work=True, effective_step_size=True)
 
     def local_update(self, context: LocalContext) -> Update:
         """Train, and report the effective step size."""
         result = context.train(context.weights)
         return context.update(result.weights, step_size=effective_step_size(result))
+
+    def summand(self, update: Update, weights: Weights, info: FederationInfo) -> Update:
+        """Return the update with its change per step size."""
+        per_step = _per_step(update, weights, info.trained)
+        return replace(update, extras={**update.extras, "per_step": per_step})
 
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
@@ -40,13 +47,15 @@ class FedNova(ServerUpdate):
         mean, normalized, total = RunningMean(), RunningMean(), 0.0
         for update in updates:
             mean.add(update.weights, update.num_examples)
-            change = trained_change(update.weights, weights, state["trained"])
-            step_size = update.extras["step_size"]
-            normalized.add(
-                tree_map(lambda d, size=step_size: d / size, change), update.num_examples
-            )
-            total += update.num_examples * step_size
+            per_step = update.extras.get("per_step") or _per_step(update, weights, state["trained"])
+            normalized.add(per_step, update.num_examples)
+            total += update.num_examples * update.extras["step_size"]
         if not mean.total:
             return weights, state
         step = tree_map(lambda d: d * total / mean.total, normalized.mean())
         return mean.mean() | arithmetic.moved(weights, step), state
+
+
+def _per_step(update: Update, weights: Weights, trained: Collection[str]) -> Weights:
+    step_size = update.extras["step_size"]
+    return tree_map(lambda d: d / step_size, trained_change(update.weights, weights, trained))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -15,7 +16,7 @@ from fusion_nb.algorithms.fusions.server_update import (
 )
 from fusion_nb.core import arithmetic
 from fusion_nb.core.arithmetic import RunningMean, tree_map
-from fusion_nb.core.types import LocalContext, Update, Weights
+from fusion_nb.core.types import FederationInfo, LocalContext, Update, Weights
 
 
 class QFedAvg(ServerUpdate):
@@ -31,6 +32,8 @@ class QFedAvg(ServerUpdate):
     """
 
     not_linear = "sends losses beside the weights, and weights parties by them"
+    adds_up = True
+    equal_shares = True
 
     def __init__(
         self,
@@ -47,6 +50,11 @@ class QFedAvg(ServerUpdate):
         lr = effective_step_size(result) / max(1, result.num_steps)
         return context.update(result.weights, loss=loss, lr=lr)
 
+    def summand(self, update: Update, weights: Weights, info: FederationInfo) -> Update:
+        """Return the update with the two terms that it adds to sums, in place of its loss."""
+        gradient, curvature = self._terms(update, weights, info.trained)
+        return replace(update, extras={"gradient": gradient, "curvature": curvature})
+
     def aggregate(
         self, weights: Weights, updates: Iterator[Update], state: Any
     ) -> tuple[Weights, Any]:
@@ -54,17 +62,26 @@ class QFedAvg(ServerUpdate):
         trained = state["trained"]
         mean, total, curvature = RunningMean(), trained_zeros(weights, trained), 0.0
         for update in updates:
-            # A loss of 0 would give a party no share at all, and its negative power be infinite.
-            loss, lr = max(update.extras["loss"], 1e-10), update.extras["lr"]
-            mean.add(update.weights, 1.0)
-            change = trained_change(update.weights, weights, trained)
-            gradient = tree_map(lambda c, lr=lr: c / lr, change)
-            total = tree_map(lambda t, g, f=loss: t + f**self._q * g, total, gradient)
-            curvature += (
-                self._q * loss ** (self._q - 1) * arithmetic.squared_norm(gradient)
-                + loss**self._q / lr
-            )
+            mean.add(update.weights, float(update.num_parties))
+            if "gradient" in update.extras:
+                gradient, bend = update.extras["gradient"], update.extras["curvature"]
+            else:
+                gradient, bend = self._terms(update, weights, trained)
+            count = update.num_parties
+            total = tree_map(lambda t, g, n=count: t + n * g, total, gradient)
+            curvature += count * bend
         if not mean.total:
             return weights, state
         step = tree_map(lambda t: t / curvature, total)
         return mean.mean() | arithmetic.moved(weights, step), state
+
+    def _terms(
+        self, update: Update, weights: Weights, trained: Collection[str]
+    ) -> tuple[Weights, float]:
+        """Return F**q * change / lr, and the curvature h."""
+        # A loss of 0 would give a party no share at all, and its negative power be infinite.
+        loss, lr, q = max(update.extras["loss"], 1e-10), update.extras["lr"], self._q
+        change = trained_change(update.weights, weights, trained)
+        gradient = tree_map(lambda c: c / lr, change)
+        bend = q * loss ** (q - 1) * arithmetic.squared_norm(gradient) + loss**q / lr
+        return tree_map(lambda g: loss**q * g, gradient), bend

@@ -36,6 +36,8 @@ class Scaffold(ServerUpdate):
     """
 
     not_linear = "sends control variates beside the weights"
+    adds_up = True
+    equal_shares = True
     requires = Requirements(plain_sgd=True, effective_step_size=True)
     client_options: Mapping[str, Any] = MappingProxyType({"shift": None})
 
@@ -78,8 +80,9 @@ class Scaffold(ServerUpdate):
         """
         mean, controls = RunningMean(), RunningMean()
         for update in updates:
-            mean.add(update.weights, 1.0)
-            controls.add(tree_map(lambda c: c.astype(np.float64), update.extras["control"]), 1.0)
+            mean.add(update.weights, float(update.num_parties))
+            control = tree_map(lambda c: c.astype(np.float64), update.extras["control"])
+            controls.add(control, float(update.num_parties))
         if not mean.total:
             return weights, state
         average = mean.mean()

@@ -43,6 +43,10 @@ _SEEDED = (
     "who knows the seed can take it off again, so never tell the seed of a model that you give "
     "away, nor give away models of two runs with the same seed"
 )
+_SECRET = (
+    "privacy: the noise follows from no seed, since parties know that of the run: a run that is "
+    "repeated has another curve"
+)
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,14 @@ class PrivateRun:
 
     name: of the rule inside, as the user wrote it;  rounds: that are planned
     batches: by party the chance of a row in a step, and the steps of a round
+    is_secret: the noise follows from no seed, since parties on other machines know that of the run
     """
 
     name: str
     cohorts: PrivateCohorts
     rounds: int
     batches: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    is_secret: bool = False
 
 
 class PrivateFusion(FusionWrapper):
@@ -214,7 +220,7 @@ class PrivateFusion(FusionWrapper):
             f"{self._by_rdp(ledger)}, noise {self.noise:g}, clip {self._clip:g}",
             f"privacy: {self._promise()}",
             _NOT_COVERED,
-            _SEEDED,
+            _SECRET if self._run.is_secret else _SEEDED,
         ]
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -38,7 +39,8 @@ class CentralPrivacy(PrivateFusion):
     All parties have the same share, and the sum is divided by the expected size of a cohort, so
     that one party changes the mean by at most clip / size. The inner rule is given the noisy mean
     as one update. The aggregator clips again what it receives: a party that does not clip gains
-    nothing.
+    nothing. Behind masks it clips the mean alone, and a party that does not clip takes at most the
+    share of all others.
 
     Source: McMahan, Ramage, Talwar, Zhang, "Learning Differentially Private Recurrent Language
     Models", ICLR 2018 (flat clipping, fixed denominator); Andrew, Thakkar, McMahan, Ramaswamy,
@@ -68,6 +70,7 @@ class CentralPrivacy(PrivateFusion):
     ) -> None:
         self._adapts = Adaptive(quantile, clip_lr) if adaptive else None
         super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
+        self.largest_change = 0.0 if adaptive else clip
         self.requires = replace(inner.requires, empty_rounds=True)
         if self._adapts:
             self.metric_names = (*self.metric_names, "clip")
@@ -135,7 +138,11 @@ class CentralPrivacy(PrivateFusion):
                 total[name] += len(parties) * array
             received += parties
             num_below += float(np.clip(update.extras.get("is_below", 0.0), 0.0, 1.0))
-        rng = seeds.stream(self._run.cohorts.seed, "privacy", number)
+        rng = (
+            np.random.default_rng(secrets.randbits(256))
+            if self._run.is_secret
+            else seeds.stream(self._run.cohorts.seed, "privacy", number)
+        )
         drawn = gaussian(total, self._noise_on_sum * clip, rng)
         mean = {name: (array + drawn[name]) / expected for name, array in total.items()}
         private = weights | arithmetic.moved(weights, mean)

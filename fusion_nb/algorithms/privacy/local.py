@@ -40,7 +40,7 @@ class LocalPrivacy(PrivateFusion):
         new = context.train(old).weights
         check_untrained(new, old, trained, context.party)
         change, _ = clipped_change(new, old, trained, self._clip)
-        rng = seeds.stream(self._run.cohorts.seed, "privacy", context.round, context.party)
+        rng = seeds.stream(context.seed, "privacy", context.round, context.party)
         noise = gaussian(change, self.noise * self._clip, rng)
         noisy = {name: array + noise[name] for name, array in change.items()}
         return context.update(old | arithmetic.moved(old, noisy))

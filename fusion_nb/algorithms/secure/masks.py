@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
-from fusion_nb.algorithms.secure import steps
+from fusion_nb.algorithms.secure import answers, quantised, steps, summands
+from fusion_nb.algorithms.secure.costs import Costs, sentence
 from fusion_nb.algorithms.secure.keys import check_installed
-from fusion_nb.algorithms.secure.quantised import change_of, moved_by_mean
+from fusion_nb.algorithms.secure.neighbours import graph, safe_count
 from fusion_nb.algorithms.secure.unmasking import sum_of
 from fusion_nb.core import arithmetic
 from fusion_nb.core.protocols import AskStep, Exchanging, Fusion
@@ -24,7 +26,14 @@ from fusion_nb.core.types import (
     Update,
     Weights,
 )
-from fusion_nb.errors import ContractError, DivergedError, OptionError, PartyError, option
+from fusion_nb.errors import (
+    ContractError,
+    DivergedError,
+    FusionError,
+    OptionError,
+    PartyError,
+    option,
+)
 
 #: Bits of the numbers that are added up.
 _BITS = 32
@@ -37,13 +46,14 @@ class Masks(FusionWrapper, Exchanging):
     they send their changes under masks that cancel in the sum; and they reveal what is needed to
     take off the masks of those who stayed and of those who dropped out. A round in which fewer than
     the threshold stay is refused. The aggregator still learns who takes part, their numbers of rows
-    and metrics, and with clip 0 the largest change in each entry of each party. In one kernel all
-    of this runs in one process, whose owner can read everything: it shows arithmetic, traffic,
-    time and drop-outs.
+    and metrics, and with clip 0 the largest change in each entry of each party (with central
+    privacy it does not, since its clip is the limit). In one kernel all of this runs in one
+    process, whose owner can read everything: it shows arithmetic, traffic, time and drop-outs.
 
     Source: Bonawitz, Ivanov, Kreuter, Marcedone, McMahan, Patel, Ramage, Segal, Seth, "Practical
     Secure Aggregation for Privacy-Preserving Machine Learning", CCS 2017 (for an aggregator that
-    keeps to the protocol, without its signatures; every pair of parties has a mask).
+    keeps to the protocol, without its signatures); with neighbours Bell, Bonawitz, Gascon, Lepoint,
+    Raykova, "Secure Single-Server Aggregation with (Poly)Logarithmic Overhead", CCS 2020.
     """
 
     def __init__(
@@ -62,10 +72,19 @@ class Masks(FusionWrapper, Exchanging):
                 ge=0,
             ),
         ] = 0.0,
+        neighbours: Annotated[
+            int,
+            Field(
+                description="parties that each shares masks with; 0: all, or of many a safe number",
+                ge=0,
+                multiple_of=2,
+            ),
+        ] = 0,
     ) -> None:
         check_installed()
         super().__init__(inner)
         self._threshold, self._bits, self._clip = threshold, bits, clip
+        self._neighbours = neighbours
         needed = max(steps.LEAST, inner.requires.min_updates)
         self.requires = replace(inner.requires, partial_updates=True, min_updates=needed)
 
@@ -73,6 +92,15 @@ class Masks(FusionWrapper, Exchanging):
     def most_parties(self) -> int:
         """The number of parties whose sum is sure to fit into its bits."""
         return int(2 ** (_BITS - self._bits))
+
+    def num_neighbours(self, num_parties: int) -> int:
+        """Return how many neighbours each of so many parties has; 0 for all others."""
+        count = self._neighbours or safe_count(num_parties, self._threshold)
+        return count if count < num_parties - 1 else 0
+
+    def safe_neighbours(self, num_parties: int) -> int:
+        """Return how many neighbours are safe among so many parties; 0 for all others."""
+        return safe_count(num_parties, self._threshold)
 
     @property
     def exchanging(self) -> Exchanging | None:
@@ -100,126 +128,175 @@ class Masks(FusionWrapper, Exchanging):
     def notes(self, state: Any) -> Sequence[str]:
         """Return the costs of the last round, and what the inner rule tells."""
         costs, said = state["costs"], list(super().notes(state))
-        if costs:
-            lost = int(costs["lost"])
-            gone = f"; {lost} dropped out after it had shared its secrets" if lost == 1 else ""
-            gone = f"; {lost} dropped out after they had shared their secrets" if lost > 1 else gone
-            said.append(
-                f"secure: in the last round a party spent {costs['seconds']:.2g} s on keys and "
-                f"masks, and sent {costs['up']:.2f} and received {costs['down']:.2f} times the "
-                f"bytes of its weights{gone}"
-            )
-        return said
+        return [*said, sentence(costs, int(costs["neighbours"]))] if costs else said
 
     def local_update(self, context: LocalContext) -> Answer:
-        """Do the inner rule's local update, keep the change, and send public keys."""
+        """Do the inner rule's local update, keep the numbers, and send public keys."""
         answer = self.inner.local_update(context)
-        if not isinstance(answer, Update) or answer.extras:
+        if isinstance(answer, Update):
+            answer = self.inner.summand(answer, context.weights, context.info)
+        if not isinstance(answer, Update) or (answer.extras and not self.inner.adds_up):
             raise ContractError(
                 "secure aggregation adds up weights, and this rule's parties send more than "
                 "weights, or nothing",
                 f"leave {option('secure')} out",
             )
-        if problem := arithmetic.not_finite(answer.weights):
+        numbers = summands.numbers_of(answer, context.weights)
+        if problem := arithmetic.not_finite(answer.weights) or arithmetic.not_finite(numbers):
             raise DivergedError(
                 f"the weights of {context.party} in round {context.round}: {problem}",
                 f"use a smaller {option('lr')}",
             )
-        change = change_of(answer.weights, context.weights)
-        sent = steps.advertise(context.state, change, context.round, context.num_examples)
-        return replace(answer, weights={}, extras=sent)
+        sent = steps.advertise(
+            context.secrets,
+            numbers,
+            context.round,
+            context.num_examples,
+            limited=self.inner.largest_change > 0,
+        )
+        shapes = summands.extra_shapes(numbers)
+        return replace(answer, weights={}, extras={**sent, **({"more": shapes} if shapes else {})})
 
     def aggregate_in_steps(
         self, weights: Weights, updates: Iterator[Update], state: Any, ask: AskStep, round: int
     ) -> tuple[Weights, Any]:
         """Return the inner rule's weights for the mean of the updates, and the new state."""
+        entries = self.shared_weights(weights, state)
         advertised = {update.party: update for update in updates}
         if not advertised:
             fused, inner = self.inner.aggregate(weights, iter(()), state["inner"])
             return fused, {**state, "inner": inner}
-        threshold = steps.threshold_of(self._threshold, len(advertised))
-        self._need(advertised, steps.LEAST, round, "train")
-        entries = self.shared_weights(weights, state)
-        told = self._told(advertised, threshold, len(entries))
-        costs = _Costs()
-        costs.add(told_by={party: update.extras for party, update in advertised.items()})
+        finished: set[str] = set()
+        try:
+            update, costs = self._sum(entries, advertised, ask, round, finished)
+        finally:
+            # Those that dropped out keep no keys: without this, until they are asked again.
+            if left := [party for party in advertised if party not in finished]:
+                with suppress(FusionError):
+                    ask("forget", steps.forget, {party: {} for party in left}, len(left))
+        changes, extras = summands.split(update.weights)
+        update = replace(update, weights=quantised.moved(weights, changes), extras=extras)
+        fused, inner = self.inner.aggregate(weights, iter([update]), state["inner"])
+        return fused, {"inner": inner, "costs": costs}
 
-        shares = ask("share", steps.share, dict.fromkeys(advertised, told), threshold)
+    def _sum(
+        self,
+        entries: Weights,
+        advertised: Mapping[str, Update],
+        ask: AskStep,
+        round: int,
+        finished: set[str],
+    ) -> tuple[MeanUpdate, dict[str, float]]:
+        """Return the mean of the parties' numbers, and the costs.
+
+        finished: filled with the parties that did the last step
+        """
+        usable = self._usable(advertised, len(entries))
+        self._need(usable, steps.LEAST, round, "train")
+        shapes = summands.shapes_of(
+            entries, {party: update.extras.get("more", {}) for party, update in usable.items()}
+        )
+        told, threshold = (
+            self._told(usable, shapes),
+            steps.threshold_of(self._threshold, len(usable)),
+        )
+        peers = {party: given["peers"] for party, given in told.items()}
+        costs = Costs()
+        costs.add(told_by={party: update.extras for party, update in usable.items()})
+
+        shares = answers.with_shares(ask("share", steps.share, told, threshold), peers)
         self._need(shares, threshold, round, "share their secrets")
         sealed = {
-            party: {"sealed": {peer: shares[peer]["sealed"][party] for peer in shares}}
+            party: {"sealed": {p: shares[p]["sealed"][party] for p in peers[party] if p in shares}}
             for party in shares
         }
-        masked = ask("send masked changes", steps.send_masked, sealed, threshold)
+        count = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values())
+        sent = ask("send masked changes", steps.send_masked, sealed, threshold)
+        masked = answers.with_rows(sent, count)
         self._need(masked, threshold, round, "send masked changes")
         lost = [party for party in shares if party not in masked]
-        parties = {"sent": dict.fromkeys(masked, 1), "lost": dict.fromkeys(lost, 1)}
-        revealed = ask("reveal", steps.reveal, dict.fromkeys(masked, parties), threshold)
+        stories = {party: _story(sealed[party]["sealed"], masked) for party in masked}
+        revealed = answers.revealing(ask("reveal", steps.reveal, stories, threshold), peers)
+        finished.update(revealed)
         self._need(revealed, threshold, round, "reveal shares")
 
         total = sum_of(told, round, masked, lost, revealed)
-        rows = {party: advertised[party].num_examples for party in masked}
-        most = told["most_rows"]
+        rows = {party: usable[party].num_examples for party in masked}
+        first = next(iter(told.values()))
+        most = first["most_rows"]
         counted = sum(count / most for count in rows.values()) if most else float(len(rows))
-        limits = dict(zip(entries, map(float, told["limits"]), strict=True))
-        mean = moved_by_mean(weights, total, limits, counted, self._bits)
-        update = MeanUpdate("all", mean, sum(rows.values()), parties=tuple(masked))
-        fused, inner = self.inner.aggregate(weights, iter([update]), state["inner"])
-        costs.add(told_by=shares, told_to=dict.fromkeys(advertised, told))
+        mean = quantised.means(total, shapes, first["limits"], counted, self._bits)
+        costs.add(told_by=shares, told_to=told)
         costs.add(told_by=masked, told_to=sealed)
-        costs.add(told_by=revealed, told_to=dict.fromkeys(masked, parties))
-        size, count = arithmetic.num_bytes(entries), len(advertised)
-        return fused, {"inner": inner, "costs": costs.of_party(size, count, len(lost))}
+        costs.add(told_by=revealed, told_to=stories)
+        size, number = arithmetic.num_bytes(entries), len(usable)
+        spent = costs.of_party(size, number)
+        more = {"lost": float(len(lost)), "neighbours": float(self.num_neighbours(number))}
+        update = MeanUpdate("all", mean, sum(rows.values()), parties=tuple(masked))
+        return update, spent | more
 
-    def _told(self, advertised: Mapping[str, Update], threshold: int, num: int) -> dict[str, Any]:
-        """Return all that the parties of a round are told alike."""
-        found = [update.extras["largest"] for update in advertised.values()]
-        limits = np.full(num, self._clip) if self._clip else np.max(found, axis=0)
-        rows = [update.num_examples for update in advertised.values()]
-        return {
-            "peers": {
-                party: {name: update.extras[name] for name in ("cipher_key", "mask_key")}
-                for party, update in advertised.items()
-            },
-            "threshold": threshold,
-            "limits": limits,
+    def _usable(self, advertised: Mapping[str, Update], num_entries: int) -> dict[str, Update]:
+        """Return the updates that have public keys, and the sizes that limits are made of."""
+        found = {}
+        for party, update in advertised.items():
+            more = update.extras.get("more", {})
+            is_form = isinstance(more, Mapping) and update.num_examples >= 0
+            if is_form and answers.with_keys(update.extras, num_entries + len(more)):
+                is_limited = "largest" not in update.extras
+                if is_limited == (self.inner.largest_change > 0):
+                    found[party] = update
+        return found
+
+    def _told(
+        self, usable: Mapping[str, Update], shapes: Mapping[str, Sequence[int]]
+    ) -> dict[str, dict[str, Any]]:
+        """Return what each party is told: its peers' keys, and what all are told alike."""
+        keys = {
+            party: {name: update.extras[name] for name in ("cipher_key", "mask_key")}
+            for party, update in usable.items()
+        }
+        circle = graph([*usable], self.num_neighbours(len(usable)))
+        num_peers = len(next(iter(circle.values())))
+        rows = [update.num_examples for update in usable.values()]
+        alike = {
+            "threshold": steps.threshold_of(self._threshold, num_peers),
+            "count": len(usable),
+            "cohort": steps.as_array(steps.digest_of(keys)),
+            "limits": self._limits(usable, shapes),
             "most_rows": 0 if self.inner.equal_shares else max(1, *rows),
             "bits": self._bits,
         }
+        return {
+            party: {"peers": {peer: keys[peer] for peer in peers}, **alike}
+            for party, peers in circle.items()
+        }
+
+    def _limits(
+        self, usable: Mapping[str, Update], shapes: Mapping[str, Sequence[int]]
+    ) -> np.ndarray:
+        """Return the largest size in each entry; of extras, the one that parties tell."""
+        if most := self.inner.largest_change:
+            return np.full(len(shapes), min(most, self._clip or most))
+        limits: np.ndarray = np.max([each.extras["largest"] for each in usable.values()], axis=0)
+        if self._clip:
+            num_extras = len(next(iter(usable.values())).extras.get("more", {}))
+            limits[: len(shapes) - num_extras] = self._clip
+        return limits
 
     @staticmethod
-    def _need(answers: Mapping[str, Any], least: int, round: int, what: str) -> None:
+    def _need(found: Mapping[str, Any], least: int, round: int, what: str) -> None:
         """Raise PartyError where fewer parties answered than a sum needs."""
-        if len(answers) < least:
+        if len(found) < least:
             raise PartyError(
-                f"secure aggregation: round {round} is refused, since {len(answers)} parties were "
+                f"secure aggregation: round {round} is refused, since {len(found)} parties were "
                 f"left to {what}, and {least} are needed",
                 "use more parties in a round, fewer drop-outs, or a smaller threshold (over half)",
             )
 
 
-class _Costs:
-    """The seconds and bytes of a round, summed over its parties."""
-
-    def __init__(self) -> None:
-        self._seconds, self._up, self._down = 0.0, 0, 0
-
-    def add(
-        self,
-        *,
-        told_by: Mapping[str, Mapping[str, Any]],
-        told_to: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
-        """Add an exchange: what parties told, and what they were told before."""
-        self._seconds += sum(float(answer["seconds"]) for answer in told_by.values())
-        self._up += sum(map(arithmetic.num_bytes, told_by.values()))
-        self._down += sum(map(arithmetic.num_bytes, (told_to or {}).values()))
-
-    def of_party(self, size: int, count: int, lost: int) -> dict[str, float]:
-        """Return the means over parties, traffic as multiples of the weights' bytes."""
-        return {
-            "seconds": self._seconds / count,
-            "up": self._up / count / max(1, size),
-            "down": 1 + self._down / count / max(1, size),
-            "lost": float(lost),
-        }
+def _story(peers: Mapping[str, Any], masked: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Return which peers of a party sent a masked row, and which did not."""
+    return {
+        "sent": {peer: 1 for peer in peers if peer in masked},
+        "lost": {peer: 1 for peer in peers if peer not in masked},
+    }

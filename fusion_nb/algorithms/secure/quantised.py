@@ -1,4 +1,4 @@
-"""Changes of weights as whole numbers that can be added up modulo 2^32."""
+"""Numbers of parties as whole numbers that can be added up modulo 2^32."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ def largest(change: Weights) -> np.ndarray:
     return np.array([float(np.abs(array).max(initial=0.0)) for array in change.values()])
 
 
-def quantised(change: Weights, limits: Sequence[float], share: float, bits: int) -> np.ndarray:
+def quantised(
+    change: Weights, limits: Sequence[float], share: float, bits: int, *, inwards: bool = False
+) -> np.ndarray:
     """Return share * change as one row of uint32: whole multiples of limit / (2^(bits - 1) - 1).
 
     Numbers beyond their limit are cut to it. Negative numbers are those of two's complement.
+    inwards: round towards 0, so that a norm does not grow
 
     >>> quantised({"w": np.array([1.0, -1.0])}, [1.0], 0.5, 9).tolist()
     [128, 4294967168]
     """
-    most = 2 ** (bits - 1) - 1
+    most, rounded = 2 ** (bits - 1) - 1, np.trunc if inwards else np.rint
     parts = [
-        np.rint(np.clip(array.reshape(-1) / limit, -1, 1) * (share * most))
+        rounded(np.clip(array.reshape(-1) / limit, -1, 1) * (share * most))
         if limit > 0
         else np.zeros(array.size)
         for array, limit in zip(change.values(), limits, strict=True)
@@ -38,21 +41,33 @@ def quantised(change: Weights, limits: Sequence[float], share: float, bits: int)
     return row.astype(np.int64).astype(np.uint32)
 
 
-def moved_by_mean(
-    weights: Weights, total: np.ndarray, limits: Mapping[str, float], shares: float, bits: int
+def means(
+    total: np.ndarray,
+    shapes: Mapping[str, Sequence[int]],
+    limits: Sequence[float],
+    shares: float,
+    bits: int,
 ) -> Weights:
-    """Return weights that are moved by the mean of changes, given the sum of their numbers.
+    """Return the means of the parties' numbers by entry, in float64, given the sum of their rows.
 
-    limits: of the entries that were summed, by name;  shares: the sum of the parties' shares
+    shapes, limits: of the entries, in order;  shares: the sum of the parties' shares
     """
-    signed, begin, found = total.astype(np.int32), 0, dict(weights)
-    for name, limit in limits.items():
+    signed, begin, found = total.astype(np.int32), 0, {}
+    for (name, shape), limit in zip(shapes.items(), limits, strict=True):
+        size = int(np.prod(shape, dtype=np.int64))
+        part = signed[begin : begin + size].reshape(tuple(map(int, shape)))
+        found[name] = part * (limit / (2 ** (bits - 1) - 1) / shares)
+        begin += size
+    return found
+
+
+def moved(weights: Weights, change: Weights) -> Weights:
+    """Return weights that are moved by the mean of changes, in their own dtypes."""
+    found = dict(weights)
+    for name, mean in change.items():
         old = weights[name]
-        part = signed[begin : begin + old.size].reshape(old.shape)
-        mean = part * (limit / (2 ** (bits - 1) - 1) / shares)
-        begin += old.size
-        moved = old.astype(np.float64) + mean
+        new = old.astype(np.float64) + mean
         if old.dtype.kind in "iu":
-            moved = np.rint(moved)
-        found[name] = (moved >= 0.5) if old.dtype.kind == "b" else moved.astype(old.dtype)
+            new = np.rint(new)
+        found[name] = (new >= 0.5) if old.dtype.kind == "b" else new.astype(old.dtype)
     return found

@@ -1,7 +1,7 @@
 """The steps of a party in one round of secure aggregation.
 
-Each returns what the party sends. Between steps the party keeps its keys, its change and what it
-has received, under the name "secure"; after the last step nothing of that is left. A party refuses
+Each returns what the party sends. Between steps the party keeps its keys, its numbers and what it
+has received, as secrets of the round; after the last step nothing of that is left. A party refuses
 a step that is asked for twice, or that does not follow from what it was told before.
 """
 
@@ -22,43 +22,55 @@ from fusion_nb.algorithms.secure.quantised import largest, quantised
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import PartyError
 
-#: The name of a party's memory of a round; the least number of parties in a sum.
+#: The name of a party's secrets of a round; the least number of parties in a sum.
 KEPT, LEAST = "secure", 3
 
 
 def advertise(
-    kept: dict[str, Any], change: Weights, round: int, num_examples: int
+    kept: dict[str, Any],
+    numbers: Weights,
+    round: int,
+    num_examples: int,
+    *,
+    limited: bool = False,
 ) -> Mapping[str, Any]:
-    """Keep the change, and send two public keys and the largest size in each entry."""
+    """Keep the numbers, and send two public keys and the largest size in each entry.
+
+    limited: a norm limits the numbers, so that no largest size is sent, and rounding is inwards
+    """
     began = time.perf_counter()
     cipher, masks = KeyPair.new(), KeyPair.new()
     kept[KEPT] = {
         "step": "advertise",
         "round": round,
-        "change": change,
+        "numbers": numbers,
         "num_examples": num_examples,
+        "limited": limited,
         "cipher_key": as_array(cipher.private),
         "mask_key": as_array(masks.private),
     }
-    return {
+    told = {
         "cipher_key": as_array(cipher.public),
         "mask_key": as_array(masks.public),
-        "largest": largest(change),
-        "seconds": time.perf_counter() - began,
+        **({} if limited else {"largest": largest(numbers)}),
     }
+    return {**told, "seconds": time.perf_counter() - began}
 
 
 def share(party: str, kept: dict[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Send a share of the party's secrets to each other party, sealed for it.
 
-    given: the public keys of all parties, the threshold, the limits of entries, the largest number
-    of rows (0 where all parties count alike), and the bits of a number
+    given: the public keys of its peers (all parties, or itself and its neighbours), how many of
+    them must stay, the number and a digest of all parties, the limits of entries, the largest
+    number of rows (0 where all parties count alike), and the bits of a number
     """
     began = time.perf_counter()
     own = _own(party, kept, "advertise")
     peers, threshold = given["peers"], int(given["threshold"])
     if len(peers) < LEAST or not len(peers) / 2 < threshold <= len(peers):
         raise _refused(party, f"{threshold} of {len(peers)} parties")
+    if len(peers) == int(given["count"]) and digest_of(peers) != as_bytes(given["cohort"]):
+        raise _refused(party, "a digest of other parties")
     private = KeyPair.of(as_bytes(own["mask_key"]))
     cipher = KeyPair.of(as_bytes(own["cipher_key"]))
     told = peers.get(party, {})
@@ -106,19 +118,19 @@ def send_masked(party: str, kept: dict[str, Any], given: Mapping[str, Any]) -> M
     most, count = own["most_rows"], own["num_examples"]
     if most and count > most:
         raise _refused(party, f"{most} as the largest number of rows, and it has {count}")
-    row = quantised(own["change"], own["limits"], count / most if most else 1.0, own["bits"])
+    share, inwards = count / most if most else 1.0, bool(own["limited"])
+    row = quantised(own["numbers"], own["limits"], share, own["bits"], inwards=inwards)
     row = row + mask(as_bytes(own["seed"]), len(row))
     private, transcript = as_bytes(own["mask_key"]), as_bytes(own["transcript"])
-    order = [*peers]
     for peer in sealed:
         if peer == party:
             continue
         key = agreed(private, as_bytes(peers[peer]["mask_key"]), b"masks" + transcript)
         # Of each pair one adds the mask that the other subtracts.
         other = mask(key, len(row))
-        row = row + other if order.index(party) < order.index(peer) else row - other
-    rest = {name: value for name, value in own.items() if name not in ("change", "seed")}
-    kept[KEPT] = {**rest, "step": "send_masked", "sealed": dict(sealed)}
+        row = row + other if party < peer else row - other
+    rest = {name: value for name, value in own.items() if name not in ("numbers", "seed")}
+    kept[KEPT] = {**rest, "step": "send_masked", "sealed": dict(sealed), "num_sent": len(row)}
     return {"masked": row, "seconds": time.perf_counter() - began}
 
 
@@ -151,17 +163,34 @@ def reveal(party: str, kept: dict[str, Any], given: Mapping[str, Any]) -> Mappin
     return {**found, "seconds": time.perf_counter() - began}
 
 
+def forget(party: str, kept: dict[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Forget all secrets of a round that has ended without this party."""
+    kept.clear()
+    return {}
+
+
+#: The steps that an aggregator may ask a party for by their names.
+PARTY_STEPS = (share, send_masked, reveal, forget)
+
+
+def digest_of(peers: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Return a digest of the names and public keys of parties."""
+    digest = hashlib.sha256()
+    for peer, keys in peers.items():
+        digest.update(f"{len(peer)}\0{peer}\0".encode(errors="surrogatepass"))
+        digest.update(as_bytes(keys["cipher_key"]) + as_bytes(keys["mask_key"]))
+    return digest.digest()
+
+
 def transcript_of(round: int, given: Mapping[str, Any]) -> bytes:
     """Return a digest of all that the parties of a round must have been told alike.
 
     It is part of every key: parties that were told different things have masks that do not cancel.
     """
     digest = hashlib.sha256(f"{round}\0{given['threshold']}\0{given['bits']}".encode())
-    digest.update(f"\0{int(given['most_rows'])}\0".encode())
+    digest.update(f"\0{int(given['most_rows'])}\0{int(given['count'])}\0".encode())
     digest.update(np.asarray(given["limits"], np.float64).tobytes())
-    for peer, keys in given["peers"].items():
-        digest.update(f"{len(peer)}\0{peer}\0".encode(errors="surrogatepass"))
-        digest.update(as_bytes(keys["cipher_key"]) + as_bytes(keys["mask_key"]))
+    digest.update(as_bytes(given["cohort"]))
     return digest.digest()
 
 

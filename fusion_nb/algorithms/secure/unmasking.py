@@ -14,7 +14,7 @@ from fusion_nb.errors import PartyError
 
 
 def sum_of(
-    told: Mapping[str, Any],
+    told: Mapping[str, Mapping[str, Any]],
     round: int,
     masked: Mapping[str, Mapping[str, Any]],
     lost: Sequence[str],
@@ -22,52 +22,76 @@ def sum_of(
 ) -> np.ndarray:
     """Return the sum of the parties' rows, modulo 2^32.
 
-    told: what all parties were told;  masked: the rows, by party
+    told: what each party was told about its peers, by party;  masked: the rows, by party
     lost: those that shared their secrets and sent no row;  revealed: the shares, by who sent them
-    Raises PartyError for shares that don't fit.
+    Raises PartyError for shares that don't fit; a few forged ones among enough others do no harm.
     """
-    order = [*told["peers"]]
     rows = [np.asarray(answer["masked"], np.uint32) for answer in masked.values()]
     total = np.zeros(len(rows[0]), np.uint32)
     for row in rows:
         total = total + row
-    threshold = int(told["threshold"])
     for party in masked:
-        seed = _secret(party, "seeds", order, revealed, threshold)
-        total = total - mask(seed, len(total))
-    transcript = transcript_of(round, told)
+        seeds = (_combined(shares, KEY_BYTES) for shares in _shares(party, "seeds", told, revealed))
+        total = total - mask(_first(seeds, party), len(total))
     for gone in lost:
-        private = _secret(gone, "keys", order, revealed, threshold)
-        if KeyPair.of(private).public != as_bytes(told["peers"][gone]["mask_key"]):
-            raise _wrong(gone)
-        for party in masked:
-            public = as_bytes(told["peers"][party]["mask_key"])
-            other = mask(agreed(private, public, b"masks" + transcript), len(total))
+        public = as_bytes(told[gone]["peers"][gone]["mask_key"])
+        keys = (_combined(shares, KEY_BYTES) for shares in _shares(gone, "keys", told, revealed))
+        private = _first((key if _belongs(key, public) else None for key in keys), gone)
+        transcript = transcript_of(round, told[gone])
+        for party, keys_of in told[gone]["peers"].items():
+            if party not in masked:
+                continue
+            other = mask(
+                agreed(private, as_bytes(keys_of["mask_key"]), b"masks" + transcript), len(total)
+            )
             # The party added it where it comes first of the two, and subtracted it otherwise.
-            total = total - other if order.index(party) < order.index(gone) else total + other
+            total = total - other if party < gone else total + other
     return total
 
 
-def _secret(
+def _shares(
     party: str,
     kind: str,
-    order: Sequence[str],
+    told: Mapping[str, Mapping[str, Any]],
     revealed: Mapping[str, Mapping[str, Any]],
-    threshold: int,
-) -> bytes:
-    """Return a secret of a party that the shares of others give."""
-    shares = {
-        order.index(sender) + 1: as_bytes(answer[kind][party])
-        for sender, answer in list(revealed.items())[:threshold]
-    }
+) -> Sequence[Mapping[int, bytes]]:
+    """Return choices of shares of one secret by their places, each as many as it needs.
+
+    One after the other leaves others out, so that some choice has no forged share.
+    """
+    found = [
+        (place, as_bytes(revealed[peer][kind][party]))
+        for place, peer in enumerate(told[party]["peers"], 1)
+        if peer in revealed and party in revealed[peer].get(kind, {})
+    ]
+    needed = int(told[party]["threshold"])
+    if len(found) < needed:
+        raise PartyError(
+            f"secure aggregation: {len(found)} shares of a secret of {party} came, and {needed} "
+            "are needed, so that the sum can't be read",
+            "train the round again, or use a smaller threshold (over half)",
+        )
+    twice, choices = found + found, len(found) if len(found) > needed else 1
+    return [dict(twice[begin : begin + needed]) for begin in range(choices)]
+
+
+def _combined(shares: Mapping[int, bytes], length: int) -> bytes | None:
     try:
-        return shamir.combine(shares, KEY_BYTES)
+        return shamir.combine(shares, length)
     except ValueError:
-        raise _wrong(party) from None
+        return None
 
 
-def _wrong(party: str) -> PartyError:
-    return PartyError(
+def _belongs(private: bytes | None, public: bytes) -> bool:
+    return private is not None and KeyPair.of(private).public == public
+
+
+def _first(found: Any, party: str) -> bytes:
+    """Return the first secret that fits. Raises PartyError without one."""
+    for secret in found:
+        if secret is not None:
+            return bytes(secret)
+    raise PartyError(
         f"secure aggregation: the shares of a secret of {party} don't fit, so that the sum can't "
         "be read",
         "train the round again",

@@ -63,6 +63,8 @@ class Fusion(ABC):
     not_linear: str = "reads the updates of single parties"
     #: Whether all parties count alike in the mean of a linear rule, and not by their rows.
     equal_shares: bool = False
+    #: A size that no number of a party's change exceeds, by the rule itself; 0 where it has none.
+    largest_change: float = 0.0
     #: Names of the metrics that `measure` returns.
     metric_names: tuple[str, ...] = ()
 
@@ -109,6 +111,21 @@ class Fusion(ABC):
 
         weights: those before the round;  updates: in party order, to be read once
         """
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether `aggregate` also takes the mean of all `summand`s, as one `MeanUpdate`.
+
+        Masks then hide the single updates. A linear rule does so by itself.
+        """
+        return self.linear
+
+    def summand(self, update: Update, weights: Weights, info: FederationInfo) -> Update:
+        """Return a party's update in the form that is averaged where single updates are hidden.
+
+        It runs at the party. Extras are numbers and arrays. weights: those before the round
+        """
+        return update
 
     @property
     def synchronising(self) -> Synchronising | None:
@@ -295,12 +312,12 @@ class Exchanging(Fusion):
     """A fusion that needs several exchanges with the parties of a round, after their training.
 
     >>> from fusion_nb.core.arithmetic import tree_map
-    >>> def send(party, kept, given):
-    ...     return {"sum": kept.pop("weights")["w"] + given["offset"]}
+    >>> def send(party, secrets, given):
+    ...     return {"sum": secrets.pop("weights")["w"] + given["offset"]}
     >>> class Second(Exchanging):
     ...     "Let parties send their weights in a second exchange."
     ...     def local_update(self, context):
-    ...         context.state["weights"] = context.train(context.weights).weights
+    ...         context.secrets["weights"] = context.train(context.weights).weights
     ...         return context.update({})
     ...     def aggregate_in_steps(self, weights, updates, state, ask, round):
     ...         given = {update.party: {"offset": 1.0} for update in updates}

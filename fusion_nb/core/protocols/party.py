@@ -29,6 +29,8 @@ class PartyLike(Protocol):
 
     #: What it keeps between rounds, to continue in another process; None for nothing.
     persistent_state: Any
+    #: That, and its secrets of a round under way, for a worker of the kernel's own.
+    carried_state: Any
 
     def answer(self, request: Request, model: TrainableModel) -> Reply:
         """Return the reply to a request; an exception becomes a Failure, a stop passes through."""

@@ -32,15 +32,26 @@ class Update:
     metrics: Metrics = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def num_parties(self) -> int:
+        """The number of parties that it stands for."""
+        return 1
+
 
 @dataclass(frozen=True)
 class MeanUpdate(Update):
-    """The mean of several parties' updates with equal shares, as a rule around another hands it on.
+    """The mean of several parties' updates, as a rule around another hands it on.
 
-    parties: those in the mean. No party sends one: an aggregator makes it of what it received.
+    parties: those in the mean, with the shares that the inner rule gives them. No party sends one:
+             an aggregator makes it of what it received.
     """
 
     parties: tuple[str, ...] = ()
+
+    @property
+    def num_parties(self) -> int:
+        """The number of parties that it stands for."""
+        return len(self.parties)
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,9 @@ class StepRequest:
     """Do a further step of a round, after its training; see `Exchanging`.
 
     round, name: for messages, and for simulated faults
-    step:   `step(party, kept, given)` returns what the party answers, named arrays and numbers. It
-            may replace entries of `kept`, which the party keeps for its fusion.
+    step:   `step(party, secrets, given)` returns what the party answers, named arrays and numbers.
+            It may replace entries of `secrets`, which the party keeps until the round ends. After
+            an error it keeps none.
     given:  party -> what it receives
     least:  parties that simulated faults spare
     """

@@ -104,6 +104,9 @@ class LocalContext:
                    or on some of them; nothing without test rows, or in a round without measurement
     join_metrics: `join_metrics([(num_rows, metrics), ...])` returns the metrics of several parts of
                    the test rows together
+    secrets:   entries that this party keeps for further steps of the round (`Exchanging`) and
+               forgets after it. They get into no checkpoint.
+    seed:      of the run; a party that tells nobody its random numbers has one of its own
     """
 
     party: str
@@ -118,6 +121,8 @@ class LocalContext:
     evaluate_train: Callable[[Weights], Metrics]
     evaluate_test: EvaluateTestFunction
     join_metrics: Callable[[Sequence[tuple[int, Metrics]]], Metrics] = mean_metrics
+    secrets: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
 
     def update(self, weights: Weights, **extras: Any) -> Update:
         """Return the answer that sends weights, and extras for the fusion."""

@@ -55,6 +55,8 @@ class Session:
         self._silent: set[int] = set()
         #: Nodes that the SuperLink still knows, and whose parties are back at others.
         self._replaced: set[int] = set()
+        #: Bytes that a reply may have.
+        self._most = _MAX_REPLY
         self._conversation = Conversation(link, lambda: self.gate(), self.is_gone)
         # Of a run that was refused before it began, say.
         weakref.finalize(self, link.close).atexit = False
@@ -139,20 +141,19 @@ class Session:
     def ask(self, contents: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, Any, str]]:
         """Yield the party, the tree in its answer, and a line where there is none, in order.
 
-        A reply that is far larger than the requests is not read.
+        A reply that is far larger than the requests so far is not read.
         """
-        most = _MAX_REPLY
 
         def questions() -> Iterator[Question]:
-            nonlocal most
             for name, tree in contents:
                 content = _packed(tree)
-                most = max(most, _MAX_REPLY + _MAX_TIMES * len(content))
+                self._most = max(self._most, _MAX_REPLY + _MAX_TIMES * len(content))
                 yield Question(name, self.nodes[name], content)
 
         for name, answer in self._conversation.ask(questions(), len(self.nodes)):
-            if len(answer.body) > most:
-                yield name, None, f"its reply has {len(answer.body)} bytes, and {most} are allowed"
+            if len(answer.body) > self._most:
+                size = f"{len(answer.body)} bytes, and {self._most} are allowed"
+                yield name, None, f"its reply has {size}"
                 continue
             tree = _tree(answer)
             if not isinstance(tree, dict):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -28,12 +30,14 @@ from fusion_nb.core.types import (
     Request,
     RoundRequest,
     SendRequest,
+    StepRequest,
     Update,
 )
 from fusion_nb.errors import OptionError
 
 #: Where rules come from that a party runs by their names.
-_TRUSTED = ("fusion_nb.algorithms.", "fusion_nb.core.types.")
+_ALGORITHMS = "fusion_nb.algorithms."
+_TRUSTED = (_ALGORITHMS, "fusion_nb.core.types.")
 _REQUESTS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
@@ -41,6 +45,7 @@ _REQUESTS: dict[str, type[Any]] = {
         PrepareRequest,
         RoundRequest,
         SendRequest,
+        StepRequest,
         AdoptRequest,
         EvaluateRequest,
     )
@@ -63,6 +68,9 @@ def request_to_tree(request: Request, party: str) -> dict[str, Any]:
         tree["info"] = _info_to_tree(request.info)
         tree["party_options"] = {} if own is None else {party: dict(own)}
         tree["local_update"] = _rule_to_tree(request.local_update)
+    if isinstance(request, StepRequest):
+        tree["given"] = {party: request.given[party]}
+        tree["step"] = _name_of(request.step)
     return {"request": type(request).__name__, "fields": tree}
 
 
@@ -79,6 +87,10 @@ def request_of_tree(tree: Any) -> Request:
             info[name] = frozenset(info[name])
         given["info"] = FederationInfo(**info)
         given["local_update"] = _rule_of_tree(given["local_update"])
+    if kind is StepRequest:
+        given["step"] = _step(given.get("step"))
+        if not isinstance(given.get("given"), Mapping):
+            raise UnreadableError("its step has nothing for this party")
     return _made(kind, given)
 
 
@@ -166,6 +178,8 @@ def _plain(value: Any) -> Any:
         return {"class": _name_of(type(value)), "state": state}
     if isinstance(value, frozenset):
         return {"set": sorted(value)}
+    if isinstance(value, functools.partial | FunctionType):
+        return None  # the aggregator's half of a rule that is a function
     return value
 
 
@@ -216,6 +230,17 @@ def _whole(value: Any) -> Any:
     for name, part in dict(value["state"]).items():
         object.__setattr__(made, name, _whole(part))
     return made
+
+
+def _step(name: Any) -> Any:
+    """Return a step that its module declares as one of parties."""
+    module, _, attribute = str(name).partition(":")
+    if module.startswith(_ALGORITHMS):
+        with suppress(ModuleNotFoundError):
+            for step in vars(import_module(module)).get("PARTY_STEPS", ()):
+                if step.__name__ == attribute:
+                    return step
+    raise UnreadableError(f"{name} is no step of fusion_nb")
 
 
 def _find(name: Any) -> Any:

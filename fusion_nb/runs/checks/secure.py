@@ -12,7 +12,10 @@ from fusion_nb.core.protocols import Fusion, ModelPoisoning
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.resolve import Resolved
 
-_LINEAR = "use fedavg, iter_avg, fedprox, fedavgm, fedadam, fedyogi or fedadagrad"
+_LINEAR = (
+    "use fedavg, iter_avg, fedprox, fedavgm, fedadam, fedyogi, fedadagrad, scaffold, feddyn, "
+    "fednova or qfedavg"
+)
 
 
 def check_secure(resolved: Resolved) -> Sequence[str]:
@@ -53,7 +56,7 @@ def check_secure(resolved: Resolved) -> Sequence[str]:
 def _check_rule(resolved: Resolved, inner: Fusion, given: str) -> None:
     """Check that a rule needs the sum of updates alone."""
     spec = resolved.spec
-    if not inner.linear:
+    if not inner.adds_up:
         who = option("fusion", spec.fusion or resolved.model.defaults["fusion"])
         why = innermost(inner).not_linear
         if isinstance(inner, PrivateFusion):

@@ -6,14 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fusion_nb.core.types import Request, RoundRequest
-
-#: Rules of differential privacy, of which one is around the rule where a party requires it.
-_PRIVACY = "fusion_nb.algorithms.privacy."
-
-
-class RefusedError(Exception):
-    """A request that the owner does not allow; the text is sent to the aggregator."""
+from fusion_nb.core.types import CollectRequest, Request, RoundRequest, SendRequest
+from fusion_nb.runs.party import masked
+from fusion_nb.runs.party.refusal import RefusedError
 
 
 @dataclass(frozen=True)
@@ -25,6 +20,7 @@ class Policy:
     requires_privacy: train with differential privacy only
     allows_code: run a model whose class comes as code
     max_bytes:  of one request
+    requires_secure: let updates leave under masks only
     """
 
     models: tuple[str, ...] = ()
@@ -32,6 +28,7 @@ class Policy:
     requires_privacy: bool = False
     allows_code: bool = False
     max_bytes: int = 1 << 30
+    requires_secure: bool = False
 
     @classmethod
     def of(cls, models: str, *others: Any) -> Policy:
@@ -55,13 +52,21 @@ class Policy:
 
     def check_request(self, request: Request, tree: Mapping[str, Any]) -> None:
         """Raise RefusedError for a training that is not allowed."""
+        if self.requires_secure and isinstance(request, SendRequest | CollectRequest):
+            raise RefusedError(
+                "weights or statistics without masks, and this party requires secure aggregation"
+            )
         if not isinstance(request, RoundRequest):
             return
         every = [request.options, *request.party_options.values()]
         epochs = max(int(options.get("epochs", 1)) for options in every)
         if self.max_epochs and epochs > self.max_epochs:
             raise RefusedError(f"{epochs} local epochs; this party trains {self.max_epochs}")
-        if self.requires_privacy and not _is_private(tree["fields"].get("local_update")):
+        if self.requires_secure and not masked.is_masked(tree):
+            raise RefusedError(
+                "a training without secure aggregation, which this party requires (--secure masks)"
+            )
+        if self.requires_privacy and not masked.privacy_of(tree):
             raise RefusedError("a training without differential privacy, which this party requires")
 
     def lines(self) -> list[str]:
@@ -71,15 +76,7 @@ class Policy:
             f"models: {', '.join(self.models) or 'of any framework that is installed here'}",
             f"local epochs in a round: {epochs}",
             f"differential privacy: {'required' if self.requires_privacy else 'not required'}",
+            f"secure aggregation: {'required' if self.requires_secure else 'not required'}",
             f"code of the aggregator's: {'ALLOWED' if self.allows_code else 'refused'}",
             f"largest request: {self.max_bytes} bytes",
         ]
-
-
-def _is_private(rule: Any) -> bool:
-    """Return whether a rule is one of differential privacy: the outermost, which sends."""
-    if not isinstance(rule, dict):
-        return False
-    outermost = rule.get("rule", {})
-    name = outermost.get("class", "") if isinstance(outermost, dict) else ""
-    return str(name).startswith(_PRIVACY)

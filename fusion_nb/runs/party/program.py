@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,20 @@ from fusion_nb.core.files.tree_file import pack_tree, unpack_tree
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import NeedsAgreement
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.core.types import CollectRequest, Failure, Request, RoundRequest
+from fusion_nb.core.types import CollectRequest, Failure, Request, RoundRequest, StepRequest
 from fusion_nb.data.at_party import PartyRows
 from fusion_nb.engines.flower import wire
 from fusion_nb.errors import FusionError, RunError, Stopped, cell_spelling
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
 from fusion_nb.runs.party.journal import Journal
-from fusion_nb.runs.party.policy import Policy, RefusedError
+from fusion_nb.runs.party.masked import MaskedRounds, privacy_of
+from fusion_nb.runs.party.policy import Policy
+from fusion_nb.runs.party.refusal import RefusedError
 from fusion_nb.version import __version__
+
+#: Kinds of privacy whose noise is drawn at the party.
+_NOISY_HERE = (".local", ".rows")
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,9 @@ class PartyProgram:
         self._bench: Bench | None = None
         self._model: Model | None = None
         self._run = 0
+        self._masked = MaskedRounds()
+        #: A line about masks in the answer under way, for the log.
+        self._about = ""
 
     def answer(self, content: bytes, run: int = 0) -> bytes:
         """Return the reply to a request, as bytes. It may raise Stopped.
@@ -53,6 +62,7 @@ class PartyProgram:
         run: the number of the run at the SuperLink; a run that agrees takes the party over
         An error becomes a reply that says it in one line; the line about it is in the log.
         """
+        self._about = ""
         try:
             self._policy.check_size(len(content))
             tree = self._answer(content, run)
@@ -69,7 +79,14 @@ class PartyProgram:
             tree = {"refused": f"it failed with {type(error).__name__}; its owner's log says why"}
         body = pack_tree(tree, "reply")
         self._journal.left(body, tree)
+        if self._about:
+            self._journal.note(self._about)
         return body
+
+    def forget(self) -> None:
+        """Forget the secrets of a round under way, whose aggregator is gone."""
+        if self._bench is not None:
+            self._bench.party.secrets = {}
 
     def describe(self) -> dict[str, Any]:
         """Return what the aggregator is told before it has asked for anything else."""
@@ -133,6 +150,10 @@ class PartyProgram:
     def _request(self, tree: Mapping[str, Any]) -> dict[str, Any]:
         request = wire.request_of_tree(tree)
         self._policy.check_request(request, tree)
+        self._masked.check(self._run, request, tree)
+        if isinstance(request, RoundRequest) and privacy_of(tree).endswith(_NOISY_HERE):
+            # The aggregator knows the run's seed, and could take off a noise that follows from it.
+            request = replace(request, seed=secrets.randbits(63))
         party, model = self._ready().party, self._model
         if model is None:
             raise RefusedError("a training without a model")
@@ -146,6 +167,7 @@ class PartyProgram:
             shown = reply.exception.redacted() if isinstance(reply.exception, FusionError) else None
             line = str(shown).splitlines()[0] if shown else reply.error.partition(":")[0]
             reply = Failure(party.id, line)
+        self._about = self._masked.left(self._run, request, party.secrets)
         return wire.reply_to_tree(reply)
 
     def _ready(self) -> Bench:
@@ -181,6 +203,8 @@ def _in_words(tree: Mapping[str, Any]) -> str:
     if asked != "request":
         return asked
     kind, fields = str(tree.get("request")), tree.get("fields")
+    if kind == StepRequest.__name__ and isinstance(fields, dict):
+        return f"round {fields.get('round')}: step {str(fields.get('name'))!r}"
     if kind != "RoundRequest" or not isinstance(fields, dict):
         return kind
     options = fields.get("options", {})

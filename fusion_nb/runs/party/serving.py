@@ -154,6 +154,7 @@ def _take_part(
         journal.note(f"{connection.superlink} does not take this party (code {error.code})")
     except Exception as error:
         journal.note(f"the connection ended: {type(error).__name__}: {error}")
+    program.forget()
     journal.note(f"not connected; it is tried again in {_AGAIN_SECONDS:g} s")
 
 
@@ -179,7 +180,8 @@ def _dry_run(rows: PartyRows, policy: Policy) -> list[str]:
         "What never leaves: a row, a label of a row, a name of a file, an error that quotes one.",
         "",
         "Weights that were trained on few rows can tell much about them. --require-privacy takes",
-        "part only where the aggregator trains with differential privacy.",
+        "part only where the aggregator trains with differential privacy, and --require-secure",
+        "only where weights leave under masks: the aggregator can read their sum alone.",
     ]
 
 

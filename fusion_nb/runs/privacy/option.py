@@ -53,7 +53,10 @@ def made(
         cohorts = cohorts_of(
             sampling, trained, seed=spec.seed, fraction=spec.fraction, text=spec.sampling
         )
-        rule = around(inner, spec.privacy, PrivateRun(name, cohorts, spec.rounds, batches))
+        # Parties of a running federation know the run's seed.
+        is_secret = "superlink=" in spec.engine
+        facts = PrivateRun(name, cohorts, spec.rounds, batches, is_secret=is_secret)
+        rule = around(inner, spec.privacy, facts)
     # A noise that was found becomes a number, so that the spec repeats the run after more rounds.
     text = rule.text if "auto" in spec.privacy else spec.privacy
     return spec.model_copy(update={"privacy": text}), rule

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.algorithms.secure import steps
-from fusion_nb.algorithms.secure.quantised import moved_by_mean
+from fusion_nb.algorithms.secure.quantised import means
 from fusion_nb.algorithms.secure.unmasking import sum_of
 from fusion_nb.core.types import Weights
 
@@ -46,11 +46,14 @@ class Round:
             if party not in lost
         }
         self.seen += sent.values()
+        keys = {
+            party: {name: found[name] for name in ("cipher_key", "mask_key")}
+            for party, found in sent.items()
+        }
         self.told = {
-            "peers": {
-                party: {name: found[name] for name in ("cipher_key", "mask_key")}
-                for party, found in sent.items()
-            },
+            "peers": keys,
+            "count": len(keys),
+            "cohort": steps.as_array(steps.digest_of(keys)),
             "threshold": self.threshold,
             "limits": np.max([found["largest"] for found in sent.values()], axis=0),
             "most_rows": max(self.rows[p] for p in sent) if self.weighted else 0,
@@ -75,16 +78,18 @@ class Round:
         masked = self.masked(shares, lost.get("masked", ()))
         gone = [party for party in shares if party not in masked]
         revealed = self.reveal(masked, gone, lost.get("reveal", ()))
-        total = sum_of(self.told, 1, masked, gone, revealed)
+        total = self.sum(masked, gone, revealed)
         return self.read(total, masked), [*masked]
+
+    def sum(self, masked: Any, gone: Collection[str], revealed: Any) -> np.ndarray:
+        """The sum that the aggregator reads."""
+        return sum_of(dict.fromkeys(self.told["peers"], self.told), 1, masked, [*gone], revealed)
 
     def read(self, total: np.ndarray, parties: Collection[str]) -> Weights:
         """The mean that a sum stands for."""
         most = self.told["most_rows"]
         shares = sum(self.rows[p] / most if most else 1.0 for p in parties)
-        zeros = {name: np.zeros(shape) for name, shape in SHAPES.items()}
-        limits = dict(zip(SHAPES, self.told["limits"], strict=True))
-        return moved_by_mean(zeros, total, limits, shares, 22)
+        return means(total, SHAPES, self.told["limits"], shares, 22)
 
     def plain_mean(self, parties: Collection[str]) -> Weights:
         """The mean without masks."""

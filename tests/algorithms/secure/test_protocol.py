@@ -12,7 +12,7 @@ pytest.importorskip("cryptography")
 from protocol import Round, sealed_for
 
 from fusion_nb.algorithms.secure import keys, shamir, steps
-from fusion_nb.algorithms.secure.quantised import moved_by_mean, quantised
+from fusion_nb.algorithms.secure.quantised import means, moved, quantised
 from fusion_nb.errors import PartyError
 
 
@@ -47,7 +47,7 @@ class TestDropOuts:
 
     def test_too_few_shares_give_no_sum(self) -> None:
         made = Round(5, threshold=3)
-        with pytest.raises(PartyError, match="don't fit"):
+        with pytest.raises(PartyError, match="2 shares of a secret of party 2"):
             made.mean({"masked": ["party 1"], "reveal": ["party 2", "party 3"]})
 
     def test_a_party_refuses_a_sum_of_too_few(self) -> None:
@@ -139,6 +139,7 @@ class TestAnAggregatorThatCheats:
         made.advertise()
         forged = made.told["peers"]["party 2"]["mask_key"]
         made.told["peers"]["party 1"] = {**made.told["peers"]["party 1"], "mask_key": forged}
+        made.told["cohort"] = steps.as_array(steps.digest_of(made.told["peers"]))
         with pytest.raises(PartyError, match="not its own"):
             made.share()
 
@@ -242,7 +243,7 @@ class TestNumbers:
         total = np.zeros(3, np.uint32)
         for _ in range(count):
             total = total + quantised(top, [1.0], 1.0, 22)
-        found = moved_by_mean({"w": np.zeros(3)}, total, {"w": 1.0}, float(count), 22)
+        found = means(total, {"w": (3,)}, [1.0], float(count), 22)
         assert found["w"] == pytest.approx([1.0, -1.0, 0.5], abs=1e-6)
 
     def test_all_kinds_of_entries(self) -> None:
@@ -260,7 +261,8 @@ class TestNumbers:
         }
         limits = [0.5, 3.0, 1.0, 0.0]
         row = quantised(change, limits, 1.0, 22)
-        found = moved_by_mean(weights, row, dict(zip(weights, limits, strict=True)), 1.0, 22)
+        shapes = {name: array.shape for name, array in weights.items()}
+        found = moved(weights, means(row, shapes, limits, 1.0, 22))
         assert found["i"] == 10
         assert found["b"].tolist() == [False, True]
         assert found["f"] == pytest.approx([0.5, -0.25], abs=1e-6)
