@@ -102,23 +102,28 @@ class TestRunningFederation:
         spec = RunSpec(
             engine=f"flower:superlink={three.address},insecure=true",
             parties=3,
-            rounds=2000,
+            rounds=10_000,
             lr=0.1,
+            epochs=50,
             fusion="fedbuff:buffer=1",
         )
         run = Run(spec, {"model": net()}).start()
         wait_until(lambda: len(run.records) >= 3)
         three.kill("clinic 3")
-        wait_until(lambda: any(f.party == "clinic 3" for r in run.records for f in r.failures))
-        before = len(run.records)
         three.join("clinic 3", 3)
-        wait_until(
-            lambda: any(
-                "clinic 3" in record.trips
-                and all(failure.party != "clinic 3" for failure in record.failures)
-                for record in run.records[before:]
+
+        def is_back() -> bool:
+            """Whether the party failed, and sent an update after that."""
+            failed = [
+                r.round for r in run.records if any(f.party == "clinic 3" for f in r.failures)
+            ]
+            later = run.records[failed[0] :] if failed else []
+            return any(
+                "clinic 3" in r.trips and all(f.party != "clinic 3" for f in r.failures)
+                for r in later
             )
-        )
+
+        wait_until(is_back)
         run.stop().wait()
         assert run.status == "stopped"
         assert run.federation.history[-1].round == len(run.records)
