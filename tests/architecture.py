@@ -19,8 +19,8 @@ LAYERS: tuple[dict[str, str], ...] = (
     {"errors.py": "every error that a user meets", "version.py": "the version"},
     {
         "core/": "types and protocols (the contracts), federation (the loop), party, replies, "
-        "evaluation, history, arithmetic, rows, schema, seeds, rounds, clock, registry, options, "
-        "files, run_control"
+        "evaluation, history, arithmetic, rows, schema, seeds, rounds, clock, real_time, registry, "
+        "options, files, run_control"
     },
     {
         "data/": "loading, agreement (the schema), handlers, data sets, splits, skews, partition",

@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from fusion_nb.algorithms.tier_policies import adaptive_tier, check_policy
 from fusion_nb.core.protocols import SamplingContext
 
 #: Constants of Oort as its paper gives them: the share of new parties at first, its factor from
@@ -63,20 +64,34 @@ def tiers(
     context: SamplingContext,
     *,
     num: Annotated[int, Field(description="tiers, from the fastest to the slowest", ge=1)] = 5,
+    policy: Annotated[
+        str, Field(description="how the tier is chosen: uniform, or adaptive (by accuracy)")
+    ] = "uniform",
+    interval: Annotated[
+        int, Field(description="adaptive: rounds between two changes of the chances", ge=1)
+    ] = 10,
+    credits: Annotated[
+        int, Field(description="adaptive: times that a tier may be chosen; 0: no limit", ge=0)
+    ] = 0,
 ) -> Sequence[str]:
     """Choose a tier of parties that take about as long, and a cohort in it.
 
-    Each tier has the same chance, so that no rows are left out, and nobody waits for a much slower
-    party. A tier with fewer parties than a cohort is filled up from the next slower one, or the
-    next faster.
+    Nobody waits for a much slower party. Each tier has the same chance, so that no rows are left
+    out; by the adaptive policy tiers on which the model is less accurate have a larger one. A tier
+    with fewer parties than a cohort is filled up from the next slower one, or the next faster.
 
     Source: Chai, Ali, Zawad, Truex, Anwar, Baracaldo, Zhou, Ludwig, Yan, Cheng, "TiFL: A Tier-based
-    Federated Learning System", HPDC 2020 (its uniform policy).
+    Federated Learning System", HPDC 2020 (its uniform policy, and Algorithm 2).
     """
+    check_policy(policy)
     seconds, rng = context.seconds, context.rng
     order = sorted(context.parties, key=lambda party: seconds.get(party, 0.0))
     parts = np.array_split(np.arange(len(order)), min(num, len(order)))
-    place = int(rng.integers(len(parts)))
+    if policy == "adaptive":
+        place = adaptive_tier(context, [[order[i] for i in p] for p in parts], interval, credits)
+        rng.random()  # the chances' draw, so that the cohort's is another one
+    else:
+        place = int(rng.integers(len(parts)))
     tier = [order[i] for i in parts[place]]
     if len(tier) < context.count:
         others = [*order[parts[place][-1] + 1 :], *order[: parts[place][0]][::-1]]

@@ -60,9 +60,17 @@ class Evaluator:
         self._quorum, self._num_rows, self._seed = quorum, num_rows, seed
         self._last: tuple[Weights | None, int, Evaluation] = (None, 0, Evaluation({}, {}, ()))
 
-    def evaluate(self, ask: Ask, weights: Weights, round: int, is_last: bool) -> Evaluation:
+    def evaluate(
+        self,
+        ask: Ask,
+        weights: Weights,
+        round: int,
+        is_last: bool,
+        busy: frozenset[str] = frozenset(),
+    ) -> Evaluation:
         """Return the metrics of the weights after a round.
 
+        busy: parties that still train, and are not asked; the metrics are those of the others
         Raises DivergedError for a loss that is not a finite number.
         """
         num_rows = 0 if is_last else self._num_rows
@@ -71,15 +79,28 @@ class Evaluator:
         if last_weights is weights and last_rows == num_rows and not self._model.train_metrics:
             return last
         costly = bool(self._model.costly_metrics) and (is_last or round % _COSTLY_EVERY == 0)
-        found = self._evaluate(ask, weights, round, costly, num_rows)
-        self._last = weights, num_rows, found
+        asked = [
+            party.id
+            for party in self._parties
+            if (party.num_test or self._model.train_metrics) and party.id not in busy
+        ]
+        if busy and not asked and self._test is None:
+            return Evaluation({}, {}, ())
+        found = self._evaluate(ask, asked, weights, round, costly, num_rows)
+        if not busy:
+            self._last = weights, num_rows, found
         return found
 
     def _evaluate(
-        self, ask: Ask, weights: Weights, round: int, costly: bool, num_rows: int
+        self,
+        ask: Ask,
+        asked: Sequence[str],
+        weights: Weights,
+        round: int,
+        costly: bool,
+        num_rows: int,
     ) -> Evaluation:
         model = self._model
-        asked = [party.id for party in self._parties if party.num_test or model.train_metrics]
         request = EvaluateRequest(weights, costly and self._test is None, num_rows, self._seed)
         replies = RoundReplies(ask(request, asked), asked, round=round, quorum=self._quorum)
         replies.drain()

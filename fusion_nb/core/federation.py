@@ -12,7 +12,6 @@ from typing import Any
 
 from fusion_nb.core import arithmetic
 from fusion_nb.core.aggregation import Aggregated, aggregate
-from fusion_nb.core.clock.pace import Pace
 from fusion_nb.core.counts import LatestCounts, plain
 from fusion_nb.core.evaluation import Evaluator, add_metrics, personal_means
 from fusion_nb.core.history import History
@@ -27,6 +26,7 @@ from fusion_nb.core.protocols import (
     Model,
     PostTraining,
 )
+from fusion_nb.core.real_time.choosing import pace_of
 from fusion_nb.core.replies import RoundReplies
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
@@ -90,7 +90,7 @@ class Federation:
         self._control = control or RunControl()
         self.network = Network(parties, model, engine, self._control)
         self.plan = ChangePlan(config, fusion, changes or {})
-        self.pace = Pace(config, self.network, self.plan, self.history)
+        self.pace = pace_of(config, self.network, self.plan, self.history, self._control)
         self.post_training = PostTrainingStep(post_training, personal_parties)
         self._evaluator = Evaluator(
             parties,
@@ -110,8 +110,11 @@ class Federation:
         a stop was asked for. State and history are then those of the last whole round.
         """
         last = len(self.history) + num_rounds
-        while len(self.history) < last:
-            yield self.train_round(is_last=len(self.history) + 1 == last)
+        try:
+            while len(self.history) < last:
+                yield self.train_round(is_last=len(self.history) + 1 == last)
+        finally:
+            self.pace.give_up()
 
     def finish(self) -> None:
         """Do the step after the last round, once, and add its metrics to the last record."""
@@ -179,16 +182,16 @@ class Federation:
         started = self._control.clock()
 
         # 1. Sample the cohort, and ask it to train. Without any party, the weights stay.
-        cohort = self.cohort(number)
         is_measured = is_last or number % self.config.evaluate_every == 0
         request = replace(
             self._request(number, settings, settings.fusion.broadcast(state.fusion_state)),
             is_measured=is_measured,
             num_test_rows=0 if is_last else self.config.evaluate_rows,
         )
-        request, state = self.pace.begin(request, state, cohort)
+        opened = self.pace.open(request, state)
+        cohort, state = opened.cohort, opened.state
         replies = RoundReplies(
-            self.network.ask(request, cohort) if cohort else iter(()),
+            opened.replies,
             cohort,
             round=number,
             quorum=self.config.quorum,
@@ -219,13 +222,15 @@ class Federation:
             metrics["lr"] = settings.train_options["lr"]
         per_party = {party: dict(found) for party, found in replies.metrics.items()}
         failed = {failure.party: failure for failure in replies.failures}
+        if is_last:
+            self.pace.give_up()
         if is_measured:
             metrics |= self._evaluate(aggregated.state, is_last, per_party, failed)
 
         metrics |= settings.fusion.measure(aggregated.state.fusion_state)
 
         # 4. Record the round.
-        timed, trips = self.pace.end(replies, cohort, aggregated.bytes_down, number)
+        timed, trips = self.pace.end(replies.sent, cohort, aggregated.bytes_down, number)
         size = arithmetic.num_bytes(self.model.single_model.get_weights())
         record = RoundRecord(
             round=number,
@@ -290,7 +295,9 @@ class Federation:
         failed: dict[str, Failure],
     ) -> Metrics:
         """Return the metrics of a round; add each party's to `per_party`, and failures to it."""
-        found = self._evaluator.evaluate(self.network.ask, state.weights, state.round, is_last)
+        found = self._evaluator.evaluate(
+            self.network.ask, state.weights, state.round, is_last, busy=self.pace.busy
+        )
         metrics = dict(found.metrics)
         add_metrics(per_party, found.party_metrics)
         for failure in found.failures:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from fusion_nb.core.party import Party
-from fusion_nb.core.protocols import Engine, Model, NeedsAgreement
+from fusion_nb.core.protocols import Engine, Model, NeedsAgreement, OpenRound
 from fusion_nb.core.replies import RoundReplies, in_cohort_order
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types import (
@@ -80,6 +80,11 @@ class Network:
         """Carry a request to each party of a cohort, and yield their replies in its order."""
         self.start()
         return in_cohort_order(self.engine.run(request, cohort), cohort, request)
+
+    def ask_open(self, round: OpenRound) -> Iterator[Reply]:
+        """Ask parties as an open round names them, and yield replies as they come."""
+        self.start()
+        return self.engine.run_open(round)
 
     def agree(self, *, keep_states: bool) -> None:
         """Do round 0: let all parties agree on the model, where it needs that.

@@ -28,6 +28,7 @@ class FederationConfig:
     lr_schedule:    the learning rate of each round; None for the same in all
     sampling:       chooses the parties that train in a round
     clock:          simulated time; None for a run without
+    real_time:      whether an asynchronous fusion takes updates as they come, by a real clock
     """
 
     train_options: Mapping[str, Any]
@@ -41,6 +42,7 @@ class FederationConfig:
     sampling: Sampling = SamplingContext.uniform
     clock: VirtualClock | None = None
     cohort_seed: int | None = None
+    real_time: bool = False
 
     @property
     def seed_of_cohorts(self) -> int:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fusion_nb.core.protocols import Engine, EngineWrapper
+from fusion_nb.core.protocols import Engine, EngineWrapper, OpenRound
 from fusion_nb.core.types import Failure, Reply, Request, RoundRequest
 
 
@@ -43,6 +43,10 @@ class ProgressEngine(EngineWrapper):
         if isinstance(request, RoundRequest) and request.round:
             return self._counted(replies, len(cohort), request.round)
         return replies
+
+    def run_open(self, round: OpenRound) -> Iterator[Reply]:
+        """Take replies as they come, and count them up to those that the round waits for."""
+        return self._counted(super().run_open(round), round.awaited, round.round)
 
     def _counted(self, replies: Iterator[Reply], cohort_size: int, round: int) -> Iterator[Reply]:
         failed: tuple[str, ...] = ()

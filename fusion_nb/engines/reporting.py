@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fusion_nb.core import arithmetic, registry, seeds
-from fusion_nb.core.protocols import Engine, EngineWrapper
+from fusion_nb.core.protocols import Engine, EngineWrapper, OpenRound
 from fusion_nb.core.types import (
     EvaluateRequest,
     Failure,
@@ -70,6 +70,15 @@ class ReportingEngine(EngineWrapper):
                 yield reply
             else:
                 yield replace(reply, metrics=self._told(reply.metrics, reply.party, where))
+
+    def run_open(self, round: OpenRound) -> Iterator[Reply]:
+        """Take replies as they come, and change the metrics of each."""
+        for reply in self.inner.run_open(round):
+            if isinstance(reply, Failure):
+                yield reply
+            else:
+                told = self._told(reply.metrics, reply.party, ("round", round.round))
+                yield replace(reply, metrics=told)
 
     def _told(self, metrics: Metrics, party: str, where: tuple[str | int, ...]) -> Metrics:
         reports = self._reports

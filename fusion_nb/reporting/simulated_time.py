@@ -1,4 +1,4 @@
-"""The simulated time of a run, in words."""
+"""The simulated time of a run, or that it was real, in words."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from fusion_nb.reporting.formatting import duration
 
 def simulated_time(history: History) -> list[str]:
     """Return the time, the energy and the late updates of a run as a line; none without them."""
-    if SECONDS not in history.metrics():
-        return []
     last = history.last()
-    parts = [f"simulated time: {span(last[SECONDS])}"]
+    if SECONDS in history.metrics():
+        parts = [f"simulated time: {span(last[SECONDS])}"]
+    elif any(record.trips for record in history):
+        parts = ["real time: updates were fused as they came"]
+    else:
+        return []
     if last.get(JOULES):
         parts.append(f"{last[JOULES] / 3600:.3g} Wh of training")
     asked = sum(len(record.trips) for record in history)

@@ -28,7 +28,7 @@ from fusion_nb.engines.progress import ProgressEngine
 from fusion_nb.errors import RunError
 from fusion_nb.runs import changes
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
-from fusion_nb.runs.clock.building import clock_of, leaves_late
+from fusion_nb.runs.clock.building import clock_of, is_real_time, leaves_late
 from fusion_nb.runs.privacy import reports
 from fusion_nb.runs.resolve import Resolved
 
@@ -45,7 +45,7 @@ def assemble(
     control = control or RunControl()
     data, (model, fusion) = resolved.data, resolved.joined
     config = _config(resolved)
-    plain = replace(config, clock=None)  # baselines take no simulated time
+    plain = replace(config, clock=None, real_time=False)  # baselines wait for all
     parties = flip_labels(data.parties, resolved.hostile, resolved.attack, data.all_labels())
     if earlier is not None:
         _restore(earlier, resolved, parties)
@@ -131,6 +131,7 @@ def _config(resolved: Resolved) -> FederationConfig:
         lr_schedule=resolved.rounds.lr_schedule,
         sampling=resolved.rounds.sampling,
         clock=clock_of(resolved),
+        real_time=is_real_time(resolved),
     )
 
 
@@ -138,7 +139,7 @@ def _quorum(resolved: Resolved) -> float:
     """Return the share of a cohort that must answer; with simulated faults one party is enough."""
     if resolved.spec.quorum is not None:
         return resolved.spec.quorum
-    can_fail = resolved.is_faulty or leaves_late(resolved.spec)
+    can_fail = resolved.is_faulty or leaves_late(resolved.spec) or is_real_time(resolved)
     return 1 / len(resolved.data.parties) if can_fail else 1.0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import fusion_nb
+from fusion_nb.algorithms.tier_policies import chances_of
 from fusion_nb.algorithms.timed_samplings import oort, tiers
 from fusion_nb.core.history import History
 from fusion_nb.core.protocols import SamplingContext
@@ -89,3 +90,93 @@ def test_what_they_need(rows: Any, net: Any, sampling: str, options: Any, words:
     with pytest.raises(OptionError) as seen:
         fusion_nb.federate(net(), rows, parties=8, sampling=sampling, **options)
     assert words in str(seen.value)
+
+
+def measured(round: int, accuracies: list[list[float]]) -> SamplingContext:
+    """Return a context after rounds with an accuracy for each of four tiers of five parties."""
+    records = [
+        RoundRecord(
+            number,
+            {},
+            {party: {"accuracy": found[i // 5]} for i, party in enumerate(PARTIES)},
+            (),
+            0.0,
+            0,
+            0,
+        )
+        for number, found in enumerate(accuracies, 1)
+    ]
+    return SamplingContext(
+        PARTIES, round, 3, 0.25, dict.fromkeys(PARTIES, 10), History(records), SLOW
+    )
+
+
+def tier_of(found: Any) -> int:
+    (tier,) = {PARTIES.index(party) // 5 for party in found}
+    return tier
+
+
+class TestAdaptiveTiers:
+    ADAPTIVE = {"num": 4, "policy": "adaptive", "interval": 2}  # noqa: RUF012
+
+    def chosen(self, accuracies: Any, rounds: int, **options: Any) -> Counter[int]:
+        given = {**self.ADAPTIVE, **options}
+        return Counter(
+            tier_of(tiers(measured(round, [accuracies] * (round - 1)), **given))
+            for round in range(1, rounds + 1)
+        )
+
+    def test_tiers_with_a_low_accuracy_are_chosen_more_often(self) -> None:
+        found = self.chosen([0.9, 0.2, 0.5, 0.8], 160)
+        assert found[1] > found[2] > found[3] > found[0]
+        # Ranks from the worst: 3, 2, 1 and 0 of 6; the first four rounds have equal chances.
+        assert found[1] / 160 == pytest.approx(3 / 6, abs=0.12)
+        assert found[0] <= 4
+
+    def test_nothing_changes_while_the_chosen_tier_gets_better(self) -> None:
+        rising = [[0.7 + n / 1000, n / 1000, 0.3 + n / 1000, 0.5 + n / 1000] for n in range(160)]
+        equal = Counter(
+            tier_of(tiers(measured(round, rising[: round - 1]), **self.ADAPTIVE))
+            for round in range(1, 161)
+        )
+        assert min(equal.values()) > 20
+
+    def test_credits_limit_how_often_a_tier_is_chosen(self) -> None:
+        found = self.chosen([0.9, 0.2, 0.5, 0.8], 12, credits=3)
+        assert found == {0: 3, 1: 3, 2: 3, 3: 3}
+        assert self.chosen([0.9, 0.2, 0.5, 0.8], 24, credits=3) == dict.fromkeys(range(4), 6)
+
+    def test_without_any_measurement_each_has_the_same_chance(self) -> None:
+        found = Counter(
+            tier_of(tiers(context(round, {}), **self.ADAPTIVE)) for round in range(1, 121)
+        )
+        assert len(found) == 4
+        assert min(found.values()) > 15
+
+    def test_a_run_is_repeated_and_continued(self, net: Any, rows: Any) -> None:
+        options = {
+            "sampling": "tiers:num=3,policy=adaptive,interval=2,credits=4",
+            "devices": "phones",
+            "step_seconds": 0.01,
+            "parties": 9,
+            "fraction": 0.3,
+            "lr": 0.1,
+        }
+        whole = fusion_nb.federate(net(5, 3), rows, rounds=8, **options)
+        parts = fusion_nb.federate(net(5, 3), rows, rounds=4, **options).more(4).wait()
+        assert [r.cohort for r in whole.history] == [r.cohort for r in parts.history]
+
+    def test_another_policy_is_refused(self, net: Any, rows: Any) -> None:
+        with pytest.raises(OptionError, match="policy=random is not allowed"):
+            fusion_nb.federate(
+                net(5, 3),
+                rows,
+                parties=6,
+                fraction=0.5,
+                sampling="tiers:policy=random",
+                devices="phones",
+            )
+
+    def test_chances_are_ranks(self) -> None:
+        assert chances_of([0.1]).tolist() == [1.0]
+        assert chances_of([0.4, 0.3, 0.2, 0.1]).tolist() == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6])

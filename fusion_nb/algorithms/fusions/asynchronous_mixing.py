@@ -17,6 +17,14 @@ Staleness = Annotated[
     str,
     Field(description="how a stale update's weight falls: constant, polynomial or hinge"),
 ]
+Time = Annotated[
+    str,
+    Field(
+        description="real (over Flower: updates as they come) or simulated; without it real over "
+        "Flower unless devices or lines are simulated"
+    ),
+]
+_TIMES = ("", "real", "simulated")
 _KINDS = ("constant", "polynomial", "hinge")
 #: `weigh(staleness)` returns the weight of an update, 1 for a fresh one.
 Weigh = Callable[[int], float]
@@ -46,6 +54,19 @@ def weigher(kind: str, a: float, b: int) -> Weigh:
     if kind == "polynomial":
         return lambda staleness: float((1 + staleness) ** -a)
     return lambda staleness: 1.0 if staleness <= b else 1 / (a * (staleness - b) + 1)
+
+
+def checked_time(time: str) -> str:
+    """Return the name of a time. Raises OptionError for another one."""
+    if time in _TIMES:
+        return time
+    raise OptionError(
+        f"time={time} is not allowed",
+        f"{nearest(time, _TIMES[1:])}give real or simulated, or leave it out",
+        option="fusion",
+        value=time,
+        allowed=_TIMES[1:],
+    )
 
 
 def between(old: Weights, new: Weights, share: float) -> Weights:

@@ -7,7 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.algorithms.fusions.asynchronous_mixing import Staleness, between, weigher
+from fusion_nb.algorithms.fusions.asynchronous_mixing import (
+    Staleness,
+    Time,
+    between,
+    checked_time,
+    weigher,
+)
 from fusion_nb.core.arithmetic import RunningMean
 from fusion_nb.core.protocols import Arrival, Asynchronous
 from fusion_nb.core.types import Weights
@@ -39,8 +45,10 @@ class FedAsync(Asynchronous):
             float, Field(description="proximal term that holds parties near their start", ge=0)
         ] = 0.0,
         buffer: Annotated[int, Field(description="updates in a round", ge=1)] = 1,
+        time: Time = "",
     ) -> None:
         self.buffer, self.concurrency = buffer, concurrency
+        self.time = checked_time(time)
         self._alpha, self._weigh = alpha, weigher(staleness, a, b)
         self.client_options: Mapping[str, Any] = {"mu": mu} if mu else {}
 

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from fusion_nb.algorithms.fusions.asynchronous_mixing import (
     Staleness,
+    Time,
     as_if_fresh,
     between,
+    checked_time,
     weigher,
 )
 from fusion_nb.core.arithmetic import RunningMean
@@ -46,8 +48,10 @@ class FedBuff(Asynchronous):
             float, Field(description="how fast a stale update's weight falls", ge=0)
         ] = 0.5,
         b: Annotated[int, Field(description="hinge: staleness with the whole weight", ge=0)] = 4,
+        time: Time = "",
     ) -> None:
         self.buffer, self.concurrency = buffer, concurrency
+        self.time = checked_time(time)
         self._lr, self._weigh = lr, weigher(staleness, a, b)
 
     def mix(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fusion_nb.core import arithmetic, seeds
+from fusion_nb.core import arithmetic
 from fusion_nb.core.clock.profiles import NoLimit, SameDevices
 from fusion_nb.core.clock.steps import num_steps
 from fusion_nb.core.clock.timeline import Timeline, Traffic
@@ -14,8 +14,8 @@ from fusion_nb.core.clock.virtual_clock import VirtualClock, Work
 from fusion_nb.core.history import History
 from fusion_nb.core.network import Network
 from fusion_nb.core.protocols import Change, SamplingContext
-from fusion_nb.core.replies import RoundReplies
 from fusion_nb.core.rounds import cohorts
+from fusion_nb.core.rounds.opened import Opened
 from fusion_nb.core.settings import ChangePlan, FederationConfig, RoundSettings
 from fusion_nb.core.types import Metrics, RoundRequest, ServerState
 
@@ -69,32 +69,20 @@ class Pace:
         arrived = self._until(round).rounds[round - 1]
         return tuple(party for party in self._trained if party in arrived)
 
-    def begin(
-        self, request: RoundRequest, state: ServerState, cohort: Sequence[str]
-    ) -> tuple[RoundRequest, ServerState]:
-        """Let a round begin, and return its request and its state."""
-        round = request.round
-        settings = self._plan.settings(round)
-        if (rule := settings.fusion.asynchronous) is not None:
-            timeline = self._until(round)
-            trips, kept = timeline.rounds[round - 1], timeline.versions[round - 1]
-            received = {party: trips[party].version for party in cohort}
-            own = rule.before_round(state.fusion_state, round - 1, received, kept)
-            return (
-                replace(request, party_weights=rule.earlier_weights(own)),
-                replace(state, fusion_state=own),
-            )
-        if self._has_clock:
-            sent = settings.fusion.bytes_down(state.weights, state.fusion_state, cohort)
-            down = int(sent / max(1, len(cohort)))
-            works = {party: self._work(party, settings, round, down) for party in cohort}
-            self._clock.begin(round, self._now, works, self._wanted(settings))
-        return request, state
+    def open(self, request: RoundRequest, state: ServerState) -> Opened:
+        """Let a round begin: ask the parties of its cohort, which may be none."""
+        cohort = self.cohort(request.round)
+        request, state = self._begin(request, state, cohort)
+        replies = self._network.ask(request, cohort) if cohort else iter(())
+        return Opened(request, state, cohort, replies)
 
     def end(
-        self, replies: RoundReplies, cohort: Sequence[str], bytes_down: int, round: int
+        self, sent: Mapping[str, int], cohort: Sequence[str], bytes_down: int, round: int
     ) -> tuple[Metrics, Mapping[str, Trip]]:
-        """Return what the record of a round tells of simulated time: metrics, and trips."""
+        """Return what the record of a round tells of simulated time: metrics, and trips.
+
+        sent: the bytes of each party that did not fail
+        """
         settings = self._plan.settings(round)
         if settings.fusion.asynchronous is not None:
             arrived = self._until(round).rounds[round - 1]
@@ -102,11 +90,10 @@ class Pace:
             return self._metrics(max(trip.end for trip in trips.values()), trips), trips
         if not self._has_clock:
             return {}, {}
+        down = bytes_down / max(1, len(cohort))
         works = {
-            party: replace(
-                self._work(party, settings, round, bytes_down / len(cohort)), bytes_up=sent
-            )
-            for party, sent in replies.sent.items()
+            party: replace(self._work(party, settings, round, down), bytes_up=up)
+            for party, up in sent.items()
         }
         time, trips = self._clock.end(round, works)
         return self._metrics(time, trips), trips
@@ -135,6 +122,36 @@ class Pace:
             time, _ = self._clock.end(round, arrived)
             asked, late = asked + len(cohort), late + len(left_out)
         return Forecast(time, asked, late)
+
+    def give_up(self) -> None:
+        """Do nothing: nobody is under way between rounds but in simulated time."""
+
+    @property
+    def busy(self) -> frozenset[str]:
+        """No party: each has replied when its round ends."""
+        return frozenset()
+
+    def _begin(
+        self, request: RoundRequest, state: ServerState, cohort: Sequence[str]
+    ) -> tuple[RoundRequest, ServerState]:
+        """Return the request and the state of a round with this cohort."""
+        round = request.round
+        settings = self._plan.settings(round)
+        if (rule := settings.fusion.asynchronous) is not None:
+            timeline = self._until(round)
+            trips, kept = timeline.rounds[round - 1], timeline.versions[round - 1]
+            received = {party: trips[party].version for party in cohort}
+            own = rule.before_round(state.fusion_state, round - 1, received, kept)
+            return (
+                replace(request, party_weights=rule.earlier_weights(own)),
+                replace(state, fusion_state=own),
+            )
+        if self._has_clock:
+            sent = settings.fusion.bytes_down(state.weights, state.fusion_state, cohort)
+            down = int(sent / max(1, len(cohort)))
+            works = {party: self._work(party, settings, round, down) for party in cohort}
+            self._clock.begin(round, self._last(SECONDS), works, self._wanted(settings))
+        return request, state
 
     @property
     def _counts_steps(self) -> bool:
@@ -182,16 +199,12 @@ class Pace:
         assert rule is not None
         cohort = arithmetic.round_half_up(settings.fraction * len(self._trained))
         concurrency = rule.concurrency or max(1, cohort)
-        rng = seeds.stream(self._config.seed, "asked", round)
-        # First those that a synchronous round would have asked: with equal times it is that round.
-        first = [*self._drawn(round, settings.fraction)]
-        rest = [party for party in self._trained if party not in first]
-        rng.shuffle(first)
-        rng.shuffle(rest)
+        drawn = self._drawn(round, settings.fraction)
+        order = cohorts.order(drawn, self._trained, self._config.seed, round)
         return Traffic(
             rule.awaited(concurrency),
             concurrency,
-            [*first, *rest],
+            order,
             lambda party, time: self._trip(party, round, time),
         )
 
@@ -217,11 +230,6 @@ class Pace:
             used = sum(trip.joules for trip in trips.values())
             found[JOULES] = self._last(JOULES) + used
         return found
-
-    @property
-    def _now(self) -> float:
-        """The simulated time after the last round."""
-        return self._last(SECONDS)
 
     def _last(self, metric: str) -> float:
         return self._history[-1].metrics.get(metric, 0.0) if self._history else 0.0

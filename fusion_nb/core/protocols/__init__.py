@@ -22,6 +22,7 @@ from fusion_nb.core.protocols.fusion import (
 )
 from fusion_nb.core.protocols.metric import Metric, MetricTask, Sums
 from fusion_nb.core.protocols.model import Model, TrainableModel
+from fusion_nb.core.protocols.open_round import OpenRound
 from fusion_nb.core.protocols.party import PartyLike
 from fusion_nb.core.protocols.sampling import Sampling, SamplingContext
 from fusion_nb.core.protocols.skew import Place, Skew
@@ -47,6 +48,7 @@ __all__ = [
     "Model",
     "ModelPoisoning",
     "NeedsAgreement",
+    "OpenRound",
     "PartyLike",
     "Place",
     "PostTraining",

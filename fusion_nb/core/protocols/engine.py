@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fusion_nb.core.protocols.model import Model
+from fusion_nb.core.protocols.open_round import OpenRound
 from fusion_nb.core.protocols.party import PartyLike
 from fusion_nb.core.types import Reply, Request
+from fusion_nb.errors import ContractError
 
 
 class Engine(ABC):
@@ -78,6 +80,26 @@ class Engine(ABC):
         return []
 
     @property
+    def has_real_time(self) -> bool:
+        """Whether it has `run_open`: parties answer on their own, each in its own time."""
+        return False
+
+    def run_open(self, round: OpenRound) -> Iterator[Reply]:
+        """Ask parties as the round names them, and yield replies in the order in which they come.
+
+        Replies may be to requests of earlier rounds, which go on while nobody reads. It ends where
+        nobody is under way and nobody is to be asked.
+        """
+        raise ContractError(
+            f"{type(self).__name__} takes replies in the order of a cohort only",
+            "write run_open, or let has_real_time be False",
+        )
+
+    def give_up(self) -> None:
+        """Let all parties give up that `run_open` asked, and drop their replies."""
+        return
+
+    @property
     def notes(self) -> Sequence[str]:
         """Sentences for the card of a run about where it trained, known since the last start."""
         return ()
@@ -123,6 +145,19 @@ class EngineWrapper(Engine):
     ) -> list[str]:
         """Return the inner engine's notes."""
         return self.inner.check(model, options, parties)
+
+    @property
+    def has_real_time(self) -> bool:
+        """Whether the inner engine has it."""
+        return self.inner.has_real_time
+
+    def run_open(self, round: OpenRound) -> Iterator[Reply]:
+        """Take replies as they come from the inner engine."""
+        return self.inner.run_open(round)
+
+    def give_up(self) -> None:
+        """Let the inner engine's parties give up."""
+        self.inner.give_up()
 
     @property
     def notes(self) -> Sequence[str]:

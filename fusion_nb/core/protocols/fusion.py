@@ -228,6 +228,8 @@ class Asynchronous(Fusion):
     buffer: int = 0
     #: Parties that are under way at a time; 0 for the share of the parties that a cohort has.
     concurrency: int = 0
+    #: "real" or "simulated" time, or "" for what the engine and the devices suggest.
+    time: str = ""
 
     @property
     def asynchronous(self) -> Asynchronous | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from fusion_nb.core import seeds
 from fusion_nb.core.history import History
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols.sampling import Sampling, SamplingContext
@@ -46,3 +47,15 @@ def draw(
             f"return some of: {', '.join([*sizes][:10])}",
         )
     return tuple(party for party in sizes if party in chosen) if len(chosen) >= least else ()
+
+
+def order(drawn: Sequence[str], trained: Iterable[str], seed: int, round: int) -> list[str]:
+    """Return all parties that train, in the order in which an asynchronous round asks them.
+
+    First those that a synchronous round would have asked: with equal times it is that round.
+    """
+    rng = seeds.stream(seed, "asked", round)
+    first, rest = [*drawn], [party for party in trained if party not in drawn]
+    rng.shuffle(first)
+    rng.shuffle(rest)
+    return [*first, *rest]

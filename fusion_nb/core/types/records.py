@@ -78,7 +78,8 @@ class RoundRecord:
     silent:         the parties that trained and sent no weights
     bytes_fedavg:   bytes that fedavg would have moved, both ways, with the same cohort
     changes:        options of the run that changed in this round
-    trips:          simulated times of the parties; none in a run without simulated time
+    trips:          times of the parties, simulated, or real ones of an asynchronous run in real
+                    time; none in other runs
     """
 
     round: int

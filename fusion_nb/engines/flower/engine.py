@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.core.protocols import Engine, Model, PartyLike
+from fusion_nb.core.protocols import Engine, Model, OpenRound, PartyLike
 from fusion_nb.core.types import Failure, Reply, Request
 from fusion_nb.engines.flower import remote
-from fusion_nb.engines.flower.conversation import Conversation, Question
+from fusion_nb.engines.flower.conversation import Question
 from fusion_nb.engines.flower.link import Answer
+from fusion_nb.engines.flower.open_conversation import OpenConversation
 from fusion_nb.engines.flower.rehearsal import Rehearsal
 from fusion_nb.engines.flower.session import RemoteParty, Session
 from fusion_nb.engines.sending import checked_size, dumps, without_gate
@@ -68,7 +69,7 @@ class FlowerEngine(Engine):
         self._num_nodes = nodes
         self._parties: dict[str, PartyLike] = {}
         self._rehearsal: Rehearsal | None = None
-        self._conversation: Conversation | None = None
+        self._conversation: OpenConversation | None = None
         self._facts: Mapping[str, str] = {}
         self._finalizer: Callable[[], Any] = lambda: None
 
@@ -112,7 +113,7 @@ class FlowerEngine(Engine):
         rehearsal = Rehearsal(model, parties, self.width(model, len(parties)), gate)
         self._rehearsal = rehearsal
         self._facts = {"nodes": str(rehearsal.num_nodes), "flwr": version("flwr")}
-        self._conversation = Conversation(rehearsal.link, gate, rehearsal.is_gone)
+        self._conversation = OpenConversation(rehearsal.link, gate, rehearsal.is_gone)
         # An engine that is dropped unclosed leaves no process behind.
         finalizer = weakref.finalize(self, rehearsal.close)
         finalizer.atexit = False  # they end with this process in any case
@@ -125,18 +126,43 @@ class FlowerEngine(Engine):
             return
         assert self._rehearsal is not None
         assert self._conversation is not None
-        rehearsal = self._rehearsal
-        rehearsal.restart_ended()
-        questions = (
-            Question(
-                name,
-                rehearsal.node_of(name),
-                dumps((request, name, self._parties[name].persistent_state)),
-            )
-            for name in cohort
-        )
-        for name, answer in self._conversation.ask(questions, rehearsal.num_nodes):
+        self._rehearsal.restart_ended()
+        questions = (self._question(name, request) for name in cohort)
+        for name, answer in self._conversation.ask(questions, self._rehearsal.num_nodes):
             yield self._reply(name, answer)
+
+    @property
+    def has_real_time(self) -> bool:
+        """Nodes answer on their own."""
+        return True
+
+    def run_open(self, round: OpenRound) -> Iterator[Reply]:
+        """Ask parties as the round names them, and yield replies as they come.
+
+        A node that has ended is started anew before its party is asked again.
+        """
+        if self._session is not None:
+            yield from remote.ask_open(self._session, round)
+            return
+        assert self._rehearsal is not None
+        assert self._conversation is not None
+        rehearsal = self._rehearsal
+
+        def next_question() -> Question | None:
+            if (found := round.next()) is None:
+                return None
+            rehearsal.restart_ended()
+            return self._question(*found)
+
+        for name, answer in self._conversation.ask_open(next_question):
+            yield self._reply(name, answer)
+
+    def give_up(self) -> None:
+        """Let the nodes give up what `run_open` asked of them."""
+        if self._session is not None:
+            self._session.give_up()
+        elif self._conversation is not None:
+            self._conversation.give_up()
 
     def close(self) -> None:
         """End the nodes and the SuperLink; those of a running federation stay."""
@@ -164,6 +190,12 @@ class FlowerEngine(Engine):
     def pids(self) -> Mapping[str, int]:
         """The numbers of the processes of the rehearsal, by their names."""
         return {} if self._rehearsal is None else self._rehearsal.pids
+
+    def _question(self, name: str, request: Request) -> Question:
+        """Return a request to a party of the rehearsal, with what the party remembers."""
+        assert self._rehearsal is not None
+        content = dumps((request, name, self._parties[name].persistent_state))
+        return Question(name, self._rehearsal.node_of(name), content)
 
     def _reply(self, name: str, answer: Answer) -> Reply:
         """Return the reply in an answer; the party's state in it is taken over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fusion_nb.core.protocols import OpenRound
 from fusion_nb.core.types import Failure, Reply, Request
 from fusion_nb.engines.flower import wire
 from fusion_nb.engines.flower.session import Session
@@ -26,6 +27,20 @@ def ask(session: Session, request: Request, cohort: Sequence[str]) -> Iterator[R
         (name, {"ask": "request", **wire.request_to_tree(request, name)}) for name in cohort
     )
     for name, tree, problem in session.ask(contents):
+        yield Failure(name, problem) if problem else _reply(name, tree)
+
+
+def ask_open(session: Session, round: OpenRound) -> Iterator[Reply]:
+    """Ask parties as an open round names them, and yield replies as they come."""
+
+    def next_content() -> tuple[str, dict[str, Any]] | None:
+        if (found := round.next()) is None:
+            return None
+        session.take_back()
+        name, request = found
+        return name, {"ask": "request", **wire.request_to_tree(request, name)}
+
+    for name, tree, problem in session.ask_open(next_content):
         yield Failure(name, problem) if problem else _reply(name, tree)
 
 

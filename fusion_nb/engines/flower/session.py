@@ -14,6 +14,7 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Model
 from fusion_nb.engines.flower.conversation import Conversation, Question
 from fusion_nb.engines.flower.link import Answer, Link
+from fusion_nb.engines.flower.open_conversation import OpenConversation
 from fusion_nb.errors import OptionError, RunError, option
 
 #: Seconds between two looks at which nodes there are.
@@ -57,7 +58,7 @@ class Session:
         self._replaced: set[int] = set()
         #: Bytes that a reply may have.
         self._most = _MAX_REPLY
-        self._conversation = Conversation(link, lambda: self.gate(), self.is_gone)
+        self._conversation = OpenConversation(link, lambda: self.gate(), self.is_gone)
         # Of a run that was refused before it began, say.
         weakref.finalize(self, link.close).atexit = False
 
@@ -151,17 +152,26 @@ class Session:
                 yield Question(name, self.nodes[name], content)
 
         for name, answer in self._conversation.ask(questions(), len(self.nodes)):
-            if len(answer.body) > self._most:
-                size = f"{len(answer.body)} bytes, and {self._most} are allowed"
-                yield name, None, f"its reply has {size}"
-                continue
-            tree = _tree(answer)
-            if not isinstance(tree, dict):
-                yield name, None, answer.error or "its reply can't be read"
-            elif "refused" in tree:
-                yield name, None, f"it refused: {tree['refused']}"
-            else:
-                yield name, tree, ""
+            yield (name, *_read(answer, self._most))
+
+    def ask_open(
+        self, next_content: Callable[[], tuple[str, dict[str, Any]] | None]
+    ) -> Iterator[tuple[str, Any, str]]:
+        """Yield, as answers come, the party, the tree, and a line where there is none."""
+
+        def next_question() -> Question | None:
+            if (found := next_content()) is None:
+                return None
+            name, content = found[0], _packed(found[1])
+            self._most = max(self._most, _MAX_REPLY + _MAX_TIMES * len(content))
+            return Question(name, self.nodes[name], content)
+
+        for name, answer in self._conversation.ask_open(next_question):
+            yield (name, *_read(answer, self._most))
+
+    def give_up(self) -> None:
+        """Let the nodes give up what `ask_open` asked of them."""
+        self._conversation.give_up()
 
     def take_back(self) -> None:
         """Let parties whose nodes are new take part again, under the names that they have."""
@@ -214,6 +224,21 @@ def _packed(tree: dict[str, Any]) -> bytes:
 
 def _pass() -> None:
     """Let everything pass, before a run has a gate."""
+
+
+def _read(answer: Answer, most: int) -> tuple[Any, str]:
+    """Return the tree in an answer, or None and why there is none.
+
+    most: bytes that it may have
+    """
+    if len(answer.body) > most:
+        return None, f"its reply has {len(answer.body)} bytes, and {most} are allowed"
+    tree = _tree(answer)
+    if not isinstance(tree, dict):
+        return None, answer.error or "its reply can't be read"
+    if "refused" in tree:
+        return None, f"it refused: {tree['refused']}"
+    return tree, ""
 
 
 def _tree(answer: Answer) -> Any:

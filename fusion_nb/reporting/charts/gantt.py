@@ -1,10 +1,11 @@
-"""The picture of one round on the simulated clock: who trained, who waited, who was late."""
+"""The picture of one round on its clock: who trained, who waited, who was late."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from fusion_nb.core.clock.pace import SECONDS
 from fusion_nb.core.clock.trips import Trip
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.reporting.charts.chart import INK, WIDTH, Chart, own_settings
@@ -29,13 +30,15 @@ _PARTS = (
 def gantt(record: RoundRecord) -> Chart:
     """Draw the trips of a round as bars, the fastest party on top.
 
-    Time runs from the first question, and a line marks the end of the round.
+    Time runs from the first question, and a line marks the end of the round. In real time it is not
+    known how long a party received and sent: that is in its training.
     """
     from matplotlib.figure import Figure
 
     trips = record.trips
     begin = min(trip.asked for trip in trips.values())
-    end = record.metrics["virtual_seconds"] - begin
+    clock = "simulated" if SECONDS in record.metrics else "real"
+    end = record.metrics.get(SECONDS, max(trip.end for trip in trips.values())) - begin
     failed = {f.party: _word(f.error) for f in record.failures if f.party in trips}
     shown = _chosen(trips)
     is_together = len({trip.asked for trip in trips.values()}) == 1
@@ -64,7 +67,7 @@ def gantt(record: RoundRecord) -> Chart:
     axis.set_yticks(range(len(shown)), names, fontsize=8)
     axis.set_ylim(len(shown) + 0.6, -0.7)
     axis.set_xlim(0, None)
-    axis.set_xlabel(f"simulated {unit} since the first was asked", loc="left")
+    axis.set_xlabel(f"{clock} {unit} since the first was asked", loc="left")
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_axisbelow(True)
     axis.grid(True, axis="x", color=INK, linewidth=0.6, alpha=0.3)
@@ -80,7 +83,7 @@ def gantt(record: RoundRecord) -> Chart:
         frameon=False,
         fontsize=8,
     )
-    return Chart(figure, _sentence(record, failed, end), _left_out(shown, trips))
+    return Chart(figure, _sentence(record, failed, end, clock), _left_out(shown, trips))
 
 
 def _draw_trip(
@@ -125,7 +128,7 @@ def _left_out(shown: Sequence[str], trips: Mapping[str, Trip]) -> str:
     return f"{len(shown)} of {len(trips)} parties, evenly from the fastest to the slowest"
 
 
-def _sentence(record: RoundRecord, failed: Mapping[str, str], end: float) -> str:
+def _sentence(record: RoundRecord, failed: Mapping[str, str], end: float, clock: str) -> str:
     trips = record.trips
     slowest = max(trips, key=lambda party: trips[party].seconds)
     late = [*failed.values()].count("late")
@@ -133,7 +136,7 @@ def _sentence(record: RoundRecord, failed: Mapping[str, str], end: float) -> str
     words += [f"{late} of them late"] if late else []
     words += [f"{len(failed) - late} failed"] if len(failed) > late else []
     return (
-        f"Round {record.round} on the simulated clock: {', '.join(words)}; it ended {end:.3g} s "
+        f"Round {record.round} on the {clock} clock: {', '.join(words)}; it ended {end:.3g} s "
         f"after the first was asked; the slowest, {visible(slowest)}, took "
         f"{trips[slowest].seconds:.3g} s"
     )

@@ -54,6 +54,17 @@ def clock_of(resolved: Resolved) -> VirtualClock | None:
     )
 
 
+def is_real_time(resolved: Resolved) -> bool:
+    """Return whether the updates of an asynchronous fusion are taken as they come.
+
+    They are where it asks for that, or the engine can do it and no time is simulated.
+    """
+    rule = resolved.rule.asynchronous if resolved.rule is not None else None
+    if rule is None or rule.time == "simulated":
+        return False
+    return rule.time == "real" or (resolved.engine.has_real_time and not has_clock(resolved.spec))
+
+
 def round_of(records: History, number: int) -> RoundRecord:
     """Return a round of a run with simulated time; 0 for the last. Raises RunError."""
     if not 0 <= number <= len(records) or not records:

@@ -9,7 +9,7 @@ from fusion_nb.core.clock.pace import JOULES, SECONDS
 from fusion_nb.core.protocols import Asynchronous, ModelPoisoning, NeedsAgreement
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.checks.rounds import BY_TIME
-from fusion_nb.runs.clock.building import devices_of, has_clock
+from fusion_nb.runs.clock.building import devices_of, has_clock, is_real_time
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import RunSpec
 
@@ -105,7 +105,8 @@ def check_asynchronous(resolved: Resolved) -> Sequence[str]:
             )
     return [
         f"asynchronous: {under_way} parties are under way at a time, and a round has "
-        f"{rule.awaited(under_way)} of their updates"
+        f"{rule.awaited(under_way)} of their updates",
+        *_check_real_time(resolved, fusion, names[0]),
     ]
 
 
@@ -114,7 +115,47 @@ def time_metrics(resolved: Resolved) -> list[str]:
     spec, rule = resolved.spec, resolved.rule
     if has_clock(spec):
         return [SECONDS, *([JOULES] if devices_of(spec).has_watts else [])]
-    return [SECONDS] if rule is not None and rule.asynchronous is not None else []
+    is_simulated = rule is not None and rule.asynchronous is not None
+    return [SECONDS] if is_simulated and not is_real_time(resolved) else []
+
+
+def _check_real_time(resolved: Resolved, fusion: str, name: str) -> list[str]:
+    """Return notes on real time, where the run has it. Raises OptionError where it can't be had."""
+    spec = resolved.spec
+    if not is_real_time(resolved):
+        return []
+    simulated = f"{name}:time=simulated"
+    if not resolved.engine.has_real_time:
+        raise OptionError(
+            f"{fusion} with {option('engine', spec.engine)}, which takes updates in the order of "
+            "simulated time",
+            f"use {option('engine', 'flower')}, or leave time=real out",
+            option="fusion",
+        )
+    if has_clock(spec):
+        raise OptionError(
+            f"{fusion} in real time with simulated devices or lines",
+            f"leave {option('devices')} and {option('network')} out, or use {simulated}",
+            option="fusion",
+        )
+    if spec.dropout:
+        raise OptionError(
+            f"{option('dropout', spec.dropout)} with {fusion} in real time, where parties drop "
+            "out by themselves",
+            f"leave it out, or use {simulated}",
+            option="dropout",
+        )
+    notes = [
+        "real time: updates are fused as they come, so that the same seed does not give the same "
+        f"numbers again; {simulated} does",
+        "a party that fails is replaced by another one; --quorum ends a run in which too many fail",
+    ]
+    if resolved.test is None:
+        notes.append(
+            "no central test set: a round is measured on the test rows of the parties that do not "
+            "train at its end, and the last one on all"
+        )
+    return notes
 
 
 def _check_over_select(spec: RunSpec, sampling: str) -> None:

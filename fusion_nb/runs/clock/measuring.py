@@ -10,7 +10,7 @@ from dataclasses import replace
 from fusion_nb.core.clock.steps import num_steps
 from fusion_nb.reporting.simulated_time import span
 from fusion_nb.runs.checks.ordered import check_engine
-from fusion_nb.runs.clock.building import has_clock
+from fusion_nb.runs.clock.building import devices_of, has_clock, is_real_time
 from fusion_nb.runs.resolve import Resolved
 
 #: Trainings that are timed; the median of them counts.
@@ -55,11 +55,17 @@ def clock_notes(resolved: Resolved) -> Sequence[str]:
     """Return what a user must know of a run's simulated time, as sentences."""
     spec, rule = resolved.spec, resolved.rule
     if has_clock(spec):
-        return [
+        notes = [
             f"simulated time: a batch takes {span(spec.step_seconds or 1.0)} here, times "
             f"each device's factor; --step-seconds {spec.step_seconds:g} repeats the run elsewhere"
         ]
-    if rule is not None and rule.asynchronous is not None:
+        if spec.devices and not devices_of(spec).has_watts:
+            notes.append(
+                "energy is not counted: no power of these devices is known; a profile's watts, "
+                "watts=4 say, counts it"
+            )
+        return notes
+    if rule is not None and rule.asynchronous is not None and not is_real_time(resolved):
         return [
             "simulated time: each batch takes a second on each device, and sending takes none; "
             "say otherwise with --devices and --network"
