@@ -230,6 +230,27 @@ class TestHeavyPackages:
         light = {"fusion_nb", "IPython"}
         assert not loaded & ((frameworks | {*HEAVY, *REQUIRED, *_OF_THE_SERVICE}) - light)
 
+    def test_a_run_of_arrays_loads_no_part_that_it_does_without(self) -> None:
+        script = (
+            "import sys, fusion_nb, numpy as np\n"
+            "from torch import nn\n"
+            "rows = np.ones((40, 3), np.float32), np.arange(40) % 2\n"
+            "fusion_nb.federate(nn.Linear(3, 2), rows, parties=2, rounds=1, lr=0.1)\n"
+            "print(*sorted(sys.modules))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        )
+        loaded = set(done.stdout.split())
+        assert {"torch", "fusion_nb.runs.session"} <= loaded
+        assert not loaded & {"yaml", "jinja2", "matplotlib", "pandas"}
+        others = (
+            "fusion_nb.runs.experiments.exp",
+            "fusion_nb.engines.flower",
+            "fusion_nb.runs.ibm",
+        )
+        assert not [name for name in loaded if name.startswith(others)]
+
 
 def is_adapter(module: str) -> bool:
     return bool(adapter_of(module))

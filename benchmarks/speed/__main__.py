@@ -14,16 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed import beside_pfl, cnn, cold, keras, many, notebook
+from benchmarks.speed import beside_pfl, cnn, cold, imports, keras, many, notebook
+from benchmarks.speed import rounds as long_runs
 from benchmarks.speed.table import Row, markdown, save
 from fusion_nb.data.image_datasets import Mnist
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
-def groups(quick: bool) -> dict[str, Callable[[Arrays, Arrays], list[Row]]]:
-    """Return what can be measured, by name."""
-    times = 1 if quick else 5
+def groups(quick: bool, times: int = 5) -> dict[str, Callable[[Arrays, Arrays], list[Row]]]:
+    """Return what can be measured, by name; each case several times."""
+    times = 1 if quick else times
     goals = {(100, 600): (3.3, 5), (1000, 20): (3.6, 6.5)}
     return {
         "cnn": lambda train, test: cnn.training(
@@ -51,6 +52,12 @@ def groups(quick: bool) -> dict[str, Callable[[Arrays, Arrays], list[Row]]]:
         "growth": lambda train, test: many.growth(
             *((60, (2, 10)) if quick else (30_000, (10, 100, 1_000, 10_000))), repetitions=times
         ),
+        "rounds": lambda train, test: long_runs.many(
+            few=20 if quick else 500,
+            most=60 if quick else 20_000,
+            exported=(5, 20) if quick else (50, 5_000),
+        ),
+        "imports": lambda train, test: imports.imports(repetitions=1 if quick else 9),
         "notebook": lambda train, test: [
             *notebook.looking_on(pairs=1 if quick else 5, epochs=1 if quick else 40),
             *notebook.loading(pairs=1 if quick else 15),
@@ -70,13 +77,14 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     )
     parser.add_argument("groups", nargs="*", choices=[*groups(False), []])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--times", type=int, default=5, help="repetitions of each case")
     given = parser.parse_args(arguments)
     train, test = Mnist().get_data()
     assert test is not None
     if given.quick:
         test = _some(test, 200)
     rows: list[Row] = []
-    for name, measure in groups(given.quick).items():
+    for name, measure in groups(given.quick, given.times).items():
         if not given.groups or name in given.groups:
             found = measure(train, test)
             print(markdown(found), flush=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
+
+if TYPE_CHECKING:  # a run is trained without any template
+    from jinja2 import Template
 
 #: A `<` that begins a tag or a comment. One before a space or a digit, as in `loss < 0.2`, does
 #: not.
@@ -96,12 +98,16 @@ def _escaped(value: Any) -> str:
 
 @functools.cache
 def _html(source: str) -> Template:
+    from jinja2 import Environment, StrictUndefined
+
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return made.from_string(source)
 
 
 @functools.cache
 def _markdown(source: str) -> Template:
+    from jinja2 import Environment, StrictUndefined
+
     made = Environment(
         autoescape=False,
         undefined=StrictUndefined,

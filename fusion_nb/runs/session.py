@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from fusion_nb.core.history import History
 from fusion_nb.data import description
@@ -27,13 +27,13 @@ from fusion_nb.reporting import charts
 from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.checkpoints.saving import cache, find
 from fusion_nb.runs.checkpoints.saving import remember as remember_folder
-from fusion_nb.runs.experiments import calls
-from fusion_nb.runs.experiments.experiment import Experiment
-from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.given import named_objects
 from fusion_nb.runs.handle import ENDED, UNDER_WAY, RunHandle
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from fusion_nb.runs.experiments.experiment import Experiment
 
 __all__ = [
     "ENDED",
@@ -197,6 +197,8 @@ def federate(
             _check_name(name)
         _check_model(model)
         if seeds is not None:
+            from fusion_nb.runs.experiments import calls  # a run alone does without
+
             options = {**chosen, "seeds": seeds}
             return calls.repeat(options, namespace, name=name, background=background)
         if alone := [each for each in ("hold", "band", "workers") if each in options]:
@@ -233,6 +235,9 @@ def resume(
     is returned.
     Raises RunError where there is no run, or model or rows are others.
     """
+    from fusion_nb.runs.experiments import calls
+    from fusion_nb.runs.experiments.folder import ExperimentFolder
+
     chosen, namespace = named_objects({"model": model, "data": data, **options})
     with spelled_in(python_spelling):
         if ExperimentFolder.is_one(folder):

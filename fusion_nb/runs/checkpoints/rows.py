@@ -9,7 +9,6 @@ import numpy as np
 
 from fusion_nb.core.rows import leaves, size
 from fusion_nb.data.partition import PartitionedData
-from fusion_nb.engines.flower.client_app import ClientAppRows
 
 #: The name of the central test set among those of parties.
 CENTRAL = ""
@@ -40,14 +39,21 @@ def digests(data: PartitionedData) -> dict[str, str]:
 def _add(sha: Any, rows: Any) -> None:
     if rows is None:
         sha.update(b"none")
-    elif isinstance(rows, ClientAppRows):
-        sha.update(rows.identity.encode())
     elif isinstance(rows, tuple):
         for column in rows:
             for array in leaves(column):
                 _add_array(sha, array)
+    elif (identity := _identity_of_app(rows)) is not None:
+        sha.update(identity.encode())
     else:
         sha.update(f"{size(rows)} rows".encode())
+
+
+def _identity_of_app(rows: Any) -> str | None:
+    """Return the identity of rows that an app of Flower keeps to itself, or None for others."""
+    from fusion_nb.engines.flower.client_app import ClientAppRows
+
+    return rows.identity if isinstance(rows, ClientAppRows) else None
 
 
 def _add_array(sha: Any, array: Any) -> None:

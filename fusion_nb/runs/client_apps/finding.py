@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.data.partition import PartitionedData
-from fusion_nb.engines.flower.client_app import AppParts, ClientAppParty
 from fusion_nb.errors import DataError, NameNotFoundError, missing_extra, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
@@ -105,6 +104,8 @@ def parties(spec: RunSpec, namespace: Mapping[str, Any]) -> PartitionedData:
             "divides its own rows",
             f"leave {option(given[0])} out",
         )
+    from fusion_nb.engines.flower.client_app import AppParts, ClientAppParty  # few runs have one
+
     found, count = find(spec.data, namespace), spec.parties or _DEFAULT_PARTIES
     config = run_config(spec, found.run_config)
     made = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from fusion_nb.core import registry
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.data import at_party
 from fusion_nb.data.partition import PartitionedData
-from fusion_nb.engines.flower.engine import FlowerEngine
-from fusion_nb.engines.flower.session import Described, RemoteParty, Session
 from fusion_nb.errors import DataError, ExportError, ModelError, RunError, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
+
+if TYPE_CHECKING:  # most runs do without Flower
+    from fusion_nb.engines.flower.engine import FlowerEngine
+    from fusion_nb.engines.flower.session import Described, RemoteParty, Session
 
 #: Options about rows, which are where the parties are.
 _OF_ROWS = ("data", "data_handler", "label", "split", "tabular")
@@ -28,6 +30,8 @@ def engine_of(spec: RunSpec) -> FlowerEngine | None:
     """Return the engine of a spec where it names a SuperLink that runs already, or None."""
     if registry.parse(spec.engine)[0] != "flower":
         return None
+    from fusion_nb.engines.flower.engine import FlowerEngine
+
     made = registry.create("engines", spec.engine)
     return made if isinstance(made, FlowerEngine) and made.superlink else None
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fusion_nb.errors import OptionError, cell_spelling
-from fusion_nb.runs.ibm_config.reading import options_of_files, options_of_text
 from fusion_nb.runs.redaction import values_without_secrets, without_secrets
 
 
@@ -38,7 +36,9 @@ def python_of(options: Mapping[str, Any], code: str, line_options: Mapping[str, 
 def yaml_of(options: Mapping[str, Any]) -> str:
     """Return options as YAML, with text of several lines as blocks."""
     chosen = values_without_secrets(dict(options))
-    return yaml.dump(chosen, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    import yaml  # a run that no file describes does without
+
+    return yaml.dump(chosen, Dumper=_dumper(), sort_keys=False, allow_unicode=True)
 
 
 def read(text: str) -> dict[str, Any]:
@@ -46,6 +46,10 @@ def read(text: str) -> dict[str, Any]:
 
     Raises OptionError for text that is no mapping.
     """
+    import yaml
+
+    from fusion_nb.runs.ibm_config.reading import options_of_text
+
     if (options := options_of_text(text)) is not None:
         return options
     try:
@@ -69,6 +73,8 @@ def read_files(paths: str | Sequence[str], *, allow_code: bool = False) -> dict[
     allow_code: import data handlers of the user's own that IBM's files name
     Raises OptionError for text that is no mapping, OSError for a file that can't be read.
     """
+    from fusion_nb.runs.ibm_config.reading import options_of_files
+
     if isinstance(paths, str):
         is_one = "," not in paths or Path(paths).is_file()
         paths = [paths] if is_one else [path.strip() for path in paths.split(",")]
@@ -85,14 +91,15 @@ def _line_of(options: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block, so that a cell's body stays readable."""
+@functools.cache
+def _dumper() -> Any:
+    """Return a dumper that writes text of several lines as a block, for the body of a cell."""
+    import yaml
 
-    def represent_str(self, text: str) -> Any:
-        """Return a string as a YAML node."""
-        return self.represent_scalar(
-            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
-        )
+    class Dumper(yaml.SafeDumper):
+        def represent_str(self, text: str) -> Any:
+            style = "|" if "\n" in text else None
+            return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
-
-_Dumper.add_representer(str, _Dumper.represent_str)
+    Dumper.add_representer(str, Dumper.represent_str)
+    return Dumper
