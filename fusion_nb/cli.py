@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusion_nb.core.options import bytes_of
-from fusion_nb.errors import FusionError, OptionError, cell_spelling, missing_extra
+from fusion_nb.errors import FusionError, OptionError, cell_spelling, missing_extra, option
 from fusion_nb.runs.callbacks.printing import RoundPrinter
 
 if TYPE_CHECKING:
@@ -171,16 +171,35 @@ def run(
     metrics_folder: Annotated[
         str, typer.Option(help="folder for a metrics file of each party, as IBM's parties write it")
     ] = "",
+    report: Annotated[
+        str, typer.Option(help="folder for the report of an experiment (default: NAME-report)")
+    ] = "",
 ) -> None:
-    """Train the run of a file, or of IBM's files, and print each round."""
+    """Train the run of a file, or of IBM's files, and print each round.
+
+    A file with seeds, or with lists of values, is an experiment: each run that ends is a line, the
+    folder NAME-experiment (or --checkpoint) keeps them, and the same command goes on after a kill.
+    """
     with _one_line():
         from fusion_nb.models import lookup
         from fusion_nb.reporting.export import check_target
+        from fusion_nb.runs.experiments.command import is_experiment, refuse_others, train_file
         from fusion_nb.runs.run import Run
         from fusion_nb.runs.spec import RunSpec, from_file
 
         given = {"checkpoint": checkpoint} if checkpoint else {}
-        chosen = RunSpec(**from_file(",".join(map(str, spec)), allow_code=allow_code) | given)
+        of_file = from_file(",".join(map(str, spec)), allow_code=allow_code) | given
+        if is_experiment(of_file):
+            one_run = {"resume": resume, "export": export, "metrics_folder": metrics_folder}
+            refuse_others(one_run)
+            train_file(of_file, spec[0], report=report, overwrite=overwrite, say=typer.echo)
+            return
+        if report:
+            raise OptionError(
+                f"{option('report', report)} is for experiments, and the file has one run",
+                "give it seeds, as seeds: 0-4, or use --export",
+            )
+        chosen = RunSpec(**of_file)
         namespace: dict[str, object] = {"__name__": "__main__"}
         if chosen.code:
             with lookup.seeded(chosen.seed, chosen.code):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fusion_nb.core.history import History, better
+from fusion_nb.core.history import OWNERS, History, better
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.runs.callbacks.callback import Callback
@@ -28,6 +28,38 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 _CLAUSE = re.compile(
     r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$"
 )
+
+
+#: Numbers for a share that are taken for per cent in a hint.
+_FEW_PERCENT, _PERCENT = 10, 100
+#: The least and the greatest value of metrics that have them.
+_BOUNDS = {
+    **dict.fromkeys(
+        ("accuracy", "auc", "average_precision", "balanced_accuracy", "f1", "precision", "recall"),
+        (0.0, 1.0),
+    ),
+    **dict.fromkeys(("brier", "mae", "mse", "rmse", "log_loss", "epsilon"), (0.0, math.inf)),
+    "perplexity": (1.0, math.inf),
+    "r2": (-math.inf, 1.0),
+}
+
+
+def _check_possible(metric: str, sign: str, number: float, text: str) -> None:
+    """Raise OptionError for a clause that no value of its metric fulfils."""
+    owner = next((owner for owner in OWNERS if metric.startswith(owner)), "")
+    low, high = _BOUNDS.get(metric.removeprefix(owner), (-math.inf, math.inf))
+    best = high if sign.startswith(">") else low
+    if math.isinf(best) or _OPERATORS[sign](best, number):
+        return
+    word = "at most" if sign.startswith(">") else "at least"
+    is_percent = high == 1 and sign.startswith(">") and _FEW_PERCENT <= number <= _PERCENT
+    hint = f"write {number / _PERCENT:g} for {number:g} %" if is_percent else "give another number"
+    raise OptionError(
+        f"{option('until', text)} can never hold: {metric} is {word} {best:g}",
+        hint,
+        option="until",
+        value=text,
+    )
 
 
 class Predicate(Callback):
@@ -77,6 +109,9 @@ class Until(Predicate):
                     value=self.text,
                     allowed=metrics,
                 )
+
+        for metric, sign, number in self.clauses():
+            _check_possible(metric, sign, number, self.text)
 
     def __call__(self, history: History) -> str:
         """Return the reason to stop, or an empty string."""

@@ -194,12 +194,19 @@ class FederationRounds(RoundSource):
         if not (is_personal or has_layers):
             return self.weights
         own = self._holder(party).own_model_weights(self.weights, len(self.history))
-        if own is None:
+        if own is not None:
+            return own
+        if not is_personal:  # its own layers are the first ones until it trains
+            return self.weights
+        if has_layers:
             raise RunError(
-                f"{party} has no model of its own",
-                "train with --personal or --share, or leave personal=True out",
+                f"{party} has not trained yet, and has no model of its own",
+                "train more rounds, or leave personal=True out",
             )
-        return own
+        raise RunError(
+            f"{party} has no model of its own",
+            "train with --personal or --share, or leave personal=True out",
+        )
 
     def plan(self, last: int, after: int | None = None) -> None:
         """Let the learning rate fall over further rounds."""

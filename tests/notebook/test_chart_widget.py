@@ -154,11 +154,11 @@ class TestRows:
 
     def test_a_change_and_a_goal_are_told(self, chart: RunChart, namespace: dict[str, Any]) -> None:
         page = Browser(chart)
-        run = follow_each_round(chart, namespace, until="accuracy >= 2")
+        run = follow_each_round(chart, namespace, until="loss <= -2")
         run.change(lr=0.01)
         run.more(1).wait()
         assert page.head["changes"] == [(6, "lr 0.01")]
-        assert page.head["until"] == [("accuracy", ">=", 2.0)]
+        assert page.head["until"] == [("loss", "<=", -2.0)]
         assert page.head["planned"] == 6
 
     @pytest.mark.parametrize("value", [1e300, -1e300, float("inf"), float("nan")])

@@ -46,3 +46,33 @@ def test_patience_counts_rounds_without_improvement() -> None:
     assert not Patience(2, "loss")(history(3, 2, 2.5))
     assert Patience(2, "loss")(history(3, 2, 2.5, 2.5)) == "no better loss for 2 rounds"
     assert not Patience(2, "loss")(history(3, 2, 2.5, 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("accuracy >= 1.5", "give another number"),
+        ("accuracy >= 95", "write 0.95 for 95 %"),
+        ("accuracy > 1", "give another number"),
+        ("loss < 0.1 and central_accuracy >= 90", "write 0.9 for 90 %"),
+        ("r2 > 1", "give another number"),
+        ("mse < 0", "give another number"),
+        ("log_loss <= -0.1", "give another number"),
+        ("perplexity < 1", "give another number"),
+    ],
+)
+def test_a_clause_that_can_never_hold_is_refused(text: str, hint: str) -> None:
+    metrics = ["accuracy", "loss", "central_accuracy", "r2", "mse", "log_loss", "perplexity"]
+    with pytest.raises(OptionError, match="can never hold") as error:
+        Until(text).check(metrics)
+    assert error.value.hint == hint
+
+
+@pytest.mark.parametrize("text", ["accuracy >= 1", "mse <= 0", "loss < -1", "r2 < -3", "mine > 7"])
+def test_a_clause_at_the_edge_or_without_bounds_is_allowed(text: str) -> None:
+    Until(text).check(["accuracy", "mse", "loss", "r2", "mine"])
+
+
+def test_a_run_refuses_it_before_any_training(run_of: Any, net: Any) -> None:
+    with pytest.raises(OptionError, match="can never hold"):
+        run_of(net(), rounds=2, until="accuracy > 2")

@@ -148,7 +148,7 @@ def test_a_subscription_ends_where_it_is_told_to(run_of: Any, net: Any) -> None:
 
 
 def test_the_spec_repeats_the_rounds_that_were_added(run_of: Any, net: Any, rows: Any) -> None:
-    run = run_of(net(), rounds=2, until="accuracy > 2").start().wait()
+    run = run_of(net(), rounds=2, until="loss < -1").start().wait()
     assert run.spec.until
     run.more(3).wait()
     assert (run.spec.rounds, run.spec.until) == (5, "")

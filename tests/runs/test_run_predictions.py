@@ -191,3 +191,27 @@ class TestCompared:
         one = fusion_nb.federate(net(), rows, rounds=2, metrics="auc")
         other = fusion_nb.federate(net(), rows, rounds=2)
         assert "accuracy" in compare({"one": one, "other": other}).alt
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fraction": 0.3},
+        {"fraction": 0.3, "over_select": 1.5, "devices": "half_normal"},
+        {"fraction": 0.3, "sampling": "tiers", "devices": "half_normal"},
+        {"sampling": "poisson:q=0.3"},
+    ],
+)
+def test_parties_that_never_trained_are_predicted_as_they_are_measured(
+    options: dict[str, Any], net: Any, rows: Any
+) -> None:
+    layer = next(reversed(net().state_dict()))
+    personal = f"fedper:{layer}"
+    run = fusion_nb.federate(net(), rows, parties=4, rounds=1, personal=personal, **options)
+    frame = run.predictions()
+    right = (frame["label"] == frame["predicted"]).mean()
+    assert right == pytest.approx(run.history["accuracy"][-1])
+    assert run.report()
+    assert run.confusion()
+    with pytest.raises(RunError, match="has not trained yet"):
+        run.predictions(personal=True)

@@ -15,9 +15,7 @@ from fusion_nb.runs.spec import MODEL_OPTIONS, allowed, from_file, read_yaml, ru
 
 def test_python_repeats_a_run(net: Any, rows: Any) -> None:
     model, data = net(), rows
-    spec = RunSpec(
-        data="data", rounds=3, split="dirichlet:alpha=0.4", seed=4, until="accuracy >= 2"
-    )
+    spec = RunSpec(data="data", rounds=3, split="dirichlet:alpha=0.4", seed=4, until="loss < -1")
     run = Run(spec, locals() | {"model": model}).start().wait()
     there: dict[str, Any] = {"model": model, "data": data}
     exec(run.spec.to_python(), there)

@@ -46,6 +46,12 @@ def check_report(resolved: Resolved) -> Sequence[str]:
             f"{given}, but parties of qfedavg send their losses beside the weights",
             "use another fusion",
         )
+    if spec.ensemble.partition(":")[0] == "stack":
+        raise OptionError(
+            f"{given}, but parties send sums of their predictions and labels for "
+            f"{option('ensemble', spec.ensemble)}",
+            f"use {option('ensemble', 'mean')}",
+        )
     if reports.kind == "none" and spec.sampling.partition(":")[0] in _BY_LOSSES:
         raise OptionError(
             f"{given}, but {option('sampling', spec.sampling)} chooses parties by the losses that "

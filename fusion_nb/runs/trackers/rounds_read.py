@@ -72,6 +72,11 @@ def lacks_of(stored: StoredRun, history: History) -> tuple[str, ...]:
     return tuple(found)
 
 
+def is_tag(name: str) -> bool:
+    """Return whether a name is one of a tag, where a tracker keeps these among the parameters."""
+    return name.startswith("fusion_nb.") or name in ("python", "_wandb")
+
+
 def by_round(values: Mapping[str, Mapping[int, float]]) -> dict[int, Metrics]:
     """Return the metrics of each round from the rounds of each metric."""
     found: dict[int, dict[str, float]] = {}

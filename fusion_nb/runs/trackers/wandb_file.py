@@ -11,6 +11,7 @@ from typing import Any
 from fusion_nb.core.protocols.tracker import StoredRun
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import RunError
+from fusion_nb.runs.trackers.rounds_read import is_tag
 
 #: The file is a log of LevelDB behind a header: blocks, in which each part of a record has a head
 #: of checksum, length and kind before it. A part of these kinds ends a record.
@@ -37,16 +38,12 @@ def stored_runs(folder: Path) -> list[StoredRun]:
     return [
         StoredRun(
             read.name,
-            {name: v for name, v in read.config.items() if not _is_tag(name)},
-            {name: str(v) for name, v in read.config.items() if _is_tag(name)},
+            {name: v for name, v in read.config.items() if not is_tag(name)},
+            {name: str(v) for name, v in read.config.items() if is_tag(name)},
             read.rounds,
         )
         for read in found.values()
     ]
-
-
-def _is_tag(name: str) -> bool:
-    return name.startswith("fusion_nb.") or name in ("python", "_wandb")
 
 
 def _take(read: _Read, record: Any) -> None:

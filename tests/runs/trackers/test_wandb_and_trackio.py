@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from tracked import federate
 
+from fusion_nb.errors import RunError
+from fusion_nb.runs.experiments.entries import entries_in
+
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
@@ -63,3 +66,8 @@ def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run.more(1).wait()
     assert not any("went on without" in note for note in run.notes), run.notes
     assert any(tmp_path.rglob("*small*"))
+    (entry,) = entries_in({"kept": "trackio:project=small"})
+    assert (entry.label, entry.seed, entry.monitor) == ("kept", 0, "accuracy")
+    assert entry.history["loss"] == run.history["loss"]
+    with pytest.raises(RunError, match="no project 'other'"):
+        entries_in(["trackio:project=other"])
