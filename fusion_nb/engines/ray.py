@@ -16,6 +16,7 @@ from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import Failure, Reply, Request
 from fusion_nb.engines import ray_cluster
 from fusion_nb.engines.ray_actor import Turn, packed
+from fusion_nb.engines.ray_room import USUAL_WAIT, Room
 from fusion_nb.engines.ray_workers import ActorWorker, WorkerDied, Workers
 from fusion_nb.engines.sending import checked_size, without_gate
 from fusion_nb.errors import OptionError
@@ -50,14 +51,19 @@ class RayEngine(Engine):
         gpus: Annotated[
             float, Field(description="GPUs for each worker, such as 0.25 for four on one", ge=0)
         ] = 0.0,
+        wait: Annotated[
+            float,
+            Field(description="seconds in which CPUs or GPUs may become free, or nodes come", ge=0),
+        ] = USUAL_WAIT,
     ) -> None:
+        ray_cluster.check_address(address)
         if (cpus > 1 and cpus % 1) or (gpus > 1 and gpus % 1):
             raise OptionError(
                 f"a worker can't have {cpus if cpus > 1 and cpus % 1 else gpus:g} of them",
                 "give cpus= and gpus= whole numbers, or shares below 1",
             )
         self._address, self._most = address, workers
-        self._shares = (cpus, gpus)
+        self._shares, self._wait = (cpus, gpus), wait
         self._parties: dict[str, PartyLike] = {}
         self._work: _Work | None = None
         self._notes: tuple[str, ...] = ()
@@ -83,16 +89,17 @@ class RayEngine(Engine):
         """
         ray_cluster.imported()
         checked_size("ray", lambda: _size((without_gate(model), list(parties))))
-        if self._address:
-            return [f"engine: workers on the Ray cluster at {self._address}"]
-        return ["engine: workers of Ray"]
+        where = f"on the Ray cluster at {self._address}" if self._address else "of Ray"
+        waits = f", which wait up to {self._wait:g} s for room" if self._wait > USUAL_WAIT else ""
+        return [f"engine: workers {where}{waits}"]
 
     def start(self, parties: Sequence[PartyLike], model: Model, gate: Callable[[], None]) -> None:
         """Join the cluster, put the parties into its store, and start workers."""
         self._parties = {party.id: party for party in parties}
         cluster = ray_cluster.join(self._address)
         try:
-            self._work = _Work(cluster, self._shares, self._most, gate)
+            room = Room(cluster.ray, *self._shares, self._wait)
+            self._work = _Work(cluster, self._shares, self._most, gate, room)
             self._work.give(model, parties)
             self._notes = (f"{cluster.described()}, {self._work.width} at a time",)
         except BaseException:
@@ -123,10 +130,16 @@ class _Work:
         shares: tuple[float, float],
         most: int,
         gate: Callable[[], None],
+        room: Room,
     ) -> None:
         self._cluster, self._run, self._gate = cluster, uuid.uuid4().hex, gate
-        self._most = most or cluster.num_workers(*shares)
         self._workers: Workers[ActorWorker] = cluster.workers(*shares)
+        self._room = room
+        if cluster.is_ours or not most:
+            room.total()  # nobody adds nodes to the first, or has said how many come
+        if not self._workers.everyone:  # or those of another run are lent
+            room.wait(gate)
+        self._most = most or room.total()
         self._threads: WorkerPool[Workers[ActorWorker]] | None = None
         self._model: Any = None
         self._places: dict[str, Any] = {}
@@ -147,10 +160,14 @@ class _Work:
         assert threads is not None
         place = self._cluster.ray.put(packed(request))
 
+        def gate() -> None:
+            threads.gate()
+            self._room.watch(self._workers.have_started)
+
         def answer(workers: Workers[ActorWorker], party: PartyLike) -> Reply:
             turn = Turn(-1, self._run, party.id, self._model, place, self._places[party.id])
             try:
-                with workers.lend(self._run, party.id, threads.gate) as worker:
+                with workers.lend(self._run, party.id, gate) as worker:
                     answered = worker.ask(turn, party.carried_state, threads.gate)
             except WorkerDied as error:
                 return Failure(party.id, str(error))

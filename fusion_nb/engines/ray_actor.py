@@ -81,22 +81,13 @@ class PartyActor:
     """
 
     def __init__(self, environment: Mapping[str, str], paths: Sequence[str]) -> None:
-        machine.inherit_core_dumps()
-        os.environ.update(environment)
-        sys.path.extend(path for path in paths if path not in sys.path and os.path.isdir(path))
-        drop_output()
+        settle_in(environment, paths)
         self._given: dict[str, _Given] = {}
         self._turn, self._ordered = -1, (-1, GO)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages that decide a curve's last digits."""
-        found = {"python": platform.python_version()}
-        for package in _COMPARED:
-            try:
-                found[package] = version(package)
-            except PackageNotFoundError:
-                continue
-        return found
+        return versions()
 
     def order(self, turn: int, order: int) -> None:
         """Hold or give up the turn of a number, or let it go on. Called while it trains."""
@@ -148,6 +139,25 @@ class PartyActor:
     def _current_order(self) -> int:
         turn, order = self._ordered
         return order if turn == self._turn else GO
+
+
+def settle_in(environment: Mapping[str, str], paths: Sequence[str]) -> None:
+    """Prepare the process of an actor: variables and folders of the kernel, and no output."""
+    machine.inherit_core_dumps()
+    os.environ.update(environment)
+    sys.path.extend(path for path in paths if path not in sys.path and os.path.isdir(path))
+    drop_output()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide a curve's last digits."""
+    found = {"python": platform.python_version()}
+    for package in _COMPARED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def packed(thing: Any) -> Parcel:

@@ -15,6 +15,7 @@ from typing import Any
 
 from fusion_nb.core.process.machine import num_cores
 from fusion_nb.engines.ray_actor import PartyActor
+from fusion_nb.engines.ray_room import described, nodes_of
 from fusion_nb.engines.ray_workers import ORDERS, ActorWorker, Workers
 from fusion_nb.errors import OptionError, missing_extra, option
 
@@ -47,26 +48,9 @@ class Cluster:
             self._workers[cpus, gpus] = Workers(lambda: self._start_worker(cpus, gpus))
         return self._workers[cpus, gpus]
 
-    def num_workers(self, cpus: float, gpus: float) -> int:
-        """Return how many workers the nodes have room for. Raises OptionError for none."""
-        rooms = [_room(node, cpus, gpus) for node in self.nodes()]
-        if not sum(rooms):
-            needs = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-            has = "; ".join(_described(node) for node in self.nodes())
-            raise OptionError(
-                f"{_ENGINE}: no node of the cluster has {needs} for a worker",
-                f"its nodes have {has}; use smaller cpus= and gpus=, or say workers= where nodes "
-                "are added on demand",
-            )
-        return sum(rooms)
-
-    def nodes(self) -> list[Mapping[str, float]]:
-        """Return the resources of each node that is alive."""
-        return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-
     def described(self) -> str:
         """Return in a sentence what a reader of a run should know of the cluster."""
-        nodes = Counter(_described(node) for node in self.nodes())
+        nodes = Counter(map(described, nodes_of(self.ray)))
         listed = "; ".join(
             f"{count} x {node}" if count > 1 else node for node, count in nodes.items()
         )
@@ -82,19 +66,22 @@ class Cluster:
             self.ray.shutdown()
             _let_print(self.ray, True)
 
-    def _start_worker(self, cpus: float, gpus: float) -> ActorWorker:
+    def actor(self, kind: type, cpus: float, gpus: float) -> Any:
+        """Return a class of actors that each hold these shares of a node; `remote` starts one."""
         # A Ray of our own serves this kernel alone: its workers are as many as was said, and have
         # no others to share cores with.
-        actor = self.ray.remote(
+        return self.ray.remote(
             num_cpus=0 if self.is_ours else cpus,
             num_gpus=gpus,
             max_restarts=0,
             max_task_retries=0,
             concurrency_groups={ORDERS: 1},
             scheduling_strategy="SPREAD",
-        )(PartyActor)
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        return ActorWorker(self.ray, actor.remote(environment, sys.path))
+        )(kind)
+
+    def _start_worker(self, cpus: float, gpus: float) -> ActorWorker:
+        actor = self.actor(PartyActor, cpus, gpus)
+        return ActorWorker(self.ray, actor.remote(passed_on(), sys.path))
 
 
 _lock = threading.Lock()
@@ -126,6 +113,11 @@ def leave(cluster: Cluster) -> None:
             cluster.close()
 
 
+def passed_on() -> dict[str, str]:
+    """Return the variables of this kernel that decide how a node computes a model."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
 def imported() -> Any:
     """Return the package. Raises MissingExtraError, or OptionError where it has no wheel."""
     try:
@@ -141,10 +133,36 @@ def imported() -> Any:
     return ray
 
 
+def check_address(address: str) -> None:
+    """Raise OptionError for the address of Ray's client, which is no part of the cluster."""
+    if address.startswith("ray://"):
+        raise no_client(address)
+
+
+def no_client(found: str) -> OptionError:
+    """Return the error for a kernel that is a client of Ray, and no node of the cluster."""
+    return OptionError(
+        f"{_ENGINE}: {found} is Ray's client, which the engine can't use",
+        "start Jupyter on a node of the cluster, and use address=auto there; or add this machine "
+        "by  ray start --address=HOST:6379",
+    )
+
+
+def is_client(ray: Any) -> bool:
+    """Return whether a cell has connected Ray's client."""
+    try:
+        return bool(ray.util.client.ray.is_connected())
+    except AttributeError:  # it was never imported
+        return False
+
+
 def _connected(ray: Any, address: str) -> Cluster:
     if ray.is_initialized():
+        if is_client(ray):
+            raise no_client("ray.init('ray://...') in a cell")
         return Cluster(ray, _current_address(ray), is_ours=False, is_connected=False)
     address = address or os.environ.get("RAY_ADDRESS", "")
+    check_address(address)
     is_ours = address in ("", "local")
     options: dict[str, Any] = {"address": address}
     if is_ours:
@@ -213,10 +231,10 @@ def ray_processes(ray: Any) -> set[Any]:
 
 def _check_answers(ray: Any, address: str) -> None:
     """Raise OptionError where nothing listens at an address, which Ray would wait long for."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     if not (host and port.isdigit()):
         return
-    if host in ("localhost", "127.0.0.1") and not address.startswith("ray://"):
+    if host in ("localhost", "127.0.0.1"):
         host = ray.util.get_node_ip_address()  # as Ray reads it
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
@@ -242,10 +260,7 @@ def _check_same(cluster: Cluster, address: str) -> None:
 
 def _current_address(ray: Any) -> str:
     """Return the address of the cluster that a cell has joined."""
-    try:
-        return str(ray.get_runtime_context().gcs_address)
-    except Exception:  # a client of Ray has none
-        return "the cluster that a cell has joined"
+    return str(ray.get_runtime_context().gcs_address)
 
 
 @contextmanager
@@ -260,17 +275,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
-def _room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """Return how many workers a node has room for."""
-    shares = [
-        node.get(name, 0.0) / share for name, share in (("CPU", cpus), ("GPU", gpus)) if share
-    ]
-    return int(min(shares, default=0) + 1e-9)
-
-
-def _described(node: Mapping[str, float]) -> str:
-    """Return the resources of a node in words."""
-    gpus = node.get("GPU", 0)
-    return f"{node.get('CPU', 0):g} CPUs" + (f", {gpus:g} GPUs" if gpus else "")

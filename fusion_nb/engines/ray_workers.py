@@ -73,6 +73,11 @@ class Workers(Generic[W]):
         """All workers, those that start too."""
         return [*self._idle, *self._starting, *self._lent]
 
+    @property
+    def have_started(self) -> bool:
+        """Whether one has started, and has not ended."""
+        return bool(self._idle or self._lent)
+
     @contextmanager
     def lend(self, run: str, name: str, gate: Gate) -> Iterator[W]:
         """Lend a worker, if possible one that has the party's rows; wait until one is free.
@@ -211,15 +216,26 @@ class ActorWorker:
 
     def _got(self, reference: Any) -> Any:
         """Return an object. Raises WorkerDied where its actor or its node is gone."""
-        from ray import exceptions
-
         try:
-            return self._ray.get(reference)
-        except exceptions.RayError as error:
+            return got(self._ray, reference)
+        except (WorkerDied, OptionError):
             self.is_alive = False
-            if found := _LACKING.search(str(error)):
-                raise lacking(found[1]) from None
-            raise WorkerDied(_cause(error)) from None
+            raise
+
+
+def got(ray: Any, reference: Any) -> Any:
+    """Return an object of the store.
+
+    Raises WorkerDied where its actor or its node is gone, OptionError where that lacks a package.
+    """
+    from ray import exceptions
+
+    try:
+        return ray.get(reference)
+    except exceptions.RayError as error:
+        if found := _LACKING.search(str(error)):
+            raise lacking(found[1]) from None
+        raise WorkerDied(_cause(error)) from None
 
 
 def lacking(package: str) -> OptionError:

@@ -113,7 +113,10 @@ LINE_OPTIONS: Mapping[str, LineOption] = {
         "around a mean over seeds: std, or bootstrap, its 95 % interval", ("std", "bootstrap")
     ),
     "search": LineOption("sweep: a search in place of a grid: optuna:trials=50,metric=accuracy"),
-    "workers": LineOption("sweep: processes that train runs beside each other (default: 0, here)"),
+    "workers": LineOption(
+        "sweep: processes that train runs beside each other, or a Ray cluster, as ray:address=auto "
+        "(default: 0, here)"
+    ),
     "min_count": LineOption("stats: hide counts of fewer rows (default: 5)"),
     "allow_other_rows": LineOption(
         "resume: continue although the rows differ from those that the run began with",

@@ -68,10 +68,38 @@ def test_a_second_address_is_refused_while_a_run_uses_the_first(
     assert first.status == "stopped"
 
 
-def test_more_than_any_node_has_is_one_line(cluster: Any, rows: Any, net: Any) -> None:
+@pytest.mark.parametrize("more", ["", ",workers=2,wait=0"])
+def test_more_than_any_node_has_is_one_line(cluster: Any, rows: Any, net: Any, more: str) -> None:
     with pytest.raises(OptionError, match="no node of the cluster has 64 CPUs"):
-        finished(f"ray:address={cluster.address},cpus=64", rows, net(), rounds=1)
+        finished(f"ray:address={cluster.address},cpus=64{more}", rows, net(), rounds=1)
     assert not ray.is_initialized()
+
+
+def test_a_cluster_that_is_taken_is_told_and_can_be_waited_for(
+    cluster: Any, rows: Any, net: Any
+) -> None:
+    """Its own connection holds all CPUs, as that of another person would."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(address=cluster.address, log_to_driver=False)
+    taking = ray.remote(num_cpus=2)(dict)
+    taken = [taking.remote() for _ in range(2)]
+    ray.get([each.keys.remote() for each in taken])
+    try:
+        with pytest.raises(OptionError, match="has 1 CPUs free for a worker") as told:
+            finished("ray:wait=0", rows, net(), rounds=1)
+        assert "2 CPUs; 2 CPUs, of which free: 0 CPUs; 0 CPUs" in told.value.hint
+        spec = RunSpec(data="data", engine="ray:wait=100000", parties=2)
+        run = Run(spec, {"model": net(), "data": rows}).start()
+        assert any("wait up to 100000 s for room" in note for note in run.notes)
+        run.stop()
+        assert run.status == "stopped"
+        run.more(1)
+        for each in taken:
+            ray.kill(each)
+        assert len(run.wait().records) == 1
+    finally:
+        ray.shutdown()
 
 
 def test_a_module_that_a_node_lacks_is_named(

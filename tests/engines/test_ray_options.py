@@ -194,18 +194,6 @@ class TestCluster:
         ray_cluster.leave(cluster)
         assert toy.calls == ["init 10.0.0.6:6379", "shutdown"]
 
-    def test_workers_are_the_shares_that_whole_nodes_have(self, toy: Toy) -> None:
-        cluster = ray_cluster.join("")
-        found = {
-            (cpus, gpus): cluster.num_workers(cpus, gpus)
-            for cpus, gpus in [(1.0, 0.0), (2.0, 0.0), (0.5, 0.0), (1.0, 0.25), (0.1, 0.1)]
-        }
-        assert [*found.values()] == [7, 3, 14, 4, 10]
-        with pytest.raises(OptionError, match="no node of the cluster has 5 CPUs for") as caught:
-            cluster.num_workers(5, 0)
-        assert "4 CPUs, 1 GPUs; 3 CPUs" in caught.value.hint
-        ray_cluster.leave(cluster)
-
     def test_it_is_described_in_a_sentence(self, toy: Toy) -> None:
         cluster = ray_cluster.join("10.0.0.5:6379")
         assert cluster.described() == (

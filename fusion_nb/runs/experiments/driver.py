@@ -126,6 +126,10 @@ class Driver:
         self._set("running")
         self._control.resume()
 
+    def gate(self) -> None:
+        """Block while it is paused. Raises Stopped when a stop was asked for."""
+        self._control.gate()
+
     @property
     def _is_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()

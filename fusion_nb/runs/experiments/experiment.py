@@ -306,6 +306,12 @@ class Experiment:
     def _trainers(self) -> Sequence[Trainer]:
         if not self.spec.workers:
             return [TrainerHere(self._workshop, self.folder, self._trials)]
+        if self.spec.cluster:
+            from fusion_nb.runs.experiments import on_ray
+
+            return on_ray.trainers(
+                self.spec, self._namespace, self.folder, self._trials, self._driver.gate
+            )
         from fusion_nb.runs.experiments.processes import trainers
 
         return trainers(self.spec, self._namespace, self.folder, self._trials)

@@ -69,6 +69,15 @@ def trainers(
 
     Raises OptionError for a model or data that can't be sent to another process.
     """
+    packed = packed_setup(spec, namespace)
+    return [WorkerProcess(packed, folder, trials) for _ in range(min(spec.workers, spec.size))]
+
+
+def packed_setup(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> bytes:
+    """Return a message with all that trials share.
+
+    Raises OptionError for a model or data that can't be sent to another process.
+    """
     import cloudpickle
 
     setup = {
@@ -77,15 +86,15 @@ def trainers(
         "path": list(sys.path),
     }
     try:
-        packed = cloudpickle.dumps((SETUP, setup))
+        packed: bytes = cloudpickle.dumps((SETUP, setup))
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
-            f"{option('workers', spec.workers)}: the model or the data can't be sent to another "
-            f"process ({line})",
+            f"{option('workers', spec.cluster or spec.workers)}: the model or the data can't be "
+            f"sent to another process ({line})",
             f"leave {option('workers')} out, which trains here",
         ) from error
-    return [WorkerProcess(packed, folder, trials) for _ in range(min(spec.workers, spec.size))]
+    return packed
 
 
 def needed_names(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +106,39 @@ def needed_names(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> dict[str
     return {
         word: namespace[word] for word in words if word in namespace and word not in _OF_IPYTHON
     }
+
+
+class Followed:
+    """A trial that another process trains, as its messages tell of it.
+
+    prunes: says after a round whether the trial is to end;  prune: asks the process to end it
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        prunes: Prunes,
+        told: Callable[[], object],
+        prune: Callable[[], object],
+    ) -> None:
+        self._trial, self._prunes, self._told, self._prune = trial, prunes, told, prune
+        self._is_pruned = False
+
+    def has_ended(self, message: Any) -> bool:
+        """Take over a message, and return whether it is the last one of the trial."""
+        kind, *parts = message
+        trial = self._trial
+        if kind == ROUND:
+            records, trial.facts = parts
+            trial.records = History([*trial.records, *records])
+            if records and not self._is_pruned and self._prunes(trial.records):
+                self._is_pruned = True
+                self._prune()
+            self._told()
+        elif kind == END:
+            trial.status, trial.reason, facts, trial.weights = parts
+            trial.facts = facts if isinstance(facts, Facts) else trial.facts
+        return bool(kind == END)
 
 
 class WorkerProcess:
@@ -146,24 +188,9 @@ class WorkerProcess:
 
     def _follow(self, trial: Trial, prunes: Prunes, told: Callable[[], object]) -> None:
         """Take over the rounds of a trial until it has ended."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        is_pruned = False
-        while True:
-            kind, *parts = read_message(self._stdout)
-            if kind == ROUND:
-                records, facts = parts
-                trial.records = History([*trial.records, *records])
-                trial.facts = facts
-                if records and not is_pruned and prunes(trial.records):
-                    is_pruned = True
-                    self._send((PRUNE,))
-                told()
-            elif kind == END:
-                status, reason, facts, trial.weights = parts
-                trial.status, trial.reason = status, reason
-                trial.facts = facts if isinstance(facts, Facts) else trial.facts
-                return
+        followed = Followed(trial, prunes, told, lambda: self._send((PRUNE,)))
+        while not followed.has_ended(read_message(self._stdout)):
+            """Each message is taken over as it comes."""
 
     def _watch(self, control: TrialControl, followed: threading.Event) -> None:
         """Hold or stop the worker with the experiment."""

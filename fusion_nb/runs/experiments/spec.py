@@ -11,7 +11,7 @@ from typing import Any
 from fusion_nb.core import seeds
 from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.runs.checks.names import check_names
-from fusion_nb.runs.experiments import values, varying
+from fusion_nb.runs.experiments import places, values, varying
 from fusion_nb.runs.experiments.search import Search
 from fusion_nb.runs.experiments.values import Range
 from fusion_nb.runs.redaction import values_without_secrets
@@ -58,6 +58,7 @@ class ExperimentSpec:
     band:    `std` or `bootstrap`: what is told of the spread over seeds
     search:  "" for every combination, or a search such as optuna:trials=50
     workers: processes that train runs beside each other; 0 trains them in this one
+    cluster: the Ray cluster that they are processes of, as ray:address=auto; "" for this machine
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class ExperimentSpec:
     band: str = "std"
     search: str = ""
     workers: int = 0
+    cluster: str = ""
 
     @classmethod
     def of(cls, given: Mapping[str, Any], *, varies: bool = True) -> ExperimentSpec:
@@ -100,7 +102,7 @@ class ExperimentSpec:
             _parse_hold(own.get("hold", "")),
             str(own.get("band", "std")),
             search,
-            _parse_workers(own.get("workers", 0)),
+            *places.parse_workers(own.get("workers", 0)),
         )
         made.check()
         return made
@@ -218,6 +220,8 @@ class ExperimentSpec:
         for name in ("band", "search", "workers"):
             if getattr(self, name) != getattr(defaults, name):
                 found[name] = getattr(self, name)
+        if self.cluster:
+            found["workers"] = self.cluster
         return found
 
     def to_yaml(self) -> str:
@@ -269,13 +273,6 @@ def _parse_hold(given: Any) -> tuple[str, ...]:
                 + "; ".join(f"{name}: {meaning}" for name, meaning in seeds.PARTS.items()),
             )
     return tuple(part for part in seeds.PARTS if part in found)
-
-
-def _parse_workers(given: Any) -> int:
-    text = str(given)
-    if not text.isdecimal() or isinstance(given, bool):
-        raise OptionError(f"{option('workers', given)} is not allowed", "give a whole number >= 0")
-    return int(text)
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -6,6 +6,8 @@ import functools
 import os
 import sys
 import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
@@ -13,8 +15,69 @@ from fusion_nb.core import registry
 from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.runs.experiments import processes, training
+from fusion_nb.runs.experiments.spec import Point
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.experiments.trial import Trial
+
+
+class TrialWorker:
+    """Trains one trial after the other for another process.
+
+    setup: what all trials share;  send: takes a message for that process
+    """
+
+    def __init__(self, setup: Mapping[str, Any], send: Callable[[object], object]) -> None:
+        for kind, names in setup["components"].items():
+            for name, implementation in names.items():
+                registry.register(kind, name, implementation)
+        self._workshop, self._send = Workshop(setup["names"]), send
+        self._control = RunControl()
+        self._is_pruned = threading.Event()
+        self._num_told = 0
+
+    def begin(self) -> None:
+        """Withdraw the orders for the trial before."""
+        self._is_pruned.clear()
+        self._control.reset()
+
+    def train(self, point: Point, name: str, folder: Path | None) -> None:
+        """Train a trial, and send its rounds and its end."""
+        trial, weights = Trial(point), None
+        try:
+            run = self._workshop.make(point, name, self._control, folder)
+            self._num_told = 0
+            training.train(run, trial, self._prunes, functools.partial(self._tell, trial))
+            weights = run.weights if trial.status == "finished" else None
+        except Exception as error:
+            trial.status, trial.reason = "failed", training.line_of(error)
+        if self._is_pruned.is_set() and trial.status == "stopped":
+            trial.status, trial.reason = "pruned", f"pruned after round {len(trial.records)}"
+        self._tell(trial)
+        self._send((processes.END, trial.status, trial.reason, trial.facts, weights))
+
+    def order(self, kind: str) -> None:
+        """Stop, hold or prune the trial, or let it go on. Called while it trains."""
+        actions = {
+            processes.STOP: self._control.stop,
+            processes.PAUSE: self._control.pause,
+            processes.RESUME: self._control.resume,
+            processes.PRUNE: self._prune,
+        }
+        actions[kind]()
+
+    def _tell(self, trial: Trial) -> None:
+        """Send the rounds that are new."""
+        new = History(trial.records[self._num_told :])
+        self._num_told = len(trial.records)
+        if new:
+            self._send((processes.ROUND, list(new), trial.facts))
+
+    def _prunes(self, history: History) -> bool:
+        return self._is_pruned.is_set()
+
+    def _prune(self) -> None:
+        self._is_pruned.set()
+        self._control.stop()
 
 
 class Worker:
@@ -24,69 +87,29 @@ class Worker:
     """
 
     def __init__(self, into: BinaryIO, out: BinaryIO) -> None:
-        self._into, self._out = into, out
-        self._control = RunControl()
-        self._is_pruned = threading.Event()
+        self._into = into
+        _, setup = processes.read_message(into)
+        self._trials = TrialWorker(setup, functools.partial(processes.write_message, out))
         self._orders: SimpleQueue[Any] = SimpleQueue()
-        self._num_told = 0
 
     def serve(self) -> None:
         """Train what is asked for."""
-        _, setup = processes.read_message(self._into)
-        for kind, names in setup["components"].items():
-            for name, implementation in names.items():
-                registry.register(kind, name, implementation)
-        workshop = Workshop(setup["names"])
         threading.Thread(target=self._listen, daemon=True).start()
         while (order := self._orders.get()) is not None:
-            _, point, name, folder = order
-            trial, weights = Trial(point), None
-            try:
-                run = workshop.make(point, name, self._control, folder)
-                self._num_told = 0
-                training.train(run, trial, self._prunes, functools.partial(self._tell, trial))
-                weights = run.weights if trial.status == "finished" else None
-            except Exception as error:
-                trial.status, trial.reason = "failed", training.line_of(error)
-            if self._is_pruned.is_set() and trial.status == "stopped":
-                trial.status, trial.reason = "pruned", f"pruned after round {len(trial.records)}"
-            self._tell(trial)
-            end = (processes.END, trial.status, trial.reason, trial.facts, weights)
-            processes.write_message(self._out, end)
-
-    def _tell(self, trial: Trial) -> None:
-        """Send the rounds that are new."""
-        new = History(trial.records[self._num_told :])
-        self._num_told = len(trial.records)
-        if new:
-            processes.write_message(self._out, (processes.ROUND, list(new), trial.facts))
-
-    def _prunes(self, history: History) -> bool:
-        return self._is_pruned.is_set()
+            self._trials.train(*order[1:])
 
     def _listen(self) -> None:
         """Read all messages; a worker whose starter is gone ends at once."""
-        actions = {
-            processes.STOP: self._control.stop,
-            processes.PAUSE: self._control.pause,
-            processes.RESUME: self._control.resume,
-            processes.PRUNE: self._prune,
-        }
         while True:
             try:
                 message = processes.read_message(self._into)
             except (EOFError, OSError):
                 os._exit(0)
             if message[0] == processes.TRAIN:
-                self._is_pruned.clear()
-                self._control.reset()
+                self._trials.begin()
                 self._orders.put(message)
             else:
-                actions[message[0]]()
-
-    def _prune(self) -> None:
-        self._is_pruned.set()
-        self._control.stop()
+                self._trials.order(message[0])
 
 
 def main() -> None:
