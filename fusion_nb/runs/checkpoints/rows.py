@@ -10,6 +10,7 @@ import numpy as np
 from fusion_nb.core.rows import leaves, size
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.flower.client_app import ClientAppRows
+from fusion_nb.engines.flower.remote_app import RemoteAppRows
 
 #: The name of the central test set among those of parties.
 CENTRAL = ""
@@ -40,7 +41,7 @@ def digests(data: PartitionedData) -> dict[str, str]:
 def _add(sha: Any, rows: Any) -> None:
     if rows is None:
         sha.update(b"none")
-    elif isinstance(rows, ClientAppRows):
+    elif isinstance(rows, ClientAppRows | RemoteAppRows):
         sha.update(rows.identity.encode())
     elif isinstance(rows, tuple):
         for column in rows:

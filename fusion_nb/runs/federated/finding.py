@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from fusion_nb.engines.flower.session import Described, RemoteParty, Session
 from fusion_nb.errors import DataError, ExportError, ModelError, RunError, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
+from fusion_nb.runs.federated import apps
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
 #: Options about rows, which are where the parties are.
@@ -32,9 +33,10 @@ def engine_of(spec: RunSpec) -> FlowerEngine | None:
     return made if isinstance(made, FlowerEngine) and made.superlink else None
 
 
-def parties(spec: RunSpec, engine: FlowerEngine) -> PartitionedData:
+def parties(spec: RunSpec, engine: FlowerEngine, namespace: Mapping[str, Any]) -> PartitionedData:
     """Return the parties that take part: the kernel is told names, sizes and the schema alone.
 
+    namespace: where the model is looked up, for parties that are apps of Flower
     Raises DataError for an option about rows, for colliding names, or rows that do not go together.
     """
     given = [name for name in _OF_ROWS if getattr(spec, name) != RunSpec.model_fields[name].default]
@@ -50,6 +52,9 @@ def parties(spec: RunSpec, engine: FlowerEngine) -> PartitionedData:
         _check_names(described)
         described.sort(key=lambda found: _natural(found.name))
         session.nodes.update({found.name: found.node for found in described})
+        if apps.are_apps(described):
+            _agree(session, DataSchema(), spec)
+            return apps.parties(spec, described, session, namespace)
         reports = [
             each for found in described for each in at_party.reports_of(found.facts, found.name)
         ]
