@@ -229,9 +229,18 @@ def run(
 @app.command()
 def party(
     superlink: Annotated[str, typer.Option(help="host:port of the aggregator's SuperLink")],
-    data: Annotated[Path, typer.Option(help="your rows: a .npz, .csv or .parquet file")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="your rows: a .npz, .csv or .parquet file; or flower_app:module:app, a ClientApp "
+            "of Flower that reads them"
+        ),
+    ],
     name: Annotated[str, typer.Option(help="what the aggregator calls you, as 'clinic 5'")],
     label: Annotated[str, typer.Option(help="column of a table that holds the label")] = "",
+    node_config: Annotated[
+        str, typer.Option(help="of your ClientApp: 'partition-id=0 num-partitions=2'")
+    ] = "",
     certificates: Annotated[str, typer.Option(help="the SuperLink's root certificate (PEM)")] = "",
     insecure: Annotated[bool, typer.Option("--insecure", help="connect unencrypted")] = False,
     key: Annotated[str, typer.Option(help="your private key (ECDSA), known there")] = "",
@@ -276,9 +285,10 @@ def party(
                 bytes_of(max_request),
                 require_secure,
             ),
-            data=str(data),
+            data=data,
             name=name,
             label=label,
+            node_config=node_config,
             log=Path(log) if log else None,
             dry_run=dry_run,
             say=typer.echo,

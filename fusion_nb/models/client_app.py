@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,6 +100,7 @@ class AppModel(Model):
 
     inner: the adapter of the model, which reads, writes and exports its weights
     names: of the options epochs, lr and batch_size in the app's own configuration
+    seeded: fixes the random state of the app's framework; None for that of `inner`
     """
 
     kind = "model of a Flower ClientApp"
@@ -106,8 +108,14 @@ class AppModel(Model):
     metrics: tuple[str, ...] = ("loss",)
     supported_options = frozenset({"batch_size"})
 
-    def __init__(self, inner: Model, names: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        inner: Model,
+        names: Mapping[str, Sequence[str]],
+        seeded: Callable[[int], AbstractContextManager[Any]] | None = None,
+    ) -> None:
         self._inner, self._names = inner, names
+        self._seeded = seeded or inner.seeded
         self.packages = (*inner.packages, "flwr")
         self.formats, self.whole_format = inner.formats, inner.whole_format
         self.download_formats = inner.download_formats
@@ -119,7 +127,7 @@ class AppModel(Model):
 
     def clone(self) -> AppModel:
         """Return an independent copy."""
-        other = AppModel(self._inner.clone(), self._names)
+        other = AppModel(self._inner.clone(), self._names, self._seeded)
         other.metrics, other.gate = self.metrics, self.gate
         return other
 
@@ -187,7 +195,7 @@ class AppModel(Model):
         options = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
         config = {name: options[option] for option in options for name in self._names[option]}
         config["lr"] = lr
-        with seeds.SeededGlobalRandomness(seed, exclusive=True), self._inner.seeded(seed):
+        with seeds.SeededGlobalRandomness(seed, exclusive=True), self._seeded(seed):
             sent = self.get_weights()
             weights, metrics = data.ask(sent, config, {} if state is None else state)
         if problem := self.check_weights(weights, sent):
@@ -210,7 +218,7 @@ class AppModel(Model):
 
     def _measured(self, ask: Callable[[Weights, Mapping[str, Any]], Metrics]) -> Metrics:
         randomness = seeds.SeededGlobalRandomness(_TRIAL_SEED, exclusive=True)
-        with randomness, self._inner.seeded(_TRIAL_SEED):
+        with randomness, self._seeded(_TRIAL_SEED):
             found = ask(self.get_weights(), {})
         return _named(found, _OF_EVALUATION)
 

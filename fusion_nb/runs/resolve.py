@@ -153,8 +153,9 @@ def resolve(
     given = {name: getattr(spec, name) for name in MODEL_OPTIONS}
     given["loss"] = _or_variable(spec.loss, namespace)
     with about("model", spec.model):
-        if finding.is_app(spec.data, namespace):
-            model = finding.model(native, spec, namespace, given)
+        if (config := finding.config_of(data)) is not None:
+            spec = finding.with_options_of(spec, {**config, "num-server-rounds": spec.rounds})
+            model = finding.model(native, spec, config, given)
         else:
             model = lookup.wrap(native, spec.model, **given)
     rounds = RoundOptions.of(spec, namespace, data)
@@ -211,7 +212,7 @@ def divide(
     if finding.is_app(spec.data, namespace):
         return finding.parties(spec, namespace)
     if (engine := federated.engine_of(spec)) is not None:
-        return federated.parties(spec, engine)
+        return federated.parties(spec, engine, namespace)
     given = {name: getattr(spec, name) for name in OF_DATA} | {"seed": spec.seed_for("split")}
     return PartitionedData.load(namespace, **given, table=table)
 

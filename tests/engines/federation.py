@@ -69,11 +69,12 @@ class Federation:
         address = f"127.0.0.1:{self.port}"
         self.superlink.wait_until(lambda: listens(address), lambda: None)
 
-    def join(self, name: str, number: int, *options: str, program: str = "") -> None:
-        """Start a party with rows of its own."""
+    def join(self, name: str, number: int, *options: str, program: str = "", app: str = "") -> None:
+        """Start a party with rows of its own, or with an app of a folder: FOLDER/module:app."""
         file = self.folder / f"{number}.npz"
         x, y = rows_of(number)
         np.savez(file, x_train=x, y_train=y)
+        folder, _, place = app.rpartition("/")
         trust = ["--certificates", self.tls[0]] if self.tls else ["--insecure"]
         how = [program] if program else ["-m", "fusion_nb.cli"]
         with (self.folder / f"{name}.out").open("ab") as out:
@@ -86,7 +87,7 @@ class Federation:
                     self.address,
                     *trust,
                     "--data",
-                    str(file),
+                    f"flower_app:{place}" if app else str(file),
                     "--name",
                     name.partition("#")[0],
                     "--log",
@@ -95,6 +96,7 @@ class Federation:
                 ],
                 stdout=out,
                 stderr=out,
+                cwd=folder or None,
             )
 
     def log(self, name: str) -> Path:

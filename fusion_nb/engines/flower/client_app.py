@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,10 @@ _TTL = 3600.0
 class AppParts:
     """All that one party's app is called with, beside the message.
 
-    partition:  number of this party, from 0;  num_partitions: of all parties
-    run_config: the app's `context.run_config`
-    round:      of the request that is being answered
+    partition:   number of this party, from 0;  num_partitions: of all parties
+    run_config:  the app's `context.run_config`
+    round:       of the request that is being answered
+    node_config: the app's `context.node_config`, beside these two numbers
     """
 
     app: Any
@@ -46,6 +47,7 @@ class AppParts:
     num_partitions: int
     run_config: Mapping[str, Any]
     round: int = 0
+    node_config: Mapping[str, Any] = field(default_factory=dict)
 
     def call(
         self, message_type: str, weights: Weights, config: Mapping[str, Any], state: bytes
@@ -66,7 +68,11 @@ class AppParts:
         context = flower("Context")(
             run_id=1,
             node_id=self.partition + 1,
-            node_config={"partition-id": self.partition, "num-partitions": self.num_partitions},
+            node_config={
+                "partition-id": self.partition,
+                "num-partitions": self.num_partitions,
+                **self.node_config,
+            },
             state=_unpacked(state),
             # An app reads an option here or in the message; both say the same.
             run_config={name: config.get(name, value) for name, value in self.run_config.items()},
@@ -133,9 +139,7 @@ class ClientAppRows:
         self._num_rows = _num_examples(metrics.pop(NUM_EXAMPLES, None), self._type, metrics)
         if state is not None and (after or kept):
             state[_CONTEXT] = np.frombuffer(after, dtype=np.uint8)
-        numbers = {
-            name: float(value) for name, value in metrics.items() if isinstance(value, int | float)
-        }
+        numbers = _numbers(metrics)
         if self._type != "train":
             return {}, numbers
         return _weights_of(content, weights), numbers
@@ -143,6 +147,11 @@ class ClientAppRows:
     def try_evaluation(self, weights: Weights, config: Mapping[str, Any]) -> Metrics:
         """Return the metrics of the app's evaluation, in a context that is thrown away."""
         return ClientAppRows(self.parts, "evaluate").ask(weights, config)[1]
+
+    @property
+    def run_config(self) -> Mapping[str, Any]:
+        """The app's own options, and those of the run in their place."""
+        return self.parts.run_config
 
     @property
     def identity(self) -> str:
@@ -185,6 +194,17 @@ def _content_of(reply: Any, message_type: str) -> Any:
             "look at the app's own code",
         )
     return reply.content
+
+
+def _numbers(metrics: Mapping[str, Any]) -> Metrics:
+    """Return metrics one by one: `{"f1": [0.5, 0.7]}` is `{"f1_0": 0.5, "f1_1": 0.7}`."""
+    found: Metrics = {}
+    for name, value in metrics.items():
+        if isinstance(value, list):
+            found |= {f"{name}_{i}": float(part) for i, part in enumerate(value)}
+        else:
+            found[name] = float(value)
+    return found
 
 
 def _num_examples(found: Any, message_type: str, others: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from fusion_nb.core.protocols import Engine, Model, OpenRound, PartyLike
 from fusion_nb.core.types import Failure, Reply, Request
-from fusion_nb.engines.flower import remote
+from fusion_nb.engines.flower import remote, remote_app
 from fusion_nb.engines.flower.conversation import Question
 from fusion_nb.engines.flower.link import Answer
 from fusion_nb.engines.flower.open_conversation import OpenConversation
@@ -122,7 +122,9 @@ class FlowerEngine(Engine):
     def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
         if self._session is not None:
-            yield from remote.ask(self._session, request, cohort)
+            for reply in remote.ask(self._session, request, cohort):
+                remote_app.count(self._parties[reply.party], request, reply)
+                yield reply
             return
         assert self._rehearsal is not None
         assert self._conversation is not None

@@ -31,12 +31,14 @@ class Described:
     """A node that said who it is.
 
     facts: about its rows, as `fusion_nb.data.at_party` writes them
+    app:   about its ClientApp, where that reads the rows, as `remote_app` reads it
     """
 
     node: int
     name: str
     num_rows: int
     facts: Sequence[Mapping[str, Any]]
+    app: Mapping[str, Any] | None = None
 
 
 class Session:
@@ -134,9 +136,8 @@ class Session:
             if isinstance(tree, dict) and isinstance(tree.get("name"), str):
                 facts = tree.get("facts")
                 self._silent.discard(int(name))
-                found.append(
-                    Described(int(name), tree["name"], int(tree.get("num_rows", 0)), facts or [])
-                )
+                count, app = int(tree.get("num_rows", 0)), tree.get("app")
+                found.append(Described(int(name), tree["name"], count, facts or [], app))
         return found
 
     def ask(self, contents: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, Any, str]]:

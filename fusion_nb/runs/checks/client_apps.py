@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fusion_nb.errors import OptionError, option
 from fusion_nb.models.client_app import AppModel
+from fusion_nb.runs.federated.finding import engine_of
 from fusion_nb.runs.resolve import Resolved
 
 #: Engines that apps run on: their replies are counted in this process.
@@ -18,10 +19,11 @@ def check_client_apps(resolved: Resolved) -> Sequence[str]:
     if not isinstance(model, AppModel):
         return ()
     app = "a Flower ClientApp reads its own rows"
-    if spec.engine.partition(":")[0] not in _ENGINES:
+    if spec.engine.partition(":")[0] not in _ENGINES and engine_of(spec) is None:
         raise OptionError(
             f"{option('engine', spec.engine)}, and a Flower ClientApp runs in this process",
-            f"leave {option('engine')} out",
+            f"leave {option('engine')} out; at nodes of their owners, apps are named by: "
+            "fusion-nb party --data flower_app:module:app",
         )
     for name in ("baseline", "share", "ensemble", "evaluate_rows", "class_weights"):
         if getattr(spec, name) != type(spec).model_fields[name].default:

@@ -21,12 +21,12 @@ from fusion_nb.models.client_app import AppModel, ArraysModel
 from fusion_nb.runs.spec import RunSpec
 
 #: `flower_app:module:app`
-_PREFIX = "flower_app:"
+PREFIX = "flower_app:"
 _APP_MODULES = ("flwr.clientapp.", "flwr.client.")
 #: Number of parties of a run that does not say it.
 _DEFAULT_PARTIES = 4
 #: Option of a run -> names that apps give it in their `run_config`.
-_OWN_NAMES = {
+OWN_NAMES = {
     "rounds": ("num-server-rounds",),
     "epochs": ("local-epochs", "max-epochs"),
     "lr": ("learning-rate", "lr"),
@@ -48,7 +48,7 @@ class FoundApp:
 
 def is_app(text: str, namespace: Mapping[str, Any]) -> bool:
     """Return whether the option `data` names an app; Flower is not imported for that."""
-    return text.startswith(_PREFIX) or _looks_like_app(namespace.get(text))
+    return text.startswith(PREFIX) or _looks_like_app(namespace.get(text))
 
 
 def find(text: str, namespace: Mapping[str, Any]) -> FoundApp:
@@ -56,10 +56,10 @@ def find(text: str, namespace: Mapping[str, Any]) -> FoundApp:
 
     Raises NameNotFoundError where there is none.
     """
-    if not text.startswith(_PREFIX):
+    if not text.startswith(PREFIX):
         app = namespace[text]
         return FoundApp(app, *_run_config(_module_of(app)))
-    place = text.removeprefix(_PREFIX)
+    place = text.removeprefix(PREFIX)
     name, _, attribute = place.partition(":")
     shown = option("data", text)
     if not name or not attribute:
@@ -121,29 +121,45 @@ def parties(spec: RunSpec, namespace: Mapping[str, Any]) -> PartitionedData:
     )
 
 
-def model(native: Any, spec: RunSpec, namespace: Mapping[str, Any], given: Any) -> Model:
+def config_of(data: PartitionedData) -> Mapping[str, Any] | None:
+    """Return the options of the parties' app, or None for parties that are no apps."""
+    rows = data.parties[0].train if data.parties else None
+    if rows is None or isinstance(rows, tuple):
+        return None  # few runs need what loads Flower's parties
+    from fusion_nb.engines.flower.client_app import ClientAppRows
+    from fusion_nb.engines.flower.remote_app import RemoteAppRows
+
+    return rows.run_config if isinstance(rows, ClientAppRows | RemoteAppRows) else None
+
+
+def model(native: Any, spec: RunSpec, config: Mapping[str, Any], given: Any) -> Model:
     """Return the adapter of a model whose weights an app trains.
 
     native: a model of any framework, or a list or dict of arrays
-    given:  the options of its own adapter
+    config: the app's options;  given: the options of the model's own adapter
     """
-    config = find(spec.data, namespace).run_config
     takes_arrays = not lookup.framework_of(native) and ArraysModel.takes(native)
     inner = ArraysModel(native) if takes_arrays else lookup.wrap(native, spec.model, **given)
-    return AppModel(
-        inner,
-        {option: [key for key in keys if key in config] for option, keys in _OWN_NAMES.items()},
-    )
+    return AppModel(inner, names_in(config))
+
+
+def names_in(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names that an app gives to options of a run, by these."""
+    return {option: [key for key in keys if key in config] for option, keys in OWN_NAMES.items()}
 
 
 def with_own_options(spec: RunSpec, namespace: Mapping[str, Any]) -> RunSpec:
     """Return a spec with the app's own values of options that the spec does not name."""
     if not is_app(spec.data, namespace):
         return spec
-    config = find(spec.data, namespace).run_config
+    return with_options_of(spec, find(spec.data, namespace).run_config)
+
+
+def with_options_of(spec: RunSpec, config: Mapping[str, Any]) -> RunSpec:
+    """Return a spec with an app's own values of options that the spec does not name."""
     own = {
         name: config[key]
-        for name, keys in _OWN_NAMES.items()
+        for name, keys in OWN_NAMES.items()
         for key in keys
         if key in config and name not in spec.model_fields_set
     }
@@ -153,7 +169,7 @@ def with_own_options(spec: RunSpec, namespace: Mapping[str, Any]) -> RunSpec:
 def run_config(spec: RunSpec, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return the app's `run_config`, with the options of the run in place of its own."""
     config = dict(own)
-    for name, keys in _OWN_NAMES.items():
+    for name, keys in OWN_NAMES.items():
         value = getattr(spec, name)
         for key in keys:
             if key in config and value is not None:

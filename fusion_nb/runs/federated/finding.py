@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +36,10 @@ def engine_of(spec: RunSpec) -> FlowerEngine | None:
     return made if isinstance(made, FlowerEngine) and made.superlink else None
 
 
-def parties(spec: RunSpec, engine: FlowerEngine) -> PartitionedData:
+def parties(spec: RunSpec, engine: FlowerEngine, namespace: Mapping[str, Any]) -> PartitionedData:
     """Return the parties that take part: the kernel is told names, sizes and the schema alone.
 
+    namespace: where the model is looked up, for parties that are apps of Flower
     Raises DataError for an option about rows, for colliding names, or rows that do not go together.
     """
     given = [name for name in _OF_ROWS if getattr(spec, name) != RunSpec.model_fields[name].default]
@@ -54,6 +55,11 @@ def parties(spec: RunSpec, engine: FlowerEngine) -> PartitionedData:
         _check_names(described)
         described.sort(key=lambda found: _natural(found.name))
         session.nodes.update({found.name: found.node for found in described})
+        from fusion_nb.runs.federated import apps  # with Flower, as here
+
+        if apps.are_apps(described):
+            _agree(session, DataSchema(), spec)
+            return apps.parties(spec, described, session, namespace)
         reports = [
             each for found in described for each in at_party.reports_of(found.facts, found.name)
         ]

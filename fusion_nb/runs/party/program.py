@@ -42,11 +42,12 @@ class Bench:
 class PartyProgram:
     """Answers requests, each a tree of plain data; nothing that comes in is unpickled.
 
+    rows: None where an app reads them (`app_program`)
     gate: called between batches; it raises Stopped
     """
 
     def __init__(
-        self, rows: PartyRows, policy: Policy, journal: Journal, gate: Callable[[], None]
+        self, rows: PartyRows | None, policy: Policy, journal: Journal, gate: Callable[[], None]
     ) -> None:
         self._rows, self._policy, self._journal, self._gate = rows, policy, journal, gate
         self._bench: Bench | None = None
@@ -90,6 +91,7 @@ class PartyProgram:
 
     def describe(self) -> dict[str, Any]:
         """Return what the aggregator is told before it has asked for anything else."""
+        assert self._rows is not None
         sizes = [given for given in (self._rows.train, self._rows.test) if given is not None]
         return {
             "name": self._rows.party,
@@ -124,6 +126,7 @@ class PartyProgram:
     def _agree(self, tree: Mapping[str, Any]) -> dict[str, Any]:
         schema = DataSchema.from_json(tree["schema"])
         holdout, seed = float(tree["holdout"]), int(tree["seed"])
+        assert self._rows is not None
         train, test = self._rows.in_form(schema, holdout, seed)
         party = Party(self._rows.party, train, test)
         if self._bench is not None:  # a run that goes on finds what the party remembers
@@ -198,6 +201,8 @@ def _in_words(tree: Mapping[str, Any]) -> str:
     asked = str(tree.get("ask"))
     if asked == "agree":
         return "agree: the form that rows and labels have at all parties"
+    if asked == "setup" and "arrays" in tree:
+        return "setup: the first weights, on which the app is tried"
     if asked == "setup":
         return f"setup: a model of {tree.get('framework')}{', as code' if 'code' in tree else ''}"
     if asked != "request":

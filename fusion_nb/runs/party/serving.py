@@ -20,6 +20,8 @@ from fusion_nb.engines.flower.answering import Steering, answer_all
 from fusion_nb.engines.flower.fleet import connected
 from fusion_nb.errors import DataError, OptionError, missing_extra
 from fusion_nb.models import lookup
+from fusion_nb.runs.client_apps.finding import PREFIX
+from fusion_nb.runs.party.app_program import AppProgram, PartyApp
 from fusion_nb.runs.party.journal import Journal, contents
 from fusion_nb.runs.party.policy import Policy
 from fusion_nb.runs.party.program import PartyProgram
@@ -27,6 +29,21 @@ from fusion_nb.runs.party.program import PartyProgram
 #: Seconds after which a SuperLink that was gone is tried again.
 _AGAIN_SECONDS = 5.0
 _MAX_NAME = 100
+_BY_A_MODEL = (
+    "What leaves when it agrees on a form of rows: the number of training and of test rows.",
+    "What leaves in each round of training:",
+    "  the weights of its model after training on your rows, in the shapes that it sent;",
+    "  the number of your training rows;",
+    "  the mean loss and the other metrics of the model on your training and test rows.",
+    "What never leaves: a row, a label of a row, a name of a file, an error that quotes one.",
+)
+_BY_AN_APP = (
+    "What leaves in each round is what your app puts into its replies, and the log names it:",
+    "  its arrays, refused here unless they have the names, shapes and types that were sent;",
+    "  its metrics, numbers by name, with num-examples among them.",
+    "What never leaves: the app's code, its options of the node, the text of its errors.",
+    "No code comes in: this program runs the app that you named, and nothing else.",
+)
 
 
 @dataclass(frozen=True)
@@ -79,17 +96,19 @@ def serve(
     data: str,
     name: str,
     label: str,
+    node_config: str = "",
     log: Path | None,
     dry_run: bool,
     say: Callable[[str], object],
 ) -> None:
     """Answer an aggregator's requests until Ctrl-C.
 
+    data: a file of rows, or `flower_app:module:app`, a ClientApp that reads them
     log: file of the party's log, or None;  dry_run: only show what would leave
     Raises DataError, OptionError or MissingExtraError before anything is sent.
     """
     _check(policy, data, name)
-    rows = PartyRows.read(name, data, label)
+    rows = _source(data, name, label, node_config, policy)
     if dry_run:
         say("\n".join(_dry_run(rows, policy)))
         return
@@ -97,10 +116,11 @@ def serve(
         raise missing_extra(ModuleNotFoundError(name="flwr"), "fusion-nb party")
     root, keys = connection.root(), connection.keys()
     journal = Journal(log, say)
-    for line in (f"{name}: rows of {data}", *policy.lines()):
+    own = rows.lines() if isinstance(rows, PartyApp) else [f"{name}: rows of {data}"]
+    for line in (*own, *policy.lines()):
         journal.note(line)
     steering = Steering()
-    program = PartyProgram(rows, policy, journal, steering.gate)
+    program = _program(rows, policy, journal, steering.gate)
     try:
         with _own_interrupts_only():
             while True:
@@ -158,10 +178,33 @@ def _take_part(
     journal.note(f"not connected; it is tried again in {_AGAIN_SECONDS:g} s")
 
 
-def _dry_run(rows: PartyRows, policy: Policy) -> list[str]:
+def _source(
+    data: str, name: str, label: str, node_config: str, policy: Policy
+) -> PartyRows | PartyApp:
+    """Return the rows, or the app that reads them. Raises OptionError for options of the other."""
+    if not data.startswith(PREFIX):
+        if node_config:
+            raise OptionError(
+                f"--node-config is for a ClientApp, and {data} is a file",
+                "leave it out, or name an app: --data flower_app:module:app",
+            )
+        return PartyRows.read(name, data, label)
+    app = PartyApp.read(name, data, node_config)
+    app.check(policy, label)
+    return app
+
+
+def _program(
+    rows: PartyRows | PartyApp, policy: Policy, journal: Journal, gate: Callable[[], None]
+) -> PartyProgram:
+    if isinstance(rows, PartyApp):
+        return AppProgram(rows, policy, journal, gate)
+    return PartyProgram(rows, policy, journal, gate)
+
+
+def _dry_run(rows: PartyRows | PartyApp, policy: Policy) -> list[str]:
     """Return what would leave, as lines."""
-    journal = Journal(None, lambda line: None)
-    tree = PartyProgram(rows, policy, journal, lambda: None).describe()
+    tree = _program(rows, policy, Journal(None, lambda line: None), lambda: None).describe()
     size = len(pack_tree(tree, "reply"))
     return [
         "Nothing was sent, and nothing was connected to.",
@@ -172,12 +215,7 @@ def _dry_run(rows: PartyRows, policy: Policy) -> list[str]:
         f"What leaves when an aggregator asks who is there ({size} bytes), whole:",
         *(f"  {part}" for part in contents(tree).split("; ")),
         "",
-        "What leaves when it agrees on a form of rows: the number of training and of test rows.",
-        "What leaves in each round of training:",
-        "  the weights of its model after training on your rows, in the shapes that it sent;",
-        "  the number of your training rows;",
-        "  the mean loss and the other metrics of the model on your training and test rows.",
-        "What never leaves: a row, a label of a row, a name of a file, an error that quotes one.",
+        *(_BY_AN_APP if isinstance(rows, PartyApp) else _BY_A_MODEL),
         "",
         "Weights that were trained on few rows can tell much about them. --require-privacy takes",
         "part only where the aggregator trains with differential privacy, and --require-secure",
@@ -195,7 +233,7 @@ def _check(policy: Policy, data: str, name: str) -> None:
             )
     if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
         raise OptionError(f"{name!r} is no name of a party", f"give 1 to {_MAX_NAME} letters")
-    if not Path(data).is_file():
+    if not data.startswith(PREFIX) and not Path(data).is_file():
         raise DataError(f"there is no file {data}", f"the current folder is {Path.cwd()}")
 
 
