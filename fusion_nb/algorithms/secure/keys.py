@@ -6,8 +6,10 @@ counter mode, and messages are sealed by AES-256 in GCM: all by the package `cry
 
 from __future__ import annotations
 
+import functools
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,13 +55,38 @@ def agreed(private: bytes, public: bytes, purpose: bytes) -> bytes:
     >>> agreed(a.private, b.public, b"masks") == agreed(b.private, a.public, b"masks")
     True
     """
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+    return Agreements(private, purpose).with_peer(public)
+
+
+class Agreements:
+    """The keys that the owner of one pair shares with others, for one purpose.
+
+    The private key is read once, which takes as long as an agreement.
+    """
+
+    def __init__(self, private: bytes, purpose: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        self._private: Any = X25519PrivateKey.from_private_bytes(private)
+        self._purpose = purpose
+
+    def with_peer(self, public: bytes) -> bytes:
+        """Return the key that it shares with the owner of a public key."""
+        secret = self._private.exchange(_public(public))
+        return _derived(secret, self._purpose)
+
+
+@functools.lru_cache(maxsize=4096)
+def _public(key: bytes) -> Any:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+    return X25519PublicKey.from_public_bytes(key)
+
+
+def _derived(secret: bytes, purpose: bytes) -> bytes:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    secret = X25519PrivateKey.from_private_bytes(private).exchange(
-        X25519PublicKey.from_public_bytes(public)
-    )
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(secret)
 
 

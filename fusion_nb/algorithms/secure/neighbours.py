@@ -14,7 +14,7 @@ MOST_COMPLETE = 30
 #: The share of parties that may work together with the aggregator.
 _CORRUPT = 0.2
 #: Logarithms to base 2 of the chances that a secret is open, and that a round is refused.
-_SECRET, _REFUSED = -40.0, -20.0
+_SECRET, _REFUSED = -40.0, -10.0
 
 
 def graph(parties: Sequence[str], count: int) -> dict[str, list[str]]:
@@ -44,8 +44,8 @@ def safe_count(num_parties: int, share: float) -> int:
 
     share: of a party's peers that must stay
     With so many, and a fifth of the parties working together with the aggregator, the chance that
-    a secret is open is below 2^-40; and with half of the drop-outs that the share allows, the
-    chance that a round is refused is below 2^-20.
+    a secret is open is below 2^-40; and with a third of the drop-outs that the share allows, the
+    chance that a round is refused is below 2^-10.
 
     Source: Bell, Bonawitz, Gascon, Lepoint, Raykova, "Secure Single-Server Aggregation with
     (Poly)Logarithmic Overhead", CCS 2020 (section 3, with exact tails in place of bounds).
@@ -64,7 +64,7 @@ def safe_count(num_parties: int, share: float) -> int:
 def _is_safe(num_parties: int, count: int, share: float) -> bool:
     """Return whether so many neighbours keep secrets closed and let sums be read."""
     needed, every = threshold_of(share, count + 1), math.log2(num_parties)
-    gone = (1 - share) / 2
+    gone = (1 - share) / 3
     # Masks of a set of parties stay in its sum unless all neighbours at both of its ends are bad.
     apart = every + count / 2 * math.log2(_CORRUPT + gone)
     others, corrupt = num_parties - 1, math.ceil(_CORRUPT * num_parties)

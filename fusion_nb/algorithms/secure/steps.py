@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.algorithms.secure import shamir
-from fusion_nb.algorithms.secure.keys import KEY_BYTES, KeyPair, agreed, mask, seal, unseal
+from fusion_nb.algorithms.secure.keys import KEY_BYTES, Agreements, KeyPair, mask, seal, unseal
 from fusion_nb.algorithms.secure.quantised import largest, quantised
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import PartyError
@@ -84,15 +84,18 @@ def share(party: str, kept: dict[str, Any], given: Mapping[str, Any]) -> Mapping
     seed, places = secrets.token_bytes(KEY_BYTES), range(1, len(peers) + 1)
     of_seed = shamir.split(seed, places, threshold)
     of_key = shamir.split(private.private, places, threshold)
-    sealed = {}
+    sealed, agreements = {}, Agreements(cipher.private, b"shares" + transcript)
+    seals = {}
     for place, (peer, keys) in enumerate(peers.items(), 1):
-        key = agreed(cipher.private, as_bytes(keys["cipher_key"]), b"shares" + transcript)
+        key = agreements.with_peer(as_bytes(keys["cipher_key"]))
+        seals[peer] = as_array(key)
         about = f"{party}\0{peer}".encode()
         sealed[peer] = as_array(seal(key, of_seed[place] + of_key[place], about))
     kept[KEPT] = {
         **own,
         "step": "share",
         "seed": as_array(seed),
+        "seals": seals,
         "peers": {peer: dict(keys) for peer, keys in peers.items()},
         "threshold": threshold,
         "transcript": as_array(transcript),
@@ -121,11 +124,11 @@ def send_masked(party: str, kept: dict[str, Any], given: Mapping[str, Any]) -> M
     share, inwards = count / most if most else 1.0, bool(own["limited"])
     row = quantised(own["numbers"], own["limits"], share, own["bits"], inwards=inwards)
     row = row + mask(as_bytes(own["seed"]), len(row))
-    private, transcript = as_bytes(own["mask_key"]), as_bytes(own["transcript"])
+    agreements = Agreements(as_bytes(own["mask_key"]), b"masks" + as_bytes(own["transcript"]))
     for peer in sealed:
         if peer == party:
             continue
-        key = agreed(private, as_bytes(peers[peer]["mask_key"]), b"masks" + transcript)
+        key = agreements.with_peer(as_bytes(peers[peer]["mask_key"]))
         # Of each pair one adds the mask that the other subtracts.
         other = mask(key, len(row))
         row = row + other if party < peer else row - other
@@ -150,11 +153,10 @@ def reveal(party: str, kept: dict[str, Any], given: Mapping[str, Any]) -> Mappin
             party, f"the sum of {len(sent)} parties, of which {own['threshold']} are due"
         )
     found: dict[str, dict[str, Any]] = {"seeds": {}, "keys": {}}
-    private, transcript = as_bytes(own["cipher_key"]), as_bytes(own["transcript"])
     for peer, message in sealed.items():
-        public = as_bytes(own["peers"][peer]["cipher_key"])
-        key = agreed(private, public, b"shares" + transcript)
-        shares = unseal(key, as_bytes(message), f"{peer}\0{party}".encode())
+        shares = unseal(
+            as_bytes(own["seals"][peer]), as_bytes(message), f"{peer}\0{party}".encode()
+        )
         if peer in sent:
             found["seeds"][peer] = as_array(shares[: shamir.SHARE_BYTES])
         else:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.algorithms.secure import shamir
-from fusion_nb.algorithms.secure.keys import KEY_BYTES, KeyPair, agreed, mask
+from fusion_nb.algorithms.secure.keys import KEY_BYTES, Agreements, KeyPair, mask
 from fusion_nb.algorithms.secure.steps import as_bytes, transcript_of
 from fusion_nb.errors import PartyError
 
@@ -37,13 +37,11 @@ def sum_of(
         public = as_bytes(told[gone]["peers"][gone]["mask_key"])
         keys = (_combined(shares, KEY_BYTES) for shares in _shares(gone, "keys", told, revealed))
         private = _first((key if _belongs(key, public) else None for key in keys), gone)
-        transcript = transcript_of(round, told[gone])
+        agreements = Agreements(private, b"masks" + transcript_of(round, told[gone]))
         for party, keys_of in told[gone]["peers"].items():
             if party not in masked:
                 continue
-            other = mask(
-                agreed(private, as_bytes(keys_of["mask_key"]), b"masks" + transcript), len(total)
-            )
+            other = mask(agreements.with_peer(as_bytes(keys_of["mask_key"])), len(total))
             # The party added it where it comes first of the two, and subtracted it otherwise.
             total = total - other if party < gone else total + other
     return total

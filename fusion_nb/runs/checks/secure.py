@@ -48,9 +48,42 @@ def check_secure(resolved: Resolved) -> Sequence[str]:
     _check_count(resolved.cohort_size, rule.most_parties, given)
     return [
         "secure: the aggregator receives masked updates and reads their sum; it still learns who "
-        "takes part, numbers of rows and metrics. In one kernel this shows arithmetic, traffic, "
-        "time and drop-outs, and hides nothing from the kernel's owner"
+        f"takes part, numbers of rows and metrics. {_hidden_from_whom(spec.engine)}",
+        *_about_neighbours(rule, resolved.cohort_size, given),
     ]
+
+
+def _hidden_from_whom(engine: str) -> str:
+    """Return who is kept from single updates where this engine trains, as a sentence."""
+    if "superlink=" in engine:
+        return (
+            "Parties hold their own keys; the aggregator is taken to keep to the protocol, and the "
+            "logs of all parties must show the same transcript of a round"
+        )
+    if engine.startswith("flower"):
+        return (
+            "Nodes of this rehearsal hold their own keys, on a machine whose owner can read them "
+            "all; what parties keep between rounds is saved by the kernel"
+        )
+    return (
+        "In one kernel, and on a service that has the parties' rows, this shows arithmetic, "
+        "traffic, time and drop-outs, and hides nothing from the owner of that machine: parties "
+        f"with their own rows and keys need {option('engine', 'flower:superlink=HOST:PORT')}"
+    )
+
+
+def _about_neighbours(rule: Masks, count: int, given: str) -> list[str]:
+    """Return with how many others each party shares masks, where these are not all."""
+    chosen, safe = rule.num_neighbours(count), rule.safe_neighbours(count)
+    if not chosen:
+        return []
+    if chosen < (safe or count - 1):
+        return [
+            f"warning: {given}: {chosen} neighbours of each party are fewer than the "
+            f"{safe or count - 1} that keep updates of {count} parties closed where a fifth of "
+            "them works with the aggregator"
+        ]
+    return [f"secure: each of {count} parties shares masks with {chosen} neighbours"]
 
 
 def _check_rule(resolved: Resolved, inner: Fusion, given: str) -> None:
