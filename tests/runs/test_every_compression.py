@@ -93,6 +93,9 @@ def test_parties_that_were_away_are_told_what_they_missed(
 
 
 @pytest.mark.slow
+# Ray leaves files and processes to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("engine", ["process", "flower:nodes=2", "ray"])
 @pytest.mark.parametrize("compress", ["topk:share=0.2", "randk:share=0.5,feedback=true", "sign"])
 def test_what_parties_keep_is_the_same_on_every_engine(
