@@ -13,16 +13,17 @@ from fusion_nb.errors import OptionError, nearest
 _POLICIES = ("uniform", "adaptive")
 
 
-def check_policy(policy: str) -> None:
-    """Raise OptionError for a policy that there is not."""
-    if policy not in _POLICIES:
-        raise OptionError(
-            f"policy={policy} is not allowed",
-            f"{nearest(policy, _POLICIES)}give uniform or adaptive",
-            option="sampling",
-            value=policy,
-            allowed=_POLICIES,
-        )
+def checked_policy(policy: str) -> str:
+    """Return a policy. Raises OptionError for one that there is not."""
+    if policy in _POLICIES:
+        return policy
+    raise OptionError(
+        f"policy={policy} is not allowed",
+        f"{nearest(policy, _POLICIES)}give uniform or adaptive",
+        option="sampling",
+        value=policy,
+        allowed=_POLICIES,
+    )
 
 
 def adaptive_tier(

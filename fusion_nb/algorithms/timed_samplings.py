@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from fusion_nb.algorithms.tier_policies import adaptive_tier, check_policy
+from fusion_nb.algorithms.tier_policies import adaptive_tier, checked_policy
 from fusion_nb.core.protocols import SamplingContext
 
 #: Constants of Oort as its paper gives them: the share of new parties at first, its factor from
@@ -65,7 +65,9 @@ def tiers(
     *,
     num: Annotated[int, Field(description="tiers, from the fastest to the slowest", ge=1)] = 5,
     policy: Annotated[
-        str, Field(description="how the tier is chosen: uniform, or adaptive (by accuracy)")
+        str,
+        Field(description="how the tier is chosen: uniform, or adaptive (by accuracy)"),
+        AfterValidator(checked_policy),
     ] = "uniform",
     interval: Annotated[
         int, Field(description="adaptive: rounds between two changes of the chances", ge=1)
@@ -83,7 +85,6 @@ def tiers(
     Source: Chai, Ali, Zawad, Truex, Anwar, Baracaldo, Zhou, Ludwig, Yan, Cheng, "TiFL: A Tier-based
     Federated Learning System", HPDC 2020 (its uniform policy, and Algorithm 2).
     """
-    check_policy(policy)
     seconds, rng = context.seconds, context.rng
     order = sorted(context.parties, key=lambda party: seconds.get(party, 0.0))
     parts = np.array_split(np.arange(len(order)), min(num, len(order)))

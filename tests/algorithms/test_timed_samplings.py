@@ -168,13 +168,11 @@ class TestAdaptiveTiers:
 
     def test_another_policy_is_refused(self, net: Any, rows: Any) -> None:
         with pytest.raises(OptionError, match="policy=random is not allowed"):
-            fusion_nb.federate(
-                net(5, 3),
-                rows,
-                parties=6,
-                fraction=0.5,
-                sampling="tiers:policy=random",
-                devices="phones",
+            fusion_nb.Run(
+                fusion_nb.RunSpec(
+                    data="data", parties=6, fraction=0.5, sampling="tiers:policy=random"
+                ),
+                {"model": net(5, 3), "data": rows},
             )
 
     def test_chances_are_ranks(self) -> None:

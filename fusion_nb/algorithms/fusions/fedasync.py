@@ -23,7 +23,8 @@ class FedAsync(Asynchronous):
     """Mix each update into the weights as soon as it arrives; the staler it is, the less.
 
     new = (1 - share) * old + share * update, with share = alpha * weight. A round is one update,
-    unless `buffer` asks for more, whose mixtures are averaged by rows.
+    unless `buffer` asks for more, whose mixtures are averaged by rows. Over Flower it takes updates
+    in real time, as they come.
 
     Source: Xie, Koyejo, Gupta, "Asynchronous Federated Optimization", 2019 (Algorithm 1).
     """

@@ -25,7 +25,7 @@ class FedBuff(Asynchronous):
 
     new = old + lr * the mean of weight * change. Parties are weighted by their rows, as with
     fedavg, where Algorithm 1 as printed has the bare mean. With equal times, and as many updates as
-    parties under way, it is fedavg.
+    parties under way, it is fedavg. Over Flower it takes updates in real time, as they come.
 
     Source: Nguyen, Malik, Zhan, Yousefpour, Rabbat, Malek, Huba, "Federated Learning with Buffered
     Asynchronous Aggregation", AISTATS 2022 (Algorithm 1).

@@ -37,6 +37,9 @@ class FlowerEngine(Engine):
 
     With the address of a SuperLink it uses a running federation: parties are the nodes that there
     are, started by `fusion-nb party`, and their rows stay with them.
+
+    Asynchronous fusions take updates in real time, as they come, unless their time is simulated:
+    such a run is not repeated by its seed.
     """
 
     def __init__(
