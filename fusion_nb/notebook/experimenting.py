@@ -12,9 +12,7 @@ from IPython.display import display
 
 from fusion_nb.errors import OptionError, option
 from fusion_nb.notebook.kernel import draws_widgets, repaints_only_for_cells
-from fusion_nb.notebook.live import Throttle
 from fusion_nb.notebook.options import Line
-from fusion_nb.reporting.experiments.page import output
 from fusion_nb.reporting.result import Text
 from fusion_nb.runs import spec as run_spec
 from fusion_nb.runs.experiments import calls
@@ -29,12 +27,14 @@ from fusion_nb.runs.session import RUNS
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from fusion_nb.notebook.experiment_view import ExperimentProgress  # it imports widgets
+
 #: Runs the body of a cell with the options of a spec.
 RunBody = Callable[["InteractiveShell", run_spec.RunSpec, Line], object]
 #: Commands that steer a run, and an experiment too.
 _STEERING = ("stop", "pause", "resume", "status")
-#: Seconds between two pictures, at least.
-_PAUSE = 1.0
+#: Seconds of one wait for an experiment, in which a page that repaints for cells alone is drawn.
+_PAUSE = 0.5
 
 
 def concerns(shell: InteractiveShell, line: Line) -> bool:
@@ -146,7 +146,7 @@ def _show(made: Experiment, launch: Callable[[], object], *, background: bool, q
         return
     try:
         while made.status == "running":
-            made.wait(_PAUSE / 2)
+            made.wait(_PAUSE)
             if view is not None and repaints_only_for_cells():
                 view.refresh()
         made.wait()
@@ -159,41 +159,46 @@ def _show(made: Experiment, launch: Callable[[], object], *, background: bool, q
 
 
 class ExperimentView:
-    """Shows an experiment in a cell's output: how far it is, the means so far, the leaderboard.
+    """Shows an experiment in a cell's output while it trains; at the end, its static result.
 
-    It is drawn anew as rounds come in, but takes a small share of the time; at the end it stands
-    as a saved notebook keeps it. Where nobody looks on, the end is all that is drawn.
+    Where nobody looks on, the end is all that is drawn.
     """
 
     def __init__(self, made: Experiment) -> None:
         self._made = made
         self._lock, self._is_over = threading.Lock(), False
-        self._is_live = draws_widgets()
-        self._draw_now = Throttle(share=0.05, pause=_PAUSE)
+        self._progress: ExperimentProgress | None = None
         line = f"{made.name} is running; its result will stand here"
-        self._handle = display({"text/plain": line}, raw=True, display_id=True)
+        bundle: dict[str, Any] = {"text/plain": line}
+        if draws_widgets():
+            from fusion_nb.notebook.experiment_view import ExperimentProgress
+
+            self._progress = ExperimentProgress()
+            self._progress.follow(made)
+            view = {"version_major": 2, "version_minor": 0}
+            view["model_id"] = self._progress.box.model_id
+            bundle["application/vnd.jupyter.widget-view+json"] = view
+        self._handle = display(bundle, raw=True, display_id=True)
         self._unsubscribe = made.subscribe(lambda _: self.refresh())
 
     def refresh(self, *, is_last: bool = False) -> None:
-        """Show the experiment as it stands now, unless it was shown a moment ago."""
+        """Show the experiment as it stands now."""
         with self._lock:
             if self._is_over:
                 return
             if self._made.status in ENDED or is_last:
                 self._is_over = True
                 self._unsubscribe()
-                self._handle.update(self._made._repr_mimebundle_(), raw=True)
-            elif self._is_live:
-                self._draw_now(self._draw)
+                self._end()
+            elif self._progress is not None:
+                self._progress.update()
 
-    def _draw(self) -> None:
-        made = self._made
-        bundle = (
-            made._repr_mimebundle_()
-            if made.has_rounds
-            else output(made.headline(), made.notes, None, None, [])
-        )
-        self._handle.update(bundle, raw=True)
+    def _end(self) -> None:
+        if self._progress is not None:
+            self._progress.send_all()
+        self._handle.update(self._made._repr_mimebundle_(), raw=True)
+        if self._progress is not None:
+            self._progress.close()
 
 
 def _found(shell: InteractiveShell, name: str) -> Experiment | None:

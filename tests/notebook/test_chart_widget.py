@@ -152,6 +152,36 @@ class TestRows:
         ]
         assert 0 in page.column("sent")
 
+    def test_costs_so_far_are_axes(self, chart: RunChart, namespace: dict[str, Any]) -> None:
+        page = Browser(chart)
+        run = follow_each_round(chart, namespace, devices="phones", batch_size=10)
+        sent = np.array(run.history.bytes_sent()) / 1e6
+        assert page.column("cost", name="MB sent") == pytest.approx(sent, rel=1e-6)
+        seconds = np.cumsum([record.seconds for record in run.history])
+        assert page.column("cost", name="seconds") == pytest.approx(seconds, rel=1e-5)
+        steps = sum(-(-party.num_examples // 10) for party in run.parties)
+        assert list(page.column("cost", name="gradient steps")) == [steps * i for i in range(1, 6)]
+        simulated = page.column("cost", name="simulated seconds")
+        assert simulated == pytest.approx(run.history["virtual_seconds"], rel=1e-6)
+        assert np.isnan(page.column("cost", name="epsilon")).all()
+
+    def test_epsilon_is_an_axis_of_a_private_run(
+        self, chart: RunChart, namespace: dict[str, Any]
+    ) -> None:
+        pytest.importorskip("dp_accounting")
+        page = Browser(chart)
+        run = follow_each_round(chart, namespace, privacy="central:clip=1,noise=1", rounds=2)
+        assert page.column("cost", name="epsilon") == pytest.approx(run.history["epsilon"])
+
+    def test_steps_are_unknown_once_an_option_has_changed(
+        self, chart: RunChart, namespace: dict[str, Any]
+    ) -> None:
+        page = Browser(chart)
+        run = follow_each_round(chart, namespace, rounds=2)
+        run.change(lr=0.01)
+        run.more(1).wait()
+        assert list(np.isnan(page.column("cost", name="gradient steps"))) == [False, False, True]
+
     def test_a_change_and_a_goal_are_told(self, chart: RunChart, namespace: dict[str, Any]) -> None:
         page = Browser(chart)
         run = follow_each_round(chart, namespace, until="loss <= -2")
@@ -264,7 +294,7 @@ class TestOtherRuns:
         for found, history in zip(page.head["runs"], histories.values(), strict=True):
             assert list(np.frombuffer(found["rounds"], "f4")) == [each.round for each in history]
             sent = np.array(history.bytes_sent()) / 1e6
-            assert np.frombuffer(found["sent"], "f4") == pytest.approx(sent, rel=1e-6)
+            assert np.frombuffer(found["costs"]["MB sent"], "f4") == pytest.approx(sent, rel=1e-6)
             values = np.frombuffer(found["values"][1], "f4")
             assert values == pytest.approx(history["accuracy"], rel=1e-6)
 

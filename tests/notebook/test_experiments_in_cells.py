@@ -91,8 +91,27 @@ def test_a_cell_shows_how_far_it_is_where_somebody_looks_on(
     shell.run(BODY)
     seen = shell.run("%fusion sweep --data rows --lr [0.01,0.1] --rounds 2 --name a")
     shown = list(map(str, seen.outputs))
-    assert any("a: running, 2 runs" in each for each in shown)
+    assert any("widget-view" in each for each in shown)
     assert ["a: finished, 2 runs" in each for each in shown].count(True) == 1
+
+
+def test_the_view_says_how_far_it_is(shell: Any) -> None:
+    from fusion_nb.notebook.experiment_view import ExperimentProgress
+    from fusion_nb.notebook.live import Throttle
+
+    shell.run(BODY)
+    shell.run("%fusion sweep --data rows --lr [0.01,0.1] --rounds 2 --name a")
+    made, said = shell.ns["a"], []
+    again = Experiment(made.spec, shell.ns, name="b")
+    view = ExperimentProgress(lambda pause: Throttle(share=1, pause=0))
+    view.follow(again)
+    assert "b: ready, 2 runs" in view.status
+    again.subscribe(lambda _: (view.update(), said.append(view.status)))
+    again.start().wait()
+    assert any("0 of 2 runs have ended; lr 0.01, seed 0: round 1 of 2" in each for each in said)
+    assert "b: finished, 2 runs" in view.status
+    assert "lr 0.1" in view.board
+    view.close()
 
 
 def test_nothing_is_shown_of_a_quiet_one(shell: Any) -> None:

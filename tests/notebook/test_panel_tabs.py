@@ -94,7 +94,7 @@ class TestCompareTab:
         monkeypatch.setattr(RunChart, "was_answered", True)
         compared: list[list[str]] = []
         monkeypatch.setattr(
-            RunChart, "compare", lambda chart, runs, metrics: compared.append(list(runs))
+            RunChart, "compare", lambda chart, runs, metrics, steps: compared.append(list(runs))
         )
         run_to_the_end(panel)
         run_to_the_end(panel)

@@ -2,83 +2,168 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from fusion_nb.core.history import History
+from fusion_nb.core.types import RoundRecord
+from fusion_nb.notebook.chart.costs import StepsOf, no_steps
 from fusion_nb.notebook.chart.rows import Rows, other_run
 from fusion_nb.reporting.templates import visible
 from fusion_nb.runs.early_stopping import Until
+from fusion_nb.runs.experiments import steps
 from fusion_nb.runs.run import Run
 
 
-class Feed:
-    """The rounds of a run as numbers, and what else is to be known of it.
+class Feed(Protocol):
+    """Numbers for a chart. Whenever they begin anew, `epoch` is another number, a higher one."""
 
-    Whenever it is about another run, `epoch` is the next number, and its rounds begin anew.
-    """
-
-    def __init__(self) -> None:
-        self.epoch = 0
-        self._run: Run | None = None
-        self._rows = Rows((), ())
-        self._fixed: dict[str, Any] = {"title": "", "metrics": [], "columns": [], "runs": []}
+    epoch: int
 
     @property
-    def count(self) -> int:
-        """The number of rounds."""
-        return self._rows.count
+    def version(self) -> int:
+        """A number that grows with whatever was sent."""
 
-    def follow(self, run: Run, others: Mapping[str, History]) -> None:
-        """Be about a run, with others beside it."""
-        parties = [party.id for party in run.federation.parties]
-        metrics = run.chart_metrics
-        rows = Rows(parties, metrics)
-        self._begin(run, rows, f"curves of {run.name}", metrics, others)
-        self._fixed |= {
-            "columns": rows.columns,
+    def update(self) -> None:
+        """Take what is new."""
+
+    def has_news(self, since: int) -> bool:
+        """Return whether there is more than a version has."""
+
+    def head(self) -> dict[str, Any]:
+        """Return all that is known besides the numbers."""
+
+    def whole(self) -> bytes:
+        """Return all numbers."""
+
+    def news(self, since: int) -> tuple[dict[str, Any], bytes]:
+        """Return a message with what is new since a version, and its numbers."""
+
+
+class NothingYet:
+    """The feed of a chart that shows nothing yet."""
+
+    epoch = version = 0
+
+    def update(self) -> None:
+        """Take nothing."""
+
+    def has_news(self, since: int) -> bool:
+        """Return False."""
+        return False
+
+    def head(self) -> dict[str, Any]:
+        """Return a title and no curves."""
+        return head_of("", ()) | {"epoch": self.epoch}
+
+    def whole(self) -> bytes:
+        """Return no numbers."""
+        return b""
+
+    def news(self, since: int) -> tuple[dict[str, Any], bytes]:
+        """Return nothing new."""
+        return {"type": "rows", "first": 0, "head": {}}, b""
+
+
+class RunFeed:
+    """The rounds of one run, with the fused models of others beside it."""
+
+    def __init__(self, epoch: int, run: Run, others: Mapping[str, History]) -> None:
+        self.epoch, self._run = epoch, run
+        parties, metrics = [party.id for party in run.federation.parties], run.chart_metrics
+        self._rows = Rows(parties, metrics, steps_of(run))
+        self._fixed = head_of(f"curves of {run.name}", metrics) | {
+            "runs": [other_run(name, each, metrics) for name, each in others.items()],
+            "columns": self._rows.columns,
             "parties": list(map(visible, parties)),
             "until": Until(run.spec.until).clauses() if run.spec.until else [],
         }
         self.update()
 
-    def compare(self, runs: Mapping[str, History], metrics: Sequence[str]) -> None:
-        """Be about several runs."""
-        self._begin(None, Rows((), ()), "curves of several runs", metrics, runs)
-        self._fixed |= {"columns": [], "parties": [], "until": [], "compares": True}
+    @property
+    def version(self) -> int:
+        """The number of rounds."""
+        return self._rows.count
 
     def update(self) -> None:
         """Take the rounds that are new."""
-        if self._run is not None:
-            self._rows.add(self._run.records)
+        self._rows.add(self._run.records)
 
-    def packed(self, first: int) -> bytes:
-        """Return the rounds from index `first` on as numbers."""
-        return self._rows.packed(first)
-
-    def changing(self) -> dict[str, Any]:
-        """Return what changes while a run trains, besides its rounds."""
-        planned = 0 if self._run is None else self._run.planned
-        return {"planned": planned, "changes": self._rows.changes}
+    def has_news(self, since: int) -> bool:
+        """Return whether there are rounds from index `since` on."""
+        return self._rows.count > since
 
     def head(self) -> dict[str, Any]:
         """Return all that is known besides the rounds."""
-        return {**self._fixed, **self.changing(), "epoch": self.epoch}
+        return {**self._fixed, **self._changing(), "epoch": self.epoch}
 
-    def _begin(
+    def whole(self) -> bytes:
+        """Return all rounds."""
+        return self._rows.packed()
+
+    def news(self, since: int) -> tuple[dict[str, Any], bytes]:
+        """Return the rounds from index `since` on."""
+        message = {"type": "rows", "first": since, "head": self._changing()}
+        return message, self._rows.packed(since)
+
+    def _changing(self) -> dict[str, Any]:
+        """Return what changes while a run trains, besides its rounds."""
+        return {"planned": self._run.planned, "changes": self._rows.changes}
+
+
+class ComparisonFeed(NothingYet):
+    """The fused models of several runs; what they have when it is made.
+
+    steps: the gradient steps of each round, of the runs in which they are counted
+    """
+
+    def __init__(
         self,
-        run: Run | None,
-        rows: Rows,
-        title: str,
-        metrics: Sequence[str],
+        epoch: int,
         runs: Mapping[str, History],
+        metrics: Sequence[str],
+        steps: Mapping[str, StepsOf],
     ) -> None:
-        self.epoch += 1
-        self._run, self._rows = run, rows
-        self._fixed = {
-            "title": title,
-            # A share goes no further than 1, and so does its axis.
-            "metrics": [{"name": metric, "part": "accuracy" in metric} for metric in metrics],
-            "runs": [other_run(name, each, metrics) for name, each in runs.items()],
-            "compares": False,
+        self.epoch = epoch
+        self._fixed = head_of("curves of several runs", metrics) | {
+            "compares": True,
+            "runs": [
+                other_run(name, each, metrics, steps.get(name, no_steps))
+                for name, each in runs.items()
+            ],
         }
+
+    def head(self) -> dict[str, Any]:
+        """Return all that is known."""
+        return {**self._fixed, "epoch": self.epoch}
+
+
+def head_of(title: str, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return what a chart says without any curve."""
+    return {
+        "title": title,
+        # A share goes no further than 1, and so does its axis.
+        "metrics": [{"name": metric, "part": "accuracy" in metric} for metric in metrics],
+        "columns": [],
+        "runs": [],
+        "parties": [],
+        "until": [],
+        "compares": False,
+        "planned": 0,
+        "changes": [],
+    }
+
+
+def steps_of(run: Run) -> StepsOf:
+    """Return a function that counts the gradient steps of a round, until an option changes."""
+    count, has_changed = steps.counter(run), False
+    if count is None:
+        return no_steps
+
+    def steps_in(record: RoundRecord) -> float:
+        nonlocal has_changed
+        has_changed = has_changed or bool(record.changes)
+        return math.nan if has_changed else count(record)
+
+    return steps_in

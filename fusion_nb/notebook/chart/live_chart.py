@@ -12,6 +12,7 @@ from fusion_nb.reporting import charts
 from fusion_nb.reporting.charts import image_tag
 from fusion_nb.reporting.charts.run_curves import described
 from fusion_nb.runs import session
+from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.run import Run
 
 #: Seconds after which a page that has drawn no chart is taken for one that can't.
@@ -21,7 +22,7 @@ _MAX_OTHERS = 3
 
 
 class LiveChart:
-    """The curves of one run, as a box of widgets.
+    """The curves of one run, or of an experiment, as a box of widgets.
 
     The widget's style hides the picture. So where both are drawn, or the widget is not, a reader
     sees one chart.
@@ -31,7 +32,7 @@ class LiveChart:
         import ipywidgets  # only where a front end draws them
 
         self._clock = clock
-        self._run: Run | None = None
+        self._shown: Run | Experiment | None = None
         self._since = clock()
         self.chart, self._picture = RunChart(clock), ipywidgets.HTML()
         self._picture.add_class("fnb-picture")
@@ -41,7 +42,10 @@ class LiveChart:
     @property
     def alt(self) -> str:
         """The curves in a sentence."""
-        return "" if self._run is None else described(self._run.records, self._run.chart_metrics)
+        shown = self._shown
+        if isinstance(shown, Experiment):
+            return shown.plot().alt if shown.has_rounds else ""
+        return "" if shown is None else described(shown.records, shown.chart_metrics)
 
     @property
     def picture(self) -> str:
@@ -55,9 +59,13 @@ class LiveChart:
 
     def follow(self, run: Run) -> None:
         """Show this run from now on."""
-        self._run, self._since = run, self._clock()
-        self._picture.value = ""
+        self._begin(run)
         self.chart.follow(run, _others(run))
+
+    def follow_experiment(self, made: Experiment) -> None:
+        """Show the settings of this experiment from now on."""
+        self._begin(made)
+        self.chart.follow_experiment(made)
 
     def send_new(self) -> None:
         """Send the rounds that the browser does not have."""
@@ -69,15 +77,23 @@ class LiveChart:
 
     def draw(self) -> None:
         """Draw the picture, where one is needed."""
-        run = self._run
-        if run is not None and run.records and self.needs_picture:
-            curves = charts.curves(run.records, run.chart_metrics, run.planned)
+        shown = self._shown
+        if shown is None or not self.needs_picture:
+            return
+        if isinstance(shown, Experiment):
+            self._picture.value = image_tag(shown.plot()) if shown.has_rounds else ""
+        elif shown.records:
+            curves = charts.curves(shown.records, shown.chart_metrics, shown.planned)
             self._picture.value = image_tag(curves)
 
     def close(self) -> None:
         """Let the kernel forget its widgets."""
         self.chart.close_all()
         close_widgets(self._picture, self.box)
+
+    def _begin(self, shown: Run | Experiment) -> None:
+        self._shown, self._since = shown, self._clock()
+        self._picture.value = ""
 
 
 def close_widgets(*widgets: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fusion_nb.core.history import History, is_higher_better
 from fusion_nb.core.types import Metrics, RoundRecord
+from fusion_nb.notebook.chart.costs import COSTS, Costs, StepsOf, no_steps
 from fusion_nb.reporting.charts.run_curves import COMPARED
 from fusion_nb.reporting.templates import visible
 
@@ -18,23 +19,26 @@ MAX_PARTIES = 8
 _MAX_ROUNDS = 2000
 
 #: Returns some numbers of a round.
-_Read = Callable[[RoundRecord], list[float]]
+_Read = Callable[[RoundRecord], Sequence[float]]
 
 
 class Rows:
     """The rounds of one run, packed as rows of 32-bit numbers.
 
-    A row holds the round; whether weights travelled (2 of all parties, 1 of some, 0 of none); and
-    for each metric the fused model, the models that it is compared with, and the parties, each NaN
-    where it was not measured. `columns` describes them for the browser.
+    A row holds the round; whether weights travelled (2 of all parties, 1 of some, 0 of none); the
+    costs so far; and for each metric the fused model, the models that it is compared with, and the
+    parties, each NaN where it was not measured. `columns` describes them for the browser.
     """
 
-    def __init__(self, parties: Sequence[str], metrics: Sequence[str]) -> None:
+    def __init__(
+        self, parties: Sequence[str], metrics: Sequence[str], steps_of: StepsOf = no_steps
+    ) -> None:
         self.columns: list[dict[str, Any]] = [{"role": "round"}, {"role": "sent"}]
+        self.columns += [{"role": "cost", "name": name} for name in COSTS]
         self.changes: list[tuple[int, str]] = []
         self.count = 0
         self._packed = bytearray()
-        self._readers: list[_Read] = []
+        self._readers: list[_Read] = [Costs(steps_of).add]
         for panel, metric in enumerate(metrics):
             self._add_models(panel, metric)
             if len(parties) > MAX_PARTIES:
@@ -109,17 +113,23 @@ class Rows:
         self._readers.append(read)
 
 
-def other_run(name: str, history: History, metrics: Sequence[str]) -> dict[str, Any]:
-    """Return the fused model of another run for the browser: its rounds, MB sent, and metrics."""
+def other_run(
+    name: str, history: History, metrics: Sequence[str], steps_of: StepsOf = no_steps
+) -> dict[str, Any]:
+    """Return the fused model of another run for the browser: its rounds, costs and metrics."""
     step = max(1, math.ceil(len(history) / _MAX_ROUNDS))
     chosen = sorted({*range(0, len(history), step), *range(len(history))[-1:]})
-    sent = history.bytes_sent()
+    so_far = Costs(steps_of)
+    costs = [tuple(so_far.add(record)) for record in history]
     known = history.metrics()
     columns = [history[metric] if metric in known else [] for metric in metrics]
     return {
         "name": visible(name),
         "rounds": array("f", [history[i].round for i in chosen]).tobytes(),
-        "sent": array("f", [sent[i] / 1e6 for i in chosen]).tobytes(),
+        "costs": {
+            cost: array("f", [costs[i][place] for i in chosen]).tobytes()
+            for place, cost in enumerate(COSTS)
+        },
         "values": [
             array("f", [column[i] for i in chosen] if column else []).tobytes()
             for column in columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -14,14 +15,19 @@ import anywidget
 import traitlets
 
 from fusion_nb.core.history import History
-from fusion_nb.notebook.chart.feed import Feed
+from fusion_nb.notebook.chart.costs import StepsOf
+from fusion_nb.notebook.chart.experiment_feed import ExperimentFeed
+from fusion_nb.notebook.chart.feed import ComparisonFeed, Feed, NothingYet, RunFeed
 from fusion_nb.notebook.subshells import answer_beside
+from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.run import Run
 
 #: Seconds after which a browser that has not answered is sent everything again, doubled each time:
 #: it loses what comes before its side of the widget is loaded.
 _FIRST_WAIT, _LAST_WAIT = 0.5, 30.0
 _FOLDER = Path(__file__).parent
+#: One module in several files, in their order.
+_SCRIPTS = ("numbers", "store", "settings", "view", "panel", "helpers")
 
 
 def _whole_head(_: object, chart: RunChart) -> dict[str, Any]:
@@ -29,11 +35,15 @@ def _whole_head(_: object, chart: RunChart) -> dict[str, Any]:
 
 
 def _all_rows(_: object, chart: RunChart) -> bytes:
-    return chart.feed.packed(0)
+    return chart.feed.whole()
+
+
+def _script() -> str:
+    return "\n".join((_FOLDER / "js" / f"{name}.js").read_text("utf-8") for name in _SCRIPTS)
 
 
 class RunChart(anywidget.AnyWidget):
-    """Curves of one run, with those of others beside it, or of several runs.
+    """Curves of one run, with those of others beside it, of several runs, or of an experiment.
 
     New rounds are sent as numbers, many in one message. The state of the widget, which is packed
     only when somebody asks for it, holds all of them: a page that is loaded again, and a second
@@ -44,7 +54,7 @@ class RunChart(anywidget.AnyWidget):
     """
 
     # Read here and not by anywidget, which would hold every widget that was ever made.
-    _esm = traitlets.Unicode((_FOLDER / "chart.js").read_text("utf-8")).tag(sync=True)
+    _esm = traitlets.Unicode(_script()).tag(sync=True)
     _css = traitlets.Unicode((_FOLDER / "chart.css").read_text("utf-8")).tag(sync=True)
     key = traitlets.Unicode().tag(sync=True)
     head = traitlets.Dict().tag(sync=True, to_json=_whole_head)
@@ -54,7 +64,8 @@ class RunChart(anywidget.AnyWidget):
     was_answered = False
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.feed = Feed()
+        self.feed: Feed = NothingYet()
+        self._next_epoch = itertools.count(1).__next__
         self._clock, self._lock = clock, threading.RLock()
         self._num_sent = 0
         #: When everything is sent again; never, once the browser has answered.
@@ -69,23 +80,40 @@ class RunChart(anywidget.AnyWidget):
         others: other runs of the same metrics, whose curves are drawn once the reader asks for them
         """
         with self._lock:
-            self.feed.follow(run, others or {})
+            self.feed = RunFeed(self._next_epoch(), run, others or {})
             self._send_whole()
 
-    def compare(self, runs: Mapping[str, History], metrics: Sequence[str]) -> None:
-        """Show the fused models of several runs, in place of what was shown."""
+    def follow_experiment(self, made: Experiment) -> None:
+        """Show the means of an experiment's settings, and their runs, from now on."""
         with self._lock:
-            self.feed.compare(runs, metrics)
+            self.feed = ExperimentFeed(made, self._next_epoch)
+            self._send_whole()
+
+    def compare(
+        self,
+        runs: Mapping[str, History],
+        metrics: Sequence[str],
+        steps: Mapping[str, StepsOf] | None = None,
+    ) -> None:
+        """Show the fused models of several runs, in place of what was shown.
+
+        steps: count the gradient steps of each round, of the runs in which they can be
+        """
+        with self._lock:
+            self.feed = ComparisonFeed(self._next_epoch(), runs, metrics, steps or {})
             self._send_whole()
 
     def send_new(self) -> None:
         """Send the rounds that the browser does not have."""
         with self._lock:
+            epoch = self.feed.epoch
             self.feed.update()
-            if self.feed.count > self._num_sent:
-                first, self._num_sent = self._num_sent, self.feed.count
-                message = {"type": "rows", "epoch": self.feed.epoch, "first": first}
-                self.send({**message, "head": self.feed.changing()}, [self.feed.packed(first)])
+            if self.feed.epoch != epoch:
+                self._send_whole()
+            elif self.feed.has_news(self._num_sent):
+                message, numbers = self.feed.news(self._num_sent)
+                self._num_sent = self.feed.version
+                self.send({**message, "epoch": epoch}, [numbers])
             if self._clock() >= self._next_whole:
                 self._next_whole = self._clock() + self._wait
                 self._wait = min(2 * self._wait, _LAST_WAIT)
@@ -103,7 +131,7 @@ class RunChart(anywidget.AnyWidget):
         self.close()
 
     def _send_whole(self) -> None:
-        self._num_sent = self.feed.count
+        self._num_sent = self.feed.version
         self.send_state(["head", "rows"])
 
     def _hear(self, _: object, content: Any, buffers: object) -> None:

@@ -14,6 +14,7 @@ from markupsafe import escape
 from fusion_nb.core import registry
 from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.chart import RunChart
+from fusion_nb.notebook.chart.feed import steps_of
 from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
 from fusion_nb.notebook.panel.labels import label
@@ -165,7 +166,9 @@ class CompareTab:
         self._chart.value = str(escape(session.losses_note(ticked)))
         if state != self._drawn:  # or what the reader has chosen there is lost
             self._drawn = state
-            self._curves.compare(histories, metrics)
+            counters = [steps_of(run) for run in ticked.values()]
+            steps = dict(zip(histories, counters, strict=True))
+            self._curves.compare(histories, metrics, steps)
 
     def _tick(self) -> widgets.Checkbox:
         tick = widgets.Checkbox(False, indent=False, layout={"width": "auto"})

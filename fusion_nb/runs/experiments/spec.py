@@ -140,7 +140,7 @@ class ExperimentSpec:
             if not self.vary:
                 raise OptionError(
                     f"{option('search', self.search)} has nothing to vary",
-                    "give an option several values: --lr [0.001..0.1]",
+                    f"give an option several values: {option('lr', '[0.001..0.1]')}",
                 )
             return
         for name, several in self.vary.items():

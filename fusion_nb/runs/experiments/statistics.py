@@ -55,6 +55,38 @@ def spread(values: Sequence[float], band: str = "std") -> Spread:
     return Spread(mean, low, high, std, len(finite))
 
 
+def spreads(rows: np.ndarray, band: str = "std") -> np.ndarray:
+    """Return what `spread` tells of each row at once: an array (rows, 3) of mean, low and high.
+
+    rows: values (rows, runs), NaN where a run has none
+    """
+    found = np.full((len(rows), 3), math.nan)
+    counts = np.isfinite(rows).sum(1)
+    for n in np.unique(counts[counts > 0]).tolist():
+        chosen = counts == n
+        some = rows[chosen]
+        finite = some[np.isfinite(some)].reshape(-1, n)
+        mean = finite.mean(1)
+        low = high = np.full(len(mean), math.nan)
+        if n > 1 and band == "bootstrap":
+            low, high = _intervals(finite)
+        elif n > 1:
+            std = finite.std(1, ddof=1)
+            low, high = mean - std, mean + std
+        found[chosen] = np.stack([mean, low, high], 1)
+    return found
+
+
+def _intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bootstrap's interval of each row's mean; see `spread`."""
+    n = values.shape[1]
+    draws = np.random.default_rng(0).integers(0, n, (_SAMPLES, n))
+    shares = np.stack([(draws == run).sum(1) for run in range(n)]) / n
+    edge = 100 * (1 - _SHARE) / 2
+    low, high = np.percentile(values @ shares, [edge, 100 - edge], axis=1)
+    return low, high
+
+
 def wilcoxon(differences: Sequence[float]) -> tuple[float, int]:
     """Return the two-sided p of a signed-rank test, and the number of pairs that differ.
 
