@@ -158,7 +158,10 @@ class Comparison:
             f"{highest.adjusted:.3g} against {highest.other}, adjusted by Holm, n = {highest.n})"
         )
         needed = statistics.pairs_needed(len(self.tests))
-        if n < FEW_PAIRS:
+        if n == 0:
+            other = next(test.other for test in self.tests if test.n == 0)
+            notes.append(f"warning: no seed of both tells {best} from {other}: nothing is tested")
+        elif n < FEW_PAIRS:
             pairs = "pair that differs is" if n == 1 else "pairs that differ are"
             notes.append(
                 f"warning: {n} {pairs} few: p can't be below {statistics.smallest_p(n):.3g}"

@@ -185,3 +185,8 @@ def test_steps_are_those_of_the_parties_batches(net: Callable[..., Any], rows: A
     assert Facts.of(run).steps == (per_round, per_round)
     fixed = fusion_nb.federate(net(), rows, rounds=1, parties=3, lr=0.1, local_steps=4)
     assert Facts.of(fixed).steps == (12,)
+
+
+def test_settings_that_no_seed_tells_apart_are_told() -> None:
+    (note,) = (note for note in Comparison(pair(4, gap=0.0)).notes if "nothing is tested" in note)
+    assert note.startswith("warning: no seed of both tells")

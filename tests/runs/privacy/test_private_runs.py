@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fusion_nb
 from fusion_nb import Run
 from fusion_nb.core import arithmetic
 from fusion_nb.errors import FusionError, ModelError, OptionError, RunError
@@ -186,3 +187,11 @@ def test_a_delta_that_allows_to_publish_a_party_is_told(
 ) -> None:
     options = CENTRAL | {"privacy": "central:clip=1,noise=2,delta=0.2"}
     assert any("no less than 1 / 6, so" in note for note in run_of(net(), **options).notes)
+
+
+@pytest.mark.parametrize("report", ["none", "noised:noise=5"])
+def test_a_stack_is_refused_where_parties_report_nothing_exact(report: str) -> None:
+    torch = pytest.importorskip("torch")
+    rows = np.zeros((40, 3), np.float32), np.arange(40) % 2
+    with pytest.raises(OptionError, match="sums of their predictions and labels"):
+        fusion_nb.federate(torch.nn.Linear(3, 2), (rows, rows), ensemble="stack", report=report)
