@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -202,7 +203,8 @@ class RayTrainer:
 
     def _end_actor(self) -> None:
         if self._actor is not None:
-            self._cluster.ray.kill(self._actor)
+            with suppress(Exception):  # the cluster may be gone
+                self._cluster.ray.kill(self._actor)
         self._actor = None
 
 
