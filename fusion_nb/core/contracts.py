@@ -167,14 +167,14 @@ def check_answer(answer: Any, party: str) -> Answer:
 def check_training(model: TrainableModel, result: Any) -> None:
     """Raise ContractError unless the value that `fit` returned is a TrainingResult with a loss.
 
-    A model that is not measured by a loss may leave it out.
+    A model that is not measured by a loss may leave it out, and so may a result that says so.
     """
     if not isinstance(result, TrainingResult):
         raise ContractError(
             f"fit() of a {model.kind} returned {type(result).__name__}, not a TrainingResult",
             "end it with: return TrainingResult(weights, metrics, num_steps, effective_step_size)",
         )
-    needed = ["loss"] if "loss" in model.metrics else []
+    needed = ["loss"] if "loss" in model.metrics and result.tells_loss else []
     _check_metrics(f"fit() of a {model.kind}", result.metrics, needed)
 
 

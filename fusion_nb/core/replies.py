@@ -166,12 +166,11 @@ class RoundReplies:
         return arithmetic.metric_mean(self.metrics, sizes or self._num_examples, metric)
 
     def train_loss(self, model: TrainableModel) -> Metrics:
-        """Return the cohort's mean `train_loss`; nothing where no answer has metrics, or where the
+        """Return the cohort's mean `train_loss`; nothing where no answer tells one, or where the
         model is measured otherwise.
         """
         has_any = any("train_loss" in found for found in self.metrics.values())
-        is_told = not self.metrics or any(self.metrics.values())
-        is_expected = is_told and "loss" in model.metrics
+        is_expected = not self.metrics and "loss" in model.metrics
         return {"train_loss": self.mean("train_loss")} if has_any or is_expected else {}
 
     def over_rows(

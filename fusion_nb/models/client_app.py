@@ -201,7 +201,8 @@ class AppModel(Model):
         if problem := self.check_weights(weights, sent):
             raise ModelError(f"the arrays in the app's reply: {problem}", "look at the app's code")
         self.set_weights(weights)
-        return TrainingResult(weights, _named(metrics, _OF_TRAINING), 1, float("nan"))
+        told = _named(metrics, _OF_TRAINING)
+        return TrainingResult(weights, told, 1, float("nan"), tells_loss="loss" in told)
 
     def evaluate(self, data: AppRows) -> Metrics:
         """Let the app evaluate the weights."""

@@ -66,7 +66,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
         {"fusion": "median", "epochs": 2, "lr": 0.05},
         {"fusion": "fedadam", "batch_size": 8},
         {"fusion": "fda:theta=0.01"},
-        {"fusion": "krum", "adversary": "sign_flip:num=1"},
+        {"fusion": "iter_avg", "adversary": "sign_flip:num=1"},
     ],
 )
 def test_the_curve_is_that_of_the_app_in_the_kernel(
@@ -85,7 +85,7 @@ def test_the_curve_is_that_of_the_app_in_the_kernel(
         ({"data": "mnist"}, "rows are at the nodes"),
         ({"fusion": "scaffold"}, "steps of the parties' optimizers"),
         ({"fusion": "fedprox"}, "proximal term"),
-        ({"baseline": "local"}, "rows are at the parties' nodes"),
+        ({"baseline": "local"}, "trains by itself"),
     ],
 )
 def test_what_an_app_cannot_give_is_refused(

@@ -122,6 +122,22 @@ class TestReplies:
         assert run.model["w"].dtype == np.float32
         assert {p.num_examples for p in run.federation.parties} == {3}
 
+    def test_a_training_without_a_loss_is_one(self) -> None:
+        from flwr.app import MetricRecord
+
+        app = arrays_app(metrics=lambda: MetricRecord({"num-examples": 3}))
+        run = trained([np.zeros(2)], app, rounds=1)
+        assert "train_loss" not in run.records[0].metrics
+        assert run.records[0].metrics["loss"] == 1.0
+
+    def test_metrics_in_a_list_are_told_one_by_one(self) -> None:
+        from flwr.app import MetricRecord
+
+        found = {"loss": 0.5, "f1": [0.25, 0.75], "num-examples": 3}
+        run = trained([np.zeros(2)], arrays_app(metrics=lambda: MetricRecord(found)), rounds=1)
+        metrics = run.records[0].party_metrics["party 1"]
+        assert (metrics["train_f1_0"], metrics["train_f1_1"]) == (0.25, 0.75)
+
     def test_the_context_is_kept_from_round_to_round(self) -> None:
         from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 

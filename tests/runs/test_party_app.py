@@ -51,7 +51,7 @@ class Talk:
 
     def set_up(self, **changed: Any) -> Any:
         self.agree()
-        tree = {"ask": "setup", "framework": "", "arrays": {"0": np.zeros((2, 3))}, "rounds": 2}
+        tree = {"ask": "setup", "framework": "", "arrays": {"0": np.zeros((2, 3))}, "options": {}}
         return self.ask({**tree, **changed})
 
     def train(self, weights: Any = None, **options: Any) -> Any:

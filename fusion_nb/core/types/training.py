@@ -20,6 +20,7 @@ class TrainingResult:
     effective_step_size: the distance that a weight with the constant gradient 1 moves in these
                          steps: lr * num_steps for plain SGD, more with momentum; NaN if unknown
     extras:              further results that were asked for, such as a second model's weights
+    tells_loss:          whether `loss` is among the metrics; an app of a party may tell none
     """
 
     weights: Weights
@@ -27,6 +28,7 @@ class TrainingResult:
     num_steps: int
     effective_step_size: float
     extras: Mapping[str, Any] = field(default_factory=dict)
+    tells_loss: bool = True
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from fusion_nb.core.protocols import PartyLike
 from fusion_nb.core.types import (
     EvaluateRequest,
     Metrics,
+    NoUpdate,
     Reply,
     Request,
     RoundRequest,
@@ -72,8 +73,8 @@ class RemoteAppParty(RemoteParty):
 
 
 def count(party: PartyLike, request: Request, reply: Reply) -> None:
-    """Take over the number of rows that an app counted."""
-    if not isinstance(party, RemoteAppParty) or not isinstance(reply, Update):
+    """Take over the number of rows that an app counted, in a training or an evaluation."""
+    if not isinstance(party, RemoteAppParty) or not isinstance(reply, Update | NoUpdate):
         return
     if isinstance(request, RoundRequest):
         party.train.num_rows = reply.num_examples

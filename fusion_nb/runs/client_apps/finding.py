@@ -168,11 +168,16 @@ def with_options_of(spec: RunSpec, config: Mapping[str, Any]) -> RunSpec:
 
 def run_config(spec: RunSpec, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return the app's `run_config`, with the options of the run in place of its own."""
+    return with_values(own, {name: getattr(spec, name) for name in OWN_NAMES})
+
+
+def with_values(own: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an app's `run_config` with values of `OWN_NAMES` in place of its own."""
     config = dict(own)
     for name, keys in OWN_NAMES.items():
-        value = getattr(spec, name)
+        value = values.get(name)
         for key in keys:
-            if key in config and value is not None:
+            if key in config and isinstance(value, int | float):
                 config[key] = value
     return config
 

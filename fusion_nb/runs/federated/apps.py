@@ -43,13 +43,16 @@ def parties(
     read = {found.name: read_app(found.app, found.name) for found in described}
     _check_own_options(spec, {name: config for name, (_, config) in read.items()})
 
+    # An app reads them in its evaluation too; options that the run does not name stay its own.
+    chosen = {name for name in OWN_NAMES if name in spec.model_fields_set} | {"rounds"}
+
     def pack(weights: Weights) -> dict[str, Any]:
         native = lookup.find(spec.model, namespace)
         return {
             "ask": "setup",
             "framework": lookup.framework_of(native),
             "arrays": dict(weights),
-            "rounds": spec.rounds,
+            "options": {name: getattr(spec, name) for name in chosen},
         }
 
     made = tuple(_party(name, *read[name], session, pack) for name in session.nodes)

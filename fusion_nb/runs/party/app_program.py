@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -62,11 +63,12 @@ class PartyApp:
                 "leave it out, or give the app such an option",
             )
 
-    def parts(self, rounds: Any = None) -> AppParts:
-        """Return all that the app is called with. rounds: of the run, where they are known."""
-        config = dict(self.run_config)
-        if "num-server-rounds" in config and isinstance(rounds, int):
-            config["num-server-rounds"] = rounds
+    def parts(self, options: Mapping[str, Any]) -> AppParts:
+        """Return all that the app is called with.
+
+        options: of the run, in place of the app's own: rounds, epochs, lr and batch_size
+        """
+        config = finding.with_values(self.run_config, options)
         place = {"partition-id": 0, "num-partitions": 1} | dict(self.node_config)
         return AppParts(
             self.app,
@@ -76,9 +78,9 @@ class PartyApp:
             node_config=self.node_config,
         )
 
-    def made_party(self, rounds: Any = None) -> ClientAppParty:
+    def made_party(self, options: Mapping[str, Any] = MappingProxyType({})) -> ClientAppParty:
         """Return the party of the app, which remembers nothing yet."""
-        return ClientAppParty.of(self.party, self.parts(rounds))
+        return ClientAppParty.of(self.party, self.parts(options))
 
     def lines(self) -> list[str]:
         """Return the app and its options as sentences for its owner."""
@@ -123,9 +125,8 @@ class AppProgram(PartyProgram):
         if not isinstance(tree.get("arrays"), dict) or not tree["arrays"]:
             raise RunError("an app is told the first weights as arrays, and there are none")
         arrays = {str(name): np.asarray(array) for name, array in tree["arrays"].items()}
-        bench = self._with_memory(
-            Bench(self._app.made_party(tree.get("rounds")), self._ready().schema)
-        )
+        options = dict(tree.get("options") or {})
+        bench = self._with_memory(Bench(self._app.made_party(options), self._ready().schema))
         framework = str(tree.get("framework") or "")
         seeded = lookup.adapter(framework).seeded if framework else None
         model = AppModel(ArraysModel(arrays), finding.names_in(self._app.run_config), seeded)
