@@ -97,6 +97,33 @@ def test_traffic_is_that_of_the_protocol() -> None:
         assert record.bytes_down == count * down
     assert plain.history[0].bytes_up == count * size
     assert any("times the bytes of its weights" in note for note in masked.notes)
+    assert masked.history["secure_up"] == [pytest.approx(up / size)] * 3
+    assert masked.history["secure_down"] == [pytest.approx(down / size)] * 3
+
+
+def test_neighbours_cost_fewer_bytes_and_give_the_same_sum() -> None:
+    options = {"parties": 12, "rounds": 1, "split": "iid"}
+    every, some = (trained(secure=f"masks{more}", **options) for more in ("", ":neighbours=4"))
+    assert np.allclose(some.history["loss"], every.history["loss"], rtol=1e-6)
+    assert some.history[0].bytes_up < every.history[0].bytes_up
+    assert any("are fewer than" in note for note in some.notes)
+    assert not any("are fewer than" in note for note in every.notes)
+
+
+@pytest.mark.parametrize("fusion", SEVERAL_SUMS)
+def test_a_rule_of_several_sums_is_not_private_by_the_noise_of_one(fusion: str) -> None:
+    pytest.importorskip("dp_accounting")
+    with pytest.raises(FusionError, match="noisy mean"):
+        made(fusion=fusion, secure="masks", privacy="central:clip=1,noise=1", norm=False)
+
+
+def test_a_checkpoint_has_no_keys(tmp_path: Any) -> None:
+    run = trained(secure="masks", checkpoint=str(tmp_path / "kept"))
+    assert all(not party.persistent_state for party in run.federation.parties)
+    content = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert content
+    assert b"cipher_key" not in content
+    assert b"mask_key" not in content
 
 
 def test_processes_have_the_same_curve() -> None:

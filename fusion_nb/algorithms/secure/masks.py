@@ -23,6 +23,7 @@ from fusion_nb.core.types import (
     FederationInfo,
     LocalContext,
     MeanUpdate,
+    Metrics,
     Update,
     Weights,
 )
@@ -37,6 +38,8 @@ from fusion_nb.errors import (
 
 #: Bits of the numbers that are added up.
 _BITS = 32
+#: Metrics of a round -> its costs.
+_TRAFFIC = {"secure_up": "up", "secure_down": "down"}
 
 
 class Masks(FusionWrapper, Exchanging):
@@ -85,6 +88,7 @@ class Masks(FusionWrapper, Exchanging):
         super().__init__(inner)
         self._threshold, self._bits, self._clip = threshold, bits, clip
         self._neighbours = neighbours
+        self.metric_names = (*inner.metric_names, *_TRAFFIC)
         needed = max(steps.LEAST, inner.requires.min_updates)
         self.requires = replace(inner.requires, partial_updates=True, min_updates=needed)
 
@@ -129,6 +133,13 @@ class Masks(FusionWrapper, Exchanging):
         """Return the costs of the last round, and what the inner rule tells."""
         costs, said = state["costs"], list(super().notes(state))
         return [*said, sentence(costs, int(costs["neighbours"]))] if costs else said
+
+    def measure(self, state: Any) -> Metrics:
+        """Return a party's traffic in multiples of the weights' bytes, and what the rule adds."""
+        costs = state["costs"]
+        return super().measure(state) | {
+            name: costs[key] for name, key in _TRAFFIC.items() if key in costs
+        }
 
     def local_update(self, context: LocalContext) -> Answer:
         """Do the inner rule's local update, keep the numbers, and send public keys."""

@@ -102,8 +102,16 @@ class Link:
 
     def push(self, bodies: Iterable[tuple[int, bytes]]) -> list[str]:
         """Send a body to each of some nodes, and return the ids of the messages."""
-        messages = [self._message(node, body) for node, body in bodies]
-        return [str(found or "") for found in self._ask(lambda: self._grid.push_messages(messages))]
+        asked = [*bodies]
+
+        def send() -> Any:
+            for _ in range(_MAX_TRIES - 1):
+                # The time that a busy SuperLink gives for the parts of a message may pass.
+                with suppress(flower("ObjectPushError")):
+                    return self._grid.push_messages([self._message(*each) for each in asked])
+            return self._grid.push_messages([self._message(*each) for each in asked])
+
+        return [str(found or "") for found in self._ask(send)]
 
     def pull(self, ids: Iterable[str]) -> Mapping[str, Answer]:
         """Return the replies that have come, by the ids of the messages that they answer."""

@@ -52,6 +52,7 @@ NAMES: dict[str, str] = {
     "iterate_object_tree": "flwr.supercore.inflatable.inflatable_object",
     "no_object_id_recompute": "flwr.supercore.inflatable.inflatable_object",
     "inflate_object_from_contents": "flwr.supercore.inflatable.inflatable_utils",
+    "ObjectPushError": "flwr.supercore.inflatable.inflatable_utils",
     "ObjectPullError": "flwr.supercore.inflatable.inflatable_utils",
     "RunNotRunningException": "flwr.supercore.run",
     "Status": "flwr.common.constant",
