@@ -84,9 +84,7 @@ class Evaluator:
             for party in self._parties
             if (party.num_test or self._model.train_metrics) and party.id not in busy
         ]
-        if busy and not asked and self._test is None:
-            return Evaluation({}, {}, ())
-        found = self._evaluate(ask, asked, weights, round, costly, num_rows)
+        found = self._evaluate(ask, asked, weights, round, costly, num_rows, is_part=bool(busy))
         if not busy:
             self._last = weights, num_rows, found
         return found
@@ -99,11 +97,21 @@ class Evaluator:
         round: int,
         costly: bool,
         num_rows: int,
+        *,
+        is_part: bool,
     ) -> Evaluation:
+        """Return the metrics over the parties that are asked.
+
+        is_part: others still train. Of a part any number may fail; where all do, nothing is
+                 measured.
+        """
         model = self._model
         request = EvaluateRequest(weights, costly and self._test is None, num_rows, self._seed)
-        replies = RoundReplies(ask(request, asked), asked, round=round, quorum=self._quorum)
+        quorum = 0.0 if is_part else self._quorum
+        replies = RoundReplies(ask(request, asked), asked, round=round, quorum=quorum)
         replies.drain()
+        if is_part and not replies.metrics and self._test is None:
+            return Evaluation({}, {}, tuple(replies.failures))
         train_sizes = {party.id: party.num_examples for party in self._parties}
         found = {name: replies.mean(name, train_sizes) for name in model.train_metrics}
         if self._test is not None:

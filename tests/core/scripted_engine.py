@@ -19,6 +19,9 @@ class Scripted(Engine):
     #: All that was asked, and how often parties were told to give up.
     log: ClassVar[list[Any]] = []
 
+    #: Parties that can't be measured.
+    gone: ClassVar[set[str]] = set()
+
     def start(self, parties: Sequence[Any], model: Any, gate: Callable[[], None]) -> None:
         self._parties = {party.id: party for party in parties}
         self._model, self._gate = model.clone(), gate
@@ -29,7 +32,10 @@ class Scripted(Engine):
         if isinstance(request, EvaluateRequest):
             self.log.append(("evaluate", *cohort))
         for party in cohort:
-            yield self._parties[party].answer(request, self._model)
+            if isinstance(request, EvaluateRequest) and party in self.gone:
+                yield Failure(party, "its node has ended")
+            else:
+                yield self._parties[party].answer(request, self._model)
 
     @property
     def has_real_time(self) -> bool:

@@ -22,6 +22,7 @@ def engine() -> type[Scripted]:
     class Own(Scripted):
         script: ClassVar[list[Any]] = []
         log: ClassVar[list[Any]] = []
+        gone: ClassVar[set[str]] = set()
 
     registry.register("engines", "scripted", Own)
     return Own
@@ -126,6 +127,27 @@ def test_only_parties_at_hand_are_measured_and_all_at_the_end(
     assert last == ("evaluate", A, B, C, D)
     assert engine.log.index(("gave up", C, D)) < engine.log.index(last)
     assert set(found.history[-1].party_metrics) == {A, B, C, D}
+
+
+def test_a_party_that_is_gone_when_it_is_measured_does_not_end_the_run(
+    engine: Any, net: Any, rows: Any
+) -> None:
+    """It may be the only one at hand: the round has no metrics of the fused model then."""
+
+    class Leaving(engine):
+        def run(self, request: Any, cohort: Any) -> Any:
+            if list(cohort) == [C]:
+                engine.gone.add(C)
+            return super().run(request, cohort)
+
+    registry.register("engines", "leaving", Leaving)
+    engine.script[:] = [C, A, lambda: engine.gone.clear()]
+    found = run(net, rows, "fedbuff:buffer=1", rounds=3, engine="leaving")
+    first, second, _ = found.history
+    assert [failure.party for failure in first.failures] == [C]
+    assert "loss" not in first.metrics
+    assert second.metrics["loss"] > 0
+    assert {"loss", "accuracy"} <= found.history[-1].metrics.keys()
 
 
 def test_a_stop_gives_up_and_more_goes_on(engine: Any, net: Any, rows: Any) -> None:

@@ -123,7 +123,7 @@ class TestRunningFederation:
                 for r in later
             )
 
-        wait_until(is_back)
+        wait_until(lambda: is_back() or run.status != "running")
         run.stop().wait()
         assert run.status == "stopped"
         assert run.federation.history[-1].round == len(run.records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,6 +37,16 @@ def texts(chart: charts.Chart) -> list[str]:
     found = [text.get_text() for axis in figure.axes for text in axis.get_yticklabels()]
     legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     return [*found, *legends, *(text.get_text() for axis in figure.axes for text in axis.texts)]
+
+
+def test_numbers_of_rounds_do_not_overlap_in_narrow_panels() -> None:
+    long = History([record(TRIPS, 16.0 * n, round=n) for n in range(1, 131)])
+    figure = charts.compare({"a": long}, ["loss", "accuracy"]).figure
+    figure.canvas.draw()
+    boxes = [t.get_window_extent() for t in figure.axes[0].get_xticklabels() if t.get_text()]
+    boxes.sort(key=lambda box: box.x0)
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert len(boxes) > 3
 
 
 class TestGantt:

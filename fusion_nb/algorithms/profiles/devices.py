@@ -156,7 +156,7 @@ class Phones(Classes):
     on a Nexus 6; of 35,407 phones of a trace, 0.4 %, 46.4 % and 53.2 % were nearest to these. How
     many times longer than this machine the Note 10 takes is assumed: `fastest`.
 
-    The source measured no power, so that no energy is counted unless `watts` is given.
+    No figures of power are known for these times: no energy is counted unless `watts` is given.
 
     Source: Yang, Wang, Xu, Chen, Bian, Liu, Liu, "Characterizing Impacts of Heterogeneity in
     Federated Learning upon Large-Scale Smartphone Data", WWW 2021, and its code, FLASH.

@@ -41,11 +41,12 @@ def metric_axes(
 
     figure = Figure(figsize=(WIDTH, HEIGHT), layout=layout)
     axes = figure.subplots(1, len(metrics))
+    num_ticks = 10 if len(metrics) < 3 else 6  # the numbers of rounds have room side by side
     for axis, metric in zip(axes, metrics, strict=True):
         axis.set_title(drawn_name(metric), fontsize=10, loc="left", fontweight="bold")
         # Room on the right for the lines' labels.
         axis.set_xlim(1 - 0.02 * num_rounds, num_rounds * 1.12)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=num_ticks))
         axis.set_xlabel("round", loc="left")
         axis.ticklabel_format(axis="y", scilimits=(-3, 4))
         axis.spines[["top", "right"]].set_visible(False)
