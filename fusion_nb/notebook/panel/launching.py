@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from fusion_nb.errors import RunError
 from fusion_nb.runs import session
+from fusion_nb.runs.experiments.calls import EXPERIMENTS
 from fusion_nb.runs.run import Run
 
 #: Held while a panel decides whether its run may continue, so that two clicks never begin two runs.
@@ -25,6 +26,7 @@ def check_alone(but: Run | None = None) -> None:
     running = [
         run.name for run in session.RUNS.values() if run.status == "running" and run is not but
     ]
+    running += [made.name for made in EXPERIMENTS.values() if made.status == "running"]
     if running:
         raise RunError(f"{running[-1]} is running", "wait for its end, or stop it first")
     if _launching:

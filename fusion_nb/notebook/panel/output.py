@@ -12,13 +12,14 @@ from markupsafe import Markup
 
 from fusion_nb.notebook.kernel import draws_widgets
 from fusion_nb.reporting.templates import render
+from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.run import Run
 
 _SENTENCE = "A panel of fusion_nb, in which no run has ended. Run the cell to use it."
 _HIDDEN = '<div class="{{ mark }}">{{ page }}</div>'
 _REPEAT = (
-    '<div style="opacity:.8">The last run of a panel. Its controls need a kernel: run the cell to '
-    'use them.</div>{{ page }}<pre style="white-space:pre-wrap">{{ cell }}</pre>'
+    '<div style="opacity:.8">The last result of a panel. Its controls need a kernel: run the cell '
+    'to use them.</div>{{ page }}<pre style="white-space:pre-wrap">{{ cell }}</pre>'
 )
 #: Hides the result that is kept as long as the widgets live, and keeps typed keys from JupyterLab.
 #:
@@ -72,13 +73,21 @@ class PanelOutput:
         It is drawn again only where the run has changed.
         """
         state = (run, run.status, len(run.records), run.planned)
-        if state == self._kept:
-            return
-        self._kept = state
-        result = run.result()
-        self._bundle = result.mimebundle()
-        page = render(_REPEAT, page=Markup(self._bundle["text/html"]), cell=result.cell)
-        self._bundle["text/html"] = self._hidden(page)
+        if state != self._kept:
+            self._kept = state
+            result = run.result()
+            self._keep(result.mimebundle(), result.cell)
+
+    def keep_experiment(self, made: Experiment) -> None:
+        """Let the saved notebook hold an experiment's result, and the cell that repeats it."""
+        state = (made, made.status, len(made.runs))
+        if state != self._kept:
+            self._kept = state
+            self._keep(made._repr_mimebundle_(), made.spec.to_text())
+
+    def _keep(self, bundle: dict[str, Any], cell: str) -> None:
+        page = render(_REPEAT, page=Markup(bundle["text/html"]), cell=cell)
+        self._bundle = bundle | {"text/html": self._hidden(page)}
         self.send_again()
 
     def send_again(self) -> None:

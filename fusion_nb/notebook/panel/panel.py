@@ -10,6 +10,7 @@ from typing import Any
 from fusion_nb.core.process import cell_output
 from fusion_nb.errors import FusionError, OptionError, RunError
 from fusion_nb.notebook import kernel
+from fusion_nb.notebook.panel.experiment_tab import ExperimentTab
 from fusion_nb.notebook.panel.labels import spelling
 from fusion_nb.notebook.panel.launching import check_alone, deciding
 from fusion_nb.notebook.panel.recipes import NewRun
@@ -53,7 +54,7 @@ class Panel:
                 is_name = isinstance(value, str)
                 options[option] = value if is_name else self._variables.name_of(option, value)
         self._runs = RunController(self._variables, lambda: self._view)
-        self._view = View(self, self._runs, self._variables.names)
+        self._view = View(self, self._runs, self._variables)
         self._view.form.load(options)
         under_way = [run for run in session.RUNS.values() if run.status in session.UNDER_WAY]
         if under_way:
@@ -85,6 +86,11 @@ class Panel:
     def saved(self) -> SavedRuns:
         """The runs on disk that were cut short: `find`, `resume` and `discard`."""
         return self._view.saved_box.saved
+
+    @property
+    def experiment(self) -> ExperimentTab:
+        """The tab of experiments: `start`, `stop`, `go_on`, `wait`, `take_best`, and `made`."""
+        return self._view.experiment_tab
 
     @property
     def screen(self) -> Screen:

@@ -238,16 +238,20 @@ class ExportTab:
 
 
 class RepeatTexts:
-    """A run as a cell, as Python and as YAML, each to be copied."""
+    """A run, or an experiment, as texts that repeat it, each to be copied."""
 
-    def __init__(self, layout: Mapping[str, Any]) -> None:
-        kinds = ("as a cell", "as Python", "as YAML")
+    def __init__(
+        self,
+        layout: Mapping[str, Any],
+        kinds: Sequence[str] = ("as a cell", "as Python", "as YAML"),
+        thing: str = "run",
+    ) -> None:
         self._texts = [
             widgets.Textarea(description=kind, layout={"flex": "1 1 auto"}, **layout)
             for kind in kinds
         ]
         hint = widgets.HTML(
-            "Copy one of these: it repeats this run exactly, where the same variables exist."
+            f"Copy one of these: it repeats this {thing} exactly, where the same variables exist."
         )
         rows = []
         for kind, text in zip(kinds, self._texts, strict=True):
@@ -258,7 +262,11 @@ class RepeatTexts:
 
     def show(self, spec: RunSpec, line_options: Mapping[str, str]) -> None:
         """Show the three texts of a spec. line_options: as in `RunSpec.to_cell`."""
-        texts = (spec.to_cell(**line_options), spec.to_python(**line_options), spec.to_yaml())
+        options = dict(line_options)
+        self.show_texts([spec.to_cell(**options), spec.to_python(**options), spec.to_yaml()])
+
+    def show_texts(self, texts: Sequence[str]) -> None:
+        """Show one text of each kind."""
         for box, text in zip(self._texts, texts, strict=True):
             if box.value != text:  # somebody may be about to copy it
                 box.value = text

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import ipywidgets as widgets
 
 from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.actions import PanelActions
+from fusion_nb.notebook.panel.experiment_tab import ExperimentTab
 from fusion_nb.notebook.panel.form import Form
 from fusion_nb.notebook.panel.output import PanelOutput
 from fusion_nb.notebook.panel.recipes import NewRun
@@ -19,6 +19,7 @@ from fusion_nb.notebook.panel.run_view import RunView
 from fusion_nb.notebook.panel.saved_box import SavedBox
 from fusion_nb.notebook.panel.saved_runs import SavedRuns
 from fusion_nb.notebook.panel.tabs import ChangeTab, CompareTab, ExportTab, PreviewTab
+from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.notebook.subshells import answer_beside
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED
@@ -32,18 +33,16 @@ class View:
     """The widgets of a panel.
 
     panel: the actions of its buttons;  runs: begins runs and longer actions, in the panel's thread
-    namespace: where models and data are looked for
+    variables: where models and data are looked for
     """
 
-    def __init__(
-        self, panel: PanelActions, runs: RunController, namespace: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, panel: PanelActions, runs: RunController, variables: Variables) -> None:
         self.buttons: list[widgets.Button] = []
         self._message = widgets.HTML(
             messages.news("Choose below, and press Start."), layout={"min_height": "2em"}
         )
         self._followed: Run | None = None
-        self.form = Form(namespace)
+        self.form = Form(variables.names)
         self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)
         self.form.on_refresh(self.saved_box.look)
         self.form.controls["checkpoint"].observe(self.saved_box.look)
@@ -65,9 +64,18 @@ class View:
         self.run_buttons = RunButtons(
             self._button, panel, lambda: runs.begin(lambda: NewRun(self.form.spec()), _DELAY)
         )
+        self.experiment_tab = ExperimentTab(
+            self._button,
+            self.form,
+            variables,
+            work=lambda activity, action: runs.work(activity, action, _DELAY),
+            say=self.say,
+            kept=lambda made: self.output.keep_experiment(made),
+        )
         tabs = {
             "Configure": self.form.box,
             "Preview": self.preview_tab.box,
+            "Experiment": self.experiment_tab.box,
             "Change": self.change_tab.box,
             "Compare": self.compare_tab.box,
             "Export": self.export_tab.box,
@@ -110,6 +118,7 @@ class View:
         self.preview_tab.button.disabled = is_busy
         self.change_tab.button.disabled = is_busy or run is None
         self.export_tab.button.disabled = is_busy or run is None or status == "running"
+        self.experiment_tab.enable(is_busy=is_busy)
         self.compare_tab.refresh()
         if run is None:
             return

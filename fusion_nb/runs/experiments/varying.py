@@ -18,6 +18,8 @@ _COMPONENTS = (
 )
 #: Options that no experiment varies: a list of them has another meaning, or each needs one.
 _FIXED = ("model", "data", "metrics", "code", "checkpoint", "seed", "seed_of", "changes", "roles")
+#: Options that an experiment can vary.
+VARYING = tuple(name for name in RunSpec.model_fields if name not in _FIXED)
 
 
 def label_of(settings: Mapping[str, Any]) -> str:
