@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -275,16 +273,11 @@ def party(
         from fusion_nb.runs.party.policy import Policy
         from fusion_nb.runs.party.serving import Connection, serve
 
+        most = bytes_of(max_request)
+        policy = Policy.of(models, max_epochs, require_privacy, allow_code, most, require_secure)
         serve(
             Connection(superlink, certificates, key, insecure=insecure),
-            Policy.of(
-                models,
-                max_epochs,
-                require_privacy,
-                allow_code,
-                bytes_of(max_request),
-                require_secure,
-            ),
+            policy,
             data=data,
             name=name,
             label=label,
@@ -301,23 +294,10 @@ def tutorials(
 ) -> None:
     """Copy the tutorials into a folder: `jupyter lab FOLDER` opens them."""
     with _one_line():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OptionError(
-                f"{folder} is not an empty folder",
-                "give a new one: no notebook of yours is replaced",
-            )
-        with as_file(files("fusion_nb") / "tutorials") as packaged:
-            # In a clone the notebooks are where they are written; a wheel has a copy of them.
-            source = packaged if packaged.is_dir() else Path(__file__).parents[1] / "notebooks"
-            found = sorted(source.glob("*.ipynb"))
-            if not found:
-                raise OptionError(
-                    "the tutorials did not come with this installation", "install fusion_nb again"
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-            for notebook in found:
-                shutil.copyfile(notebook, folder / notebook.name)
-        typer.echo(f"{len(found)} notebooks are in {folder}; open them:  jupyter lab {folder}")
+        from fusion_nb.notebook.tutorials import copy_tutorials
+
+        number = copy_tutorials(folder)
+        typer.echo(f"{number} notebooks are in {folder}; open them:  jupyter lab {folder}")
 
 
 @keys_app.command("list")

@@ -23,7 +23,7 @@ from fusion_nb.errors import OptionError
 #: The component gets the values behind that name, one for each row.
 PER_ROW = "per row"
 
-_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "a multiple of"}
 #: Bytes in the letters that sizes end in.
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -66,7 +66,7 @@ class Option:
 
     @property
     def bounds(self) -> dict[str, float]:
-        """Its bounds by their names in annotated-types: `gt`, `ge`, `lt`, `le`."""
+        """Its bounds by their names in annotated-types: `gt`, `ge`, `lt`, `le`, `multiple_of`."""
         return {
             name: getattr(bound, name)
             for note in _notes(self.annotation)

@@ -129,7 +129,7 @@ class TestControls:
             for option, control in choice.parts:
                 if option.type in (int, float):
                     least = option.bounds.get("ge", option.bounds.get("gt", 0))
-                    value = option.type(least + 1)
+                    value = option.type(least + option.bounds.get("multiple_of", 1))
                     most = option.bounds.get("le", option.bounds.get("lt"))
                     if most is None or value < most:
                         control.set(str(value))

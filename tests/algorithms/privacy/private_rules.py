@@ -53,6 +53,7 @@ def context(
     *,
     party: str = "party 1",
     round: int = 1,
+    seed: int = 0,
     **facts: Any,
 ) -> LocalContext:
     """A party's view of a round in which its training leads to given weights."""
@@ -60,6 +61,7 @@ def context(
     return LocalContext(
         party=party,
         round=round,
+        seed=seed,
         weights=weights,
         broadcast=made.broadcast(state),
         state={},

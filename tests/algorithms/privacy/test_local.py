@@ -19,7 +19,7 @@ START: Weights = {"w": np.zeros(10_000)}
 
 def sent(seed: int = 0, party: str = "party 1", round: int = 1, text: str = "noise=1.5") -> Update:
     made = rule(f"local:clip=2,{text}", seed=seed)
-    view = context(made, START, {"w": np.full(10_000, 1.0)}, party=party, round=round)
+    view = context(made, START, {"w": np.full(10_000, 1.0)}, party=party, round=round, seed=seed)
     answer = made.local_update(view)
     assert isinstance(answer, Update)
     return answer
