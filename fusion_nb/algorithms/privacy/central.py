@@ -69,6 +69,7 @@ class CentralPrivacy(PrivateFusion):
         self._adapts = Adaptive(quantile, clip_lr) if adaptive else None
         super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
         self.requires = replace(inner.requires, empty_rounds=True)
+        self.sends_clip = bool(adaptive)
         if self._adapts:
             self.metric_names = (*self.metric_names, "clip")
 

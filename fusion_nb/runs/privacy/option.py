@@ -51,7 +51,12 @@ def made(
     }
     with about("privacy", spec.privacy):
         cohorts = cohorts_of(
-            sampling, trained, seed=spec.seed, fraction=spec.fraction, text=spec.sampling
+            sampling,
+            trained,
+            seed=spec.seed,
+            cohort_seed=spec.seed_for("cohort"),
+            fraction=spec.fraction,
+            text=spec.sampling,
         )
         rule = around(inner, spec.privacy, PrivateRun(name, cohorts, spec.rounds, batches))
     # A noise that was found becomes a number, so that the spec repeats the run after more rounds.
