@@ -185,7 +185,8 @@ def status_text(run: Run) -> str:
     records, status = run.records, run.status
     parts = [f"{run.name}: {status}, round {len(records)} of {run.planned}"]
     if records:
-        last = _latest(records, run.chart_metrics)
+        counted = ["epsilon"] if "epsilon" in records[-1].metrics else []
+        last = _latest(records, [*run.chart_metrics, *counted])
         parts += [f"{name} {value:.3f}" for name, value in last.items()]
         elapsed = duration(sum(record.seconds for record in records))
         parts.append(f"{elapsed} so far" if status in UNDER_WAY else elapsed)

@@ -116,7 +116,8 @@ class Result:
         ]
         if self.history:
             last = self.history.last()
-            parts += [f"{name} {number(last[name])}" for name in self.metrics if name in last]
+            shown = (*self.metrics, "epsilon")
+            parts += [f"{name} {number(last[name])}" for name in shown if name in last]
             parts.append(f"{sum(record.seconds for record in self.history):.1f} s")
             parts += self._better_round(last.get(self.monitor, math.nan))
         return ", ".join(parts)

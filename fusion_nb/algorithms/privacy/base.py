@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from fusion_nb.algorithms.privacy.accounting import smallest_noise
 from fusion_nb.algorithms.privacy.cohorts import PrivateCohorts
 from fusion_nb.algorithms.privacy.ledger import Ledger
 from fusion_nb.core.protocols import Fusion
-from fusion_nb.core.types import FederationInfo, Metrics, Update, Weights
+from fusion_nb.core.types import FederationInfo, Metrics, Weights
 from fusion_nb.errors import OptionError, RunError, option
 
 #: Options of all kinds of privacy.
@@ -76,6 +75,8 @@ class PrivateFusion(FusionWrapper):
     kind: str
     #: Noise, as a multiple of the sensitivity, that noise 1 is.
     noise_scale: float = 1.0
+    #: Whether parties are sent a clip in each round.
+    sends_clip: bool = False
 
     def __init__(
         self,
@@ -91,7 +92,9 @@ class PrivateFusion(FusionWrapper):
         super().__init__(inner)
         self.metric_names = (*inner.metric_names, "epsilon")
         self._run, self._clip, self.delta = run, clip, delta
-        if run.cohorts.chance is not None:  # a round without any party is a round
+        #: Whether nobody may know who takes part in a round (Poisson sampling).
+        self.has_secret_cohorts = run.cohorts.chance is not None
+        if self.has_secret_cohorts:  # a round without any party is a round
             self.requires = replace(inner.requires, empty_rounds=True)
         wanted = _target(noise, self.kind)
         if wanted and budget:
@@ -139,15 +142,6 @@ class PrivateFusion(FusionWrapper):
             self.check_budget(state, 1)
         return self.inner.broadcast(state["inner"])
 
-    def of_inner(
-        self, weights: Weights, updates: Iterator[Update], inner: Any
-    ) -> tuple[Weights, Any]:
-        """Return what the inner rule makes of updates; the same weights and state of none."""
-        first = next(updates, None)
-        if first is None:
-            return weights, inner
-        return self.inner.aggregate(weights, itertools.chain([first], updates), inner)
-
     def shared_weights(self, weights: Weights, state: Any) -> Weights:
         """Return the entries that the inner rule sends to parties."""
         return self.inner.shared_weights(weights, state["inner"])
@@ -184,22 +178,13 @@ class PrivateFusion(FusionWrapper):
         if not state:
             cost = f"{rounds} {'round costs' if rounds == 1 else 'rounds cost'} epsilon {then:.3g}"
         if self.budget and then > self.budget * (1 + 1e-9):
-            fitting = self._fitting(state, rounds)
+            fitting = _fitting(self, state, rounds)
             few = f"{fitting} would fit" if fitting else "none would fit"
             raise RunError(
                 f"{cost}, and the budget of this run is {self.budget:g}",
                 f"{few}; a larger budget is another run",
             )
         return f"privacy: {cost} (delta {self.delta:g})"
-
-    def _fitting(self, state: Any, rounds: int) -> int:
-        """Return how many of these further rounds the budget allows."""
-        low, high = 0, rounds
-        while high - low > 1:
-            middle = (low + high) // 2
-            fits = self.epsilon_after(state, middle) <= self.budget
-            low, high = (middle, high) if fits else (low, middle)
-        return low
 
     def notes(self, state: Any) -> Sequence[str]:
         """Return what was promised to whom, and what was not, in sentences."""
@@ -217,7 +202,8 @@ class PrivateFusion(FusionWrapper):
             *notes,
             f"privacy: epsilon {spent:.4g} at delta {self.delta:g} after {state['rounds']} "
             f"{'round' if state['rounds'] == 1 else 'rounds'}"
-            f"{self._by_rdp(ledger)}, noise {self.noise:g}, clip {self._clip:g}",
+            f"{_counted(ledger, self.delta)}, noise {self.noise:g}, clip {self._clip:g}"
+            f"{' at first' if self.sends_clip else ''}",
             f"privacy: {self._promise()}",
             _NOT_COVERED,
             _SECRET if self._run.is_secret else _SEEDED,
@@ -226,11 +212,6 @@ class PrivateFusion(FusionWrapper):
     @abstractmethod
     def _promise(self) -> str:
         """Return who is protected, against whom, and how it is counted."""
-
-    def _by_rdp(self, ledger: Ledger) -> str:
-        if all(chance == 1 for events in ledger.events.values() for chance, _, _ in events):
-            return " (exact for Gaussian noise)"
-        return f" (PLD; {ledger.epsilon(self.delta, 'rdp'):.4g} by RDP)"
 
     def _solved(self, wanted: float) -> float:
         """Return the least noise with which the planned rounds stay within epsilon."""
@@ -245,6 +226,23 @@ class PrivateFusion(FusionWrapper):
                 f"give a larger epsilon, or fewer {option('rounds')}",
             )
         return found
+
+
+def _fitting(rule: PrivateFusion, state: Any, rounds: int) -> int:
+    """Return how many of these further rounds the budget allows."""
+    low, high = 0, rounds
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = rule.epsilon_after(state, middle) <= rule.budget
+        low, high = (middle, high) if fits else (low, middle)
+    return low
+
+
+def _counted(ledger: Ledger, delta: float) -> str:
+    """Return how epsilon was counted, in words."""
+    if all(chance == 1 for events in ledger.events.values() for chance, _, _ in events):
+        return " (exact for Gaussian noise)"
+    return f" (PLD; {ledger.epsilon(delta, 'rdp'):.4g} by RDP)"
 
 
 def _target(noise: str, kind: str) -> float:

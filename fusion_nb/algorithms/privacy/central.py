@@ -72,6 +72,7 @@ class CentralPrivacy(PrivateFusion):
         super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
         self.largest_change = 0.0 if adaptive else clip
         self.requires = replace(inner.requires, empty_rounds=True)
+        self.sends_clip = bool(adaptive)
         if self._adapts:
             self.metric_names = (*self.metric_names, "clip")
 

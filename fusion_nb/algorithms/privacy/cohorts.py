@@ -17,12 +17,14 @@ class PrivateCohorts:
     chance:   of each party in each round, drawn independently and in secret (Poisson); None where
               cohorts have a fixed size, which gives no amplification: each party is then charged
               for every round that it takes part in
+    cohort_seed: fixes the cohorts in place of `seed`, which fixes the noise; None for that
     """
 
     parties: tuple[str, ...]
     seed: int
     fraction: float = 1.0
     chance: float | None = None
+    cohort_seed: int | None = None
 
     @property
     def expected(self) -> float:
@@ -31,11 +33,15 @@ class PrivateCohorts:
             return self.chance * len(self.parties)
         return float(SamplingContext(self.parties, 1, self.seed, self.fraction).count)
 
-    def asked(self, round: int) -> tuple[str, ...]:
-        """Return the parties of a round, whether their updates arrive or not."""
-        context = SamplingContext(self.parties, round, self.seed, self.fraction)
+    def asked(self, round: int, least: int = 1) -> tuple[str, ...]:
+        """Return the parties of a round, whether their updates arrive or not.
+
+        least: parties without which nobody is asked
+        """
+        seed = self.seed if self.cohort_seed is None else self.cohort_seed
+        context = SamplingContext(self.parties, round, seed, self.fraction)
         drawn = context.uniform() if self.chance is None else poisson(context, q=self.chance)
-        return tuple(drawn)
+        return tuple(drawn) if len(drawn) >= least else ()
 
     def counts(self, first: int, last: int) -> dict[str, int]:
         """Return how often each party takes part in these rounds, with cohorts of a fixed size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,11 +57,14 @@ class LocalPrivacy(PrivateFusion):
                 received.append(update.party)
                 yield Update(update.party, update.weights, 1)
 
-        fused, inner = self.of_inner(weights, equal_shares(), state["inner"])
+        fused, inner = fused_by(self.inner, weights, equal_shares(), state["inner"])
         ledger, number = Ledger.of_state(state["ledger"]), state["rounds"] + 1
-        for party in dict.fromkeys((*received, *self._run.cohorts.asked(number))):
+        for party in dict.fromkeys((*received, *self._asked(number))):
             ledger = ledger.with_event(party, 1.0, self.noise * self.noise_scale)
         return fused, {**state, "inner": inner, "ledger": ledger.to_state(), "rounds": number}
+
+    def _asked(self, number: int) -> tuple[str, ...]:
+        return self._run.cohorts.asked(number, self.requires.min_updates)
 
     def planned(self, ledger: Ledger, first: int, last: int, noise: float) -> Ledger:
         """Return a ledger with the releases of these rounds; with secret cohorts, one a round."""
@@ -101,3 +105,13 @@ def has_plain_half(inner: Fusion) -> bool:
     """Return whether parties of a rule do no more than to train from the fused weights."""
     does_more = changes_local_update(inner) or broadcasts(inner)
     return not does_more and inner.synchronising is None and inner.asynchronous is None
+
+
+def fused_by(
+    rule: Fusion, weights: Weights, updates: Iterator[Update], state: Any
+) -> tuple[Weights, Any]:
+    """Return what a rule makes of updates; the same weights and state where there is none."""
+    first = next(updates, None)
+    if first is None:
+        return weights, state
+    return rule.aggregate(weights, itertools.chain([first], updates), state)

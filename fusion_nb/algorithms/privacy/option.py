@@ -23,14 +23,20 @@ def around(inner: Fusion, text: str, run: PrivateRun) -> PrivateFusion:
 
 
 def cohorts_of(
-    sampling: Sampling, parties: Sequence[str], *, seed: int, fraction: float, text: str
+    sampling: Sampling,
+    parties: Sequence[str],
+    *,
+    seed: int,
+    cohort_seed: int,
+    fraction: float,
+    text: str,
 ) -> PrivateCohorts:
     """Return what may be known of the cohorts that a sampling draws.
 
     text: the option `sampling`. Raises OptionError for one that can't be counted.
     """
     if sampling is SamplingContext.uniform:
-        return PrivateCohorts(tuple(parties), seed, fraction)
+        return PrivateCohorts(tuple(parties), seed, fraction, cohort_seed=cohort_seed)
     chance = samplings.chance(sampling, fraction)
     if chance is None:
         raise OptionError(
@@ -39,4 +45,4 @@ def cohorts_of(
             f"use {option('sampling', 'poisson:q=0.3')}, whose secret draws amplify privacy, or "
             "leave it out",
         )
-    return PrivateCohorts(tuple(parties), seed, fraction, chance)
+    return PrivateCohorts(tuple(parties), seed, fraction, chance, cohort_seed)

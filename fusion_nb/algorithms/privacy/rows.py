@@ -9,7 +9,7 @@ from typing import Any
 from fusion_nb.algorithms.privacy.base import PrivateFusion, PrivateRun
 from fusion_nb.algorithms.privacy.clipping import check_untrained
 from fusion_nb.algorithms.privacy.ledger import Ledger
-from fusion_nb.algorithms.privacy.local import check_plain_half
+from fusion_nb.algorithms.privacy.local import check_plain_half, fused_by
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import Answer, LocalContext, Update, Weights
 from fusion_nb.errors import ContractError
@@ -54,7 +54,10 @@ class RowPrivacy(PrivateFusion):
     ) -> tuple[Weights, Any]:
         """Return the inner rule's weights, and the ledger with the steps of each party."""
         ledger, number = Ledger.of_state(state["ledger"]), state["rounds"] + 1
-        cohort, batches = self._run.cohorts.asked(number), self._run.batches
+        cohort, batches = (
+            self._run.cohorts.asked(number, self.requires.min_updates),
+            self._run.batches,
+        )
         # An update that is lost on the way has cost as much as was planned.
         charged = {party: batches[party] for party in cohort if party in batches}
 
@@ -64,7 +67,7 @@ class RowPrivacy(PrivateFusion):
                 charged[update.party] = (chance, steps)
                 yield replace(update, extras={})
 
-        fused, inner = self.of_inner(weights, plain(), state["inner"])
+        fused, inner = fused_by(self.inner, weights, plain(), state["inner"])
         for party, (chance, steps) in charged.items():
             ledger = ledger.with_event(party, chance, self.noise, steps)
         changed = {"inner": inner, "ledger": ledger.to_state(), "rounds": number}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fusion_nb.algorithms.compressions.compressed import Compressed
 from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper, broadcasts, innermost
 from fusion_nb.algorithms.personalization.ifca import IFCA
+from fusion_nb.algorithms.privacy.base import PrivateFusion
 from fusion_nb.core.protocols import Fusion, ModelPoisoning
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.resolve import Resolved
@@ -60,14 +61,27 @@ def _not_averaging(fusion: Fusion) -> str:
     return (inner and _not_averaging(inner)) or fusion.not_linear
 
 
+def _senders(resolved: Resolved, rule: Fusion) -> list[str]:
+    """Return the rules that send parties more than weights, as the user named them."""
+    spec, found = resolved.spec, []
+    while isinstance(rule, FusionWrapper):
+        if isinstance(rule, PrivateFusion):
+            found += ["privacy (its clip)"] if rule.sends_clip else []
+        elif type(rule).broadcast is not FusionWrapper.broadcast and spec.personal:
+            found.append(spec.personal)
+        rule = rule.inner
+    if broadcasts(rule):
+        found.append(spec.fusion or resolved.model.defaults["fusion"])
+    return found
+
+
 def _notes(resolved: Resolved, rule: Compressed) -> list[str]:
     """Return what travels as it is."""
     notes, model = [], resolved.model
-    if broadcasts(rule.inner):
-        notes.append(
-            f"compress: the arrays that {resolved.spec.fusion or 'the fusion'} sends beside "
-            "weights travel uncompressed"
-        )
+    notes += [
+        f"compress: the numbers that {sender} sends beside weights travel uncompressed"
+        for sender in _senders(resolved, rule.inner)
+    ]
     weights, trained = model.single_model.get_weights(), model.trained_names()
     if weights and not trained:
         notes.append("warning: compress: no entry of this model is trained, so none is encoded")

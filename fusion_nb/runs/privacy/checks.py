@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
 from fusion_nb.algorithms.privacy.base import PrivateFusion
+from fusion_nb.core import registry
 from fusion_nb.core.protocols import Fusion, NeedsAgreement
 from fusion_nb.errors import ModelError, OptionError, RunError, option
 from fusion_nb.models.base import Model
@@ -110,10 +111,19 @@ def _notes(rule: PrivateFusion, resolved: Resolved) -> list[str]:
     if not math.isfinite(spent):
         return ["warning: privacy: the noise is 0, so that nothing is private"]
     word = "round" if spec.rounds == 1 else "rounds"
+    # Whom a secret draw will take is not known before.
+    is_bound = rule.kind != "central" and rule.has_secret_cohorts
+    most = "at most " if is_bound else ""
     budget = f", of a budget of {rule.budget:g}" if rule.budget else ""
     notes = [
-        f"privacy: {spec.rounds} {word} will cost epsilon {spent:.3g}{budget} ({spec.privacy})"
+        f"privacy: {spec.rounds} {word} will cost {most}epsilon {spent:.3g}{budget} "
+        f"({spec.privacy})"
     ]
+    if rule.kind != "central" and _is_at_parties(spec.engine):
+        notes.append(
+            "warning: privacy: parties draw their noise from the run's seed, which the aggregator "
+            "knows here, so that it could take the noise off again; only others can't"
+        )
     trained = [party for party in resolved.data.parties if party.trains]
     count, what = len(trained), "party"
     if rule.kind == "rows":
@@ -128,3 +138,13 @@ def _notes(rule: PrivateFusion, resolved: Resolved) -> list[str]:
     if resolved.baselines:
         notes.append("privacy: baselines are trained without it")
     return notes
+
+
+def _is_at_parties(engine: str) -> bool:
+    """Return whether parties train in processes of their own owners, to which an engine connects.
+
+    >>> _is_at_parties("flower:superlink=10.0.0.1:8000"), _is_at_parties("flower")
+    (True, False)
+    """
+    name, options = registry.parse(engine or "local")
+    return name == "flower" and "superlink" in options

@@ -51,7 +51,12 @@ def made(
     }
     with about("privacy", spec.privacy):
         cohorts = cohorts_of(
-            sampling, trained, seed=spec.seed, fraction=spec.fraction, text=spec.sampling
+            sampling,
+            trained,
+            seed=spec.seed,
+            cohort_seed=spec.seed_for("cohort"),
+            fraction=spec.fraction,
+            text=spec.sampling,
         )
         # Parties of a running federation know the run's seed.
         is_secret = "superlink=" in spec.engine
