@@ -294,7 +294,7 @@ def tutorials(
 ) -> None:
     """Copy the tutorials into a folder: `jupyter lab FOLDER` opens them."""
     with _one_line():
-        from fusion_nb.notebook.tutorials import copy_tutorials
+        from fusion_nb.core.files.packaged import copy_tutorials
 
         number = copy_tutorials(folder)
         typer.echo(f"{number} notebooks are in {folder}; open them:  jupyter lab {folder}")

@@ -1,4 +1,4 @@
-"""The tutorials, as an installation brings them."""
+"""Files that an installation brings along: the tutorials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def copy_tutorials(folder: Path) -> int:
         )
     with as_file(files("fusion_nb") / "tutorials") as packaged:
         # In a clone the notebooks are where they are written; a wheel has a copy of them.
-        source = packaged if packaged.is_dir() else Path(__file__).parents[2] / "notebooks"
+        source = packaged if packaged.is_dir() else Path(__file__).parents[3] / "notebooks"
         found = sorted(source.glob("*.ipynb"))
         if not found:
             raise OptionError(
