@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import ipywidgets as widgets
 
@@ -24,12 +25,23 @@ _ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
 Work = Callable[[str, Callable[[], object]], None]
 
 
+@dataclass(frozen=True)
+class Around:
+    """The parts of a panel that the tab uses.
+
+    work: does something in the panel's own thread;  say: shows a sentence
+    kept: called with an experiment that has ended
+    """
+
+    work: Work
+    say: Callable[[str], None]
+    kept: Callable[[Experiment], None]
+
+
 class ExperimentTab:
     """Makes experiments of the options of a panel, and shows the latest one.
 
     configure: the options of each run;  variables: where names are looked up and bound
-    work: does something in the panel's own thread;  say: shows a sentence
-    kept: called with an experiment that has ended
     """
 
     def __init__(
@@ -38,33 +50,31 @@ class ExperimentTab:
         configure: Form,
         variables: Variables,
         *,
-        work: Work,
-        say: Callable[[str], None],
-        kept: Callable[[Experiment], None],
+        around: Around,
     ) -> None:
         self.made: Experiment | None = None
         self._configure, self._variables = configure, variables
-        self._work, self._say, self._kept = work, say, kept
+        self._around = around
         self._size, self.progress = widgets.HTML(), ExperimentProgress()
         self.form = ExperimentForm(button)
         self.form.on_change(self._count)
-        self._start = button("Start experiment", "train every setting under every seed", self.start)
-        self._start.style.font_weight = "bold"
-        self._stop = button("Stop experiment", "runs that have ended stay", self.stop)
-        self._go_on = button(
+        start = button("Start experiment", "train every setting under every seed", self.start)
+        start.style.font_weight = "bold"
+        stop = button("Stop experiment", "runs that have ended stay", self.stop)
+        go_on = button(
             "Go on", "with the experiment that was stopped, or that the folder holds", self.go_on
         )
-        self._take = button(
+        take = button(
             "Take the best's options", "put them into the controls of Configure", self.take_best
         )
         self._repeat = RepeatTexts(
             {"style": {"description_width": "7.5em"}}, ("as a sweep", "as a file"), "experiment"
         )
-        buttons = [self._start, self._stop, self._go_on, self._take]
+        self._buttons = [start, stop, go_on, take]
         self.box = widgets.VBox(
             [
                 self.form.box,
-                widgets.Box(buttons, layout=_ROW),
+                widgets.Box(self._buttons, layout=_ROW),
                 self._size,
                 self.progress.box,
                 self._repeat.box,
@@ -91,7 +101,7 @@ class ExperimentTab:
     def start(self) -> None:
         """Begin the experiment that the controls describe, and return at once."""
         launching.check_alone()
-        self._work("preparing an experiment", self._begin)
+        self._around.work("preparing an experiment", self._begin)
 
     def stop(self) -> None:
         """Stop between two batches; runs that have ended stay."""
@@ -100,7 +110,7 @@ class ExperimentTab:
     def go_on(self) -> None:
         """Train what is left of the experiment that was stopped, or that the folder holds."""
         launching.check_alone()
-        self._work("going on with an experiment", self._continue)
+        self._around.work("going on with an experiment", self._continue)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the experiment has ended. An interrupt stops it."""
@@ -113,16 +123,17 @@ class ExperimentTab:
         self._configure.load(
             best.point.spec.model_dump(exclude_defaults=True, exclude={"code", "checkpoint"})
         )
-        self._say(f"the options of {best.name} are in the controls of Configure")
+        self._around.say(f"the options of {best.name} are in the controls of Configure")
 
     def enable(self, *, is_busy: bool) -> None:
         """Let the buttons be pressed that have a meaning now."""
         status = "" if self.made is None else self.made.status
         is_under_way = status in ("running", "paused")
-        self._start.disabled = self._go_on.disabled = is_under_way or is_busy
-        self._stop.disabled = not is_under_way
+        start, stop, go_on, take = self._buttons
+        start.disabled = go_on.disabled = is_under_way or is_busy
+        stop.disabled = not is_under_way
         has_best = self.made is not None and any(t.status == "finished" for t in self.made.runs)
-        self._take.disabled = not has_best
+        take.disabled = not has_best
 
     def _current(self) -> Experiment:
         if self.made is None:
@@ -146,7 +157,7 @@ class ExperimentTab:
 
     def _make(self, spec: ExperimentSpec, wanted: str) -> None:
         """Make an experiment and start it; in the panel's own thread."""
-        self._say("preparing: reading the data, and trying the model on a few rows")
+        self._around.say("preparing: reading the data, and trying the model on a few rows")
         names = self._variables.snapshot()
         with self._configure.marking(), self.form.marking():
             name = self._free_name(wanted)
@@ -155,7 +166,9 @@ class ExperimentTab:
             made.start()
         calls.remember(made)
         self._variables.namespace[name] = made
-        self._say(f"bound to the variable {name}: {name}.best, {name}.compare(), {name}.report()")
+        self._around.say(
+            f"bound to the variable {name}: {name}.best, {name}.compare(), {name}.report()"
+        )
 
     def _free_name(self, wanted: str) -> str:
         name = calls.free_name(wanted, self._variables.namespace)
@@ -179,7 +192,7 @@ class ExperimentTab:
             self.progress.update()
             self.enable(is_busy=False)
             if made.status in ("finished", "stopped", "failed"):
-                self._kept(made)
+                self._around.kept(made)
 
     def _count(self) -> None:
         """Say how many runs there would be, and mark a field whose text is not allowed."""

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.actions import PanelActions
-from fusion_nb.notebook.panel.experiment_tab import ExperimentTab
+from fusion_nb.notebook.panel.experiment_tab import Around, ExperimentTab
 from fusion_nb.notebook.panel.form import Form
 from fusion_nb.notebook.panel.output import PanelOutput
 from fusion_nb.notebook.panel.recipes import NewRun
@@ -68,9 +68,11 @@ class View:
             self._button,
             self.form,
             variables,
-            work=lambda activity, action: runs.work(activity, action, _DELAY),
-            say=self.say,
-            kept=lambda made: self.output.keep_experiment(made),
+            around=Around(
+                work=lambda activity, action: runs.work(activity, action, _DELAY),
+                say=self.say,
+                kept=lambda made: self.output.keep_experiment(made),
+            ),
         )
         tabs = {
             "Configure": self.form.box,
