@@ -42,6 +42,26 @@ def _script() -> str:
     return "\n".join((_FOLDER / "js" / f"{name}.js").read_text("utf-8") for name in _SCRIPTS)
 
 
+class _Resends:
+    """When everything is sent again: at growing intervals, and never once a browser has answered."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._wait = clock, _FIRST_WAIT
+        self._next = clock() + _FIRST_WAIT
+
+    def is_due(self) -> bool:
+        """Return whether the time has come, and wait longer for the next one."""
+        if self._clock() < self._next:
+            return False
+        self._next = self._clock() + self._wait
+        self._wait = min(2 * self._wait, _LAST_WAIT)
+        return True
+
+    def end(self) -> None:
+        """Send nothing again from now on."""
+        self._next = math.inf
+
+
 class RunChart(anywidget.AnyWidget):
     """Curves of one run, with those of others beside it, of several runs, or of an experiment.
 
@@ -66,10 +86,8 @@ class RunChart(anywidget.AnyWidget):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.feed: Feed = NothingYet()
         self._next_epoch = itertools.count(1).__next__
-        self._clock, self._lock = clock, threading.RLock()
+        self._resends, self._lock = _Resends(clock), threading.RLock()
         self._num_sent = 0
-        #: When everything is sent again; never, once the browser has answered.
-        self._wait, self._next_whole = _FIRST_WAIT, clock() + _FIRST_WAIT
         super().__init__(key=uuid.uuid4().hex)
         self.on_msg(self._hear)
         answer_beside(self)
@@ -114,9 +132,7 @@ class RunChart(anywidget.AnyWidget):
                 message, numbers = self.feed.news(self._num_sent)
                 self._num_sent = self.feed.version
                 self.send({**message, "epoch": epoch}, [numbers])
-            if self._clock() >= self._next_whole:
-                self._next_whole = self._clock() + self._wait
-                self._wait = min(2 * self._wait, _LAST_WAIT)
+            if self._resends.is_due():
                 self._send_whole()
 
     def send_all(self) -> None:
@@ -138,7 +154,7 @@ class RunChart(anywidget.AnyWidget):
         """Answer a browser, which says what it has, or that something is missing."""
         with self._lock:
             RunChart.was_answered = True
-            self._next_whole = math.inf
+            self._resends.end()
             lacks = (content.get("epoch"), content.get("have")) != (
                 self.feed.epoch,
                 self._num_sent,
