@@ -48,4 +48,4 @@ def test_a_private_run_says_what_it_costs_below_its_status(panel: Panel) -> None
     assert "epsilon" in panel.screen.status
     assert "<summary>" not in panel.screen.status, "a disclosure there would close with each round"
     assert "privacy: epsilon" in page(panel)
-    assert "more notes, on privacy</summary>" in page(panel)
+    assert "more notes, on energy, privacy</summary>" in page(panel)

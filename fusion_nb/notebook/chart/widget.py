@@ -43,7 +43,7 @@ def _script() -> str:
 
 
 class _Resends:
-    """When everything is sent again: at growing intervals, and never once a browser has answered."""
+    """When everything is sent again: at growing intervals, never once a browser has answered."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._wait = clock, _FIRST_WAIT
