@@ -72,7 +72,8 @@ def test_the_texts_that_repeat_a_run_are_whole_and_can_be_copied(panel: Panel) -
     panel.set(split="dirichlet:alpha=0.3", fusion="fedprox:mu=0.2", until="accuracy >= 0.99")
     run_to_the_end(panel)
     texts = [each for each in panel.screen.widgets() if isinstance(each, ipywidgets.Textarea)]
-    assert [text.description for text in texts] == ["as a cell", "as Python", "as YAML"]
+    repeats = ["as a sweep", "as a file", "as a cell", "as Python", "as YAML"]
+    assert [text.description for text in texts] == repeats
     for text in texts:
         assert text.rows >= len(text.value.splitlines())
         assert f'aria-label="Copy {text.description}"' in page(panel)

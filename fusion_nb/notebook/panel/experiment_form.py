@@ -60,7 +60,7 @@ class ExperimentForm:
                 "workers", "processes that train runs beside each other; 0: this kernel", int, 0
             ),
             "checkpoint": Entry(
-                "folder", "where it is saved, to go on later", str, "", empty="none"
+                "saved in", "the folder of the experiment, to go on later", str, "", empty="none"
             ),
             "name": Entry("name", "the variable of the experiment", str, "", empty="experiment"),
         }
