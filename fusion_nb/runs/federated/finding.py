@@ -107,6 +107,8 @@ def _party(
     sizes: tuple[int, int],
     setup: Callable[[Any], dict[str, Any]],
 ) -> RemoteParty:
+    from fusion_nb.engines.flower.session import RemoteParty
+
     test = at_party.stand_in(schema, sizes[1]) if sizes[1] else None
     party = RemoteParty(name, at_party.stand_in(schema, sizes[0]), test)
     party.session, party.setup = session, setup
