@@ -70,6 +70,7 @@ class Entry(Control):
     """A line of text, a number or a checkbox.
 
     most:  the largest number that is allowed;  empty: the meaning of an empty line, in few words
+    width: of the line, as CSS has it
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Entry(Control):
         *,
         most: float | None = None,
         empty: str = "",
+        width: str = "",
     ) -> None:
         super().__init__(label, "" if default is None else as_text(default))
         self._kind = kind
@@ -88,7 +90,7 @@ class Entry(Control):
             "description": label,
             "tooltip": help,
             "style": _STYLE,
-            "layout": _WIDTH,
+            "layout": {"width": width} if width else _WIDTH,
         }
         is_number = isinstance(default, int | float) and not isinstance(default, bool)
         if kind is bool:

@@ -32,7 +32,7 @@ class VariedOption:
             "vary", "the option that has several values", lambda: [*VARYING], blank="nothing"
         )
         self.option.set(name)
-        self.values = Entry("values", help, str, "", empty="one: that of Configure")
+        self.values = Entry("values", help, str, "", empty="one: that of Configure", width="32em")
         self.box = widgets.HBox([self.option.box, self.values.box], layout=_ROW)
 
 
