@@ -82,10 +82,14 @@ def test_a_cluster_that_is_taken_is_told_and_can_be_waited_for(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ray.init(address=cluster.address, log_to_driver=False)
-    taking = ray.remote(num_cpus=2)(dict)
-    taken = [taking.remote() for _ in range(2)]
-    ray.get([each.keys.remote() for each in taken])
+
+    class Guest:
+        def is_here(self) -> bool:
+            return True
+
     try:
+        taken = [ray.remote(num_cpus=2)(Guest).remote() for _ in range(2)]
+        ray.get([each.is_here.remote() for each in taken])
         with pytest.raises(OptionError, match="has 1 CPUs free for a worker") as told:
             finished("ray:wait=0", rows, net(), rounds=1)
         assert "2 CPUs; 2 CPUs, of which free: 0 CPUs; 0 CPUs" in told.value.hint
