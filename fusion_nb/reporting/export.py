@@ -108,6 +108,15 @@ def write(
     return sorted(folder.iterdir())
 
 
+def path_text(path: object) -> str:
+    """Return a path as text. Raises ExportError for anything else."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise ExportError(
+            f"{path!r} is not the name of a folder", 'give one, as in run.export("fused")'
+        )
+    return os.fsdecode(path)
+
+
 def _named(path: str) -> Path:
     """Return the folder of a name. Raises ExportError for a name that some file system refuses."""
     shown = "".join(c if c.isprintable() else "?" for c in path[:80])

@@ -178,9 +178,10 @@ class RunOutcome:
         return predicting.predict(source.model, source.weights, self.schema, rows, scores=scores)
 
     def export(
-        self, path: str, format: str | Sequence[str], which: str, overwrite: bool
+        self, given: str | Path, format: str | Sequence[str], which: str, overwrite: bool
     ) -> list[Path]:
         """Write the fused model of the last or the best round with its card into a new folder."""
+        path = export.path_text(given)
         known = list(self._source.model.formats)
         if not known:
             raise ExportError(

@@ -319,7 +319,7 @@ class Run(PredictedRows, HasCallbacks, Answers):
 
     def export(
         self,
-        path: str,
+        path: str | Path,
         format: str | Sequence[str] = "",
         *,
         which: str = "last",

@@ -29,6 +29,16 @@ def run(rows: Any, net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return Run(spec, {"model": net(), "data": data}, name="trial").start().wait()
 
 
+def test_a_folder_may_be_a_path(run: Run, tmp_path: Path) -> None:
+    assert {path.parent for path in run.export(tmp_path / "model")} == {tmp_path / "model"}
+
+
+@pytest.mark.parametrize("path", [5, None, ["fused"]])
+def test_what_is_no_path_is_one_line(run: Run, path: Any) -> None:
+    with pytest.raises(ExportError, match="is not the name of a folder"):
+        run.export(path)
+
+
 def test_the_folder_holds_everything(run: Run) -> None:
     written = run.export("fused", ["pt", "safetensors"])
     assert [path.name for path in written] == [

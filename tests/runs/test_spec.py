@@ -155,3 +155,9 @@ def test_a_run_of_a_service_is_repeated_there() -> None:
     assert spec.to_cell(service=there).endswith(" --seed 0 --service http://there")
     assert spec.to_python(service=there).startswith("get_ipython().run_line_magic('fusion', 'run ")
     assert "--service http://there" in spec.to_python(service=there)
+
+
+def test_a_folder_may_be_a_path() -> None:
+    spec = RunSpec(checkpoint=Path("saved"))
+    assert spec.checkpoint == "saved"
+    assert "checkpoint: saved" in spec.to_yaml()

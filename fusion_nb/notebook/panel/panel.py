@@ -202,7 +202,7 @@ class Panel:
 
     def export(
         self,
-        path: str = "fused",
+        path: str | Path = "fused",
         format: str | Sequence[str] = "",
         *,
         which: str = "last",

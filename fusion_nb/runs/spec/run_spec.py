@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -10,13 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fusion_nb.core import seeds
 from fusion_nb.core.builtin import FRAMEWORKS
 from fusion_nb.core.options import Option
-from fusion_nb.errors import (
-    OptionError,
-    cell_spelling,
-    option,
-    python_spelling,
-    spelled_in,
-)
+from fusion_nb.errors import OptionError, cell_spelling, option, python_spelling, spelled_in
 from fusion_nb.runs.spec import errors as spec_errors
 from fusion_nb.runs.spec import text as spec_text
 from fusion_nb.runs.spec.fields import extra
@@ -237,6 +232,12 @@ class RunSpec(BaseModel):
         """Return a list of names as the text that an option line has."""
         is_list = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
         return ",".join(value) if is_list else value
+
+    @field_validator("checkpoint", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """Return a folder as the text that an option line has."""
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     def seed_for(self, part: str) -> int:
         """Return the seed of a part of `core.seeds.PARTS`: that of the run, or one of its own."""
