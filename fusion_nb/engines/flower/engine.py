@@ -186,7 +186,11 @@ class FlowerEngine(Engine):
         assert isinstance(first, RemoteParty)
         session = self._session = first.session
         session.gate = gate
-        self._facts = {"superlink": self.superlink, "nodes": str(len(parties))}
+        self._facts = {
+            "superlink": self.superlink,
+            "nodes": str(len(parties)),
+            "flwr": version("flwr"),
+        }
         finalizer = weakref.finalize(self, session.close)
         self._finalizer = finalizer
         remote.set_up(session, first.setup(model))
