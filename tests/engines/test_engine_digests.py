@@ -16,7 +16,13 @@ from fusion_nb.engines import ray_cluster
 
 #: Engines that must agree to the last digit, and those that add up in another order: they agree
 #: among each other, whatever the number of workers.
-EXACT = ("local:workers=1", "local:workers=2", "process:workers=2", "ray:workers=2", "flower:nodes=2")
+EXACT = (
+    "local:workers=1",
+    "local:workers=2",
+    "process:workers=2",
+    "ray:workers=2",
+    "flower:nodes=2",
+)
 STACKED = ("vectorized:workers=1", "vectorized:workers=2")
 CASES: dict[str, dict[str, Any]] = {
     "fedavg": {},
