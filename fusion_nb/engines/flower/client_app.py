@@ -21,6 +21,7 @@ from fusion_nb.core.types import (
     Weights,
 )
 from fusion_nb.core.types import Update as PartyUpdate
+from fusion_nb.engines.flower.app_rows import AppRows
 from fusion_nb.engines.flower.names import flower
 from fusion_nb.errors import DataError
 
@@ -95,26 +96,15 @@ class AppParts:
         return flower("Message")(content=content, metadata=metadata)
 
 
-class ClientAppRows:
-    """Rows that an app alone reads: those that it trains on, or those that it evaluates on.
-
-    Their number is known after the app's first reply; before that it counts as 1.
-    """
+class ClientAppRows(AppRows):
+    """Rows that an app here trains on, or those that it evaluates on."""
 
     def __init__(self, parts: AppParts, message_type: str) -> None:
-        self.parts, self._type = parts, message_type
-        self._num_rows = 1
-        self._state = b""
-
-    def __len__(self) -> int:
-        return self._num_rows
-
-    def __getitem__(self, position: int) -> Any:
-        """Raise DataError: nobody but the app reads its rows."""
-        raise DataError(
-            "the rows of a Flower ClientApp are read by the app alone",
-            "leave out the option that reads rows",
+        super().__init__(
+            f"ClientApp, partition {parts.partition} of {parts.num_partitions}", parts.run_config
         )
+        self.parts, self._type = parts, message_type
+        self._state = b""
 
     def take_over(self, party_state: Mapping[str, Any]) -> None:
         """Evaluate with the context's state of the party from now on."""
@@ -136,7 +126,7 @@ class ClientAppRows:
             for record in content.metric_records.values()
             for name, value in record.items()
         }
-        self._num_rows = _num_examples(metrics.pop(NUM_EXAMPLES, None), self._type, metrics)
+        self.num_rows = _num_examples(metrics.pop(NUM_EXAMPLES, None), self._type, metrics)
         if state is not None and (after or kept):
             state[_CONTEXT] = np.frombuffer(after, dtype=np.uint8)
         numbers = _numbers(metrics)
@@ -147,16 +137,6 @@ class ClientAppRows:
     def try_evaluation(self, weights: Weights, config: Mapping[str, Any]) -> Metrics:
         """Return the metrics of the app's evaluation, in a context that is thrown away."""
         return ClientAppRows(self.parts, "evaluate").ask(weights, config)[1]
-
-    @property
-    def run_config(self) -> Mapping[str, Any]:
-        """The app's own options, and those of the run in their place."""
-        return self.parts.run_config
-
-    @property
-    def identity(self) -> str:
-        """The party's place in the partition, by which a run that goes on knows it."""
-        return f"ClientApp, partition {self.parts.partition} of {self.parts.num_partitions}"
 
 
 class ClientAppParty(Party):

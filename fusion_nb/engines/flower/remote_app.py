@@ -16,18 +16,18 @@ from fusion_nb.core.types import (
     Update,
     Weights,
 )
+from fusion_nb.engines.flower.app_rows import AppRows
 from fusion_nb.engines.flower.session import RemoteParty, Session
 from fusion_nb.errors import DataError, RunError
 
 _PLAIN = (bool, int, float, str)
 
 
-class RemoteAppRows:
-    """Rows that an app at a node reads. Their number is that of its last reply, and 1 before.
+class RemoteAppRows(AppRows):
+    """Rows that an app at a node reads.
 
-    identity:   the place in the partition, by which a run that goes on knows the party
-    run_config: the app's own options, as its node told them
-    pack:       returns what the node is told about a model with some weights
+    identity, run_config: as its node told them
+    pack: returns what the node is told about a model with some weights
     """
 
     def __init__(
@@ -38,19 +38,8 @@ class RemoteAppRows:
         session: Session,
         pack: Callable[[Weights], dict[str, Any]],
     ) -> None:
-        self.identity, self.run_config = identity, run_config
-        self.num_rows = 1
+        super().__init__(identity, run_config)
         self._party, self._session, self._pack = party, session, pack
-
-    def __len__(self) -> int:
-        return self.num_rows
-
-    def __getitem__(self, position: int) -> Any:
-        """Raise DataError: nobody but the app reads its rows."""
-        raise DataError(
-            "the rows of a Flower ClientApp are read by the app alone",
-            "leave out the option that reads rows",
-        )
 
     def ask(
         self, weights: Weights, config: Mapping[str, Any], state: dict[str, Any] | None = None

@@ -51,10 +51,9 @@ def _add(sha: Any, rows: Any) -> None:
 
 def _identity_of_app(rows: Any) -> str | None:
     """Return the identity of rows that an app of Flower keeps to itself, or None for others."""
-    from fusion_nb.engines.flower.client_app import ClientAppRows
-    from fusion_nb.engines.flower.remote_app import RemoteAppRows
+    from fusion_nb.engines.flower.app_rows import AppRows
 
-    return rows.identity if isinstance(rows, ClientAppRows | RemoteAppRows) else None
+    return rows.identity if isinstance(rows, AppRows) else None
 
 
 def _add_array(sha: Any, array: Any) -> None:

@@ -126,10 +126,9 @@ def config_of(data: PartitionedData) -> Mapping[str, Any] | None:
     rows = data.parties[0].train if data.parties else None
     if rows is None or isinstance(rows, tuple):
         return None  # few runs need what loads Flower's parties
-    from fusion_nb.engines.flower.client_app import ClientAppRows
-    from fusion_nb.engines.flower.remote_app import RemoteAppRows
+    from fusion_nb.engines.flower.app_rows import AppRows
 
-    return rows.run_config if isinstance(rows, ClientAppRows | RemoteAppRows) else None
+    return rows.run_config if isinstance(rows, AppRows) else None
 
 
 def model(native: Any, spec: RunSpec, config: Mapping[str, Any], given: Any) -> Model:
