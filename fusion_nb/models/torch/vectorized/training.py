@@ -22,11 +22,12 @@ from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 from fusion_nb.models.torch.objectives.loss_names import LOSSES, is_named
 from fusion_nb.models.torch.plain_sgd import PlainSgd, Stepper
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.vectorized import replay
 from fusion_nb.models.torch.vectorized.batches import Plan
 from fusion_nb.models.torch.vectorized.dense import Dense
 from fusion_nb.models.torch.vectorized.gradients import Vmapped
 from fusion_nb.models.torch.vectorized.randomness import StackedRandomness
-from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps
+from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps, Steps
 
 Result = TrainingResult | Exception
 #: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.
@@ -46,8 +47,9 @@ _ELEMENTWISE = (
 )
 #: Steps and parties of the trial.
 _TRIED_STEPS, _TRIED_PARTIES = 2, 8
-#: Largest difference between the weights of the two ways, as a share of how far they moved.
-_TOLERANCE = 1e-3
+#: Largest difference between the weights of the two ways, as a share of how far they moved. A GPU
+#: multiplies in TensorFloat-32 where PyTorch lets it (convolutions, by default): 10 bits of 23.
+_TOLERANCE, _TOLERANCE_ON_GPU = 1e-3, 3e-2
 
 
 class BatchedTraining:
@@ -138,7 +140,9 @@ class BatchedTraining:
             batched = self._stacked(tasks)
         except Exception as error:  # anything that vmap finds that it can't do
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        agree = all(_agree(a, b, weights) for a, b in zip(batched, alone, strict=True))
+        is_exact = self._setup.batches.device.type == "cpu"
+        share = _TOLERANCE if is_exact else _TOLERANCE_ON_GPU
+        agree = all(_agree(a, b, weights, share) for a, b in zip(batched, alone, strict=True))
         return "" if agree else "a trial of two steps came to other numbers"
 
     def _together(self, group: Sequence[TrainingTask]) -> list[Result]:
@@ -166,30 +170,27 @@ class BatchedTraining:
 
     def _stacked(self, tasks: Sequence[TrainingTask]) -> list[Result]:
         rows = self._setup.batches
-        plan, steps = Plan.of(tasks, rows), self._steps(tasks)
-        losses = torch.zeros(max(plan.steps), len(tasks), dtype=rows.dtype)
-        done: dict[int, dict[str, torch.Tensor]] = {}
+        plan = Plan.of(tasks, rows)
+        steps = self._steps(tasks, max(plan.steps))
+        losses = torch.zeros(max(plan.steps), len(tasks), dtype=rows.dtype, device=rows.device)
+        done: dict[int, Weights] = {}
         for step, batch in enumerate(plan.laid_out(tasks, rows)):
             self._gate()
             losses[step] = steps.do(batch)
-            is_last = step + 1 == len(losses)
-            for i in plan.ending[step]:
-                # Later steps of the stack are not its own.
-                done[i] = {
-                    name: stack[i] if is_last else stack[i].clone()
-                    for name, stack in steps.changed.items()
-                }
-        means, stepper = plan.mean_losses(losses.numpy()), _optimizer_of(tasks[0].options)
-        results: list[Result] = []
-        for i, task in enumerate(tasks):
-            trained = {name: value.cpu().numpy() for name, value in done[i].items()}
-            size = optimizers.effective_step_size(stepper, plan.steps[i])
-            results.append(
-                TrainingResult(task.weights | trained, {"loss": means[i]}, plan.steps[i], size)
+            if ending := plan.ending[step]:
+                done |= _read(steps.changed, ending, is_last=step + 1 == len(losses))
+        means, stepper = plan.mean_losses(losses.cpu().numpy()), _optimizer_of(tasks[0].options)
+        return [
+            TrainingResult(
+                task.weights | done[i],
+                {"loss": means[i]},
+                plan.steps[i],
+                optimizers.effective_step_size(stepper, plan.steps[i]),
             )
-        return results
+            for i, task in enumerate(tasks)
+        ]
 
-    def _steps(self, tasks: Sequence[TrainingTask]) -> FusedSteps | OptimizerSteps:
+    def _steps(self, tasks: Sequence[TrainingTask], num_steps: int) -> Steps:
         options, trained = tasks[0].options, module_weights.trained_names(self._module)
         names = [name for name in tasks[0].weights if name in trained]
         device = self._setup.batches.device
@@ -216,7 +217,26 @@ class BatchedTraining:
             else None,
         )
         statistics = frozenset(name for name, _ in self._module.named_buffers())
-        return OptimizerSteps(gradients, tasks, names, statistics, make, device)
+        steps = OptimizerSteps(gradients, tasks, names, statistics, make, device)
+        is_alike = isinstance(gradients, Dense) or gradients.are_alike
+        if device.type == "cuda" and is_alike and num_steps >= replay.FEWEST:
+            return replay.ReplayedSteps(steps, replay.record_on_cuda)
+        return steps
+
+
+def _read(
+    stacks: Mapping[str, torch.Tensor], tasks: Sequence[int], *, is_last: bool
+) -> dict[int, Weights]:
+    """Return the weights of the tasks that end with this step, by their positions.
+
+    Before the last step they are copied, since later steps of the stack are not theirs.
+    """
+    if is_last:
+        arrays = {name: stack.cpu().numpy() for name, stack in stacks.items()}
+        return {i: {name: array[i] for name, array in arrays.items()} for i in tasks}
+    index = torch.tensor(tasks)
+    arrays = {name: stack[index.to(stack.device)].cpu().numpy() for name, stack in stacks.items()}
+    return {i: {name: array[j] for name, array in arrays.items()} for j, i in enumerate(tasks)}
 
 
 def _group(position: int, task: TrainingTask) -> Hashable:
@@ -272,7 +292,7 @@ def _trial_tasks(
     return tasks
 
 
-def _agree(batched: Result, alone: Result, before: Weights) -> bool:
+def _agree(batched: Result, alone: Result, before: Weights, share: float) -> bool:
     if isinstance(batched, Exception) or isinstance(alone, Exception):
         return False
     if not np.isfinite(alone.metrics["loss"]):  # rows are extreme, which is the same both ways
@@ -280,7 +300,7 @@ def _agree(batched: Result, alone: Result, before: Weights) -> bool:
     for name, array in alone.weights.items():
         moved = np.abs(array.astype(np.float64) - before[name]).max(initial=0.0)
         difference = np.abs(batched.weights[name].astype(np.float64) - array).max(initial=0.0)
-        if difference > _TOLERANCE * moved + 1e-6:
+        if difference > share * moved + 1e-6:
             return False
     losses = batched.metrics["loss"], alone.metrics["loss"]
-    return bool(np.isclose(*losses, rtol=1e-3, atol=1e-6))
+    return bool(np.isclose(*losses, rtol=share, atol=1e-6))
