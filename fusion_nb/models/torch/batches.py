@@ -16,7 +16,7 @@ from fusion_nb.core import seeds
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import DataError, ModelError
 from fusion_nb.models.torch import trees
-from fusion_nb.models.torch.device_rows import DeviceRows
+from fusion_nb.models.torch.devices.kept_rows import DeviceRows
 
 Form = Literal["pair", "weighted", "whole"]
 

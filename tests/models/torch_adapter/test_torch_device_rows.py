@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 import fusion_nb
-from fusion_nb.models.torch.device_rows import DeviceRows
+from fusion_nb.models.torch.devices.kept_rows import DeviceRows
+from fusion_nb.models.torch.devices.lookup import exact_products
 
 CPU = torch.device("cpu")
 
@@ -92,3 +93,12 @@ def test_another_process_starts_with_no_rows() -> None:
     assert rows.of(array) is not None
     for other in (pickle.loads(pickle.dumps(rows)), copy.deepcopy(rows)):
         assert other.of(np.zeros(20, np.float32)) is not None  # there is room
+
+
+def test_exact_products_leave_pytorchs_settings_as_they_were() -> None:
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    assert before == (True, False)
+    with exact_products(torch.device("cuda")):
+        assert not matmul.allow_tf32
+    assert (cudnn.allow_tf32, matmul.allow_tf32) == before

@@ -37,7 +37,7 @@ def gradients(module: nn.Module, stack: bool) -> dict[str, Tensor]:
     def loss(given: dict[str, Tensor], x: Tensor) -> Tensor:
         if not stack:
             return functional_call(module, given, (x,)).square().sum()
-        with StackedConvolutions(4):
+        with StackedConvolutions(1000):
             return functional_call(module, given, (x,)).square().sum()
 
     by_weights, by_rows = vmap(grad(loss, argnums=(0, 1)))(weights, x)
@@ -51,12 +51,15 @@ def test_gradients_are_those_of_a_convolution(form: dict[str, Any]) -> None:
     torch.testing.assert_close(gradients(module, stack=True), gradients(module, stack=False))
 
 
-@pytest.mark.parametrize(("most", "is_product"), [(10**9, True), (1000, False)])
-def test_rows_that_take_too_much_room_unfolded_stay_a_convolution(
-    most: int, is_product: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("modules", "most", "is_product"),
+    [(1000, 10**9, True), (1000, 1000, False), (10, 10**9, False)],
+)
+def test_a_small_stack_and_rows_that_take_too_much_room_stay_convolutions(
+    modules: int, most: int, is_product: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(convolutions, "_MOST_BYTES", most)
     x = torch.zeros(3, 2, 11, 9, requires_grad=True)
-    with StackedConvolutions(4):
+    with StackedConvolutions(modules):
         found = nn.Conv2d(2, 4, 3, bias=False)(x)
     assert ("ConvolutionBackward" in type(found.grad_fn).__name__) is not is_product

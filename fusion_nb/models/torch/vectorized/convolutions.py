@@ -15,6 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+#: Modules from which on products are faster, on an H100: four times for 1,000 modules, half as fast
+#: for 50.
+_FEWEST = 200
 #: Bytes of unfolded rows of a whole stack, at most; larger ones stay convolutions.
 _MOST_BYTES = 1 << 30
 #: Height and width.
@@ -22,7 +25,9 @@ Pair = tuple[int, int]
 
 
 class StackedConvolutions(TorchFunctionMode):
-    """While entered, 2-D convolutions are products of unfolded rows, where these take little room.
+    """While entered, 2-D convolutions are products of unfolded rows, where that is faster.
+
+    That is so for many modules whose unfolded rows take little room.
 
     num_modules: modules in the stack
     """
@@ -34,7 +39,8 @@ class StackedConvolutions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one function of PyTorch."""
         kwargs = kwargs or {}
-        product = _Product.of(*args, **kwargs) if func is torch.conv2d else None
+        is_any = func is torch.conv2d and self._num_modules >= _FEWEST
+        product = _Product.of(*args, **kwargs) if is_any else None
         if product and self._num_modules * product.num_bytes <= _MOST_BYTES:
             return product()
         return func(*args, **kwargs)

@@ -7,6 +7,7 @@ one takes longer than they do.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -69,7 +70,8 @@ def record_on_cuda(function: Callable[[], Tensor]) -> Replay:
     stream.wait_stream(torch.cuda.current_stream())
     # torch.cuda.graph() would also collect garbage and empty the allocator's cache, which takes
     # longer than a short training.
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(stream), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a graph without a kernel, where the function failed
         graph.capture_begin(capture_error_mode="thread_local")
         try:
             output = function()
