@@ -32,6 +32,9 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(200, 10))
 
 
+NETWORKS = {"cnn": cnn, "mlp": mlp}
+
+
 def seconds(
     engine: str, make: Callable[[], nn.Module], parties: int, each: int, epochs: int
 ) -> tuple[float, float]:
@@ -52,6 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parties", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--rows", type=int, default=50, help="rows of each party")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--repetitions", type=int, default=3)
     given = parser.parse_args(arguments)
@@ -60,12 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
         given.parties, given.rows, given.epochs, given.repetitions = [10], 20, [1], 1
     else:
         print(f"device: {torch.cuda.get_device_name()}, torch {torch.__version__}")
-    networks = {"cnn": cnn, "mlp": mlp}
-    for name, parties, epochs in itertools.product(networks, given.parties, given.epochs):
+    for name, parties, epochs in itertools.product(given.networks, given.parties, given.epochs):
         taken: dict[str, list[tuple[float, float]]] = {"local": [], "vectorized": []}
         for _ in range(given.repetitions):
             for engine, found in taken.items():
-                found.append(seconds(engine, networks[name], parties, given.rows, epochs))
+                found.append(seconds(engine, NETWORKS[name], parties, given.rows, epochs))
         alone, stacked = (statistics.median(s for s, _ in each) for each in taken.values())
         apart = abs(taken["local"][0][1] - taken["vectorized"][0][1])
         print(
