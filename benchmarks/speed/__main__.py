@@ -61,6 +61,7 @@ def groups(quick: bool, times: int = 5) -> dict[str, Callable[[Arrays, Arrays], 
         "notebook": lambda train, test: [
             *notebook.looking_on(pairs=1 if quick else 5, epochs=1 if quick else 40),
             *notebook.loading(pairs=1 if quick else 15),
+            *notebook.first_line(repetitions=1 if quick else 5),
         ],
     }
 
