@@ -1,5 +1,5 @@
-"""What the notebook costs: chart and panel beside a run without them, loading the extension, and
-the first line of a cell.
+"""What the notebook costs: chart and panel beside a run without them, loading the extension, the
+first line of a cell, and new points of the chart.
 """
 
 from __future__ import annotations
@@ -26,6 +26,25 @@ _BEFORE = {
     "torch not imported": "%load_ext fusion_nb",
     "torch imported": "%load_ext fusion_nb\nimport torch",
 }
+_POINTS = """
+import statistics, time
+from dataclasses import replace
+import numpy as np
+from torch import nn
+from fusion_nb import federate
+from fusion_nb.notebook.chart import RunChart
+rng = np.random.default_rng(0)
+rows = rng.random((400, 4), dtype=np.float32), rng.integers(0, 2, 400)
+run = federate(nn.Linear(4, 2), rows, parties=8, rounds=2, lr=0.01)
+chart, history, taken = RunChart(), run.federation.history, []
+chart.follow(run)
+for number in range(3, {rounds} + 3):
+    history.append(replace(history[-1], round=number))
+    started = time.thread_time()
+    chart.send_new()
+    taken.append(time.thread_time() - started)
+print(statistics.median(taken))
+"""
 
 
 def looking_on(*, pairs: int, rounds: int = 30, epochs: int = 100) -> list[Row]:
@@ -82,3 +101,22 @@ def _until_shown(before: str, cell: str) -> float:
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+def points(*, rounds: int) -> list[Row]:
+    """Take the time of the training thread in which it sends one round of eight parties."""
+    manager, client = start_new_kernel(extra_arguments=["--log-level=ERROR"])
+    printed: list[str] = []
+    try:
+        client.execute_interactive(
+            _POINTS.format(rounds=rounds),
+            timeout=600,
+            output_hook=lambda message: printed.append(message["content"].get("text", "")),
+        )
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    taken = float("".join(printed).split()[-1])
+    return [
+        Row("chart: a round's points, time of the training thread", 1e3 * taken, 0.2, unit=" ms")
+    ]
