@@ -9,9 +9,9 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart, gantt
+from fusion_nb.reporting.contributions import Contributions
 from fusion_nb.reporting.result import Similar
 from fusion_nb.runs.clock.building import round_of
-from fusion_nb.runs.contribution.after_training import Contributions
 from fusion_nb.runs.run_parts import RunParts
 
 

@@ -23,13 +23,14 @@ from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.models.passes import Duration
 from fusion_nb.models.per_row import PerRowTrainable
 from fusion_nb.models.predicting import PredictsRows
-from fusion_nb.models.torch import devices, files, sending, threads
+from fusion_nb.models.torch import files, sending, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.choices import CHOICES
 from fusion_nb.models.torch.copying import copies, wrappers
 from fusion_nb.models.torch.copying.originals import Given
 from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
+from fusion_nb.models.torch.devices.lookup import find as find_device
 from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import Precision
@@ -87,7 +88,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, PredictsRows, BatchTrainable, M
         send: str = "all",
     ) -> None:
         sending.check(send)
-        self.device = devices.find(device)
+        self.device = find_device(device)
         module = wrappers.unwrapped(module)
         self._precision = Precision.of(precision, module, self.device)
         duplicate = copies.duplicate(module)
@@ -163,7 +164,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, PredictsRows, BatchTrainable, M
         self.min_rows = self._setup.min_rows
         self.ignored_label = self._setup.objective.targets.ignored_label
         self.metrics = self._setup.step.metrics
-        copied, example = copies.copied(self.module), self._setup.example
+        copied, example = copies.copied(self.module), self._setup.example_on_device
         products = products_per_row(copied, self._setup.forward, example)
         self._setup = replace(self._setup, products_per_row=products)
         self.module = self._setup.forward.precision.prepare(self.module)
