@@ -14,6 +14,7 @@ from fusion_nb.core import arithmetic
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Failure, Weights
 from fusion_nb.errors import ExportError, OptionError, RunError
+from fusion_nb.models.near_documents import FindsDocuments
 from fusion_nb.reporting import export
 from fusion_nb.reporting.contributions import Contributions
 from fusion_nb.reporting.parties import Parties, PartyReport, by_kind
@@ -153,7 +154,7 @@ class RunOutcome:
                 f"similar({text!r}, topn={topn}) is not allowed", "give a text, and topn >= 1"
             )
         model, num_rounds = self._source.model, len(self._source.history)
-        if model.data_kind != "documents":
+        if not isinstance(model, FindsDocuments):
             raise RunError(
                 f"{self._training.name} has a {model.kind}, which has no vectors of documents",
                 "use a Doc2Vec",
@@ -161,8 +162,7 @@ class RunOutcome:
         if not num_rounds:
             raise self._no_round()
         if self._neighbours[0] != num_rounds:
-            of_documents: Any = model  # the kind of model that has neighbours
-            found = of_documents.neighbours(self._source.weights, self._federation.parties)
+            found = model.neighbours(self._source.weights, self._federation.parties)
             self._neighbours = (num_rounds, found)
         return Similar(self._neighbours[1](text, topn))
 
