@@ -3,10 +3,11 @@
 `integration`: the test starts a process, a kernel, a server or a browser, or reads the real data.
 Its function, its fixtures and the helpers that they call are searched for the names by which
 processes are started.
-`framework`: its file, or its parameters, are about a framework other than PyTorch, which takes
-long to load.
-`sweep`: its file holds one property of a run for every registered component, or drives a panel
-through many states; each test is short, and all of them together take long.
+`framework`: its name, or its parameters, are about a framework other than PyTorch, or a package
+that goes with one (Flower, transformers, a tracker's), which takes long to load.
+`sweep`: its file holds one property of a run for every registered component, compares many
+trainings, or drives a panel through many states; all of its tests together take long, and files
+beside it test the same room.
 
 A file of which `-m` leaves out every test is not imported, nor is one searched for doctests that
 has none: each process of pytest-xdist would spend seconds on that.
@@ -30,18 +31,23 @@ import pytest
 STARTERS = frozenset({"subprocess", "Popen", "start_new_kernel", "ProcessEngine", "get_context"})
 #: Fixtures of plugins that start one, and the one of the real data, which takes as long.
 FIXTURES = frozenset({"page", "browser", "context", "mnist"})
-#: Words in the path and the parameters of a test about another framework.
+#: Words in the path, the name and the parameters of a test about another framework.
 FRAMEWORKS = re.compile(
-    "keras|doc2vec|document_tags|gensim|tensorflow|sklearn_|xgboost|lightgbm|estimators",
+    "keras|doc2vec|document_tags|gensim|tensorflow|sklearn_|xgboost|lightgbm|estimators"
+    "|flower_app|party_app|language_models|pretrained|torch_per_row|onnx|mlflow|tensorboard"
+    "|experiments/test_search",
     re.IGNORECASE,
 )
 #: Words in the path of tests that are short by themselves and take long together.
 SWEEPS = re.compile(
     "resumed_curves|continue_from_state|unchanged_snapshots|whole_rounds|hostile_names|every_"
     "|attacks_on_fusions|personal_rounds|test_panel|saved_in_notebooks|activations"
+    "|stacked_layers|masked_parties|experiment_report|experiment_command|chart_of_experiments"
+    "|audit/test_audit.py|told_rounds|test_papers|torch_randomness|test_distributions"
+    "|trackers/test_tracking|trackers/test_stored_runs"
 )
-#: The files whose tests all need a browser.
-BROWSER = re.compile("test_browser")
+#: Words in the path of tests that start one in a way that their code does not show.
+PROCESSES = re.compile("test_browser|experiment_processes|service/test_inspection")
 #: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
 SLOW_TIMEOUT = 3600
 
@@ -84,7 +90,7 @@ def markers_of(path: Path, root: Path) -> set[str]:
         for name, words in (
             ("framework", FRAMEWORKS),
             ("sweep", SWEEPS),
-            ("integration", BROWSER),
+            ("integration", PROCESSES),
         )
         if words.search(place)
     }
@@ -106,13 +112,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         parameters = _parameters(item)
-        if FRAMEWORKS.search(f"{item.location[0]} {parameters}"):
+        if FRAMEWORKS.search(f"{item.nodeid} {parameters}"):
             item.add_marker(pytest.mark.framework)
         if SWEEPS.search(item.location[0]):
             item.add_marker(pytest.mark.sweep)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
-        if isinstance(item, pytest.Function) and needs_processes(item, parameters):
+        if PROCESSES.search(item.location[0]) or (
+            isinstance(item, pytest.Function) and needs_processes(item, parameters)
+        ):
             item.add_marker(pytest.mark.integration)
     long_files = {item.location[0] for item in items if item.get_closest_marker("integration")}
     in_browser = {item.location[0] for item in items if item.get_closest_marker("browser")}

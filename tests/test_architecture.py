@@ -68,6 +68,7 @@ def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@functools.cache
 def everywhere(module: str) -> set[str]:
     """All that a file imports: at its top, inside functions and under TYPE_CHECKING."""
     return {*imported(ast.walk(parsed(module)))}
