@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 pytest.importorskip("cryptography")
 from test_secure_runs import trained
 
-from fusion_nb.algorithms.secure.masks import Masks
-from fusion_nb.core.types import FederationInfo
+from fusion_nb.core.types import FederationInfo, Reply, Request, StepRequest, Update
+from fusion_nb.engines.local import LocalEngine
 
 ADAPTIVE = "central:clip=0.05,noise=0.01,adaptive=true,quantile=0.9"
 
@@ -26,6 +27,8 @@ def test_it_moves_as_it_does_without_masks(fusion: str, clip: float, grows: bool
     assert np.allclose(masked.history["clip"], plain.history["clip"], rtol=1e-4)
     assert (masked.history["clip"][0] > clip) == grows
     assert masked.history["epsilon"] == plain.history["epsilon"]
+    assert any("and not with single ones" in note for note in masked.notes)
+    assert not any("and not with single ones" in note for note in plain.notes)
     assert np.allclose(masked.history["loss"], plain.history["loss"], rtol=1e-3)
 
 
@@ -36,20 +39,23 @@ def test_drop_outs_are_left_out_of_the_count() -> None:
     assert all(0.04 < clip < 0.05 * np.exp(0.2 * 5) for clip in run.history["clip"])
 
 
-def test_parties_tell_no_sizes_and_are_told_the_clip_of_the_round() -> None:
+def test_parties_tell_no_sizes_and_are_told_the_clip_of_the_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The limits follow the clip, so that a larger one cuts nothing."""
     told: list[Any] = []
-    original = Masks._told
+    run_of = LocalEngine.run
 
-    def spied(self: Masks, usable: Any, shapes: Any, most: float) -> Any:
-        assert not any("largest" in update.extras for update in usable.values())
-        told.append(original(self, usable, shapes, most))
-        return told[-1]
+    def spied(self: LocalEngine, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
+        if isinstance(request, StepRequest) and request.name == "share":
+            told.append(next(iter(request.given.values())))
+        for reply in run_of(self, request, cohort):
+            assert not isinstance(reply, Update) or "largest" not in reply.extras
+            yield reply
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Masks, "_told", spied)
-        run = trained(secure="masks", privacy=ADAPTIVE, norm=False, rounds=3)
-    limits = [next(iter(each.values()))["limits"] for each in told]
+    monkeypatch.setattr(LocalEngine, "run", spied)
+    run = trained(secure="masks", privacy=ADAPTIVE, norm=False, rounds=3, engine="local")
+    limits = [each["limits"] for each in told]
     clips = [0.05, *run.history["clip"][:-1]]
     assert len(limits) == 3
     for clip, found in zip(clips, limits, strict=True):

@@ -38,6 +38,11 @@ from fusion_nb.errors import (
 
 #: Bits of the numbers that are added up.
 _BITS = 32
+#: What masks change about the trust that central privacy asks for.
+_TRUSTED = (
+    "secure: behind masks, central privacy trusts the aggregator with the sum of a round's clipped "
+    "updates, to which it adds the noise, and not with single ones"
+)
 #: Metrics of a round -> its costs.
 _TRAFFIC = {"secure_up": "up", "secure_down": "down"}
 
@@ -132,7 +137,11 @@ class Masks(FusionWrapper, Exchanging):
     def notes(self, state: Any) -> Sequence[str]:
         """Return the costs of the last round, and what the inner rule tells."""
         costs, said = state["costs"], list(super().notes(state))
-        return [*said, sentence(costs, int(costs["neighbours"]))] if costs else said
+        if not costs:
+            return said
+        if self.inner.largest_change:
+            said.append(_TRUSTED)
+        return [*said, sentence(costs, int(costs["neighbours"]))]
 
     def measure(self, state: Any) -> Metrics:
         """Return a party's traffic in multiples of the weights' bytes, and what the rule adds."""

@@ -99,7 +99,7 @@ class _Auditor:
         schema = run.prepared.resolved.data.schema
         # As the model sees them.
         self._x = np.asarray(own, np.float64) / schema.rows.scale
-        self._are_words = words.are_words(own, schema.rows.scale)
+        self._are_words = words.are_numbers_of_words(own, schema.rows.scale)
         self._range = float(self._x.max() - self._x.min()) or 1.0
         self.row: np.ndarray | None = self._x[0]
         self.rebuilt: dict[str, np.ndarray] = {}
@@ -194,7 +194,9 @@ class _Auditor:
     def _words(self, who: str, observed: Observed, after: Any) -> Finding | None:
         """Return how many words of the row are read off an update; None for a model without."""
         rows = self._x.reshape(len(self._x), -1).astype(int)
-        found = words.inferred(observed.before, after, rows)
+        model: Any = self._run.federation.model
+        is_looked_up = words.has_table(model.native(observed.before))
+        found = words.inferred(observed.before, after, rows) if is_looked_up else None
         if found is None:
             return None
         (guessed, size), true = found, np.unique(rows[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fusion_nb.core import arithmetic
@@ -24,6 +26,17 @@ def inferred(before: Weights, after: Weights, rows: np.ndarray) -> tuple[np.ndar
     return None
 
 
-def are_words(rows: np.ndarray, scale: float) -> bool:
-    """Return whether rows are places in a table of words: whole numbers that nothing scales."""
+def are_numbers_of_words(rows: np.ndarray, scale: float) -> bool:
+    """Return whether rows may be places in a table: whole numbers that nothing scales."""
     return rows.dtype.kind in "iu" and scale == 1 and int(rows.min(initial=0)) >= 0
+
+
+def has_table(native: Any) -> bool:
+    """Return whether a model of PyTorch or Keras looks its rows up in a table.
+
+    >>> has_table(object())
+    False
+    """
+    modules = getattr(native, "modules", None)
+    parts = modules() if callable(modules) else getattr(native, "layers", ())
+    return any(type(part).__name__.startswith("Embedding") for part in parts)

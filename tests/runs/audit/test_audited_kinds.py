@@ -65,6 +65,13 @@ class TestWords:
         assert words.inferred({"w": before["w"]}, {"w": after["w"]}, np.array([[7]])) is None
 
 
+def test_whole_numbers_of_a_dense_model_are_no_words(net: Callable[..., Any]) -> None:
+    rows = np.random.default_rng(0).integers(0, 3, (90, 5)), Y
+    found = fusion_nb.audit(trained(net(), rows))
+    assert attacks(found) == ["row", "label", "membership"]
+    assert found.findings[0].value < 1e-5
+
+
 def test_whole_numbers_of_another_model_are_told_to_stay_closed() -> None:
     torch = pytest.importorskip("torch")
 
