@@ -45,6 +45,7 @@ class Cell:
         "%%fusion\nmodel = 1",
         "\n# my run\n\n  %%fusion --rounds 3\nmodel = 1",
         "%fusion run --rounds 3",
+        " \n" * 500 + "%fusion run --rounds 3",
         "%fusion --model net",
         "# my run\n%fusion run --rounds 3\nprint(run)",
         "%fusion sweep --lr [0.1, 0.2]",
@@ -72,6 +73,7 @@ def test_a_cell_that_trains_shows_it_and_clears_it_with_its_next_output(
         "print('mine')\n%fusion run --rounds 3",
         "for seed in range(3):\n    %fusion run --seed {seed}",
         "%%fusion --rounds 3 --quiet\nmodel = 1",
+        " \n" * 500 + "print('mine')\n%fusion run --rounds 3",
         "",
     ],
 )
