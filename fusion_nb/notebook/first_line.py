@@ -9,7 +9,9 @@ from IPython.display import clear_output, display
 from fusion_nb.notebook import kernel
 
 #: The start of a cell whose first statement trains. Nothing else has been shown in it before.
-_TRAINS = re.compile(r"(\s*(#.*)?\n)*\s*(%%fusion\b|%fusion\s+(run\b|sweep\b|resume\b|-))")
+_TRAINS = re.compile(
+    r"(?:[^\S\n]*(?:#[^\n]*)?\n)*[^\S\n]*(?:%%fusion\b|%fusion\s+(?:run\b|sweep\b|resume\b|-))"
+)
 _BUNDLE = {
     "text/html": '<div role="status" aria-live="polite" style="line-height:1.8">preparing the run'
     "</div>",
@@ -26,7 +28,7 @@ class FirstLine:
     def show(self) -> None:
         """Show the line, once in each cell that trains and that a person looks at.
 
-        A cell that shall show nothing shows no line either.
+        A cell with `--quiet` shows nothing, and so no line either.
         """
         source, execution = kernel.cell_source(), kernel.KernelCells().current_cell()[1]
         if execution == self._shown_in or not kernel.draws_widgets():

@@ -19,6 +19,7 @@ pytestmark = MARKS
 def test_the_quickstart_draws_and_leaves_a_result_that_survives(
     page: Any, lab: tuple[str, Path]
 ) -> None:
+    page.set_viewport_size({"width": 1180, "height": 1140})  # the table of parties is in sight
     open_notebook(page, lab, "01_quickstart.ipynb")
     page.keyboard.press("Control+b")  # the file list takes room
     run_cells(page, 5)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MARKS, new_notebook, open_notebook, run_cells, wait
+from browsing import MARKS, new_notebook, open_notebook, run_cells, save, wait
 
 pytestmark = MARKS
 
@@ -155,6 +155,33 @@ def test_without_its_javascript_a_picture_takes_its_place(page: Any, lab: tuple[
     page.locator("img[alt^='Loss from']").locator("visible=true").wait_for()
     page.get_by_role("button", name="Interrupt the kernel").click()
     page.locator("figure img[alt^='Loss from']").wait_for()
+
+
+@pytest.mark.slow
+def test_a_page_that_was_loaded_again_keeps_the_chart_of_a_run_that_ends(
+    page: Any, lab: tuple[str, Path]
+) -> None:
+    cell = "%fusion run --data rows --rounds 1000000 --background --name run"
+    new_notebook(lab, "again.ipynb", PREPARE, cell, "ended = run.stop()")
+    open_notebook(page, lab, "again.ipynb")
+    run_cells(page, 2)
+    wait(page, lambda: "round 2" in told(page))
+    save(page, lab[1] / "again.ipynb")
+    page.reload()
+    plot(page, "loss").wait_for()
+    plot(page, "loss").hover()
+    tip(page).wait_for()
+    page.locator(".jp-Notebook .jp-Cell").nth(2).click()
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("show the run's variable in a cell").wait_for()
+    assert page.locator(".jp-Cell").nth(1).locator(".fnb-chart").count() == 1
+    plot(page, "loss").hover()
+    tip(page).wait_for()
+    # Run once more, the cell has a chart of its own alone.
+    page.locator(".jp-Notebook .jp-Cell").nth(1).click()
+    page.keyboard.press("Control+Enter")
+    wait(page, lambda: "round 2" in told(page))
+    assert page.locator(".jp-Cell").nth(1).locator(".fnb-chart").count() == 1
 
 
 @pytest.mark.slow

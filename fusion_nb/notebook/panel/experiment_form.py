@@ -21,7 +21,7 @@ _ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
 #: Options that have a line for several values from the beginning.
 _FIRST = ("fusion", "lr")
 #: The entry of the list for trying every combination.
-_GRID = "every combination"
+_GRID = "all settings"
 
 
 class VariedOption:

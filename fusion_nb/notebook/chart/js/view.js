@@ -74,6 +74,7 @@ class View {
   remember() {
     const output = this.root.closest(".jp-OutputArea-child");
     if (!output || this.isLeft) return;
+    this.output = output;
     this.area = output.parentElement;
     this.place = [...this.area.children].indexOf(output);
   }
@@ -99,9 +100,20 @@ class View {
     if (take()) return undefined;
     const waiting = new MutationObserver(() => { if (take()) end(); });
     const end = () => { waiting.disconnect(); clearTimeout(timer); };
-    const timer = setTimeout(() => { end(); this.close(); }, 5000);
+    const timer = setTimeout(() => { end(); this.rest(); }, 5000);
     waiting.observe(area, { childList: true, subtree: true });
     return undefined;
+  }
+
+  /** Stay without a picture: JupyterLab takes none into a page that was loaded again meanwhile. */
+  rest() {
+    const { area, output, place } = this;
+    const isBare = output === area.children[place] && !output.querySelector(".jupyter-widgets");
+    if (!area.isConnected || !isBare) return this.close();
+    this.hasSettled = true;
+    output.append(this.root);
+    this.last = "this page was loaded while the run trained, and was sent no result: show the run's variable in a cell";
+    return this.redraw();
   }
 
   close() {
@@ -327,7 +339,7 @@ class View {
     this.runs.hidden = !settings || settings.tables.length === 2 * settings.groups.length;
     this.small.hidden = !settings || settings.groups.length < 2;
     const left = head.left ? `${head.left} more settings are not drawn` : "";
-    this.note.textContent = [head.band, left].filter(Boolean).join("; ");
+    this.note.textContent = [head.band, left, this.last].filter(Boolean).join("; ");
     this.note.hidden = !this.note.textContent;
   }
 
