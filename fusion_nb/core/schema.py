@@ -127,6 +127,7 @@ class LabelSchema:
     classes: names in order where labels were text;  one_hot: the number of columns where they were
              written as rows of 0 and 1, else 0
     scale:   numbers are divided by it before a loss sees them;  dtype: of arrays, or ""
+    are_bools: they were False and True, which are 0 and 1 in arrays
     """
 
     kind: LabelKind = "none"
@@ -139,6 +140,7 @@ class LabelSchema:
     scale: float = 1.0
     dtype: str = ""
     edges: tuple[float, ...] = ()
+    are_bools: bool = False
 
     @classmethod
     def of(cls, facts: Facts, rows: RowSchema, *, are_rows: bool = False) -> LabelSchema:
@@ -162,7 +164,8 @@ class LabelSchema:
             return replace(made, kind="rows", scale=rows.scale)
         if not guesses.name_classes(facts):
             return replace(made, kind="shares" if facts.are_shares else "numbers", values=None)
-        made = replace(made, kind="classes", dtype="int64")
+        are_bools = facts.dtypes == ("bool",)
+        made = replace(made, kind="classes", dtype="int64", are_bools=are_bools)
         if facts.is_one_hot:
             width = shape[0]
             numbers = tuple(range(width))
@@ -336,6 +339,8 @@ class DataSchema:
         made = asdict(self)
         if self.table is None:
             del made["table"]
+        if not self.labels.are_bools:
+            del made["labels"]["are_bools"]
         return made
 
     @classmethod
