@@ -26,7 +26,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class RowSchema:
-    """What rows are.
+    """The form of rows.
 
     kind:      "flags" are the numbers 0 and 1, "structured" rows dicts or several arrays
     shape:     of one row;  columns: names in order, or ()
@@ -117,7 +117,7 @@ class RowSchema:
 
 @dataclass(frozen=True)
 class LabelSchema:
-    """What labels are.
+    """The form of labels.
 
     kind:    "classes" are class numbers, "flags" several of 0 and 1 a row, "mask" 0 and `scale` for
              no and yes, "rows" those that are rows as well, "shares" the shares of classes (soft
@@ -263,7 +263,7 @@ class LabelSchema:
 
 @dataclass(frozen=True)
 class DataSchema:
-    """What rows and labels are, settled once over all parties and the test set.
+    """The form of rows and labels, settled once over all parties and the test set.
 
     table: of rows that were made from a table's columns, how, or None
     """

@@ -62,7 +62,7 @@ def safe_count(num_parties: int, share: float) -> int:
 
 
 def _is_safe(num_parties: int, count: int, share: float) -> bool:
-    """Return whether so many neighbours keep secrets closed and let sums be read."""
+    """Return whether `count` neighbours keep secrets closed and let sums be read."""
     needed, every = threshold_of(share, count + 1), math.log2(num_parties)
     gone = (1 - share) / 3
     # Masks of a set of parties stay in its sum unless all neighbours at both of its ends are bad.

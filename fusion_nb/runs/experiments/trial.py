@@ -23,7 +23,7 @@ TRIAL_ENDED = ("finished", "failed", "pruned")
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a run besides its rounds.
+    """The facts about a run besides its rounds.
 
     metrics: the loss, and the metric that people read;  monitor: the metric that decides the best
     chosen:  options that the model chose;  cell: text that repeats the run;  notes: its notes
