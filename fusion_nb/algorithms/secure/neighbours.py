@@ -43,9 +43,9 @@ def safe_count(num_parties: int, share: float) -> int:
     """Return how many neighbours suffice in a round, or 0 for all.
 
     share: of a party's peers that must stay
-    With so many, and a fifth of the parties working together with the aggregator, the chance that
-    a secret is open is below 2^-40; and with a third of the drop-outs that the share allows, the
-    chance that a round is refused is below 2^-10.
+    With that number, and a fifth of the parties working together with the aggregator, the chance
+    that a secret is open is below 2^-40; and with a third of the drop-outs that the share allows,
+    the chance that a round is refused is below 2^-10.
 
     Source: Bell, Bonawitz, Gascon, Lepoint, Raykova, "Secure Single-Server Aggregation with
     (Poly)Logarithmic Overhead", CCS 2020 (section 3, with exact tails in place of bounds).
