@@ -12,9 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import markers
 import numpy as np
 import pytest
-from markers import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 # Runs of notebooks are saved in a cache of the user's, unless a test is about that.
 os.environ["FUSION_NB_CHECKPOINT"] = "off"
@@ -26,6 +26,17 @@ collect_ignore_glob = ["*/conftest.py", "*/flower_apps/*"]
 DATA = Path(os.environ.get("FUSION_NB_DATA", Path(__file__).parents[2] / "shared" / "data"))
 #: Commands. Doctest would import them, and with them what they register or need.
 collect_ignore = ["api_reference.py", "same_curves.py", "wheel.py"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the hooks of `markers` see all files, not only those beside this one."""
+    config.pluginmanager.register(markers)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all modules: it would look through them hundreds of times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -113,9 +124,9 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.chdir(tmp_path)
     # A doctest leaves its last value here, and then IPython leaves its own `_` alone.
     vars(builtins).pop("_", None)
-    gc.freeze()  # or the shell's reset looks through all objects of all frameworks, every time
-    _shell.reset()
-    gc.unfreeze()
+    with monkeypatch.context() as patch:
+        patch.setattr(gc, "collect", int)  # which `reset` calls, and takes long in every test
+        _shell.reset()
     RUNS.clear()
     _shell.run_line_magic("load_ext", "fusion_nb")
 

@@ -7,15 +7,19 @@ processes are started.
 long to load.
 `sweep`: its file holds one property of a run for every registered component, or drives a panel
 through many states; each test is short, and all of them together take long.
+
+A file of which `-m` leaves out every test is not imported, nor is one searched for doctests that
+has none: each process of pytest-xdist would spend seconds on that.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -28,13 +32,16 @@ STARTERS = frozenset({"subprocess", "Popen", "start_new_kernel", "ProcessEngine"
 FIXTURES = frozenset({"page", "browser", "context", "mnist"})
 #: Words in the path and the parameters of a test about another framework.
 FRAMEWORKS = re.compile(
-    "keras|doc2vec|gensim|tensorflow|sklearn_|xgboost|lightgbm|estimators", re.IGNORECASE
+    "keras|doc2vec|document_tags|gensim|tensorflow|sklearn_|xgboost|lightgbm|estimators",
+    re.IGNORECASE,
 )
 #: Words in the path of tests that are short by themselves and take long together.
 SWEEPS = re.compile(
     "resumed_curves|continue_from_state|unchanged_snapshots|whole_rounds|hostile_names|every_"
     "|attacks_on_fusions|personal_rounds|test_panel|saved_in_notebooks|activations"
 )
+#: The files whose tests all need a browser.
+BROWSER = re.compile("test_browser")
 #: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
 SLOW_TIMEOUT = 3600
 
@@ -45,6 +52,50 @@ _OURS = tuple(
 )
 #: The process engine in the `repr` of a value.
 _PROCESS_ENGINE = re.compile(r"--engine process|['\"]process[:'\"]")
+#: A `-m` that leaves out, and demands nothing.
+_LEAVES_OUT = re.compile(r"not \w+( and not \w+)*")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Ignore a file of which `-m` leaves out every test."""
+    chosen = config.option.markexpr
+    if collection_path.suffix != ".py" or not _LEAVES_OUT.fullmatch(chosen):
+        return None
+    left_out = set(re.findall(r"not (\w+)", chosen))
+    return True if left_out & markers_of(collection_path, config.rootpath) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path,
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Take doctests only from files that have some."""
+    collected = yield
+    if not collected or ">>>" in file_path.read_text(encoding="utf-8"):
+        return collected
+    return [each for each in collected if type(each).__name__ != "DoctestModule"]
+
+
+def markers_of(path: Path, root: Path) -> set[str]:
+    """Return the markers that all tests of a file have: by its path, and by its `pytestmark`."""
+    place = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    found = {
+        name
+        for name, words in (
+            ("framework", FRAMEWORKS),
+            ("sweep", SWEEPS),
+            ("integration", BROWSER),
+        )
+        if words.search(place)
+    }
+    text = path.read_text(encoding="utf-8")
+    if "\npytestmark = " in text:
+        statements = (each for each in ast.parse(text).body if isinstance(each, ast.Assign))
+        for statement in statements:
+            if ast.unparse(statement.targets[0]) == "pytestmark":
+                parts = ast.walk(statement.value)
+                found |= {part.attr for part in parts if isinstance(part, ast.Attribute)}
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,13 +105,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     would be waited for.
     """
     for item in items:
-        if FRAMEWORKS.search(f"{item.location[0]} {_parameters(item)}"):
+        parameters = _parameters(item)
+        if FRAMEWORKS.search(f"{item.location[0]} {parameters}"):
             item.add_marker(pytest.mark.framework)
         if SWEEPS.search(item.location[0]):
             item.add_marker(pytest.mark.sweep)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
-        if isinstance(item, pytest.Function) and needs_processes(item):
+        if isinstance(item, pytest.Function) and needs_processes(item, parameters):
             item.add_marker(pytest.mark.integration)
     long_files = {item.location[0] for item in items if item.get_closest_marker("integration")}
     in_browser = {item.location[0] for item in items if item.get_closest_marker("browser")}
@@ -70,9 +122,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
-def needs_processes(item: pytest.Function) -> bool:
+def needs_processes(item: pytest.Function, parameters: str) -> bool:
     """Return whether a test, or a fixture of it, starts another process."""
-    if _PROCESS_ENGINE.search(_parameters(item)):
+    if _PROCESS_ENGINE.search(parameters):
         return True
     fixtures = item._fixtureinfo.name2fixturedefs  # pytest has no public way to a fixture's code
     used = (definition.func for found in fixtures.values() for definition in found)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import needs
 
 import fusion_nb
 from fusion_nb.engines.flower.names import NAMES, flower
 from fusion_nb.errors import FusionError
 from fusion_nb.runs.run import Run
 
-pytest.importorskip("flwr")
+needs("flwr")
 
 APPS = Path(__file__).parent / "flower_apps"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from extras import needs
 
 from fusion_nb.engines.flower.fleet import Fleet
 from fusion_nb.engines.flower.link import content_of
 from fusion_nb.engines.flower.names import flower
 
-pytest.importorskip("flwr")
+needs("flwr")
 
 BODY = b"a request"
 

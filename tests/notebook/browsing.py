@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 CHROMIUM = next(
@@ -36,6 +35,8 @@ def open_notebook(page: Any, lab: tuple[str, Path], name: str) -> None:
 
 
 def new_notebook(lab: tuple[str, Path], name: str, *cells: str) -> str:
+    import nbformat
+
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
@@ -53,6 +54,8 @@ def run_cells(page: Any, count: int) -> None:
 
 def save(page: Any, path: Path) -> Any:
     """Save the notebook, and return it as it is on disk."""
+    import nbformat  # here, for it takes a second to load in every process of pytest-xdist
+
     before = path.stat().st_mtime_ns
     page.keyboard.press("Control+s")
     wait(page, lambda: path.stat().st_mtime_ns != before)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from browsing import CHROMIUM, PATIENCE
 from jupyter_client.manager import start_new_kernel
@@ -89,6 +88,8 @@ def page(page: Any) -> Any:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A JupyterLab of its own, with the tutorials in its folder."""
+    import nbformat
+
     folder = tmp_path_factory.mktemp("lab")
     work = folder / "work"
     work.mkdir()

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("transformers")
+from extras import needs
 from tiny_transformers import VOCABULARY, bert, gpt, ids, lora, ragged, trained
 
 from fusion_nb.errors import FusionError, ModelError
+
+needs("transformers")
 
 LABELS = ids()[:, 0] % 2
 

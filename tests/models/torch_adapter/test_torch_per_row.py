@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from extras import needs
 from torch import nn
 
 from fusion_nb.core import arithmetic
@@ -15,7 +16,7 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import TrainingResult
 from fusion_nb.models.torch.adapter import TorchModel
 
-pytest.importorskip("opacus")
+needs("opacus")
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 Y = np.arange(12) % 3

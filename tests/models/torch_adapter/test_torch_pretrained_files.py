@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-
-pytest.importorskip("transformers")
-pytest.importorskip("peft")
+from extras import needs
 from tiny_transformers import bert, gpt, ids, lora, trained
 
 from fusion_nb.errors import ExportError
+
+needs("transformers", "peft")
 
 TOKENS = torch.tensor(ids()[:4])
 LABELS = ids()[:, 0] % 2

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 import fusion_nb
@@ -59,6 +58,8 @@ def test_the_page_loads_nothing_and_tells_all(made: Any, tmp_path: Path) -> None
 
 
 def test_the_notebook_is_valid_and_repeats_the_experiment(made: Any, tmp_path: Path) -> None:
+    import nbformat
+
     made.report(tmp_path / "report")
     notebook = nbformat.read(tmp_path / "report/report.ipynb", 4)
     nbformat.validate(notebook)
