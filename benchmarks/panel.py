@@ -1,4 +1,4 @@
-"""What looking on costs: the same run with a panel and without, in one kernel: `python -m
+"""The cost of looking on: the same run with a panel and without, in one kernel: `python -m
 benchmarks.panel`.
 
 A real kernel that talks to a client, as in JupyterLab. Pairs of runs in turn; and, by its own

@@ -1,4 +1,4 @@
-"""What a kernel holds over many runs and many rounds: memory, threads, files, widgets, processes.
+"""The load of a kernel over many runs and rounds: memory, threads, files, widgets, processes.
 
 `python -m benchmarks.soak [RUNS [ROUNDS]]` prints the numbers and draws build/soak.png.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from jupyter_client.manager import start_new_kernel
 
 RUNS, ROUNDS = 500, 5000
-#: What is counted, and its unit.
+#: The things that are counted, and their unit.
 COUNTS = {
     "memory": "MB",
     "threads": "",
@@ -113,7 +113,7 @@ class Kernel:
 def over_runs(
     kernel: Kernel, runs: int, every: int, engine: str = "local", more: str = "--name run"
 ) -> list[Sample]:
-    """Return what is held after every so many runs of 2 rounds."""
+    """Return what is held after every few runs of 2 rounds."""
     samples = []
     for number in range(1, runs + 1):
         kernel.run(RUN.format(rounds=2, engine=engine, more=more))

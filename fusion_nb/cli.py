@@ -263,8 +263,8 @@ def party(
 
     An aggregator sends a model and asks for training. This program trains it on your rows and sends
     the new weights back, with the number of rows and a few figures such as the loss. It never sends
-    a row. What you do not allow by the options below is refused. Each request, and each byte that
-    leaves, is a line in the log.
+    a row. A request that you do not allow by the options below is refused. Each request, and each
+    byte that leaves, is a line in the log.
 
     Try --dry-run first: it shows what would leave, and connects to nothing. Nobody can reach this
     program from outside: it asks the SuperLink for work. It ends with Ctrl-C.

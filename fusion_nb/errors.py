@@ -114,12 +114,12 @@ class FusionError(Exception):
 
     @property
     def message(self) -> str:
-        """What is wrong, in one line."""
+        """The mistake, in one line."""
         return self._spelled(self._message)
 
     @property
     def hint(self) -> str:
-        """What is allowed and what to do next."""
+        """The values that are allowed, and the next step."""
         return self._spelled(self._hint)
 
     def spelled(self, spelling: Spelling) -> FusionError:

@@ -1,5 +1,4 @@
-"""What tests share: a small model, small data, an IPython shell, and the real data where it is
-there."""
+"""Parts that tests share: a small model, small data, an IPython shell, and real data if any."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ from torch import nn
 import fusion_nb
 
 Arrays = dict[str, np.ndarray]
-#: What is stored of a case: three digests and what explains them, or the class of an error.
+#: The record of a case: three digests and what explains them, or the class of an error.
 Entry = dict[str, Any]
 PARTS = ("weights", "history", "card")
 
@@ -217,12 +217,12 @@ def in_turn(
 
 
 # --------------------------------------------------------------------------------------------------
-# What a case comes to
+# The outcome of a case
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is compared of a case: the final weights, the rounds, and the card as it was written."""
+    """The compared parts of a case: the final weights, the rounds, and the card as written."""
 
     weights: Mapping[str, Any]
     rounds: list[dict[str, Any]]

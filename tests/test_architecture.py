@@ -75,7 +75,7 @@ def everywhere(module: str) -> set[str]:
 
 
 def at_the_top(module: str) -> set[str]:
-    """What a file imports when it is loaded."""
+    """The modules that a file imports when it is loaded."""
     return {*imported(iter(parsed(module).body))}
 
 

@@ -31,7 +31,7 @@ ROWS = {
 
 
 def row(title: str) -> set[str]:
-    """What a row of the capability table has in backticks."""
+    """The words that a row of the capability table has in backticks."""
     (line,) = re.findall(rf"^\| \*\*{title}\*\* \|(.*)$", TEXT, re.MULTILINE)
     return set(re.findall(r"`([^`]+)`", line))
 

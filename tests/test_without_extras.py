@@ -65,7 +65,7 @@ def command_line(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
 
 
 def in_the_shell(script: str, cwd: Path) -> Any:
-    """What a script, in which `run(cell)` runs a cell, prints as JSON in its last line."""
+    """The JSON in the last line of a script, in which `run(cell)` runs a cell."""
     done = child("import json\n" + SHELL + script, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

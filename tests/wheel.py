@@ -1,4 +1,4 @@
-"""What users install: `python tests/wheel.py FOLDER` checks the files of the wheel in a folder, and
+"""The wheel that users install: `python tests/wheel.py FOLDER` checks its files in a folder, and
 without a folder the installed package trains a model.
 """
 

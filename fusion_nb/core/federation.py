@@ -310,7 +310,7 @@ class Federation:
             self.counts.over(self.history.latest()), per_party, self.parties, self.model
         )
 
-    # What baselines and post-training steps see: `FederationView`.
+    # The view of baselines and post-training steps: `FederationView`.
 
     @property
     def parties(self) -> Sequence[Party]:

@@ -26,7 +26,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class RowSchema:
-    """What rows are.
+    """The form of rows.
 
     kind:      "flags" are the numbers 0 and 1, "structured" rows dicts or several arrays
     shape:     of one row;  columns: names in order, or ()
@@ -117,7 +117,7 @@ class RowSchema:
 
 @dataclass(frozen=True)
 class LabelSchema:
-    """What labels are.
+    """The form of labels.
 
     kind:    "classes" are class numbers, "flags" several of 0 and 1 a row, "mask" 0 and `scale` for
              no and yes, "rows" those that are rows as well, "shares" the shares of classes (soft
@@ -127,6 +127,7 @@ class LabelSchema:
     classes: names in order where labels were text;  one_hot: the number of columns where they were
              written as rows of 0 and 1, else 0
     scale:   numbers are divided by it before a loss sees them;  dtype: of arrays, or ""
+    are_bools: they were False and True, which are 0 and 1 in arrays
     """
 
     kind: LabelKind = "none"
@@ -139,6 +140,7 @@ class LabelSchema:
     scale: float = 1.0
     dtype: str = ""
     edges: tuple[float, ...] = ()
+    are_bools: bool = False
 
     @classmethod
     def of(cls, facts: Facts, rows: RowSchema, *, are_rows: bool = False) -> LabelSchema:
@@ -162,7 +164,8 @@ class LabelSchema:
             return replace(made, kind="rows", scale=rows.scale)
         if not guesses.name_classes(facts):
             return replace(made, kind="shares" if facts.are_shares else "numbers", values=None)
-        made = replace(made, kind="classes", dtype="int64")
+        are_bools = facts.dtypes == ("bool",)
+        made = replace(made, kind="classes", dtype="int64", are_bools=are_bools)
         if facts.is_one_hot:
             width = shape[0]
             numbers = tuple(range(width))
@@ -260,7 +263,7 @@ class LabelSchema:
 
 @dataclass(frozen=True)
 class DataSchema:
-    """What rows and labels are, settled once over all parties and the test set.
+    """The form of rows and labels, settled once over all parties and the test set.
 
     table: of rows that were made from a table's columns, how, or None
     """
@@ -336,6 +339,8 @@ class DataSchema:
         made = asdict(self)
         if self.table is None:
             del made["table"]
+        if not self.labels.are_bools:
+            del made["labels"]["are_bools"]
         return made
 
     @classmethod

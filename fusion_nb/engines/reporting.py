@@ -23,7 +23,7 @@ _KINDS = ("plain", "noised", "none")
 
 @dataclass(frozen=True)
 class Reports:
-    """What parties report: `plain` metrics, `noised` ones, or `none`.
+    """The reports of parties: `plain` metrics, `noised` ones, or `none`.
 
     noise: deviation of the noise as a multiple of bound;  bound: metrics are clipped to 0..bound
 

@@ -1,4 +1,4 @@
-"""What `%fusion resume` and `%fusion runs` say of runs on disk."""
+"""The lines that `%fusion resume` and `%fusion runs` print of runs on disk."""
 
 from __future__ import annotations
 

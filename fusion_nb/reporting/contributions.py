@@ -1,4 +1,4 @@
-"""What parties contribute to the fused model: values, tables and charts of them."""
+"""The contributions of parties to the fused model: values, tables and charts of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Contributions:
-    """What parties contribute to the fused model, by a metric.
+    """The contributions of parties to the fused model, by a metric.
 
     metric:     the one that values are differences of: positive where a party makes it better
     values:     method -> party -> its value

@@ -63,7 +63,7 @@ class PartyReport:
 
     @property
     def epsilon(self) -> float:
-        """What the run has spent of the party's privacy, by its own ledger (`--privacy`).
+        """The part of the party's privacy that the run has spent, by its own ledger (`--privacy`).
 
         It is of all rounds so far, 0 where it took part in none, and NaN in runs that count none.
         """
@@ -205,7 +205,7 @@ class Parties(list[PartyReport]):
     def _best_and_worst(
         self, metric: str, limit: int
     ) -> tuple[list[PartyReport], list[PartyReport]]:
-        """Return at most so many parties, in two parts where there are more."""
+        """Return at most that number of parties, in two parts where there are more."""
         gains = {party.id: _gain(party, metric) for party in self}
         has_alone = bool(self.having("alone", metric))
         if len(self) <= limit and not has_alone:

@@ -1,4 +1,4 @@
-"""What a run answers about its data, and about rows that a user gives."""
+"""The answers of a run about its data, and about rows that a user gives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Answers(RunParts):
 
     @property
     def schema(self) -> DataSchema:
-        """What rows and labels are, at every party alike, as was settled before round 1."""
+        """The form of rows and labels, at every party alike, as was settled before round 1."""
         return self.outcome.schema
 
     @property
@@ -35,9 +35,9 @@ class Answers(RunParts):
 
     @property
     def contributions(self) -> Contributions:
-        """What each party adds to the fused model: the option `contribution`. It waits for the end.
+        """The part that each party adds to the fused model: the option `contribution`.
 
-        Empty without that option, and before the end.
+        It waits for the end. Empty without that option, and before the end.
         """
         self.training.settle()
         return self.outcome.contributions

@@ -57,7 +57,7 @@ class RunOutcome:
 
     @property
     def schema(self) -> DataSchema:
-        """What rows and labels are, at every party alike."""
+        """The form of rows and labels, at every party alike."""
         return self._prepared.resolved.data.schema
 
     @property
@@ -96,7 +96,7 @@ class RunOutcome:
 
     @property
     def contributions(self) -> Contributions:
-        """What each party adds to the fused model, measured after the last round."""
+        """The part that each party adds to the fused model, measured after the last round."""
         return self.parties().contributions
 
     def model(self) -> Any:

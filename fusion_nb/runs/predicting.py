@@ -139,7 +139,7 @@ def _labels(found: np.ndarray, task: str, labels: LabelSchema, axis: int) -> np.
     if task == "binary":
         yes = (found > 0.5).astype(np.int64)
         yes = yes[:, 0] if yes.ndim == 2 and yes.shape[1] == 1 and not labels.shape else yes
-        if labels.classes:
+        if labels.classes or labels.are_bools:
             return np.asarray(np.array(_class_names(labels, 2))[yes])
         return yes * int(labels.scale)
     found = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 and not labels.shape else found
@@ -150,6 +150,8 @@ def _class_names(labels: LabelSchema, count: int) -> list[Any]:
     """Return what each output stands for: the names of the classes, or their numbers."""
     if labels.classes and len(labels.classes) <= count:
         return [*labels.classes, *map(str, range(len(labels.classes), count))]
+    if labels.are_bools and count == 2:
+        return [False, True]
     if labels.values is not None and len(labels.values) == count:
         return list(labels.values)
     return list(range(count))

@@ -31,7 +31,7 @@ from fusion_nb.runs.spec import RunSpec
 
 #: Batches that are tried beyond the first one.
 _NUM_TRIED_BATCHES = 4
-#: Rounds that are tried where they are short: at most so many, in about so many seconds.
+#: Rounds that are tried where they are short: at most this number, in about this time in seconds.
 _NUM_TRIED_ROUNDS, _TRIED_SECONDS = 6, 1.5
 #: Rows that the model is measured on.
 _NUM_TRIED_ROWS = 256

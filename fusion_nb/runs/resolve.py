@@ -112,7 +112,7 @@ class Resolved:
 
     @property
     def attack(self) -> DataPoisoning | ModelPoisoning | None:
-        """What hostile parties do, or None."""
+        """The attack of hostile parties, or None."""
         return self.faults.attack
 
     @property

@@ -150,7 +150,7 @@ class FederationRounds(RoundSource):
 
     @property
     def notes(self) -> list[str]:
-        """What the aggregation rule tells of the rounds so far, and what was measured then."""
+        """Sentences of the aggregation rule about the rounds so far, and about measurements."""
         state = self._federation.state
         found = list(self._federation.fusion.notes(state.fusion_state)) if state else []
         return [*found, *self._after.notes]

@@ -1,7 +1,7 @@
 """Types of models as requests name them, derived from the registered frameworks.
 
-Nothing here imports a framework: the server never does. What only an adapter knows, such as the
-formats of its weights, is read by the process that inspects uploads.
+Nothing here imports a framework: the server never does. Facts that only an adapter
+knows, such as the formats of its weights, are read by the process that inspects uploads.
 """
 
 from __future__ import annotations

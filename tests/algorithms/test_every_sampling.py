@@ -14,7 +14,7 @@ from fusion_nb.core import registry
 from fusion_nb.core.protocols import SamplingContext
 from fusion_nb.core.rounds.schedule import Schedule
 
-#: What a sampling needs to be made in a run of four parties, where that is not its name alone.
+#: The options that a sampling needs in a run of four parties, where that is not its name alone.
 GIVEN = {
     "loss": {"sampling": "loss", "fraction": 0.5},
     "named": {"sampling": "named:party 1|party 4"},

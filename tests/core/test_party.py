@@ -1,4 +1,4 @@
-"""What a party keeps between rounds, and what it drops."""
+"""The state that a party keeps between rounds, and what it drops."""
 
 from __future__ import annotations
 

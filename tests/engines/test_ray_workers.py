@@ -49,7 +49,7 @@ def passing() -> None:
 
 
 def refusing(times: int) -> Callable[[], None]:
-    """A gate that is passed so many times, and then raises Stopped."""
+    """A gate that is passed that number of times, and then raises Stopped."""
     left = iter(range(times))
 
     def gate() -> None:

@@ -151,13 +151,10 @@ class TestControls:
         def blended(weights: Any, updates: Any, *, share: float = 0.5) -> Any:
             """Keep a share of the old weights."""
 
-        try:
-            panel = Panel(namespace={})
-            labelled(panel, "fusion").value = "blended"
-            labelled(panel, "share").value = 0.25
-            assert panel.spec.fusion == "blended:share=0.25"
-        finally:
-            del registry._registered["fusions"]["blended"]
+        panel = Panel(namespace={})
+        labelled(panel, "fusion").value = "blended"
+        labelled(panel, "share").value = 0.25
+        assert panel.spec.fusion == "blended:share=0.25"
 
     def test_options_come_and_go_with_the_choice(self) -> None:
         panel = Panel(namespace={})

@@ -305,7 +305,7 @@ def test_the_cell_run_again_goes_on_with_its_run(
     )
 
 
-#: What a person can press, and what must be true of the panel that comes to rest after any of it.
+#: The buttons that a person can press, of which each leaves the panel in order.
 _CLICKS = (
     "Start",
     "Pause",

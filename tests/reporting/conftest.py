@@ -1,4 +1,4 @@
-"""What the tests of reports share: a maker of runs that have ended."""
+"""Parts that the tests of reports share: a maker of runs that have ended."""
 
 from __future__ import annotations
 

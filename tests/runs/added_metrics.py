@@ -1,4 +1,4 @@
-"""What tests of added metrics share: data, and scikit-learn's numbers of a run's predictions."""
+"""Parts that tests of added metrics share: data, and scikit-learn's numbers of predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of runs share: runs of small networks, and a source of rounds without a model."""
+"""Parts that tests of runs share: runs of small networks, and rounds without a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of checkpoints share: runs that are saved, cut short on disk, and taken up again."""
+"""Parts that tests of checkpoints share: runs that are saved, cut short on disk, and resumed."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_a_cost_that_can_not_be_known_yet_is_left_out() -> None:
 
 
 def tried(monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> list[int]:
-    """Let rounds that are tried take so many seconds each; return how many were asked for."""
+    """Let tried rounds take that number of seconds each; return how many were asked for."""
     asked: list[int] = []
 
     def rounds(federation: Federation, num_rounds: int) -> Iterator[RoundRecord]:

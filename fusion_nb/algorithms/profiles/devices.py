@@ -43,7 +43,7 @@ class _Drawn(Devices):
 
 
 class Same(SameDevices):
-    """Devices that all take so many times as long as this machine."""
+    """Devices that all take `factor` times as long as this machine."""
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ def with_shares(found: Answers, peers: Mapping[str, Collection[str]]) -> dict[st
 
 
 def with_rows(found: Answers, count: int) -> dict[str, Any]:
-    """Return the answers that hold a row of so many masked numbers."""
+    """Return the answers that hold a row of `count` masked numbers."""
     return {
         party: answer
         for party, answer in found.items()

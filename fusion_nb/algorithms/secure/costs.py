@@ -26,7 +26,7 @@ class Costs:
         self._down += sum(map(arithmetic.num_bytes, (told_to or {}).values()))
 
     def of_party(self, size: int, count: int) -> dict[str, float]:
-        """Return the means over so many parties, traffic as multiples of the weights' bytes."""
+        """Return the means over a number of parties, traffic as multiples of the weights' bytes."""
         return {
             "seconds": self._seconds / count,
             "up": self._up / count / max(1, size),

@@ -91,7 +91,7 @@ def _derived(secret: bytes, purpose: bytes) -> bytes:
 
 
 def mask(key: bytes, count: int) -> np.ndarray:
-    """Return so many numbers of uint32 of a key's stream. A key is used for one mask.
+    """Return `count` numbers of uint32 of a key's stream. A key is used for one mask.
 
     >>> mask(bytes(32), 3).dtype.name, (mask(bytes(32), 3) == mask(bytes(32), 5)[:3]).all()
     ('uint32', np.True_)

@@ -103,12 +103,12 @@ class Masks(FusionWrapper, Exchanging):
         return int(2 ** (_BITS - self._bits))
 
     def num_neighbours(self, num_parties: int) -> int:
-        """Return how many neighbours each of so many parties has; 0 for all others."""
+        """Return how many neighbours each of `num_parties` has; 0 for all others."""
         count = self._neighbours or safe_count(num_parties, self._threshold)
         return count if count < num_parties - 1 else 0
 
     def safe_neighbours(self, num_parties: int) -> int:
-        """Return how many neighbours are safe among so many parties; 0 for all others."""
+        """Return how many neighbours are safe among `num_parties`; 0 for all others."""
         return safe_count(num_parties, self._threshold)
 
     @property

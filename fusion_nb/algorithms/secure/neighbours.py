@@ -43,9 +43,9 @@ def safe_count(num_parties: int, share: float) -> int:
     """Return how many neighbours suffice in a round, or 0 for all.
 
     share: of a party's peers that must stay
-    With so many, and a fifth of the parties working together with the aggregator, the chance that
-    a secret is open is below 2^-40; and with a third of the drop-outs that the share allows, the
-    chance that a round is refused is below 2^-10.
+    With that number, and a fifth of the parties working together with the aggregator, the chance
+    that a secret is open is below 2^-40; and with a third of the drop-outs that the share allows,
+    the chance that a round is refused is below 2^-10.
 
     Source: Bell, Bonawitz, Gascon, Lepoint, Raykova, "Secure Single-Server Aggregation with
     (Poly)Logarithmic Overhead", CCS 2020 (section 3, with exact tails in place of bounds).
@@ -62,7 +62,7 @@ def safe_count(num_parties: int, share: float) -> int:
 
 
 def _is_safe(num_parties: int, count: int, share: float) -> bool:
-    """Return whether so many neighbours keep secrets closed and let sums be read."""
+    """Return whether `count` neighbours keep secrets closed and let sums be read."""
     needed, every = threshold_of(share, count + 1), math.log2(num_parties)
     gone = (1 - share) / 3
     # Masks of a set of parties stay in its sum unless all neighbours at both of its ends are bad.

@@ -35,7 +35,7 @@ def split(secret: bytes, places: range, threshold: int) -> dict[int, bytes]:
 
 
 def combine(shares: Mapping[int, bytes], length: int) -> bytes:
-    """Return the secret of so many bytes behind shares, given by their places.
+    """Return the secret of `length` bytes behind shares, given by their places.
 
     Raises ValueError for shares that belong to no secret of that length.
     """

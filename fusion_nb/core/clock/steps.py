@@ -7,7 +7,7 @@ from typing import Any
 
 
 def num_steps(num_examples: int, options: Mapping[str, Any], least: int) -> int:
-    """Return the batches that a party with so many rows trains in a round.
+    """Return the batches that a party with that number of rows trains in a round.
 
     options: of `Model.fit`;  least: the fewest rows of a batch that the model can take
 

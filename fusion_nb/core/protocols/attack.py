@@ -55,7 +55,7 @@ class ModelPoisoning(ABC):
 
     #: How many parties are hostile.
     num: int = 1
-    #: What it remembers of earlier rounds, as plain data for a checkpoint. Replaced, not changed.
+    #: Its memory of earlier rounds, as plain data for a checkpoint. Replaced, not changed.
     persistent_state: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod

@@ -24,9 +24,9 @@ class Baseline(ABC):
     ({'chance_accuracy': 0.1}, {})
     """
 
-    #: What messages call it.
+    #: Its name in messages.
     name: str = ""
-    #: What the user should know, as sentences.
+    #: Notes for the user, as sentences.
     notes: Sequence[str] = ()
 
     @property

@@ -43,7 +43,7 @@ class Fusion(ABC):
     {'w': array([1.])}
     """
 
-    #: What it demands of the rest of a run.
+    #: Its demands on the rest of a run.
     requires: Requirements = Requirements()
     #: Options of `Model.fit` that every party must honour, with their values (FedProx's `mu`).
     client_options: Mapping[str, Any] = MappingProxyType({})
@@ -242,7 +242,7 @@ class Asynchronous(Fusion):
         return self
 
     def awaited(self, under_way: int) -> int:
-        """Return how many updates a round waits for, of so many parties under way."""
+        """Return how many updates a round waits for, of those parties under way."""
         return self.buffer or max(1, under_way // 2)
 
     @abstractmethod

@@ -58,5 +58,5 @@ class Skew:
         return None
 
     def describe(self, num_parties: int) -> str:
-        """Return a sentence for the user about what it does to so many parties."""
+        """Return a sentence for the user about what it does to that number of parties."""
         return ""

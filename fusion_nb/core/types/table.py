@@ -110,7 +110,7 @@ class ColumnSchema:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """What the columns of a table are at all parties, and how they become a model's inputs.
+    """The columns of a table at all parties, and how they become a model's inputs.
 
     columns:  those that become inputs, in their order
     left_out: each of the others, with the reason

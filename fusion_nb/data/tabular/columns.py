@@ -23,7 +23,7 @@ _DATES = (datetime.date, np.datetime64)
 
 @dataclass(frozen=True)
 class ColumnForm:
-    """What a column is at one party, or at all that were looked at.
+    """The facts about a column at one party, or at all that were looked at.
 
     kind:  "empty" where no value is there
     order: the categories in the order that the user gave them, or ()

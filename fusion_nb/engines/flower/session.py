@@ -22,7 +22,7 @@ _NODES_SECONDS = 2.0
 #: Seconds that a node has to say who it is; one that is silent takes no part.
 _DESCRIBE_SECONDS = 20.0
 _LOOK_SECONDS = 0.2
-#: Bytes that a reply may have: these, and so many times those of the request.
+#: Bytes that a reply may have: these, and this multiple of those of the request.
 _MAX_REPLY, _MAX_TIMES = 1 << 20, 16
 
 

@@ -124,7 +124,7 @@ def _task(
     class_axis: int,
     numbers: tuple[str, ...] = (),
 ) -> MetricTask:
-    names = schema.classes or numbers
+    names = schema.classes or (("False", "True") if schema.are_bools else numbers)
     if task == "classes":
         num = predicted.shape[class_axis]
         return MetricTask("classes", num, _named(names, num))

@@ -1,4 +1,4 @@
-"""What a PyTorch file declares, read before torch allocates any of it.
+"""The arrays and classes that a PyTorch file declares, read before torch allocates any of it.
 
 torch's own safe unpickler calls the classes that a file names with the arguments that the file
 holds: a layer of 20,000 x 20,000 weights fits into 400 bytes. So the file's pickle is read first

@@ -9,7 +9,7 @@ from fusion_nb.core.clock.pace import SECONDS
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.reporting.charts.costs import EPSILON
 
-#: What the axis says -> what a round adds to it, or the metric that holds it so far.
+#: The label of the axis -> what a round adds to it, or the metric that holds it so far.
 _ADDED: dict[str, Callable[[RoundRecord], float]] = {
     "MB sent": lambda record: (record.bytes_up + record.bytes_down) / 1e6,
     "seconds": lambda record: record.seconds,

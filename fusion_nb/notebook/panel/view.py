@@ -84,7 +84,7 @@ class View:
         }
         stack = widgets.Tab(list(tabs.values()), titles=list(tabs))
         stack.observe(lambda _: self.compare_tab.refresh(), "selected_index")
-        # What a press of Start does is in sight on a small screen: it stands above the tabs.
+        # The effect of a press of Start is in sight on a small screen: it stands above the tabs.
         rows = [
             self.saved_box.box,
             self.run_buttons.box,

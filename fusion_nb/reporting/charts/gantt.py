@@ -95,7 +95,7 @@ def _draw_trip(
     lengths = (trip.waited, trip.down, trip.train, trip.up)
     for length, (label, colour, alpha) in zip(lengths, _PARTS, strict=True):
         if width := length / per:
-            # What comes too late counts for nothing, and is drawn fainter.
+            # An update that comes too late counts for nothing, and is drawn fainter.
             shade = 0.35 * alpha if is_late else alpha
             axis.barh(place, width, 0.7, left, color=colour, alpha=shade, label=label)
         left += width

@@ -30,8 +30,8 @@ COMPARED = {
     "alone_": ("parties alone, on average", COLOURS[1], ":"),
     "personal_": ("parties' own models, on average", COLOURS[2], "--"),
 }
-#: More parties than this are drawn as a band in place of one line each, and up to so many have
-#: their names at the lines' ends.
+#: More parties than this are drawn as a band in place of one line each, and up to the
+#: second number have their names at the lines' ends.
 _MAX_LINES, _MAX_NAMES = 10, 6
 
 

@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the updates and the model of a run give away, measured on parties of this kernel.
+    """The facts that updates and the model of a run give away, measured on parties of this kernel.
 
     findings: one for each attack and observer;  notes: what could not be measured, and why
     row, rebuilt: a row of a party, and what each observer rebuilt of it, by a name

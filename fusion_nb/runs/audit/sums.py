@@ -7,7 +7,7 @@ from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Fusion, SamplingContext
 
-#: What masks hide, and what they do not.
+#: A note on what masks hide, and what they do not.
 HIDDEN = (
     "secure: the aggregator is given the sum of a round's updates alone, and no update of one "
     "party, unless all other parties of the round work with it"

@@ -16,7 +16,7 @@ from fusion_nb.core.types import RoundRecord, Weights
 
 @dataclass(frozen=True)
 class Parts:
-    """What lies in the files of a checkpoint beside `checkpoint.json`; see `Checkpoint`."""
+    """The contents of the files of a checkpoint beside `checkpoint.json`; see `Checkpoint`."""
 
     history: tuple[RoundRecord, ...]
     last: Weights

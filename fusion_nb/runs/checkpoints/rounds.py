@@ -20,7 +20,7 @@ from fusion_nb.runs.rounds import FederationRounds, RoundSource
 
 @dataclass(frozen=True)
 class _Told:
-    """What is told of a run: up to a round that is safe, while a later one may be whole already."""
+    """The part of a run that is told: up to a safe round; a later one may be whole already."""
 
     history: History
     weights: Weights
@@ -28,7 +28,7 @@ class _Told:
 
 
 class _Seen:
-    """What each thread sees of a source: what is told, or all that there is.
+    """The part of a source that each thread sees: what is told, or all that there is.
 
     told: None while nothing is trained: the source tells no more than what is safe
     """
@@ -155,7 +155,7 @@ class SavedRounds(RoundSource):
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the writing, where the run has to end for it."""
+        """The error that ended the writing, where the run has to end for it."""
         return self._writer.failure
 
     def settle(self) -> None:

@@ -29,7 +29,7 @@ class CheckpointWriter(ABC):
     begins, so that checkpoints of an earlier one are replaced
     """
 
-    #: What ended the writing, where the run has to end for it.
+    #: The error that ended the writing, where the run has to end for it.
     failure: BaseException | None = None
 
     def __init__(

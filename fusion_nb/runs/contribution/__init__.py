@@ -1,1 +1,1 @@
-"""What parties contribute: retraining without them, and parties that never trained."""
+"""The contributions of parties: retraining without them, and parties that never trained."""

@@ -30,7 +30,7 @@ class AfterTraining:
 
     @property
     def notes(self) -> list[str]:
-        """What was found, as sentences."""
+        """The findings, as sentences."""
         return self._notes
 
     def finish(self, federation: Federation) -> None:

@@ -46,7 +46,7 @@ class ContributionPlan:
 
     @property
     def cost(self) -> str:
-        """What it takes, as a sentence."""
+        """Its cost, as a sentence."""
         work = sum(map(len, self.trained)) / max(len(self.parties), 1)
         names = " and ".join(self.option.methods)
         sampled = f" ({len(self.orders)} orders of the parties are sampled)" if self.orders else ""

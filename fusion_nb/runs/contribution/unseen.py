@@ -20,7 +20,7 @@ from fusion_nb.errors import OptionError, option
 
 
 def without_unseen(data: PartitionedData, count: int | None, seed: int) -> PartitionedData:
-    """Return the data with so many parties, drawn by the seed, set apart as unseen.
+    """Return the data with that number of parties, drawn by the seed, set apart as unseen.
 
     Raises OptionError where no party would be left to train.
     """

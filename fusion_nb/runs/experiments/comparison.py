@@ -23,7 +23,7 @@ from fusion_nb.runs.experiments.statistics import ALPHA, FEW_PAIRS, Spread
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What curves are drawn against -> what the axis says.
+#: The quantity that curves are drawn against -> the label of the axis.
 AXES = {
     "round": "round",
     "bytes": "MB sent, up and down",

@@ -15,7 +15,7 @@ from fusion_nb.core.history import History, from_dict
 from fusion_nb.core.protocols.tracker import StoredRun
 from fusion_nb.errors import OptionError, RunError, option
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.trial import Facts, Trial
+from fusion_nb.runs.experiments.trial import Facts, HasTrials, Trial
 from fusion_nb.runs.experiments.varying import label_of
 from fusion_nb.runs.redaction import without_secrets
 from fusion_nb.runs.run import Run
@@ -131,9 +131,8 @@ def _entries(name: str, value: Any) -> list[Entry]:
         return named_by_difference(_tracked(value))
     if isinstance(value, str | os.PathLike):
         return _in_folder(Path(value).expanduser())
-    runs = getattr(value, "runs", None)  # an Experiment, which imports this module
-    if isinstance(runs, list) and all(isinstance(run, Trial) for run in runs):
-        return entries_of(runs)
+    if isinstance(value, HasTrials):
+        return entries_of(value.runs)
     if isinstance(value, Sequence):
         return [entry for each in value for entry in _entries(name, each)]
     raise OptionError(

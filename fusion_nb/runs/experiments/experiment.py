@@ -22,7 +22,7 @@ from fusion_nb.runs.experiments.searching import SearchedTrials
 from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec, Point
 from fusion_nb.runs.experiments.trainers import trainers_of
 from fusion_nb.runs.experiments.training import Workshop
-from fusion_nb.runs.experiments.trial import Trial
+from fusion_nb.runs.experiments.trial import HasTrials, Trial
 from fusion_nb.runs.experiments.trials import Trials
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.run import Run
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Experiment:
+class Experiment(HasTrials):
     """Several runs of one question: seeds, or options that vary, or both.
 
     spec:      the options;  namespace: where the names in them are looked up

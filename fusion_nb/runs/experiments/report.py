@@ -33,7 +33,7 @@ _PARTY_CHARTS = {
 
 
 class Reported(Protocol):
-    """What a report asks of an experiment; see `Experiment`."""
+    """An experiment, as a report sees it; see `Experiment`."""
 
     spec: ExperimentSpec
     name: str

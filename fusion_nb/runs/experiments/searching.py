@@ -16,7 +16,7 @@ from fusion_nb.runs.experiments.trial import Trial
 
 @dataclass
 class _Asked:
-    """What Optuna asked for: its own trial, and ours, one for each seed."""
+    """A question of Optuna: its own trial, and ours, one for each seed."""
 
     asked: Any
     trials: list[Trial]
@@ -74,7 +74,7 @@ class SearchedTrials:
                 self._tell(study, group)
 
     def prunes(self, trial: Trial, history: History) -> bool:
-        """Return whether settings are worse than most others after so many rounds."""
+        """Return whether settings are worse than most others after the same number of rounds."""
         group = self._groups[trial.point.number]
         value = history[-1].metrics.get(self._metric, math.nan)
         place = group.trials.index(trial)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from fusion_nb.core import seeds
@@ -196,10 +196,6 @@ class ExperimentSpec:
         varied = [part for part in seeds.PARTS if part not in held]
         text = f"{len(self.seeds)} seeds vary {_joined(varied)}" if varied else "nothing varies"
         return f"{text}; held: {_joined(held)}" if held else text
-
-    def with_code(self, code: str) -> ExperimentSpec:
-        """Return the experiment whose runs begin with a cell's body."""
-        return replace(self, options={**self.options, "code": code}) if code.strip() else self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as values that JSON and YAML can hold; `of` reads them."""

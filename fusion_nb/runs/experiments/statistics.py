@@ -120,7 +120,7 @@ def wilcoxon(differences: Sequence[float]) -> tuple[float, int]:
 
 
 def smallest_p(n: int) -> float:
-    """Return the smallest p that a two-sided test of so many pairs can have.
+    """Return the smallest p that a two-sided test of that number of pairs can have.
 
     >>> smallest_p(5)
     0.0625
@@ -129,7 +129,7 @@ def smallest_p(n: int) -> float:
 
 
 def pairs_needed(num_tests: int) -> int:
-    """Return the pairs below which none of so many tests can be significant after `holm`.
+    """Return the pairs below which none of that number of tests can be significant after `holm`.
 
     >>> pairs_needed(1), pairs_needed(5)
     (6, 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ TRIAL_ENDED = ("finished", "failed", "pruned")
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a run besides its rounds.
+    """The facts about a run besides its rounds.
 
     metrics: the loss, and the metric that people read;  monitor: the metric that decides the best
     chosen:  options that the model chose;  cell: text that repeats the run;  notes: its notes
@@ -174,3 +175,12 @@ def key_of(point: Point) -> str:
     """Return text that is the same for the same options of a run, wherever it is trained."""
     options = point.spec.model_dump(exclude_unset=True, exclude={"checkpoint", "engine", "device"})
     return json.dumps(options, sort_keys=True, default=str)
+
+
+class HasTrials(ABC):
+    """An experiment, as a comparison sees it."""
+
+    @property
+    @abstractmethod
+    def runs(self) -> list[Trial]:
+        """Its runs, in order: settings, seed, status, history and reason of each."""

@@ -1,4 +1,4 @@
-"""What the owner of a party allows an aggregator to ask for."""
+"""The requests that the owner of a party allows an aggregator to ask for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fusion_nb.runs.party.refusal import RefusedError
 
 @dataclass(frozen=True)
 class Policy:
-    """What is allowed. All else is refused, and the refusal is in the log.
+    """The requests that are allowed. All else is refused, and the refusal is in the log.
 
     models:     kinds of models, by the names of their frameworks; empty for all
     max_epochs: passes over the rows in a round, at most; 0 for any number

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The test set that belongs to no party, in tables.
 CENTRAL = "central test set"
-#: What a report says of each party, by the kind of labels.
+#: The scores of each party in a report, by the kind of labels.
 _OF_PARTIES = {
     "classes": ("accuracy", "balanced_accuracy", "f1", "auc"),
     "flags": ("accuracy", "f1", "auc"),

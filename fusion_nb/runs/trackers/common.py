@@ -8,6 +8,6 @@ from pydantic import Field
 
 #: The option that limits whose metrics are logged one by one.
 MostParties = Annotated[
-    int, Field(ge=0, description="log each party's metrics of runs that have at most so many")
+    int, Field(ge=0, description="log each party's metrics of runs that have at most this number")
 ]
 DEFAULT_PARTIES = 20

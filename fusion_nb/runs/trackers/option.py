@@ -42,7 +42,8 @@ def make(text: str) -> dict[str, Tracker]:
     for each in parse(text):
         name = registry.parse(each)[0]
         kind = registry.get("trackers", name)
-        for package in getattr(kind, "packages", ()):
+        is_class = isinstance(kind, type) and issubclass(kind, Tracker)
+        for package in kind.packages if is_class else ():
             _check_installed(package, name)
         if each in found:
             raise OptionError(

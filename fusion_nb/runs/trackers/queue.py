@@ -11,7 +11,7 @@ from fusion_nb.core.protocols.tracker import TrackedEnd, TrackedRun, Tracker
 from fusion_nb.core.types import Metrics, RoundRecord
 from fusion_nb.runs.trackers import facts
 
-#: What the thread does next, and for which round. The last one ends the thread.
+#: The next task of the thread, and for which round. The last one ends the thread.
 _Job = tuple[Callable[[], object], int]
 _LAST = -1
 

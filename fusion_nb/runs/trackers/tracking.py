@@ -82,7 +82,7 @@ class Tracking(Callback):
 
 
 class _Files:
-    """A folder that is removed once so many trackers are done with it."""
+    """A folder that is removed once that number of trackers is done with it."""
 
     def __init__(self, num_trackers: int) -> None:
         self.folder = Path(mkdtemp(prefix="fusion_nb-"))

@@ -1,4 +1,4 @@
-"""What arrives, as a distribution: its mean and its variance over many draws; and its error."""
+"""Changes that arrive, as a distribution: its mean and variance over many draws; and its error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def row(size: int = 60, seed: int = 0) -> np.ndarray:
 
 
 def arrived(text: str, found: np.ndarray, draws: int = DRAWS) -> np.ndarray:
-    """What arrives of a row, once for each of many random streams."""
+    """The row that arrives, once for each of many random streams."""
     rule, like = registry.create("compressions", text), {"w": found}
     rows = []
     for key in range(draws):

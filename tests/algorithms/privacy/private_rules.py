@@ -34,7 +34,7 @@ def info(weights: Weights, *, num_parties: int = 4, untrained: Sequence[str] = (
 
 
 def updates(weights: Weights, steps: Sequence[Any], **extras: float) -> list[Update]:
-    """What parties send that moved every entry by a step; a step is a number or an array."""
+    """Updates of parties that moved every entry by a step; a step is a number or an array."""
     return [
         Update(
             f"party {number}",

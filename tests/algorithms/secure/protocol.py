@@ -101,7 +101,7 @@ class Round:
 
 
 def sealed_for(shares: Mapping[str, Any]) -> dict[str, Any]:
-    """What each party is given of the others' shares."""
+    """The part that each party is given of the others' shares."""
     return {
         party: {"sealed": {peer: shares[peer]["sealed"][party] for peer in shares}}
         for party in shares

@@ -26,7 +26,7 @@ from fusion_nb import federate
 from fusion_nb.errors import ModelError
 from fusion_nb.models.keras.adapter import keras
 
-#: What a fusion may ask for, and what that is when it is written down.
+#: The options that a fusion may ask for, and what each is when it is written down.
 TERMS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"mu": 0.7}, {"mu": 0.7, "anchor": "start"}),
     ({"mu": 0.7, "anchor": ANCHOR}, {"mu": 0.7, "anchor": ANCHOR}),

@@ -1,4 +1,4 @@
-"""What the tests of scikit-learn's estimators share: rows, parties and runs of them."""
+"""Parts that tests of scikit-learn's estimators share: rows, parties and runs of them."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class TestTraining:
         steps = kind(
             module.parameters(), lr=0.1, **({"momentum": 0.9} if "sgd" in optimizer else {})
         )
-        # What is dropped has another seed than the order of rows.
+        # Dropout has another seed than the order of rows.
         plain_loop(module, steps, epochs=2, order=5, dropped=6)
         for mine, theirs in zip(model.module.parameters(), module.parameters(), strict=True):
             assert torch.equal(mine, theirs)

@@ -1,4 +1,4 @@
-"""What the tests of boosted trees share: rows, and small models of both frameworks."""
+"""Parts that the tests of boosted trees share: rows, and small models of both frameworks."""
 
 from __future__ import annotations
 

@@ -188,7 +188,6 @@ def test_runs_of_a_service_are_refused(
     trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained()
-    monkeypatch.setattr(type(run._source), "rows_went_to", "http://elsewhere", raising=False)
     monkeypatch.setattr(type(run.outcome), "result", lambda self: _sent(run))
     with pytest.raises(RunError, match="only of parties in this kernel"):
         fusion_nb.audit(run)

@@ -1,4 +1,4 @@
-"""What the tests of experiments share: a function that builds a small model, and short sweeps."""
+"""Parts that tests of experiments share: a function that builds a small model, and short sweeps."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
 
 @dataclass(frozen=True)
 class Given:
-    """What the user gave for a model.
+    """The objects that the user gave for a model.
 
     original: the user's own module until it was tried, or None;  loss: bound to the copy of it
     held_back: the names of the buffers that its copy leaves out of its weights

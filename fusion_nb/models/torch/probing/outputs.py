@@ -21,7 +21,7 @@ from fusion_nb.models.torch.losses import Objective
 _TYPES = re.compile(
     r"scalar type|dtype|Long|long int|not implemented for|index tensor|must be inte"
 )
-#: What a layer says that is given a dict or a tuple in place of a tensor.
+#: The message of a layer that is given a dict or a tuple in place of a tensor.
 _OF_TREE = re.compile(r"'(dict|tuple|list)' object has no attribute")
 _NO_GRADIENT = "leave argmax(), round(), detach(), numpy() and no_grad() out of forward()"
 
