@@ -35,7 +35,7 @@ FIXTURES = frozenset({"page", "browser", "context", "mnist"})
 FRAMEWORKS = re.compile(
     "keras|doc2vec|document_tags|gensim|tensorflow|sklearn_|xgboost|lightgbm|estimators"
     "|flower_app|party_app|language_models|pretrained|torch_per_row|onnx|mlflow|tensorboard"
-    "|experiments/test_search",
+    "|experiments/test_search|engines/test_ray",
     re.IGNORECASE,
 )
 #: Words in the path of tests that are short by themselves and take long together.
@@ -44,7 +44,11 @@ SWEEPS = re.compile(
     "|attacks_on_fusions|personal_rounds|test_panel|saved_in_notebooks|activations"
     "|stacked_layers|masked_parties|experiment_report|experiment_command|chart_of_experiments"
     "|audit/test_audit.py|told_rounds|test_papers|torch_randomness|test_distributions"
-    "|trackers/test_tracking|trackers/test_stored_runs"
+    "|trackers/test_tracking|trackers/test_stored_runs|test_readme|torch_sending|secure_runs"
+    "|runs/test_added_metrics|runs/clock/test_simulated_time|compressed_runs|experiment_folder"
+    "|test_asynchronous|private_rows|spent_by_parties|fusion_equivalences|experiments_in_cells"
+    "|contribution/test_contributions|run_predictions|tabular_runs|test_full_disk"
+    "|test_virtual_clock|algorithms/test_hostile_parties|local_objectives"
 )
 #: Words in the path of tests that start one in a way that their code does not show.
 PROCESSES = re.compile("test_browser|experiment_processes|service/test_inspection")
