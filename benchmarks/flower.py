@@ -33,36 +33,13 @@ from fusion_nb import Run, RunSpec
 from fusion_nb.engines.flower.child import ENVIRONMENT
 from fusion_nb.engines.flower.children import free_address, listens
 from fusion_nb.engines.flower.names import flower
+from fusion_nb.engines.flower.project import project_files
 
 PARTIES, NUM_ROWS, ROUNDS = 2, 20, 5
 #: Seconds that Flower's programs may take.
 _PATIENCE = 240
 _BIN = Path(sys.executable).parent
 STOCK = "Flower's deployment"
-
-#: What the SuperLink hands to its nodes: the app is imported from this repository.
-_PROJECT = """[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "fusion-nb-benchmark"
-version = "1.0.0"
-description = "A perceptron."
-license = "Apache-2.0"
-dependencies = []
-
-[tool.flwr.app]
-publisher = "fusion-nb"
-
-[tool.flwr.app.components]
-serverapp = "fusion_nb_benchmark.apps:server"
-clientapp = "fusion_nb_benchmark.apps:client"
-
-[tool.flwr.app.config]
-num-server-rounds = {rounds}
-out = "{out}"
-"""
 
 Start = Callable[..., None]
 
@@ -176,15 +153,11 @@ def deployment() -> float:
 
 
 def _start_run(address: str, out: Path) -> None:
-    project = _PROJECT.format(rounds=ROUNDS, out=out)
-    code = b"from benchmarks.flower_app import client, server\n\n__all__ = ['client', 'server']\n"
-    content, _ = flower("build_fab_from_files")(
-        {
-            "pyproject.toml": project.encode(),
-            "fusion_nb_benchmark/__init__.py": b"",
-            "fusion_nb_benchmark/apps.py": code,
-        }
-    )
+    code = "from benchmarks.flower_app import client, server\n\n__all__ = ['client', 'server']\n"
+    config = {"num-server-rounds": ROUNDS, "out": str(out)}
+    # The nodes import the app from this repository.
+    made = project_files("fusion-nb-benchmark", "A perceptron.", code, config)
+    content, _ = flower("build_fab_from_files")(made)
     fab = flower("Fab")(hashlib.sha256(content).hexdigest(), content, {})
     version = flower("RuntimeVersionHttpInterceptor")(component_name="flwr-cli")
     client = flower("ControlHttpClient").from_server_address(address, True, None, [version])

@@ -126,7 +126,15 @@ def test_the_list_runs_nothing(stored: Results, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "nothing to run\n"
 
 
-def test_a_case_gives_the_probe_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_gives_the_probe_its_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(results, "mnist", lambda quick: Setup(*[((), ())] * 2, quick=quick))
     monkeypatch.setitem(CASES, CASE, lambda setup: ROW)
-    assert results.probed(CASE) == [{"0": 30.0}]
+    results.print_probe(CASE)
+    assert json.loads(capsys.readouterr().out) == [{"0": 30.0}]
+
+
+@pytest.mark.usefixtures("mnist")
+def test_a_probe_runs_in_a_process_of_its_own() -> None:
+    assert results.probed("private.accountants")[0]["0"] == 2.38169

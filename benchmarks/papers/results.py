@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.papers.cases import CASES, seeds
 from benchmarks.papers.code import digest, versions
@@ -77,7 +81,7 @@ class Results:
                 "fusion_nb": __version__,
                 **versions(case),
             },
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "machine": _machine(),
         }
         self._write(
             case,
@@ -109,12 +113,31 @@ class Results:
 
 
 def probed(case: str) -> Probe:
-    """Return the final metrics of each run of a case's small version, and then its figures."""
+    """Return the final metrics of each run of a case's small version, and then its figures.
+
+    It runs in a process of its own, on the CPU, so that results of a GPU can be compared anywhere.
+    """
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    script = f"from benchmarks.papers import results; results.print_probe({case!r})"
+    made = subprocess.run(
+        [sys.executable, "-c", script], env=hidden, stdout=subprocess.PIPE, text=True, check=True
+    )
+    found: Probe = json.loads(made.stdout.splitlines()[-1])
+    return found
+
+
+def print_probe(case: str) -> None:
+    """Run a case's small version here, and print what `probed` returns as a line of JSON."""
     RUNS.clear()
     row = CASES[case](mnist(quick=True))
     found = [dict(run.history.last()) for run in RUNS.values()]
     found.append({str(i): figure.value or 0.0 for i, figure in enumerate(row.figures)})
-    return [{name: _short(value) for name, value in each.items()} for each in found]
+    print(json.dumps([{name: _short(value) for name, value in each.items()} for each in found]))
+
+
+def _machine() -> str:
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{platform.machine()}, {os.cpu_count()} cores{gpu}"
 
 
 def _short(value: float) -> float:

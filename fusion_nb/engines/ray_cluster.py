@@ -129,7 +129,7 @@ def imported() -> Any:
                 f"{_ENGINE}: Ray is not made for Windows with Python 3.13 or newer",
                 f"use Python 3.11 or 3.12, Linux or macOS, or {option('engine', 'local')}",
             ) from error
-        raise missing_extra(error, "--engine ray") from error
+        raise missing_extra(error, _ENGINE) from error
     return ray
 
 

@@ -55,12 +55,13 @@ class Reports:
 class ReportingEngine(EngineWrapper):
     """Lets parties report no metrics, or noisy ones, with every reply.
 
-    Noise is drawn from the seed of the run, for each party, round and metric apart.
+    Noise is drawn from the seed and the identity of the run (a digest of all that decides it), for
+    each party, round and metric apart.
     """
 
-    def __init__(self, inner: Engine, reports: Reports, *, seed: int) -> None:
+    def __init__(self, inner: Engine, reports: Reports, *, seed: int, identity: str = "") -> None:
         super().__init__(inner)
-        self._reports, self._seed = reports, seed
+        self._reports, self._seed, self._identity = reports, seed, identity
 
     def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Ask each party of the cohort, and change the metrics of its reply."""
@@ -84,7 +85,7 @@ class ReportingEngine(EngineWrapper):
         reports = self._reports
         if reports.kind == "none":
             return {}
-        rng = seeds.stream(self._seed, "report", *where, party)
+        rng = seeds.stream(self._seed, "report", *where, party, self._identity)
         told = {}
         for name in sorted(metrics):
             drawn = rng.normal(0.0, reports.noise * reports.bound)

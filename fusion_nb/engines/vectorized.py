@@ -226,5 +226,5 @@ def _greenlet() -> Any:
     try:
         import greenlet
     except ModuleNotFoundError as error:
-        raise missing_extra(error, "--engine vectorized") from error
+        raise missing_extra(error, option("engine", "vectorized")) from error
     return greenlet

@@ -105,8 +105,9 @@ class Model(AddedMetrics, ModelKind):
     (array([2., 3.]), 400)
 
     One that this package brings is registered by one line in `core/builtin.py` instead. An adapter
-    derives from two more base classes where it has more to offer: `NeedsAgreement`, if parties must
-    agree on something before round 1 (a vocabulary, say), and `BatchTrainable`, if several parties'
+    derives from further base classes where it has more to offer: `PredictsRows`, if it predicts
+    rows in a form that metrics, reports and ensembles understand; `NeedsAgreement`, if parties must
+    agree on something before round 1 (a vocabulary, say); and `BatchTrainable`, if several parties'
     models can be trained as one.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,66 +11,36 @@ import numpy as np
 
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
-from fusion_nb.errors import ModelError, option
 from fusion_nb.models import trees
 from fusion_nb.models.base import Model, NeedsAgreement
 from fusion_nb.models.combining import LEAST
-from fusion_nb.models.predicting import Predicting
+from fusion_nb.models.growing import Grower
+from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.models.tabular import Tabular, Task, task_of
 
 
-def unfitted(estimator: Any) -> Any:
-    """Return an estimator of the same class and parameters, without a fit."""
-    return type(estimator)(**estimator.get_params())
-
-
-class BoostingModel(NeedsAgreement, Model, Predicting):
+class BoostingModel(NeedsAgreement, Model, PredictsRows):
     """Trains boosted trees: an epoch adds one tree, or one for each class, to the ensemble.
 
-    Parties agree before round 1 on the mean of all labels, from which the ensemble starts. A
-    subclass grows and reads the booster of one framework.
+    Parties agree before round 1 on the mean of all labels, from which the ensemble starts.
+
+    kind:   the name of the user's class;  grower: grows and reads boosters of its framework
     """
 
     weights_kind = "trees"
     skips_numbers = True
+    no_ensembling = "is an ensemble itself, and parties add to it"
     supported_options = frozenset()
     defaults: Mapping[str, Any] = {"fusion": "bagging", "optimizer": ""}
 
-    def __init__(self, model: Any, *, wants_classes: bool) -> None:
-        self._model = model
+    def __init__(self, kind: str, grower: Grower, *, wants_classes: bool) -> None:
+        self.kind = kind
+        self._grower = grower
         self._wants_classes = wants_classes
         self._task: Task | None = None
         self._data = Tabular()
         self._start: bytes = b""
         self._weights: Weights = {}
-
-    # What a framework does
-
-    @abstractmethod
-    def empty(self, task: Task, mean: float) -> bytes:
-        """Return a booster without trees, or with constant ones, that predicts the mean label.
-
-        mean: of the labels; the share of the second class where there are two; NaN for more
-        """
-
-    @abstractmethod
-    def grown(
-        self, raw: bytes, x: np.ndarray, y: np.ndarray, *, epochs: int, lr: float | None, seed: int
-    ) -> bytes:
-        """Return the booster with that many more iterations; `y` are numbers of classes from 0."""
-
-    @abstractmethod
-    def scores(self, raw: bytes, x: np.ndarray) -> np.ndarray:
-        """Return probabilities (rows, classes), or numbers."""
-
-    @abstractmethod
-    def start_of(self, task: Task) -> bytes:
-        """Return the booster of the user's fit, or nothing where there is none.
-
-        Raises ModelError for a fit to other features or classes.
-        """
-
-    # The contract of a model
 
     @property
     def _known(self) -> Task:
@@ -100,7 +69,7 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
             regressor=self.kind.replace("Classifier", "Regressor"),
         )
         self.metrics = ("accuracy", "loss") if self._wants_classes else ("loss", "mae")
-        self._start = self.start_of(self._task)
+        self._start = self._grower.start_of(self._task)
         each = "a tree" if len(self._task.classes) < 3 else "a tree for each class"
         notes = [
             f"loss: {'log loss' if self._wants_classes else 'mean squared error'}",
@@ -137,7 +106,7 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
         self._begin(agreed)
 
     def _begin(self, mean: float) -> None:
-        raw = self._start or self.empty(self._known, mean)
+        raw = self._start or self._grower.empty(self._known, mean)
         self._weights = {trees.ENTRY: np.frombuffer(raw, np.uint8).copy()}
 
     def get_weights(self) -> Weights:
@@ -176,17 +145,19 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
         self.check_client_options(client_options)
         x, y = self._data.arrays(data)
         labels = self._known.positions(y) if self._wants_classes else y
-        raw = self._weights[trees.ENTRY].tobytes()
+        raw = _raw(self._weights)
         for number in range(epochs):
             self.gate()
-            raw = self.grown(raw, x, labels, epochs=1, lr=lr, seed=(seed + number) % 2**31)
+            seed_of_tree = (seed + number) % 2**31
+            raw = self._grower.grown(raw, x, labels, self._known, lr, seed_of_tree)
         self._weights = {trees.ENTRY: np.frombuffer(raw, np.uint8).copy()}
-        metrics = self._measured(self.scores(raw, x), y)
+        metrics = self._measured(self._grower.scores(raw, x), y)
         return TrainingResult(self.get_weights(), metrics, epochs, float("nan"))
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the metrics over the rows."""
-        return self.evaluate_predictions(self.predict(data), data)
+        x, y = self._data.arrays(data)
+        return self._measured(self._grower.scores(_raw(self._weights), x), y)
 
     # Predictions
 
@@ -195,19 +166,10 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
         """Classes or numbers."""
         return "classes" if self._wants_classes else "numbers"
 
-    def ensemble_fault(self, method: str) -> str:
-        """Return that bagging is the ensemble of trees."""
-        return f"a {self.kind} is an ensemble itself, and parties add to it"
-
     def predict(self, data: Any) -> np.ndarray:
         """Return probabilities (rows, classes), or numbers, for all rows in order."""
         x, _ = self._data.arrays(data)
-        return self.scores(self._weights[trees.ENTRY].tobytes(), x)
-
-    def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:
-        """Return the metrics of predictions for these rows."""
-        _, y = self._data.arrays(data)
-        return self._measured(predictions, y)
+        return self._grower.scores(_raw(self._weights), x)
 
     def _measured(self, found: np.ndarray, y: np.ndarray) -> Metrics:
         if not self._wants_classes:
@@ -220,20 +182,18 @@ class BoostingModel(NeedsAgreement, Model, Predicting):
             "loss": float(-np.log(np.maximum(own, LEAST)).mean()),
         }
 
-    def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> Any:
-        """Raise ModelError: bagging is the ensemble of trees."""
-        raise ModelError(
-            f"a {self.kind} is an ensemble itself", f"use {option('fusion', 'bagging')}"
-        )
+    # Results for the user
 
-    def write(self, native: Any, path: Path, format: str) -> None:
-        """Raise ModelError, as `as_ensemble` does."""
-        self.as_ensemble([], np.empty(0), "")
+    def native(self, weights: Weights) -> Any:
+        """Return a fitted model of the user's class with these trees."""
+        names = None if self._task is None else self._task.names
+        return self._grower.native(_raw(weights), names)
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the booster with these weights."""
-        self.write_booster(path, weights, format)
+        self._grower.write(path, _raw(weights), format)
 
-    @abstractmethod
-    def write_booster(self, path: Path, weights: Weights, format: str) -> None:
-        """Write the booster in one of `formats`."""
+
+def _raw(weights: Weights) -> bytes:
+    """Return the booster's bytes; none before parties agreed on the mean of all labels."""
+    return weights[trees.ENTRY].tobytes() if weights else b""

@@ -25,7 +25,7 @@ def prefix(member: int) -> str:
 def combine(
     predictions: Sequence[np.ndarray], shares: np.ndarray, rule: str, task: str, axis: int
 ) -> np.ndarray:
-    """Return the joint predictions of members; see `Predicting.as_ensemble`.
+    """Return the joint predictions of members; see `Ensembling.joined`.
 
     Probabilities of classes sum to 1.
     """

@@ -1,4 +1,4 @@
-"""Models whose predictions can be used together, and which can learn from predictions."""
+"""Models that predict rows, and the part of one that joins predictions and learns from them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class PredictsRows(ABC):
     class_axis: int = 1
     #: Whether it has an output for each class that some label has, and none for a number between.
     skips_numbers: bool = False
+    #: Why its predictions can't be joined, where it has no `ensembling`, after "a KMeans ".
+    no_ensembling: str = "has no way to join several of its kind"
 
     @property
     @abstractmethod
@@ -34,17 +36,25 @@ class PredictsRows(ABC):
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order; `data` is as in `evaluate`."""
 
+    @property
+    def ensembling(self) -> Ensembling | None:
+        """The part that `--ensemble` needs, known after `check`; None where there is none."""
+        return None
 
-class Predicting(PredictsRows):
-    """A model whose predictions can be joined, and which can learn from predictions."""
 
-    def ensemble_fault(self, method: str) -> str:
+class Ensembling(ABC):
+    """A part of a model that joins several of its kind, and trains it on predictions.
+
+    It works on the model's present weights.
+    """
+
+    def fault(self, method: str) -> str:
         """Return why an ensemble method makes no sense for the model, or ""; see `--ensemble`."""
         return ""
 
     @abstractmethod
-    def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:
-        """Return the metrics that `evaluate` gives a model with these predictions."""
+    def evaluate(self, predictions: np.ndarray, data: Any) -> Metrics:
+        """Return the metrics that the model's `evaluate` gives for these predictions."""
 
     def distill(
         self,
@@ -66,7 +76,7 @@ class Predicting(PredictsRows):
         )
 
     @abstractmethod
-    def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> Any:
+    def joined(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> Any:
         """Return the framework's own model that makes the joint predictions of several members.
 
         shares: the weight of each member (members,), or of each for each class (classes, members)
@@ -77,4 +87,4 @@ class Predicting(PredictsRows):
 
     @abstractmethod
     def write(self, native: Any, path: Path, format: str) -> None:
-        """Write a model that `as_ensemble` returned in one of the formats."""
+        """Write a model that `joined` returned in one of the formats."""

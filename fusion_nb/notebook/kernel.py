@@ -53,13 +53,23 @@ def shell() -> InteractiveShell | None:
 
 def draws_widgets() -> bool:
     """Return whether a person looks on: a front end that can ask for input also draws widgets."""
-    kernel = getattr(shell(), "kernel", None)
-    return bool(kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"))
+    return bool(_request().get("allow_stdin"))
+
+
+def cell_source() -> str:
+    """Return the text of the cell that is running; empty where there is none."""
+    return str(_request().get("code", ""))
 
 
 def repaints_only_for_cells() -> bool:
     """Return whether a widget that a background thread changes is not drawn anew, as in Colab."""
     return "google.colab" in sys.modules
+
+
+def _request() -> dict[str, Any]:
+    """Return the content of the message by which a front end runs this cell; empty without one."""
+    kernel = getattr(shell(), "kernel", None)
+    return {} if kernel is None else dict(kernel.get_parent().get("content", {}))
 
 
 def _kernel_shell() -> Any:

@@ -15,6 +15,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from fusion_nb.models.quiet import hush, no_hush
 from fusion_nb.notebook import kernel
+from fusion_nb.notebook.first_line import FirstLine
 from fusion_nb.notebook.interrupting import in_one_line
 
 #: The start of a line or cell that this extension completes, and the words after it.
@@ -41,12 +42,14 @@ class FusionMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.matcher = matcher(shell.user_ns)
+        self._first_line = FirstLine()
 
     @line_cell_magic
     @_with_usage
     def fusion(self, line: str, cell: str | None = None) -> Any:
         """Train one model over several parties. `%fusion help` lists commands and options."""
         with in_one_line():  # or an interrupt leaves half of the modules imported
+            self._first_line.show()
             from fusion_nb.notebook import commands
 
             return commands.execute(self.shell, line, cell)

@@ -14,6 +14,7 @@ from typing import Any
 from fusion_nb.core import arithmetic
 from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.core.types.table import TableSchema
+from fusion_nb.reporting.contributions import Contributions
 from fusion_nb.reporting.formatting import markdown_table
 from fusion_nb.reporting.parties import KINDS, PartyReport
 from fusion_nb.reporting.result import Result
@@ -42,7 +43,7 @@ The weights are those of round {{ card.round }}: {{ metrics }}.
 {{ data }}{{ table }}
 
 ## Parties
-{{ parties }}
+{{ parties }}{{ contributions }}
 
 Local: the party's own model after its last local training, before fusion. All on the party's own
 {{ rows }}.
@@ -88,6 +89,7 @@ def as_dict(
         "notes": list(result.notes),
         "schema": result.schema.to_json(),
         "parties": [_party(party) for party in result.parties],
+        **_contributions(result.parties.contributions),
         "history": json.loads(result.history.to_json()),
         "weights": {
             "sha256": arithmetic.digest(weights),
@@ -130,6 +132,7 @@ def as_markdown(card: Mapping[str, Any], result: Result) -> str:
         data=result.schema.describe(),
         table=Markdown(_table(result.schema.table)),
         parties=Markdown(markdown_table(parties)),
+        contributions=Markdown(_charts(result.parties.contributions)),
         rows="documents that it trained on" if card["monitor"] == "self_rank" else "test rows",
         gains=Markdown("\n".join(map(escape_markdown, result.parties.gains(result.monitor)))),
         rounds=Markdown(markdown_table([["round", *card["shown"]], *rounds])),
@@ -191,6 +194,22 @@ def _party(party: PartyReport) -> dict[str, Any]:
         **({} if math.isnan(party.epsilon) else _finite({"epsilon": party.epsilon})),
         **({"is_unseen": True} if party.is_unseen else {}),
     }
+
+
+def _contributions(found: Contributions) -> dict[str, Any]:
+    """Return what contributions cost, and the cross-site matrix: their values are the parties'."""
+    if not found.is_measured:
+        return {}
+    matrix = {model: _finite(dict(row)) for model, row in found.cross_site.items()}
+    parts = {"metric": found.metric, "num_trainings": found.num_trainings}
+    return {"contributions": {**parts, **({"cross_site": matrix} if matrix else {})}}
+
+
+def _charts(found: Contributions) -> str:
+    """Return the charts of contributions, which stand beside the card."""
+    return "".join(
+        f"\n\n![{escape_markdown(chart.alt)}]({name}.png)" for name, chart in found.charts().items()
+    )
 
 
 def _finite(metrics: Metrics) -> dict[str, float | None]:

@@ -178,6 +178,8 @@ def _write_report(
 ) -> None:
     """Write chart, history, schema and card into the folder of the model's files."""
     result.chart().save(draft / "chart.png")
+    for name, chart in result.parties.contributions.charts().items():
+        chart.save(draft / f"{name}.png")
     schema = json.dumps(result.schema.to_json(), indent=2, allow_nan=False)
     (draft / "schema.json").write_text(schema, encoding="utf-8")
     if result.schema.table is not None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fusion_nb.core.files.encodable import encodable
 from fusion_nb.core.history import better, is_higher_better
 from fusion_nb.core.types import Metrics
 from fusion_nb.errors import NameNotFoundError, nearest
+from fusion_nb.reporting.charts import Chart
+from fusion_nb.reporting.contributions import Contributions
 from fusion_nb.reporting.formatting import html_table, number, text_table
 from fusion_nb.reporting.templates import shortened
 
@@ -80,11 +82,40 @@ class Parties(list[PartyReport]):
     """The parties' reports: a list, a mapping (`run.parties["party 1"]`), and a table.
 
     metric: the one that the run monitors, by which parties are compared
+    contributions: what was measured of them after the last round
     """
 
-    def __init__(self, reports: Iterable[PartyReport] = (), *, metric: str = "loss") -> None:
+    def __init__(
+        self,
+        reports: Iterable[PartyReport] = (),
+        *,
+        metric: str = "loss",
+        contributions: Contributions | None = None,
+    ) -> None:
         super().__init__(reports)
         self._metric = _bare(metric)
+        self._contributions = contributions or Contributions("")
+
+    @property
+    def contributions(self) -> Contributions:
+        """Contributions with the metric of a model on each party's rows, those unseen apart.
+
+        The model is the fused one, or where parties alone have whole models, their own.
+        """
+        metric = _bare(self._contributions.metric or self._metric)
+        unseen = {p.id: p.fused[metric] for p in self if p.is_unseen and metric in p.fused}
+        for kind in ("fused", "personal", "local"):
+            found = self.having(kind, metric)
+            if own := {party: value for party, value in found.items() if party not in unseen}:
+                break
+        return replace(self._contributions, metric=metric, kind=kind, own=own, unseen=unseen)
+
+    def plot(self) -> Chart:
+        """Return the chart of parties: bars of the monitored metric, and of their contributions.
+
+        Raises RunError before the first whole round.
+        """
+        return self.contributions.plot()
 
     def worst(self, metric: str = "", kind: str = "") -> PartyReport:
         """Return the party whose model is worst by a metric, on its own test rows.

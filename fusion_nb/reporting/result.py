@@ -31,6 +31,7 @@ _PAGE = (
     "{% if image %}"
     '<figure style="margin:0"><figcaption>{{ caption }}</figcaption>{{ image }}</figure>'
     "{{ table }}{% for line in gains %}<div>{{ line }}</div>{% endfor %}"
+    "{{ parties }}"
     "{% else %}{{ caption }}{% endif %}"
     "{% if traceback %}"
     "<details><summary>traceback</summary><pre>{{ traceback }}</pre></details>"
@@ -156,6 +157,7 @@ class Result:
             caption=caption,
             table=html_table(self.parties.table(self.monitor)),
             gains=self.parties.gains(self.monitor),
+            parties=self.parties.contributions.images(),
             traceback=self.traceback,
         )
         return {"text/html": str(page), "image/png": chart.png, "text/plain": line}

@@ -9,22 +9,14 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart, gantt
+from fusion_nb.reporting.contributions import Contributions
 from fusion_nb.reporting.result import Similar
-from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.clock.building import round_of
-from fusion_nb.runs.contribution.after_training import Contributions
-from fusion_nb.runs.handle import RunHandle
-from fusion_nb.runs.outcome import RunOutcome
+from fusion_nb.runs.run_parts import RunParts
 
 
-class Answers(RunHandle):
-    """The questions about data and rows that a run answers.
-
-    outcome: answers for its rounds;  training: drives them in the background
-    """
-
-    outcome: RunOutcome
-    training: BackgroundRun
+class Answers(RunParts):
+    """The questions about data and rows that a run answers."""
 
     @property
     def schema(self) -> DataSchema:

@@ -81,7 +81,7 @@ def assemble(
         parties=parties,
         model=model,
         fusion=fusion,
-        engine=ProgressEngine(reports.around(_faulty(resolved, config.clock), resolved.spec)),
+        engine=ProgressEngine(reports.around(_faulty(resolved, config.clock), resolved)),
         config=config,
         test=resolved.test,
         baselines=tuple(others.values()),

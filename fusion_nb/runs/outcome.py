@@ -14,14 +14,15 @@ from fusion_nb.core import arithmetic
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Failure, Weights
 from fusion_nb.errors import ExportError, OptionError, RunError
+from fusion_nb.models.near_documents import FindsDocuments
 from fusion_nb.reporting import export
+from fusion_nb.reporting.contributions import Contributions
 from fusion_nb.reporting.parties import Parties, PartyReport, by_kind
 from fusion_nb.reporting.result import Best, Result, Similar
 from fusion_nb.runs import predicting
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checks.ordered import absent_options
-from fusion_nb.runs.contribution.after_training import Contributions
 from fusion_nb.runs.privacy.more import spent_by
 from fusion_nb.runs.privacy.reports import report_notes
 from fusion_nb.runs.quality.ending_notes import EndingNotes
@@ -96,7 +97,7 @@ class RunOutcome:
     @property
     def contributions(self) -> Contributions:
         """What each party adds to the fused model, measured after the last round."""
-        return self._prepared.after.contributions
+        return self.parties().contributions
 
     def model(self) -> Any:
         """Return the framework's own model with the fused weights of the last whole round."""
@@ -119,7 +120,8 @@ class RunOutcome:
         latest = self._source.history[:round].latest()
         has_whole = not self._federation.fusion.requires.local_layers
         class_name = self._prepared.resolved.data.class_name
-        reports, spent = Parties(metric=self._prepared.monitor), spent_by(self._federation)
+        contributions, spent = self._prepared.after.contributions, spent_by(self._federation)
+        reports = Parties(metric=self._prepared.monitor, contributions=contributions)
         for party in self._federation.parties:
             metrics = by_kind(latest.get(party.id, {}), self._federation.model.metrics)
             counts = self._label_counts.get(party.id, {})
@@ -133,7 +135,7 @@ class RunOutcome:
                     fused=metrics["fused"] if has_whole else {},
                     alone=metrics["alone"],
                     personal=metrics["personal"],
-                    contribution=self._prepared.after.contributions.of(party.id),
+                    contribution=contributions.of(party.id),
                     _model=functools.partial(self._source.own_model, party.id),
                     _epsilon=functools.partial(spent, party.id) if spent else _no_epsilon,
                 )
@@ -152,7 +154,7 @@ class RunOutcome:
                 f"similar({text!r}, topn={topn}) is not allowed", "give a text, and topn >= 1"
             )
         model, num_rounds = self._source.model, len(self._source.history)
-        if model.data_kind != "documents":
+        if not isinstance(model, FindsDocuments):
             raise RunError(
                 f"{self._training.name} has a {model.kind}, which has no vectors of documents",
                 "use a Doc2Vec",
@@ -160,8 +162,7 @@ class RunOutcome:
         if not num_rounds:
             raise self._no_round()
         if self._neighbours[0] != num_rounds:
-            of_documents: Any = model  # the kind of model that has neighbours
-            found = of_documents.neighbours(self._source.weights, self._federation.parties)
+            found = model.neighbours(self._source.weights, self._federation.parties)
             self._neighbours = (num_rounds, found)
         return Similar(self._neighbours[1](text, topn))
 

@@ -14,7 +14,7 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Change
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types import RoundRecord, Weights
-from fusion_nb.errors import RunError
+from fusion_nb.errors import RunError, option
 from fusion_nb.models.base import Model
 from fusion_nb.runs.build import Prepared
 
@@ -205,7 +205,7 @@ class FederationRounds(RoundSource):
             )
         raise RunError(
             f"{party} has no model of its own",
-            "train with --personal or --share, or leave personal=True out",
+            f"train with {option('personal')} or {option('share')}, or leave personal=True out",
         )
 
     def plan(self, last: int, after: int | None = None) -> None:

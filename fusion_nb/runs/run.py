@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from fusion_nb.core.history import History
-from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types import Failure, Weights
-from fusion_nb.data.partition import PartitionedData
-from fusion_nb.engines.progress import Progress, ProgressEngine
-from fusion_nb.errors import python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.parties import Parties
 from fusion_nb.reporting.result import Best, Result, Text
-from fusion_nb.runs import changes
 from fusion_nb.runs.answers import Answers
-from fusion_nb.runs.background_run import BackgroundRun
-from fusion_nb.runs.build import Prepared, prepare
-from fusion_nb.runs.callbacks.own import HasCallbacks
-from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.rounds import SavedRounds, Storage
-from fusion_nb.runs.checkpoints.saving import save_rounds
-from fusion_nb.runs.early_stopping import predicates
-from fusion_nb.runs.listeners import Listeners
-from fusion_nb.runs.outcome import RunOutcome
-from fusion_nb.runs.privacy.more import check_more
+from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.quality.predicted_rows import PredictedRows
-from fusion_nb.runs.resolve import with_default_rounds
-from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec
-from fusion_nb.runs.trackers.tracking import callbacks_of
-
-#: Returns where the rounds of a run are trained.
-MakeRounds = Callable[[Prepared, RunControl], RoundSource]
+from fusion_nb.runs.steering import Steering
 
 
-class Run(PredictedRows, HasCallbacks, Answers):
+class Run(Steering, PredictedRows, Answers, RunHandle):
     """One run of a spec, checked as far as it can be when it is made, and trained once it is
     started.
 
@@ -60,52 +42,6 @@ class Run(PredictedRows, HasCallbacks, Answers):
     for the last whole round. `status`, `records`, `failures`, `weights`, `write` and `result`
     never wait.
     """
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        namespace: Mapping[str, Any],
-        *,
-        name: str = "run",
-        control: RunControl | None = None,
-        trained_by: MakeRounds = FederationRounds,
-        earlier: Checkpoint | None = None,
-        folder: Path | None = None,
-        is_cached: bool = False,
-        data: PartitionedData | None = None,
-    ) -> None:
-        control = control or RunControl()
-        with spelled_in(python_spelling):
-            spec = with_default_rounds(spec, namespace)
-            self.callbacks, tracking = callbacks_of(self, spec, namespace, earlier)
-            self.prepared = prepare(spec, namespace, data, control=control, earlier=earlier)
-            self.federation = self.prepared.federation
-            self._source = save_rounds(
-                trained_by(self.prepared, control),
-                self.prepared,
-                name=name,
-                planned_spec=lambda: self.outcome.specs.asked(),
-                reason=lambda: self.training.state.reason,
-                stop=control.stop,
-                is_cached=is_cached,
-                folder=folder,
-                tracking=tracking,
-            )
-        self._listeners: Listeners[Any] = Listeners()
-        self.training = BackgroundRun(
-            self._source,
-            control,
-            spec.rounds,
-            name=name,
-            early_stopping=predicates(spec, self.prepared.monitor, earlier),
-            callbacks=self.callbacks,
-            on_change=lambda: self._listeners.notify(self),
-        )
-        self.outcome = RunOutcome(self.prepared, self._source, self.training)
-        #: The run with its changes so far.
-        self._changed = self.prepared.resolved
-        if earlier is not None:
-            self._changed = changes.after(self._changed, earlier.round)
 
     # Its options
 
@@ -186,90 +122,6 @@ class Run(PredictedRows, HasCallbacks, Answers):
         written to.
         """
         return self._source.weights
-
-    def subscribe(self, listener: Callable[[Self], object]) -> Callable[[], None]:
-        """Call `listener(run)` after every whole round and change of status.
-
-        It is called in the thread where that happens. Return a function that ends the subscription.
-        """
-        return self._listeners.add(listener)
-
-    def on_progress(self, listener: Callable[[Progress], None]) -> Callable[[], None]:
-        """Call `listener` for every reply of a party within a round, in the training thread.
-
-        Return a function that ends the subscription.
-        """
-        engine = self.federation.network.engine
-        assert isinstance(engine, ProgressEngine)
-        return engine.on_progress(listener)
-
-    # Steering
-
-    def start(self) -> Self:
-        """Start training in the background and return at once. Raises RunError if it was started
-        before.
-        """
-        self.training.start()
-        return self
-
-    def wait(self, timeout: float | None = None) -> Self:
-        """Wait until it has ended, or for `timeout` seconds; raise the error that ended it.
-
-        An interrupt (■, Ctrl-C) stops it between two batches, and raises Interrupted after that.
-        Raises RunError for a run that is paused, since nobody could resume it meanwhile.
-        """
-        with spelled_in(python_spelling):
-            self.training.wait(timeout)
-        return self
-
-    def stop(self, wait: bool = True) -> Self:
-        """Stop between two batches and keep the last whole round. One that has ended stays so."""
-        self.training.stop(wait)
-        return self
-
-    def pause(self) -> Self:
-        """Hold it between two batches until `resume` or `step`. Raises RunError unless it runs."""
-        self.training.pause()
-        return self
-
-    def resume(self) -> Self:
-        """Continue after a pause. Raises RunError when it is not paused."""
-        self.training.resume()
-        return self
-
-    def step(self, wait: bool = True) -> Self:
-        """Train to the end of the round that it is in, or of the next, and hold it there.
-
-        wait: return then, or at once
-        Raises RunError while it is running. An interrupt stops it, as in `wait`.
-        """
-        with spelled_in(python_spelling):
-            self.training.step(wait)
-        return self
-
-    def more(self, rounds: int = 5) -> Self:
-        """Add that many rounds, without early stopping, and train them in the background.
-
-        A run under way gets them on top of those that it has left; one that ended continues after
-        its last whole round. Raises RunError where they would exceed a budget of privacy.
-        """
-        with spelled_in(python_spelling):
-            check_more(self.federation, rounds)
-            self.training.more(rounds)
-        return self
-
-    def change(self, **options: Any) -> Self:
-        """Change lr, epochs, fraction or fusion from the next round on; its record tells it.
-
-        Raises OptionError for any other option, a value that is not allowed, or options that don't
-        go together.
-        """
-        with spelled_in(python_spelling):
-            self._source.check_request("change")
-            changed, change = changes.change(self._changed, options)
-            self._source.change(change)
-        self._changed = changed
-        return self
 
     # Its outcome
 

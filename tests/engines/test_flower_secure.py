@@ -14,6 +14,7 @@ pytest.importorskip("cryptography")
 pytest.importorskip("dp_accounting")
 from engine_runs import seeded, wait_until
 from federation import Federation, federation, rows_of
+from leaked_keys import PublicKeys, in_bodies, in_process, private_keys
 from torch import nn
 
 import fusion_nb
@@ -59,6 +60,8 @@ class Wire:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.received: list[bytes] = []
         self.asked: list[tuple[str, Any]] = []
+        #: Values of a key's length that the process held, whenever nodes were asked.
+        self.held: set[bytes] = set()
         pull, ask = Link.pull, session.Session.ask
 
         def spied_pull(link: Link, ids: Any) -> Any:
@@ -67,6 +70,8 @@ class Wire:
             return found
 
         def spied_ask(made: Any, contents: Any) -> Any:
+            self.held |= in_process()
+
             def kept() -> Iterator[Any]:
                 for name, tree in contents:
                     self.asked.append((name, tree))
@@ -128,9 +133,14 @@ def _collect(tree: Any, found: list[np.ndarray]) -> None:
 def test_no_plain_update_reaches_the_aggregator(
     three: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire = Wire(monkeypatch)
+    wire, public = Wire(monkeypatch), PublicKeys(monkeypatch)
     run = started(three, secure="masks", privacy=CENTRAL).wait()
     assert run.history["epsilon"][-1] > 0
+    assert len(public.found) == 2 * 3 * 2, "two keys of each party and round"
+    held = wire.held | in_process()
+    assert public.found <= held, "the search sees what the aggregator holds"
+    assert not private_keys(held, public.found)
+    assert not in_bodies(wire.received, public.found)
     updates = wire.true_updates(three.folder)
     assert [(name, round) for name, round, _ in updates] == [
         (name, round) for name in NAMES for round in (1, 2)
@@ -211,25 +221,14 @@ def test_privacy_without_masks_trains(privacy: str, tmp_path: Path) -> None:
 
 
 def test_keys_of_a_rehearsal_stay_at_its_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    bodies: list[bytes] = []
-    pull = Link.pull
-
-    def spied(link: Link, ids: Any) -> Any:
-        found = pull(link, ids)
-        bodies.extend(answer.body for answer in found.values())
-        return found
-
-    monkeypatch.setattr(Link, "pull", spied)
+    wire, public = Wire(monkeypatch), PublicKeys(monkeypatch)
     data = {name: rows_of(i + 1) for i, name in enumerate(NAMES)}
     options = {"rounds": 1, "lr": 0.1, "batch_size": 8, "secure": "masks"}
     run = fusion_nb.federate(net(), data, engine="flower:nodes=3", **options)
+    assert len(wire.received) >= 12
+    assert len(public.found) == 2 * 3
+    assert not private_keys(wire.held | in_process(), public.found)
+    assert not in_bodies(wire.received, public.found)
     local = fusion_nb.federate(net(), data, engine="local", **options)
     assert run.history["loss"] == local.history["loss"]
-    assert len(bodies) >= 12
-    assert not any(
-        b"num_examples\x94K" in body
-        and b"cipher_key" in body
-        and b"seed" in body
-        and b"numbers" in body
-        for body in bodies
-    )
+    assert private_keys(in_process() | wire.held, public.found) == set()

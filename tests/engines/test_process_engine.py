@@ -217,7 +217,8 @@ def workers() -> list[Any]:
     return [c for c in children if any("process_worker" in word for word in c.cmdline())]
 
 
-@pytest.mark.parametrize("quorum", [0.5, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("quorum", [0.5, 1.0])
 def test_a_worker_that_died_between_two_rounds_is_a_failure_of_its_party(
     rows: Any, net: Any, quorum: float
 ) -> None:

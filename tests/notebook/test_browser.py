@@ -44,6 +44,7 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(
     assert page.locator("figure + table th[scope=col]").count() == 5
 
 
+@pytest.mark.slow
 def test_the_chart_moves_and_the_toolbar_stops_it(page: Any, lab: tuple[str, Path]) -> None:
     cell = (
         "%%fusion --rounds 100000 --lr 0.05 --name run\nfrom torch import nn\n"

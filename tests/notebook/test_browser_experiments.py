@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from browsing import MARKS, keep, new_notebook, open_notebook, run_cells, wait
 from test_browser_chart import PREPARE, plot, tip
 from test_browser_panel import button, field, show_panel, tab
@@ -18,6 +19,7 @@ REPEAT = (
 )
 
 
+@pytest.mark.slow
 def test_seeds_are_drawn_with_their_band(page: Any, lab: tuple[str, Path]) -> None:
     new_notebook(lab, "seeds.ipynb", PREPARE, REPEAT)
     open_notebook(page, lab, "seeds.ipynb")

@@ -13,6 +13,7 @@ pytest.importorskip("flwr")
 pytestmark = MARKS
 
 
+@pytest.mark.slow
 def test_a_run_over_three_nodes(page: Any, lab: tuple[str, Path]) -> None:
     show_panel(
         page,

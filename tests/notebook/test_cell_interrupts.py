@@ -123,6 +123,7 @@ def test_an_interrupt_at_each_stage_of_a_cell_stops_its_run(kernel: Any, engine:
     trial.check_usable()
 
 
+@pytest.mark.slow
 def test_repeated_interrupts_are_one(kernel: Any) -> None:
     trial = Trial(kernel, "local", ENDLESS, "run")
     trial.seen += trial.collect(shows("running"))

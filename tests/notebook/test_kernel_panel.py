@@ -94,6 +94,7 @@ def batches_after_stop(client: Any) -> int:
     return int(said.split("batches ")[1].split()[0])
 
 
+@pytest.mark.slow
 def test_stop_stops_within_a_batch(kernel: Any) -> None:
     _, (_, client) = kernel
     buttons = show_panel(client, OPTIONS)

@@ -105,6 +105,7 @@ def test_a_further_option_has_a_line_of_its_own(panel: Panel) -> None:
         ({"vary": {"fusion": "fedavg,nope"}}, "fusion", "no fusion is called"),
         ({"search": "optuna"}, "search", "nothing to vary"),
         ({"workers": -1}, "workers", "workers -1 is not allowed"),
+        ({"workers": "rai"}, "workers", "workers rai is not allowed"),
     ],
 )
 def test_a_mistake_stands_at_its_field(
@@ -119,6 +120,13 @@ def test_a_mistake_stands_at_its_field(
     assert list(errors) == [marked]
     assert says in errors[marked]
     assert "--" not in errors[marked]
+
+
+def test_runs_can_go_to_a_ray_cluster(tab: ExperimentTab) -> None:
+    pytest.importorskip("ray")
+    fill(tab, seeds="0-1", workers="ray:workers=2")
+    spec = tab.spec()
+    assert (spec.workers, spec.cluster) == (2, "ray:workers=2")
 
 
 def test_one_option_in_two_lines_is_refused(tab: ExperimentTab) -> None:

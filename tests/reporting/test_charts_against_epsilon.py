@@ -37,6 +37,12 @@ class TestCurves:
         for axis in chart.figure.axes:
             assert axis.get_xlabel() == "epsilon"
             assert lines(axis)["fused"] == [0.5, 0.8, 1.2]
+        assert chart.alt.endswith("over 3 rounds, epsilon up to 1.2")
+
+    def test_no_line_of_parties_is_explained_where_they_report_nothing(self) -> None:
+        chart = charts.curves(history(0.5, 0.8), METRICS)
+        assert chart.figure.get_supxlabel() == ""
+        assert "dashed" in charts.curves(History(), METRICS).figure.get_supxlabel()
 
     @pytest.mark.parametrize("unknown", [math.nan, math.inf])
     def test_a_round_without_a_finite_epsilon_is_left_out(self, unknown: float) -> None:
@@ -69,6 +75,7 @@ class TestComparison:
     def axes(self, **histories: History) -> dict[str, Any]:
         chart = charts.compare(histories, METRICS)
         assert chart.png
+        assert ("epsilon up to" in chart.alt) == (chart.figure.axes[-1].get_xlabel() == "epsilon")
         return {axis.get_xlabel(): axis for axis in chart.figure.axes}
 
     def test_noises_are_compared_by_what_they_spend(self) -> None:

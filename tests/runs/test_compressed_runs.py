@@ -73,7 +73,13 @@ def test_almost_lossless_encodings_have_almost_the_curve_of_none() -> None:
         assert np.allclose(found, plain.history["loss"], rtol=0.02), compress
 
 
-@pytest.mark.parametrize("compress", ["qsgd:bits=3,feedback=true", "lowrank:rank=1,down=true"])
+@pytest.mark.parametrize(
+    "compress",
+    [
+        pytest.param("qsgd:bits=3,feedback=true", marks=pytest.mark.slow),
+        "lowrank:rank=1,down=true",
+    ],
+)
 def test_every_engine_has_the_same_curve(compress: str) -> None:
     options = {"compress": compress, "fraction": 0.7, "rounds": 3}
     local = trained(engine="local", **options)

@@ -73,6 +73,12 @@ def cases() -> dict[str, Case]:
         {"privacy": "central:clip=1,noise=auto:epsilon=9", "sampling": "poisson:q=0.4"}, "dense"
     )
     found["local privacy"] = Case({"privacy": "local:clip=1,noise=9", "fusion": "median"}, "dense")
+    found["privacy of rows"] = Case(
+        {"privacy": "rows:clip=1,noise=1", "report": "noised:noise=2"}, "dense"
+    )
+    found["masked adaptive privacy"] = Case(
+        {"privacy": "central:clip=1,noise=2,adaptive=true", "secure": "masks:bits=28"}, "dense"
+    )
     found["adam kept"] = Case({"keep_optimizer": True, "optimizer": "adam", "lr": 0.01})
     found["few evaluations"] = Case({"evaluate_every": 3, "baseline": "central,local"})
     found["keras"] = Case({"baseline": "local", "fusion": "feddyn"}, "keras")

@@ -24,7 +24,11 @@ def half_frozen() -> nn.Module:
 @pytest.mark.parametrize(
     "options",
     [
-        {"send": "trained", "lr_schedule": "cosine", "sampling": "poisson:q=0.5"},
+        pytest.param(
+            {"send": "trained", "lr_schedule": "cosine", "sampling": "poisson:q=0.5"},
+            marks=pytest.mark.slow,
+        ),
+        {"privacy": "central:clip=1,noise=auto:epsilon=6", "report": "noised:noise=5"},
         pytest.param(
             {"roles": "party 2=evaluate", "sampling": "named:party 1|party 3"},
             marks=pytest.mark.slow,

@@ -82,6 +82,7 @@ class TestRemoteRun:
         names = {path.name for path in there.export(str(tmp_path / "fused"))}
         assert {"model.pt", "card.json", "history.csv", "chart.png"} <= names
 
+    @pytest.mark.slow
     def test_until_ends_it_on_the_service(self, server: Server) -> None:
         spec = RunSpec(rounds=50, until="loss <= 100")
         run = RemoteRun(spec, {"model": network()}, url=server.url).start().wait()

@@ -65,7 +65,7 @@ class FedDF(Fusion):
         targets = self._from_logits(np.asarray(total) / count)
         self._model.set_weights(mean)
         seed = seeds.number(0, "distill", state["rounds"])
-        self._model.distill(self._rows, targets, seed=seed, **self._options)
+        self._model.ensembling.distill(self._rows, targets, seed=seed, **self._options)
         return self._model.get_weights(), {"rounds": state["rounds"] + 1}
 
     def _to_logits(self, predictions: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.rows import take
 from fusion_nb.errors import DataError, OptionError, option
 from fusion_nb.models.base import Model
-from fusion_nb.models.predicting import Predicting
+from fusion_nb.models.predicting import PredictsRows
 
 #: Returns the rows of a variable or a data set, without labels.
 RowsOf = Callable[[str], np.ndarray]
@@ -59,12 +59,14 @@ class EnsembleMethod(ABC):
         Raises OptionError where its predictions can't be joined.
         """
         given = option("ensemble", self.name)
-        if not isinstance(model, Predicting):
+        if not isinstance(model, PredictsRows):
             raise OptionError(
                 f"{given}: a {model.kind} predicts nothing that could be joined",
                 "use a PyTorch or a Keras model, or a classifier of scikit-learn",
             )
-        if fault := model.ensemble_fault(self.name):
+        if (part := model.ensembling) is None:
+            raise OptionError(f"{given}: a {model.kind} {model.no_ensembling}", _without(model))
+        if fault := part.fault(self.name):
             raise OptionError(f"{given}: {fault}", _without(model))
         if model.task == "own":
             raise OptionError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,16 @@ from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
 from fusion_nb.models.base import Model, NeedsAgreement
 from fusion_nb.models.combining import SHARES, combine, prefix
-from fusion_nb.models.predicting import Predicting, PredictsRows
+from fusion_nb.models.predicting import Ensembling, PredictsRows
 
 
-class PredictingModel(Model, Predicting):
-    """The type of an adapter that is both a model and able to predict."""
+class PredictingModel(Model, PredictsRows):
+    """The type of an adapter of which several can be joined."""
+
+    @property
+    @abstractmethod
+    def ensembling(self) -> Ensembling:
+        """The part that joins several, and trains it on predictions."""
 
 
 class EnsembleModel(PredictsRows, Model):
@@ -151,7 +157,7 @@ class EnsembleModel(PredictsRows, Model):
         if self._trained is not None:
             self.inner.set_weights(self._members[self._trained])
             return self.inner.evaluate(data)
-        return self.inner.evaluate_predictions(self.predict(data), data)
+        return self.inner.ensembling.evaluate(self.predict(data), data)
 
     @property
     def task(self) -> str:
@@ -173,11 +179,11 @@ class EnsembleModel(PredictsRows, Model):
         other.set_weights(weights)
         used = np.flatnonzero(other._shares.reshape(-1, len(other._members)).any(0))
         members = [other._members[i] for i in used]
-        return other.inner.as_ensemble(members, other._shares[..., used], self.rule)
+        return other.inner.ensembling.joined(members, other._shares[..., used], self.rule)
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write that model."""
-        self.inner.write(self.native(weights), path, format)
+        self.inner.ensembling.write(self.native(weights), path, format)
 
     def _predictions(self, data: Any) -> list[np.ndarray]:
         has_share = np.asarray(self._shares.reshape(-1, len(self._members)).any(0))
@@ -215,7 +221,7 @@ class EnsembleModel(PredictsRows, Model):
             "products": np.einsum("pcm,pcn->cmn", stacked, stacked),
             "truth": np.einsum("pcm,pc->cm", stacked, truth.astype(np.float64)),
         }
-        loss = self.inner.evaluate_predictions(joint, data)["loss"]
+        loss = self.inner.ensembling.evaluate(joint, data)["loss"]
         return TrainingResult(self.get_weights(), {"loss": loss}, 0, math.nan, sums)
 
 

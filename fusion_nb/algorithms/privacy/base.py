@@ -14,6 +14,7 @@ from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
 from fusion_nb.algorithms.privacy.accounting import smallest_noise
 from fusion_nb.algorithms.privacy.cohorts import PrivateCohorts
 from fusion_nb.algorithms.privacy.ledger import Ledger
+from fusion_nb.algorithms.privacy.noise_stream import STREAM, number_of
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import FederationInfo, Metrics, Weights
 from fusion_nb.errors import OptionError, RunError, option
@@ -38,10 +39,13 @@ _NOT_COVERED = (
     "table's statistics, weights of classes), and any choice of options by looking at results"
 )
 _SEEDED = (
-    "privacy: the noise is drawn from the run's seed, so that the run can be repeated: a person "
-    "who knows the seed can take it off again, so never tell the seed of a model that you give "
-    "away, nor give away models of two runs with the same seed"
+    "privacy: the noise follows from the run's seed, options, rows and first weights, so that the "
+    "run can be repeated, and a run that differs in one of them has other noise: a person who "
+    "knows them can take it off again, so never tell the seed of a model that you give away. Two "
+    "models that you give away need two seeds where their runs differ only by the model's code or "
+    "by changes on the way{cohorts}"
 )
+_COHORTS = ", and where cohorts are drawn in secret, which follow from the seed alone"
 _SECRET = (
     "privacy: the noise follows from no seed, since parties know that of the run: a run that is "
     "repeated has another curve"
@@ -55,6 +59,8 @@ class PrivateRun:
     name: of the rule inside, as the user wrote it;  rounds: that are planned
     batches: by party the chance of a row in a step, and the steps of a round
     is_secret: the noise follows from no seed, since parties on other machines know that of the run
+    identity:  a digest of its options and rows, from which the noise follows beside the seed; ""
+               where the seed alone decides it
     """
 
     name: str
@@ -62,13 +68,15 @@ class PrivateRun:
     rounds: int
     batches: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     is_secret: bool = False
+    identity: str = ""
 
 
 class PrivateFusion(FusionWrapper):
     """Makes another rule private. A subclass says how, and what each round adds to the ledger.
 
-    Its state is the inner rule's, the ledger, and the number of rounds. `noise` is in multiples of
-    the clip.
+    Its state is the inner rule's, the ledger, the number of rounds, and the number of the stream
+    that noise is drawn from, beside the seed (see `noise_stream`). `noise` is in multiples of the
+    clip.
     """
 
     #: The kind, as the option `privacy` names it.
@@ -130,8 +138,14 @@ class PrivateFusion(FusionWrapper):
         return {}
 
     def init(self, weights: Weights, info: FederationInfo) -> Any:
-        """Return the inner rule's state, and an empty ledger."""
-        return {"inner": self.inner.init(weights, info), "ledger": {}, "rounds": 0}
+        """Return the inner rule's state, an empty ledger, and the stream of the noise."""
+        own = {"clip": self._clip, "noise": self.noise, **self._more_options()}
+        return {
+            "inner": self.inner.init(weights, info),
+            "ledger": {},
+            "rounds": 0,
+            STREAM: number_of(self._run.identity, f"{self.kind} {own}", weights),
+        }
 
     def broadcast(self, state: Any) -> Mapping[str, Any]:
         """Return what the inner rule sends along with the weights.
@@ -193,6 +207,7 @@ class PrivateFusion(FusionWrapper):
             return notes
         ledger = Ledger.of_state(state["ledger"])
         spent = ledger.epsilon(self.delta)
+        seeded = _SEEDED.format(cohorts=_COHORTS if self.has_secret_cohorts else "")
         if not math.isfinite(spent):
             return [
                 *notes,
@@ -206,7 +221,7 @@ class PrivateFusion(FusionWrapper):
             f"{' at first' if self.sends_clip else ''}",
             f"privacy: {self._promise()}",
             _NOT_COVERED,
-            _SECRET if self._run.is_secret else _SEEDED,
+            _SECRET if self._run.is_secret else seeded,
         ]
 
     @abstractmethod

@@ -11,10 +11,18 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from fusion_nb.algorithms.privacy.base import Budget, Clip, Delta, Noise, PrivateFusion, PrivateRun
+from fusion_nb.algorithms.privacy.base import (
+    Budget,
+    Clip,
+    Delta,
+    Noise,
+    PrivateFusion,
+    PrivateRun,
+)
 from fusion_nb.algorithms.privacy.clipping import check_untrained, clipped_change, gaussian
 from fusion_nb.algorithms.privacy.ledger import EVERYONE, Ledger
 from fusion_nb.algorithms.privacy.local import has_plain_half
+from fusion_nb.algorithms.privacy.noise_stream import noise_key
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import (
@@ -40,7 +48,7 @@ class CentralPrivacy(PrivateFusion):
     that one party changes the mean by at most clip / size. The inner rule is given the noisy mean
     as one update. The aggregator clips again what it receives: a party that does not clip gains
     nothing. Behind masks it clips the mean alone, and a party that does not clip takes at most the
-    share of all others.
+    share of all others; the bit that an adaptive clip counts is one more number in the masked sum.
 
     Source: McMahan, Ramage, Talwar, Zhang, "Learning Differentially Private Recurrent Language
     Models", ICLR 2018 (flat clipping, fixed denominator); Andrew, Thakkar, McMahan, Ramaswamy,
@@ -70,7 +78,7 @@ class CentralPrivacy(PrivateFusion):
     ) -> None:
         self._adapts = Adaptive(quantile, clip_lr) if adaptive else None
         super().__init__(inner, run, clip=clip, noise=noise, delta=delta, budget=budget)
-        self.largest_change = 0.0 if adaptive else clip
+        self.largest_change = clip
         self.requires = replace(inner.requires, empty_rounds=True)
         self.sends_clip = bool(adaptive)
         if self._adapts:
@@ -97,6 +105,10 @@ class CentralPrivacy(PrivateFusion):
         """Return the inner rule's state, an empty ledger, the clip, and the trained entries."""
         trained = sorted(info.trained & {*weights})
         return {**super().init(weights, info), "clip": self._clip, "trained": trained}
+
+    def largest_change_after(self, state: Any) -> float:
+        """Return the clip of the round that follows."""
+        return float(state["clip"])
 
     def measure(self, state: Any) -> Metrics:
         """Return epsilon, and the clip where it adapts."""
@@ -138,11 +150,12 @@ class CentralPrivacy(PrivateFusion):
             for name, array in change.items():
                 total[name] += len(parties) * array
             received += parties
-            num_below += float(np.clip(update.extras.get("is_below", 0.0), 0.0, 1.0))
+            share = float(np.clip(update.extras.get("is_below", 0.0), 0.0, 1.0))
+            num_below += len(parties) * share
         rng = (
             np.random.default_rng(secrets.randbits(256))
             if self._run.is_secret
-            else seeds.stream(self._run.cohorts.seed, "privacy", number)
+            else seeds.stream(self._run.cohorts.seed, "privacy", number, *noise_key(state))
         )
         drawn = gaussian(total, self._noise_on_sum * clip, rng)
         mean = {name: (array + drawn[name]) / expected for name, array in total.items()}
@@ -153,8 +166,8 @@ class CentralPrivacy(PrivateFusion):
         if self._adapts:
             noise = rng.normal(0.0, self._adapts.noise(expected, self.noise))
             # A count of differences from 1/2, so that one party changes it by 1/2 at most.
-            share = (num_below - len(received) / 2 + noise) / expected + 0.5
-            clip = self._adapts.next(clip, share)
+            below = (num_below - len(received) / 2 + noise) / expected + 0.5
+            clip = self._adapts.next(clip, below)
         ledger = self._charged(Ledger.of_state(state["ledger"]), received)
         changed = {"inner": inner, "ledger": ledger.to_state(), "rounds": number, "clip": clip}
         return fused, {**state, **changed}

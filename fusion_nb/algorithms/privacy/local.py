@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fusion_nb.algorithms.fusions.fusion_wrapper import broadcasts, changes_local_update
 from fusion_nb.algorithms.privacy.base import PrivateFusion, PrivateRun
 from fusion_nb.algorithms.privacy.clipping import check_untrained, clipped_change, gaussian
 from fusion_nb.algorithms.privacy.ledger import Ledger
+from fusion_nb.algorithms.privacy.noise_stream import noise_key, stream_of
 from fusion_nb.core import arithmetic, seeds
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import Answer, LocalContext, Update, Weights
@@ -35,13 +36,18 @@ class LocalPrivacy(PrivateFusion):
         """Raise OptionError for a rule whose parties do more than to train."""
         check_plain_half(inner, run, cls.kind)
 
+    def broadcast(self, state: Any) -> Mapping[str, Any]:
+        """Return the stream of the parties' noise, beside the inner rule's extras."""
+        return {**super().broadcast(state), **stream_of(state)}
+
     def local_update(self, context: LocalContext) -> Answer:
         """Train, and send the weights with a change that is clipped and noisy."""
         trained, old = context.info.trained, context.weights
         new = context.train(old).weights
         check_untrained(new, old, trained, context.party)
         change, _ = clipped_change(new, old, trained, self._clip)
-        rng = seeds.stream(context.seed, "privacy", context.round, context.party)
+        key = noise_key(context.broadcast)
+        rng = seeds.stream(context.seed, "privacy", context.round, context.party, *key)
         noise = gaussian(change, self.noise * self._clip, rng)
         noisy = {name: array + noise[name] for name, array in change.items()}
         return context.update(old | arithmetic.moved(old, noisy))

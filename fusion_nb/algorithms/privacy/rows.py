@@ -10,6 +10,7 @@ from fusion_nb.algorithms.privacy.base import PrivateFusion, PrivateRun
 from fusion_nb.algorithms.privacy.clipping import check_untrained
 from fusion_nb.algorithms.privacy.ledger import Ledger
 from fusion_nb.algorithms.privacy.local import check_plain_half, fused_by
+from fusion_nb.algorithms.privacy.noise_stream import stream_of
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import Answer, LocalContext, Update, Weights
 from fusion_nb.errors import ContractError
@@ -37,9 +38,14 @@ class RowPrivacy(PrivateFusion):
         """Return the clip and the noise of each step."""
         return {"per_row": {"clip": self._clip, "noise": self.noise}}
 
+    def broadcast(self, state: Any) -> Mapping[str, Any]:
+        """Return the stream of the parties' noise, beside the inner rule's extras."""
+        return {**super().broadcast(state), **stream_of(state)}
+
     def local_update(self, context: LocalContext) -> Answer:
         """Train with noise, and say with which chance a row was in each step, and how many."""
-        result = context.train(context.weights)
+        per_row = self.added_client_options()["per_row"] | stream_of(context.broadcast)
+        result = context.train(context.weights, per_row=per_row)
         if "per_row" not in result.extras:
             raise ContractError(
                 "the model was asked to train with noise, and does not say that it did",

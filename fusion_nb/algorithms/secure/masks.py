@@ -179,7 +179,8 @@ class Masks(FusionWrapper, Exchanging):
             return fused, {**state, "inner": inner}
         finished: set[str] = set()
         try:
-            update, costs = self._sum(entries, advertised, ask, round, finished)
+            most = self.inner.largest_change_after(state["inner"])
+            update, costs = self._sum(entries, advertised, ask, round, finished, most)
         finally:
             # Those that dropped out keep no keys: without this, until they are asked again.
             if left := [party for party in advertised if party not in finished]:
@@ -197,10 +198,11 @@ class Masks(FusionWrapper, Exchanging):
         ask: AskStep,
         round: int,
         finished: set[str],
+        most: float,
     ) -> tuple[MeanUpdate, dict[str, float]]:
         """Return the mean of the parties' numbers, and the costs.
 
-        finished: filled with the parties that did the last step
+        finished: filled with the parties that did the last step;  most: the rule's own limit or 0
         """
         usable = self._usable(advertised, len(entries))
         self._need(usable, steps.LEAST, round, "train")
@@ -208,7 +210,7 @@ class Masks(FusionWrapper, Exchanging):
             entries, {party: update.extras.get("more", {}) for party, update in usable.items()}
         )
         told, threshold = (
-            self._told(usable, shapes),
+            self._told(usable, shapes, most),
             steps.threshold_of(self._threshold, len(usable)),
         )
         peers = {party: given["peers"] for party, given in told.items()}
@@ -259,7 +261,7 @@ class Masks(FusionWrapper, Exchanging):
         return found
 
     def _told(
-        self, usable: Mapping[str, Update], shapes: Mapping[str, Sequence[int]]
+        self, usable: Mapping[str, Update], shapes: Mapping[str, Sequence[int]], most: float
     ) -> dict[str, dict[str, Any]]:
         """Return what each party is told: its peers' keys, and what all are told alike."""
         keys = {
@@ -273,7 +275,7 @@ class Masks(FusionWrapper, Exchanging):
             "threshold": steps.threshold_of(self._threshold, num_peers),
             "count": len(usable),
             "cohort": steps.as_array(steps.digest_of(keys)),
-            "limits": self._limits(usable, shapes),
+            "limits": self._limits(usable, shapes, most),
             "most_rows": 0 if self.inner.equal_shares else max(1, *rows),
             "bits": self._bits,
         }
@@ -283,15 +285,17 @@ class Masks(FusionWrapper, Exchanging):
         }
 
     def _limits(
-        self, usable: Mapping[str, Update], shapes: Mapping[str, Sequence[int]]
+        self, usable: Mapping[str, Update], shapes: Mapping[str, Sequence[int]], most: float
     ) -> np.ndarray:
-        """Return the largest size in each entry; of extras, the one that parties tell."""
-        if most := self.inner.largest_change:
-            return np.full(len(shapes), min(most, self._clip or most))
+        """Return the largest size in each entry; of extras, 1 or the one that parties tell."""
+        num_extras = len(next(iter(usable.values())).extras.get("more", {}))
+        num_weights = len(shapes) - num_extras
+        if most:
+            most = min(most, self._clip or most)
+            return np.array([most] * num_weights + [1.0] * num_extras)
         limits: np.ndarray = np.max([each.extras["largest"] for each in usable.values()], axis=0)
         if self._clip:
-            num_extras = len(next(iter(usable.values())).extras.get("more", {}))
-            limits[: len(shapes) - num_extras] = self._clip
+            limits[:num_weights] = self._clip
         return limits
 
     @staticmethod

@@ -6,6 +6,7 @@ Mersenne number 2^521 - 1, which holds secrets of up to 65 bytes.
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Mapping
 
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 PRIME = 2**521 - 1
 #: Bytes of a share.
 SHARE_BYTES = 66
+#: Coefficients that are added before a division by the prime: one for each takes twice as long.
+_BLOCK = 32
 
 
 def split(secret: bytes, places: range, threshold: int) -> dict[int, bytes]:
@@ -36,22 +39,32 @@ def combine(shares: Mapping[int, bytes], length: int) -> bytes:
 
     Raises ValueError for shares that belong to no secret of that length.
     """
-    points = {place: int.from_bytes(share, "big") for place, share in shares.items()}
-    secret = 0
-    for place, value in points.items():
-        numerator = denominator = 1
-        for other in points:
-            if other != place:
-                numerator = numerator * other % PRIME
-                denominator = denominator * (other - place) % PRIME
-        secret = (secret + value * numerator * pow(denominator, -1, PRIME)) % PRIME
+    factors = _factors(tuple(shares))
+    values = (int.from_bytes(share, "big") for share in shares.values())
+    secret = sum(value * factor for value, factor in zip(values, factors, strict=True)) % PRIME
     if secret >> (8 * length):
         raise ValueError("the shares belong to no secret of that length")
     return secret.to_bytes(length, "big")
 
 
+@functools.lru_cache(maxsize=64)
+def _factors(places: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the factors of Lagrange's formula at 0: most secrets of a round have the same."""
+    found = []
+    for place in places:
+        numerator = denominator = 1
+        for other in places:
+            if other != place:
+                numerator = numerator * other % PRIME
+                denominator = denominator * (other - place) % PRIME
+        found.append(numerator * pow(denominator, -1, PRIME) % PRIME)
+    return tuple(found)
+
+
 def _at(polynomial: list[int], place: int) -> int:
-    value = 0
-    for coefficient in reversed(polynomial):
-        value = (value * place + coefficient) % PRIME
+    value, downwards = 0, polynomial[::-1]
+    for begin in range(0, len(downwards), _BLOCK):
+        for coefficient in downwards[begin : begin + _BLOCK]:
+            value = value * place + coefficient
+        value %= PRIME
     return value

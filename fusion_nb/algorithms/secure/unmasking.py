@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,13 +52,14 @@ def _shares(
     kind: str,
     told: Mapping[str, Mapping[str, Any]],
     revealed: Mapping[str, Mapping[str, Any]],
-) -> Sequence[Mapping[int, bytes]]:
-    """Return choices of shares of one secret by their places, each as many as it needs.
+) -> Iterator[Mapping[int, bytes]]:
+    """Yield choices of shares of one secret by their places, each as many as it needs.
 
-    One after the other leaves others out, so that some choice has no forged share.
+    One after the other leaves others out, so that some choice has no forged share. The first one is
+    the same for most secrets, and mostly the only one that is asked for.
     """
     found = [
-        (place, as_bytes(revealed[peer][kind][party]))
+        (place, revealed[peer][kind][party])
         for place, peer in enumerate(told[party]["peers"], 1)
         if peer in revealed and party in revealed[peer].get(kind, {})
     ]
@@ -70,7 +71,8 @@ def _shares(
             "train the round again, or use a smaller threshold (over half)",
         )
     twice, choices = found + found, len(found) if len(found) > needed else 1
-    return [dict(twice[begin : begin + needed]) for begin in range(choices)]
+    for begin in range(choices):
+        yield {place: as_bytes(share) for place, share in twice[begin : begin + needed]}
 
 
 def _combined(shares: Mapping[int, bytes], length: int) -> bytes | None:

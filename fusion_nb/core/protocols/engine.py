@@ -113,6 +113,9 @@ class Engine(ABC):
 class EngineWrapper(Engine):
     """An engine around another one, which passes everything through unless overridden.
 
+    One that is registered under a name makes the inner engine in its constructor:
+    `super().__init__(LocalEngine())`, of `fusion_nb.engines.local`.
+
     >>> class Counting(EngineWrapper):
     ...     "Count the requests."
     ...     count = 0

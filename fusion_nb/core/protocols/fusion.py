@@ -63,7 +63,8 @@ class Fusion(ABC):
     not_linear: str = "reads the updates of single parties"
     #: Whether all parties count alike in the mean of a linear rule, and not by their rows.
     equal_shares: bool = False
-    #: A size that no number of a party's change exceeds, by the rule itself; 0 where it has none.
+    #: A size that no number of a party's change exceeds before round 1, by the rule itself; 0 where
+    #: it has none. The extras of a rule that has one are from -1 to 1.
     largest_change: float = 0.0
     #: Names of the metrics that `measure` returns.
     metric_names: tuple[str, ...] = ()
@@ -111,6 +112,10 @@ class Fusion(ABC):
 
         weights: those before the round;  updates: in party order, to be read once
         """
+
+    def largest_change_after(self, state: Any) -> float:
+        """Return the size `largest_change` for the round that follows a state."""
+        return self.largest_change
 
     @property
     def adds_up(self) -> bool:

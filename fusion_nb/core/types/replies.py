@@ -22,8 +22,10 @@ PartyMetrics = Mapping[str, Mapping[str, float]]
 class Update:
     """A party's weights after local training, and the `num_examples` rows that they rest on.
 
-    `weights` is empty where a request asks for metrics or extras only. `extras` carries what one
-    fusion needs beyond weights, such as control variates or word counts.
+    `weights` is empty where a request asks for metrics or extras only. `metrics` holds `train_loss`
+    and other metrics of the training (`train_accuracy`), and those of the trained weights on the
+    party's own test rows, where they are measured (`local_loss`, `local_accuracy`). `extras`
+    carries what one fusion needs beyond weights, such as control variates or word counts.
     """
 
     party: str

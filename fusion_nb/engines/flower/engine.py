@@ -147,7 +147,9 @@ class FlowerEngine(Engine):
         A node that has ended is started anew before its party is asked again.
         """
         if self._session is not None:
-            yield from remote.ask_open(self._session, round)
+            for reply in remote.ask_open(self._session, round):
+                remote_app.count_training(self._parties[reply.party], reply)
+                yield reply
             return
         assert self._rehearsal is not None
         assert self._conversation is not None

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from fusion_nb.engines.flower.names import flower
+from fusion_nb.engines.flower.project import project_files
 from fusion_nb.errors import RunError
 
 #: The name of the record that holds a body, in a message of any kind.
@@ -25,34 +26,15 @@ _LOOK_SECONDS = 0.1
 _MAX_TRIES, _SERVER_ERRORS = 3, 500
 
 #: A constant app, so that its hash is too: parties answer by their own program, never by this code.
-_FILES = {
-    "pyproject.toml": b"""[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "fusion-nb-run"
-version = "1.0.0"
-description = "A run of fusion_nb; its parties are programs of their own."
-license = "Apache-2.0"
-dependencies = []
-
-[tool.flwr.app]
-publisher = "fusion-nb"
-
-[tool.flwr.app.components]
-serverapp = "fusion_nb_run.apps:server"
-clientapp = "fusion_nb_run.apps:client"
-
-[tool.flwr.app.config]
-""",
-    "fusion_nb_run/__init__.py": b"",
-    "fusion_nb_run/apps.py": b"""from flwr.clientapp import ClientApp
+_FILES = project_files(
+    "fusion-nb-run",
+    "A run of fusion_nb; its parties are programs of their own.",
+    """from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 client, server = ClientApp(), ServerApp()
 """,
-}
+)
 
 
 class Answer(NamedTuple):

@@ -63,12 +63,21 @@ class RemoteAppParty(RemoteParty):
 
 def count(party: PartyLike, request: Request, reply: Reply) -> None:
     """Take over the number of rows that an app counted, in a training or an evaluation."""
-    if not isinstance(party, RemoteAppParty) or not isinstance(reply, Update | NoUpdate):
-        return
     if isinstance(request, RoundRequest):
-        party.train.num_rows = reply.num_examples
-    elif isinstance(request, EvaluateRequest) and party.test is not None:
-        party.test.num_rows = reply.num_examples
+        count_training(party, reply)
+    elif isinstance(request, EvaluateRequest) and isinstance(party, RemoteAppParty):
+        _count(party.test, reply)
+
+
+def count_training(party: PartyLike, reply: Reply) -> None:
+    """Take over the number of training rows that an app counted."""
+    if isinstance(party, RemoteAppParty):
+        _count(party.train, reply)
+
+
+def _count(rows: RemoteAppRows | None, reply: Reply) -> None:
+    if rows is not None and isinstance(reply, Update | NoUpdate):
+        rows.num_rows = reply.num_examples
 
 
 def read_app(app: Any, party: str) -> tuple[str, dict[str, Any]]:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from gensim.models.doc2vec import Doc2Vec
 
-from fusion_nb.core import documents as texts
 from fusion_nb.core.documents import Document
+from fusion_nb.core.protocols import PartyLike
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.base import Model, NeedsAgreement
 from fusion_nb.models.doc2vec import files, vocabulary
 from fusion_nb.models.doc2vec.evaluating import Evaluator
-from fusion_nb.models.doc2vec.neighbours import Neighbour, NeighbourFinder
+from fusion_nb.models.doc2vec.neighbours import NeighbourFinder
 from fusion_nb.models.doc2vec.parts import check_settings
-from fusion_nb.models.doc2vec.training import Trainer, first_vectors, random_of
+from fusion_nb.models.doc2vec.training import Trainer, rate_at, shared_arrays, untrained_vectors
+from fusion_nb.models.near_documents import FindNeighbours, FindsDocuments
 
 
-class Doc2VecModel(NeedsAgreement, Model):
+class Doc2VecModel(FindsDocuments, NeedsAgreement, Model):
     """A gensim Doc2Vec, of which only the hyper-parameters are taken over.
 
     Parties agree on the vocabulary, and train from scratch. The output weights travel (`syn1neg`
@@ -99,7 +99,7 @@ class Doc2VecModel(NeedsAgreement, Model):
                 "this Doc2Vec has negative=0 and hs=0, so it can't be trained",
                 "use negative=5, or hs=1",
             )
-        start, end = self._rate(lr, 0.0), self._rate(lr, 1.0)
+        start, end = rate_at(self.model, lr, 0.0), rate_at(self.model, lr, 1.0)
         notes = [
             f"lr: falls from {start:g} to {end:g} over the rounds, and anew over rounds that are "
             "added",
@@ -142,7 +142,7 @@ class Doc2VecModel(NeedsAgreement, Model):
             vocabulary.build(self.model, agreed)
             self._agreed, self._has_words = agreed, True
         vocabulary.check_party(data[0], self.model)
-        state["vectors"] = self._first_vectors(data[0])
+        state["vectors"] = untrained_vectors(self.model, data[0])
 
     # Its weights
 
@@ -150,11 +150,11 @@ class Doc2VecModel(NeedsAgreement, Model):
         """Return a copy of the shared weights; empty before parties agreed on a vocabulary."""
         if not self._has_words:
             return {}
-        return {name: array.copy() for name, array in self._shared().items()}
+        return {name: array.copy() for name, array in shared_arrays(self.model).items()}
 
     def set_weights(self, weights: Weights) -> None:
         """Copy weights into the model's own arrays."""
-        for name, array in self._shared().items():
+        for name, array in shared_arrays(self.model).items():
             array[...] = weights[name]
 
     # Training and evaluation
@@ -185,25 +185,26 @@ class Doc2VecModel(NeedsAgreement, Model):
         self.check_client_options(client_options)
         documents = data[0]
         state = {} if state is None else state
-        vectors = state["vectors"].copy() if "vectors" in state else self._first_vectors(documents)
-        alphas = self._rate(lr, progress[0]), self._rate(lr, progress[1])
-        Trainer(self.model).train_all(documents, vectors, epochs, alphas, seed, self.gate)
+        known = state.get("vectors")
+        vectors = untrained_vectors(self.model, documents) if known is None else known.copy()
+        first, last = (rate_at(self.model, lr, part) for part in progress)
+        Trainer(self.model).train_all(documents, vectors, epochs, (first, last), seed, self.gate)
         state["vectors"] = vectors
-        loss = self._evaluator().loss(documents, vectors)
+        loss = Evaluator(self.model, self.gate).loss(documents, vectors)
         num_steps = epochs * len(documents)
         return TrainingResult(self.get_weights(), {"loss": loss}, num_steps, float("nan"))
 
     def evaluate(self, data: Any) -> Metrics:
         """Return the loss of a sample of documents, with inferred vectors."""
-        return self._evaluator().evaluate(data)
+        return Evaluator(self.model, self.gate).evaluate(data)
 
     def evaluate_train(self, data: Any, state: Mapping[str, Any]) -> Metrics:
         """Return the self-rank and the loss of a sample of a party's own documents."""
-        return self._evaluator().evaluate_train(data[0], state["vectors"])
+        return Evaluator(self.model, self.gate).evaluate_train(data[0], state["vectors"])
 
     def evaluate_costly(self, data: Any) -> Metrics:
         """Return the cross-validated accuracy of a linear classifier on inferred vectors."""
-        return self._evaluator().evaluate_costly(data)
+        return Evaluator(self.model, self.gate).evaluate_costly(data)
 
     # Results for the user
 
@@ -233,38 +234,11 @@ class Doc2VecModel(NeedsAgreement, Model):
         model.dv.add_vectors(list(words), vectors)
         return model
 
-    def neighbours(
-        self, weights: Weights, parties: Sequence[Any]
-    ) -> Callable[[str, int], list[Neighbour]]:
-        """Return a function (text, count) that finds the nearest documents of all parties.
-
-        It returns (tag, party, similarity) of each, with vectors inferred under these weights.
-        """
+    def neighbours(self, weights: Weights, parties: Sequence[PartyLike]) -> FindNeighbours:
+        """Return a function that compares a text with the documents of each party."""
         owned = {party.id: self.personal(weights, party.train) for party in parties}
         return NeighbourFinder(self.native(weights), owned)
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights."""
         files.save(self.native(weights), path, format)
-
-    def _rate(self, lr: float | None, progress: float) -> float:
-        first = float(self.model.alpha) if lr is None else lr
-        return first + (min(first, float(self.model.min_alpha)) - first) * progress
-
-    def _evaluator(self) -> Evaluator:
-        return Evaluator(self.model, self.gate)
-
-    def _shared(self) -> dict[str, np.ndarray]:
-        model, shared = self.model, {}
-        if model.negative:
-            shared["syn1neg"] = model.syn1neg
-        if model.hs:
-            shared["syn1"] = model.syn1
-        if not model.sg or model.dbow_words:
-            shared["wv.vectors"] = model.wv.vectors
-        return shared
-
-    def _first_vectors(self, documents: Sequence[Document]) -> np.ndarray:
-        tags = texts.tags(documents)
-        random = random_of([str(self.model.seed), *tags])
-        return first_vectors(random, len(tags), self.model.vector_size)

@@ -10,9 +10,7 @@ from fusion_nb.core import documents as texts
 from fusion_nb.core.documents import Document
 from fusion_nb.errors import OptionError
 from fusion_nb.models.doc2vec.training import Trainer
-
-#: A document near a text: its tag, its party, and its cosine similarity.
-Neighbour = tuple[str, str, float]
+from fusion_nb.models.near_documents import Neighbour
 
 
 class NeighbourFinder:

@@ -150,6 +150,34 @@ def first_vectors(random: np.random.RandomState, count: int, size: int) -> np.nd
     return ((random.random_sample((count, size)) - 0.5) / size).astype(np.float32)
 
 
+def untrained_vectors(model: Doc2Vec, documents: Sequence[Document]) -> np.ndarray:
+    """Return vectors for a party's documents, in the order of their tags, before any training."""
+    tags = texts.tags(documents)
+    random = random_of([str(model.seed), *tags])
+    return first_vectors(random, len(tags), model.vector_size)
+
+
+def shared_arrays(model: Doc2Vec) -> dict[str, np.ndarray]:
+    """Return the model's own arrays that parties share, by name."""
+    shared = {}
+    if model.negative:
+        shared["syn1neg"] = model.syn1neg
+    if model.hs:
+        shared["syn1"] = model.syn1
+    if not model.sg or model.dbow_words:
+        shared["wv.vectors"] = model.wv.vectors
+    return shared
+
+
+def rate_at(model: Doc2Vec, lr: float | None, progress: float) -> float:
+    """Return the learning rate at a part of the run, from 0 to 1: it falls to `min_alpha`.
+
+    lr: the first one; None for the model's own
+    """
+    first = float(model.alpha) if lr is None else lr
+    return first + (min(first, float(model.min_alpha)) - first) * progress
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Return vectors of length 1."""
     length: np.ndarray = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

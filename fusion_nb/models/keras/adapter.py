@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from fusion_nb.errors import ModelError, OptionError, option
 from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import Model
 from fusion_nb.models.class_weights import ClassWeighted
-from fusion_nb.models.predicting import Predicting
+from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.models.quiet import quiet
 
 # TensorFlow's messages about the machine are of no use here.
@@ -29,13 +29,14 @@ with quiet():
 
     from fusion_nb.models.keras import copies, files, losses, optimizers, preparing
     from fusion_nb.models.keras.compilation import Compilation
-    from fusion_nb.models.keras.predicting import Predictor, Pupil, join
+    from fusion_nb.models.keras.ensembling import KerasEnsembling
+    from fusion_nb.models.keras.predicting import Predictor, Pupil
     from fusion_nb.models.keras.setup import Setup
     from fusion_nb.models.keras.training import Trainer
     from fusion_nb.models.keras.variables import NamedVariables, names_of
 
 
-class KerasModel(ClassWeighted, Predicting, Model):
+class KerasModel(ClassWeighted, PredictsRows, Model):
     """Any `keras.Model`, compiled or not, with one or several inputs and outputs.
 
     A model that is not built yet is built on a party's rows.
@@ -45,7 +46,7 @@ class KerasModel(ClassWeighted, Predicting, Model):
           one
 
     This class holds the model and the conclusions of `check`, and calls `Trainer`, `Predictor` and
-    `Pupil`, which do the work.
+    `KerasEnsembling`, which do the work.
     """
 
     base_class = "keras.src.models.model.Model"
@@ -72,7 +73,8 @@ class KerasModel(ClassWeighted, Predicting, Model):
             self.defaults = {**Model.defaults, "optimizer": self._compilation.optimizer}
         self._setup: Setup | None = None
         self._trainer: Trainer | None = None
-        self._pupil: Pupil | None = None
+        #: Copies of the model that learn from predictions, by their learning rate.
+        self._pupils: dict[float, Pupil] = {}
 
     @property
     def _uses_compiled_loss(self) -> bool:
@@ -86,7 +88,7 @@ class KerasModel(ClassWeighted, Predicting, Model):
         """Return an independent copy, compiled like this one."""
         other: KerasModel = object.__new__(KerasModel)
         other.__dict__.update(self.__dict__)
-        other.model, other._pupil = copies.copy_of(self.model), None
+        other.model, other._pupils = copies.copy_of(self.model), {}
         if self._trainer is not None:
             other._compile(self._trainer.optimizer, self._trainer.lr)
         return other
@@ -218,75 +220,25 @@ class KerasModel(ClassWeighted, Predicting, Model):
         self._setup = self._checked().with_class_weights(weights)
         self._compile(trainer.optimizer, trainer.lr)
 
-    # Predictions, for ensembles and added metrics
+    # Predictions
 
     @property
     def task(self) -> str:
         """The task that the model learns."""
         return self._checked().task
 
-    def ensemble_fault(self, method: str) -> str:
-        """Return why models of several inputs are not joined, or ""."""
-        try:
-            self._checked().check_one_input()
-        except ModelError as error:
-            return error.message
-        return ""
-
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order.
 
         data: as in `evaluate`, or inputs alone, as an array
         """
-        return self._predictor().predict(data)
+        return Predictor(self.model, self._checked(), self.gate).predict(data)
 
-    def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:
-        """Return the metrics of predictions for these rows."""
-        return self._predictor().evaluate(predictions, data)
-
-    def distill(
-        self,
-        rows: np.ndarray,
-        predictions: np.ndarray,
-        *,
-        epochs: int,
-        batch_size: int,
-        lr: float,
-        seed: int,
-    ) -> None:
-        """Train, with Adam, on rows without labels towards the given predictions."""
-        if self._pupil is None or self._pupil.lr != lr:
-            self._pupil = Pupil(self.model, self._checked(), lr)
-        self._pupil.learn(
-            self.model,
-            rows,
-            predictions,
-            self.gate,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-        )
-
-    def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> keras.Model:
-        """Return a functional model of the members.
-
-        It is compiled with the loss of one of them where files can hold that loss.
-        Raises ModelError for a subclass that can't be part of a functional model.
-        """
-        trainer, objective = self._checked_trainer(), self._checked().objective
-        joint = join(self.model, self._names, self._checked(), members, shares, rule)
-        if objective.is_keras:
-            joint.compile(
-                optimizer=optimizers.make(trainer.optimizer, trainer.lr),
-                loss=objective.loss,
-                metrics=objective.measures(),
-                jit_compile=False,
-            )
-        return joint
-
-    def write(self, native: keras.Model, path: Path, format: str) -> None:
-        """Write an ensemble in one of the formats of a single model."""
-        files.save(native, path, format)
+    @property
+    def ensembling(self) -> KerasEnsembling:
+        """Its part in ensembles."""
+        trainer, setup = self._checked_trainer(), self._checked()
+        return KerasEnsembling(self.model, self._names, trainer, setup, self.gate, self._pupils)
 
     def _compile(self, optimizer: Any, lr: float | None) -> Trainer:
         self._trainer = Trainer(self.model, self._variables(), self._checked(), optimizer, lr)
@@ -294,9 +246,6 @@ class KerasModel(ClassWeighted, Predicting, Model):
 
     def _variables(self) -> NamedVariables:
         return NamedVariables(self.model, self._names)
-
-    def _predictor(self) -> Predictor:
-        return Predictor(self.model, self._checked(), self.gate)
 
     def _checked(self) -> Setup:
         if self._setup is None:

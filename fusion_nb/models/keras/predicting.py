@@ -76,7 +76,6 @@ class Pupil:
     """
 
     def __init__(self, model: keras.Model, setup: Setup, lr: float) -> None:
-        self.lr = lr
         self._setup = setup
         self._model = copies.copy_of(model)
         self._model.compile(
@@ -123,7 +122,7 @@ def join(
     """Return a functional model that predicts what members do together.
 
     model, names: of one member, with the names of its weights;  shares, rule: see
-    `Predicting.as_ensemble`
+    `Ensembling.joined`
     Raises ModelError for a subclass that can't be part of a functional model.
     """
     dtype = model.inputs[0].dtype if getattr(model, "inputs", None) else "float32"

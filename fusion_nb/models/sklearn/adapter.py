@@ -14,23 +14,20 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import ThreadpoolController
 
-from fusion_nb.core import arithmetic
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.seeds import SeededGlobalRandomness
 from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.base import Model, NeedsAgreement
-from fusion_nb.models.predicting import Predicting
-from fusion_nb.models.sklearn import agreement, ensemble, files, scaling, scores
+from fusion_nb.models.predicting import PredictsRows
+from fusion_nb.models.sklearn import agreement, files, scores
+from fusion_nb.models.sklearn.agreed_estimator import AgreedEstimator, kept_weights
 from fusion_nb.models.sklearn.agreement import ENTRY, Agreement
 from fusion_nb.models.sklearn.checking import check_parameters, size_notes
-from fusion_nb.models.sklearn.learner import Agreed, Learner, Work
-from fusion_nb.models.sklearn.lookup import Parts, parts_of
+from fusion_nb.models.sklearn.ensembling import SklearnEnsembling
+from fusion_nb.models.sklearn.learner import Work
 from fusion_nb.models.sklearn.starts import is_fitted, last_of, start_of, task_of_fitted
 from fusion_nb.models.tabular import Tabular, Task, named_weights, task_of
-
-#: The attribute of a fitted model that holds the weights that its other attributes do not.
-_KEPT = "federated_weights_"
 
 
 @cache
@@ -38,7 +35,7 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-class SklearnModel(NeedsAgreement, Model, Predicting):
+class SklearnModel(NeedsAgreement, Model, PredictsRows):
     """An estimator of scikit-learn, or a Pipeline of scalers and an estimator.
 
     Estimators with `partial_fit`, and LogisticRegression, are trained step by step under any fusion
@@ -51,6 +48,7 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
     suffixes = (".skops",)
     kind = "scikit-learn model"
     skips_numbers = True
+    no_ensembling = "predicts nothing that could be joined"
     packages = ("sklearn", "skops")
     formats: Mapping[str, str] = files.FORMATS
     whole_format = "skops"
@@ -58,10 +56,9 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
     upload_hint = "send the file that skops.io.dump(model, 'model.skops') wrote"
 
     def __init__(self, model: Any) -> None:
-        self._model = clone(model)
         self._fitted = model
-        self._parts: Parts = parts_of(clone(model))
-        learner = self._learner
+        self._estimator = AgreedEstimator(model)
+        learner = self._estimator.learner
         self.kind = learner.name
         self.weights_kind = learner.weights_kind
         self.supported_options = learner.takes
@@ -73,12 +70,6 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         self._seed = 0
         self._start: Weights | None = None
         self._weights: Weights = {}
-        #: The agreement that was read last, and what follows from it.
-        self._read: tuple[bytes, tuple[list[Any], Agreed]] | None = None
-
-    @property
-    def _learner(self) -> Learner:
-        return self._parts.learner
 
     @property
     def _known(self) -> Task:
@@ -88,7 +79,7 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
     def clone(self) -> SklearnModel:
         """Return an independent copy."""
         other = copy.copy(self)
-        other._parts = copy.deepcopy(self._parts)
+        other._estimator = self._estimator.copied()
         other._weights = dict(self._weights)
         return other
 
@@ -107,10 +98,10 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
     def from_checkpoint(cls, model: Any) -> Self:
         """Return the adapter of a fitted estimator that `native` returned."""
         made = cls(model)
-        made._task = task_of_fitted(model, made._parts)
-        made._weights = dict(vars(model).get(_KEPT, {}))
+        made._task = task_of_fitted(model, made._estimator.parts)
+        made._weights = kept_weights(model)
         if is_fitted(model):
-            made._weights |= made._learner.as_weights(last_of(model)) or {}
+            made._weights |= made._estimator.learner.as_weights(last_of(model)) or {}
         return made
 
     @classmethod
@@ -122,7 +113,7 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         self, rows: Any, schema: DataSchema, *, lr: float | None, optimizer: Any
     ) -> list[str]:
         """Look at the agreed rows and labels, and return how the estimator is trained."""
-        learner = self._learner
+        learner = self._estimator.learner
         self._data = Tabular.of(rows, schema, self.kind)
         self._task = task_of(
             schema,
@@ -137,7 +128,7 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         # Drawn from the state that `seeded` fixes.
         self._seed = int(np.random.randint(2**31 - 1))
         self.metrics = scores.metric_names(learner.estimator, self._task)
-        self._start, start_notes = start_of(self._fitted, self._parts, self._task)
+        self._start, start_notes = start_of(self._fitted, self._estimator.parts, self._task)
         if isinstance(weights := learner.estimator.get_params().get("class_weight"), dict):
             learner.estimator.class_weight = named_weights(weights, self._task)
         check_parameters(learner, self._task)
@@ -147,7 +138,7 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
             *learner.check_lr(lr),
             *self._data.notes,
             *start_notes,
-            *size_notes(self._parts, schema),
+            *size_notes(self._estimator.parts, schema),
         ]
 
     # Round 0
@@ -155,22 +146,20 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
     def collect(self, data: Any) -> dict[str, Any]:
         """Return the number of a party's rows, and the moments that scalers need."""
         x, y = self._data.arrays(data)
-        return agreement.collect(self._parts, x, y, self._known, self._seed)
+        return agreement.collect(self._estimator.parts, x, y, self._known, self._seed)
 
     def agree(self, updates: Sequence[Update]) -> Agreement:
         """Return the number of all parties' rows, and the moments over all of them."""
-        agreed = agreement.agree(self._parts, updates, self._seed)
-        self._weights = self._first(agreed)
+        agreed = agreement.agree(self._estimator.parts, updates, self._seed)
+        self._begin(agreed)
         return agreed
 
     def prepare(self, data: Any, state: dict[str, Any], agreed: Agreement) -> None:
         """Take over what was agreed on; it comes with the weights as well."""
-        self._weights = self._first(agreed)
+        self._begin(agreed)
 
-    def _first(self, agreed: Agreement) -> Weights:
-        _, numbers = agreed.fit_scalers(self._parts)
-        first = self._start or self._learner.first_weights(self._known, numbers, self._seed)
-        return {ENTRY: agreed.packed(), **first}
+    def _begin(self, agreed: Agreement) -> None:
+        self._weights = self._estimator.first_weights(agreed, self._start, self._known, self._seed)
 
     # Its weights
 
@@ -224,15 +213,13 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         work = Work(epochs, batch_size, lr, seed, self.gate)
         with _threads().limit(limits=1):
             x, y = self._data.arrays(data)
-            scalers, numbers = self._agreed(self._weights)
-            own = {name: a for name, a in self._weights.items() if name != ENTRY}
-            rows = scaling.transformed(scalers, x)
-            learned = self._learner.learn(own, rows, y, self._known, numbers, work)
+            rows = self._estimator.scaled(self._weights, x)
+            learned = self._estimator.learn(self._weights, rows, y, self._known, work)
             self._weights = {ENTRY: self._weights[ENTRY], **learned.weights}
-            metrics = self._evaluate(rows, y, numbers)
+            metrics = self._evaluate(rows, y)
         extras = {}
         if statistics:
-            extras["statistics"] = self._learner.statistics(learned.weights)
+            extras["statistics"] = self._estimator.learner.statistics(learned.weights)
         return TrainingResult(
             self.get_weights(), metrics, learned.num_steps, learned.step_size, extras
         )
@@ -241,23 +228,11 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         """Return the metrics over the rows."""
         with _threads().limit(limits=1):
             x, y = self._data.arrays(data)
-            scalers, numbers = self._agreed(self._weights)
-            return self._evaluate(scaling.transformed(scalers, x), y, numbers)
+            return self._evaluate(self._estimator.scaled(self._weights, x), y)
 
-    def _evaluate(self, rows: np.ndarray, y: np.ndarray, numbers: Agreed) -> Metrics:
-        fitted = self._learner.fitted(self._weights_of(), self._known, numbers)
+    def _evaluate(self, rows: np.ndarray, y: np.ndarray) -> Metrics:
+        fitted = self._estimator.fitted(self._weights, self._known)
         return scores.evaluate(fitted, rows, y, self._known)
-
-    def _weights_of(self) -> Weights:
-        return {name: array for name, array in self._weights.items() if name != ENTRY}
-
-    def _agreed(self, weights: Weights) -> tuple[list[Any], Agreed]:
-        """Return the fitted scalers and numbers of the agreement, which is read once."""
-        packed = weights[ENTRY].tobytes()
-        if self._read is None or self._read[0] != packed:
-            agreed = Agreement.unpacked(weights[ENTRY])
-            self._read = packed, agreed.fit_scalers(self._parts)
-        return self._read[1]
 
     # Predictions
 
@@ -266,62 +241,29 @@ class SklearnModel(NeedsAgreement, Model, Predicting):
         """Classes or numbers; own where there is nothing to predict."""
         if self._known.predicts_classes:
             return "classes"
-        return "own" if self._learner.wants_classes is None else "numbers"
-
-    def ensemble_fault(self, method: str) -> str:
-        """Return why scikit-learn has no such ensemble, or ""."""
-        if self.task == "own":
-            return f"a {self.kind} predicts nothing that could be joined"
-        if method == "stack":
-            return "scikit-learn has no voting model with a share for each class"
-        if method == "distill":
-            return f"a {self.kind} learns from labels, and not from the predictions of others"
-        return ""
+        return "own" if self._estimator.learner.wants_classes is None else "numbers"
 
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""
         with _threads().limit(limits=1):
             x, _ = self._data.arrays(data)
-            scalers, numbers = self._agreed(self._weights)
-            fitted = self._learner.fitted(self._weights_of(), self._known, numbers)
-            return scores.predictions(fitted, scaling.transformed(scalers, x), self._known)
+            fitted = self._estimator.fitted(self._weights, self._known)
+            return scores.predictions(fitted, self._estimator.scaled(self._weights, x), self._known)
 
-    def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:
-        """Return the metrics of predictions for these rows."""
-        _, y = self._data.arrays(data)
-        return scores.of_predictions(self._learner.estimator, predictions, y, self._known)
-
-    def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> Any:
-        """Return a voting model of scikit-learn that holds the members' models."""
-        names = self._known.names
-        made = [self._native(member, np.arange(len(names))) for member in members]
-        return ensemble.joined(made, names, shares, rule)
-
-    def write(self, native: Any, path: Path, format: str) -> None:
-        """Write a model that `as_ensemble` returned."""
-        files.save(native, path, format)
+    @property
+    def ensembling(self) -> SklearnEnsembling | None:
+        """Its part in ensembles; None where there is nothing to predict."""
+        if self.task == "own":
+            return None
+        return SklearnEnsembling(self._estimator, self._known, self._data)
 
     # Results for the user
 
     def native(self, weights: Weights) -> Any:
         """Return a fitted estimator, or pipeline, with these weights and the user's own labels."""
         if ENTRY not in weights:
-            return clone(self._model)
-        return self._native(weights, self._known.names)
-
-    def _native(self, weights: Weights, classes: np.ndarray) -> Any:
-        """Return a fitted model with these labels of classes."""
-        parts = parts_of(clone(self._model))
-        task = replace(self._known, classes=classes)
-        own = {name: array for name, array in weights.items() if name != ENTRY}
-        scalers, numbers = self._agreed(weights)
-        made = parts.joined(scalers, parts.learner.fitted(own, task, numbers), self._model)
-        first = made.steps[0][1] if parts.names else made
-        if task.columns:
-            first.feature_names_in_ = np.array(task.columns, dtype=object)
-        is_exact = self.weights_kind == "statistics"
-        vars(made)[_KEPT] = arithmetic.copy(weights if is_exact else {ENTRY: weights[ENTRY]})
-        return made
+            return clone(self._estimator.model)
+        return self._estimator.native(weights, replace(self._known, classes=self._known.names))
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights."""

@@ -11,14 +11,14 @@ from sklearn.metrics import pairwise_distances_argmin_min
 
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import ModelError
-from fusion_nb.models.sklearn.learner import Agreed, ExactLearner, Learned, Work
+from fusion_nb.models.sklearn.learner import Agreed, Learned, SummedLearner, Work
 from fusion_nb.models.tabular import Task
 
 #: Steps of Lloyd's algorithm over the parties' centres, from which the first centres come.
 _STEPS = 100
 
 
-class Lloyd(ExactLearner):
+class Lloyd(SummedLearner):
     """KMeans: parties send sums and counts of the rows that are nearest to each centre.
 
     A cluster without rows keeps its centre. First centres are those of a weighted k-means over the
@@ -45,10 +45,6 @@ class Lloyd(ExactLearner):
         centres = agreed.centres
         assert centres is not None
         return _weights(centres, np.zeros_like(centres), np.zeros(len(centres)), 1.0)
-
-    def sums(self, x: np.ndarray, y: np.ndarray, task: Task, agreed: Agreed) -> Weights:
-        """Not used: the sums depend on the centres."""
-        raise NotImplementedError
 
     def learn(
         self, weights: Weights, x: np.ndarray, y: np.ndarray, task: Task, agreed: Agreed, work: Work

@@ -157,11 +157,19 @@ class Learner(ABC):
         return None
 
 
-class ExactLearner(Learner):
-    """Fits an estimator from sums over all rows: one round gives the fit of all rows together."""
+class SummedLearner(Learner):
+    """Fits an estimator from statistics that are summed over all parties."""
 
     weights_kind: ClassVar[WeightsKind] = "statistics"
     fusion: ClassVar[str] = "sum"
+
+    def statistics(self, weights: Weights) -> Weights:
+        """Return all entries."""
+        return weights
+
+
+class ExactLearner(SummedLearner):
+    """Fits an estimator from sums over all rows: one round gives the fit of all rows together."""
 
     def notes(self) -> list[str]:
         """Return that one round is enough."""
@@ -181,10 +189,6 @@ class ExactLearner(Learner):
         """Return the statistics of the party's rows."""
         work.gate()
         return Learned(weights | self.sums(x, y, task, agreed), 1)
-
-    def statistics(self, weights: Weights) -> Weights:
-        """Return all entries."""
-        return weights
 
     @abstractmethod
     def sums(self, x: np.ndarray, y: np.ndarray, task: Task, agreed: Agreed) -> Weights:

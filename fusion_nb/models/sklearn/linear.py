@@ -16,6 +16,7 @@ from sklearn.linear_model import (
 )
 
 from fusion_nb.core.types import Weights
+from fusion_nb.errors import option
 from fusion_nb.models.sklearn import scores
 from fusion_nb.models.sklearn.learner import Agreed, Learned, Learner, Work
 from fusion_nb.models.tabular import Task
@@ -42,7 +43,7 @@ class Online(Learner):
 
     kinds: ClassVar = (SGDClassifier, SGDRegressor, Perceptron, *_PASSIVE_AGGRESSIVE)
     refused: ClassVar = {
-        "early_stopping": (bool, "leave it out; --patience stops a run early"),
+        "early_stopping": (bool, f"leave it out; {option('patience')} stops a run early"),
         "average": (bool, "leave it out: parties' weights are averaged by the fusion"),
         "class_weight": (lambda value: value == "balanced", _BALANCED),
     }

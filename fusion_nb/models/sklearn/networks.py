@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from fusion_nb.core.types import Weights
+from fusion_nb.errors import option
 from fusion_nb.models.sklearn.learner import Agreed, Learned, Learner, Work
 from fusion_nb.models.tabular import Task
 
@@ -22,7 +23,7 @@ class Perceptrons(Learner):
     refused: ClassVar = {
         "solver": (lambda value: value == "lbfgs", 'use solver="adam" or solver="sgd"'),
         "loss": (lambda value: value == "poisson", 'use loss="squared_error"'),
-        "early_stopping": (bool, "leave it out; --patience stops a run early"),
+        "early_stopping": (bool, f"leave it out; {option('patience')} stops a run early"),
     }
 
     def __init__(self, estimator: Any) -> None:

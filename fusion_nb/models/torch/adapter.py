@@ -22,18 +22,19 @@ from fusion_nb.models.base import BatchTrainable, Model
 from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.models.passes import Duration
 from fusion_nb.models.per_row import PerRowTrainable
-from fusion_nb.models.predicting import Predicting
-from fusion_nb.models.torch import devices, files, sending, threads
+from fusion_nb.models.predicting import PredictsRows
+from fusion_nb.models.torch import files, sending, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.choices import CHOICES
 from fusion_nb.models.torch.copying import copies, wrappers
 from fusion_nb.models.torch.copying.originals import Given
 from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
+from fusion_nb.models.torch.devices.lookup import find as find_device
 from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import Precision
-from fusion_nb.models.torch.predicting import Predictor, TorchEnsemble, TreeEnsemble
+from fusion_nb.models.torch.predicting import Predictor, TorchEnsembling
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
 from fusion_nb.models.torch.probing.products import products_per_row
 from fusion_nb.models.torch.row_gradients.per_row import obstacle
@@ -45,7 +46,7 @@ from fusion_nb.models.torch.vectorized.training import BatchedTraining
 from fusion_nb.models.torch_randomness import seeded
 
 
-class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Model):
+class TorchModel(ClassWeighted, PerRowTrainable, PredictsRows, BatchTrainable, Model):
     """Any `nn.Module`; float32 in and out unless the model says otherwise.
 
     loss:   "" to infer it from the model's output and the labels, a name, or a callable: of
@@ -87,7 +88,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
         send: str = "all",
     ) -> None:
         sending.check(send)
-        self.device = devices.find(device)
+        self.device = find_device(device)
         module = wrappers.unwrapped(module)
         self._precision = Precision.of(precision, module, self.device)
         duplicate = copies.duplicate(module)
@@ -163,7 +164,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
         self.min_rows = self._setup.min_rows
         self.ignored_label = self._setup.objective.targets.ignored_label
         self.metrics = self._setup.step.metrics
-        copied, example = copies.copied(self.module), self._setup.example
+        copied, example = copies.copied(self.module), self._setup.example_on_device
         products = products_per_row(copied, self._setup.forward, example)
         self._setup = replace(self._setup, products_per_row=products)
         self.module = self._setup.forward.precision.prepare(self.module)
@@ -245,7 +246,8 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
 
     def save(self, path: Path, weights: Weights, format: str) -> None:
         """Write the model with these weights."""
-        self.write(self.native(weights), path, format)
+        example = self._setup.example if self._setup else torch.empty(0)
+        files.save(self.native(weights), path, format, example)
 
     def per_row_obstacle(self) -> str:
         """Return why its rows have no gradients of their own, or ""."""
@@ -260,7 +262,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
         """Train with weights of classes. Raises OptionError for a loss that can't have them."""
         self._setup = self._checked().with_class_weights(weights)
 
-    # Predictions, for ensembles and added metrics
+    # Predictions
 
     @property
     def task(self) -> str:
@@ -277,38 +279,10 @@ class TorchModel(ClassWeighted, PerRowTrainable, Predicting, BatchTrainable, Mod
         """Return the predictions for all rows in order."""
         return self._predictor().predict(data)
 
-    def evaluate_predictions(self, predictions: np.ndarray, data: Any) -> Metrics:
-        """Return the metrics of predictions for these rows."""
-        return self._predictor().evaluate(predictions, data)
-
-    @with_gradients
-    def distill(
-        self,
-        rows: np.ndarray,
-        predictions: np.ndarray,
-        *,
-        epochs: int,
-        batch_size: int,
-        lr: float,
-        seed: int,
-    ) -> None:
-        """Train, with Adam, on rows without labels towards the given predictions."""
-        self._predictor().distill(
-            rows, predictions, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed
-        )
-
-    def as_ensemble(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
-        """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
-        modules = [self.native(weights) for weights in members]
-        setup = self._checked()
-        is_tree = setup.forward.picks or setup.forward.spread
-        kind = TreeEnsemble if is_tree else TorchEnsemble
-        return kind(modules, shares, rule, setup.form).eval()
-
-    def write(self, native: nn.Module, path: Path, format: str) -> None:
-        """Write a module in one of the formats."""
-        example = self._setup.example if self._setup else torch.empty(0)
-        files.save(native, path, format, example)
+    @property
+    def ensembling(self) -> TorchEnsembling:
+        """Its part in ensembles."""
+        return TorchEnsembling(self._predictor(), self._checked(), self.native)
 
     @with_gradients
     def train_batched(self, tasks: Sequence[TrainingTask]) -> list[TrainingResult | Exception]:

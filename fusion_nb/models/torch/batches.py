@@ -16,6 +16,7 @@ from fusion_nb.core import seeds
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.errors import DataError, ModelError
 from fusion_nb.models.torch import trees
+from fusion_nb.models.torch.devices.kept_rows import DeviceRows
 
 Form = Literal["pair", "weighted", "whole"]
 
@@ -41,6 +42,7 @@ class Batches:
     row_scale: float = 1.0
     label_scale: float = 1.0
     part_scales: Mapping[str, float] = field(default_factory=dict)
+    kept: DeviceRows | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of_schema(
@@ -58,6 +60,7 @@ class Batches:
                 if part.scale != 1
             },
             label_scale=schema.labels.scale,
+            kept=DeviceRows.on(device),
         )
 
     def of(self, data: Any, batches: list[np.ndarray], seed: int = 0) -> Iterator[tuple[Any, Any]]:
@@ -74,6 +77,9 @@ class Batches:
         if isinstance(data, tuple) and isinstance(data[0], tuple | dict):
             for rows in batches:
                 yield self._formed(default_convert(rows_of.take(data, rows)))
+            return
+        if isinstance(data, tuple) and (on_device := self._on_device_already(data)):
+            yield from self._selected(*on_device, batches)
             return
         if isinstance(data, tuple):
             x = torch.from_numpy(np.ascontiguousarray(data[0]))
@@ -99,6 +105,21 @@ class Batches:
                 yield self.inputs(batch[0]).to(self.device), self.labels(batch[1]).to(self.device)
             else:
                 yield self._formed(batch)
+
+    def _on_device_already(self, data: Any) -> tuple[Tensor, Tensor] | None:
+        """Return rows and labels that stay on the device, or None."""
+        if self.kept is None:
+            return None
+        x, y = (self.kept.of(part) for part in data[:2])
+        return None if x is None or y is None else (x, self.labels(y))
+
+    def _selected(
+        self, x: Tensor, y: Tensor, batches: list[np.ndarray]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of rows that lie on the device; their positions go there at once."""
+        index = torch.from_numpy(np.concatenate(batches)).to(self.device)
+        for rows in index.split([len(batch) for batch in batches]):
+            yield self.inputs(x[rows]), y[rows]
 
     def _formed(self, batch: Any) -> tuple[Any, Any]:
         """Return (x, y) of a batch that is a tree, on the device."""

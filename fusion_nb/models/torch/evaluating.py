@@ -22,8 +22,8 @@ from fusion_nb.models.torch.steps import Step
 from fusion_nb.models.torch_randomness import own_randomness
 
 #: Rows in a batch of evaluation. Larger ones are slower on a CPU: their activations no longer fit
-#: its caches.
-_BATCH = 128
+#: its caches. A GPU takes more of them, as long as they are small.
+_BATCH, _MOST_ON_GPU, _BYTES_ON_GPU = 128, 4096, 16 << 20
 #: Batches that one core evaluates at a time; with fewer in all, a second core is not worth a second
 #: module.
 _SHARE = 4
@@ -54,12 +54,18 @@ class Evaluator:
         Where a loss leaves labels out, they are averaged over the labels that count, and are 0
         without any. They are the same on any number of cores.
         """
-        batches = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
+        batches = rows_of.chunks(np.arange(rows_of.size(data)), self._batch_size(data))
         step = self._setup.turn(self._module)
         self._module.eval()
         with self._shared(data, batches, step) as each:
             shares = each(lambda worker, share: self._measured(worker, data, share))
             return batch_metrics.mean(found for share in shares for found in share)
+
+    def _batch_size(self, data: Any) -> int:
+        is_small = isinstance(data, tuple) and isinstance(data[0], np.ndarray) and len(data[0])
+        if self._setup.batches.device.type == "cpu" or not is_small:
+            return _BATCH
+        return min(max(_BATCH, _BYTES_ON_GPU // max(1, data[0][:1].nbytes)), _MOST_ON_GPU)
 
     def _measured(self, worker: _Worker, data: Any, batches: list[np.ndarray]) -> _Found:
         (module, step), found = worker, []

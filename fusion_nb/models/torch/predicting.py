@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_nb.core import rows as rows_of
-from fusion_nb.core.types import Metrics
+from fusion_nb.core.types import Metrics, Weights
 from fusion_nb.errors import ModelError, option
 from fusion_nb.models.combining import TIE, TINY
+from fusion_nb.models.predicting import Ensembling
+from fusion_nb.models.torch import files
 from fusion_nb.models.torch.forward import main_output
+from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.objectives import batch_metrics
 from fusion_nb.models.torch.objectives.output_forms import CLASS_FORMS
 from fusion_nb.models.torch.setup import Setup
@@ -190,6 +194,49 @@ class TreeEnsemble(TorchEnsemble):
         count = num_rows((*parts, named))
         found = [main_output(member(*parts, **named), count) for member in self.members]
         return self.joint(found)
+
+
+class TorchEnsembling(Ensembling):
+    """The part of a `TorchModel` that joins several, and trains it on predictions.
+
+    native: returns the user's own module with given weights
+    """
+
+    def __init__(
+        self, predictor: Predictor, setup: Setup, native: Callable[[Weights], nn.Module]
+    ) -> None:
+        self._predictor, self._setup, self._native = predictor, setup, native
+
+    def evaluate(self, predictions: np.ndarray, data: object) -> Metrics:
+        """Return the metrics of predictions for these rows."""
+        return self._predictor.evaluate(predictions, data)
+
+    @with_gradients
+    def distill(
+        self,
+        rows: np.ndarray,
+        predictions: np.ndarray,
+        *,
+        epochs: int,
+        batch_size: int,
+        lr: float,
+        seed: int,
+    ) -> None:
+        """Train, with Adam, on rows without labels towards the given predictions."""
+        self._predictor.distill(
+            rows, predictions, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed
+        )
+
+    def joined(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
+        """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
+        modules = [self._native(weights) for weights in members]
+        is_tree = self._setup.forward.picks or self._setup.forward.spread
+        kind = TreeEnsemble if is_tree else TorchEnsemble
+        return kind(modules, shares, rule, self._setup.form).eval()
+
+    def write(self, native: nn.Module, path: Path, format: str) -> None:
+        """Write a module in one of the formats of a single model."""
+        files.save(native, path, format, self._setup.example)
 
 
 # So that a file of a whole ensemble is read as one of torch.nn's own layers is.

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.models.torch import losses
+from fusion_nb.models.torch import losses, trees
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.copying.binding import Binder
 from fusion_nb.models.torch.copying.hidden_state import Carried, HiddenState
@@ -58,6 +58,11 @@ class Setup:
     own: OwnStep | None = None
     remarks: tuple[str, ...] = ()
     products_per_row: int = 0
+
+    @property
+    def example_on_device(self) -> Any:
+        """The inputs of one row where the module is trained."""
+        return trees.mapped(lambda part: part.to(self.batches.device), self.example)
 
     @property
     def step(self) -> Step:

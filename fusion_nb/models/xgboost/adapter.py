@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 import xgboost
 
-from fusion_nb.core.types import Weights
-from fusion_nb.errors import ModelError
+from fusion_nb.errors import ModelError, option
 from fusion_nb.models import trees
-from fusion_nb.models.boosting import BoostingModel, unfitted
+from fusion_nb.models.boosting import BoostingModel
 from fusion_nb.models.combining import both, sigmoid, softmax
+from fusion_nb.models.growing import Grower, unfitted
 from fusion_nb.models.tabular import Task
 from fusion_nb.models.xgboost import files
 from fusion_nb.models.xgboost.trees import XGBoostTrees
@@ -34,45 +34,37 @@ _REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value not in (None, "one_output_per_tree"),
         "leave it out: each tree is of one class",
     ),
-    "early_stopping_rounds": (bool, "leave it out; --patience stops a run early"),
+    "early_stopping_rounds": (bool, f"leave it out; {option('patience')} stops a run early"),
     "callbacks": (bool, "leave them out"),
     "feature_types": (bool, "encode categories as numbers first"),
 }
 
 
-class XGBoostModel(BoostingModel):
-    """An XGBClassifier, an XGBRegressor, or a Booster that was trained.
+class XGBoostGrower(Grower):
+    """Grows the trees of an XGBClassifier, an XGBRegressor, or a Booster that was trained.
 
-    Only its parameters are taken over, and its trees where it was fitted. The weights are the
-    booster's JSON.
+    Boosters are XGBoost's own JSON.
     """
 
-    base_class = "xgboost.sklearn.XGBModel"
-    suffixes = (".json", ".ubj")
-    kind = "XGBoost model"
-    packages = ("xgboost",)
-    formats: Mapping[str, str] = files.FORMATS
-    whole_format = "booster"
-    download_formats = ("booster", "ubj")
-    upload_hint = "send the file that model.save_model('model.json') wrote"
-
     def __init__(self, model: Any) -> None:
+        self._kind = type(model).__name__
+        self._is_booster = isinstance(model, xgboost.Booster)
         estimator = files.estimator_of(model)
-        super().__init__(model, wants_classes=isinstance(estimator, xgboost.XGBClassifier))
-        self.kind = type(model).__name__
+        self.wants_classes = isinstance(estimator, xgboost.XGBClassifier)
         self._estimator = unfitted(estimator)
-        self._fitted = files.trees_of(model)
-        _check(self._estimator, self.kind, self._wants_classes)
+        #: The trees of the user's fit, or None.
+        self.fitted = files.trees_of(model)
+        _check(self._estimator, self._kind, self.wants_classes)
 
     def start_of(self, task: Task) -> bytes:
         """Return the JSON of the user's fitted booster, or nothing."""
-        if self._fitted is None:
+        if self.fitted is None:
             return b""
-        found = self._fitted
+        found = self.fitted
         expected = XGBoostTrees.read(self.empty(task, 0.5))
         if found.form[:4] != expected.form[:4]:
             raise ModelError(
-                f"the {self.kind} was fitted to {found.num_features} features and "
+                f"the {self._kind} was fitted to {found.num_features} features and "
                 f"{_num_classes(found)}, and the data has {task.num_features} features and "
                 f"{_num_classes(expected)}",
                 f"give one without a fit: {type(self._estimator).__name__}(...)",
@@ -92,18 +84,18 @@ class XGBoostModel(BoostingModel):
         return bytes(made.save_raw("json"))
 
     def grown(
-        self, raw: bytes, x: np.ndarray, y: np.ndarray, *, epochs: int, lr: float | None, seed: int
+        self, raw: bytes, x: np.ndarray, y: np.ndarray, task: Task, lr: float | None, seed: int
     ) -> bytes:
-        """Return the booster with more trees."""
+        """Return the booster with one more iteration."""
         given = self._estimator.get_xgb_params()
         params = {name: value for name, value in given.items() if value is not None}
         for name in ("n_jobs", "random_state", "base_score"):
             params.pop(name, None)
-        params |= {**self._objective(self._known), "nthread": 1, "seed": seed}
+        params |= {**self._objective(task), "nthread": 1, "seed": seed}
         if lr is not None:
             params["learning_rate"] = lr
         rows = xgboost.DMatrix(x, label=y, missing=self._estimator.missing, nthread=1)
-        made = xgboost.train(params, rows, epochs, xgb_model=_booster(raw))
+        made = xgboost.train(params, rows, 1, xgb_model=_booster(raw))
         return bytes(made.save_raw("json"))
 
     def scores(self, raw: bytes, x: np.ndarray) -> np.ndarray:
@@ -111,20 +103,52 @@ class XGBoostModel(BoostingModel):
         rows = xgboost.DMatrix(x, missing=self._estimator.missing, nthread=1)
         made = _booster(raw)
         made.set_param({"nthread": 1})
-        if not self._wants_classes:
+        if not self.wants_classes:
             return np.asarray(made.predict(rows))
         margins = np.asarray(made.predict(rows, output_margin=True), np.float64)
         return softmax(margins) if margins.ndim == 2 else both(sigmoid(margins))
 
     def _objective(self, task: Task) -> dict[str, Any]:
         """Return the objective, and the number of classes where it has one."""
-        if not self._wants_classes:
+        if not self.wants_classes:
             return {"objective": self._estimator.objective or "reg:squarederror"}
         if len(task.classes) == 2:
             return {"objective": "binary:logistic"}
         return {"objective": "multi:softprob", "num_class": len(task.classes)}
 
-    # Results for the user
+    def native(self, raw: bytes, names: np.ndarray | None) -> Any:
+        """Return a fitted model of the user's class with these trees."""
+        if not raw:
+            return unfitted(self._estimator)
+        if self._is_booster:
+            return _booster(raw)
+        return files.with_booster(unfitted(self._estimator), raw)
+
+    def write(self, path: Path, raw: bytes, format: str) -> None:
+        """Write the booster as JSON or UBJSON, with the parameters of training as an attribute."""
+        files.save(self._estimator, raw, path, format)
+
+
+class XGBoostModel(BoostingModel):
+    """An XGBClassifier, an XGBRegressor, or a Booster that was trained.
+
+    Only its parameters are taken over, and its trees where it was fitted. The weights are the
+    booster's JSON.
+    """
+
+    base_class = "xgboost.sklearn.XGBModel"
+    suffixes = (".json", ".ubj")
+    kind = "XGBoost model"
+    packages = ("xgboost",)
+    formats: Mapping[str, str] = files.FORMATS
+    whole_format = "booster"
+    download_formats = ("booster", "ubj")
+    upload_hint = "send the file that model.save_model('model.json') wrote"
+
+    def __init__(self, model: Any) -> None:
+        grower = XGBoostGrower(model)
+        super().__init__(type(model).__name__, grower, wants_classes=grower.wants_classes)
+        self._fitted = grower.fitted
 
     @classmethod
     def load(cls, path: Path) -> Any:
@@ -141,20 +165,6 @@ class XGBoostModel(BoostingModel):
         if made._fitted is not None:
             made._weights = trees.write(made._fitted)
         return made
-
-    def native(self, weights: Weights) -> Any:
-        """Return a fitted model of the user's class with these trees."""
-        if trees.ENTRY not in weights:
-            return unfitted(self._estimator)
-        raw = weights[trees.ENTRY].tobytes()
-        if isinstance(self._model, xgboost.Booster):
-            return _booster(raw)
-        return files.with_booster(unfitted(self._estimator), raw)
-
-    def write_booster(self, path: Path, weights: Weights, format: str) -> None:
-        """Write the booster as JSON or UBJSON, with the parameters of training as an attribute."""
-        raw = weights[trees.ENTRY].tobytes() if weights else b""
-        files.save(self._estimator, raw, path, format)
 
 
 def _booster(raw: bytes) -> xgboost.Booster:

@@ -57,7 +57,11 @@ class ExperimentForm:
                 "band", "what is told of the spread over seeds", lambda: [*BANDS], "std"
             ),
             "workers": Entry(
-                "workers", "processes that train runs beside each other; 0: this kernel", int, 0
+                "workers",
+                "processes that train runs beside each other, or a Ray cluster: ray:workers=4",
+                str,
+                "",
+                empty="0: this kernel",
             ),
             "checkpoint": Entry(
                 "saved in", "the folder of the experiment, to go on later", str, "", empty="none"

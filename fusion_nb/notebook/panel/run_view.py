@@ -159,7 +159,10 @@ class RunView:
 
 
 def parties_html(result: Result, failures: Sequence[Failure]) -> Markup:
-    """Return a table of parties: rows, training loss, metrics on their own test rows, failures."""
+    """Return a table of parties: rows, training loss, metrics on their own test rows, failures.
+
+    At the end of the run the charts of contributions and of parties that never trained follow.
+    """
     metric, latest = result.metrics[1], result.history.latest()
     has_personal = any(party.personal for party in result.parties)
     header = ["party", "rows", "test rows", "train loss", f"local {metric}"]
@@ -183,7 +186,7 @@ def parties_html(result: Result, failures: Sequence[Failure]) -> Markup:
     if (hidden := len(result.parties) - _MAX_ROWS) > 0:
         empty = [""] * (len(header) - 1)
         rows.append([f"and {hidden} more: {result.name}.parties", *empty])
-    return html_table(rows)
+    return html_table(rows) + (result.parties.contributions.images() if is_counted else "")
 
 
 def failures_html(result: Result, failures: Sequence[Failure]) -> Markup:

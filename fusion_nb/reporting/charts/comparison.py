@@ -71,7 +71,9 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     return Chart(
         figure,
         "; ".join(
-            f"{visible(name)}: {described(history, metrics)}" for name, history in histories.items()
+            f"{visible(name)}: {described(history, metrics)}"
+            f"{''.join(costs.told(history, cost) for cost in added)}"
+            for name, history in histories.items()
         ),
     )
 

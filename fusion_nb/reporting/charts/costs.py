@@ -53,6 +53,14 @@ def places(history: History, against: str) -> list[float]:
     return [value if math.isfinite(value) else math.nan for value in values]
 
 
+def told(history: History, against: str) -> str:
+    """Return how far a run got on the axis, as the end of a sentence; "" for rounds."""
+    if against == "round" or not has(history, against):
+        return ""
+    last = max(filter(math.isfinite, places(history, against)))
+    return f", {_COSTS[against][1]} up to {last:.3g}"
+
+
 def measure(axes: Sequence[Axes], against: str, last: float) -> None:
     """Scale horizontal axes in a cost, up to a last one."""
     from matplotlib.ticker import AutoLocator

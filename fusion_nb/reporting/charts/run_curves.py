@@ -57,7 +57,8 @@ def curves(
     places = {record.round: place for record, place in zip(history, rounds.tolist(), strict=True)}
     if against != "round":
         costs.measure(axes, against, float(np.nanmax(rounds)))
-    parties = sorted({party for record in history for party in record.party_metrics})
+    told = (record.party_metrics.items() for record in history)
+    parties = sorted({party for of_round in told for party, metrics_of in of_round if metrics_of})
     known = history.metrics()
     compared = [start for start in COMPARED if any(name.startswith(start) for name in known)]
     figure.subplots_adjust(
@@ -88,20 +89,20 @@ def curves(
         )
     # Drawn even without a round, so that nothing moves when the first one arrives.
     figure.supxlabel(_caption(history, len(parties)), fontsize=8)
-    return Chart(figure, described(history, metrics))
+    return Chart(figure, described(history, metrics, against))
 
 
 def _caption(history: History, num_parties: int) -> str:
     """Return what the lines of the parties and the ticks mean."""
-    caption = "dashed: each party's model before fusion, on its own test rows"
+    lines = "dashed: each party's model before fusion, on its own test rows"
     if num_parties > _MAX_LINES:
-        caption = (
+        lines = (
             "grey: the parties' models before fusion, on their own test rows (dashed: the "
             "median; band: 80 % of them)"
         )
-    if _is_sparing(history):
-        caption += "; ticks: rounds in which weights travelled"
-    return caption
+    parts = [lines] if num_parties or not history else []
+    parts += ["ticks: rounds in which weights travelled"] if _is_sparing(history) else []
+    return "; ".join(parts)
 
 
 def _room(done: int, planned: int) -> int:
@@ -174,8 +175,11 @@ def _parties(
     return ends
 
 
-def described(history: History, metrics: Sequence[str]) -> str:
-    """Return the curves as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10 rounds`."""
+def described(history: History, metrics: Sequence[str], against: str = "round") -> str:
+    """Return the curves as a sentence: `Loss from 2.30 to 0.41 and accuracy ... over 10 rounds`.
+
+    against: what they are drawn at, which is told where it is a cost
+    """
     parts: list[str] = []
     compared: list[str] = []
     for metric in metrics:
@@ -192,7 +196,8 @@ def described(history: History, metrics: Sequence[str]) -> str:
         compared += [f"; {label}: {' and '.join(ends)}"] if ends else []
     text = " and ".join(parts) or "no round is whole yet"
     return (
-        f"{text[0].upper()}{text[1:]} over {len(history)} rounds{''.join(compared)}"
+        f"{text[0].upper()}{text[1:]} over {len(history)} rounds{costs.told(history, against)}"
+        f"{''.join(compared)}"
         if parts
         else text.capitalize()
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fusion_nb.core.types import Update
 from fusion_nb.errors import FusionError, OptionError, RunError, nearest
 from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.reporting.charts.pictures import as_picture, pictures
-from fusion_nb.runs.audit import dense_layer, gradients, membership
+from fusion_nb.runs.audit import dense_layer, gradients, membership, subjects, words
 from fusion_nb.runs.audit.report import Audit, Finding
 from fusion_nb.runs.audit.sums import HIDDEN, NOT_HIDDEN, companions
 from fusion_nb.runs.audit.updates import AGGREGATOR, EVERYONE, Observed, observe, trained_on
@@ -37,22 +37,19 @@ def audit(run: Run, party: str = "", rows: int = 1) -> Audit:
 
     party: whose update is attacked; by default the first that trains
     rows:  in its update; of one row a dense first layer gives away all
-    Raises RunError for a run whose rows are on a service, or whose model no attack here is about.
+    Raises RunError for a run whose rows are not in this kernel, or are of a form that no attack is
+    about. Of a model that only some attacks are about, notes say which were left out, and why.
     """
-    if run.result().rows_went_to:
-        raise RunError(
-            f"{run.name} was trained by a service, and an audit is only of parties in this kernel",
-            "train it in the kernel",
-        )
+    subjects.check_run(run)
     run.training.settle()
     auditor = _Auditor(run, _chosen(run, party), rows)
     found, notes = list[Finding](), list[str]()
-    for attack in (auditor.rebuild, auditor.labels, auditor.members):
+    for attack in auditor.attacks():
         try:
             found += attack()
         except FusionError as error:
             notes.append(f"not measured: {error.message}")
-    notes += auditor.notes
+    notes = [*dict.fromkeys(notes + auditor.notes)]
     if auditor.others:
         notes += [HIDDEN, NOT_HIDDEN]
     elif EVERYONE in auditor.rebuilt:
@@ -95,21 +92,26 @@ class _Auditor:
                 f"rows={num_rows} is not allowed",
                 f"give a whole number from 1 to {party.num_examples}, the rows of {party.id}",
             )
-        if not isinstance(party.train, tuple) or not isinstance(party.train[0], np.ndarray):
-            raise RunError(
-                f"the rows of {party.id} are no arrays of numbers",
-                "audit a run on arrays or a table",
-            )
+        own = subjects.rows_of(party)
         self._run, self._party, self._num_rows = run, party, num_rows
         #: The parties whose updates are in one sum with the party's, where there are masks.
         self.others = companions(run.federation, party)
         schema = run.prepared.resolved.data.schema
         # As the model sees them.
-        self._x = np.asarray(party.train[0], np.float64) / schema.rows.scale
+        self._x = np.asarray(own, np.float64) / schema.rows.scale
+        self._are_words = words.are_words(own, schema.rows.scale)
         self._range = float(self._x.max() - self._x.min()) or 1.0
         self.row: np.ndarray | None = self._x[0]
         self.rebuilt: dict[str, np.ndarray] = {}
         self.notes: list[str] = []
+
+    def attacks(self) -> Sequence[Callable[[], Iterable[Finding]]]:
+        """Return the attacks that make sense for the model; note why others don't."""
+        model: Any = self._run.federation.model
+        if why := subjects.obstacle(model):
+            self.notes.append(f"not measured: {why}")
+            return (self.members,)
+        return (self.rebuild, self.labels, self.members)
 
     def rebuild(self) -> Iterator[Finding]:
         """Rebuild rows from an update of the party."""
@@ -122,6 +124,9 @@ class _Auditor:
         for who, after in observed.after.items():
             if self._num_rows > 1:
                 yield self._several(who, observed, after)
+                continue
+            if self._are_words and (told := self._words(who, observed, after)) is not None:
+                yield told
                 continue
             found, how = self._one(observed, after)
             if found is None:
@@ -138,6 +143,8 @@ class _Auditor:
             found = dense_layer.first_row(observed.before, after, self._x[0].size)
         if found is not None:
             return found, "by division in its first layer"
+        if self._are_words:
+            return None, "rows of whole numbers are rebuilt from a table of words or a dense layer"
         inferred = self._label(observed.before, after)
         return gradients.rebuild(
             self._run,
@@ -182,6 +189,28 @@ class _Auditor:
             f"a row of {self._party.id}, rebuilt by {who} from {source}, {how}: largest error "
             f"{error:.2g} of the range of numbers, correlation {alike:.2f}: {verdict}",
             chance=1.0,
+        )
+
+    def _words(self, who: str, observed: Observed, after: Any) -> Finding | None:
+        """Return how many words of the row are read off an update; None for a model without."""
+        rows = self._x.reshape(len(self._x), -1).astype(int)
+        found = words.inferred(observed.before, after, rows)
+        if found is None:
+            return None
+        (guessed, size), true = found, np.unique(rows[0])
+        right = len(np.intersect1d(guessed, true))
+        low, high = membership.share_interval(right, len(true))
+        return Finding(
+            "words",
+            who,
+            "share of words that are right",
+            right / len(true),
+            f"words of a row of {self._party.id}, read by {who} from "
+            f"{self._source(who, 'its update')}, by the entries of the first table that it moved "
+            f"most: {right} of {len(true)} right, by chance {100 * len(true) / size:.0f} %",
+            low,
+            high,
+            len(true) / size,
         )
 
     def _several(self, who: str, observed: Observed, after: Any) -> Finding:

@@ -38,14 +38,19 @@ def rebuild(
     names = [name for name, p in module.named_parameters() if p.requires_grad]
     if any(name not in change for name in names):
         return None, "not all trained weights travel, so that gradients can't be matched"
-    found = match_gradient(
-        module,
-        nn.CrossEntropyLoss(),
-        [-change[name] for name in names],
-        shape,
-        label,
-        low=bounds[0],
-        high=bounds[1],
-        seed=run.federation.config.seed,
-    )
+    try:
+        found = match_gradient(
+            module,
+            nn.CrossEntropyLoss(),
+            [-change[name] for name in names],
+            shape,
+            label,
+            low=bounds[0],
+            high=bounds[1],
+            seed=run.federation.config.seed,
+        )
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        # A module of any kind: it may take no real numbers, or have no second derivative.
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        return None, f"gradients of this model can't be matched ({line})"
     return found, "by matching its gradient"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import NameNotFoundError, OptionError, nearest, option
 from fusion_nb.runs.callbacks.callback import Callback
-from fusion_nb.runs.callbacks.chain import CallbackChain
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 _FORM = "write def after(run, record): ... ; it returns True to end the run"
 
 
@@ -29,26 +27,6 @@ class AfterRound(Callback):
     def on_round(self, run: Any, record: RoundRecord) -> Any:
         """Call the function."""
         return self.function(run, record)
-
-
-class HasCallbacks:
-    """The part of a run that takes callbacks.
-
-    callbacks: all that the run calls, in order
-    """
-
-    callbacks: CallbackChain
-
-    def after_round(self, function: Function) -> Function:
-        """Call a function `(run, record)` after each round; where it returns True, the run ends.
-
-        It is used as a decorator, before or while the run trains. A function of the same name
-        takes the place of an earlier one, as where a cell runs again. One that raises an error is
-        called no more; the run goes on, and a note tells it.
-        Raises OptionError for something that can't be called so.
-        """
-        self.callbacks.add(as_callback(function))
-        return function
 
 
 def as_callback(given: Any) -> Callback:

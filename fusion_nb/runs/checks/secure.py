@@ -95,11 +95,6 @@ def _check_rule(resolved: Resolved, inner: Fusion, given: str) -> None:
         if isinstance(inner, PrivateFusion):
             who, why = option("privacy", spec.privacy), "clips or charges each party's update apart"
         raise OptionError(f"{given} gives a rule the sum of updates, and {who} {why}", _LINEAR)
-    if "clip" in inner.metric_names:
-        raise OptionError(
-            f"{given} with an adaptive clip, which counts single parties",
-            f"use a fixed clip in {option('privacy')}",
-        )
 
 
 def _check_count(count: int, most: int, given: str) -> None:

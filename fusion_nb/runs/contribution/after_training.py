@@ -3,74 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from fusion_nb.core.federation import Federation
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.core.types import Metrics
 from fusion_nb.errors import FusionError, Stopped
+from fusion_nb.reporting.contributions import Contribution, Contributions
 from fusion_nb.runs.contribution.coalitions import Coalitions
 from fusion_nb.runs.contribution.plan import ContributionPlan
 from fusion_nb.runs.contribution.unseen import Unseen
-from fusion_nb.runs.contribution.values import (
-    Contribution,
-    leave_one_out,
-    sampled_shapley,
-    shapley,
-)
+from fusion_nb.runs.contribution.values import leave_one_out, sampled_shapley, shapley
 from fusion_nb.runs.resolve import Resolved
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class Contributions:
-    """What parties contribute to the fused model, by a metric.
-
-    metric:     the one that values are differences of: positive where a party makes it better
-    values:     method -> party -> its value
-    cross_site: party -> party -> the metric of the first one's model, trained alone, on the test
-                rows of the second; empty where it was not asked for
-    num_trainings: those that it took
-    """
-
-    metric: str
-    values: Mapping[str, Mapping[str, Contribution]] = field(default_factory=dict)
-    cross_site: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    num_trainings: int = 0
-
-    def of(self, party: str) -> Metrics:
-        """Return a party's values by method, with `_low` and `_high` where they were sampled."""
-        found: Metrics = {}
-        for method, values in self.values.items():
-            if (each := values.get(party)) is None:
-                continue
-            found[method] = each.value
-            if each.low != each.high:
-                found |= {f"{method}_low": each.low, f"{method}_high": each.high}
-        return found
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a DataFrame with one row for each party."""
-        import pandas as pd
-
-        parties = dict.fromkeys(party for values in self.values.values() for party in values)
-        return pd.DataFrame([{"party": party} | self.of(party) for party in parties])
-
-    def cross_site_frame(self) -> pd.DataFrame:
-        """Return the cross-site matrix: a row for each model, a column for the rows it is on."""
-        import pandas as pd
-
-        frame = pd.DataFrame.from_dict(self.cross_site, orient="index")
-        return frame.rename_axis(index="model of", columns=f"{self.metric} on the rows of")
-
-    def __repr__(self) -> str:
-        parts = [self.to_frame().to_string(index=False)] if self.values else []
-        parts += [self.cross_site_frame().to_string()] if self.cross_site else []
-        return "\n\n".join(parts) or "no contributions: give the option contribution"
 
 
 class AfterTraining:
@@ -126,7 +68,7 @@ class AfterTraining:
             )
             return
         has_matrix = "cross_site" in plan.option.methods
-        matrix = _cross_site(trained) if has_matrix else {}
+        matrix = _cross_site(trained, federation) if has_matrix else {}
         self.contributions = Contributions(trained.metric, values, matrix, trained.num_trained)
 
 
@@ -139,9 +81,15 @@ def _values(method: str, plan: ContributionPlan, trained: Coalitions) -> dict[st
     return shapley(plan.parties, trained.value)
 
 
-def _cross_site(trained: Coalitions) -> dict[str, dict[str, float]]:
-    metric = trained.metric
+def _cross_site(trained: Coalitions, federation: Federation) -> dict[str, dict[str, float]]:
+    """Return the matrix, its rows and its columns in the order of the run's parties."""
+    parties, of_single = [party.id for party in federation.parties], trained.of_single
     return {
-        model: {party: found[metric] for party, found in metrics.items() if metric in found}
-        for model, metrics in trained.of_single.items()
+        model: {
+            party: of_single[model][party][trained.metric]
+            for party in parties
+            if trained.metric in of_single[model].get(party, {})
+        }
+        for model in parties
+        if model in of_single
     }

@@ -12,24 +12,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from fusion_nb.core import seeds
+from fusion_nb.reporting.contributions import Contribution
 
 Coalition = frozenset[str]
 #: Returns the value of a coalition: how good the model is that its parties train.
 Value = Callable[[Coalition], float]
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """One party's value, and its interval of 95 % where it was sampled; else the value twice."""
-
-    value: float
-    low: float
-    high: float
 
 
 def coalitions(parties: Sequence[str], orders: Sequence[Sequence[str]] | None) -> list[Coalition]:

@@ -13,7 +13,7 @@ from typing import Any
 from fusion_nb.core import registry
 from fusion_nb.core.history import History, from_dict
 from fusion_nb.core.protocols.tracker import StoredRun
-from fusion_nb.errors import OptionError, RunError
+from fusion_nb.errors import OptionError, RunError, option
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.trial import Facts, Trial
 from fusion_nb.runs.experiments.varying import label_of
@@ -139,7 +139,7 @@ def _entries(name: str, value: Any) -> list[Entry]:
     raise OptionError(
         f"{type(value).__name__} can't be compared" + (f" as {name!r}" if name else ""),
         "give runs, experiments, lists of them, folders that run.export() wrote, or a tracker as "
-        "--log has it",
+        f"{option('log')} has it",
     )
 
 
@@ -207,7 +207,7 @@ def _tracked(text: str) -> list[Entry]:
     if not found:
         raise RunError(
             f"no run with a whole round is stored in {without_secrets(text)}",
-            "name the place that --log named, as tensorboard:folder=runs",
+            f"name the place that {option('log')} named, as tensorboard:folder=runs",
         )
     return found
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fusion_nb.core.history import better
 from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.charts.bands import bands, multiples
@@ -16,14 +15,15 @@ from fusion_nb.runs.checkpoints import rows
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.experiments import driver as driving
 from fusion_nb.runs.experiments.comparison import AXES, Comparison
-from fusion_nb.runs.experiments.driver import Driver, Grid, Trainer
+from fusion_nb.runs.experiments.driver import Driver, Grid
 from fusion_nb.runs.experiments.entries import entries_of
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.here import TrainerHere
 from fusion_nb.runs.experiments.searching import SearchedTrials
 from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec, Point
+from fusion_nb.runs.experiments.trainers import trainers_of
 from fusion_nb.runs.experiments.training import Workshop
-from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
+from fusion_nb.runs.experiments.trial import Trial
+from fusion_nb.runs.experiments.trials import Trials
 from fusion_nb.runs.listeners import Listeners
 from fusion_nb.runs.run import Run
 
@@ -49,12 +49,11 @@ class Experiment:
         workshop: Workshop | None = None,
     ) -> None:
         self.spec, self.name = spec, name
-        self._namespace = namespace
         self._workshop = workshop or Workshop(namespace)
         self._listeners: Listeners[Experiment] = Listeners()
         search = spec.searched
-        self._trials = [] if search else [Trial(point) for point in spec.points()]
-        first = self._first()
+        self._trials = Trials() if search else Trials(Trial(point) for point in spec.points())
+        first = _first_run(spec, self._workshop, name)
         self.monitor: str = first.result().monitor
         self.metrics: tuple[str, str] = first.chart_metrics
         saved = CheckpointOption.parse(
@@ -67,18 +66,19 @@ class Experiment:
         }
         self._notes = _notes(spec, self._workshop)
         source = (
-            SearchedTrials(spec, search, self.monitor, width=spec.workers, add=self._add)
+            SearchedTrials(spec, search, self.monitor, width=spec.workers, add=self._trials.add)
             if search
             else Grid(self._trials)
         )
         self._driver = Driver(
             source,
-            self._trainers,
+            lambda: trainers_of(
+                spec, namespace, self.folder, self._trials, self._workshop, self._driver.gate
+            ),
             name=name,
             folder=self.folder,
             notify=lambda: self._listeners.notify(self),
         )
-        self._ended: dict[str, dict[str, Any]] = {}
 
     # Its state
 
@@ -105,13 +105,7 @@ class Experiment:
     @property
     def best(self) -> Trial:
         """The finished run that is best by the monitored metric. Raises RunError without any."""
-        finished = [t for t in self._trials if t.status == "finished" and t.facts]
-        found = None
-        for trial in finished:
-            if found is None or better(
-                self.monitor, trial.value(self.monitor), found.value(self.monitor)
-            ):
-                found = trial
+        found = self._trials.best(self.monitor)
         if found is None:
             raise RunError(f"no run of {self.name} is finished", f"{self.name}.runs tells why")
         return found
@@ -224,19 +218,13 @@ class Experiment:
 
     def headline(self) -> str:
         """Return the experiment in one line: how far it is, the best, the time left."""
-        counts = {
-            status: sum(trial.status == status for trial in self._trials)
-            for status in ("finished", "pruned", "failed", "stopped")
-        }
-        ended = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        word = "run" if self.size == 1 else "runs"
+        ended, word = self._trials.counts(), "run" if self.size == 1 else "runs"
         parts = [
             f"{self.name}: {self.status}, {self.size} {word}" + (f" ({ended})" if ended else "")
         ]
         if self._driver.reason:
             parts.append(self._driver.reason)
-        if any(t.status == "finished" for t in self._trials):
-            best = self.best
+        if best := self._trials.best(self.monitor):
             parts.append(f"best {self.monitor} {best.value(self.monitor):.3f} with {best.name}")
         left = driving.seconds_left(
             self._trials, self.size, self.spec.workers, self.status == "running"
@@ -257,64 +245,32 @@ class Experiment:
 
     def failed(self) -> list[str]:
         """Return a line for each run that failed."""
-        return [f"{t.name}: {t.reason}" for t in self._trials if t.status == "failed"]
+        return self._trials.failures()
 
     @property
     def has_rounds(self) -> bool:
         """Whether a run that did not fail has a whole round, so that there is something to draw."""
         return bool(entries_of(self._trials))
 
-    def _first(self) -> Run:
-        """Return the first run, which is checked and not trained."""
-        point = Point(1, {}, self.spec.seeds[0], self.spec.first())
-        try:
-            return self._workshop.make(point, self.name)
-        except OptionError as error:
-            search = self.spec.searched
-            if search is None or not search.metric or error.option != "monitor":
-                raise
-            message = f"{option('search', self.spec.search)}: the runs have no such metric"
-            raise OptionError(message, error.hint) from None
-
     def _begin(self) -> None:
         """Take the folder, and take over the outcomes that are saved in it."""
         if self.folder is None:
             return
         self.folder.begin(self.name, self.spec, self._origin)
-        self._ended = self.folder.ended()
-        for trial in self._trials:
-            self._restore(trial)
+        self._trials.restore(self.folder.ended())
 
-    def _add(self, trial: Trial) -> None:
-        """Add a trial that a search asks for."""
-        known = {each.point.number: i for i, each in enumerate(self._trials)}
-        self._restore(trial)
-        if trial.point.number in known:  # the search began anew after a stop
-            earlier = self._trials[known[trial.point.number]]
-            if earlier.key() == trial.key() and earlier.status in TRIAL_ENDED:
-                trial.take(earlier.to_dict())
-                trial.run, trial.weights = earlier.run, earlier.weights
-            self._trials[known[trial.point.number]] = trial
-        else:
-            self._trials.append(trial)
 
-    def _restore(self, trial: Trial) -> None:
-        outcome = self._ended.get(trial.key())
-        if outcome is not None and trial.status not in TRIAL_ENDED:
-            trial.take(outcome)
-
-    def _trainers(self) -> Sequence[Trainer]:
-        if not self.spec.workers:
-            return [TrainerHere(self._workshop, self.folder, self._trials)]
-        if self.spec.cluster:
-            from fusion_nb.runs.experiments import on_ray
-
-            return on_ray.trainers(
-                self.spec, self._namespace, self.folder, self._trials, self._driver.gate
-            )
-        from fusion_nb.runs.experiments.processes import trainers
-
-        return trainers(self.spec, self._namespace, self.folder, self._trials)
+def _first_run(spec: ExperimentSpec, workshop: Workshop, name: str) -> Run:
+    """Return the first run, which is checked and not trained."""
+    point = Point(1, {}, spec.seeds[0], spec.first())
+    try:
+        return workshop.make(point, name)
+    except OptionError as error:
+        search = spec.searched
+        if search is None or not search.metric or error.option != "monitor":
+            raise
+        message = f"{option('search', spec.search)}: the runs have no such metric"
+        raise OptionError(message, error.hint) from None
 
 
 def _digest(found: Mapping[str, str]) -> str:

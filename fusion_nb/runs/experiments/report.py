@@ -24,6 +24,12 @@ from fusion_nb.runs.experiments.trial import Trial
 
 #: Settings whose cards are in the page, at most: the best.
 _MAX_CARDS = 50
+#: Settings whose charts of parties are in the page, at most, and the words that name these charts.
+_MAX_PARTY_CHARTS = 4
+_PARTY_CHARTS = {
+    "parties": "what each party contributes, and parties that never trained",
+    "cross_site": "each party's model on each party's rows",
+}
 
 
 class Reported(Protocol):
@@ -114,10 +120,10 @@ def _content(made: Reported, comparison: Comparison) -> ReportContent:
     return ReportContent(
         title=made.name,
         headline=made.headline(),
-        notes=made.notes,
+        notes=[*made.notes, *_costs_of_contributions(made)],
         results=board.table(len(board.rows)),
         tests=comparison.notes,
-        charts=_charts(made, comparison),
+        charts=_charts(made, comparison) | _party_charts(made, comparison),
         runs=_runs_table(made),
         failed=made.failed(),
         cell=made.spec.to_text(),
@@ -145,6 +151,33 @@ def _charts(made: Reported, comparison: Comparison) -> dict[str, Chart]:
     return found
 
 
+def _party_charts(made: Reported, comparison: Comparison) -> dict[str, Chart]:
+    """Return the charts of what parties contribute in the first run of each setting, by captions.
+
+    They stand in the order of the settings, the best first, and are of the first few of these.
+    """
+    first = _first_of_settings(made, comparison)
+    measured = [
+        (trial, trial.facts.contributions)
+        for trial in first.values()
+        if trial.facts and trial.facts.contributions
+    ]
+    return {
+        f"{trial.name}: {_PARTY_CHARTS[name]}": chart
+        for trial, found in measured[:_MAX_PARTY_CHARTS]
+        for name, chart in found.charts().items()
+    }
+
+
+def _costs_of_contributions(made: Reported) -> list[str]:
+    """Return a sentence about the trainings that contributions took in all runs, if any did."""
+    found = [t.facts.contributions for t in made.runs if t.facts and t.facts.contributions]
+    count = sum(each.num_trainings for each in found)
+    if not count:
+        return []
+    return [f"contributions of parties took {count} further trainings, over {len(found)} runs"]
+
+
 def _runs_table(made: Reported) -> list[list[str]]:
     metric = made.monitor
     head = ["run", "seed", "status", "rounds", metric, "seconds", "first weights", "reason"]
@@ -166,12 +199,17 @@ def _runs_table(made: Reported) -> list[list[str]]:
 
 def _cards(made: Reported, comparison: Comparison) -> dict[str, str]:
     """Return a card for each setting, the best first: how its first run came to be."""
+    first = list(_first_of_settings(made, comparison).items())
+    return {label: _card_text(trial, made.monitor) for label, trial in first[:_MAX_CARDS]}
+
+
+def _first_of_settings(made: Reported, comparison: Comparison) -> dict[str, Trial]:
+    """Return the first run of each setting, the best setting first."""
     first: dict[str, Trial] = {}
     for trial in made.runs:
         if trial.facts:
             first.setdefault(trial.point.label or "all runs", trial)
-    chosen = [label for label in comparison.order if label in first][:_MAX_CARDS]
-    return {label: _card_text(first[label], made.monitor) for label in chosen}
+    return {label: first[label] for label in comparison.order if label in first}
 
 
 def _card_text(trial: Trial, monitor: str) -> str:

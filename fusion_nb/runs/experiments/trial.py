@@ -10,6 +10,7 @@ from typing import Any
 
 from fusion_nb.core.history import History, from_dict
 from fusion_nb.core.types import Weights
+from fusion_nb.reporting.contributions import Contributions
 from fusion_nb.runs.experiments import steps
 from fusion_nb.runs.experiments.spec import Point
 from fusion_nb.runs.experiments.varying import columns_of
@@ -27,6 +28,7 @@ class Facts:
     chosen:  options that the model chose;  cell: text that repeats the run;  notes: its notes
     steps:   gradient steps of all parties in each round, None where they are not counted
     initial_sha256: of the first weights;  packages: those that the model needs
+    contributions: of parties, measured after the last round; None where nothing was
     """
 
     metrics: tuple[str, str]
@@ -38,11 +40,13 @@ class Facts:
     steps: tuple[int, ...] | None = None
     initial_sha256: str = ""
     packages: tuple[str, ...] = ()
+    contributions: Contributions | None = None
 
     @classmethod
     def of(cls, run: Run) -> Facts:
         """Return the facts of a run as it stands now."""
         result = run.result()
+        measured = result.parties.contributions
         return cls(
             metrics=run.chart_metrics,
             monitor=result.monitor,
@@ -53,12 +57,14 @@ class Facts:
             steps=steps.per_round(run),
             initial_sha256=result.initial_sha256,
             packages=tuple(run.prepared.resolved.model.packages),
+            contributions=measured if measured.is_measured else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return values that JSON can hold."""
         found = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return found | {"chosen": dict(self.chosen)}
+        measured = self.contributions.to_dict() if self.contributions else None
+        return found | {"chosen": dict(self.chosen), "contributions": measured}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Facts:
@@ -69,6 +75,8 @@ class Facts:
             name: tuple(value) if name in lists and value is not None else value
             for name, value in known.items()
         }
+        if read.get("contributions"):
+            read["contributions"] = Contributions.from_dict(read["contributions"])
         return cls(**read)
 
 

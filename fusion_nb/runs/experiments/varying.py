@@ -18,6 +18,8 @@ _COMPONENTS = (
 )
 #: Options that no experiment varies: a list of them has another meaning, or each needs one.
 _FIXED = ("model", "data", "metrics", "code", "checkpoint", "seed", "seed_of", "changes", "roles")
+#: Those of them of which each run has its own, by the seeds.
+_ONE_EACH = ("seed", "seed_of", "checkpoint")
 #: Options that an experiment can vary.
 VARYING = tuple(name for name in RunSpec.model_fields if name not in _FIXED)
 
@@ -60,27 +62,36 @@ def columns_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 def several_values(name: str, value: Any) -> tuple[Any, ...] | None:
     """Return the values of an option that has several, or None where it has one."""
     if name in _FIXED or name not in RunSpec.model_fields:
-        if name in ("seed", "seed_of", "checkpoint") and isinstance(value, list | tuple | range):
-            raise OptionError(
-                f"{option(name)} has several values",
-                f"{option('seeds', '0-4')} gives several seeds",
-            )
+        _check_single(name, value)
         return None
-    if isinstance(value, str):
-        found = _listed(name, value)
-    elif isinstance(value, list | tuple | range) or type(value).__name__ == "ndarray":
-        found = [each for v in value for each in (values.expand(v) if isinstance(v, str) else [v])]
-        found = [Range.parse(v) or v if isinstance(v, str) else v for v in found]
-        if not found:
-            raise OptionError(f"{option(name)} has an empty list", "give it values")
-    else:
-        return None
-    if len(found) == 1 and not is_open(found[0]) and isinstance(value, str):
+    found = _written_values(name, value)
+    if found is None:
         return None
     read = [each if is_open(each) else _read(name, each) for each in found]
     if len({str(each) for each in read}) < len(read):
         raise OptionError(f"{option(name, value)} has a value twice", "name each once")
     return tuple(read)
+
+
+def _check_single(name: str, value: Any) -> None:
+    """Raise OptionError for a list that an option can't have, where another gives the list."""
+    if name in _ONE_EACH and isinstance(value, list | tuple | range):
+        raise OptionError(
+            f"{option(name)} has several values", f"{option('seeds', '0-4')} gives several seeds"
+        )
+
+
+def _written_values(name: str, value: Any) -> list[Any] | None:
+    """Return the values in a text or a list, which may be ranges; None where there is one value."""
+    if isinstance(value, str):
+        found = _listed(name, value)
+        return found if len(found) > 1 or is_open(found[0]) else None
+    if not isinstance(value, list | tuple | range) and type(value).__name__ != "ndarray":
+        return None
+    parts = [each for v in value for each in (values.expand(v) if isinstance(v, str) else [v])]
+    if not parts:
+        raise OptionError(f"{option(name)} has an empty list", "give it values")
+    return [Range.parse(part) or part if isinstance(part, str) else part for part in parts]
 
 
 def _listed(name: str, text: str) -> list[Any]:

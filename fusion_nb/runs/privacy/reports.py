@@ -12,6 +12,7 @@ from fusion_nb.core.history import History
 from fusion_nb.core.protocols import Engine
 from fusion_nb.engines.reporting import ReportingEngine, Reports
 from fusion_nb.errors import OptionError, option
+from fusion_nb.runs.privacy.identity import identity
 from fusion_nb.runs.resolve import Resolved
 from fusion_nb.runs.spec import RunSpec
 
@@ -23,10 +24,15 @@ _BY_LOSSES = ("loss", "oort")
 _AS_THEY_ARE = ("baseline", "personal", "share", "unseen")
 
 
-def around(engine: Engine, spec: RunSpec) -> Engine:
+def around(engine: Engine, resolved: Resolved) -> Engine:
     """Return an engine whose parties report metrics as the spec says."""
+    spec = resolved.spec
     reports = Reports.parse(spec.report)
-    return engine if reports.kind == "plain" else ReportingEngine(engine, reports, seed=spec.seed)
+    if reports.kind == "plain":
+        return engine
+    rule = "\0".join((spec.fusion, spec.privacy, spec.ensemble, spec.personal))
+    decided = identity(spec, rule, resolved.train_options, resolved.data)
+    return ReportingEngine(engine, reports, seed=spec.seed, identity=decided)
 
 
 def check_report(resolved: Resolved) -> Sequence[str]:

@@ -6,23 +6,15 @@ from typing import TYPE_CHECKING
 
 from fusion_nb.reporting.confusion import Confusion
 from fusion_nb.reporting.report import Report
-from fusion_nb.runs.background_run import BackgroundRun
-from fusion_nb.runs.build import Prepared
-from fusion_nb.runs.outcome import RunOutcome
 from fusion_nb.runs.quality.predictions import Predictions
-from fusion_nb.runs.rounds import RoundSource
+from fusion_nb.runs.run_parts import RunParts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class PredictedRows:
+class PredictedRows(RunParts):
     """A run's answers about the test rows of its parties; they wait for a run that is under way."""
-
-    prepared: Prepared
-    training: BackgroundRun
-    outcome: RunOutcome
-    _source: RoundSource
 
     @property
     def loss_name(self) -> str:

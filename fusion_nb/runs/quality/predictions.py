@@ -11,7 +11,7 @@ import numpy as np
 from fusion_nb.core import registry
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.protocols import Metric, MetricTask
-from fusion_nb.errors import NameNotFoundError, RunError, nearest
+from fusion_nb.errors import NameNotFoundError, RunError, nearest, option
 from fusion_nb.models.metrics.arranged import Arrangement
 from fusion_nb.models.metrics.classes import chosen
 from fusion_nb.models.predicting import PredictsRows
@@ -147,7 +147,8 @@ class Predictions:
             )
         if not parties[party].num_test:
             raise RunError(
-                f"{party} has no test rows of its own", "hold some back with --holdout 0.2"
+                f"{party} has no test rows of its own",
+                f"hold some back with {option('holdout', 0.2)}",
             )
         return [(party, parties[party].test)]
 

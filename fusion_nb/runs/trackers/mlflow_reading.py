@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.protocols.tracker import StoredRun
-from fusion_nb.errors import RunError
+from fusion_nb.errors import RunError, option
 from fusion_nb.runs.redaction import without_secrets
 from fusion_nb.runs.trackers.rounds_read import by_round
 
@@ -24,7 +24,7 @@ def stored_runs(uri: str, experiment: str, id_tag: str) -> list[StoredRun]:
     where = without_secrets(uri)
     if uri.startswith(_DATABASE) and not Path(uri.removeprefix(_DATABASE)).is_file():
         # The client would make an empty one.
-        raise RunError(f"there is no database {where}", "name the one that --log named")
+        raise RunError(f"there is no database {where}", f"name the one that {option('log')} named")
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)

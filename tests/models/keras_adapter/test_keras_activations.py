@@ -129,7 +129,11 @@ class TestAnotherFile:
         ("shape", "inner"),
         [
             (IMAGE, [layers.ZeroPadding2D(2), layers.Conv2D(4, 3), layers.Flatten()]),
-            (IMAGE, [layers.UpSampling2D(3), layers.BatchNormalization(), layers.Flatten()]),
+            pytest.param(
+                IMAGE,
+                [layers.UpSampling2D(3), layers.BatchNormalization(), layers.Flatten()],
+                marks=pytest.mark.slow,
+            ),
             pytest.param((6, 4), [layers.GRU(5), layers.Dropout(0.5)], marks=pytest.mark.slow),
         ],
         ids=["convolution", "batch normalization", "recurrent"],

@@ -24,7 +24,7 @@ def trained(model: Any, **options: Any) -> Any:
     return fusion_nb.federate(model, (X, Y), parties=2, rounds=3, **options)
 
 
-@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("keep", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_uses_the_rate_of_the_round(keep: bool) -> None:
     options = {"lr": 0.1, "keep_optimizer": keep, "optimizer": "sgd:momentum=0.5"}
     falling = trained(network(), lr_schedule=lambda n: 1.0 if n == 1 else 1e-12, **options)

@@ -66,7 +66,10 @@ LABELS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    ["dict", *(pytest.param(form, marks=pytest.mark.slow) for form in FORMS if form != "dict")],
+)
 def test_rows_of_two_inputs_are_trained(form: str) -> None:
     data = Items(FORMS[form], CLASSES)
     adapter = prepared(two_inputs(named=False), data)

@@ -41,7 +41,14 @@ class TestTraining:
 
     @pytest.mark.parametrize(
         "optimizer",
-        ["adam", "Adadelta", "keras.optimizers.RMSprop", "sgd:momentum=0.9,nesterov=true"],
+        [
+            "adam",
+            "sgd:momentum=0.9,nesterov=true",
+            *(
+                pytest.param(name, marks=pytest.mark.slow)
+                for name in ("Adadelta", "keras.optimizers.RMSprop")
+            ),
+        ],
     )
     def test_optimizer_and_rate_reach_training(self, optimizer: str) -> None:
         model = checked(sequential(layers.Dense(3)))
@@ -142,7 +149,7 @@ class TestTraining:
         x, _, _ = next(taken.batches((images, CLASSES), [np.arange(40)]))
         assert x.max() == pytest.approx(images.max() / (1 if rescales else 255))
 
-    @pytest.mark.parametrize("frozen", [True, False])
+    @pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
     def test_frozen_layers_stay_frozen(self, frozen: bool) -> None:
         base_model = keras.Sequential([layers.Input((4,)), layers.Dense(6, name="base")])
         model = keras.Sequential([layers.Input((4,)), base_model, layers.Dense(3)])

@@ -115,6 +115,7 @@ def test_an_export_is_the_whole_model(rows: Any, tmp_path: Any, format: str) -> 
     assert torch.equal(found["0.weight"], frozen_net()[0].weight)
 
 
+@pytest.mark.slow
 def test_processes_have_the_same_curve(rows: Any) -> None:
     here = trained(rows, rounds=2, send="trained")
     there = trained(rows, rounds=2, send="trained", engine="process:workers=2")

@@ -60,7 +60,7 @@ def disagreement(module: nn.Module, setup: Setup) -> str:
     module: a copy, whose gradients are changed
     """
     with torch.random.fork_rng(devices=[]), row_gradients(module) as wrapped:
-        output = setup.forward(wrapped, setup.example)
+        output = setup.forward(wrapped, setup.example_on_device)
         weights = torch.linspace(1, 2, output.numel(), device=output.device)
         (output.reshape(-1) * weights).sum().backward()
         for name, parameter in module.named_parameters():

@@ -74,7 +74,10 @@ def train(
     shift: Any = None,
     left_out: Collection[str] = (),
 ) -> TrainingResult:
-    """Train a module in place by noisy gradients; each row takes part in a step by chance."""
+    """Train a module in place by noisy gradients; each row takes part in a step by chance.
+
+    per_row: clip and noise, and the stream that noise and batches follow from, beside the seed
+    """
     module.train()
     count = rows_of.size(data)
     chance, num_steps = chance_and_steps(
@@ -83,12 +86,15 @@ def train(
     parameters = [p for p in module.parameters() if p.requires_grad]
     stepper = optimizers.make(optimizer, parameters, lr)
     correct = correction(module, mu=mu, anchor=anchor, shift=shift)
-    rng = seeds.stream(seed, "rows")
+    key = [int(per_row["stream"])] if "stream" in per_row else []
+    rng = seeds.stream(seed, "rows", *key)
     drawn = [np.flatnonzero(rng.random(count) < chance) for _ in range(num_steps)]
     batches = setup.batches.of(data, [rows for rows in drawn if len(rows)], seed)
     step_of = setup.turn(module)
     total, seen = 0.0, 0
-    noisy = _noisy(parameters, per_row, expected=chance * count, seed=seed)
+    noisy = _noisy(
+        parameters, per_row, expected=chance * count, seed=seeds.number(seed, "privacy", *key)
+    )
     with (
         opacus.row_gradients(module) as wrapped,
         setup.own_randomness(data, seed, all_along=False) as drawing,
@@ -125,7 +131,7 @@ def _noisy(
 ) -> Any:
     """Return Opacus's optimizer, of which only the clipping and the noise are used."""
     generator = torch.Generator(parameters[0].device)
-    generator.manual_seed(seeds.number(seed, "privacy"))
+    generator.manual_seed(seed)
     return opacus.part("opacus.optimizers").DPOptimizer(
         torch.optim.SGD(parameters, lr=1.0),
         noise_multiplier=per_row["noise"],

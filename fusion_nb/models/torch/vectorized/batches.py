@@ -91,6 +91,9 @@ class Plan:
 
     def laid_out(self, tasks: Sequence[TrainingTask], rows: Batches) -> Iterator[StackedBatch]:
         """Yield the batches of each step, in order."""
+        if on_device := _joined(tasks, rows):
+            yield from self._selected(*on_device, [len(t.data[0]) for t in tasks], rows)
+            return
         num, num_steps, size = self.index.shape
         sources = [
             (torch.from_numpy(t.data[0]), rows.labels(torch.from_numpy(t.data[1]))) for t in tasks
@@ -108,6 +111,26 @@ class Plan:
                 part = slice(step * size, (step + 1) * size)
                 now = start + step
                 yield StackedBatch(x[:, part], y[:, part], shares[:, now], self.sizes[:, now])
+
+    def _selected(
+        self, x: Tensor, y: Tensor, counts: Sequence[int], rows: Batches
+    ) -> Iterator[StackedBatch]:
+        """Yield the batches of rows that lie on the device, those of all tasks one below the other.
+
+        counts: rows of each task
+        """
+        num, _, size = self.index.shape
+        offsets = torch.from_numpy(np.cumsum([0, *counts[:-1]]))
+        steps = (self.index + offsets[:, None, None]).transpose(0, 1).flatten(1).to(rows.device)
+        shares, y = self._shares(rows), rows.labels(y)
+        for now, index in enumerate(steps):
+            x_now, y_now = rows.inputs(x.index_select(0, index)), y.index_select(0, index)
+            yield StackedBatch(
+                x_now.unflatten(0, (num, size)),
+                y_now.unflatten(0, (num, size)),
+                shares[:, now],
+                self.sizes[:, now],
+            )
 
     def _shares(self, rows: Batches) -> Tensor:
         """Return the weight of each row in its batch, in the module's own type.
@@ -133,6 +156,14 @@ def _batches(task: TrainingTask, rows: Batches) -> tuple[list[np.ndarray], int]:
         last = first
         batches += pass_of
     return batches, last
+
+
+def _joined(tasks: Sequence[TrainingTask], rows: Batches) -> tuple[Tensor, Tensor] | None:
+    """Return rows and labels of all tasks on the device, or None where they do not stay there."""
+    if rows.kept is None:
+        return None
+    x, y = (rows.kept.joined([task.data[part] for task in tasks]) for part in (0, 1))
+    return None if x is None or y is None else (x, y)
 
 
 def _gathered(sources: Sequence[Tensor], index: Tensor, rows: Batches) -> Tensor:

@@ -13,6 +13,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from fusion_nb.models.torch.objectives.loss_names import LOSSES, known_name
 from fusion_nb.models.torch.objectives.objective import Objective
 from fusion_nb.models.torch.vectorized.batches import StackedBatch
+from fusion_nb.models.torch.vectorized.convolutions import StackedConvolutions
 from fusion_nb.models.torch.vectorized.randomness import StackedRandomness
 
 
@@ -40,6 +41,11 @@ class Vmapped:
         self._grad = vmap(
             grad_and_value(self._mean_loss), in_dims=(0, 0, 0, 0, 0), randomness="different"
         )
+
+    @property
+    def are_alike(self) -> bool:
+        """Whether every step is the same operations on tensors of the same shapes."""
+        return not self._is_by_size
 
     def __call__(
         self, trained: Mapping[str, Tensor], others: Mapping[str, Tensor], batch: StackedBatch
@@ -70,9 +76,11 @@ class Vmapped:
     def _of(
         self, trained: Mapping[str, Tensor], others: Mapping[str, Tensor], batch: StackedBatch
     ) -> tuple[dict[str, Tensor], Tensor]:
-        found: tuple[dict[str, Tensor], Tensor] = self._grad(
-            dict(trained), dict(others), batch.x, batch.y, batch.shares
-        )
+        is_gpu = batch.x.device.type == "cuda"
+        with StackedConvolutions(len(batch.x)) if is_gpu else nullcontext():
+            found: tuple[dict[str, Tensor], Tensor] = self._grad(
+                dict(trained), dict(others), batch.x, batch.y, batch.shares
+            )
         return found
 
     def _mean_loss(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,17 @@ Gradients = Callable[
     [Mapping[str, Tensor], Mapping[str, Tensor], StackedBatch],
     tuple[Mapping[str, Tensor], Tensor],
 ]
+
+
+class Steps(Protocol):
+    """Steps of several tasks at once."""
+
+    @property
+    def changed(self) -> Mapping[str, Tensor]:
+        """The stacks of entries that training changes."""
+
+    def do(self, batch: StackedBatch) -> Tensor:
+        """Do one step; return the losses."""
 
 
 class FusedSteps:
@@ -71,13 +83,19 @@ class OptimizerSteps:
         self._others = stacks(
             tasks, [name for name in tasks[0].weights if name not in self.values], device
         )
-        self.changed = self.values | {
-            name: stack for name, stack in self._others.items() if name in statistics
-        }
+        self._statistics = statistics & self._others.keys()
         self._gradients = gradients
         self._parameters = {name: nn.Parameter(value) for name, value in self.values.items()}
         self._optimizer = make(list(self._parameters.values()))
+        for group in self._optimizer.param_groups:
+            if device.type == "cuda" and "capturable" in group:
+                group["capturable"] = True  # Adam's count of steps lies on the device
         self._correct = _correction(self._parameters, tasks)
+
+    @property
+    def changed(self) -> Mapping[str, Tensor]:
+        """The stacks of entries that training changes."""
+        return self.values | {name: self._others[name] for name in self._statistics}
 
     def do(self, batch: StackedBatch) -> Tensor:
         """Do one step; return the losses."""

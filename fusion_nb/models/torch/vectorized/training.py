@@ -19,14 +19,16 @@ from fusion_nb.errors import Stopped
 from fusion_nb.models.torch import optimizers
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.copying.parameter_hooks import ParameterHooks
+from fusion_nb.models.torch.devices.lookup import exact_products
 from fusion_nb.models.torch.objectives.loss_names import LOSSES, is_named
 from fusion_nb.models.torch.plain_sgd import PlainSgd, Stepper
 from fusion_nb.models.torch.setup import Setup
+from fusion_nb.models.torch.vectorized import replay
 from fusion_nb.models.torch.vectorized.batches import Plan
 from fusion_nb.models.torch.vectorized.dense import Dense
 from fusion_nb.models.torch.vectorized.gradients import Vmapped
 from fusion_nb.models.torch.vectorized.randomness import StackedRandomness
-from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps
+from fusion_nb.models.torch.vectorized.steps import FusedSteps, OptimizerSteps, Steps
 
 Result = TrainingResult | Exception
 #: Optimizers that treat each number by itself, so that they do the same to a stack as to its parts.
@@ -131,13 +133,14 @@ class BatchedTraining:
         Its numbers must be those of one party after the other.
         """
         tasks = _trial_tasks(options, parties, weights)
-        alone = [self._alone(task) for task in tasks]
-        if any(isinstance(result, Exception) for result in alone):
-            return ""  # it can't be told here, and a stack whose rows raise errors is trained alone
-        try:
-            batched = self._stacked(tasks)
-        except Exception as error:  # anything that vmap finds that it can't do
-            return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        with exact_products(self._setup.batches.device):
+            alone = [self._alone(task) for task in tasks]
+            if any(isinstance(result, Exception) for result in alone):
+                return ""  # it can't be told here: a stack whose rows raise errors is trained alone
+            try:
+                batched = self._stacked(tasks)
+            except Exception as error:  # anything that vmap finds that it can't do
+                return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
         agree = all(_agree(a, b, weights) for a, b in zip(batched, alone, strict=True))
         return "" if agree else "a trial of two steps came to other numbers"
 
@@ -166,30 +169,27 @@ class BatchedTraining:
 
     def _stacked(self, tasks: Sequence[TrainingTask]) -> list[Result]:
         rows = self._setup.batches
-        plan, steps = Plan.of(tasks, rows), self._steps(tasks)
-        losses = torch.zeros(max(plan.steps), len(tasks), dtype=rows.dtype)
-        done: dict[int, dict[str, torch.Tensor]] = {}
+        plan = Plan.of(tasks, rows)
+        steps = self._steps(tasks, max(plan.steps))
+        losses = torch.zeros(max(plan.steps), len(tasks), dtype=rows.dtype, device=rows.device)
+        done: dict[int, Weights] = {}
         for step, batch in enumerate(plan.laid_out(tasks, rows)):
             self._gate()
             losses[step] = steps.do(batch)
-            is_last = step + 1 == len(losses)
-            for i in plan.ending[step]:
-                # Later steps of the stack are not its own.
-                done[i] = {
-                    name: stack[i] if is_last else stack[i].clone()
-                    for name, stack in steps.changed.items()
-                }
-        means, stepper = plan.mean_losses(losses.numpy()), _optimizer_of(tasks[0].options)
-        results: list[Result] = []
-        for i, task in enumerate(tasks):
-            trained = {name: value.cpu().numpy() for name, value in done[i].items()}
-            size = optimizers.effective_step_size(stepper, plan.steps[i])
-            results.append(
-                TrainingResult(task.weights | trained, {"loss": means[i]}, plan.steps[i], size)
+            if ending := plan.ending[step]:
+                done |= _read(steps.changed, ending, is_last=step + 1 == len(losses))
+        means, stepper = plan.mean_losses(losses.cpu().numpy()), _optimizer_of(tasks[0].options)
+        return [
+            TrainingResult(
+                task.weights | done[i],
+                {"loss": means[i]},
+                plan.steps[i],
+                optimizers.effective_step_size(stepper, plan.steps[i]),
             )
-        return results
+            for i, task in enumerate(tasks)
+        ]
 
-    def _steps(self, tasks: Sequence[TrainingTask]) -> FusedSteps | OptimizerSteps:
+    def _steps(self, tasks: Sequence[TrainingTask], num_steps: int) -> Steps:
         options, trained = tasks[0].options, module_weights.trained_names(self._module)
         names = [name for name in tasks[0].weights if name in trained]
         device = self._setup.batches.device
@@ -216,7 +216,26 @@ class BatchedTraining:
             else None,
         )
         statistics = frozenset(name for name, _ in self._module.named_buffers())
-        return OptimizerSteps(gradients, tasks, names, statistics, make, device)
+        steps = OptimizerSteps(gradients, tasks, names, statistics, make, device)
+        is_alike = isinstance(gradients, Dense) or gradients.are_alike
+        if device.type == "cuda" and is_alike and num_steps >= replay.FEWEST:
+            return replay.ReplayedSteps(steps, replay.record_on_cuda)
+        return steps
+
+
+def _read(
+    stacks: Mapping[str, torch.Tensor], tasks: Sequence[int], *, is_last: bool
+) -> dict[int, Weights]:
+    """Return the weights of the tasks that end with this step, by their positions.
+
+    Before the last step they are copied, since later steps of the stack are not theirs.
+    """
+    if is_last:
+        arrays = {name: stack.cpu().numpy() for name, stack in stacks.items()}
+        return {i: {name: array[i] for name, array in arrays.items()} for i in tasks}
+    index = torch.tensor(tasks)
+    arrays = {name: stack[index.to(stack.device)].cpu().numpy() for name, stack in stacks.items()}
+    return {i: {name: array[j] for name, array in arrays.items()} for j, i in enumerate(tasks)}
 
 
 def _group(position: int, task: TrainingTask) -> Hashable:

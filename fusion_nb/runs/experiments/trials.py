@@ -1,0 +1,63 @@
+"""The runs of an experiment as one list: those that were planned, and those that a search adds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fusion_nb.core.history import better
+from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
+
+
+class Trials(list[Trial]):
+    """Runs in order, which take over the outcomes that a folder holds."""
+
+    def __init__(self, trials: Iterable[Trial] = ()) -> None:
+        super().__init__(trials)
+        self._saved: Mapping[str, Mapping[str, Any]] = {}
+
+    def restore(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over saved outcomes, by the key of each run."""
+        self._saved = saved
+        for trial in self:
+            self._restore(trial)
+
+    def add(self, trial: Trial) -> None:
+        """Add a run that a search asks for, or put it in the place of that of its number."""
+        known = {each.point.number: i for i, each in enumerate(self)}
+        self._restore(trial)
+        if trial.point.number not in known:
+            self.append(trial)
+            return
+        # The search began anew after a stop.
+        earlier = self[known[trial.point.number]]
+        if earlier.key() == trial.key() and earlier.status in TRIAL_ENDED:
+            trial.take(earlier.to_dict())
+            trial.run, trial.weights = earlier.run, earlier.weights
+        self[known[trial.point.number]] = trial
+
+    def best(self, metric: str) -> Trial | None:
+        """Return the finished run that is best by a metric, the first of several, or None."""
+        found = None
+        for trial in self:
+            if trial.status != "finished" or not trial.facts:
+                continue
+            if found is None or better(metric, trial.value(metric), found.value(metric)):
+                found = trial
+        return found
+
+    def failures(self) -> list[str]:
+        """Return a line for each run that failed."""
+        return [f"{trial.name}: {trial.reason}" for trial in self if trial.status == "failed"]
+
+    def counts(self) -> str:
+        """Return how many runs have ended in which way, in words."""
+        found = Counter(trial.status for trial in self)
+        words = ("finished", "pruned", "failed", "stopped")
+        return ", ".join(f"{found[word]} {word}" for word in words if found[word])
+
+    def _restore(self, trial: Trial) -> None:
+        outcome = self._saved.get(trial.key())
+        if outcome is not None and trial.status not in TRIAL_ENDED:
+            trial.take(outcome)
