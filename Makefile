@@ -32,7 +32,7 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadfile --no-loadscope-r
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
 
-quick: $(VENV)/test  ## no processes, browsers, servers, frameworks but PyTorch, and sweeps
+quick: $(VENV)/test  ## no processes, browsers, servers, frameworks but PyTorch, and sweeps: under a minute
 	$(SIDE_BY_SIDE) $(QUICK)
 
 # A third process trains while others wait for servers, kernels and browsers.
