@@ -27,7 +27,7 @@ TUTORIALS := $(filter-out notebooks/11_%,$(wildcard notebooks/*.ipynb))
 # Processes with a thread each; two take half as long as one with two threads.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadfile --no-loadscope-reorder -n 2
 
-.PHONY: demo quick test test-all test-browser screenshots lint notebooks notebooks-alone docs bench soak papers binder lab clean
+.PHONY: demo quick test keras-on-torch test-all test-browser screenshots lint notebooks notebooks-alone docs bench soak papers binder lab clean
 
 demo: $(VENV)/demo  ## run the quickstart on the shipped data
 	$(BIN)/python notebooks/run_demo.py
@@ -35,11 +35,14 @@ demo: $(VENV)/demo  ## run the quickstart on the shipped data
 quick: $(VENV)/test  ## no processes, browsers, servers, frameworks but PyTorch, and sweeps: under a minute
 	$(SIDE_BY_SIDE) $(QUICK)
 
-# A third process trains while others wait for servers, kernels and browsers.
-test: lint  ## lint, types, tests, the first tutorials: under seven minutes on two cores
+# One process checks most of the types: other tests run beside it. Then a third process trains
+# while others wait for servers, kernels and browsers.
+test: $(VENV)/test  ## lint, types, tests, the first tutorials: under seven minutes on two cores
+	$(MAKE) --jobs 2 lint keras-on-torch notebooks TUTORIALS="$(FIRST_TUTORIALS)"
 	$(SIDE_BY_SIDE) -n 3
+
+keras-on-torch: $(VENV)/test
 	KERAS_BACKEND=torch $(SIDE_BY_SIDE) $(KERAS_ON_TORCH)
-	$(MAKE) notebooks TUTORIALS="$(FIRST_TUTORIALS)"
 
 test-all: $(VENV)/test $(VENV)/bench $(KERNELS)  ## everything, the long tests and all tutorials too
 	$(SIDE_BY_SIDE) -m ""
