@@ -162,6 +162,7 @@ class _Queue:
             self._is_writing = bool(found)
             if any(untold.is_due for untold in found):
                 self._next_at = time.monotonic() + seconds_apart
+                self._changed.notify_all()  # there is room again
             return found
 
     def is_done(self, *, drops_others: bool) -> None:
