@@ -13,7 +13,6 @@ from fusion_nb.core.history import History
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types import RoundRecord, Weights
 from fusion_nb.runs.background_run import BackgroundRun
-from fusion_nb.runs.checkpoints import writer_ahead
 from fusion_nb.runs.rounds import RoundSource
 
 #: Seconds after which a test that hangs fails.
@@ -29,12 +28,6 @@ def run_of(rows: Any) -> Callable[..., Run]:
         return Run(RunSpec(data="data", **defaults | options), {"model": model, "data": rows})
 
     return make
-
-
-@pytest.fixture
-def saved_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each round have a checkpoint of its own, as rounds that take longer have."""
-    monkeypatch.setattr(writer_ahead, "SECONDS_APART", 0.0)
 
 
 class CountedRounds(RoundSource):
