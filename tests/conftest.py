@@ -66,6 +66,14 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def saved_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each round have a checkpoint of its own, as rounds that take longer have."""
+    from fusion_nb.runs.checkpoints import writer_ahead
+
+    monkeypatch.setattr(writer_ahead, "SECONDS_APART", 0.0)
+
+
+@pytest.fixture
 def rows() -> tuple[np.ndarray, np.ndarray]:
     """240 rows of 5 numbers in 3 classes that a small network separates."""
     rng = np.random.default_rng(0)

@@ -39,7 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_runs: None) -> Pat
 
 @pytest.fixture
 def cut_short(
-    namespace: dict[str, Any], net: Callable[..., Any], cache: Path
+    namespace: dict[str, Any], net: Callable[..., Any], cache: Path, saved_alone: None
 ) -> Callable[..., Run]:
     """A maker of a run in the cache that has lost its last round, as if its kernel had been
     killed."""

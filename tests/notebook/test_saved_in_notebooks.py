@@ -13,6 +13,8 @@ import pytest
 from fusion_nb.runs.checkpoints import saving
 from fusion_nb.runs.session import RUNS
 
+pytestmark = pytest.mark.usefixtures("saved_alone")
+
 CELL = (
     "from torch import nn\n"
     "model = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 10))\n"

@@ -26,6 +26,8 @@ from fusion_nb.errors import FusionError, OptionError, RunError
 from fusion_nb.runs.checkpoints import saving
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 
+pytestmark = pytest.mark.usefixtures("saved_alone")
+
 
 def test_a_full_disk_ends_the_run_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,8 @@ from fusion_nb.engines.progress import Progress
 from fusion_nb.errors import RunError
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 
+pytestmark = pytest.mark.usefixtures("saved_alone")
+
 #: Seconds after which a thread that does not go on has hung.
 TIMEOUT = 60
 

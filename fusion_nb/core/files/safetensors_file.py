@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from fusion_nb.core.files.gathered import write_buffers
 from fusion_nb.core.types import Weights
 
 #: numpy's name of a dtype -> that of the format.
@@ -68,9 +69,9 @@ def write_safetensors(
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little") + text)
-    for array in ordered:
-        if array.nbytes:
-            file.write(array.reshape(-1).view(np.uint8).data)
+    write_buffers(
+        file, [array.reshape(-1).view(np.uint8).data for array in ordered if array.nbytes]
+    )
 
 
 def read_safetensors(path: Path) -> Weights:

@@ -12,8 +12,6 @@ from fusion_nb.core.files.safetensors_file import read_parts, read_with_texts, w
 
 #: Name of the text that holds the shape. No array is called so: their names begin with a word.
 _TREE = "__tree__"
-#: Bytes that are collected before they are written; the arrays of many parties are small.
-_BUFFER = 1 << 20
 
 
 def write_tree(path: Path, value: Any, name: str) -> None:
@@ -25,7 +23,7 @@ def write_tree(path: Path, value: Any, name: str) -> None:
     found = tree.Flattener()
     text = _shape(found, value, name)
     # A new file, so that nothing is ever written into one that other folders have links to.
-    with path.open("xb", buffering=_BUFFER) as file:
+    with path.open("xb") as file:
         write_safetensors(file, found.arrays, {_TREE: text})
 
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -185,9 +186,10 @@ def _cannot(what: str, path: Path, error: OSError) -> RunError:
     )
 
 
-def cannot_write(round: int, path: Path, error: OSError) -> RunError:
-    """Return the error of a round that could not be saved."""
-    return _cannot(f"round {round} can't be saved", path, error)
+def cannot_write(rounds: Sequence[int], path: Path, error: OSError) -> RunError:
+    """Return the error of successive rounds that could not be saved."""
+    which = f"round {rounds[0]}" if len(rounds) == 1 else f"rounds {rounds[0]} to {rounds[-1]}"
+    return _cannot(f"{which} can't be saved", path, error)
 
 
 def _take_away(path: Path) -> None:

@@ -10,7 +10,8 @@ from fusion_nb.core.files.tree_file import read_tree, write_tree
 from fusion_nb.runs.checkpoints.links import Links
 
 #: Files that the states of one checkpoint lie in, at most. With more of them, states that others
-#: have replaced take more room, and with fewer all states are written anew more often.
+#: have replaced take more room, and with fewer the states in the oldest files, which are few where
+#: cohorts are drawn, are written anew more often.
 _MAX_FILES = 32
 
 
@@ -40,8 +41,11 @@ class PartyStates:
             if party in parties and _is_same(written[0], parties[party])
         }
         files = sorted({file for _, file in kept.values()}, key=_round_of)
-        if name in files or len(files) >= _MAX_FILES or not self._take(files, folder):
-            kept, files = {}, []
+        if len(files) >= _MAX_FILES:
+            files = files[len(files) - _MAX_FILES // 2 :]
+        if name in files or not self._take(files, folder):
+            files = []
+        kept = {party: written for party, written in kept.items() if written[1] in files}
         changed = {party: state for party, state in parties.items() if party not in kept}
         if changed:
             write_tree(folder / name, changed, "parties")

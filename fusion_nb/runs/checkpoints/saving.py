@@ -18,7 +18,8 @@ from fusion_nb.runs.checkpoints.checkpoint import Checkpoint, read_about
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 from fusion_nb.runs.checkpoints.option import OFF, CheckpointOption
 from fusion_nb.runs.checkpoints.rounds import SavedRounds
-from fusion_nb.runs.checkpoints.writer import CheckpointWriter, WriterAhead, WriterBeside
+from fusion_nb.runs.checkpoints.writer import CheckpointWriter, WriterBeside
+from fusion_nb.runs.checkpoints.writer_ahead import WriterAhead
 from fusion_nb.runs.rounds import FederationRounds, RoundSource
 from fusion_nb.runs.spec import RunSpec
 

@@ -1,6 +1,4 @@
-"""Writers of checkpoints, in a thread beside the training: rounds wait for one of them to be told,
-and not for the other.
-"""
+"""Writers of checkpoints, in a thread beside the training; here the one that no round waits for."""
 
 from __future__ import annotations
 
@@ -8,12 +6,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from fusion_nb.core.process import cell_output
 from fusion_nb.errors import FusionError
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
-from fusion_nb.runs.checkpoints.folder import CheckpointFolder, cannot_write
+from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 
 #: Writing that no round waits for takes at most this share of a core.
 _SHARE = 0.005
@@ -67,105 +64,6 @@ class CheckpointWriter(ABC):
     def _write(self, checkpoint: Checkpoint) -> None:
         self.folder.write(replace(checkpoint, rows=self._rows()), self._keep)
         self._saved, self._is_fresh = checkpoint.round, False
-
-
-@dataclass(frozen=True)
-class _Untold:
-    """A whole round that is not told yet."""
-
-    checkpoint: Checkpoint
-    tell: Callable[[], object]
-    is_due: bool
-
-
-class WriterAhead(CheckpointWriter):
-    """Writes each checkpoint while the next round is trained, and tells its round after that.
-
-    The round is told in the thread that writes, as soon as it is safe: the training thread is busy
-    then, for minutes where rounds are long. At most one round is untold while another is trained,
-    so that none is trained in vain for long where the disk is full or slow. A run that can't be
-    saved ends.
-    """
-
-    _thread: threading.Thread | None = None
-    _latest: Checkpoint | None = None
-
-    def begin(self, on_failure: Callable[[], object]) -> None:
-        """Take the folder, hash the rows beside the first round, and start the thread."""
-        try:
-            self.folder.acquire(fresh=self._is_fresh)
-        except OSError as error:
-            raise cannot_write(self._saved + 1, self.folder.path, error) from None
-        self._rows.start()
-        self._on_failure = on_failure
-        self._changed = threading.Condition()
-        self._untold: _Untold | None = None
-        self._is_ending = False
-        self._thread = threading.Thread(
-            target=self._work,
-            args=(cell_output.bind_output(),),
-            name="fusion_nb checkpoints",
-            daemon=True,
-        )
-        self._thread.start()
-
-    def add(self, checkpoint: Checkpoint, tell: Callable[[], object], *, is_due: bool) -> None:
-        """Hand a round to the thread, once the one before it is told."""
-        self.settle()
-        self._latest = checkpoint
-        with self._changed:
-            if self.failure is None:
-                self._untold = _Untold(checkpoint, tell, is_due)
-                self._changed.notify_all()
-
-    def settle(self) -> None:
-        """Wait until the round that was handed over is told, or can't be."""
-        if self._thread is not None:
-            with self._changed:
-                self._changed.wait_for(lambda: self._untold is None)
-
-    def end(self) -> None:
-        """Write the last whole round where it was not due, and release the folder."""
-        if self._thread is not None:
-            with self._changed:
-                self._is_ending = True
-                self._changed.notify_all()
-            self._thread.join()
-            self._thread = None
-        latest, self._latest, self.failure = self._latest, None, None
-        try:
-            if latest is not None and latest.round != self._saved:
-                self._write(latest)
-        except (OSError, FusionError) as error:
-            self.notes = [f"warning: round {latest.round if latest else 0} is not saved ({error})"]
-        self.folder.release()
-
-    def _work(self, bind_output: Callable[[], None]) -> None:
-        bind_output()
-        while (untold := self._next()) is not None:
-            try:
-                if untold.is_due:
-                    self._write_or_raise(untold.checkpoint)
-                untold.tell()
-            except BaseException as error:  # the training thread raises it
-                self.failure = error
-            if self.failure is not None:
-                self._on_failure()
-            with self._changed:
-                self._untold = None
-                self._changed.notify_all()
-
-    def _write_or_raise(self, checkpoint: Checkpoint) -> None:
-        try:
-            self._write(checkpoint)
-        except OSError as error:
-            raise cannot_write(checkpoint.round, self.folder.path, error) from None
-
-    def _next(self) -> _Untold | None:
-        """Return the round to save and to tell, as soon as there is one; None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._untold is not None or self._is_ending)
-            return self._untold
 
 
 class WriterBeside(CheckpointWriter):

@@ -141,7 +141,9 @@ def make_run(folder: RunFolder, control: RunControl) -> Run:
     # One process at a time trains the aggregator: the lock is of one that was killed, perhaps on a
     # machine of another name.
     checkpoint.break_lock()
-    saved_in = {"checkpoint": sandbox.relative(checkpoint.path)}
+    # More than by default are kept, so that each round has one: `RoundWriter` writes the weights of
+    # a round that was not told, and those of the latest checkpoint have to be of that round.
+    saved_in = {"checkpoint": f"{sandbox.relative(checkpoint.path)}:keep=3"}
     make = partial(Run, control=control)
     if not folder.has_checkpoint:
         return make(spec.model_copy(update=saved_in), namespace, name="run")
