@@ -34,16 +34,17 @@ FIXTURES = frozenset({"page", "browser", "context", "mnist"})
 #: Words in the path, the name and the parameters of a test about another framework.
 FRAMEWORKS = re.compile(
     "keras|doc2vec|document_tags|gensim|tensorflow|sklearn_|xgboost|lightgbm|estimators"
-    "|flower_app|flower_link|party_app|language_models|pretrained|torch_per_row|onnx|mlflow|tensorboard"
-    "|experiments/test_search|engines/test_ray|test_more_machines",
+    "|flower_app|flower_link|party_app|language_models|pretrained|torch_per_row|onnx|mlflow"
+    "|tensorboard|experiments/test_search|engines/test_ray|test_more_machines",
     re.IGNORECASE,
 )
-#: Words in the path of tests that are short by themselves and take long together.
+#: Words in the path of tests that take long together. `make test` runs all of them.
 SWEEPS = re.compile(
     "resumed_curves|continue_from_state|unchanged_snapshots|whole_rounds|hostile_names|every_"
     "|attacks_on_fusions|personal_rounds|test_panel|saved_in_notebooks|activations"
     "|stacked_layers|masked_parties|experiment_report|experiment_command|chart_of_experiments"
-    "|audit/test_audit.py|audited_kinds|noise_of_runs|told_rounds|test_papers|torch_randomness|test_distributions"
+    "|audit/test_audit.py|audited_kinds|noise_of_runs|told_rounds|test_papers|torch_randomness"
+    "|test_distributions"
     "|trackers/test_tracking|trackers/test_stored_runs|test_readme|torch_sending|secure_runs"
     "|runs/test_added_metrics|runs/clock/test_simulated_time|compressed_runs|experiment_folder"
     "|test_asynchronous|private_rows|spent_by_parties|fusion_equivalences|experiments_in_cells"
