@@ -35,7 +35,7 @@ FIXTURES = frozenset({"page", "browser", "context", "mnist"})
 FRAMEWORKS = re.compile(
     "keras|doc2vec|document_tags|gensim|tensorflow|sklearn_|xgboost|lightgbm|estimators"
     "|flower_app|flower_link|party_app|language_models|pretrained|torch_per_row|onnx|mlflow"
-    "|tensorboard|experiments/test_search|engines/test_ray|test_more_machines",
+    "|tensorboard|experiments/test_search|engines/test_ray|on_ray|test_more_machines",
     re.IGNORECASE,
 )
 #: Words in the path of tests that take long together. `make test` runs all of them.
@@ -44,7 +44,7 @@ SWEEPS = re.compile(
     "|attacks_on_fusions|personal_rounds|test_panel|saved_in_notebooks|activations"
     "|stacked_layers|masked_parties|experiment_report|experiment_command|chart_of_experiments"
     "|audit/test_audit.py|audited_kinds|noise_of_runs|told_rounds|test_papers|torch_randomness"
-    "|test_distributions"
+    "|test_distributions|contribution_charts|charts_against_epsilon|device_rows"
     "|trackers/test_tracking|trackers/test_stored_runs|test_readme|torch_sending|secure_runs"
     "|runs/test_added_metrics|runs/clock/test_simulated_time|compressed_runs|experiment_folder"
     "|test_asynchronous|private_rows|spent_by_parties|fusion_equivalences|experiments_in_cells"
