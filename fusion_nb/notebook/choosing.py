@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from fusion_nb.errors import NameNotFoundError, RunError, nearest
 from fusion_nb.notebook.options import Line
 from fusion_nb.runs import session
+from fusion_nb.runs.experiments import calls
+from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.run import Run
 
 if TYPE_CHECKING:
@@ -35,3 +37,9 @@ def run_named(shell: InteractiveShell, name: str) -> Run:
             f"{nearest(name, session.RUNS)}there are: {', '.join(session.RUNS) or 'none yet'}",
         )
     return found
+
+
+def experiment_named(shell: InteractiveShell, name: str) -> Experiment | None:
+    """Return the experiment that a variable holds, or that had this name, or None."""
+    variable = shell.user_ns.get(name)
+    return variable if isinstance(variable, Experiment) else calls.EXPERIMENTS.get(name)

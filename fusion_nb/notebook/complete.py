@@ -14,9 +14,10 @@ from fusion_nb.core import registry
 from fusion_nb.data import loading
 from fusion_nb.errors import FusionError
 from fusion_nb.models import lookup
-from fusion_nb.notebook import explain, options
+from fusion_nb.notebook import comparing, explain, options
 from fusion_nb.runs.callbacks import own
 from fusion_nb.runs.contribution.option import METHODS
+from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
@@ -42,6 +43,8 @@ def suggest(before: list[str], fragment: str, namespace: Mapping[str, Any]) -> l
     spellings = _options_of(command)
     if not before and not is_option:
         return [*options.COMMANDS, *spellings]
+    if command == "compare" and not is_option:
+        return _comparable(fragment, namespace)
     takes_run = command not in ("", *options.COMMANDS_WITH_RUN_OPTIONS)
     return [*_runs(namespace), *spellings] if takes_run and not is_option else spellings
 
@@ -130,6 +133,16 @@ def _runs(namespace: Mapping[str, Any]) -> list[str]:
         for name, value in namespace.items()
         if isinstance(value, Run) and not name.startswith("_")
     ]
+
+
+def _comparable(fragment: str, namespace: Mapping[str, Any]) -> list[str]:
+    """Return runs, experiments, folders and trackers, with the options of a tracker after it."""
+    named = [
+        name
+        for name, value in namespace.items()
+        if isinstance(value, Run | Experiment) and not name.startswith("_")
+    ]
+    return [*named, *comparing.folders(fragment), *_components("trackers", fragment, [])]
 
 
 def _topics(command: str) -> list[str]:

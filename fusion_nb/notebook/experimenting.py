@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from fusion_nb.errors import OptionError, option
+from fusion_nb.notebook import comparing
+from fusion_nb.notebook.choosing import experiment_named
 from fusion_nb.notebook.kernel import draws_widgets, repaints_only_for_cells
 from fusion_nb.notebook.options import Line
 from fusion_nb.reporting.result import Text
 from fusion_nb.runs import spec as run_spec
 from fusion_nb.runs.experiments import calls
-from fusion_nb.runs.experiments.comparison import compare
 from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
@@ -44,9 +45,11 @@ def concerns(shell: InteractiveShell, line: Line) -> bool:
     if line.command == "run":
         of_file = run_spec.from_file(line.own["config"]) if "config" in line.own else {}
         return any(name in OWN for name in (*line.own, *of_file))
-    if line.command in (*_STEERING, "compare") and line.words:
+    if line.command == "compare":
+        return comparing.concerns(shell, line.words)
+    if line.command in _STEERING and line.words:
         is_folder = line.command == "resume" and ExperimentFolder.is_one(line.words[0])
-        return is_folder or any(_found(shell, word) is not None for word in line.words)
+        return is_folder or any(experiment_named(shell, word) is not None for word in line.words)
     return line.command in _STEERING and _latest_is_experiment()
 
 
@@ -55,10 +58,11 @@ def execute(shell: InteractiveShell, line: Line, body: str, run_body: RunBody) -
     if line.command in ("sweep", "run"):
         return _begin(shell, line, body, run_body)
     if line.command == "compare":
-        return compare({word: _found(shell, word) or _run(shell, word) for word in line.words})
+        return comparing.compare_named(shell, line.words)
     if line.command == "resume" and line.words and ExperimentFolder.is_one(line.words[0]):
         return _take_up(shell, line, run_body)
-    found = _found(shell, line.words[0]) if line.words else list(calls.EXPERIMENTS.values())[-1]
+    latest = next(reversed(calls.EXPERIMENTS.values()), None)
+    found = experiment_named(shell, line.words[0]) if line.words else latest
     assert found is not None
     if line.command == "status" and "follow" in line.own and found.status == "running":
         return _show(found, lambda: None, background=False, quiet=False)
@@ -199,16 +203,6 @@ class ExperimentView:
         self._handle.update(self._made._repr_mimebundle_(), raw=True)
         if self._progress is not None:
             self._progress.close()
-
-
-def _found(shell: InteractiveShell, name: str) -> Experiment | None:
-    variable = shell.user_ns.get(name)
-    return variable if isinstance(variable, Experiment) else calls.EXPERIMENTS.get(name)
-
-
-def _run(shell: InteractiveShell, name: str) -> Any:
-    """Return the run that has a name, or the name of a folder."""
-    return RUNS.get(name) or shell.user_ns.get(name, name)
 
 
 def _latest_is_experiment() -> bool:

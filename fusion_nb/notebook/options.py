@@ -82,7 +82,11 @@ COMMANDS: Mapping[str, Command] = {
     "checkpoint": Command(
         "save the runs of this notebook in a cache: on, off, or its folder", "[WORD]"
     ),
-    "compare": Command("draw several runs in one chart", "[RUN RUN ...]"),
+    "compare": Command(
+        "draw several runs in one chart; experiments, exported folders and trackers too, as "
+        "mlflow:uri=sqlite:///mlflow.db",
+        "[RUN|FOLDER|TRACKER ...]",
+    ),
     "audit": Command("measure what the updates of a run give away", "[RUN] [PARTY ...]"),
     "export": Command(
         "write the fused model and its card", "[RUN] FOLDER", ("format", "which", "overwrite")
@@ -178,7 +182,7 @@ def read(line: str) -> Line:
     """
     written = tokens(line)
     for token in written:
-        if token[0] == "-" and token[1:2] != "-" and f"-{token}" in names() and token[2:]:
+        if token[:1] == "-" and token[1:2] != "-" and f"-{token}" in names() and token[2:]:
             raise OptionError(f"there is no option {token}", f"it has two dashes: -{token}")
     parsed, unknown = _parser().parse_known_intermixed_args(written)
     if unknown:

@@ -127,7 +127,7 @@ def _entries(name: str, value: Any) -> list[Entry]:
         return [_entry(name or value.name, value.records, facts, options)]
     if isinstance(value, Trial):
         return entries_of([value])
-    if isinstance(value, str) and _is_stored(value):
+    if isinstance(value, str) and is_stored(value):
         return named_by_difference(_tracked(value))
     if isinstance(value, str | os.PathLike):
         return _in_folder(Path(value).expanduser())
@@ -177,14 +177,20 @@ def _in_folder(folder: Path) -> list[Entry]:
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise RunError(
             f"there is no exported run in {folder} ({type(error).__name__})",
-            "give a folder that run.export() wrote, or that of an experiment",
+            f"{_inside(folder)}give a folder that run.export() wrote, or that of an experiment",
         ) from None
 
 
-def _is_stored(value: Any) -> bool:
+def _inside(folder: Path) -> str:
+    """Return the folders of exported runs inside of one, as the beginning of a hint, or ""."""
+    found = [f"'{path.parent}'" for path in sorted(folder.glob("*/card.json"))[:3]]
+    return f"did you mean {', '.join(found)}? " if found else ""
+
+
+def is_stored(value: Any) -> bool:
     """Return whether a value names a tracker, as mlflow:uri=sqlite:///mlflow.db does."""
-    if not isinstance(value, str) or Path(value).expanduser().exists():
-        return False
+    if not isinstance(value, str) or os.path.exists(os.path.expanduser(value)):
+        return False  # these, unlike those of Path, are false for what can be no name of a file
     return registry.parse(value)[0] in registry.names("trackers")
 
 

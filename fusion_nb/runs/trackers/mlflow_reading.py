@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
+import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,10 @@ from fusion_nb.runs.redaction import without_secrets
 from fusion_nb.runs.trackers.rounds_read import by_round
 
 _DATABASE = "sqlite:///"
+#: The variable with the number of times that the client asks a server again.
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+#: Letters of an error of the client, at most.
+_MOST_LETTERS = 160
 
 
 def stored_runs(uri: str, experiment: str, id_tag: str) -> list[StoredRun]:
@@ -27,16 +34,39 @@ def stored_runs(uri: str, experiment: str, id_tag: str) -> list[StoredRun]:
         raise RunError(f"there is no database {where}", f"name the one that {option('log')} named")
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        known = ", ".join(each.name for each in client.search_experiments())
-        raise RunError(f"{where} has no experiment {experiment!r}", f"there are: {known}")
-    return [
-        _of_run(client, run)
-        for run in _runs(client, found.experiment_id)
-        if id_tag in run.data.tags
-    ]
+    with _told_in_one_line(where):
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            known = ", ".join(each.name for each in client.search_experiments())
+            raise RunError(f"{where} has no experiment {experiment!r}", f"there are: {known}")
+        return [
+            _of_run(client, run)
+            for run in _runs(client, found.experiment_id)
+            if id_tag in run.data.tags
+        ]
+
+
+@contextmanager
+def _told_in_one_line(where: str) -> Iterator[None]:
+    """Try a server only a few times, and raise RunError where it or a database can't be read.
+
+    By itself the client asks a server that is not there for minutes.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    is_set = _RETRIES in os.environ
+    os.environ.setdefault(_RETRIES, "1")
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        why = textwrap.shorten(without_secrets(str(error)), _MOST_LETTERS, placeholder=" ...")
+        hint = "see whether it is MLflow's, and whether its server is up"
+        raise RunError(f"{where} can't be read: {why}", hint) from None
+    finally:
+        if not is_set:
+            del os.environ[_RETRIES]
 
 
 def _runs(client: Any, experiment_id: str) -> Iterator[Any]:
