@@ -81,7 +81,7 @@ class Batches:
             # Rows are converted by the batch, so that a round of few does not convert all of them.
             for batch in batches:
                 index = torch.from_numpy(batch)
-                yield self.inputs(x[index]).to(self.device), y[index].to(self.device)
+                yield self._placed(self.inputs(x[index])), self._placed(y[index])
             return
         shared = seeds.SeededGlobalRandomness(seed, exclusive=True)
         # A generator of its own: without one a DataLoader draws from the user's.
@@ -99,6 +99,9 @@ class Batches:
                 yield self.inputs(batch[0]).to(self.device), self.labels(batch[1]).to(self.device)
             else:
                 yield self._formed(batch)
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        return tensor if tensor.device == self.device else tensor.to(self.device)
 
     def _formed(self, batch: Any) -> tuple[Any, Any]:
         """Return (x, y) of a batch that is a tree, on the device."""
@@ -164,7 +167,7 @@ class Batches:
                     "give all of them as integers",
                 )
             return x.long()
-        x = x.to(self.dtype)
+        x = x if x.dtype == self.dtype else x.to(self.dtype)
         return x if self.row_scale == 1 else x / self.row_scale
 
     def labels(self, y: Tensor) -> Tensor:
