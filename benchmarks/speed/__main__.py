@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed import beside_pfl, cnn, cold, imports, keras, many, notebook
+from benchmarks.speed import beside_pfl, bounds, cnn, cold, imports, keras, many, notebook
 from benchmarks.speed import rounds as long_runs
 from benchmarks.speed.table import Row, markdown, save
 from fusion_nb.data.image_datasets import Mnist
@@ -57,6 +57,7 @@ def groups(quick: bool, times: int = 5) -> dict[str, Callable[[Arrays, Arrays], 
             most=60 if quick else 20_000,
             exported=(5, 20) if quick else (50, 5_000),
         ),
+        "bounds": lambda train, test: bounds.bounds(train, repetitions=times, quick=quick),
         "imports": lambda train, test: imports.imports(repetitions=1 if quick else 9),
         "notebook": lambda train, test: [
             *notebook.looking_on(pairs=1 if quick else 5, epochs=1 if quick else 40),
