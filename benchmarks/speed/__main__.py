@@ -14,7 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed import beside_pfl, cnn, cold, first_result, imports, keras, many, notebook
+from benchmarks.speed import (
+    beside_pfl,
+    bounds,
+    cnn,
+    cold,
+    first_result,
+    imports,
+    keras,
+    many,
+    notebook,
+)
 from benchmarks.speed import rounds as long_runs
 from benchmarks.speed.table import Row, markdown, save
 from fusion_nb.data.image_datasets import Mnist
@@ -58,6 +68,7 @@ def groups(quick: bool, times: int = 5) -> dict[str, Callable[[Arrays, Arrays], 
             exported=(5, 20) if quick else (50, 5_000),
         ),
         "first": lambda train, test: first_result.first_result(repetitions=times),
+        "bounds": lambda train, test: bounds.bounds(train, repetitions=times, quick=quick),
         "imports": lambda train, test: imports.imports(repetitions=1 if quick else 9),
         "notebook": lambda train, test: [
             *notebook.looking_on(pairs=1 if quick else 5, epochs=1 if quick else 40),

@@ -94,6 +94,10 @@ def digest(weights: Weights) -> str:
     return sha.hexdigest()
 
 
+#: Numbers of an array up to which numpy's functions of elements do not let other threads run.
+_FEW = 500
+
+
 def misfit(weights: Weights, like: Weights, *, partial: bool = False) -> str:
     """Return the first difference in form between `weights` and `like`, or an empty string.
 
@@ -120,8 +124,10 @@ def misfit(weights: Weights, like: Weights, *, partial: bool = False) -> str:
 
 
 def _is_finite(array: np.ndarray) -> bool:
-    # One product instead of a mask: it is finite where all numbers are, unless it overflows.
-    if array.dtype in (np.float32, np.float64) and array.flags.c_contiguous:
+    # One product instead of a mask: it is finite where all numbers are, unless it overflows. Not
+    # of few numbers: a product lets other threads run, and has to wait for them.
+    is_long = array.size >= _FEW and array.flags.c_contiguous
+    if is_long and array.dtype in (np.float32, np.float64):
         flat = array.reshape(-1)
         with np.errstate(over="ignore", invalid="ignore"):
             if math.isfinite(np.dot(flat, flat)):

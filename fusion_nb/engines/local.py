@@ -15,7 +15,7 @@ from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import EvaluateRequest, Reply, Request, RoundRequest
 
 #: Products of a batch's forward pass from which on threads are worth their hand-overs.
-_WORTH_THREADS = 8_000_000
+_WORTH_THREADS = 1_500_000
 
 
 class LocalEngine(Engine):

@@ -61,6 +61,30 @@ class TestCurve:
         assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.parametrize(("width", "in_threads"), [(4, False), (4000, True)])
+def test_parties_train_side_by_side_where_a_batch_is_worth_it(
+    rows: Any, monkeypatch: pytest.MonkeyPatch, width: int, in_threads: bool
+) -> None:
+    names: set[str] = set()
+
+    class Wide(Viewing):
+        """Notes the threads that it trains in."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            inputs = int(np.prod(rows[0].shape[1:]))
+            self.wide = nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.Linear(width, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training and threading.current_thread().name.startswith("fusion_nb worker"):
+                names.add(threading.current_thread().name)
+            return self.wide(x)
+
+    monkeypatch.setattr("fusion_nb.engines.local.num_cores", lambda: 2)
+    finished("local", rows, seeded(Wide), rounds=1, batch_size=64)
+    assert bool(names) == in_threads
+
+
 class TestNothingIsLeft:
     @pytest.mark.slow
     def test_thread_settings_are_restored(self) -> None:

@@ -87,7 +87,7 @@ class Batches:
             # Rows are converted by the batch, so that a round of few does not convert all of them.
             for batch in batches:
                 index = torch.from_numpy(batch)
-                yield self.inputs(x[index]).to(self.device), y[index].to(self.device)
+                yield self._placed(self.inputs(x[index])), self._placed(y[index])
             return
         shared = seeds.SeededGlobalRandomness(seed, exclusive=True)
         # A generator of its own: without one a DataLoader draws from the user's.
@@ -120,6 +120,9 @@ class Batches:
         index = torch.from_numpy(np.concatenate(batches)).to(self.device)
         for rows in index.split([len(batch) for batch in batches]):
             yield self.inputs(x[rows]), y[rows]
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        return tensor if tensor.device == self.device else tensor.to(self.device)
 
     def _formed(self, batch: Any) -> tuple[Any, Any]:
         """Return (x, y) of a batch that is a tree, on the device."""
@@ -185,7 +188,7 @@ class Batches:
                     "give all of them as integers",
                 )
             return x.long()
-        x = x.to(self.dtype)
+        x = x if x.dtype == self.dtype else x.to(self.dtype)
         return x if self.row_scale == 1 else x / self.row_scale
 
     def labels(self, y: Tensor) -> Tensor:

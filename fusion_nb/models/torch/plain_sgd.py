@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Stepper(Protocol):
@@ -51,9 +51,15 @@ class PlainSgd:
     def step(self) -> None:
         """Do one step."""
         lr = self.param_groups[0]["lr"]
+        changed: list[Tensor] = []
+        gradients: list[Tensor] = []
         for parameter in self._parameters:
             if parameter.grad is not None:
-                parameter.add_(parameter.grad, alpha=-lr)
+                changed.append(parameter)
+                gradients.append(parameter.grad)
+        # One call for all of them: each call hands the interpreter over to other parties' threads.
+        if changed:
+            torch._foreach_add_(changed, gradients, alpha=-lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return an empty state, in PyTorch's form."""

@@ -17,6 +17,7 @@ from fusion_nb.models.passes import Duration, epochs_or_steps
 from fusion_nb.models.torch import optimizers, weights
 from fusion_nb.models.torch.apfl_mixture import Mixture
 from fusion_nb.models.torch.gradients import correction
+from fusion_nb.models.torch.objectives.loss_sum import LossSum
 from fusion_nb.models.torch.plain_sgd import Stepper
 from fusion_nb.models.torch.row_gradients import per_row
 from fusion_nb.models.torch.setup import Setup
@@ -92,15 +93,15 @@ class Trainer:
         )
         with self._setup.own_randomness(data, seed, all_along=mixture is not None) as drawing:
             for first, batches in passes:
-                total = torch.zeros((), dtype=wide, device=rows.device)
+                total = LossSum(wide, rows.device)
                 for x, y in rows.of(data, batches, seed + first):
                     self._gate()
                     loss = self._step(x, y, stepper, correct, drawing)
                     if mixture:
                         mixture.learn(x, y)
-                    total += self._step_of.per_row(loss, num_rows(x)) * num_rows(x)
+                    total.add(self._step_of.per_row(loss, num_rows(x)), num_rows(x))
                 num_steps = first + len(batches)
-                mean = float(total) / sum(map(len, batches))
+                mean = total.value / sum(map(len, batches))
                 if not np.isfinite(mean):
                     break
         if self._kept is not None:

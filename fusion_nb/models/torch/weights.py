@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,17 +20,24 @@ def read(module: nn.Module, left_out: Collection[str] = ()) -> Weights:
     """
     return {
         name: array(tensor)
-        for name, tensor in module.state_dict().items()
+        for name, tensor in _entries(module).items()
         if isinstance(tensor, Tensor) and name not in left_out
     }
 
 
 def write(module: nn.Module, weights: Weights) -> None:
     """Copy weights into the module's own tensors."""
-    own = module.state_dict()
+    own = _entries(module)
     with torch.no_grad():
         for name, found in weights.items():
             own[name].copy_(torch.from_numpy(np.require(found, requirements=["W"])))
+
+
+def _entries(module: nn.Module) -> dict[str, Any]:
+    # Without a detached view of each tensor, which takes as long as a small model's whole turn.
+    if type(module).state_dict is nn.Module.state_dict:
+        return module.state_dict(keep_vars=True)
+    return module.state_dict()
 
 
 def array(tensor: Tensor) -> np.ndarray:

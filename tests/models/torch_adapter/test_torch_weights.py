@@ -30,6 +30,25 @@ class TestWeights:
         model.set_weights(weights)
         assert all(np.array_equal(model.get_weights()[name], weights[name]) for name in weights)
 
+    def test_a_module_may_name_its_entries_itself(self) -> None:
+        class Renaming(nn.Linear):
+            def state_dict(self) -> dict[str, torch.Tensor]:
+                return {f"own.{name}": tensor for name, tensor in super().state_dict().items()}
+
+        model = TorchModel(Renaming(2, 2), device="cpu")
+        weights = {name: array + 1 for name, array in model.get_weights().items()}
+        model.set_weights(weights)
+        assert set(weights) == {"own.weight", "own.bias"}
+        assert all(np.array_equal(model.get_weights()[name], weights[name]) for name in weights)
+
+    def test_what_was_read_does_not_change_with_the_module(self) -> None:
+        model = checked(nn.Linear(4, 3))
+        before = model.get_weights()
+        kept = {name: array.copy() for name, array in before.items()}
+        fit(model, (X, CLASSES))
+        model.set_weights({name: array + 1 for name, array in before.items()})
+        assert all(np.array_equal(before[name], kept[name]) for name in kept)
+
     def test_a_native_model_is_a_copy(self) -> None:
         model = checked(nn.Linear(4, 3))
         weights = model.get_weights()

@@ -53,6 +53,8 @@ class Targets:
 
     def classes(self, y: Tensor, output: Tensor) -> Tensor:
         """Return the class number for each place of outputs."""
+        if y.dtype == torch.int64 and y.shape == output.shape[:1] and output.ndim == 2:
+            return y
         if y.shape == output.shape:
             return (y.int() if y.dtype == torch.bool else y).argmax(1)
         return y.reshape(output.shape[:1] + output.shape[2:]).long()
