@@ -45,6 +45,7 @@ SWEEPS = re.compile(
     "|stacked_layers|masked_parties|experiment_report|experiment_command|chart_of_experiments"
     "|audit/test_audit.py|audited_kinds|noise_of_runs|told_rounds|test_papers|torch_randomness"
     "|test_distributions|contribution_charts|charts_against_epsilon|device_rows"
+    "|test_baselines|experiments/test_experiment.py"
     "|trackers/test_tracking|trackers/test_stored_runs|test_readme|torch_sending|secure_runs"
     "|runs/test_added_metrics|runs/clock/test_simulated_time|compressed_runs|experiment_folder"
     "|test_asynchronous|private_rows|spent_by_parties|fusion_equivalences|experiments_in_cells"
