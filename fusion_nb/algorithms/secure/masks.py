@@ -38,7 +38,7 @@ from fusion_nb.errors import (
 
 #: Bits of the numbers that are added up.
 _BITS = 32
-#: What masks change about the trust that central privacy asks for.
+#: A note: masks change the trust that central privacy asks for.
 _TRUSTED = (
     "secure: behind masks, central privacy trusts the aggregator with the sum of a round's clipped "
     "updates, to which it adds the noise, and not with single ones"

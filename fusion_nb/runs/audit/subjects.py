@@ -1,4 +1,4 @@
-"""What can be audited: runs, parties and models that an attack here is about."""
+"""The runs, parties and models that an audit can be about."""
 
 from __future__ import annotations
 
