@@ -127,6 +127,7 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     was seen."""
     from IPython.utils.capture import capture_output
 
+    from fusion_nb.runs.experiments import calls
     from fusion_nb.runs.session import RUNS
 
     monkeypatch.chdir(tmp_path)
@@ -136,6 +137,7 @@ def ip(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         patch.setattr(gc, "collect", int)  # which `reset` calls, and takes long in every test
         _shell.reset()
     RUNS.clear()
+    calls.EXPERIMENTS.clear()
     _shell.run_line_magic("load_ext", "fusion_nb")
 
     def run(cell: str) -> SimpleNamespace:

@@ -58,6 +58,11 @@ def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
         if cell is None and (not words or words[0] in ("help", "-h", "--help")):
             return show_help(words[1:])
         line = replace(options.read(text), num_lines=len(lines))
+        if cell is not None and line.command not in _WITH_CELL:
+            raise OptionError(
+                f"%%fusion {line.command} takes no cell",
+                f"write %fusion {line.command} in one line",
+            )
         if experimenting.concerns(shell, line):
             return experimenting.execute(shell, line, body, _run_body)
         if cell is None:
@@ -65,11 +70,6 @@ def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
             if hidden := option_text.in_comment(text, options.names()):
                 print(f"note: {', '.join(hidden)} stands in a comment, and is not read")
             return COMMANDS[line.command](shell, line)
-        if line.command != "run":
-            raise OptionError(
-                f"%%fusion {line.command} takes no cell",
-                f"write %fusion {line.command} in one line",
-            )
         return train(shell, line, options.to_spec(line, body))
 
 
@@ -221,6 +221,9 @@ def show_help(names: list[str]) -> None:
     """Print the help on names, or on everything."""
     print("\n".join(explain.component(name) for name in names) or options.usage())
 
+
+#: Commands that may begin a cell; those of others stand in a line.
+_WITH_CELL = ("run", "sweep")
 
 #: Command -> the function that executes it.
 COMMANDS: dict[str, Callable[[InteractiveShell, Line], Any]] = {

@@ -106,6 +106,12 @@ def test_a_command_takes_no_cell_and_a_run_must_exist(ip: Any) -> None:
     assert "no run to compare" in str(ip.run("%fusion compare").error)
 
 
+def test_a_command_takes_no_cell_where_an_experiment_is_the_latest(ip: Any) -> None:
+    assert fuse(ip, "--seeds 0-1 --rounds 1 --parties 2").error is None
+    for command in ("status", "stop", "compare"):
+        assert "takes no cell" in str(ip.run(f"%%fusion {command}\nx = 1").error)
+
+
 def test_a_model_without_its_cell_names_what_is_there(ip: Any) -> None:
     ip.run(CELL + "net = model; del model")
     assert "models here: net" in str(ip.run("%fusion").error or ip.run("%fusion --rounds 1").error)

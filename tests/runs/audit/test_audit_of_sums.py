@@ -25,10 +25,14 @@ def finding(found: Audit, attack: str, observer: str = "the aggregator") -> Find
 
 @pytest.fixture
 def trained(run_of: Callable[..., Run]) -> Callable[..., Run]:
+    import torch
     from torch import nn
 
     def make(**options: Any) -> Run:
-        return run_of(nn.Sequential(nn.Linear(5, 3)), **RUN | options).start().wait()
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            module = nn.Sequential(nn.Linear(5, 3))
+        return run_of(module, **RUN | options).start().wait()
 
     return make
 
