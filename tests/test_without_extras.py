@@ -25,6 +25,16 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 #: Extras of those who work on this package.
 NOT_FOR_USERS = {"dev", "docs", "bench"}
 
+#: A file of a model, and the extra that reads it.
+EXTRA_OF_FILES = {
+    "model.pt": "torch",
+    "model.keras": "keras",
+    "model.doc2vec": "doc2vec",
+    "model.skops": "sklearn",
+    "model.json": "xgboost",
+    "model.txt": "lightgbm",
+}
+
 #: Hides the packages of extras, as if none of them were installed.
 BLOCKER = """
 import sys
@@ -116,30 +126,22 @@ print(json.dumps([[repr(error) if error else "", text] for error, text in seen])
         assert [error for error, _ in seen] == [""] * 3
         assert "fedavg" in seen[1][1]
 
-    @pytest.mark.parametrize(
-        ("file", "extra"),
-        [
-            ("model.pt", "torch"),
-            ("model.keras", "keras"),
-            ("model.doc2vec", "doc2vec"),
-            ("model.skops", "sklearn"),
-            ("model.json", "xgboost"),
-            ("model.txt", "lightgbm"),
-        ],
-    )
-    def test_a_model_names_the_extra_that_it_needs(
-        self, tmp_path: Path, file: str, extra: str
-    ) -> None:
-        (tmp_path / file).write_bytes(b"")
+    def test_a_model_names_the_extra_that_it_needs(self, tmp_path: Path) -> None:
+        for file in EXTRA_OF_FILES:
+            (tmp_path / file).write_bytes(b"")
         script = f"""
-error, _ = run("%fusion run --model {file} --data digits --rounds 1")
-print(json.dumps([type(error).__name__, error.message, error.hint]))
+seen = []
+for file in {[*EXTRA_OF_FILES]!r}:
+    error, _ = run(f"%fusion run --model {{file}} --data digits --rounds 1")
+    seen.append([type(error).__name__, error.message, error.hint])
+print(json.dumps(seen))
 """
-        kind, message, hint = in_the_shell(script, tmp_path)
-        assert kind == "MissingExtraError"
-        assert "not installed" in message
-        assert "\n" not in message + hint
-        assert f"pip install 'fusion_nb[{extra}]'" in hint
+        seen = in_the_shell(script, tmp_path)
+        for (kind, message, hint), extra in zip(seen, EXTRA_OF_FILES.values(), strict=True):
+            assert kind == "MissingExtraError"
+            assert "not installed" in message
+            assert "\n" not in message + hint
+            assert f"pip install 'fusion_nb[{extra}]'" in hint
 
 
 class TestCommandLine:
