@@ -27,7 +27,7 @@ def test_the_small_version_of_every_case_runs(
 
 
 #: Groups of figures that take long even when they are small: most start other programs.
-LONG = {"cnn", "flower", "growth", "imports", "keras", "mlp", "notebook"}
+LONG = {"cnn", "first", "flower", "growth", "imports", "keras", "mlp", "notebook"}
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_a_case_gives_the_probe_its_figures(
     assert json.loads(capsys.readouterr().out) == [{"0": 30.0}]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mnist")
 def test_a_probe_runs_in_a_process_of_its_own() -> None:
     assert results.probed("private.accountants")[0]["0"] == 2.38169

@@ -21,6 +21,7 @@ TRAIN = (
 )
 
 
+@pytest.mark.slow
 def test_accuracy_against_epsilon(page: Any, lab: tuple[str, Path]) -> None:
     pytest.importorskip("dp_accounting")
     loud = TRAIN.format(noise=8, name="loud", more="--quiet ")

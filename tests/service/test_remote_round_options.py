@@ -28,7 +28,10 @@ def half_frozen() -> nn.Module:
             {"send": "trained", "lr_schedule": "cosine", "sampling": "poisson:q=0.5"},
             marks=pytest.mark.slow,
         ),
-        {"privacy": "central:clip=1,noise=auto:epsilon=6", "report": "noised:noise=5"},
+        pytest.param(
+            {"privacy": "central:clip=1,noise=auto:epsilon=6", "report": "noised:noise=5"},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"roles": "party 2=evaluate", "sampling": "named:party 1|party 3"},
             marks=pytest.mark.slow,
