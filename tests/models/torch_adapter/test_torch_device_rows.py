@@ -88,6 +88,17 @@ def test_arrays_are_joined_where_they_are_alike_and_have_room() -> None:
     assert DeviceRows(CPU, 999).joined([*parts, np.zeros((2, 3))]) is None
 
 
+def test_rows_stay_on_cuda_alone() -> None:
+    assert DeviceRows.on(CPU) is None
+    assert DeviceRows.on(torch.device("mps")) is None
+
+
+def test_an_array_may_be_read_backwards() -> None:
+    kept = DeviceRows(CPU, 100).of(np.arange(4)[::-1])
+    assert kept is not None
+    assert kept.tolist() == [3, 2, 1, 0]
+
+
 def test_another_process_starts_with_no_rows() -> None:
     rows, array = DeviceRows(CPU, 100), np.ones(20, np.float32)
     assert rows.of(array) is not None

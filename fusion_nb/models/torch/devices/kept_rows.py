@@ -11,8 +11,6 @@ from torch import Tensor
 
 #: The share of a GPU's free memory that rows may take; the rest is for models and gradients.
 _SHARE = 0.4
-#: Bytes of rows on a device that does not tell how much memory is free.
-_UNTOLD = 1 << 30
 
 
 class DeviceRows:
@@ -29,15 +27,15 @@ class DeviceRows:
 
     @classmethod
     def on(cls, device: torch.device) -> DeviceRows | None:
-        """Return the rows of a device by its free memory; None for the CPU, where rows lie anyway.
+        """Return the rows of a CUDA device by its free memory, and None for any other.
+
+        On the CPU they lie anyway, and Apple's MPS takes no float64, as most arrays of users have.
 
         >>> DeviceRows.on(torch.device("cpu")) is None
         True
         """
-        if device.type == "cpu":
-            return None
         if device.type != "cuda":
-            return cls(device, _UNTOLD)
+            return None
         free, _ = torch.cuda.mem_get_info(device)
         return cls(device, int(_SHARE * free))
 
@@ -48,7 +46,7 @@ class DeviceRows:
             return self._kept[key][1]
         if self._num_bytes + array.nbytes > self._most:
             return None
-        tensor = torch.tensor(array, device=self._device)
+        tensor = torch.tensor(np.ascontiguousarray(array), device=self._device)
         num_bytes = array.nbytes
         self._num_bytes += num_bytes
         self._kept[key] = weakref.ref(array, lambda _: self._forget(key, num_bytes)), tensor
