@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,8 +214,12 @@ class TestSharedMemory:
 def workers() -> list[Any]:
     import psutil
 
-    children = psutil.Process().children()
-    return [c for c in children if any("process_worker" in word for word in c.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # one of another test has ended
+            if any("process_worker" in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 @pytest.mark.slow
