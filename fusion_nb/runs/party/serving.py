@@ -16,8 +16,8 @@ from typing import Any
 
 from fusion_nb.core.files.tree_file import pack_tree
 from fusion_nb.data.at_party import PartyRows
-from fusion_nb.engines.flower.answering import Steering, answer_all
 from fusion_nb.engines.flower.fleet import connected
+from fusion_nb.engines.remote.answering import Steering, answer_all
 from fusion_nb.errors import DataError, OptionError, missing_extra
 from fusion_nb.models import lookup
 from fusion_nb.runs.client_apps.finding import PREFIX

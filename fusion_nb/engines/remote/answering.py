@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fusion_nb.engines.flower.fleet import Fleet, Incoming
+from fusion_nb.engines.remote.link import Fleet, Message
 from fusion_nb.errors import Stopped
 
 #: The kinds of messages: a request; hold, go on with, or give up the requests up to a number.
@@ -79,13 +79,13 @@ class Steering:
 
 
 def answer_all(
-    fleet: Fleet, steering: Steering, answer: Callable[[Incoming, Envelope], bytes]
+    fleet: Fleet[Message], steering: Steering, answer: Callable[[Message, Envelope], bytes]
 ) -> None:
     """Answer requests one after the other, until the connection ends.
 
     answer: returns the body of the reply; it may raise Stopped. Other exceptions end the loop.
     """
-    waiting: queue.SimpleQueue[tuple[Incoming, Envelope] | None] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[tuple[Message, Envelope] | None] = queue.SimpleQueue()
     problems: list[BaseException] = []
 
     def work() -> None:
