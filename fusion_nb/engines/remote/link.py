@@ -33,6 +33,9 @@ class Link(Protocol):
     def nodes(self) -> list[int]:
         """Return the ids of the nodes that are there now."""
 
+    def name_of(self, node: int) -> str:
+        """Return the name under which a node is known here; "" where it says its own."""
+
     def push(self, bodies: Iterable[tuple[int, bytes]]) -> list[str]:
         """Send a body to each of some nodes, and return the ids of the messages.
 

@@ -120,7 +120,8 @@ class Session:
                 facts = tree.get("facts")
                 self._silent.discard(int(name))
                 count, app = int(tree.get("num_rows", 0)), tree.get("app")
-                found.append(Described(int(name), tree["name"], count, facts or [], app))
+                party = self.link.name_of(int(name)) or tree["name"]
+                found.append(Described(int(name), party, count, facts or [], app))
         return found
 
     def ask(self, contents: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, Any, str]]:
