@@ -64,6 +64,10 @@ class Incoming(Protocol):
 class Fleet(Protocol[Message]):
     """A party's end. `receive` and `send` may be called in two threads at once."""
 
+    @property
+    def name(self) -> str:
+        """The node's name, for the party's log."""
+
     def receive(self) -> Message | None:
         """Return the next message to this node, or None where there is none now.
 
