@@ -9,9 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from kept_rows import save_kept
-from serving import PATIENCE, Server
+from kept_rows import NAMES, rows_of, save_kept
+from serving import PATIENCE, Server, wait_for
+
+import fusion_nb
+from fusion_nb.models import lookup
 
 
 class Parties:
@@ -75,3 +79,26 @@ def parties(folder: Path, server: Server, url: str = "") -> Iterator[Parties]:
         yield made
     finally:
         made.close()
+
+
+def join_all(made: Parties, aggregator_id: str, *options: str, count: int = 3) -> None:
+    """Start parties, one after the other, so that they are registered in this order."""
+    for i, name in enumerate(NAMES[:count]):
+        made.join(aggregator_id, name, i + 1, *options)
+        wait_for(lambda name=name: made.joined(name))
+
+
+def local(
+    model: Path, rounds: int, count: int = 3, *, only: str = "", **options: Any
+) -> fusion_nb.Run:
+    """Train in this process on the rows of the same parties, or of one alone."""
+    data = {name: rows_of(i + 1) for i, name in enumerate(NAMES[:count]) if only in ("", name)}
+    net = lookup.find(str(model), {})
+    given: dict[str, Any] = {
+        "rounds": rounds,
+        "lr": 0.1,
+        "batch_size": 8,
+        "engine": "local",
+        **options,
+    }
+    return fusion_nb.federate(net, data, **given)

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from joined_parties import Parties, parties
-from kept_rows import NAMES, rows_of, save_net
-from serving import Server, wait_for
+from joined_parties import join_all, local, parties
+from kept_rows import NAMES, save_net
+from serving import Server
 
-import fusion_nb
-from fusion_nb.models import lookup
 from fusion_nb.service.client import Client
 
 OPTIONS = {"learning_rate": 0.1, "batch_size": 8}
@@ -20,20 +18,6 @@ OPTIONS = {"learning_rate": 0.1, "batch_size": 8}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_net(tmp_path_factory.mktemp("net"))
-
-
-def join_all(made: Parties, aggregator_id: str, *options: str, count: int = 3) -> None:
-    """Start parties, one after the other, so that they are registered in this order."""
-    for i, name in enumerate(NAMES[:count]):
-        made.join(aggregator_id, name, i + 1, *options)
-        wait_for(lambda name=name: made.joined(name))
-
-
-def local(model: Path, rounds: int, count: int = 3, **options: object) -> fusion_nb.Run:
-    data = {name: rows_of(i + 1) for i, name in enumerate(NAMES[:count])}
-    net = lookup.find(str(model), {})
-    given = {"rounds": rounds, "lr": 0.1, "batch_size": 8, "engine": "local", **options}
-    return fusion_nb.federate(net, data, **given)
 
 
 def test_the_weights_are_the_local_ones_and_parties_end_with_the_run(

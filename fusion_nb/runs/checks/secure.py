@@ -69,7 +69,8 @@ def _hidden_from_whom(engine: str) -> str:
     return (
         "In one kernel, and on a service that has the parties' rows, this shows arithmetic, "
         "traffic, time and drop-outs, and hides nothing from the owner of that machine: parties "
-        f"with their own rows and keys need {option('engine', 'flower:superlink=HOST:PORT')}"
+        f"with their own rows and keys need {option('engine', 'flower:superlink=HOST:PORT')}, or "
+        "take part in a service by: fusion-nb party --service"
     )
 
 

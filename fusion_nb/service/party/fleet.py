@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fusion_nb.core.files.tree_file import pack_tree
 from fusion_nb.engines.remote.link import EndedError
 from fusion_nb.errors import ServiceError
+from fusion_nb.service.mail.mailbox import MessageId
 from fusion_nb.service.transport import Transport
 
 #: Seconds that a call for a message may take: the service answers before.
@@ -33,7 +34,8 @@ class Mail(NamedTuple):
     @property
     def run(self) -> int:
         """The process that trains, and sent it."""
-        return int(self.id.split("-")[1], 16)
+        found = MessageId.read(self.id)
+        return int(found.run, 16) if found else 0
 
 
 class ServiceFleet:
@@ -71,13 +73,10 @@ class ServiceFleet:
             raise EndedError("the federation has ended; no row has left this machine")
         if not (message := headers.get("X-Fusion-Message", "")):
             return None
-        try:
-            found = Mail(message, body)
-            _ = found.run
-        except (IndexError, ValueError):
-            raise ServiceError("its message has no id", "is the address right?") from None
+        if MessageId.read(message) is None:
+            raise ServiceError("its message has no id", "is the address right?")
         self._last = message
-        return found
+        return Mail(message, body)
 
     def send(self, incoming: Mail, body: bytes) -> None:
         """Answer a message. One that no run waits for any more needs no answer."""
