@@ -26,10 +26,8 @@ class Connection(Protocol):
     def taking_part(self) -> AbstractContextManager[None]:
         """Return a context for the whole life of the party."""
 
-    def connected(
-        self, describe: Callable[[], dict[str, Any]]
-    ) -> AbstractContextManager[Fleet[Any]]:
+    def connected(self, describe: Callable[[], bytes]) -> AbstractContextManager[Fleet[Any]]:
         """Return a connection until the end of its context.
 
-        describe: returns what the aggregator is told about the rows
+        describe: returns what the aggregator is told about the rows, and logs that it leaves
         """

@@ -95,8 +95,15 @@ def _take_part(
 
     Raises EndedError where the federation has ended, and ServiceError of a service that refuses.
     """
+
+    def describe() -> bytes:
+        told = program.describe()
+        packed = pack_tree(told, "reply")
+        journal.left(packed, told)
+        return packed
+
     try:
-        with connection.connected(program.describe) as fleet:
+        with connection.connected(describe) as fleet:
             journal.note(f"connected to {connection.place} as node {fleet.name}")
             answer_all(
                 fleet, steering, lambda found, parts: program.answer(parts.content, found.run)

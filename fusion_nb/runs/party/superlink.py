@@ -40,7 +40,7 @@ class SuperLinkConnection:
         return own_interrupts_only()
 
     @contextmanager
-    def connected(self, describe: Callable[[], dict[str, Any]]) -> Iterator[Fleet]:
+    def connected(self, describe: Callable[[], bytes]) -> Iterator[Fleet]:
         """Take part as a node of the SuperLink."""
         with connected(self.place, self.root(), self.keys()) as fleet:
             yield fleet

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from fusion_nb.engines.remote.link import EndedError
@@ -13,7 +12,7 @@ from fusion_nb.errors import OptionError, ServiceError
 from fusion_nb.runs.client_apps.finding import PREFIX
 from fusion_nb.service.network.addresses import is_loopback
 from fusion_nb.service.party import token_file
-from fusion_nb.service.party.fleet import ServiceFleet, facts_file
+from fusion_nb.service.party.fleet import ServiceFleet
 from fusion_nb.service.transport import Transport
 
 #: Statuses of an aggregator that is gone, or takes no party any more.
@@ -77,7 +76,7 @@ class ServiceConnection:
         return nullcontext()
 
     @contextmanager
-    def connected(self, describe: Callable[[], dict[str, Any]]) -> Iterator[ServiceFleet]:
+    def connected(self, describe: Callable[[], bytes]) -> Iterator[ServiceFleet]:
         """Register, or come back, and take part as a new node.
 
         Raises EndedError where the federation has ended meanwhile, and ServiceError.
@@ -88,7 +87,7 @@ class ServiceConnection:
             "keeps_rows": "true",
             "token": self._token,
         }
-        files = {"facts": ("facts", facts_file(describe()))}
+        files = {"facts": ("facts", describe())}
         with self._ending():
             answer = self._transport.call("POST", "/start-party", data=fields, files=files).json()
         self._is_known = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from fusion_nb.core.files.tree_file import pack_tree
@@ -108,8 +108,3 @@ def _patiently(call: Callable[[], Found]) -> Found:
                 raise
         time.sleep(_AGAIN_SECONDS)
     return call()
-
-
-def facts_file(told: dict[str, Any]) -> bytes:
-    """Return what a party tells about its rows, as it registers by it."""
-    return pack_tree(told, "facts")
