@@ -53,7 +53,7 @@ def outputs(operation: Any, args: Sequence[Any], options: Mapping[str, Any]) -> 
     tensors = [value for value in args if isinstance(value, Tensor)]
     if not tensors or not _are_alike(tensors):
         return None
-    if operation in _ONE_BY_ONE | _IN_PLACE:
+    if operation in _ONE_BY_ONE or operation in _IN_PLACE:
         return _one_by_one(args, tensors, in_place=operation in _IN_PLACE)
     if operation is _aten.addmm.default and len(args) == 3:
         return _product(*args)
