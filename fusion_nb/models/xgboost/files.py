@@ -122,7 +122,10 @@ def load(path: Path) -> Any:
         found = XGBoostTrees.read(json.dumps(document).encode())
         if fault := found.fault():
             raise ModelError(fault, _HINT)
-        return _estimator(found)
+        made = _estimator(found)
+        if made.__sklearn_is_fitted__():
+            made.get_booster().num_features()  # XGBoost reads the values of parameters only now
+        return made
     except ModelError as error:
         raise ModelError(f"{path} is refused: {error.message}", error.hint) from None
     except Exception as error:  # a damaged or hostile file makes the readers raise anything
