@@ -36,6 +36,11 @@ _OPTION, _VALUE, _PRIVATE, _END = "\ue000", "\ue001", "\ue002", "\ue003"
 _MARKED_OPTION = re.compile(f"{_OPTION}([^{_VALUE}{_END}]*)(?:{_VALUE}([^{_END}]*))?{_END}")
 _MARKED_PRIVATE = re.compile(f"{_PRIVATE}([^{_END}]*){_END}")
 
+#: Line breaks of another library's message that a message quotes.
+_BREAKS = re.compile(r"\s*[\r\n]+\s*")
+#: Characters of an option's value that a message repeats.
+_MAX_VALUE = 300
+
 #: The share of letters that a mistyped word has in common with the one that was meant.
 _NEAR = 0.7
 
@@ -51,7 +56,12 @@ def option(name: str, value: Any = None) -> str:
     >>> OptionError(f"{option('fraction', 2)} is not allowed").message
     '--fraction 2 is not allowed'
     """
-    return f"{_OPTION}{name}{_END}" if value is None else f"{_OPTION}{name}{_VALUE}{value}{_END}"
+    if value is None:
+        return f"{_OPTION}{name}{_END}"
+    text = str(value)
+    if len(text) > _MAX_VALUE:
+        text = f"{text[:_MAX_VALUE]}... ({len(text):,} characters)"
+    return f"{_OPTION}{name}{_VALUE}{text}{_END}"
 
 
 def private(text: object) -> str:
@@ -115,7 +125,7 @@ class FusionError(Exception):
     @property
     def message(self) -> str:
         """The mistake, in one line."""
-        return self._spelled(self._message)
+        return _BREAKS.sub(" ", self._spelled(self._message))
 
     @property
     def hint(self) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fusion_nb.core.files.npz_sizes import check_npz
+from fusion_nb.core.files.ordinary import open_ordinary
 from fusion_nb.data.arrays import Arrays
 from fusion_nb.data.handlers import DataHandler
 from fusion_nb.errors import DataError, missing_extra, option, private
@@ -189,9 +191,12 @@ def in_folder(name: str) -> str:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as file:
-            _check_start(path, file.read(6))
+        with open_ordinary(path) as file:
+            _check_start(path, start := file.read(6))
             file.seek(0)
+            if start.startswith(b"PK"):
+                check_npz(path, file)
+                file.seek(0)
             # allow_pickle=False: an array of Python objects is a program, and reading data must not
             # run one.
             stored = np.load(file, allow_pickle=False)
@@ -214,9 +219,13 @@ def _load(path: Path) -> dict[str, np.ndarray]:
                 "shape",
             ) from None
         raise DataError(
-            f"{path} can't be read as .npz ({private(error)})",
+            f"{path} can't be read as .npz ({private(_first_line(error))})",
             "is it complete? save it again with np.savez",
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_start(path: Path, start: bytes) -> None:

@@ -32,6 +32,11 @@ DAMAGED: dict[str, bytes] = {
     "deep": b"[" * 100_000,
     "an entry that is text": b'{"a": "b"}',
     "an entry without a hash": b'{"a": {"created": 1}}',
+    **{
+        f"an entry whose time is {time}": f'{{"a": {{"created": {time}, "sha256": ""}}}}'.encode()
+        for time in ("NaN", "Infinity", "1e300", "-1")
+    },
+    "an entry whose hash is no hash": '{"a": {"created": 1, "sha256": "é"}}'.encode(),
     "an entry whose time is text": json.dumps({"a": _ENTRY | {"created": "now"}}).encode(),
 }
 

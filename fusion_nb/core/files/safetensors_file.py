@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fusion_nb.core.files.gathered import write_buffers
+from fusion_nb.core.files.ordinary import open_ordinary, parse_json
 from fusion_nb.core.types import Weights
 
 #: numpy's name of a dtype -> that of the format.
@@ -87,7 +88,7 @@ def read_with_texts(path: Path) -> tuple[Weights, dict[str, str]]:
 
     Raises OSError, or ValueError for a file that is not whole or not of this format.
     """
-    with path.open("rb") as file:
+    with open_ordinary(path) as file:
         return read_parts(file, path.stat().st_size, path.name)
 
 
@@ -96,10 +97,18 @@ def read_parts(file: BinaryIO, size: int, said: str) -> tuple[Weights, dict[str,
 
     said: how messages call it. Raises ValueError for a file that is not whole or of another format.
     """
+    try:
+        return _read_parts(file, size, said)
+    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"the header of {said} is damaged ({type(error).__name__})") from None
+
+
+def _read_parts(file: BinaryIO, size: int, said: str) -> tuple[Weights, dict[str, str]]:
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(_MAX_HEADER, size - 8):
         raise ValueError(f"{said} is cut short")
-    header = dict(json.loads(file.read(length)))
+    header = dict(parse_json(file.read(length), said))
+    _check_sum(header, size - 8 - length, said)
     texts = dict(header.pop(_METADATA, {}))
     found = {}
     for name, about in header.items():
@@ -121,6 +130,16 @@ def read_parts(file: BinaryIO, size: int, said: str) -> tuple[Weights, dict[str,
             raise ValueError(f"{name} in {said} holds objects")
         found[name] = np.frombuffer(found[name].tobytes(), code).reshape(shape).copy()
     return found, texts
+
+
+def _check_sum(header: Mapping[str, Any], size: int, said: str) -> None:
+    """Raise ValueError where arrays lie over each other, so that a file holds more than its size.
+
+    size: bytes after the header
+    """
+    ranges = [about["data_offsets"] for name, about in header.items() if name != _METADATA]
+    if sum(end - begin for begin, end in ranges) > size:
+        raise ValueError(f"{said} is cut short, or its arrays lie over each other")
 
 
 @functools.lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from fusion_nb.core.files.ordinary import read_json_file
 from fusion_nb.core.types import Weights
 
 #: The first characters in the name of a file or folder that is not whole yet.
@@ -50,9 +51,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the mapping in a JSON file, or an empty one where the file does not exist."""
+    """Return the mapping in a JSON file, or an empty one where the file does not exist.
+
+    Raises OSError, ValueError or TypeError for another file.
+    """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(read_json_file(path))
     except FileNotFoundError:
         return {}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.files import tree
 from fusion_nb.core.files.safetensors_file import read_parts, read_with_texts, write_safetensors
+from fusion_nb.core.types import Weights
 
 #: Name of the text that holds the shape. No array is called so: their names begin with a word.
 _TREE = "__tree__"
@@ -40,11 +42,7 @@ def unpack_tree(packed: bytes, said: str) -> Any:
 
     said: how messages call it. Raises ValueError for other bytes.
     """
-    try:
-        arrays, texts = read_parts(BytesIO(packed), len(packed), said)
-        return tree.restore(json.loads(texts[_TREE]), arrays)
-    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{said} can't be read") from error
+    return _restored(*read_parts(BytesIO(packed), len(packed), said), said)
 
 
 def _shape(found: tree.Flattener, value: Any, name: str) -> str:
@@ -55,7 +53,13 @@ def _shape(found: tree.Flattener, value: Any, name: str) -> str:
 def read_tree(path: Path) -> Any:
     """Return the tree in a file that `write_tree` wrote.
 
-    Raises OSError, ValueError or KeyError for another file.
+    Raises OSError, or ValueError for another file.
     """
-    arrays, texts = read_with_texts(path)
-    return tree.restore(json.loads(texts[_TREE]), arrays)
+    return _restored(*read_with_texts(path), path.name)
+
+
+def _restored(arrays: Weights, texts: Mapping[str, str], said: str) -> Any:
+    try:
+        return tree.restore(json.loads(texts[_TREE]), arrays)
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"{said} can't be read") from error

@@ -12,6 +12,7 @@ import numpy as np
 
 from fusion_nb.core.files import file_sizes
 from fusion_nb.errors import ModelError
+from fusion_nb.models import tree_parameters
 from fusion_nb.models.lightgbm.trees import LightGBMTrees
 
 FORMATS = {"txt": "model.txt"}
@@ -37,6 +38,24 @@ _OF_TEXT = {
     "lambda_l2": ("reg_lambda", float),
     "min_gain_to_split": ("min_split_gain", float),
 }
+
+
+#: Further parameters that a file may set. LightGBM knows names of files and of machines besides.
+_OTHERS = (
+    "alpha",
+    "bin_construct_sample_cnt",
+    "extra_trees",
+    "fair_c",
+    "feature_fraction_bynode",
+    "is_unbalance",
+    "max_bin",
+    "max_delta_step",
+    "min_data_in_bin",
+    "path_smooth",
+    "scale_pos_weight",
+    "seed",
+    "tweedie_variance_power",
+)
 
 
 def estimator_of(model: Any) -> Any:
@@ -67,7 +86,7 @@ def save(estimator: Any, raw: bytes, path: Path) -> None:
     params = {
         name: value
         for name, value in estimator.get_params().items()
-        if type(value) in (bool, int, float, str)
+        if type(value) in (bool, int, float, str) and name in _settable(type(estimator))
     }
     about = {"class": type(estimator).__name__, "params": params, "is_fitted": bool(raw)}
     line = f"{_ABOUT}{json.dumps(about)}\n"
@@ -100,13 +119,16 @@ def with_booster(estimator: Any, raw: bytes, names: Any) -> Any:
 
     LightGBM's estimators read no file: one that is fitted to made-up rows takes over the booster.
     """
-    verbosity = estimator.get_params().get("verbosity")
     labels = names if len(names) else np.zeros(2)
     rows = np.zeros((len(labels), LightGBMTrees.read(raw).num_features))
-    estimator.set_params(verbosity=-1).fit(rows, labels)
-    estimator._Booster = lightgbm.Booster(model_str=raw.decode())
-    vars(estimator)[_TEXT] = raw.decode()
-    return estimator if verbosity is None else estimator.set_params(verbosity=verbosity)
+    params = estimator.get_params()
+    # The parameters of a file's model have no say in this fit.
+    small = {"n_estimators": 1, "num_leaves": 2, "n_jobs": 1, "verbosity": -1}
+    made = type(estimator)(objective=params["objective"], **small).fit(rows, labels)
+    made._Booster = lightgbm.Booster(model_str=raw.decode())
+    vars(made)[_TEXT] = raw.decode()
+    # The fit has found the objective, which is None in the parameters of most models.
+    return made.set_params(**{n: value for n, value in params.items() if n != "objective"})
 
 
 def _about(tail: str) -> tuple[dict[str, Any], str]:
@@ -116,6 +138,11 @@ def _about(tail: str) -> tuple[dict[str, Any], str]:
         return {}, tail
     found: dict[str, Any] = json.loads(lines[0].removeprefix(_ABOUT))
     return found, tail.replace(f"{lines[0]}\n", "", 1)
+
+
+def _settable(kind: type[Any]) -> set[str]:
+    """Return the parameters of an estimator that a file may set."""
+    return {*kind().get_params(), *_OF_TEXT, *_OTHERS}
 
 
 def _told(found: LightGBMTrees) -> Any:
@@ -135,9 +162,8 @@ def _estimator(found: LightGBMTrees, about: dict[str, Any]) -> Any:
             "LGBMClassifier": lightgbm.LGBMClassifier,
             "LGBMRegressor": lightgbm.LGBMRegressor,
         }
-        if not all(type(v) in (bool, int, float, str) for v in about["params"].values()):
-            raise ModelError("its parameters are no plain values", _HINT)
-        made = kinds[about["class"]](**about["params"])
+        kind = kinds[about["class"]]
+        made = kind(**tree_parameters.of_file(about["params"], _settable(kind)))
     else:
         made = _told(found)
     if not about.get("is_fitted", True):

@@ -50,6 +50,8 @@ _ITEMSIZES = {
 }
 #: Layers of a recurrent network, whose loops torch runs while it reads one.
 _MAX_LAYERS = 10_000
+#: Parts of the settings of one layer, of which those that are shared count each time.
+_MAX_PARTS = 100_000
 #: The first pickle of a file in the format before PyTorch 1.6, and those after it: the protocol,
 #: the machine, the model, and the names of the storages.
 _MAGIC, _LATER = 0x1950A86A20F9469CFC6C, 4
@@ -113,12 +115,31 @@ def _check_call(call: Call) -> None:
 
 
 def _check_state(name: str, state: Any) -> None:
+    if _count_parts(state, {}) > _MAX_PARTS:
+        raise ModelError(
+            f"{_short(name)} in it has a setting of more than {_MAX_PARTS:,} parts",
+            "save it again with torch.save(model, path)",
+        )
     layers = state.get("num_layers") if isinstance(state, dict) else None
     if isinstance(layers, int) and layers > _MAX_LAYERS:
         raise ModelError(
             f"{_short(name)} in it has {layers:,} layers, and {_MAX_LAYERS:,} are allowed",
             "make the model with fewer",
         )
+
+
+def _count_parts(value: Any, known: dict[int, int]) -> int:
+    """Return the parts of a value as they are written out: those that are shared count each time.
+
+    known: the counts of the containers that were met, by their identity
+    """
+    if not isinstance(value, dict | list | tuple):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 0  # one that holds itself is written as dots
+        inside = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count_parts(part, known) for part in inside)
+    return known[id(value)]
 
 
 def _check_tensors(path: Path, reader: PickleReader, sizes: Mapping[str, int] | None) -> None:

@@ -31,6 +31,11 @@ FORMATS = {
 }
 
 
+#: Layers inside layers, and names of layers, at most.
+_MAX_DEPTH, _MAX_PATHS = 400, 100_000
+_NESTED = "build the model in the notebook, and name the variable"
+
+
 def _write(path: Path, save: Callable[[io.BytesIO], object]) -> None:
     """Write a file by `save(buffer)`, in memory first.
 
@@ -148,6 +153,7 @@ def load(path: Path) -> nn.Module:
         with torch.serialization.safe_globals(_admitted()):
             found: Any = torch.load(path, weights_only=True, map_location="cpu")
         if isinstance(found, nn.Module):
+            _check_paths(found)
             # A module whose parts are missing passes the unpickler and would fail later.
             found.state_dict(), repr(found), copy.deepcopy(found)
     except ModelError as error:
@@ -174,6 +180,25 @@ def load(path: Path) -> nn.Module:
         )
     note_source(found, path)
     return found
+
+
+def _check_paths(module: nn.Module) -> None:
+    """Raise ModelError for layers that are shared so often that walking over all takes for ever.
+
+    40 layers, each of which holds the next one twice, are a million millions by their names.
+    """
+    counts: dict[int, int] = {}
+
+    def count(layer: nn.Module, depth: int) -> int:
+        if depth > _MAX_DEPTH:
+            raise ModelError("its layers are nested too deeply, or hold themselves", _NESTED)
+        if id(layer) not in counts:
+            inside = [part for part in layer._modules.values() if isinstance(part, nn.Module)]
+            counts[id(layer)] = 1 + sum(count(part, depth + 1) for part in inside)
+        return counts[id(layer)]
+
+    if (number := count(module, 0)) > _MAX_PATHS:
+        raise ModelError(f"it holds {number:,} layers, most of them shared", _NESTED)
 
 
 def _admitted() -> list[Any]:

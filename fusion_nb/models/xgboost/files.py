@@ -10,6 +10,7 @@ import xgboost
 
 from fusion_nb.core.files import file_sizes
 from fusion_nb.errors import ModelError
+from fusion_nb.models import tree_parameters
 from fusion_nb.models.xgboost import ubjson
 from fusion_nb.models.xgboost.trees import XGBoostTrees
 
@@ -121,7 +122,10 @@ def load(path: Path) -> Any:
         found = XGBoostTrees.read(json.dumps(document).encode())
         if fault := found.fault():
             raise ModelError(fault, _HINT)
-        return _estimator(found)
+        made = _estimator(found)
+        if made.__sklearn_is_fitted__():
+            made.get_booster().num_features()  # XGBoost reads the values of parameters only now
+        return made
     except ModelError as error:
         raise ModelError(f"{path} is refused: {error.message}", error.hint) from None
     except Exception as error:  # a damaged or hostile file makes the readers raise anything
@@ -137,14 +141,7 @@ def _estimator(found: XGBoostTrees) -> Any:
     if about:
         kinds = {"XGBClassifier": xgboost.XGBClassifier, "XGBRegressor": xgboost.XGBRegressor}
         made = kinds[about["class"]]()
-        known = made.get_params()
-        params = about["params"]
-        if not all(
-            name in known and type(value) in (bool, int, float, str)
-            for name, value in params.items()
-        ):
-            raise ModelError("its parameters are none of XGBoost's", _HINT)
-        made.set_params(**params)
+        made.set_params(**tree_parameters.of_file(about["params"], made.get_params()))
     if about.get("is_fitted", True):
         return with_booster(made, found.write())
     return made

@@ -139,6 +139,8 @@ class XGBoostTrees:
         ends = model.get("iteration_indptr", [0, len(trees)])
         if ends[0] != 0 or ends[-1] != len(trees) or any(np.diff(ends) < 0):
             return "its iterations don't fit its trees"
+        if not 1 <= int(gbtree.get("num_parallel_tree", 1)) <= max(len(trees), 1):
+            return "it grows more trees at once than it holds"
         if any(model.get("cats", {}).get("enc", [])):
             return "it holds categories"
         found = (_tree_fault(tree, self.num_features) for tree in trees)

@@ -35,6 +35,8 @@ class _Reader:
 
     def __init__(self, raw: bytes) -> None:
         self._raw, self._at = raw, 0
+        #: Values that take no byte of their own, and may still be made.
+        self._free = len(raw)
 
     def take(self, count: int) -> str:
         return self.take_bytes(count).decode()
@@ -54,6 +56,9 @@ class _Reader:
         if marker in _NUMBERS:
             return self._numbers(marker, 1)[0]
         if marker in _CONSTANTS:
+            self._free -= 1
+            if self._free < 0:
+                raise ValueError("it holds more values than bytes")
             return _CONSTANTS[marker]
         kinds: dict[str, Callable[[int], Any]] = {
             "S": lambda _: self._text(),

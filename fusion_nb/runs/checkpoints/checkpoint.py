@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core.files.ordinary import crc32_of, read_json_file
 from fusion_nb.core.files.tree_file import read_tree
+from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.core.types import ServerState, Weights
 from fusion_nb.errors import RunError
 from fusion_nb.runs.checkpoints.first_format import Parts, read_first_format
 from fusion_nb.runs.checkpoints.party_states import read_party_states
-from fusion_nb.runs.checkpoints.records import read_records
+from fusion_nb.runs.checkpoints.records import RECORDS, read_records
 from fusion_nb.version import __version__
 
 #: Number of this layout of files, and those that are read.
 FORMAT = 2
 _READABLE = (1, 2)
 ABOUT, STATE = "checkpoint.json", "state.safetensors"
+#: The errors that reading a damaged folder ends in.
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Checkpoint:
             return cls._read(folder)
         except RunError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGED as error:
             raise RunError(
                 f"the checkpoint {folder} can't be read ({error})",
                 "take another one, or begin the run anew",
@@ -85,23 +88,23 @@ class Checkpoint:
         about = read_about(folder)
         parts = read_first_format(folder, about) if about["format"] == 1 else _parts(folder, about)
         number = int(about["round"])
-        if len(parts.history) != number:
-            raise ValueError(f"it has {len(parts.history)} records of {number} rounds")
+        if [record.round for record in parts.history] != [*range(1, number + 1)]:
+            raise ValueError(f"it has {len(parts.history)} records, not those of {number} rounds")
         state = ServerState(number, parts.last, parts.fusion_state)
         changes = {int(number): dict(values) for number, values in about["changes"].items()}
         return cls(
-            name=str(about["name"]),
-            spec=about["spec"],
+            name=_text(about["name"]),
+            spec={**about["spec"], "rounds": int(about["spec"]["rounds"])},
             snapshot=Snapshot(state, parts.history, parts.parties, changes, parts.counts),
             initial=parts.initial,
             best=parts.best,
-            reason=str(about["early_stopping"]["reason"]),
+            reason=_text(about["early_stopping"]["reason"]),
             baselines=parts.baselines,
             attack=parts.attack,
-            rows=about["rows_sha256"],
-            schema=about.get("schema", {}),
+            rows=dict(about["rows_sha256"]),
+            schema=_schema(about),
             tracking=str(next(iter(about.get("trackers", ())), "")),
-            versions=about["versions"],
+            versions=dict(about["versions"]),
         )
 
 
@@ -109,7 +112,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """Return what `checkpoint.json` says. Raises OSError or ValueError, or RunError for another
     format.
     """
-    about = dict(json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+    about = dict(read_json_file(folder / ABOUT))
     if about.get("format") not in _READABLE:
         raise RunError(
             f"the checkpoint {folder} has format {about.get('format')}, and this version of "
@@ -119,7 +122,36 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
+def _text(found: Any) -> str:
+    if not isinstance(found, str):
+        raise TypeError(f"{found!r} is no text")
+    return found
+
+
+def _schema(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema, which can be read again."""
+    found = dict(about.get("schema", {}))
+    if found:
+        DataSchema.from_json(found)
+    return found
+
+
+def _check_sums(folder: Path, about: Mapping[str, Any]) -> None:
+    """Raise ValueError for a file that is not the one which was written with the others.
+
+    Earlier versions wrote no sums.
+    """
+    for name, expected in dict(about.get("crc32", {})).items():
+        if Path(name).name != name:
+            raise ValueError("a file lies in another folder")
+        # Records of later rounds may follow.
+        size = int(about["records_bytes"]) if name == RECORDS else None
+        if crc32_of(folder / name, size) != expected:
+            raise ValueError(f"{name} is damaged, or of another round")
+
+
 def _parts(folder: Path, about: Mapping[str, Any]) -> Parts:
+    _check_sums(folder, about)
     files = about["weights"]
     if any(Path(name).name != name for name in files.values()):
         raise ValueError("weights lie in another folder")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from fusion_nb.core import arithmetic
+from fusion_nb.core.files.ordinary import crc32_of
 from fusion_nb.core.files.storage import draft_folder, place_folder
 from fusion_nb.core.files.tree_file import write_tree
 from fusion_nb.core.types import Weights
@@ -80,6 +81,10 @@ class CheckpointFiles:
             "records_bytes": self._records.write(folder, snapshot.history),
         }
         write_tree(folder / STATE, kept, "state")
+        # Half of a copy, and files of another round or run, are told by these.
+        sums = self._links.sums
+        sums |= {path.name: crc32_of(path) for path in folder.iterdir() if path.name not in sums}
+        about["crc32"] = sums
         (folder / ABOUT).write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.files import tree
+from fusion_nb.core.files.ordinary import open_ordinary, parse_json
 from fusion_nb.core.files.safetensors_file import read_safetensors
 from fusion_nb.core.snapshot import record_from_json
 from fusion_nb.core.types import RoundRecord, Weights
@@ -36,9 +36,10 @@ def read_first_format(folder: Path, about: Mapping[str, Any]) -> Parts:
     """
     weights = tree.restore(about["weights"], read_safetensors(folder / "weights.safetensors"))
     kept = read_safetensors(folder / "state.safetensors")
-    text = (folder / "records.jsonl").read_text(encoding="utf-8")
+    with open_ordinary(folder / "records.jsonl") as file:
+        text = file.read().decode()
     return Parts(
-        history=tuple(record_from_json(json.loads(line)) for line in text.splitlines()),
+        history=tuple(record_from_json(parse_json(line, "records")) for line in text.splitlines()),
         last=weights["last"],
         best=weights["best"],
         initial=weights["initial"],

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core.files.ordinary import read_json_file
 from fusion_nb.core.files.storage import DRAFT, remove_drafts
 from fusion_nb.errors import RunError
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
@@ -49,7 +50,7 @@ class CheckpointFolder:
         )
         for path in reversed(self.rounds()):
             try:
-                return Checkpoint.read(path)
+                return _read(path)
             except RunError as found:
                 error = found
         raise error
@@ -153,10 +154,10 @@ class CheckpointFolder:
         path = self.path / _LOCK
         try:
             age = time.time() - path.stat().st_mtime
-            found = dict(json.loads(path.read_text()))
+            found = dict(read_json_file(path))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return {"pid": "?"} if age < _EMPTY_LOCK else {}
         if found.get("host") != socket.gethostname():
             return found
@@ -176,6 +177,17 @@ class CheckpointFolder:
             "stop that run first, or name another folder",
             option="checkpoint",
         )
+
+
+def _read(path: Path) -> Checkpoint:
+    """Return the checkpoint of the round that a folder is named by. Raises RunError for another."""
+    found = Checkpoint.read(path)
+    if found.round != int(path.name.removeprefix(_PREFIX)):
+        raise RunError(
+            f"the checkpoint {path} is that of round {found.round}",
+            "give each folder its own name again, or remove it",
+        )
+    return found
 
 
 def _cannot(what: str, path: Path, error: OSError) -> RunError:

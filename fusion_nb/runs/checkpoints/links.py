@@ -21,10 +21,13 @@ class Links:
         self._last: Path | None = None
         #: Names of the files of the new checkpoint that are on the disk already.
         self.on_disk: set[str] = set()
+        #: The CRC-32 of files of the new checkpoint, as far as it is known, and of the last one's.
+        self.sums: dict[str, int] = {}
+        self._last_sums: dict[str, int] = {}
 
     def begin(self) -> None:
         """Begin a new checkpoint."""
-        self.on_disk = set()
+        self.on_disk, self.sums = set(), {}
 
     def take(self, name: str, folder: Path, as_name: str = "") -> bool:
         """Take a file over into a folder, by another name if one is given.
@@ -39,16 +42,18 @@ class Links:
                 shutil.copyfile(source, target)
         except FileNotFoundError:
             return False
+        self.sums[target.name] = self._last_sums[name]
         return True
 
     def drop(self, name: str, folder: Path) -> None:
         """Take back a file that was taken over."""
         (folder / name).unlink()
+        del self.sums[name]
         self.on_disk.discard(name)
 
     def is_placed(self, folder: Path) -> None:
         """Take the next checkpoint's files from this one, which is whole."""
-        self._last = folder
+        self._last, self._last_sums = folder, self.sums
 
     def _link(self, source: Path, target: Path) -> bool:
         with suppress(OSError):  # not every file system has links

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from fusion_nb.core.files.ordinary import open_ordinary, parse_json
 from fusion_nb.core.snapshot import record_from_json, record_to_json
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.runs.checkpoints.links import Links
@@ -37,12 +39,15 @@ class Records:
             new = history[len(known) :]
         else:
             new, size = history, 0
+            self._links.sums[RECORDS] = 0
         path = folder / RECORDS
         with path.open("r+b" if size else "xb") as file:
             file.truncate(size)
             file.seek(size)
             for record in new:
-                size += file.write(line_of(record))
+                line = line_of(record)
+                size += file.write(line)
+                self._links.sums[RECORDS] = zlib.crc32(line, self._links.sums[RECORDS])
         if new:
             self._links.on_disk.discard(RECORDS)
         self._next = (history, size)
@@ -58,11 +63,12 @@ def read_records(folder: Path, size: int) -> tuple[RoundRecord, ...]:
 
     Raises OSError or ValueError.
     """
-    with (folder / RECORDS).open("rb") as file:
-        found = file.read(size)
+    path = folder / RECORDS
+    with open_ordinary(path) as file:
+        found = file.read(size) if 0 <= size <= path.stat().st_size else b""
     if len(found) != size:
         raise ValueError(f"{RECORDS} is cut short")
-    return tuple(record_from_json(json.loads(line)) for line in found.splitlines())
+    return tuple(record_from_json(parse_json(line, RECORDS)) for line in found.splitlines())
 
 
 def line_of(record: RoundRecord) -> bytes:

@@ -14,7 +14,7 @@ from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.errors import OptionError, RunError, option
 from fusion_nb.runs.build import Prepared
 from fusion_nb.runs.checkpoints import named, rows
-from fusion_nb.runs.checkpoints.checkpoint import Checkpoint, read_about
+from fusion_nb.runs.checkpoints.checkpoint import DAMAGED, Checkpoint, read_about
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 from fusion_nb.runs.checkpoints.option import OFF, CheckpointOption
 from fusion_nb.runs.checkpoints.rounds import SavedRounds
@@ -62,7 +62,7 @@ class SavedRun:
                     str(about["early_stopping"]["reason"]),
                     max(0.0, time.time() - path.stat().st_mtime),
                 )
-            except (OSError, ValueError, KeyError, TypeError, RunError):
+            except (*DAMAGED, RunError):
                 continue
         return None
 

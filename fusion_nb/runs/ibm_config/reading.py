@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fusion_nb.errors import OptionError
 from fusion_nb.runs.ibm_config.translation import ConfigFile, is_ibm, translate
+from fusion_nb.runs.spec.yaml_text import parse_documents
 
 #: The parties' files beside an aggregator's, where no other was named.
 _BESIDE = "*party*.y*ml"
@@ -18,8 +17,8 @@ _BESIDE = "*party*.y*ml"
 def documents(text: str) -> list[Mapping[str, Any]]:
     """Return the documents of YAML text where all are files of IBM's, or else []."""
     try:
-        found = [each for each in yaml.safe_load_all(text) if each is not None]
-    except yaml.YAMLError:  # told where options are read
+        found = [each for each in parse_documents(text) if each is not None]
+    except OptionError:  # told where options are read
         return []
     return found if found and all(map(is_ibm, found)) else []
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fusion_nb.errors import OptionError, cell_spelling
 from fusion_nb.runs.redaction import values_without_secrets, without_secrets
+from fusion_nb.runs.spec.yaml_text import parse_documents
 
 
 def cell_of(options: Mapping[str, Any], code: str) -> str:
@@ -46,19 +47,17 @@ def read(text: str) -> dict[str, Any]:
 
     Raises OptionError for text that is no mapping.
     """
-    import yaml
-
     from fusion_nb.runs.ibm_config.reading import options_of_text
 
     if (options := options_of_text(text)) is not None:
         return options
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        why = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise OptionError(f"the file is not YAML{line}: {why}", "see run.spec.to_yaml()") from None
+    documents = parse_documents(text)
+    if len(documents) > 1:
+        raise OptionError(
+            f"the file holds {len(documents)} documents, and the options of one run are one",
+            "remove the line ---, or write a file for each run",
+        )
+    found = documents[0] if documents else None
     if not isinstance(found, dict):
         raise OptionError("the file holds no options", "write one a line, such as  rounds: 10")
     return {

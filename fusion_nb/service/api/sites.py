@@ -77,7 +77,8 @@ class Sites:
             name, port = canonical(found.hostname or ""), found.port
         except ValueError:
             return False
-        if found.scheme not in _PORTS or not name or _normal(origin) != origin.lower():
+        is_plain = _normal(origin) == origin.lower() and "@" not in origin
+        if found.scheme not in _PORTS or not name or not is_plain:
             return False
         own_port = host[1] or _PORTS[found.scheme]
         is_known = name == host[0] or (is_loopback(name) and is_loopback(host[0]))

@@ -17,6 +17,9 @@ from fusion_nb.errors import OptionError, nearest
 from fusion_nb.service.credentials import Key
 from fusion_nb.service.errors import KeysError
 
+#: A later time, in seconds since 1970, is none that a calendar has.
+_LAST = 1e11
+
 
 class Keys:
     """The keys of one service, in a file that only its owner can read.
@@ -91,7 +94,9 @@ class Keys:
             raise self._unreadable("it is damaged") from None
         for entry in entries.values():
             is_whole = isinstance(entry, dict) and isinstance(entry.get("sha256"), str)
-            if not is_whole or not isinstance(entry.get("created"), int | float):
+            is_whole = is_whole and entry["sha256"].isascii()
+            created = entry.get("created") if is_whole else None
+            if not isinstance(created, int | float) or not 0 <= created < _LAST:
                 raise self._unreadable("an entry is damaged")
         return entries
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,63 @@ class TestSizes:
         torch.save(nn.Linear(2, 2), path, _use_new_zipfile_serialization=False)
         with pytest.raises(ModelError, match=r"before PyTorch 1\.6"):
             files.load(path)
+
+
+def shared(depth: int) -> nn.Module:
+    """Return layers of which each holds the next one twice."""
+    layer: nn.Module = nn.Linear(2, 2)
+    for _ in range(depth):
+        layer = nn.Sequential(layer, layer)
+    return layer
+
+
+def holding_itself(_: int) -> nn.Module:
+    layer = nn.Sequential(nn.Linear(2, 2))
+    layer.add_module("again", nn.Sequential(layer))
+    return layer
+
+
+def nested(depth: int) -> nn.Module:
+    layer: nn.Module = nn.Linear(2, 2)
+    for _ in range(depth):
+        layer = nn.Sequential(layer)
+    return layer
+
+
+def doubled(depth: int) -> Any:
+    """Return tuples of which each holds the one before twice."""
+    found: Any = (1,)
+    for _ in range(depth):
+        found = (found, found)
+    return found
+
+
+@pytest.mark.parametrize("make", [doubled, lambda depth: {"a": [doubled(depth)]}])
+def test_a_setting_that_has_millions_of_parts_is_refused(tmp_path: Path, make: Any) -> None:
+    layer = nn.Linear(3, 2)
+    layer.in_features = make(4)
+    torch.save(layer, tmp_path / "good.pt")
+    files.load(tmp_path / "good.pt")
+    layer.in_features = make(40)
+    torch.save(layer, tmp_path / "bad.pt")
+    with pytest.raises(ModelError, match="Linear in it has a setting of more than 100,000 parts"):
+        files.load(tmp_path / "bad.pt")
+
+
+class TestPaths:
+    @pytest.mark.parametrize(("make", "depth"), [(shared, 40), (shared, 17), (holding_itself, 0)])
+    def test_layers_that_are_shared_or_nested_without_end(
+        self, tmp_path: Path, make: Callable[[int], nn.Module], depth: int
+    ) -> None:
+        path = tmp_path / "bad.pt"
+        torch.save(make(depth), path)
+        with pytest.raises(ModelError, match=r"most of them shared|nested too deeply"):
+            files.load(path)
+
+    @pytest.mark.parametrize(("make", "depth"), [(shared, 6), (nested, 60)])
+    def test_usual_ones_are_read(
+        self, tmp_path: Path, make: Callable[[int], nn.Module], depth: int
+    ) -> None:
+        model = make(depth)
+        torch.save(model, tmp_path / "good.pt")
+        assert len(repr(files.load(tmp_path / "good.pt"))) == len(repr(model))
