@@ -3,11 +3,12 @@
     python -m benchmarks.checkpoint [repetitions] [seconds]
 
 Two cases: a CNN (the one of PyTorch's MNIST example, 1.2 million numbers) at two parties, and 1,000
-parties with a small network each, of whom a tenth trains in a round with states of their own. A
-run that is not saved, one in the cache and one in a named folder take turns, and the order changes,
-so that a busy machine is as busy for all of them. Beside the seconds, the processor's time of the
-whole process is compared: on a busy machine it says more, and it is what a machine with one core
-would feel. With FUSION_NB_DATA the rows are those of MNIST, and otherwise they are drawn.
+parties with a small network each, of whom a tenth trains in a round with states of their own. A run
+that is not saved, one in the cache and one in a named folder take turns, and the order changes, so
+that a busy machine is as busy for all of them. Seconds of two equal runs differ by some percent, in
+which small costs drown: the last columns count the cost itself, which is the processor's time of
+the thread that writes, in percent of that of the process, and how long training waited for it, in
+percent of the run. With FUSION_NB_DATA the rows are those of MNIST, and otherwise they are drawn.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from benchmarks.speed import peers
 from fusion_nb import Run, RunSpec
 from fusion_nb.runs.checkpoints import saving
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
+from fusion_nb.runs.checkpoints.writer import WriterBeside
+from fusion_nb.runs.checkpoints.writer_ahead import WriterAhead
 
 KINDS = ("off", "cache", "named")
 
@@ -61,11 +65,36 @@ def many() -> tuple[nn.Module, tuple[np.ndarray, np.ndarray], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Cost:
-    """The seconds that a run took, those of the processor, and the bytes that were saved."""
+    """The seconds that a run took, and the bytes that were saved.
+
+    processor: seconds of the processor;  writing: those of the thread that writes
+    waiting:   seconds in which training waited for a write
+    """
 
     seconds: float
     processor: float
+    writing: float
+    waiting: float
     size: int
+
+
+@contextmanager
+def counted(owner: type, name: str, clock: Callable[[], float]) -> Iterator[list[float]]:
+    """Let the list that this yields grow by what each call of a method takes, by a clock."""
+    method, found = getattr(owner, name), []
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        begun = clock()
+        try:
+            return method(*arguments, **named)
+        finally:
+            found.append(clock() - begun)
+
+    setattr(owner, name, call)
+    try:
+        yield found
+    finally:
+        setattr(owner, name, method)
 
 
 def timed(kind: str, case: Any, rounds: int) -> Cost:
@@ -76,11 +105,17 @@ def timed(kind: str, case: Any, rounds: int) -> Cost:
         checkpoint = f"{folder}/named" if kind == "named" else ""
         spec = RunSpec(data="data", rounds=rounds, checkpoint=checkpoint, **options)
         run = Run(spec, {"model": model, "data": data}, is_cached=kind == "cache")
-        started, processor = time.perf_counter(), time.process_time()
-        run.start().wait()
-        took, processor = time.perf_counter() - started, time.process_time() - processor
+        waits = [
+            (writer, step) for writer in (WriterAhead, WriterBeside) for step in ("add", "end")
+        ]
+        with ExitStack() as counting:
+            writes = counting.enter_context(counted(CheckpointFolder, "write", time.thread_time))
+            waited = [counting.enter_context(counted(*each, time.perf_counter)) for each in waits]
+            started, processor = time.perf_counter(), time.process_time()
+            run.start().wait()
+            took, processor = time.perf_counter() - started, time.process_time() - processor
         size = CheckpointFolder(run.storage.folder).size() if run.storage.folder else 0
-    return Cost(took, processor, size)
+    return Cost(took, processor, sum(writes), sum(map(sum, waited)), size)
 
 
 def compare(case: Any, repetitions: int, seconds: float) -> tuple[int, dict[str, list[Cost]]]:
@@ -95,29 +130,35 @@ def compare(case: Any, repetitions: int, seconds: float) -> tuple[int, dict[str,
     return rounds, found
 
 
-def ratio(costs: Mapping[str, list[Cost]], kind: str, part: Callable[[Cost], float]) -> float:
-    """Return the median ratio of one way of saving to none, over the repetitions."""
+def ratio(costs: Mapping[str, list[Cost]], kind: str) -> float:
+    """Return the median ratio of the seconds of one way of saving to none, over repetitions."""
     pairs = zip(costs[kind], costs["off"], strict=True)
-    return statistics.median(part(saved) / part(off) for saved, off in pairs)
+    return statistics.median(saved.seconds / off.seconds for saved, off in pairs)
 
 
 def main(repetitions: int = 5, seconds: float = 10.0) -> None:
     """Print what was found for both cases."""
     torch.set_num_threads(1)
-    head = ("case", "saved", "rounds", "seconds", "ratio", "of processor", "MB")
-    print("{:20} {:6} {:>6} {:>8} {:>6} {:>12} {:>6}".format(*head))
+    form = "{:20} {:6} {:>6} {:>8} {:>6} {:>9} {:>9} {:>6}"
+    print(form.format("case", "saved", "rounds", "seconds", "ratio", "writing", "waiting", "MB"))
     for name, case in {"CNN of two parties": cnn, "1,000 small parties": many}.items():
         rounds, costs = compare(case, repetitions, seconds)
         for kind in KINDS:
-            median = statistics.median(cost.seconds for cost in costs[kind])
-            wall = ratio(costs, kind, lambda cost: cost.seconds)
-            processor = ratio(costs, kind, lambda cost: cost.processor)
-            size = costs[kind][-1].size / 1e6
-            print(
-                f"{name:20} {kind:6} {rounds:6} {median:8.2f} {wall:6.3f} {processor:12.3f} "
-                f"{size:6.1f}",
-                flush=True,
+            found = costs[kind]
+            took = statistics.median(cost.seconds for cost in found)
+            writing = statistics.median(cost.writing / cost.processor for cost in found)
+            waiting = statistics.median(cost.waiting / cost.seconds for cost in found)
+            line = form.format(
+                name,
+                kind,
+                rounds,
+                f"{took:.2f}",
+                f"{ratio(costs, kind):.3f}",
+                f"{writing:.2%}",
+                f"{waiting:.2%}",
+                f"{found[-1].size / 1e6:.1f}",
             )
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def default_path(aggregator_id: str, party: str) -> str:
     """Return the name of the file in the current folder: one for each aggregator and party.
 
     >>> default_path("u8Lq0cT3sYk2", "St. Mary")
-    'party-4f75bd1b75.token'
+    'party-38fe7cdb83.token'
     """
     digest = hashlib.sha256(f"{aggregator_id}\0{party}".encode()).hexdigest()
     return f"party-{digest[:10]}.token"
