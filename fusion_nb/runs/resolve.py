@@ -104,10 +104,12 @@ class Resolved:
     def baselines(self) -> list[str]:
         """The names of the baselines that are trained.
 
-        A personal model is compared with one that was trained alone, so that `local` is added.
+        A personal model is compared with one that was trained alone, so that `local` is added,
+        unless rows are where the parties are.
         """
         names = baselines.parse(self.spec.baseline)
         is_personal = bool(self.spec.personal or self.spec.share)
+        is_personal = is_personal and not federated.is_at_parties(self.spec.engine)
         return [*names, "local"] if is_personal and "local" not in names else names
 
     @property
