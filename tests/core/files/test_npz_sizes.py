@@ -51,7 +51,7 @@ def written(path: Path, x: bytes, method: int = zipfile.ZIP_DEFLATED) -> str:
     ids=["numbers", "texts", "nothing", "large items", "long header", "nested", "version"],
 )
 def test_what_an_array_declares_is_not_allocated(tmp_path: Path, x: bytes) -> None:
-    with pytest.raises(DataError, match="can't be read as .npz") as caught:
+    with pytest.raises(DataError, match=r"can't be read as \.npz") as caught:
         loading.read(written(tmp_path / "rows.npz", x), {})
     assert "\n" not in caught.value.message
 
