@@ -11,9 +11,8 @@ KERNELS := $(addprefix build/ipykernel-,6.31.0 7.1.0 7.3.0 7.4.0)
 # Tests start hundreds of processes: each would compile all modules anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-# tests/markers.py sets these markers, and imports no file that has nothing else. Two plugins that
-# quick does not need take a second in each process.
-QUICK := -m "not slow and not integration and not framework and not sweep" -p no:nbval -p no:schemathesis
+# tests/markers.py sets these markers, and imports no file that has nothing else.
+QUICK := -m "not slow and not integration and not framework and not sweep"
 
 # The tests of Keras in which its backend matters most; make test-all runs all of them on both.
 KERAS_ON_TORCH := $(patsubst %,tests/models/keras_adapter/test_keras_%.py,copies gradients training weights)
@@ -60,7 +59,7 @@ lint: $(VENV)/test
 
 notebooks: $(VENV)/test  ## run all tutorials but the cluster's, and compare what they print
 	rm -rf build/notebooks && mkdir -p build/notebooks && cp $(TUTORIALS) build/notebooks
-	$(SIDE_BY_SIDE) --nbval-lax --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg build/notebooks
+	$(SIDE_BY_SIDE) -p nbval.plugin --nbval-lax --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg build/notebooks
 
 notebooks-alone: $(VENV)/test  ## run all tutorials as nbconvert does
 	mkdir -p build/notebooks/executed && cp notebooks/*.ipynb build/notebooks

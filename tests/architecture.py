@@ -25,8 +25,8 @@ LAYERS: tuple[dict[str, str], ...] = (
     {
         "data/": "loading, agreement (the schema), handlers, data sets, splits, skews, partition",
         "models/": "Model, lookup, metrics, optimizers; torch/ keras/ doc2vec/: one adapter each",
-        "engines/": "local, vectorized, process, ray, flower, auto; faults, deadlines and progress "
-        "around any engine",
+        "engines/": "local, vectorized, process, ray, flower, auto; remote/: parties with "
+        "their own rows, over any transport; faults, deadlines and progress around any engine",
         "reporting/": "charts, the parties' table, the result, export, formatting",
     },
     {
@@ -37,10 +37,13 @@ LAYERS: tuple[dict[str, str], ...] = (
         "runs/": "spec -> resolve -> checks -> assemble -> run; changes, preview, callbacks, "
         "trackers, experiments, contribution, audit, session (the runs of a process; federate)"
     },
-    {"service/": "api/ storage/ processes/; the service, its client, a run on a service"},
+    {
+        "service/": "api/ storage/ processes/ mail/ party/; the service, its client, a run on a "
+        "service"
+    },
     {
         "notebook/": "magics, option line, completion, help, live view; panel/",
-        "cli.py": "the command fusion-nb: serve, run, party, tutorials, keys",
+        "cli/": "the command fusion-nb: serve, run, party, tutorials, keys",
         "datasets.py": "the data sets under the name that notebooks import",
     },
 )

@@ -9,6 +9,9 @@ that goes with one (Flower, transformers, a tracker's), which takes long to load
 trainings, or drives a panel through many states; all of its tests together take long, and files
 beside it test the same room.
 
+Tests that drive a browser come last, in three groups that take about the same time: a group is for
+one process of pytest-xdist, which would otherwise take two long files while others have none.
+
 A file of which `-m` leaves out every test is not imported, nor is one searched for doctests that
 has none: each process of pytest-xdist would spend seconds on that.
 """
@@ -54,6 +57,13 @@ SWEEPS = re.compile(
 )
 #: Words in the path of tests that start one in a way that their code does not show.
 PROCESSES = re.compile("test_browser|experiment_processes|service/test_inspection")
+#: Words in the path of tests that drive a browser -> their group; the first group is begun first,
+#: and each has at least three tests: with two left, a process is given the next group too.
+BROWSER_GROUPS = {
+    "test_browser_(panel|vscode)": "browser 1",
+    "test_browser(_report)?.py": "browser 2",
+    "test_browser": "browser 3",
+}
 #: Seconds that a slow test may take before it is ended as hung. Others have those of pyproject.
 SLOW_TIMEOUT = 3600
 
@@ -132,8 +142,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     in_browser = {item.location[0] for item in items if item.get_closest_marker("browser")}
     # Playwright leaves an event loop that runs in its process: its tests come last.
     items.sort(
-        key=lambda item: (item.location[0] in in_browser, item.location[0] not in long_files)
+        key=lambda item: (
+            browser_group(item.location[0]) if item.location[0] in in_browser else "",
+            item.location[0] not in long_files,
+        )
     )
+
+
+def browser_group(path: str) -> str:
+    """Return the group of a file of tests that drive a browser, or "" for another file."""
+    return next((name for words, name in BROWSER_GROUPS.items() if re.search(words, path)), "")
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which is not always there
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share files among processes as `--dist loadfile` does, and groups of files as one file."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByGroup(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return browser_group(file) or file
+
+    return ByGroup(config, log)
 
 
 def needs_processes(item: pytest.Function, parameters: str) -> bool:

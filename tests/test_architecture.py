@@ -80,7 +80,7 @@ def at_the_top(module: str) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """`core` for `core/types.py`, `cli` for `cli.py`."""
+    """`core` for `core/types.py`, `datasets` for `datasets.py`."""
     return module.split("/")[0].removesuffix(".py")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from markers import markers_of, pytest_ignore_collect
+from markers import browser_group, markers_of, pytest_ignore_collect
 
 ONE_SLOW = "import pytest\n\n@pytest.mark.slow\ndef test_one(): pass\n"
 QUICK = "not slow and not integration and not framework and not sweep"
@@ -55,3 +55,16 @@ def test_a_file_is_ignored_only_where_all_its_tests_are_left_out(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pytestconfig.option, "markexpr", chosen)
         assert bool(pytest_ignore_collect(path, pytestconfig)) is ignored
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("test_browser_panel.py", "browser 1"),
+        ("test_browser.py", "browser 2"),
+        ("test_browser_saved_runs.py", "browser 3"),
+        ("test_panel_runs.py", ""),
+    ],
+)
+def test_files_that_drive_a_browser_are_shared_in_groups(name: str, group: str) -> None:
+    assert browser_group(f"tests/notebook/{name}") == group

@@ -96,6 +96,8 @@ def digest(weights: Weights) -> str:
 
 #: Numbers of an array up to which numpy's functions of elements do not let other threads run.
 _FEW = 500
+#: The types that a named array may have.
+_ARRAYS = (np.ndarray, np.generic)
 
 
 def misfit(weights: Weights, like: Weights, *, partial: bool = False) -> str:
@@ -111,27 +113,36 @@ def misfit(weights: Weights, like: Weights, *, partial: bool = False) -> str:
             "its entries are named differently: "
             f"{', '.join(sorted(weights.keys() ^ like.keys())[:3])}"
         )
-    for name, array in weights.items():
-        if not isinstance(array, np.ndarray | np.generic):
-            return f"{name!r} is {type(array).__name__}, not a numpy array"
-        if array.shape != like[name].shape:
-            return f"{name!r} has shape {array.shape}, not {like[name].shape}"
-        if array.dtype != like[name].dtype:
-            return f"{name!r} is {array.dtype}, not {like[name].dtype} (use astype)"
-        if np.issubdtype(array.dtype, np.inexact) and not _is_finite(array):
-            return f"{name!r} holds numbers that are not finite (NaN or infinity)"
+    # Once for all entries: a thousand parties' replies have many small ones.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, array in weights.items():
+            expected = like[name]
+            if not isinstance(array, _ARRAYS):
+                return f"{name!r} is {type(array).__name__}, not a numpy array"
+            if array.shape != expected.shape:
+                return f"{name!r} has shape {array.shape}, not {expected.shape}"
+            if array.dtype != expected.dtype:
+                return f"{name!r} is {array.dtype}, not {expected.dtype} (use astype)"
+            if array.dtype.kind in "fc" and not _is_finite(array):
+                return f"{name!r} holds numbers that are not finite (NaN or infinity)"
     return ""
 
 
 def _is_finite(array: np.ndarray) -> bool:
-    # One product instead of a mask: it is finite where all numbers are, unless it overflows. Not
-    # of few numbers: a product lets other threads run, and has to wait for them.
-    is_long = array.size >= _FEW and array.flags.c_contiguous
-    if is_long and array.dtype in (np.float32, np.float64):
-        flat = array.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if math.isfinite(np.dot(flat, flat)):
-                return True
+    """Return whether all numbers are finite; numpy's warnings must be off.
+
+    One number tells it instead of a mask: it is finite where all are, unless it overflows.
+    """
+    if array.dtype.kind == "f":
+        if array.size < _FEW:  # a product lets other threads run, and has to wait for them
+            told = np.add.reduce(array, None)
+        elif array.flags.c_contiguous and array.dtype in (np.float32, np.float64):
+            flat = array.reshape(-1)
+            told = np.dot(flat, flat)
+        else:
+            told = math.nan
+        if math.isfinite(told):
+            return True
     return bool(np.isfinite(array).all())
 
 

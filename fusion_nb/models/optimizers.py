@@ -90,7 +90,8 @@ class Optimizers:
         if rate := next((word for word in given if word in ("lr", "learning_rate")), ""):
             raise OptionError(
                 f"the optimizer {name!r} takes no {rate!r} here: a run has its own",
-                f"leave it out, and say {option('lr', given[rate])} (--lr in a cell, lr= in Python)",
+                f"leave it out, and say {option('lr', given[rate])} "
+                "(--lr in a cell, lr= in Python)",
                 option="optimizer",
                 value=choice,
             )

@@ -163,6 +163,11 @@ class Aggregator:
         return self.num_parties - len(self.parties)
 
     @property
+    def keeps_rows(self) -> bool:
+        """Whether its parties keep their rows."""
+        return any(party["keeps_rows"] for party in self.parties)
+
+    @property
     def num_rounds(self) -> int:
         """Number of whole rounds."""
         return int(self.progress.last_record().get("round", 0))
@@ -277,4 +282,5 @@ def _public(party: Mapping[str, Any]) -> dict[str, Any]:
     """Return the public description of a party, which has no information on its rows but their
     number.
     """
-    return {name: party.get(name) for name in ("party", "handler", "num_examples")}
+    shown = {name: party.get(name) for name in ("party", "handler", "num_examples")}
+    return {**shown, "keeps_rows": bool(party.get("keeps_rows"))}

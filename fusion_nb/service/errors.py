@@ -36,6 +36,10 @@ class UnknownError(FusionError):
     """404: there is no such aggregator, or it has no weights yet."""
 
 
+class TokenError(FusionError):
+    """403: a call in the name of a party, without that party's token."""
+
+
 class OrderError(FusionError):
     """409: a step out of order, such as training before all parties have registered."""
 
@@ -63,6 +67,7 @@ class StorageError(FusionError):
 #: HTTP status of each kind of error. FusionError, the base class of all others, comes last.
 STATUS: dict[type[FusionError], int] = {
     FieldError: 400,
+    TokenError: 403,
     UnknownError: 404,
     OrderError: 409,
     TooLargeError: 413,

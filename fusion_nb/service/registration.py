@@ -88,6 +88,7 @@ class Registration:
         handler = self._read_handler(fields, files)
         _check_given("data", files, "send the party's rows as a file part of that name")
         check_open(aggregator)
+        check_kind(aggregator, keeps_rows=False)
         with storage.draft_folder(self._home) as draft:
             about: dict[str, Any] = {
                 "party": request_fields.normal_name(name) or "the party",
@@ -100,6 +101,7 @@ class Registration:
             # parties nor /stop.
             async with aggregator.lock:
                 check_open(aggregator)
+                check_kind(aggregator, keeps_rows=False)
                 others = [party["party"] for party in aggregator.parties]
                 about["party"] = request_fields.read_party(name, others)
                 _check_shape(about, aggregator)
@@ -114,8 +116,8 @@ class Registration:
         for name in fields:
             if name not in known:
                 line = f"there is no field {name!r}"
-                hint = "there are: aggregator_id, data_handler_class_name, party"
-                raise FieldError(name, line, hint, allowed=("aggregator_id", *known))
+                hint = "there are: aggregator_id, data_handler_class_name, party, keeps_rows"
+                raise FieldError(name, line, hint, allowed=("aggregator_id", *known, "keeps_rows"))
         is_custom = "custom_data_handler" in files
         if is_custom and not self._settings.allow_custom_code:
             raise RefusedError(
@@ -165,6 +167,18 @@ def check_open(aggregator: Aggregator) -> None:
             f"all {aggregator.num_parties} parties have registered already",
             "POST /train trains them" if is_trainable else "the run is under way",
         )
+
+
+def check_kind(aggregator: Aggregator, *, keeps_rows: bool) -> None:
+    """Raise OrderError where an earlier party uploads its rows and this one keeps them."""
+    for other in aggregator.parties:
+        if other["keeps_rows"] != keeps_rows:
+            first, others = ("keeps", "upload") if other["keeps_rows"] else ("uploads", "keep")
+            raise OrderError(
+                f"{other['party']} {first} its rows, so that no party of this aggregator can "
+                f"{others} theirs",
+                "start an aggregator for parties of one kind",
+            )
 
 
 def _size(folder: Path) -> int:

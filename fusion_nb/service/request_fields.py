@@ -192,6 +192,15 @@ def read_party(name: str, others: Sequence[str]) -> str:
     return name
 
 
+def is_true(text: str, field: str) -> bool:
+    """Return whether a field is true; "" is false. Raises FieldError for other text."""
+    if text.lower() in ("true", "1"):
+        return True
+    if text.lower() in ("", "false", "0"):
+        return False
+    raise FieldError(field, f"{field} {text!r} is not allowed", "give true or false", value=text)
+
+
 def normal_name(name: str) -> str:
     """Return a name in Unicode's form NFC, with one plain blank for each row of blanks of any kind.
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from fusion_nb.core.files import storage
 from fusion_nb.core.process.machine import num_cores
+from fusion_nb.service import request_fields
 from fusion_nb.service.aggregator import FINISHED, QUEUED, UNDER_WAY, Aggregator
 from fusion_nb.service.error_log import log_failure
 from fusion_nb.service.errors import EndingError, FieldError, OrderError, UnknownError
+from fusion_nb.service.keeping import Keeping
+from fusion_nb.service.messages import Messages
 from fusion_nb.service.model_files import ModelFiles
 from fusion_nb.service.processes.inspection_pool import InspectionPool, Inspections
 from fusion_nb.service.registration import Fields, Files, Registration
@@ -37,6 +40,7 @@ class Service:
     """Aggregators, their parties and their runs. A method returns once its result is on disk.
 
     closing: set when the server is about to end, so that waiting clients are answered
+    messages: carries those of runs and of parties that keep their rows
     Methods raise the errors of `service.errors`, each of which has an HTTP status.
     """
 
@@ -52,6 +56,8 @@ class Service:
             _NUM_CONVERTERS, settings.inspect_seconds, settings.limits.memory
         )
         self._registration = Registration(self._home, self._inspectors, settings)
+        self._keeping = Keeping(self._home, self._inspectors, settings)
+        self.messages = Messages(self._home, self.closing)
         self._model_files = ModelFiles(self._home, self._converters)
         self._queue = TrainingQueue(settings)
         self._known: dict[str, Aggregator] = {}
@@ -97,12 +103,22 @@ class Service:
 
     async def start_party(
         self, client_id: str, fields: Fields, files: Files
-    ) -> tuple[Aggregator, str]:
-        """Register a party with its data; return its aggregator and its name."""
+    ) -> tuple[Aggregator, str, str]:
+        """Register a party with its data, or by the facts about rows that it keeps.
+
+        Returns its aggregator, its name, and the node that it is then, or "" with its data.
+        """
         aggregator = self.find(fields.get("aggregator_id", ""))
         others = {name: text for name, text in fields.items() if name != "aggregator_id"}
+        if request_fields.is_true(others.pop("keeps_rows", ""), "keeps_rows"):
+            name, node = await self._keeping.register(aggregator, client_id, others, files)
+            return aggregator, name, node
+        for field in ("token", "facts"):
+            if field in others or field in files:
+                line = f"{field} is for a party that keeps its rows"
+                raise FieldError(field, line, "add keeps_rows=true, or leave it out")
         name = await self._registration.new_party(aggregator, client_id, others, files)
-        return aggregator, name
+        return aggregator, name, ""
 
     async def train(self, aggregator_id: str) -> Aggregator:
         """Start a run, or queue it. One that was cut short goes on after its last whole round.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import netrc
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,30 @@ class Transport:
         if answer.is_error:
             raise _refusal(answer)
         return answer
+
+    def fetch(
+        self, path: str, *, most: int, seconds: float, **request: Any
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Return the headers and the content of an answer. Raises ServiceError as `call` does.
+
+        most: bytes after which the rest is not read;  seconds: in which each part must come
+        """
+        import httpx
+
+        timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
+        with (
+            self._reached(),
+            self._http.stream("GET", path, timeout=timeout, **request) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+                raise _refusal(answer)
+            content = bytearray()
+            for part in answer.iter_bytes():
+                content += part[: most + 1 - len(content)]
+                if len(content) > most:
+                    break
+            return answer.headers, bytes(content)
 
     def lines(self, path: str, **params: Any) -> Iterator[str]:
         """Yield the lines of an answer as they arrive. Raises ServiceError as `call` does."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_runs import Drops, curve, seeded, wait_until
+from engine_runs import Drops, Watched, are_held, batches, curve, seeded, wait_until
 from torch import nn
 
 import fusion_nb
@@ -101,26 +101,13 @@ def test_a_stop_within_a_batch_ends_it_and_leaves_no_process(rows: Any) -> None:
 
 
 def test_a_pause_holds_the_nodes(rows: Any, tmp_path: Path) -> None:
-    class Counts(Slow):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            with (tmp_path / "batches").open("ab") as file:
-                file.write(b"x")
-            return super().forward(x)
-
-    run = started(rows, Counts(), epochs=1000)
-    file = tmp_path / "batches"
-    wait_until(lambda: file.exists() and file.stat().st_size > 50)
+    run = started(rows, Watched(tmp_path), epochs=10_000_000)
+    wait_until(lambda: len(batches(tmp_path)) == 2)
     run.pause()
-    sizes: list[int] = []
-
-    def stands_still() -> bool:
-        sizes.append(file.stat().st_size)
-        time.sleep(0.3)
-        return len(sizes) > 3 and len({*sizes[-3:]}) == 1
-
-    wait_until(stands_still)
+    wait_until(lambda: are_held(tmp_path))
+    paused_at = batches(tmp_path)
     run.resume()
-    wait_until(lambda: file.stat().st_size > sizes[-1])
+    wait_until(lambda: all(batches(tmp_path)[each] > num for each, num in paused_at.items()))
     run.stop().wait()
 
 

@@ -19,9 +19,9 @@ from fusion_nb.core.types import (
     RoundRequest,
     Update,
 )
-from fusion_nb.engines.flower import wire
 from fusion_nb.engines.flower.engine import FlowerEngine
-from fusion_nb.engines.flower.session import Described
+from fusion_nb.engines.remote import wire
+from fusion_nb.engines.remote.session import Described
 from fusion_nb.runs.federated import apps
 
 WEIGHTS = {"w": np.zeros(2, np.float32)}

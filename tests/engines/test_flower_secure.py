@@ -21,8 +21,8 @@ import fusion_nb
 from fusion_nb import RunSpec
 from fusion_nb.core.files.tree_file import unpack_tree
 from fusion_nb.data.at_party import PartyRows
-from fusion_nb.engines.flower import session
 from fusion_nb.engines.flower.link import Link
+from fusion_nb.engines.remote import session
 from fusion_nb.errors import FusionError
 from fusion_nb.runs.party.journal import Journal
 from fusion_nb.runs.party.policy import Policy

@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from engine_runs import SCRIPT, Viewing, curve, finished, wait_until
+from engine_runs import SCRIPT, Viewing, Watched, are_held, batches, curve, finished, wait_until
 
 from fusion_nb import RunSpec
 from fusion_nb.engines import process, shared_memory
@@ -107,33 +107,15 @@ class TestProcessesThatEnd:
 
 
 def test_pause_and_stop_reach_the_middle_of_a_training(rows: Any, tmp_path: Path) -> None:
-    batches, kernel = tmp_path / "batches", os.getpid()
-    path = str(batches)
-
-    class Counting(Viewing):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if self.training and os.getpid() != kernel:
-                with open(path, "a") as file:
-                    file.write(".")
-            return super().forward(x)
-
-    def num_batches() -> int:
-        return batches.stat().st_size if batches.exists() else 0
-
-    def stands_still() -> bool:
-        before = num_batches()
-        time.sleep(0.1)
-        return num_batches() == before
-
     spec = RunSpec(data="data", parties=2, lr=0.1, epochs=10_000_000, engine="process:workers=2")
-    run = Run(spec, {"model": Counting(), "data": rows}).start()
-    wait_until(lambda: num_batches() > 2)
+    run = Run(spec, {"model": Watched(tmp_path), "data": rows}).start()
+    wait_until(lambda: len(batches(tmp_path)) == 2)
     run.pause()
-    wait_until(stands_still)
+    wait_until(lambda: are_held(tmp_path))
     assert run.status == "paused"
-    paused_at = num_batches()
+    paused_at = batches(tmp_path)
     run.resume()
-    wait_until(lambda: num_batches() > paused_at)
+    wait_until(lambda: all(batches(tmp_path)[each] > num for each, num in paused_at.items()))
     run.stop()  # waits for the training, which would not end by itself
     assert run.status == "stopped"
     assert not run.records
@@ -213,8 +195,12 @@ class TestSharedMemory:
 def workers() -> list[Any]:
     import psutil
 
-    children = psutil.Process().children()
-    return [c for c in children if any("process_worker" in word for word in c.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # one of another test has ended
+            if any("process_worker" in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_runs import SCRIPT, Viewing, curve, finished, wait_until
+from engine_runs import SCRIPT, Viewing, Watched, are_held, batches, curve, finished, wait_until
 
 from fusion_nb import RunSpec
 from fusion_nb.runs.run import Run
@@ -147,32 +146,15 @@ class TestWorkersThatEnd:
 
 @pytest.mark.usefixtures("kept_ray")
 def test_pause_and_stop_reach_the_middle_of_a_training(rows: Any, tmp_path: Path) -> None:
-    path, kernel = str(tmp_path / "batches"), os.getpid()
-
-    class Counting(Viewing):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if self.training and os.getpid() != kernel:
-                with open(path, "a") as file:
-                    file.write(".")
-            return super().forward(x)
-
-    def num_batches() -> int:
-        return os.path.getsize(path) if os.path.exists(path) else 0
-
-    def stands_still() -> bool:
-        before = num_batches()
-        time.sleep(0.3)
-        return num_batches() == before
-
     spec = RunSpec(data="data", parties=2, lr=0.1, epochs=10_000_000, engine="ray:workers=2")
-    run = Run(spec, {"model": Counting(), "data": rows}).start()
-    wait_until(lambda: num_batches() > 2 or run.status == "failed")
+    run = Run(spec, {"model": Watched(tmp_path), "data": rows}).start()
+    wait_until(lambda: len(batches(tmp_path)) == 2 or run.status == "failed")
     run.pause()
-    wait_until(stands_still)
+    wait_until(lambda: are_held(tmp_path))
     assert run.status == "paused"
-    paused_at = num_batches()
+    paused_at = batches(tmp_path)
     run.resume()
-    wait_until(lambda: num_batches() > paused_at)
+    wait_until(lambda: all(batches(tmp_path)[each] > num for each, num in paused_at.items()))
     run.stop()  # waits for the training, which would not end by itself
     assert run.status == "stopped"
     assert not run.records

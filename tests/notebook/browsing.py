@@ -35,14 +35,20 @@ def open_notebook(page: Any, lab: tuple[str, Path], name: str) -> None:
 
 
 def new_notebook(lab: tuple[str, Path], name: str, *cells: str) -> str:
-    import nbformat
+    import nbformat  # here, for it takes a second to load in every process of pytest-xdist
 
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     )
-    nbformat.write(notebook, lab[1] / name)
+    write(notebook, lab[1] / name)
     return name
+
+
+def write(notebook: Any, path: Path) -> None:
+    import nbformat
+
+    nbformat.write(notebook, path)
 
 
 def run_cells(page: Any, count: int) -> None:
@@ -54,7 +60,7 @@ def run_cells(page: Any, count: int) -> None:
 
 def save(page: Any, path: Path) -> Any:
     """Save the notebook, and return it as it is on disk."""
-    import nbformat  # here, for it takes a second to load in every process of pytest-xdist
+    import nbformat
 
     before = path.stat().st_mtime_ns
     page.keyboard.press("Control+s")

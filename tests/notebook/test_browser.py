@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells, save, wait
+from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells, save, wait, write
 
 pytestmark = MARKS
 
@@ -37,7 +36,7 @@ def test_the_quickstart_draws_and_leaves_a_result_that_survives(
 
     name = "reopened.ipynb"  # elsewhere, untrusted, and with no kernel behind it
     notebook.metadata.kernelspec = {"name": "gone", "display_name": "Gone"}
-    nbformat.write(notebook, lab[1] / name)
+    write(notebook, lab[1] / name)
     page.goto(f"{lab[0]}/lab/tree/{name}?token=t&reset")
     again = page.locator("figure img[alt^='Loss from']").first
     again.wait_for()

@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells, save, wait
+from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells, save, wait, write
 
 pytestmark = MARKS
 
@@ -131,7 +130,7 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
         ["image/png", "text/html", "text/plain"],
     ]
     saved.metadata.kernelspec = {"name": "gone", "display_name": "Gone"}
-    nbformat.write(
+    write(
         saved, lab[1] / "panel_reopened.ipynb"
     )  # elsewhere, untrusted, and with no kernel behind it
     page.goto(f"{lab[0]}/lab/tree/panel_reopened.ipynb?token=t&reset")

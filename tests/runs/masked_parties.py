@@ -15,7 +15,7 @@ from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import FederationInfo, RoundRequest, StepRequest, Update
 from fusion_nb.data import at_party
 from fusion_nb.data.at_party import PartyRows
-from fusion_nb.engines.flower import wire
+from fusion_nb.engines.remote import wire
 from fusion_nb.errors import PartyError
 from fusion_nb.models import lookup
 from fusion_nb.runs.party.journal import Journal

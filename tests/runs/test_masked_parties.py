@@ -19,7 +19,7 @@ from fusion_nb.algorithms.secure.masks import Masks
 from fusion_nb.core import registry
 from fusion_nb.core.protocols import Fusion
 from fusion_nb.core.types import EvaluateRequest, SendRequest, StepRequest
-from fusion_nb.engines.flower import wire
+from fusion_nb.engines.remote import wire
 from fusion_nb.errors import PartyError
 from fusion_nb.runs.party.policy import Policy
 

@@ -13,9 +13,9 @@ from fusion_nb import cli
 from fusion_nb.core.files.tree_file import pack_tree, unpack_tree
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import FederationInfo, RoundRequest, Update
-from fusion_nb.engines.flower import wire
 from fusion_nb.engines.flower.remote_app import read_app
-from fusion_nb.engines.flower.session import Described
+from fusion_nb.engines.remote import wire
+from fusion_nb.engines.remote.session import Described
 from fusion_nb.errors import DataError, FusionError
 from fusion_nb.runs.federated import apps
 from fusion_nb.runs.party.app_program import AppProgram, PartyApp

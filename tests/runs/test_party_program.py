@@ -16,7 +16,7 @@ from fusion_nb.core.files.tree_file import pack_tree, unpack_tree
 from fusion_nb.core.types import EvaluateRequest, FederationInfo, RoundRequest, Update
 from fusion_nb.data import at_party
 from fusion_nb.data.at_party import PartyRows
-from fusion_nb.engines.flower import wire
+from fusion_nb.engines.remote import wire
 from fusion_nb.errors import DataError
 from fusion_nb.models import lookup
 from fusion_nb.runs.party.journal import Journal

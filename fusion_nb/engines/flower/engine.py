@@ -8,18 +8,22 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.core.protocols import Engine, Model, OpenRound, PartyLike
+from fusion_nb.core.protocols import Model, OpenRound, PartyLike
 from fusion_nb.core.types import Failure, Reply, Request
-from fusion_nb.engines.flower import remote, remote_app
-from fusion_nb.engines.flower.conversation import Question
-from fusion_nb.engines.flower.link import Answer
-from fusion_nb.engines.flower.open_conversation import OpenConversation
+from fusion_nb.engines.flower import remote_app
+from fusion_nb.engines.flower.link import Link
 from fusion_nb.engines.flower.rehearsal import Rehearsal
-from fusion_nb.engines.flower.session import RemoteParty, Session
+from fusion_nb.engines.remote import asking
+from fusion_nb.engines.remote.conversation import Question
+from fusion_nb.engines.remote.engine import FederatedEngine
+from fusion_nb.engines.remote.link import Answer
+from fusion_nb.engines.remote.open_conversation import OpenConversation
+from fusion_nb.engines.remote.session import RemoteParty, Session
 from fusion_nb.engines.sending import checked_size, dumps, without_gate
 from fusion_nb.errors import OptionError, missing_extra, option
 
@@ -27,7 +31,7 @@ from fusion_nb.errors import OptionError, missing_extra, option
 _MOST_NODES = 5
 
 
-class FlowerEngine(Engine):
+class FlowerEngine(FederatedEngine):
     """Runs parties as nodes of Flower; the curve is the local engine's.
 
     It starts a SuperLink and nodes on this machine, each a process of its own that has the rows of
@@ -66,7 +70,8 @@ class FlowerEngine(Engine):
                 "those that there are",
                 "leave nodes out",
             )
-        self.superlink, self.wait, self.send_code = superlink, wait, send_code
+        self.place = superlink
+        self.wait, self.send_code = wait, send_code
         self._certificates, self._insecure = certificates, insecure
         self._session: Session | None = None
         self._num_nodes = nodes
@@ -95,8 +100,8 @@ class FlowerEngine(Engine):
                 f"{option('engine', 'flower')} needs Linux or macOS",
                 f"use {option('engine', 'local')}",
             )
-        if self.superlink:
-            return [f"engine: {len(parties)} parties at the SuperLink {self.superlink}"]
+        if self.place:
+            return [f"engine: {len(parties)} parties at the SuperLink {self.place}"]
         checked_size("flower", lambda: len(dumps((without_gate(model), parties[:1]))))
         count = self.width(model, len(parties))
         return [
@@ -110,7 +115,7 @@ class FlowerEngine(Engine):
         In a running federation: give each node the model.
         """
         self._parties = {party.id: party for party in parties}
-        if self.superlink:
+        if self.place:
             self._begin(parties, model, gate)
             return
         rehearsal = Rehearsal(model, parties, self.width(model, len(parties)), gate)
@@ -125,7 +130,7 @@ class FlowerEngine(Engine):
     def run(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         """Ask each party of the cohort, and yield their replies in its order."""
         if self._session is not None:
-            for reply in remote.ask(self._session, request, cohort):
+            for reply in asking.ask(self._session, request, cohort):
                 remote_app.count(self._parties[reply.party], request, reply)
                 yield reply
             return
@@ -147,7 +152,7 @@ class FlowerEngine(Engine):
         A node that has ended is started anew before its party is asked again.
         """
         if self._session is not None:
-            for reply in remote.ask_open(self._session, round):
+            for reply in asking.ask_open(self._session, round):
                 remote_app.count_training(self._parties[reply.party], reply)
                 yield reply
             return
@@ -180,7 +185,22 @@ class FlowerEngine(Engine):
     def connect(self) -> Session:
         """Return a new connection to the SuperLink of a running federation."""
         _check_installed()
-        return Session.open(self.superlink, self._certificates, insecure=self._insecure)
+        return Session(Link(self.place, self._root()))
+
+    def _root(self) -> bytes | None:
+        """Return the SuperLink's root certificate. Raises OptionError where none is named."""
+        file = self._certificates
+        if not file and not self._insecure:
+            raise OptionError(
+                f"{option('engine', f'flower:superlink={self.place}')} names no certificates",
+                "add certificates=ca.pem, the root certificate of the SuperLink; insecure=true "
+                "goes without encryption, on this machine say",
+            )
+        if file and not Path(file).expanduser().is_file():
+            raise OptionError(
+                f"there is no file {file}", "give the SuperLink's root certificate as PEM"
+            )
+        return Path(file).expanduser().read_bytes() if file else None
 
     def _begin(self, parties: Sequence[PartyLike], model: Model, gate: Callable[[], None]) -> None:
         """Give the nodes of a running federation the model."""
@@ -189,13 +209,13 @@ class FlowerEngine(Engine):
         session = self._session = first.session
         session.gate = gate
         self._facts = {
-            "superlink": self.superlink,
+            "superlink": self.place,
             "nodes": str(len(parties)),
             "flwr": version("flwr"),
         }
         finalizer = weakref.finalize(self, session.close)
         self._finalizer = finalizer
-        remote.set_up(session, first.setup(model))
+        asking.set_up(session, first.setup(model))
 
     @property
     def pids(self) -> Mapping[str, int]:

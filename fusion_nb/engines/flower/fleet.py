@@ -52,6 +52,11 @@ class Fleet:
             self._confirm,
         ) = callbacks
 
+    @property
+    def name(self) -> str:
+        """The number of the node, as its owner reads it."""
+        return str(self.node_id)
+
     def receive(self) -> Incoming | None:
         """Return the next message to this node, or None where there is none now.
 

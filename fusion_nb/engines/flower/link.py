@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from fusion_nb.engines.flower.names import flower
 from fusion_nb.engines.flower.project import project_files
+from fusion_nb.engines.remote.link import Answer
 from fusion_nb.errors import RunError
 
 #: The name of the record that holds a body, in a message of any kind.
@@ -37,13 +38,6 @@ client, server = ClientApp(), ServerApp()
 )
 
 
-class Answer(NamedTuple):
-    """A reply that arrived: its body, or the error that took its place."""
-
-    body: bytes
-    error: str = ""
-
-
 class Link:
     """A run at a SuperLink, and the messages of this process to its nodes.
 
@@ -51,6 +45,9 @@ class Link:
     certificates: the root certificates as PEM; None for a SuperLink without TLS
     Raises RunError where there is no SuperLink, or it does not hand out the run.
     """
+
+    place = "the SuperLink"
+    how = "fusion-nb party --superlink ... --data rows.npz --name ..."
 
     def __init__(self, address: str, certificates: bytes | None) -> None:
         self._address, self._certificates = address, certificates
@@ -81,6 +78,10 @@ class Link:
     def nodes(self) -> list[int]:
         """Return the ids of the nodes that are there now."""
         return [int(node) for node in self._ask(self._grid.get_node_ids)]
+
+    def name_of(self, node: int) -> str:
+        """Return "": a node says its own name."""
+        return ""
 
     def push(self, bodies: Iterable[tuple[int, bytes]]) -> list[str]:
         """Send a body to each of some nodes, and return the ids of the messages."""

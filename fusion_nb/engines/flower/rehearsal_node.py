@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from fusion_nb.core.types import Failure, Reply
-from fusion_nb.engines.flower.answering import Envelope, Steering, answer_all
 from fusion_nb.engines.flower.fleet import Incoming, connected
+from fusion_nb.engines.remote.answering import Envelope, Steering, answer_all
 from fusion_nb.engines.sending import dumps, portable
 
 

@@ -17,7 +17,7 @@ from fusion_nb.core.types import (
     Weights,
 )
 from fusion_nb.engines.flower.app_rows import AppRows
-from fusion_nb.engines.flower.session import RemoteParty, Session
+from fusion_nb.engines.remote.session import RemoteParty, Session
 from fusion_nb.errors import DataError, RunError
 
 _PLAIN = (bool, int, float, str)

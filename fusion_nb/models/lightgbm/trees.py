@@ -14,15 +14,10 @@ _VALUES = ("leaf_value", "internal_value")
 #: Fields of a tree with a number for each leaf, and for each split.
 _PER_LEAF = ("leaf_value",)
 _PER_SPLIT = ("split_feature", "threshold", "decision_type", "left_child", "right_child")
-#: Fields of a tree that only reports tell, which may be empty.
-_TOLD = (
-    "split_gain",
-    "leaf_weight",
-    "leaf_count",
-    "internal_value",
-    "internal_weight",
-    "internal_count",
-)
+#: Fields of a tree that only reports tell, likewise; each may be empty.
+_TOLD_PER_LEAF = ("leaf_weight", "leaf_count")
+_TOLD_PER_SPLIT = ("split_gain", "internal_value", "internal_weight", "internal_count")
+_TOLD = (*_TOLD_PER_LEAF, *_TOLD_PER_SPLIT)
 #: Fields of whole numbers.
 _WHOLE = (
     "split_feature",
@@ -32,6 +27,8 @@ _WHOLE = (
     "leaf_count",
     "internal_count",
 )
+#: The largest whole number, and the most classes.
+_MAX_WHOLE, _MAX_CLASSES = 2**31 - 1, 10_000
 #: Types of splits by a number: which way a missing one goes, and what counts as missing.
 _DECISIONS = frozenset({0.0, 2.0, 4.0, 6.0, 8.0, 10.0})
 #: Objectives, as a header names them.
@@ -134,6 +131,8 @@ class LightGBMTrees:
             each = int(fields["num_tree_per_iteration"])
             if int(fields["num_class"]) != each or each < 1 or len(self.trees) % each:
                 return "it has not one tree for each class"
+            if each > _MAX_CLASSES:  # of a booster without trees
+                return f"it has {each:,} classes, and {_MAX_CLASSES:,} are allowed"
             name, *options = fields["objective"].split()
             if name not in _OBJECTIVES or "sqrt" in options:
                 return f"its objective is {fields['objective'][:40]!r}"
@@ -163,6 +162,8 @@ def _rewritten(tree: str, factor: float) -> str:
     lines = [f"num_leaves={int(fields['num_leaves'])}", "num_cat=0"]
     for name in (*_PER_SPLIT, *_PER_LEAF, *_TOLD):
         values = _numbers(fields.get(name, ""))
+        if name in _TOLD and not len(values):
+            continue  # LightGBM reads a field that is there, and ends the process where it is empty
         if name in _VALUES:
             values = values * factor
         words = map(str, values.astype(int)) if name in _WHOLE else map(repr, values.tolist())
@@ -181,15 +182,16 @@ def _tree_fault(tree: str, num_features: int) -> str:
     everything = [*arrays.values(), *told.values(), _numbers(fields.get("shrinkage", "1"))]
     if not all(np.isfinite(array).all() for array in everything):
         return "a tree holds numbers that are not finite"
-    if any(len(arrays[name]) != leaves for name in _PER_LEAF) or any(
-        len(arrays[name]) != leaves - 1 for name in _PER_SPLIT
+    lengths = dict.fromkeys((*_PER_LEAF, *_TOLD_PER_LEAF), leaves) | dict.fromkeys(
+        (*_PER_SPLIT, *_TOLD_PER_SPLIT), leaves - 1
+    )
+    if any(len(array) != lengths[name] for name, array in arrays.items()) or any(
+        len(array) not in (0, lengths[name]) for name, array in told.items()
     ):
         return "a tree's arrays have different lengths"
-    # A tree without splits tells nothing of them.
-    if any(len(array) not in (0, leaves, leaves - 1) for array in told.values()):
-        return "a tree's arrays have different lengths"
-    if any((arrays[name] != np.floor(arrays[name])).any() for name in _WHOLE if name in arrays):
-        return "an index is no whole number"
+    whole = [(arrays | told)[name] for name in _WHOLE]
+    if any(((array != np.floor(array)) | (abs(array) > _MAX_WHOLE)).any() for array in whole):
+        return "an index or a count is no whole number"
     if not set(arrays["decision_type"].tolist()) <= _DECISIONS:
         return "a tree splits by categories"
     features = arrays["split_feature"]

@@ -34,7 +34,7 @@ from fusion_nb.models.torch.devices.lookup import find as find_device
 from fusion_nb.models.torch.evaluating import Evaluator
 from fusion_nb.models.torch.gradient_mode import with_gradients
 from fusion_nb.models.torch.precision import Precision
-from fusion_nb.models.torch.predicting import Predictor, TorchEnsembling
+from fusion_nb.models.torch.predicting import TorchEnsembling, predict
 from fusion_nb.models.torch.probing.module_probe import ModuleProbe
 from fusion_nb.models.torch.probing.products import products_per_row
 from fusion_nb.models.torch.row_gradients.per_row import obstacle
@@ -62,7 +62,7 @@ class TorchModel(ClassWeighted, PerRowTrainable, PredictsRows, BatchTrainable, M
     precision: "bf16" computes in bfloat16, and keeps weights, losses and optimizers in float32
 
     This class holds the module and the conclusions of `check`, and calls `Trainer`, `Evaluator`,
-    `Predictor` and `BatchedTraining`, which do the work.
+    `TorchEnsembling` and `BatchedTraining`, which do the work.
     """
 
     base_class = "torch.nn.modules.module.Module"
@@ -277,12 +277,12 @@ class TorchModel(ClassWeighted, PerRowTrainable, PredictsRows, BatchTrainable, M
     @with_gradients
     def predict(self, data: Any) -> np.ndarray:
         """Return the predictions for all rows in order."""
-        return self._predictor().predict(data)
+        return predict(self.module, self._checked(), self.gate, data)
 
     @property
     def ensembling(self) -> TorchEnsembling:
         """Its part in ensembles."""
-        return TorchEnsembling(self._predictor(), self._checked(), self.native)
+        return TorchEnsembling(self.module, self._checked(), self.gate, self.native)
 
     @with_gradients
     def train_batched(self, tasks: Sequence[TrainingTask]) -> list[TrainingResult | Exception]:
@@ -317,9 +317,6 @@ class TorchModel(ClassWeighted, PerRowTrainable, PredictsRows, BatchTrainable, M
         setup = self._checked()
         way = self._dense.of(self.module, setup.objective)
         return BatchedTraining(self.module, setup, self.gate, way, self._train_alone)
-
-    def _predictor(self) -> Predictor:
-        return Predictor(self.module, self._checked(), self.gate)
 
     def _checked(self) -> Setup:
         if self._setup is None:

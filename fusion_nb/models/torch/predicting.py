@@ -47,78 +47,24 @@ def outputs(predicted: Tensor, form: str) -> Tensor:
     return predicted.logit(TINY) if is_logit else predicted
 
 
-class Predictor:
-    """A module's predictions, and its training on the predictions of others.
-
-    gate: called between two batches
-    """
-
-    def __init__(self, module: nn.Module, setup: Setup, gate: Callable[[], None]) -> None:
-        self._module = module
-        self._setup = setup
-        self._gate = gate
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return torch.promote_types(self._setup.batches.dtype, torch.float32)
-
-    def predict(self, data: Any) -> np.ndarray:
-        """Return the predictions for all rows in order."""
-        if self._setup.own is not None:
-            raise ModelError(
-                f"the loss {self._setup.objective.name} takes more than outputs and labels: "
-                "predictions can't be joined",
-                f"name a loss of (output, target) with {option('loss')}",
-            )
-        found = []
-        chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
-        self._setup.begin(self._module)
-        self._module.eval()
-        with torch.no_grad(), self._setup.own_randomness(data, seed=0):
-            for x, _ in self._setup.batches.of(data, chunks):
-                self._gate()
-                output = _wide(self._setup.forward.exact(self._module, x))
-                found.append(predictions(output, self._setup.form).cpu().numpy())
-        return np.concatenate(found)
-
-    def evaluate(self, predictions: np.ndarray, data: Any) -> Metrics:
-        """Return the metrics of predictions for these rows."""
-        objective, found = self._setup.objective, []
-        device = self._setup.batches.device
-        chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
-        for (_, y), chunk in zip(self._setup.batches.of(data, chunks), chunks, strict=True):
-            predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=device)
-            output = outputs(predicted, self._setup.form)
-            found.append(objective.measure(output, objective.target(y, output)))
-        return batch_metrics.mean(found)
-
-    def distill(
-        self,
-        rows: np.ndarray,
-        predictions: np.ndarray,
-        *,
-        epochs: int,
-        batch_size: int,
-        lr: float,
-        seed: int,
-    ) -> None:
-        """Train, with Adam, on rows without labels towards the given predictions."""
-        batches_of = self._setup.batches
-        shuffler = torch.Generator().manual_seed(seed)
-        stepper = torch.optim.Adam((p for p in self._module.parameters() if p.requires_grad), lr)
-        shown = torch.as_tensor(predictions, dtype=self._dtype, device=batches_of.device)
-        unlabelled = (rows, np.zeros(len(rows), np.int64))
-        self._setup.begin(self._module)
-        self._module.train()
-        with self._setup.own_randomness(unlabelled, seed):
-            for _ in range(epochs):
-                batches = batches_of.shuffled(len(rows), batch_size, shuffler)
-                for (x, _), batch in zip(batches_of.of(unlabelled, batches), batches, strict=True):
-                    self._gate()
-                    stepper.zero_grad(set_to_none=True)
-                    output = _wide(self._setup.forward.exact(self._module, x))
-                    _distance(output, shown[batch], self._setup.form).backward()
-                    stepper.step()
+def predict(module: nn.Module, setup: Setup, gate: Callable[[], None], data: Any) -> np.ndarray:
+    """Return a module's predictions for all rows in order. gate: called between two batches."""
+    if setup.own is not None:
+        raise ModelError(
+            f"the loss {setup.objective.name} takes more than outputs and labels: "
+            "predictions can't be joined",
+            f"name a loss of (output, target) with {option('loss')}",
+        )
+    found = []
+    chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
+    setup.begin(module)
+    module.eval()
+    with torch.no_grad(), setup.own_randomness(data, seed=0):
+        for x, _ in setup.batches.of(data, chunks):
+            gate()
+            output = _wide(setup.forward.exact(module, x))
+            found.append(predictions(output, setup.form).cpu().numpy())
+    return np.concatenate(found)
 
 
 def _distance(output: Tensor, shown: Tensor, form: str) -> Tensor:
@@ -199,17 +145,28 @@ class TreeEnsemble(TorchEnsemble):
 class TorchEnsembling(Ensembling):
     """The part of a `TorchModel` that joins several, and trains it on predictions.
 
-    native: returns the user's own module with given weights
+    gate: called between two batches;  native: returns the user's own module with given weights
     """
 
     def __init__(
-        self, predictor: Predictor, setup: Setup, native: Callable[[Weights], nn.Module]
+        self,
+        module: nn.Module,
+        setup: Setup,
+        gate: Callable[[], None],
+        native: Callable[[Weights], nn.Module],
     ) -> None:
-        self._predictor, self._setup, self._native = predictor, setup, native
+        self._module, self._setup, self._gate, self._native = module, setup, gate, native
 
-    def evaluate(self, predictions: np.ndarray, data: object) -> Metrics:
+    def evaluate(self, predictions: np.ndarray, data: Any) -> Metrics:
         """Return the metrics of predictions for these rows."""
-        return self._predictor.evaluate(predictions, data)
+        objective, found = self._setup.objective, []
+        device = self._setup.batches.device
+        chunks = rows_of.chunks(np.arange(rows_of.size(data)), _BATCH)
+        for (_, y), chunk in zip(self._setup.batches.of(data, chunks), chunks, strict=True):
+            predicted = torch.as_tensor(predictions[chunk], dtype=self._dtype, device=device)
+            output = outputs(predicted, self._setup.form)
+            found.append(objective.measure(output, objective.target(y, output)))
+        return batch_metrics.mean(found)
 
     @with_gradients
     def distill(
@@ -223,9 +180,22 @@ class TorchEnsembling(Ensembling):
         seed: int,
     ) -> None:
         """Train, with Adam, on rows without labels towards the given predictions."""
-        self._predictor.distill(
-            rows, predictions, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed
-        )
+        batches_of = self._setup.batches
+        shuffler = torch.Generator().manual_seed(seed)
+        stepper = torch.optim.Adam((p for p in self._module.parameters() if p.requires_grad), lr)
+        shown = torch.as_tensor(predictions, dtype=self._dtype, device=batches_of.device)
+        unlabelled = (rows, np.zeros(len(rows), np.int64))
+        self._setup.begin(self._module)
+        self._module.train()
+        with self._setup.own_randomness(unlabelled, seed):
+            for _ in range(epochs):
+                batches = batches_of.shuffled(len(rows), batch_size, shuffler)
+                for (x, _), batch in zip(batches_of.of(unlabelled, batches), batches, strict=True):
+                    self._gate()
+                    stepper.zero_grad(set_to_none=True)
+                    output = _wide(self._setup.forward.exact(self._module, x))
+                    _distance(output, shown[batch], self._setup.form).backward()
+                    stepper.step()
 
     def joined(self, members: Sequence[Weights], shares: np.ndarray, rule: str) -> nn.Module:
         """Return a `TorchEnsemble` of the members, on the CPU and in evaluation mode."""
@@ -237,6 +207,10 @@ class TorchEnsembling(Ensembling):
     def write(self, native: nn.Module, path: Path, format: str) -> None:
         """Write a module in one of the formats of a single model."""
         files.save(native, path, format, self._setup.example)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.promote_types(self._setup.batches.dtype, torch.float32)
 
 
 # So that a file of a whole ensemble is read as one of torch.nn's own layers is.

@@ -27,6 +27,8 @@ _PER_NODE = (
 #: Arrays of a tree that splits by categories, and numbers that describe a tree.
 _EMPTY = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
 _NUMBERS = ("num_deleted", "num_feature", "num_nodes", "size_leaf_vector")
+#: The children of a leaf, and the most classes.
+_NO_CHILD, _MAX_CLASSES = -1, 10_000
 
 
 class XGBoostTrees:
@@ -130,6 +132,8 @@ class XGBoostTrees:
         if int(gbtree["num_trees"]) != len(trees) or len(model["tree_info"]) != len(trees):
             return "it declares another number of trees than it holds"
         groups = max(int(self._params["num_class"]), 1)
+        if groups > _MAX_CLASSES:
+            return f"it has {groups:,} classes, and {_MAX_CLASSES:,} are allowed"
         if any(type(info) is not int or not 0 <= info < groups for info in model["tree_info"]):
             return "a tree belongs to no class"
         ends = model.get("iteration_indptr", [0, len(trees)])
@@ -189,17 +193,22 @@ def _tree_fault(tree: dict[str, Any], num_features: int) -> str:
     if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
         return "a tree holds numbers that are not finite"
     inner = left >= 0
-    if ((right >= 0) != inner).any() or (features[inner] >= num_features).any():
+    if (features[inner] >= num_features).any() or (features < 0).any():
         return "a tree splits by a feature that is not there"
-    if (features < 0).any():
-        return "a tree splits by a feature that is not there"
+    return "" if _are_a_tree(left, right, parents) else "a tree's nodes don't form a tree"
+
+
+def _are_a_tree(left: np.ndarray, right: np.ndarray, parents: np.ndarray) -> bool:
+    """Return whether each node that is a child is one of one node before it, its parent."""
+    inner = left >= 0
+    # XGBoost takes -1 alone for a leaf's, and goes to the node of any other number.
+    if (left[~inner] != _NO_CHILD).any() or (right[~inner] != _NO_CHILD).any():
+        return False
     children = np.concatenate([left[inner], right[inner]])
     own = np.concatenate([np.flatnonzero(inner)] * 2)
-    if (children >= count).any() or len(np.unique(children)) != len(children):
-        return "a tree's nodes don't form a tree"
-    if (children <= own).any() or (parents[children] != own).any():
-        return "a tree's nodes don't form a tree"
-    return ""
+    if (children >= len(left)).any() or len(np.unique(children)) != len(children):
+        return False
+    return not ((children <= own).any() or (parents[children] != own).any())
 
 
 def _whole(numbers: list[Any]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,36 +31,17 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
     against bytes as well; where all have simulated time, against that too, and where any counts
     epsilon, those that do against that.
     """
-    num_rounds = max([2, *(len(history) for history in histories.values())])
-    whole = [history for history in histories.values() if history]
-    added = ["time"] if whole and all(costs.has(history, "time") for history in whole) else []
-    added += ["epsilon"] if any(costs.has(history, "epsilon") for history in whole) else []
+    added = _costs_of([history for history in histories.values() if history])
     if added:  # there is no room for more: one metric, against rounds, bytes and the costs
         metrics = metrics[-1:]
-    panels = [*metrics, *[metrics[-1]] * (1 + len(added))]
-    figure, axes = metric_axes(panels, num_rounds, "constrained")
-    by_round, by_bytes = axes[: len(metrics)], axes[len(metrics)]
-    for i, (name, history) in enumerate(histories.items()):
-        rounds = np.array([record.round for record in history])
-        sent = np.array(history.bytes_sent()) / 1e6
-        # After four runs the colours repeat, with another dash.
-        style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
-        lines = [(axis, metric, rounds) for axis, metric in zip(by_round, metrics, strict=True)]
-        lines.append((by_bytes, metrics[-1], sent))
-        for axis, cost in zip(axes[len(metrics) + 1 :], added, strict=True):
-            if costs.has(history, cost):
-                lines.append((axis, metrics[-1], np.array(costs.places(history, cost))))
-        for axis, metric, x in lines:
-            values = history[metric] if metric in history.metrics() else []
-            draw_line(axis, x, values, drawn_name(name), COLOURS[i % len(COLOURS)], style)
-    for axis, metric in zip(axes, panels, strict=True):
+    panels = [(metric, "round") for metric in metrics]
+    panels += [(metrics[-1], against) for against in ("bytes", *added)]
+    num_rounds = max([2, *(len(history) for history in histories.values())])
+    figure, axes = metric_axes([metric for metric, _ in panels], num_rounds, "constrained")
+    for axis, (metric, against) in zip(axes, panels, strict=True):
+        _draw(axis, histories, metric, against)
         fit_share(axis, metric)
-    _measure_in_bytes(
-        by_bytes, [history.bytes_sent()[-1] for history in histories.values() if history]
-    )
-    for axis, cost in zip(axes[len(metrics) + 1 :], added, strict=True):
-        last = max(np.nanmax(costs.places(h, cost)) for h in whole if costs.has(h, cost))
-        costs.measure([axis], cost, float(last))
+        _measure(axis, histories, against)
     # A legend and not labels at the ends, which would overlap where curves are close.
     figure.legend(
         *axes[0].get_legend_handles_labels(),
@@ -76,6 +58,40 @@ def compare(histories: Mapping[str, History], metrics: Sequence[str]) -> Chart:
             for name, history in histories.items()
         ),
     )
+
+
+def _costs_of(histories: Sequence[History]) -> list[str]:
+    """Return the costs, besides bytes, that runs are drawn against."""
+    added = ["time"] if histories and all(costs.has(each, "time") for each in histories) else []
+    return added + (["epsilon"] if any(costs.has(each, "epsilon") for each in histories) else [])
+
+
+def _draw(axis: Axes, histories: Mapping[str, History], metric: str, against: str) -> None:
+    """Draw a metric of each run against rounds, bytes, or a cost where the run has it."""
+    for i, (name, history) in enumerate(histories.items()):
+        values = history[metric] if metric in history.metrics() else []
+        # After four runs the colours repeat, with another dash.
+        style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
+        colour = COLOURS[i % len(COLOURS)]
+        draw_line(axis, _places(history, against), values, drawn_name(name), colour, style)
+
+
+def _places(history: History, against: str) -> np.ndarray:
+    """Return where each round stands on the axis; NaN where its cost is not known."""
+    if against == "bytes":
+        return np.array(history.bytes_sent()) / 1e6
+    return np.array(costs.places(history, against) or [math.nan] * len(history))
+
+
+def _measure(axis: Axes, histories: Mapping[str, History], against: str) -> None:
+    """Scale the horizontal axis in bytes or a cost; in rounds it is scaled already."""
+    whole = [history for history in histories.values() if history]
+    if against == "bytes":
+        _measure_in_bytes(axis, [history.bytes_sent()[-1] for history in whole])
+    elif against != "round":
+        measured = [each for each in whole if costs.has(each, against)]
+        last = max(np.nanmax(costs.places(each, against)) for each in measured)
+        costs.measure([axis], against, float(last))
 
 
 def _measure_in_bytes(axis: Axes, totals: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from fusion_nb.core.party import Party
 from fusion_nb.errors import OptionError, RunError
 from fusion_nb.models.base import Model
+from fusion_nb.runs.federated.finding import is_at_parties
 from fusion_nb.runs.handle import RunHandle
 from fusion_nb.runs.run import Run
 
@@ -25,7 +26,7 @@ def check_run(run: object) -> None:
             f"{run.name} was trained by a service, and an audit is only of parties in this kernel",
             _IN_THE_KERNEL,
         )
-    if not isinstance(run, Run) or "superlink=" in run.spec.engine:
+    if not isinstance(run, Run) or is_at_parties(run.spec.engine):
         raise RunError(
             f"the rows of {run.name} are with the owners of its parties, and an audit is only of "
             "parties in this kernel",

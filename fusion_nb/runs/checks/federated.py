@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.federated.finding import engine_of
 from fusion_nb.runs.resolve import Resolved
+from fusion_nb.runs.spec import RunSpec
 
 #: Options that need rows in this kernel.
 _NEED_ROWS = ("baseline", "share", "ensemble", "class_weights", "metrics")
@@ -17,6 +18,17 @@ def check_running_federation(resolved: Resolved) -> Sequence[str]:
     spec = resolved.spec
     if engine_of(spec) is None:
         return ()
+    check_without_rows(spec)
+    if not isinstance(resolved.train_options["optimizer"], str) or "loss" in resolved.shadowed:
+        raise OptionError(
+            "the loss or the optimizer is code of your own, which parties do not run",
+            "name one of the framework",
+        )
+    return ()
+
+
+def check_without_rows(spec: RunSpec) -> None:
+    """Raise OptionError for an option that needs rows, which are at the parties."""
     for name in _NEED_ROWS:
         if getattr(spec, name) != type(spec).model_fields[name].default:
             raise OptionError(
@@ -28,9 +40,3 @@ def check_running_federation(resolved: Resolved) -> Sequence[str]:
             f"{option('adversary', spec.adversary)}, and labels are at the parties' nodes",
             "use one that changes weights, such as sign_flip",
         )
-    if not isinstance(resolved.train_options["optimizer"], str) or "loss" in resolved.shadowed:
-        raise OptionError(
-            "the loss or the optimizer is code of your own, which parties do not run",
-            "name one of the framework",
-        )
-    return ()

@@ -10,6 +10,7 @@ from fusion_nb.algorithms.secure.masks import Masks
 from fusion_nb.algorithms.secure.steps import LEAST
 from fusion_nb.core.protocols import Fusion, ModelPoisoning
 from fusion_nb.errors import OptionError, option
+from fusion_nb.runs.federated.finding import is_at_parties
 from fusion_nb.runs.resolve import Resolved
 
 _LINEAR = (
@@ -55,7 +56,7 @@ def check_secure(resolved: Resolved) -> Sequence[str]:
 
 def _hidden_from_whom(engine: str) -> str:
     """Return who is kept from single updates where this engine trains, as a sentence."""
-    if "superlink=" in engine:
+    if is_at_parties(engine):
         return (
             "Parties hold their own keys; the aggregator is taken to keep to the protocol, and the "
             "logs of all parties must show the same transcript of a round"
@@ -68,7 +69,8 @@ def _hidden_from_whom(engine: str) -> str:
     return (
         "In one kernel, and on a service that has the parties' rows, this shows arithmetic, "
         "traffic, time and drop-outs, and hides nothing from the owner of that machine: parties "
-        f"with their own rows and keys need {option('engine', 'flower:superlink=HOST:PORT')}"
+        f"with their own rows and keys need {option('engine', 'flower:superlink=HOST:PORT')}, or "
+        "take part in a service by: fusion-nb party --service"
     )
 
 

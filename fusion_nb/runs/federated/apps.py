@@ -10,7 +10,7 @@ import numpy as np
 from fusion_nb.core.types import Weights
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.engines.flower.remote_app import RemoteAppParty, RemoteAppRows, read_app
-from fusion_nb.engines.flower.session import Described, Session
+from fusion_nb.engines.remote.session import Described, Session
 from fusion_nb.errors import DataError, OptionError, option
 from fusion_nb.models import lookup
 from fusion_nb.runs.client_apps.finding import OWN_NAMES

@@ -13,30 +13,43 @@ from fusion_nb.core import registry
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.data import at_party
 from fusion_nb.data.partition import PartitionedData
+from fusion_nb.engines.remote.link import OF_A_SERVICE
 from fusion_nb.errors import DataError, ExportError, ModelError, RunError, option
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model
 from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 
-if TYPE_CHECKING:  # most runs do without Flower
-    from fusion_nb.engines.flower.engine import FlowerEngine
-    from fusion_nb.engines.flower.session import Described, RemoteParty, Session
+if TYPE_CHECKING:  # most runs do without
+    from fusion_nb.engines.remote.engine import FederatedEngine
+    from fusion_nb.engines.remote.session import Described, RemoteParty, Session
 
 #: Options about rows, which are where the parties are.
 _OF_ROWS = ("data", "data_handler", "label", "split", "tabular")
 
 
-def engine_of(spec: RunSpec) -> FlowerEngine | None:
-    """Return the engine of a spec where it names a SuperLink that runs already, or None."""
-    if registry.parse(spec.engine)[0] != "flower":
+def is_at_parties(engine: str) -> bool:
+    """Return whether parties train in processes of their own owners, to which an engine connects.
+
+    >>> is_at_parties("flower:superlink=10.0.0.1:8000"), is_at_parties("flower")
+    (True, False)
+    """
+    name, options = registry.parse(engine or "local")
+    return name == OF_A_SERVICE or (name == "flower" and "superlink" in options)
+
+
+def engine_of(spec: RunSpec) -> FederatedEngine | None:
+    """Return the engine of a spec where its parties are in a running federation, or None."""
+    if not is_at_parties(spec.engine):
         return None
-    from fusion_nb.engines.flower.engine import FlowerEngine
+    from fusion_nb.engines.remote.engine import FederatedEngine
 
     made = registry.create("engines", spec.engine)
-    return made if isinstance(made, FlowerEngine) and made.superlink else None
+    return made if isinstance(made, FederatedEngine) and made.place else None
 
 
-def parties(spec: RunSpec, engine: FlowerEngine, namespace: Mapping[str, Any]) -> PartitionedData:
+def parties(
+    spec: RunSpec, engine: FederatedEngine, namespace: Mapping[str, Any]
+) -> PartitionedData:
     """Return the parties that take part: the kernel is told names, sizes and the schema alone.
 
     namespace: where the model is looked up, for parties that are apps of Flower
@@ -46,7 +59,7 @@ def parties(spec: RunSpec, engine: FlowerEngine, namespace: Mapping[str, Any]) -
     if given:
         raise DataError(
             f"{option(given[0], getattr(spec, given[0]))}, but rows are at the nodes of "
-            f"{engine.superlink}, whose owners name them",
+            f"{engine.place}, whose owners name them",
             f"leave {option(given[0])} out",
         )
     session = engine.connect()
@@ -107,7 +120,7 @@ def _party(
     sizes: tuple[int, int],
     setup: Callable[[Any], dict[str, Any]],
 ) -> RemoteParty:
-    from fusion_nb.engines.flower.session import RemoteParty
+    from fusion_nb.engines.remote.session import RemoteParty
 
     test = at_party.stand_in(schema, sizes[1]) if sizes[1] else None
     party = RemoteParty(name, at_party.stand_in(schema, sizes[0]), test)
@@ -116,7 +129,7 @@ def _party(
 
 
 def _packer(
-    spec: RunSpec, schema: DataSchema, engine: FlowerEngine
+    spec: RunSpec, schema: DataSchema, engine: FederatedEngine
 ) -> Callable[[Any], dict[str, Any]]:
     """Return a function that writes a model for the nodes: a file, which is read without code."""
 
@@ -136,7 +149,7 @@ def _packer(
     return pack
 
 
-def _file_of(model: Model, engine: FlowerEngine) -> dict[str, Any]:
+def _file_of(model: Model, engine: FederatedEngine) -> dict[str, Any]:
     suffix = model.suffixes[0] if model.suffixes else ""
     hint = (
         "build it of the framework's own classes (nn.Sequential, say), or add send_code=true to "

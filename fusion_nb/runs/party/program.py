@@ -17,7 +17,7 @@ from fusion_nb.core.protocols import NeedsAgreement
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.core.types import CollectRequest, Failure, Request, RoundRequest, StepRequest
 from fusion_nb.data.at_party import PartyRows
-from fusion_nb.engines.flower import wire
+from fusion_nb.engines.remote import wire
 from fusion_nb.errors import FusionError, RunError, Stopped, cell_spelling
 from fusion_nb.models import lookup
 from fusion_nb.models.base import Model

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import _thread
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from fusion_nb.core.files.tree_file import pack_tree
 from fusion_nb.data.at_party import PartyRows
-from fusion_nb.engines.flower.answering import Steering, answer_all
-from fusion_nb.engines.flower.fleet import connected
-from fusion_nb.errors import DataError, OptionError, missing_extra
+from fusion_nb.engines.remote.answering import Steering, answer_all
+from fusion_nb.engines.remote.link import EndedError
+from fusion_nb.errors import DataError, OptionError, ServiceError, missing_extra
 from fusion_nb.models import lookup
 from fusion_nb.runs.client_apps.finding import PREFIX
 from fusion_nb.runs.party.app_program import AppProgram, PartyApp
+from fusion_nb.runs.party.connection import Connection
 from fusion_nb.runs.party.journal import Journal, contents
 from fusion_nb.runs.party.policy import Policy
 from fusion_nb.runs.party.program import PartyProgram
@@ -29,6 +23,8 @@ from fusion_nb.runs.party.program import PartyProgram
 #: Seconds after which a SuperLink that was gone is tried again.
 _AGAIN_SECONDS = 5.0
 _MAX_NAME = 100
+#: The status of a service that has no time for this address now.
+_TOO_MANY = 429
 _BY_A_MODEL = (
     "What leaves when it agrees on a form of rows: the number of training and of test rows.",
     "What leaves in each round of training:",
@@ -46,49 +42,6 @@ _BY_AN_APP = (
 )
 
 
-@dataclass(frozen=True)
-class Connection:
-    """Where the SuperLink is, and how it is trusted.
-
-    certificates: path of its root certificate;  key: path of this party's private key, or ""
-    """
-
-    superlink: str
-    certificates: str
-    key: str
-    insecure: bool = False
-
-    def root(self) -> bytes | None:
-        """Return the root certificate. Raises OptionError where there is none."""
-        if not self.certificates and not self.insecure:
-            raise OptionError(
-                "no certificate of the SuperLink is given",
-                "add --certificates ca.pem; --insecure goes without encryption, to try it out",
-            )
-        return _read(self.certificates) if self.certificates else None
-
-    def keys(self) -> Any:
-        """Return this party's private and public key, or None. Raises OptionError for others."""
-        if not self.key:
-            return None
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        content = _read(self.key)
-        is_ssh = b"OPENSSH" in content
-        load = serialization.load_ssh_private_key if is_ssh else serialization.load_pem_private_key
-        try:
-            private = load(content, None)
-        except (ValueError, TypeError) as error:
-            raise OptionError(f"{self.key} is no private key: {error}", "give one as PEM") from None
-        if not isinstance(private, ec.EllipticCurvePrivateKey):
-            raise OptionError(
-                f"{self.key} is a key of another kind",
-                "make one: ssh-keygen -t ecdsa -b 384 -N '' -f party.key",
-            )
-        return private, private.public_key()
-
-
 def serve(
     connection: Connection,
     policy: Policy,
@@ -101,7 +54,7 @@ def serve(
     dry_run: bool,
     say: Callable[[str], object],
 ) -> None:
-    """Answer an aggregator's requests until Ctrl-C.
+    """Answer an aggregator's requests until Ctrl-C, or until the federation has ended.
 
     data: a file of rows, or `flower_app:module:app`, a ClientApp that reads them
     log: file of the party's log, or None;  dry_run: only show what would leave
@@ -112,9 +65,9 @@ def serve(
     if dry_run:
         say("\n".join(_dry_run(rows, policy)))
         return
-    if find_spec("flwr") is None:
-        raise missing_extra(ModuleNotFoundError(name="flwr"), "fusion-nb party")
-    root, keys = connection.root(), connection.keys()
+    if connection.needs and find_spec(connection.needs) is None:
+        raise missing_extra(ModuleNotFoundError(name=connection.needs), "fusion-nb party")
+    connection.check(data)
     journal = Journal(log, say)
     own = rows.lines() if isinstance(rows, PartyApp) else [f"{name}: rows of {data}"]
     for line in (*own, *policy.lines()):
@@ -122,60 +75,54 @@ def serve(
     steering = Steering()
     program = _program(rows, policy, journal, steering.gate)
     try:
-        with _own_interrupts_only():
+        with connection.taking_part():
             while True:
-                _take_part(connection, root, keys, program, steering, journal)
+                _take_part(connection, program, steering, journal)
                 time.sleep(_AGAIN_SECONDS)
+    except EndedError as end:
+        journal.note(str(end))
     except KeyboardInterrupt:
         journal.note("ended by Ctrl-C")
 
 
-@contextmanager
-def _own_interrupts_only() -> Iterator[None]:
-    """Let Ctrl-C end this program, and nothing within it.
-
-    Flower's client sends an interrupt to its own process when the SuperLink does not know it any
-    more, after a restart say. This program then connects again instead.
-    """
-    if os.name != "posix":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-    def watch() -> None:
-        while True:
-            found = signal.sigwaitinfo({signal.SIGINT})
-            if found.si_pid != os.getpid():
-                _thread.interrupt_main()
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _take_part(
     connection: Connection,
-    root: bytes | None,
-    keys: Any,
     program: PartyProgram,
     steering: Steering,
     journal: Journal,
 ) -> None:
-    """Answer requests until the connection ends, which is no reason to end the program."""
+    """Answer requests until the connection ends, which is no reason to end the program.
+
+    Raises EndedError where the federation has ended, and ServiceError of a service that refuses.
+    """
+
+    def describe() -> bytes:
+        told = program.describe()
+        packed = pack_tree(told, "reply")
+        journal.left(packed, told)
+        return packed
+
     try:
-        with connected(connection.superlink, root, keys) as fleet:
-            journal.note(f"connected to {connection.superlink} as node {fleet.node_id}")
+        with connection.connected(describe) as fleet:
+            journal.note(f"connected to {connection.place} as node {fleet.name}")
             answer_all(
                 fleet, steering, lambda found, parts: program.answer(parts.content, found.run)
             )
     except SystemExit as error:  # how Flower ends a program that can't connect
-        journal.note(f"{connection.superlink} does not take this party (code {error.code})")
+        journal.note(f"{connection.place} does not take this party (code {error.code})")
+    except EndedError:
+        raise
     except Exception as error:
+        if isinstance(error, ServiceError) and _is_refusal(error.status):
+            raise
         journal.note(f"the connection ended: {type(error).__name__}: {error}")
     program.forget()
     journal.note(f"not connected; it is tried again in {_AGAIN_SECONDS:g} s")
+
+
+def _is_refusal(status: int) -> bool:
+    """Return whether a service will not answer otherwise when it is asked again."""
+    return 400 <= status < 500 and status != _TOO_MANY
 
 
 def _source(
@@ -235,10 +182,3 @@ def _check(policy: Policy, data: str, name: str) -> None:
         raise OptionError(f"{name!r} is no name of a party", f"give 1 to {_MAX_NAME} letters")
     if not data.startswith(PREFIX) and not Path(data).is_file():
         raise DataError(f"there is no file {data}", f"the current folder is {Path.cwd()}")
-
-
-def _read(path: str) -> bytes:
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise OptionError(f"there is no file {path}", f"the current folder is {Path.cwd()}")
-    return found.read_bytes()

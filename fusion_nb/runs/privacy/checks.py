@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from fusion_nb.algorithms.fusions.fusion_wrapper import FusionWrapper
 from fusion_nb.algorithms.privacy.base import PrivateFusion
-from fusion_nb.core import registry
 from fusion_nb.core.protocols import Fusion, NeedsAgreement
 from fusion_nb.errors import ModelError, OptionError, RunError, option
 from fusion_nb.models.base import Model
 from fusion_nb.models.per_row import PerRowTrainable
+from fusion_nb.runs.federated.finding import is_at_parties
 from fusion_nb.runs.resolve import Resolved
 
 #: Personalization methods whose models stay at the party.
@@ -119,7 +119,7 @@ def _notes(rule: PrivateFusion, resolved: Resolved) -> list[str]:
         f"privacy: {spec.rounds} {word} will cost {most}epsilon {spent:.3g}{budget} "
         f"({spec.privacy})"
     ]
-    if rule.kind != "central" and _is_at_parties(spec.engine):
+    if rule.kind != "central" and is_at_parties(spec.engine):
         notes.append(
             "warning: privacy: parties draw their noise from the run's seed, which the aggregator "
             "knows here, so that it could take the noise off again; only others can't"
@@ -138,13 +138,3 @@ def _notes(rule: PrivateFusion, resolved: Resolved) -> list[str]:
     if resolved.baselines:
         notes.append("privacy: baselines are trained without it")
     return notes
-
-
-def _is_at_parties(engine: str) -> bool:
-    """Return whether parties train in processes of their own owners, to which an engine connects.
-
-    >>> _is_at_parties("flower:superlink=10.0.0.1:8000"), _is_at_parties("flower")
-    (True, False)
-    """
-    name, options = registry.parse(engine or "local")
-    return name == "flower" and "superlink" in options

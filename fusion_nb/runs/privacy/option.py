@@ -13,6 +13,7 @@ from fusion_nb.data.partition import PartitionedData
 from fusion_nb.errors import OptionError, option
 from fusion_nb.models.base import Model
 from fusion_nb.models.per_row import chance_and_steps
+from fusion_nb.runs.federated.finding import is_at_parties
 from fusion_nb.runs.privacy.identity import identity
 from fusion_nb.runs.spec import RunSpec
 from fusion_nb.runs.spec.errors import about
@@ -60,7 +61,7 @@ def made(
             text=spec.sampling,
         )
         # Parties of a running federation know the run's seed.
-        is_secret = "superlink=" in spec.engine
+        is_secret = is_at_parties(spec.engine)
         decided = "" if is_secret else identity(spec, name, train_options, data)
         facts = PrivateRun(name, cohorts, spec.rounds, batches, is_secret, decided)
         rule = around(inner, spec.privacy, facts)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from fusion_nb.service.api import page, problems, routes
+from fusion_nb.service.api import message_routes, page, problems, routes
 from fusion_nb.service.api.middleware import AccessControl
 from fusion_nb.service.api.sites import Sites
 from fusion_nb.service.service import Service
@@ -18,7 +18,8 @@ from fusion_nb.version import __version__
 
 _DESCRIPTION = """Federated learning over HTTP: start an aggregator with a model, register parties
 with their data, train, fetch the fused weights, stop. Parties' rows are used for training only: no
-call returns them, and `/stop` deletes them.
+call returns them, and `/stop` deletes them. A party that keeps its rows sends none: it trains in a
+program of its own (`fusion-nb party --service`), and weights travel.
 
 Every call except `/health` needs a client's id and secret, in a Basic header, as `Bearer
 ID:SECRET`, or in the address (`http://ID:SECRET@host:port`). A client that has a key and an
@@ -54,6 +55,7 @@ def create_app(settings: Settings, keys: Keys, host: str = "127.0.0.1") -> FastA
         servers=[{"url": "."}],
     )
     app.include_router(routes.router)
+    app.include_router(message_routes.router)
     app.include_router(page.router)
     problems.install(app)
     sites = Sites.of(host, settings.allowed_hosts, settings.allowed_origins)

@@ -53,6 +53,17 @@ START_PARTY = _multipart(
             "type": "string",
             "description": "the party's name (default: party 1, party 2, ...)",
         },
+        "keeps_rows": {
+            "type": "boolean",
+            "default": False,
+            "description": "the party trains in a program of its own, and sends facts in place of "
+            "data; a name and a token are needed then",
+        },
+        "token": {
+            "type": "string",
+            "description": "of a party that keeps its rows: a secret of 32 letters or more, by "
+            "which its calls are known",
+        },
     },
     {
         "data": "the party's rows: an `.npz` with x_train, y_train and, for its own test rows, "
@@ -60,6 +71,15 @@ START_PARTY = _multipart(
         "/stop.",
         "custom_data_handler": "a Python module with a class that has get_data(); only if the "
         "operator allows code",
+        "facts": "of a party that keeps its rows: their number, form and labels, as fusion-nb "
+        "party tells them. No row is among them.",
     },
-    ["aggregator_id", "data_handler_class_name", "data"],
+    ["aggregator_id"],
 )
+_BINARY = {"type": "string", "format": "binary", "description": "the reply, as plain data"}
+REPLY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": _BINARY}},
+    }
+}

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 _ID = "u8Lq0cT3sYk2vB7nE5aZxw"
+#: A message, and the query and the header of a party's calls.
+_MESSAGE = "1c8e55e3a0f14d02-5b9a01c2d3e4-00000007"
+_OF_PARTY = "party=clinic%201"
+_TOKEN = "-H 'X-Fusion-Token: TOKEN'"
 _CURL = "curl -u CLIENT_ID:CLIENT_SECRET"
 _URL = "http://127.0.0.1:8765"
 _RECORD = {
@@ -40,7 +44,7 @@ _STATUS = {
     "shown": ["loss", "accuracy"],
     "monitor": "accuracy",
     "options": {"parties": 2, "rounds": 3, "lr": 0.1},
-    "parties": [{"party": "party 1", "handler": "npz", "num_examples": 600}],
+    "parties": [{"party": "party 1", "handler": "npz", "num_examples": 600, "keeps_rows": False}],
 }
 
 #: (method, path) -> the example's request (a form or JSON), its answer, and the words of curl.
@@ -106,6 +110,17 @@ EXAMPLES: Mapping[tuple[str, str], tuple[Any, Any, str]] = {
         {"aggregator_id": _ID, "message": "it is deleted"},
         f"-X DELETE {_URL}/aggregators/{_ID}",
     ),
+    ("get", "/messages/{aggregator_id}"): (
+        None,
+        "the bytes of a request",
+        f"{_TOKEN} -o request -D - '{_URL}/messages/{_ID}?{_OF_PARTY}&node=NODE&after='",
+    ),
+    ("post", "/messages/{aggregator_id}/{message_id}"): (
+        "@reply",
+        {"aggregator_id": _ID, "message": "the run has the reply"},
+        f"{_TOKEN} -H 'Content-Type: application/octet-stream' --data-binary @reply "
+        f"'{_URL}/messages/{_ID}/{_MESSAGE}?{_OF_PARTY}'",
+    ),
     ("get", "/health"): (None, {"status": "ok", "version": "1.0"}, f"{_URL}/health"),
 }
 
@@ -116,12 +131,13 @@ def add_examples(document: dict[str, Any]) -> None:
         call = document["paths"][path][method]
         for parameter in call.get("parameters", ()):
             if parameter["in"] == "path":
-                parameter["example"] = _ID
+                parameter["example"] = _MESSAGE if parameter["name"] == "message_id" else _ID
         if request is not None:
             for content in call["requestBody"]["content"].values():
                 content["example"] = request
-        for kind, content in call["responses"]["200"]["content"].items():
-            if kind != "application/octet-stream":
+        answers = call["responses"]["200"]["content"]
+        for kind, content in answers.items():
+            if kind != "application/octet-stream" or len(answers) == 1:
                 content["example"] = answer
         curl = _CURL if path != "/health" else "curl"
         call["x-codeSamples"] = [{"lang": "curl", "source": f"{curl} {words}"}]

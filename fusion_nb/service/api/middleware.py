@@ -25,7 +25,9 @@ _log = logging.getLogger(__name__)
 _PUBLIC = {"/health"}
 #: Bytes that are read of a refused body, so that its sender reads the answer.
 _MAX_DRAINED = 64 << 20
-#: Bytes of a body that is no form.
+#: Calls with a body that is neither a form nor small.
+_REPLIES = "/messages/"
+#: Bytes of any other body that is no form.
 _MAX_JSON = 64 << 10
 #: Status in the log of a call whose client disconnected before the answer.
 _DISCONNECTED = 499
@@ -52,8 +54,8 @@ class AccessControl:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        is_form = headers.get("content-type", "").lower().startswith(_FORMS)
-        limit = self._max_upload if is_form else min(_MAX_JSON, self._max_upload)
+        is_large = headers.get("content-type", "").lower().startswith(_FORMS) or _is_reply(scope)
+        limit = self._max_upload if is_large else min(_MAX_JSON, self._max_upload)
         call = _Call(scope, receive, send, limit)
         client_id = ""
         try:
@@ -84,7 +86,7 @@ class AccessControl:
         has none.
         """
         authorization = headers.get("authorization", "")
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _path(scope)
         address = owner(scope["client"][0]) if scope.get("client") else ""
         seconds = self._tries.seconds_left(address, authorization) if authorization else 0
         if seconds:
@@ -97,6 +99,15 @@ class AccessControl:
         if client_id or path in _PUBLIC:
             return client_id, None
         return "", _unauthorized(bool(authorization))
+
+
+def _path(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _is_reply(scope: Scope) -> bool:
+    """Return whether a call is the reply of a party, which may hold the weights of a model."""
+    return scope["method"] == "POST" and _path(scope).startswith(_REPLIES)
 
 
 class _Unfinished(Exception):

@@ -34,7 +34,8 @@ _MEANINGS = {
     400: "a field is missing, unknown or not allowed; `field` names it, `hint` says what is "
     "allowed",
     401: "no key, or a wrong one",
-    403: "a browser sent the call for a page of another site",
+    403: "a browser sent the call for a page of another site, or a call is in the name of a party "
+    "without its token",
     404: "there is no such aggregator, or it has no weights yet",
     409: "a step out of order: training before all parties have registered, a party too many",
     413: "more bytes than the server accepts (`--max-upload`)",

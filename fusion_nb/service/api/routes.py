@@ -25,6 +25,7 @@ router = APIRouter()
 #: Headings of the page.
 STEPS: list[str | Enum] = ["the steps of a federation"]
 RESULTS: list[str | Enum] = ["its results"]
+parties_group: list[str | Enum] = ["parties that keep their rows"]
 
 
 def _service(request: Request) -> Service:
@@ -90,15 +91,19 @@ async def start_aggregator(request: Request, service: Injected, client: Client) 
     "/start-party",
     tags=STEPS,
     openapi_extra=bodies.START_PARTY,
-    responses=refusals(400, 404, 409, 413, 422),
+    responses=refusals(400, 403, 404, 409, 413, 422),
 )
 async def start_party(request: Request, service: Injected, client: Client) -> schemas.Registered:
     """Register a party with its data, which is read and checked against the model before the
-    answer.
+    answer; or one that keeps its rows, by facts about them.
+
+    `fusion-nb party --service` registers a party that keeps its rows, and answers GET /messages.
+    The same call takes it back when its program starts again.
     """
-    async with forms.reading(request, ("data", "custom_data_handler")) as (fields, files):
+    known = ("data", "custom_data_handler", "facts")
+    async with forms.reading(request, known) as (fields, files):
         given = fields.get("party", "")
-        aggregator, party = await service.start_party(client, fields, files)
+        aggregator, party, node = await service.start_party(client, fields, files)
     remaining = aggregator.remaining
     line = "all parties have registered: POST /train"
     if remaining:
@@ -106,7 +111,7 @@ async def start_party(request: Request, service: Injected, client: Client) -> sc
     if given not in ("", party):
         line = f"registered as {party!r}, with plain blanks and in Unicode's form NFC; {line}"
     return schemas.Registered(
-        aggregator_id=aggregator.id, message=line, party=party, remaining=remaining
+        aggregator_id=aggregator.id, message=line, party=party, remaining=remaining, node=node
     )
 
 
@@ -154,7 +159,10 @@ async def stop(body: schemas.AggregatorId, service: Injected) -> schemas.Progres
     Weights and history are kept. Stopping a federation that has ended does nothing.
     """
     aggregator = await service.stop(body.aggregator_id)
-    return _progress(aggregator, "the federation has ended, and its parties' data is deleted")
+    rows = (
+        "its parties kept their rows" if aggregator.keeps_rows else "its parties' data is deleted"
+    )
+    return _progress(aggregator, f"the federation has ended, and {rows}")
 
 
 @router.get(

@@ -40,6 +40,9 @@ class Registered(Message):
 
     party: str = Field(description="the party's name")
     remaining: int = Field(description="number of parties that have not registered yet")
+    node: str = Field(
+        "", description="of a party that keeps its rows: its name for this program in /messages"
+    )
 
 
 class Progress(Message):
@@ -96,7 +99,8 @@ class Status(Summary):
     monitor: str = Field(description="the metric that decides which round is best")
     options: Record = Field(description="of the run, by their names in RunSpec")
     parties: list[Record] = Field(
-        description="of each: party, handler, num_examples (training rows)"
+        description="of each: party, handler, num_examples (training rows; of a party that keeps "
+        "its rows, all), keeps_rows"
     )
     ahead: int | None = Field(
         None, description="of a queued run: number of runs that train before it"

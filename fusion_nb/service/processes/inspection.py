@@ -34,6 +34,7 @@ from fusion_nb.runs.spec import MODEL_OPTIONS, RunSpec
 from fusion_nb.service.errors import to_wire
 from fusion_nb.service.model_types import framework_of_type, model_type_of
 from fusion_nb.service.processes import sandbox
+from fusion_nb.service.processes.facts import check_facts
 from fusion_nb.service.processes.inspection_pool import BEGUN
 from fusion_nb.service.storage import uploads
 from fusion_nb.service.storage.round_files import Which
@@ -166,6 +167,7 @@ def convert(path: str, which: Which, format: str, target: str) -> dict[str, Any]
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "model": check_model,
     "party": check_party,
+    "facts": check_facts,
     "convert": convert,
 }
 

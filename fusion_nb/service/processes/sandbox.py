@@ -16,6 +16,7 @@ from fusion_nb.core.files import storage
 from fusion_nb.core.items import Unreadable
 from fusion_nb.core.process import machine
 from fusion_nb.data import handlers
+from fusion_nb.engines.remote.link import OF_A_SERVICE
 from fusion_nb.errors import DataError, FusionError
 from fusion_nb.models import lookup
 from fusion_nb.runs.spec import RunSpec
@@ -92,6 +93,10 @@ def spec_and_namespace(folder: RunFolder) -> tuple[RunSpec, dict[str, Any]]:
     Raises a FusionError for unsuitable data, or any error of a client's own data handler.
     """
     options = folder.about["options"]
+    if folder.keeps_rows:
+        given = {**options, "engine": OF_A_SERVICE}
+        model = lookup.find(relative(folder.model), {})
+        return RunSpec(**given, model="model"), {"model": model}
     may_fail = float(options.get("quorum") or 1) < 1
     data: Any = {
         party["party"]: _rows_or_failure(party) if may_fail else read_rows(party)

@@ -19,11 +19,13 @@ from typing import Any
 from fusion_nb.core import history
 from fusion_nb.core.files import storage
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.errors import FusionError, RunError
+from fusion_nb.errors import FusionError, RunError, Stopped
 from fusion_nb.runs.checkpoints.resume import SavedSpec
 from fusion_nb.runs.handle import ENDED
 from fusion_nb.runs.run import Run
 from fusion_nb.service.errors import to_wire
+from fusion_nb.service.mail import engine
+from fusion_nb.service.mail.link import boxes_of
 from fusion_nb.service.processes import sandbox
 from fusion_nb.service.storage.round_files import round_of
 from fusion_nb.service.storage.run_folder import RunFolder
@@ -105,6 +107,11 @@ class StdinCommands:
         self._lock = threading.Lock()
         threading.Thread(target=self._listen, daemon=True).start()
 
+    def check(self) -> None:
+        """Raise Stopped once a stop has come, where no run is there yet to be stopped."""
+        if self._is_stopped:
+            raise Stopped
+
     def start(self, run: Run) -> None:
         """Start a run, and stop it at once if a stop has come before."""
         with self._lock:
@@ -147,13 +154,22 @@ def make_run(folder: RunFolder, control: RunControl) -> Run:
     make = partial(Run, control=control)
     if not folder.has_checkpoint:
         return make(spec.model_copy(update=saved_in), namespace, name="run")
+    saved = None
     try:
-        return SavedSpec.read(checkpoint.path, saved_in).make_run(namespace, make=make)
+        saved = SavedSpec.read(checkpoint.path, saved_in)
+        return saved.make_run(namespace, make=make)
     except (FusionError, ValueError, TypeError, LookupError, RecursionError) as error:
         if _cause_on_disk(error):
             raise  # a full disk damages no checkpoint
+        if saved is not None and folder.keeps_rows and _is_of_parties(error):
+            raise  # nor does a party that is not there
         public = sandbox.to_public_error(error, folder).message
         raise CheckpointUnusable(public.replace(f"{folder.path}{os.sep}", "")) from error
+
+
+def _is_of_parties(error: Exception) -> bool:
+    """Return whether a run can't go on because of its parties, whose rows are the same."""
+    return isinstance(error, FusionError) and error.option not in ("data", "checkpoint")
 
 
 def _cause_on_disk(error: BaseException) -> OSError | None:
@@ -168,7 +184,14 @@ def _cause_on_disk(error: BaseException) -> OSError | None:
 def train(folder: RunFolder, pulse: Pulse) -> dict[str, Any]:
     """Train an aggregator, and return the outcome."""
     commands = StdinCommands()
+
+    def gate() -> None:
+        pulse()
+        commands.check()
+
     try:
+        if folder.keeps_rows:
+            engine.register(boxes_of(folder.registered()), gate)
         run = make_run(folder, RunControl(on_gate=pulse))
         writer = RoundWriter(folder)
         run.subscribe(writer)
@@ -183,6 +206,8 @@ def train(folder: RunFolder, pulse: Pulse) -> dict[str, Any]:
         run.wait()
         if writer.error is not None:
             raise writer.error
+    except Stopped:
+        return {"state": "stopped", "reason": ""}
     except CheckpointUnusable as error:
         traceback.print_exc()
         return {"state": "interrupted", "reason": str(error)}

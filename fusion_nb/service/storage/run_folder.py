@@ -2,7 +2,8 @@
 
 aggregator.json       the client that started it, its type of model and its options
 model.pt|.keras|...   the uploaded model;  test.npz: the aggregator's own test rows
-parties/0001/         party.json, data.npz|..., handler.py
+parties/0001/         party.json, data.npz|..., handler.py; of a party that keeps its rows the facts
+                      about them, and its messages in mail/
 run.json              the state of the run, written by the server
 begun.json            notes and settings of the run, and outcome.json: its end; both written by the
                       training process
@@ -87,6 +88,11 @@ class RunFolder:
         """Return the description of each party, in the order of registration."""
         found = sorted(path for path in self.parties.iterdir() if (path / "party.json").exists())
         return [{**storage.read_json(path / "party.json"), "path": path} for path in found]
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether the parties keep their rows."""
+        return any(party.get("keeps_rows") for party in self.registered())
 
     def delete_data(self) -> None:
         """Delete all uploads and states of parties; their descriptions stay.

@@ -120,6 +120,17 @@ def numbered(field: bytes, number: int) -> Callable[[bytes], bytes]:
     return lambda raw: re.sub(rb"%s=-?\d+" % field, b"%s=%d" % (field, number), raw, count=1)
 
 
+def without_trees(num_classes: int) -> Callable[[bytes], bytes]:
+    """LightGBM's text of a booster of so many classes that has no trees yet."""
+
+    def changed(raw: bytes) -> bytes:
+        for name in (b"num_class", b"num_tree_per_iteration"):
+            raw = re.sub(rb"\n%s=\d+" % name, b"\n%s=%d" % (name, num_classes), raw)
+        return re.sub(rb"\nTree=.*\nend of trees", b"\nend of trees", raw, flags=re.DOTALL)
+
+    return changed
+
+
 #: Changes that would lead compiled code astray.
 XGBOOST_FAULTS = {
     "a child far away": set_node("left_children", 0, 10**6),
@@ -130,6 +141,7 @@ XGBOOST_FAULTS = {
     "a negative feature": set_node("split_indices", 0, -1),
     "no number": set_node("split_conditions", 0, float("nan")),
     "text": set_node("split_conditions", 0, "1"),
+    "a leaf with a child before the first": set_node("left_children", -1, -154),
     "a fraction as a child": set_node("left_children", 0, 1.5),
     "categories": set_node("split_type", 0, 1),
     "too many iterations": set_part("iteration_indptr", [0, 3, 600]),
@@ -138,6 +150,9 @@ XGBOOST_FAULTS = {
     "a short array": of_xgboost(lambda d: model_of(d)["trees"][0]["parents"].pop()),
     "many nodes": of_xgboost(
         lambda d: model_of(d)["trees"][0]["tree_param"].__setitem__("num_nodes", str(10**9))
+    ),
+    "more classes than memory": of_xgboost(
+        lambda d: d["learner"]["learner_model_param"].__setitem__("num_class", str(10**9))
     ),
     "another booster": of_xgboost(
         lambda d: d["learner"]["gradient_booster"].__setitem__("name", "dart")
@@ -155,6 +170,12 @@ LIGHTGBM_FAULTS = {
     "more classes": replaced("num_tree_per_iteration=3", "num_tree_per_iteration=4"),
     "other features": replaced("max_feature_idx=3", "max_feature_idx=9"),
     "a field that is missing": replaced("threshold=", "treshold="),
+    "a leaf that is not counted": lambda raw: re.sub(
+        rb"leaf_count=\d+ ", b"leaf_count=", raw, count=1
+    ),
+    "a split too many that is told": replaced("split_gain=", "split_gain=1 "),
+    "a count beyond all numbers": numbered(b"leaf_count", 10**12),
+    "more classes than memory": without_trees(10**9),
 }
 CASES = [
     *(("xgboost", name) for name in XGBOOST_FAULTS),

@@ -48,7 +48,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
 def test_parameters_tags_and_status(tracked: Tracked) -> None:
     found = tracked.found
     assert found.info.status == "FINISHED"
-    assert found.info.run_name == "run"
+    assert found.info.run_name == tracked.run.name
     assert (found.data.params["lr"], found.data.params["fusion"]) == ("0.25", "fedavg")
     assert "--rounds 5" in found.data.tags["fusion_nb.cell"], "the tag follows further rounds"
     assert found.data.tags["fusion_nb.version"] == fusion_nb.__version__

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fusion_nb.engines.flower.answering import GIVE_UP
-from fusion_nb.engines.flower.conversation import Conversation, Question
-from fusion_nb.engines.flower.link import Answer, Link
+from fusion_nb.engines.remote.answering import GIVE_UP
+from fusion_nb.engines.remote.conversation import Conversation, Question
+from fusion_nb.engines.remote.link import Answer, Link
 
 
 class OpenConversation(Conversation):

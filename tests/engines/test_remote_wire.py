@@ -19,7 +19,7 @@ from fusion_nb.core.types import (
     RoundRequest,
     Update,
 )
-from fusion_nb.engines.flower import wire
+from fusion_nb.engines.remote import wire
 from fusion_nb.errors import OptionError
 
 WEIGHTS = {"w": np.arange(3.0), "n": np.array(2, dtype=np.int64)}

@@ -1,4 +1,4 @@
-"""Requests to the nodes of a SuperLink, and their answers in order."""
+"""Requests to the nodes of a link, and their answers in order."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from fusion_nb.engines.flower.answering import GIVE_UP, GO, HOLD, REQUEST, Envelope
-from fusion_nb.engines.flower.link import Answer, Link
+from fusion_nb.engines.remote.answering import GIVE_UP, GO, HOLD, REQUEST, Envelope
+from fusion_nb.engines.remote.link import Answer, Link
 from fusion_nb.errors import RunError
 
 #: Seconds between two looks for answers.
@@ -69,7 +69,7 @@ class Conversation:
         waiting: dict[str, Question],
         answers: dict[str, Answer],
     ) -> None:
-        """Send questions; one that the SuperLink does not take is answered by an error."""
+        """Send questions; one that the link does not take is answered by an error."""
         for question in questions:
             self._number = next(_NUMBERS)
             body = Envelope(REQUEST, self._number, question.content).packed()
@@ -81,7 +81,9 @@ class Conversation:
             if message_id:
                 waiting[message_id] = question
             else:
-                answers[question.party] = Answer(b"", "the SuperLink did not take its request")
+                answers[question.party] = Answer(
+                    b"", f"{self._link.place} did not take its request"
+                )
 
     def _look(self, waiting: dict[str, Question], answers: dict[str, Answer]) -> None:
         """Pass the gate, and take the answers that have come since."""

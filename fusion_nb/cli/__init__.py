@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fusion_nb.cli.one_line import one_line
+from fusion_nb.cli.taking_part import party
 from fusion_nb.core.options import bytes_of
-from fusion_nb.errors import FusionError, OptionError, cell_spelling, missing_extra, option
+from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.callbacks.printing import RoundPrinter
 
 if TYPE_CHECKING:
@@ -31,19 +31,6 @@ app.add_typer(keys_app, name="keys")
 
 State = Annotated[Path, typer.Option("--state", help="folder of all that the service keeps")]
 _STATE = Path("fusion_state")
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Print an error that a user can mend in one line, without a traceback, and exit with 2."""
-    try:
-        try:
-            yield
-        except ModuleNotFoundError as error:
-            raise missing_extra(error, "this command") from error
-    except FusionError as error:
-        typer.echo(str(error.spelled(cell_spelling)), err=True)
-        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -109,7 +96,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve federations over HTTP, as the Model Fusion API did."""
-    with _one_line():
+    with one_line():
         from fusion_nb.service.processes.training_supervisor import Limits
         from fusion_nb.service.server import serve as run_server
         from fusion_nb.service.settings import Settings
@@ -178,7 +165,7 @@ def run(
     A file with seeds, or with lists of values, is an experiment: each run that ends is a line, the
     folder NAME-experiment (or --checkpoint) keeps them, and the same command goes on after a kill.
     """
-    with _one_line():
+    with one_line():
         from fusion_nb.models import lookup
         from fusion_nb.reporting.export import check_target
         from fusion_nb.runs.experiments.command import is_experiment, refuse_others, train_file
@@ -224,68 +211,7 @@ def run(
             )
 
 
-@app.command()
-def party(
-    superlink: Annotated[str, typer.Option(help="host:port of the aggregator's SuperLink")],
-    data: Annotated[
-        str,
-        typer.Option(
-            help="your rows: a .npz, .csv or .parquet file; or flower_app:module:app, a ClientApp "
-            "of Flower that reads them"
-        ),
-    ],
-    name: Annotated[str, typer.Option(help="what the aggregator calls you, as 'clinic 5'")],
-    label: Annotated[str, typer.Option(help="column of a table that holds the label")] = "",
-    node_config: Annotated[
-        str, typer.Option(help="of your ClientApp: 'partition-id=0 num-partitions=2'")
-    ] = "",
-    certificates: Annotated[str, typer.Option(help="the SuperLink's root certificate (PEM)")] = "",
-    insecure: Annotated[bool, typer.Option("--insecure", help="connect unencrypted")] = False,
-    key: Annotated[str, typer.Option(help="your private key (ECDSA), known there")] = "",
-    log: Annotated[str, typer.Option(help="file with a line for each message")] = "party.log",
-    models: Annotated[str, typer.Option(help="kinds that you train, as torch,sklearn")] = "",
-    max_epochs: Annotated[int, typer.Option(help="passes in a round; 0: any number", min=0)] = 0,
-    max_request: Annotated[str, typer.Option(help="largest request, as 500M or 1G")] = "1G",
-    require_privacy: Annotated[
-        bool, typer.Option("--require-privacy", help="train with differential privacy only")
-    ] = False,
-    require_secure: Annotated[
-        bool, typer.Option("--require-secure", help="send updates under masks only")
-    ] = False,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="run classes of models that come as code")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show what would leave, and do not connect")
-    ] = False,
-) -> None:
-    """Take part in a federation with your own rows, which stay on this machine.
-
-    An aggregator sends a model and asks for training. This program trains it on your rows and sends
-    the new weights back, with the number of rows and a few figures such as the loss. It never sends
-    a row. A request that you do not allow by the options below is refused. Each request, and each
-    byte that leaves, is a line in the log.
-
-    Try --dry-run first: it shows what would leave, and connects to nothing. Nobody can reach this
-    program from outside: it asks the SuperLink for work. It ends with Ctrl-C.
-    """
-    with _one_line():
-        from fusion_nb.runs.party.policy import Policy
-        from fusion_nb.runs.party.serving import Connection, serve
-
-        most = bytes_of(max_request)
-        policy = Policy.of(models, max_epochs, require_privacy, allow_code, most, require_secure)
-        serve(
-            Connection(superlink, certificates, key, insecure=insecure),
-            policy,
-            data=data,
-            name=name,
-            label=label,
-            node_config=node_config,
-            log=Path(log) if log else None,
-            dry_run=dry_run,
-            say=typer.echo,
-        )
+app.command()(party)
 
 
 @app.command()
@@ -293,7 +219,7 @@ def tutorials(
     folder: Annotated[Path, typer.Argument(help="new folder for the notebooks")],
 ) -> None:
     """Copy the tutorials into a folder: `jupyter lab FOLDER` opens them."""
-    with _one_line():
+    with one_line():
         from fusion_nb.core.files.packaged import copy_tutorials
 
         number = copy_tutorials(folder)
@@ -303,7 +229,7 @@ def tutorials(
 @keys_app.command("list")
 def list_keys(state: State = _STATE) -> None:
     """List the ids of all keys; their secrets are kept as hashes alone."""
-    with _one_line():
+    with one_line():
         for client_id, created in _keys(state).table().items():
             typer.echo(
                 f"{client_id}  made {time.strftime('%Y-%m-%d %H:%M', time.localtime(created))}"
@@ -313,21 +239,21 @@ def list_keys(state: State = _STATE) -> None:
 @keys_app.command("new")
 def new_key(state: State = _STATE) -> None:
     """Make a key, and show its secret once."""
-    with _one_line():
+    with one_line():
         typer.echo("\n".join(_keys(state, make=True).new().lines()))
 
 
 @keys_app.command("rotate")
 def rotate_key(client_id: str, state: State = _STATE) -> None:
     """Give a client a new secret, shown once; its old one is refused at once."""
-    with _one_line():
+    with one_line():
         typer.echo("\n".join(_keys(state).rotate(client_id).lines()))
 
 
 @keys_app.command("revoke")
 def revoke_key(client_id: str, state: State = _STATE) -> None:
     """Refuse a client from now on; what it started stays."""
-    with _one_line():
+    with one_line():
         _keys(state).revoke(client_id)
         typer.echo(f"{client_id} is refused from now on")
 
@@ -352,7 +278,3 @@ def _keys(state: Path, make: bool = False) -> Keys:
 def main() -> None:
     """Run the command line."""
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -6,16 +6,15 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.files.tree_file import pack_tree, unpack_tree
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Model
-from fusion_nb.engines.flower.conversation import Conversation, Question
-from fusion_nb.engines.flower.link import Answer, Link
-from fusion_nb.engines.flower.open_conversation import OpenConversation
-from fusion_nb.errors import OptionError, RunError, option
+from fusion_nb.engines.remote.conversation import Conversation, Question
+from fusion_nb.engines.remote.link import Answer, Link
+from fusion_nb.engines.remote.open_conversation import OpenConversation
+from fusion_nb.errors import OptionError, RunError
 
 #: Seconds between two looks at which nodes there are.
 _NODES_SECONDS = 2.0
@@ -56,29 +55,13 @@ class Session:
         self._present: tuple[float, frozenset[int]] = (0.0, frozenset())
         self._known: set[int] = set()
         self._silent: set[int] = set()
-        #: Nodes that the SuperLink still knows, and whose parties are back at others.
+        #: Nodes that the link still knows, and whose parties are back at others.
         self._replaced: set[int] = set()
         #: Bytes that a reply may have.
         self._most = _MAX_REPLY
         self._conversation = OpenConversation(link, lambda: self.gate(), self.is_gone)
         # Of a run that was refused before it began, say.
         weakref.finalize(self, link.close).atexit = False
-
-    @classmethod
-    def open(cls, superlink: str, certificates: str, *, insecure: bool) -> Session:
-        """Connect to a SuperLink. Raises OptionError without certificates, or RunError."""
-        if not certificates and not insecure:
-            raise OptionError(
-                f"{option('engine', f'flower:superlink={superlink}')} names no certificates",
-                "add certificates=ca.pem, the root certificate of the SuperLink; insecure=true "
-                "goes without encryption, on this machine say",
-            )
-        if certificates and not Path(certificates).expanduser().is_file():
-            raise OptionError(
-                f"there is no file {certificates}", "give the SuperLink's root certificate as PEM"
-            )
-        found = Path(certificates).expanduser().read_bytes() if certificates else None
-        return cls(Link(superlink, found))
 
     def is_gone(self, node: int) -> str:
         """Return why a node will not answer any more, or "". A node that is new is taken back."""
@@ -87,10 +70,10 @@ class Session:
             self.take_back()
         if node in self._replaced:
             return "its node was started anew"
-        return "" if node in present else "its node is gone from the SuperLink"
+        return "" if node in present else f"its node is gone from {self.link.place}"
 
     def present(self) -> frozenset[int]:
-        """Return the nodes that the SuperLink knew a moment ago."""
+        """Return the nodes that the link knew a moment ago."""
         then, nodes = self._present
         if time.monotonic() > then + _NODES_SECONDS:
             nodes = frozenset(self.link.nodes())
@@ -112,7 +95,7 @@ class Session:
                 raise RunError(
                     f"{count} parties are waited for, and after {seconds:g} s there are "
                     f"{len(found)} ({names})",
-                    "start one with: fusion-nb party --superlink ... --data rows.npz --name ...",
+                    f"start one with: {self.link.how}",
                 )
             time.sleep(_LOOK_SECONDS)
             self._known -= self._silent  # one that is busy may answer the next time
@@ -137,7 +120,8 @@ class Session:
                 facts = tree.get("facts")
                 self._silent.discard(int(name))
                 count, app = int(tree.get("num_rows", 0)), tree.get("app")
-                found.append(Described(int(name), tree["name"], count, facts or [], app))
+                party = self.link.name_of(int(name)) or tree["name"]
+                found.append(Described(int(name), party, count, facts or [], app))
         return found
 
     def ask(self, contents: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, Any, str]]:
@@ -188,7 +172,7 @@ class Session:
                         return
 
     def close(self) -> None:
-        """End the run at the SuperLink; the nodes stay."""
+        """End the run at the link; the nodes stay."""
         self.link.close()
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from fusion_nb.core.protocols import OpenRound
 from fusion_nb.core.types import Failure, Reply, Request
-from fusion_nb.engines.flower import wire
-from fusion_nb.engines.flower.session import Session
+from fusion_nb.engines.remote import wire
+from fusion_nb.engines.remote.session import Session
 from fusion_nb.errors import RunError
 
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from fusion_nb.engines.flower.answering import GIVE_UP, GO, HOLD, REQUEST, Envelope, Steering
-from fusion_nb.engines.flower.conversation import Conversation, Question
-from fusion_nb.engines.flower.link import Answer
+from fusion_nb.engines.remote.answering import GIVE_UP, GO, HOLD, REQUEST, Envelope, Steering
+from fusion_nb.engines.remote.conversation import Conversation, Question
+from fusion_nb.engines.remote.link import Answer
 from fusion_nb.errors import Stopped
 
 
 class FakeLink:
-    """A SuperLink whose nodes answer at once, with what they were sent; some never do."""
+    """A link whose nodes answer at once, with what they were sent; some never do."""
+
+    place = "the SuperLink"
 
     def __init__(self, silent: Iterable[int] = (), refused: Iterable[int] = ()) -> None:
         self.silent, self.refused = {*silent}, {*refused}

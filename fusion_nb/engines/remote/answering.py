@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fusion_nb.engines.flower.fleet import Fleet, Incoming
+from fusion_nb.engines.remote.link import EndedError, Fleet, Message
 from fusion_nb.errors import Stopped
 
 #: The kinds of messages: a request; hold, go on with, or give up the requests up to a number.
@@ -20,6 +20,8 @@ REQUEST, HOLD, GO, GIVE_UP = b"r", b"h", b"g", b"s"
 #: Seconds between two looks for a message.
 _LOOK_SECONDS = 0.1
 _HOLD_SECONDS = 0.02
+#: Seconds that a request under way has to end at the end of a federation.
+_END_SECONDS = 30.0
 
 
 class Envelope(NamedTuple):
@@ -49,6 +51,7 @@ class Steering:
         self._going = threading.Event()
         self._going.set()
         self._run = self._running = 0
+        self._has_ended = False
         #: By run, the number up to which requests are given up.
         self._given_up: dict[int, int] = {}
 
@@ -68,6 +71,11 @@ class Steering:
             self._given_up[run] = max(self._given_up.get(run, 0), envelope.number)
         self._going.set()
 
+    def end(self) -> None:
+        """Give up the request under way, and all that wait."""
+        self._has_ended = True
+        self._going.set()
+
     def begin(self, run: int, number: int) -> None:
         """Begin a request of a run. Raises Stopped where it was given up before."""
         self._run, self._running = run, number
@@ -75,17 +83,18 @@ class Steering:
 
     @property
     def _is_given_up(self) -> bool:
-        return self._running <= self._given_up.get(self._run, 0)
+        return self._has_ended or self._running <= self._given_up.get(self._run, 0)
 
 
 def answer_all(
-    fleet: Fleet, steering: Steering, answer: Callable[[Incoming, Envelope], bytes]
+    fleet: Fleet[Message], steering: Steering, answer: Callable[[Message, Envelope], bytes]
 ) -> None:
     """Answer requests one after the other, until the connection ends.
 
-    answer: returns the body of the reply; it may raise Stopped. Other exceptions end the loop.
+    answer: returns the body of the reply; it may raise Stopped. Other exceptions end the loop, as
+    EndedError does once the federation has ended.
     """
-    waiting: queue.SimpleQueue[tuple[Incoming, Envelope] | None] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[tuple[Message, Envelope] | None] = queue.SimpleQueue()
     problems: list[BaseException] = []
 
     def work() -> None:
@@ -100,7 +109,8 @@ def answer_all(
                 problems.append(error)
                 return
 
-    threading.Thread(target=work, daemon=True).start()
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
     try:
         while not problems:
             incoming = fleet.receive()
@@ -116,5 +126,10 @@ def answer_all(
             else:
                 steering.hear(incoming.run, envelope)
         raise problems[0]
+    except EndedError:
+        steering.end()  # in the middle of a batch this process can't end well
+        waiting.put(None)
+        worker.join(_END_SECONDS)
+        raise
     finally:
         waiting.put(None)

@@ -1,0 +1,1 @@
+"""Messages between a run and parties that keep their rows: files that the server carries."""
