@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,14 @@ def test_a_name_that_no_file_system_takes_is_one_line(
 def test_the_home_of_an_unknown_user_is_one_line() -> None:
     with pytest.raises(RunError, match="names a home folder"):
         CheckpointFolder("~nobody-of-this-name/x")
+
+
+@pytest.mark.parametrize("pid", [10**30, -1, "x", None, [1]])
+def test_a_lock_of_no_process_is_taken_over(pid: Any, tmp_path: Path) -> None:
+    lock = {"pid": pid, "started": "1", "host": socket.gethostname()}
+    (tmp_path / ".lock").write_text(json.dumps(lock))
+    folder = CheckpointFolder(tmp_path)
+    assert not folder.is_in_use
+    folder.acquire(fresh=True)
+    folder.release()
+    assert not (tmp_path / ".lock").exists()

@@ -242,7 +242,7 @@ def _started(pid: Any) -> str | None:
         return None
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the number is none that a process has, too
         return None
     except OSError:
         pass  # it is another user's
