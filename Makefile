@@ -34,14 +34,14 @@ demo: $(VENV)/demo  ## run the quickstart on the shipped data
 quick: $(VENV)/test  ## no processes, browsers, servers, frameworks but PyTorch, and sweeps: under a minute
 	$(SIDE_BY_SIDE) $(QUICK)
 
-# One process checks most of the types: other tests run beside it. Then a third process trains
+# One process checks most of the types, so one with tests of Keras runs beside it. Then a third process trains
 # while others wait for servers, kernels and browsers.
 test: $(VENV)/test  ## lint, types, tests, the first tutorials: under seven minutes on two cores
 	$(MAKE) --jobs 2 lint keras-on-torch notebooks TUTORIALS="$(FIRST_TUTORIALS)"
 	$(SIDE_BY_SIDE) -n 3
 
 keras-on-torch: $(VENV)/test
-	KERAS_BACKEND=torch $(SIDE_BY_SIDE) $(KERAS_ON_TORCH)
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/pytest $(KERAS_ON_TORCH)
 
 test-all: $(VENV)/test $(VENV)/bench $(KERNELS)  ## everything, the long tests and all tutorials too
 	$(SIDE_BY_SIDE) -m ""

@@ -13,6 +13,9 @@ from fusion_nb.core.running_mean import RunningMean as RunningMean
 from fusion_nb.core.types import PartyMetrics, Update, Weights
 from fusion_nb.errors import ModelError
 
+#: The types that a named array may have.
+_ARRAYS = (np.ndarray, np.generic)
+
 
 def tree_map(function: Callable[..., np.ndarray], first: Weights, *rest: Weights) -> Weights:
     """Return `function` applied to the entries of one or more weights, name by name."""
@@ -33,10 +36,14 @@ def copy(weights: Weights) -> Weights:
 
 def num_bytes(entries: Mapping[str, Any]) -> int:
     """Return the size of all entries in bytes: arrays, plain numbers, and mappings of these."""
-    return sum(
-        num_bytes(entry) if isinstance(entry, Mapping) else getattr(entry, "nbytes", 8)
-        for entry in entries.values()
-    )
+    total = 0
+    for entry in entries.values():
+        if isinstance(entry, _ARRAYS):
+            total += entry.nbytes
+        else:
+            is_nested = isinstance(entry, Mapping)
+            total += num_bytes(entry) if is_nested else getattr(entry, "nbytes", 8)
+    return total
 
 
 def not_finite(extras: Mapping[str, Any]) -> str:
@@ -96,8 +103,6 @@ def digest(weights: Weights) -> str:
 
 #: Numbers of an array up to which numpy's functions of elements do not let other threads run.
 _FEW = 500
-#: The types that a named array may have.
-_ARRAYS = (np.ndarray, np.generic)
 
 
 def misfit(weights: Weights, like: Weights, *, partial: bool = False) -> str:

@@ -15,6 +15,8 @@ from fusion_nb.core.types import Weights
 #: Numbers that are summed at a time: fewer of them would hand the interpreter over too often, and
 #: memory reads long stretches faster than short ones.
 _BLOCK = 262_144
+#: Numbers that an operation on two types converts at a time: so few stay in the nearest cache.
+_CONVERTED = 1024
 #: Weights that are summed together, so that the sums are read and written once for all of them:
 #: the fewest and the most, and the bytes that they may hold while they wait.
 _FEWEST, _MOST, _BYTES = 4, 16, 512 << 20
@@ -143,13 +145,11 @@ def _add_runs(
 
     The sum of each run is multiplied once.
     """
-    run, converted = scratch[1:, : len(total)]
+    run = scratch[1, : len(total)]
     for share, rows in runs:
         np.copyto(run, rows[0][part])
         for row in rows[1:]:
-            # Converted apart: an addition of two types goes through numpy's small buffers.
-            np.copyto(converted, row[part])
-            np.add(run, converted, out=run)
+            np.add(run, row[part], out=run)
         if share != 1:
             run *= share
         np.add(run, before, out=total)
@@ -167,13 +167,14 @@ def in_blocks(
     """Call `work(start, scratch)` for each block of a row, on several cores if it is long.
 
     size: of the row, in numbers;  num_arrays: the number of rows that are read
-    dtype: of `scratch`, three rows of a block's size that belong to one core
+    dtype: of `scratch`, two rows of a block's size that belong to one core
     """
     starts = iter(range(0, size, _BLOCK))
     lock, faults = threading.Lock(), list[BaseException]()
 
     def run() -> None:
-        scratch = np.empty((3, min(_BLOCK, size)), dtype)
+        scratch = np.empty((2, min(_BLOCK, size)), dtype)
+        before = np.setbufsize(_CONVERTED)  # of this thread alone
         try:
             while True:
                 with lock:
@@ -183,6 +184,8 @@ def in_blocks(
                 work(start, scratch)
         except BaseException as error:
             faults.append(error)
+        finally:
+            np.setbufsize(before)
 
     is_long = size * num_arrays >= _WORTH_THREADS
     helpers = [

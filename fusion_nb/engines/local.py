@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.core.process.machine import kept_memory, num_cores
+from fusion_nb.core.process.machine import kept_memory, num_cores, reused_memory
 from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import EvaluateRequest, Reply, Request, RoundRequest
@@ -67,8 +67,8 @@ class LocalEngine(Engine):
         self._model.gate = gate
         if model.thread_safe and len(parties) > 1:
             self._model.num_cores = 1
-        if self._keep_memory:
-            self._settings.enter_context(kept_memory())
+        memory = kept_memory if self._keep_memory else reused_memory
+        self._settings.enter_context(memory())
         if (width := self.width(model, len(parties))) > 1:
             models = [self._model, *(self._model.clone() for _ in range(width - 1))]
             workers = self._workers = WorkerPool(models, gate, model.single_threaded)

@@ -49,7 +49,7 @@ def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, u
     threading.Thread(target=_read, args=(incoming, arenas, messages.put), daemon=True).start()
     send(replies, READY)
     request: Any = None
-    with model.single_threaded():
+    with model.single_threaded(), machine.reused_memory():
         while True:
             kind, message = messages.get()
             if kind == REQUEST:

@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from fusion_nb.models import torch_shapes
 from fusion_nb.models.activations import Activations
 
 _aten = torch.ops.aten
@@ -30,19 +31,26 @@ class CountedOperations(TorchDispatchMode):
         self.where = ""
         self._activations = activations
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: see `OwnRandomness`."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation, and run it. Raises TooManyActivationsError instead of running it."""
         kwargs = kwargs or {}
         is_new = [returned.alias_info is None for returned in func._schema.returns]
         if any(is_new):
             self._count(func, args, kwargs, is_new)
-        return func(*args, **kwargs)
+        known = torch_shapes.outputs(func, args, kwargs)
+        return func(*args, **kwargs) if known is None else known
 
     def _count(self, func: Any, args: Any, kwargs: Any, is_new: list[bool]) -> None:
         where = self.where or f"operation {func.overloadpacket.__name__}"
         args, kwargs = tree_map(_without_values, args), tree_map(_without_values, kwargs)
         try:
-            outputs = func(*args, **kwargs)
+            known = torch_shapes.outputs(func, args, kwargs)
+            outputs = func(*args, **kwargs) if known is None else known
         except (RuntimeError, NotImplementedError, ValueError, IndexError, TypeError):
             return  # the operation itself says what is wrong, if anything is
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)

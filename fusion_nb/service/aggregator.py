@@ -244,13 +244,24 @@ class Aggregator:
             "rounds": begun.get("planned", self.about["options"].get("rounds")),
             "metrics": self.progress.last_record().get("metrics", {}),
             "resumed_after": self.run.resumed_after,
-            "notes": [*filter(None, [self.run.note]), *begun.get("notes", [])],
+            "notes": [*filter(None, [self.run.note, self._travelled()]), *begun.get("notes", [])],
             "shown": begun.get("shown", []),
             "monitor": begun.get("monitor", ""),
             "options": self.about["options"],
             "parties": self.parties,
         }
         return status if ahead is None else {**status, "ahead": ahead}
+
+    def _travelled(self) -> str:
+        """Return a sentence about rows that were sent here, or "" before a party registers."""
+        count = len(self.parties)
+        if not count:
+            return ""
+        if self.keeps_rows:
+            return "rows: none was sent to this service, since parties keep theirs"
+        end = "which has deleted them" if self.run.has_ended else "which holds them now"
+        whose = "1 party" if count == 1 else f"{count} parties"
+        return f"rows: those of {whose} were sent to this service, {end}"
 
     def summary(self) -> dict[str, Any]:
         """Return the aggregator's entry in the answer to /aggregators."""

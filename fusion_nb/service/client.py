@@ -61,6 +61,7 @@ class Client:
         model:   a model, or the path of its file;  test: (x_test, y_test) for the fused model
         options: those of a run, by their names in RunSpec (`parties`, `lr`) or the original ones
         (`num_parties`, `learning_rate`)
+        Its parties register by `start_party`, or keep their rows: `fusion-nb party --service`.
         """
         fields = {name: str(value) for name, value in options.items() if value is not None}
         with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:

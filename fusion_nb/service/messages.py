@@ -11,12 +11,12 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from fusion_nb.core.files import storage
 from fusion_nb.service import request_fields
 from fusion_nb.service.aggregator import FINISHED, Aggregator
-from fusion_nb.service.errors import FieldError, RefusedError, TokenError, UnknownError
+from fusion_nb.service.errors import FieldError, OrderError, RefusedError, TokenError, UnknownError
 from fusion_nb.service.mail.mailbox import Mailbox, MessageId
 
 #: Seconds that a call waits for a message, and between two looks.
@@ -29,11 +29,11 @@ _LOOKS_PER_CALL = 10
 class Delivery(NamedTuple):
     """The answer to a call for a message.
 
-    id: "" where there is none now
+    id: "" where there is none now;  body: the open file of the message
     """
 
     id: str
-    body: bytes
+    body: BinaryIO | None
     has_ended: bool
 
 
@@ -62,25 +62,29 @@ class Messages:
         is_gone: returns whether the caller has hung up
         Raises UnknownError, TokenError, FieldError, or OrderError for a node that was replaced.
         """
-        if over(aggregator):
-            return Delivery("", b"", has_ended=True)
         box = self._mailbox(aggregator, party, token)
-        box.call(node)
-        if after:
-            await asyncio.to_thread(box.drop, _read_id(after, "after"))
+        last = _read_id(after, "after") if after else None
         for look in range(round(WAIT_SECONDS / _LOOK_SECONDS)):
-            found = box.first(node)
-            body = await asyncio.to_thread(box.read, found) if found is not None else None
-            if found is not None and body is not None:
-                return Delivery(str(found), body, has_ended=False)
             if over(aggregator):
-                return Delivery("", b"", has_ended=True)
-            if self._closing.is_set() or await is_gone():
                 break
             if look % _LOOKS_PER_CALL == 0:
-                box.call(node)
+                try:
+                    box.call(node)
+                except OrderError:
+                    if over(aggregator):  # its messages were deleted just now
+                        break
+                    raise
+            if last is not None:
+                await asyncio.to_thread(box.drop, last)
+                last = None
+            found = box.first(node)
+            body = box.opened(found) if found is not None else None
+            if found is not None and body is not None:
+                return Delivery(str(found), body, has_ended=False)
+            if self._closing.is_set() or await is_gone():
+                break
             await asyncio.sleep(_LOOK_SECONDS)
-        return Delivery("", b"", has_ended=over(aggregator))
+        return Delivery("", None, has_ended=over(aggregator))
 
     async def answer(
         self,

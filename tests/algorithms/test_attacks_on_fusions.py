@@ -24,7 +24,9 @@ class Canned(LocalEngine):
 
 
 class TestAttacksOnFusions:
-    @pytest.mark.parametrize("adversary", ["sign_flip:4", "ipm:4,epsilon=5"])
+    @pytest.mark.parametrize(
+        "adversary", ["sign_flip:4", pytest.param("ipm:4,epsilon=5", marks=pytest.mark.slow)]
+    )
     def test_the_mean_fails_where_robust_rules_learn(
         self, rows: Any, net: Any, adversary: str
     ) -> None:

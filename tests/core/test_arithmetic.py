@@ -92,6 +92,33 @@ def test_a_misfit_is_named(changed: arithmetic.Weights, problem: str) -> None:
     assert (problem in found) if problem else not found
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, np.complex64])
+@pytest.mark.parametrize("shape", [(), (1,), (7, 9), (40, 50)])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_one_number_that_is_not_finite_is_a_misfit(
+    dtype: type[np.inexact], shape: tuple[int, ...], in_order: bool
+) -> None:
+    array = np.full(shape, np.finfo(dtype).max, dtype)  # whose sum and squares are too large
+    array = array if in_order else array.T
+    assert not arithmetic.misfit({"w": array}, {"w": array})
+    for value in (np.nan, np.inf, -np.inf):
+        spoilt = array.copy()
+        spoilt[(-1,) * len(shape)] = value
+        assert "not finite" in arithmetic.misfit({"w": spoilt}, {"w": array})
+
+
+def test_infinities_of_both_signs_are_a_misfit() -> None:
+    for size in (2, 1000):
+        spoilt = np.tile(np.array([np.inf, -np.inf], np.float32), size // 2)
+        assert arithmetic.misfit({"w": spoilt}, {"w": spoilt})
+
+
+def test_bytes_are_counted_in_arrays_numbers_and_mappings_of_them() -> None:
+    entries = {"a": np.zeros(3, np.float32), "b": {"c": np.float16(1), "d": 2}, "e": 0.5}
+    assert arithmetic.num_bytes(entries) == 12 + 2 + 8 + 8
+
+
 def test_some_of_the_entries_may_be_enough() -> None:
     like = {"x": np.ones(2), "y": np.ones(3)}
     assert not arithmetic.misfit({"y": np.zeros(3)}, like, partial=True)

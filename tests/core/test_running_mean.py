@@ -118,3 +118,20 @@ def test_an_error_in_a_block_is_raised_whatever_core_it_was_on() -> None:
 
     with pytest.raises(ValueError, match="block at"):
         in_blocks(work, 5_000_000)
+
+
+@pytest.mark.parametrize("size", [3, 50_000, 4_000_000])
+def test_the_users_buffers_of_numpy_stay_as_they_are(size: int) -> None:
+    before = np.setbufsize(4096)
+    try:
+        mean_of([np.ones(size, np.float32)] * 3, [1, 1, 2])
+        assert np.getbufsize() == 4096
+        with pytest.raises(ValueError, match="block"):
+            in_blocks(_refuse, size)
+        assert np.getbufsize() == 4096
+    finally:
+        np.setbufsize(before)
+
+
+def _refuse(start: int, scratch: np.ndarray) -> None:
+    raise ValueError("block")

@@ -14,9 +14,15 @@ from fusion_nb.runs.build import build
 
 #: Engines whose sums are rounded in another order.
 ROUNDED = ("auto", "vectorized")
-#: Those that take long to start are tried by `make test-all`.
+#: Those that take long to start are tried by `make test-all`. Ray's own processes outlive the
+#: objects that stand for them, which is no fault of a run.
+_LONG = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 NAMES = [
-    pytest.param(name, marks=[pytest.mark.slow] if name in ("flower", "ray") else [])
+    pytest.param(name, marks=_LONG if name in ("flower", "ray") else [])
     for name in registry.names("engines")
     if not registry.missing_package("engines", name)
 ]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from fusion_nb import RunSpec
+from fusion_nb.core.process.machine import RefCountedSetting
 from fusion_nb.runs.build import build
 from fusion_nb.runs.run import Run
 
@@ -52,6 +54,25 @@ class TestCurve:
         run = finished("local:keep_memory=true", rows, seeded(Viewing))
         assert "memory: what is freed stays with the process" in run.summary()
         assert "keep_memory" in run.spec.to_yaml()
+
+    @pytest.mark.parametrize(
+        ("engine", "held"),
+        {"local": "reused", "local:keep_memory=true": "kept", "vectorized": "reused"}.items(),
+    )
+    def test_freed_memory_is_given_back_when_the_run_has_ended(
+        self, rows: Any, monkeypatch: pytest.MonkeyPatch, engine: str, held: str
+    ) -> None:
+        events: list[str] = []
+
+        def make(name: str) -> Callable[[], None]:
+            events.append(name)
+            return lambda: events.append("given back")
+
+        for name in ("reused", "kept"):
+            setting = RefCountedSetting(partial(make, name))
+            monkeypatch.setattr(f"fusion_nb.engines.local.{name}_memory", setting)
+        finished(engine, rows, seeded(Viewing), rounds=1)
+        assert events == [held, "given back"]
 
     def test_the_users_random_numbers_stay_their_own(self, rows: Any) -> None:
         torch.manual_seed(5)

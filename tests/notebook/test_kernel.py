@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from cells import CELL
+from jupyter_client.manager import start_new_kernel
 from kernels import collect, execute, is_idle, shows, text
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
+    """One kernel for all tests of this file: each waits until its cells have ended."""
+    folder = str(tmp_path_factory.mktemp("kernel"))
+    manager, client = start_new_kernel(cwd=folder, extra_arguments=["--log-level=ERROR"])
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
 
 
 def test_interrupt_stops_a_run_and_the_kernel_lives(kernel: Any) -> None:

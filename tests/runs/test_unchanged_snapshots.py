@@ -5,11 +5,20 @@ from __future__ import annotations
 
 import pytest
 from saved_runs import Case
-from test_resumed_curves import PARAMETERS
+from test_resumed_curves import CASES, LONG
 
 from fusion_nb import Run
 from fusion_nb.core.files.tree import Flattener
 from fusion_nb.core.snapshot import Snapshot
+
+#: Cases whose states are like those of `median`, `fedadam` or `privacy`.
+ALIKE = {
+    f"fusion {name}"
+    for name in (
+        *("iter_avg", "trimmed_mean", "krum", "multikrum", "bulyan", "geometric_median"),
+        *("fedyogi", "fedadagrad"),
+    )
+} | {"privacy of secret cohorts"}
 
 
 def content(tree: object) -> tuple[str, dict[str, bytes]]:
@@ -20,7 +29,13 @@ def content(tree: object) -> tuple[str, dict[str, bytes]]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", PARAMETERS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=pytest.mark.slow if name in LONG | ALIKE else ())
+        for name, case in CASES.items()
+    ],
+)
 def test_a_state_is_replaced_and_not_changed(case: Case) -> None:
     run = Run(case.spec, case.namespace())
     taken: list[tuple[object, object]] = []

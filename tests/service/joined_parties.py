@@ -28,7 +28,9 @@ class Parties:
             "NETRC": str(folder / "none"),
             "OMP_NUM_THREADS": "1",
         }
+        #: The last one of each name.
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
+        self._all: list[subprocess.Popen[bytes]] = []
 
     def join(self, aggregator_id: str, name: str, number: int, *options: str) -> None:
         """Start the program of a party."""
@@ -45,6 +47,7 @@ class Parties:
                 cwd=self.folder,
                 env=self._environment,
             )
+        self._all.append(self._programs[name])
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -66,7 +69,7 @@ class Parties:
         return self._programs.pop(name).wait(PATIENCE)
 
     def close(self) -> None:
-        for program in self._programs.values():
+        for program in self._all:
             program.kill()
             program.wait()
 

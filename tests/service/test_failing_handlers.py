@@ -41,7 +41,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         parties.append({"party": name, "path": place, "file": "rows.npz", "handler": handler})
     torch.save(torch.nn.Linear(4, 3), "model.pt")
     return SimpleNamespace(
-        registered=lambda: parties, about={"options": {}}, test=None, model=Path("model.pt")
+        registered=lambda: parties,
+        about={"options": {}},
+        keeps_rows=False,
+        test=None,
+        model=Path("model.pt"),
     )
 
 

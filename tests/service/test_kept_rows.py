@@ -174,6 +174,25 @@ class TestMixing:
         assert "up uploads its rows" in answer.json()["error"]
 
 
+class TestWhatTravelled:
+    def test_of_rows_that_are_kept_none_did(
+        self, server: Server, aggregator_id: str, node: str
+    ) -> None:
+        (note,) = server.status(aggregator_id)["notes"]
+        assert note == "rows: none was sent to this service, since parties keep theirs"
+
+    def test_of_rows_that_are_uploaded_all_did(
+        self, server: Server, aggregator_id: str, rows: Path
+    ) -> None:
+        assert server.status(aggregator_id)["notes"] == []
+        assert server.start_party(aggregator_id, rows).ok
+        (note,) = server.status(aggregator_id)["notes"]
+        assert note == "rows: those of 1 party were sent to this service, which holds them now"
+        server.stop(aggregator_id)
+        (note,) = server.status(aggregator_id)["notes"]
+        assert note.endswith("which has deleted them")
+
+
 class TestMessages:
     def test_a_request_comes_until_it_is_named_and_its_reply_once(
         self, server: Server, aggregator_id: str, node: str

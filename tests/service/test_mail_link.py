@@ -28,15 +28,21 @@ def boxes(tmp_path: Path) -> dict[str, Mailbox]:
     return {name: Mailbox(tmp_path / name) for name in ("a", "b")}
 
 
+def content(box: Mailbox, message: MessageId) -> bytes:
+    file = box.opened(message)
+    assert file is not None
+    with file:
+        return file.read()
+
+
 def answered(box: Mailbox, tmp_path: Path, body: bytes) -> bytes:
     """Answer the first message of a party, and return it."""
     message = box.first(box.node)
     assert message is not None
-    found = box.read(message)
+    found = content(box, message)
     path = tmp_path / "draft"
     path.write_bytes(body)
     box.place(message, path)
-    assert found is not None
     return found
 
 
@@ -76,8 +82,7 @@ class TestLink:
         message = boxes["a"].first(boxes["a"].node)
         assert message is not None
         assert message.run == asked.split("-")[1]
-        body = boxes["a"].read(message)
-        assert body is not None
+        body = content(boxes["a"], message)
         steering = Steering()
         steering.begin(int(message.run, 16), 1)
         steering.hear(int(message.run, 16), Envelope.of(body))

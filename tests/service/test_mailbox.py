@@ -58,7 +58,10 @@ class TestRequests:
         assert box.first(node) == message(node, 1)
         box.drop(message(node, 2))
         assert box.first(node) == message(node, 3)
-        assert box.read(message(node, 3)) == b"3"
+        file = box.opened(message(node, 3))
+        assert file is not None
+        with file:
+            assert file.read() == b"3"
 
     def test_a_name_of_another_run_drops_none(self, box: Mailbox) -> None:
         node = box.open()

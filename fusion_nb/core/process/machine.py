@@ -5,20 +5,21 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 _MEGABYTE = 1 << 20
 #: Parameters of glibc's mallopt.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-#: Values with which freed memory is kept; and those that glibc itself reaches in a process that
-#: frees large arrays.
+#: Values with which freed memory is kept; those with which up to 256 MB of it are; and those that
+#: glibc itself reaches in a process that frees large arrays.
 _KEEPING = {
     _MMAP_THRESHOLD: 1024 * _MEGABYTE,
     _TRIM_THRESHOLD: 1024 * _MEGABYTE,
     _TOP_PAD: 64 * _MEGABYTE,
 }
+_REUSING = {_MMAP_THRESHOLD: 32 * _MEGABYTE, _TRIM_THRESHOLD: 256 * _MEGABYTE}
 _USUAL = {
     _MMAP_THRESHOLD: 32 * _MEGABYTE,
     _TRIM_THRESHOLD: 64 * _MEGABYTE,
@@ -96,23 +97,31 @@ def inherit_core_dumps() -> None:
         forbid_core_dumps()
 
 
-def _keep_memory() -> Callable[[], None]:
-    libc: Any = ctypes.CDLL(None) if os.name == "posix" else None
-    if not hasattr(libc, "mallopt"):
-        return lambda: None
-    for parameter, value in _KEEPING.items():
-        # Older versions refuse to keep blocks of more than 32 MB, and keep those.
-        libc.mallopt(parameter, value) or libc.mallopt(parameter, _USUAL[parameter])
+def memory_setting(values: Mapping[int, int]) -> RefCountedSetting:
+    """Return the setting that gives glibc's allocator these values; nothing with another one."""
 
-    def give_back() -> None:
-        for parameter, value in _USUAL.items():
-            libc.mallopt(parameter, value)
-        libc.malloc_trim(0)
+    def make() -> Callable[[], None]:
+        libc: Any = ctypes.CDLL(None) if os.name == "posix" else None
+        if not hasattr(libc, "mallopt"):
+            return lambda: None
+        for parameter, value in values.items():
+            # Older versions refuse to keep blocks of more than 32 MB, and keep those.
+            libc.mallopt(parameter, value) or libc.mallopt(parameter, _USUAL[parameter])
 
-    return give_back
+        def give_back() -> None:
+            for parameter, value in _USUAL.items():
+                libc.mallopt(parameter, value)
+            libc.malloc_trim(0)
+
+        return give_back
+
+    return RefCountedSetting(make)
 
 
 #: A context in which freed memory stays with the process, where the C library is glibc. A training
 #: step frees and allocates the same large arrays again and again, and each time the system would
 #: have to hand out every page anew.
-kept_memory = RefCountedSetting(_keep_memory)
+kept_memory = memory_setting(_KEEPING)
+
+#: The same for arrays of up to 32 MB, and 256 MB of freed memory at most.
+reused_memory = memory_setting(_REUSING)

@@ -87,6 +87,7 @@ class Session:
         """
         end, found = time.monotonic() + seconds, []
         while True:
+            self.gate()
             found += self.describe_new()
             if len(found) >= count:
                 return found

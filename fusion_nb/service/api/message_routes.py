@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi import Path as InPath
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from fusion_nb.service.api import bodies, schemas
 from fusion_nb.service.api.problems import refusals
@@ -31,6 +34,15 @@ Last = Annotated[
     Query(description="X-Fusion-Message of the last message that arrived, or empty", max_length=60),
 ]
 Message = Annotated[str, InPath(description="X-Fusion-Message of the request", max_length=60)]
+#: Bytes of a message that are in memory at once.
+_PART = 1 << 20
+
+
+async def _parts(file: BinaryIO) -> AsyncIterator[bytes]:
+    """Yield the content of a file in parts, and close it."""
+    with file:
+        while part := await asyncio.to_thread(file.read, _PART):
+            yield part
 
 
 @router.get(
@@ -69,10 +81,15 @@ async def next_message(
         after=after,
         is_gone=request.is_disconnected,
     )
-    if not found.id:
+    if found.body is None:
         return Response(None, 204, {"X-Fusion-Ended": str(found.has_ended).lower()})
-    headers = {"X-Fusion-Message": found.id}
-    return Response(found.body, media_type="application/octet-stream", headers=headers)
+    headers = {
+        "X-Fusion-Message": found.id,
+        "Content-Length": str(os.fstat(found.body.fileno()).st_size),
+    }
+    return StreamingResponse(
+        _parts(found.body), media_type="application/octet-stream", headers=headers
+    )
 
 
 @router.post(

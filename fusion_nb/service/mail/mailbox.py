@@ -18,7 +18,7 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from fusion_nb.core.files import storage
 from fusion_nb.service.errors import OrderError, UnknownError
@@ -96,10 +96,10 @@ class Mailbox:
         """Return the first message that its node has not fetched yet, or None."""
         return min(self._all("request", node), default=None)
 
-    def read(self, message: MessageId) -> bytes | None:
-        """Return the body of a message, or None where its run has withdrawn it."""
+    def opened(self, message: MessageId) -> BinaryIO | None:
+        """Return the open file of a message, or None where its run has withdrawn it."""
         with suppress(FileNotFoundError):
-            return self._path("request", message).read_bytes()
+            return self._path("request", message).open("rb")
         return None
 
     def check_waiting(self, message: MessageId) -> None:

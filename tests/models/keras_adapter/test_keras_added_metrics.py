@@ -30,7 +30,12 @@ OPTIONS: dict[str, Any] = {"rounds": 1, "lr": 0.3, "parties": 3}
 
 
 @pytest.mark.parametrize(
-    ("outputs", "activation"), [(1, "sigmoid"), (1, None), (2, "softmax"), (2, None)]
+    ("outputs", "activation"),
+    [
+        (1, "sigmoid"),
+        (2, None),
+        *(pytest.param(*form, marks=pytest.mark.slow) for form in ((1, None), (2, "softmax"))),
+    ],
 )
 def test_yes_or_no_in_any_form(outputs: int, activation: str | None) -> None:
     metrics = "auc,f1,recall:average=binary,log_loss"

@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,7 @@ def test_it_continues_from_what_torchs_remembered() -> None:
 SCRIPT = """
 import sys
 import numpy as np
+import torch
 from torch import nn
 import fusion_nb
 
@@ -85,12 +87,16 @@ def net(*between):
     return nn.Sequential(nn.Linear(5, 8), *between, nn.ReLU(), nn.Linear(8, 3))
 for model, parties in ((net(), 3), (net(), 9), (net(nn.Dropout(0.2), nn.BatchNorm1d(8)), 3)):
     fusion_nb.federate(model, (x, y), parties=parties, rounds=1, lr=0.1)
+torch.save(model, "model.pt")
+fusion_nb.federate("model.pt", (x, y), parties=3, rounds=1, lr=0.1)
 assert "torch" in sys.modules
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
 
 
-def test_a_run_with_the_default_optimizer_imports_no_compiler() -> None:
+def test_a_run_with_the_default_optimizer_imports_no_compiler(tmp_path: Path) -> None:
     line = [sys.executable, "-c", SCRIPT]
-    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=240)
+    done = subprocess.run(
+        line, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=240
+    )
     assert done.stdout.splitlines()[-1] == "[]"

@@ -61,6 +61,11 @@ class _Largest(TorchDispatchMode):
         super().__init__()
         self.num_numbers = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: see `OwnRandomness`."""
+        return False
+
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
