@@ -36,8 +36,10 @@ _OPTION, _VALUE, _PRIVATE, _END = "\ue000", "\ue001", "\ue002", "\ue003"
 _MARKED_OPTION = re.compile(f"{_OPTION}([^{_VALUE}{_END}]*)(?:{_VALUE}([^{_END}]*))?{_END}")
 _MARKED_PRIVATE = re.compile(f"{_PRIVATE}([^{_END}]*){_END}")
 
-#: Line breaks of another library's message that a message quotes.
-_BREAKS = re.compile(r"\s*[\r\n]+\s*")
+#: Line breaks of another library's message that a message quotes; and characters that steer a
+#: terminal, or turn the direction of a line.
+_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
+_UNSEEN = re.compile("[\\0-\\x09\\x0b-\\x1f\\x7f-\\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 #: Characters of an option's value that a message repeats.
 _MAX_VALUE = 300
 
@@ -71,6 +73,15 @@ def private(text: object) -> str:
     "label '...' is no number"
     """
     return f"{_PRIVATE}{text}{_END}"
+
+
+def plain_line(text: str) -> str:
+    """Return text in one line, with characters that steer a terminal or turn a line as escapes."""
+    return _UNSEEN.sub(_escaped, _BREAKS.sub(" ", text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def cell_spelling(name: str, value: str | None = None) -> str:
@@ -125,12 +136,12 @@ class FusionError(Exception):
     @property
     def message(self) -> str:
         """The mistake, in one line."""
-        return _BREAKS.sub(" ", self._spelled(self._message))
+        return plain_line(self._spelled(self._message))
 
     @property
     def hint(self) -> str:
         """The values that are allowed, and the next step."""
-        return self._spelled(self._hint)
+        return _UNSEEN.sub(_escaped, self._spelled(self._hint))
 
     def spelled(self, spelling: Spelling) -> FusionError:
         """Return this error with its options written in another way."""

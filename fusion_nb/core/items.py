@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fusion_nb.core.facts import Facts, text_of
-from fusion_nb.errors import DataError, FusionError, Stopped, option, private
+from fusion_nb.core.own_rows.reading import form_of, read_row
+from fusion_nb.errors import DataError, option
 
 #: Rows whose labels are compared with a data set's `targets` before these are used.
 _PROBED = 5
@@ -33,8 +33,11 @@ class Rows:
 
     def __getitem__(self, position: int) -> Any:
         """Return a row. Raises DataError where the data set raises, with its exception as cause."""
-        row = int(self.indices[position])
-        return _read_row(self.data, row, f"row {row} of the data set (number {position} here)")
+        return read_row(self.data, int(self.indices[position]), self.name_of(position))
+
+    def name_of(self, position: int) -> str:
+        """Return how messages call a row."""
+        return f"row {int(self.indices[position])} of the data set (number {position} here)"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class _Named:
         return len(self.data)
 
     def __getitem__(self, row: int) -> Any:
-        return _read_row(self.data, row, f"row {row} of the data set")
+        return read_row(self.data, row, f"row {row} of the data set")
 
 
 @dataclass(frozen=True)
@@ -96,26 +99,22 @@ class Unreadable:
         raise self.error
 
 
-def _read_row(data: Any, row: int, where: str) -> Any:
-    """Return a row of a data set, with exceptions of the user's own code as DataError."""
-    try:
-        return data[row]
-    except (FusionError, Stopped):
-        raise
-    except Exception as error:
-        text = str(error).strip().partition("\n")[0]
-        said = f"{type(error).__name__}: {private(text)}" if text else type(error).__name__
-        raise DataError(
-            f"{where} can't be read: {said}{_line_of(error)}",
-            f"mend or drop the row; {option('quorum', 0.5)} lets rounds go on without the parties "
-            "that fail",
-        ) from error
+def odd_row(data: Any, positions: Sequence[int]) -> DataError | None:
+    """Return the error that names the first row which has another form than most others, or None.
 
-
-def _line_of(error: Exception) -> str:
-    """Return the file and line where an exception of the user's own code was raised, as words."""
-    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is that of this module
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    positions: of rows that can't be put into one batch
+    """
+    forms = {position: form_of(data[position]) for position in positions}
+    usual = Counter(forms.values()).most_common(1)[0][0]
+    for position, form in forms.items():
+        if form != usual:
+            name = data.name_of(position) if isinstance(data, Rows) else f"row {position}"
+            return DataError(
+                f"{name} is {form}, and others are {usual}",
+                f"give all rows one form; {option('quorum', 0.5)} lets rounds go on without the "
+                "parties that fail",
+            )
+    return None
 
 
 def read_labels(data: Any) -> tuple[np.ndarray, Facts]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from fusion_nb.core import seeds
 from fusion_nb.core.items import Chain, Rows, guarded, read_labels
+from fusion_nb.core.own_rows.reading import size_of
 
 __all__ = [
     "IgnoredAfterFirst",
@@ -33,7 +34,7 @@ __all__ = [
 
 def size(data: Any) -> int:
     """Return the number of rows."""
-    return _length(data[0]) if isinstance(data, tuple) else len(data)
+    return _length(data[0]) if isinstance(data, tuple) else size_of(data)
 
 
 def take(data: Any, indices: np.ndarray) -> Any:

@@ -105,6 +105,16 @@ def _checked_labels(labels: np.ndarray, where: str) -> np.ndarray:
     return labels
 
 
+def _check_some(rows: Any, where: str) -> None:
+    """Raise DataError where there are no rows, or their number is not told."""
+    try:
+        count = rows_of.size(rows)
+    except DataError as error:
+        raise error.prefixed(f"{where}: ") from error.__cause__
+    if not count:
+        raise DataError(f"{where}: there are no rows", "give at least two")
+
+
 def to_arrays(rows: Any, where: str) -> DataSet:
     """Return (x, y) as arrays of one length, x as numbers; a Dataset is returned as it is.
 
@@ -118,8 +128,7 @@ def to_arrays(rows: Any, where: str) -> DataSet:
             _check_dense(values, f"{where}: {name}")
         if isinstance(rows[0], dict | tuple) and not rows[0]:
             raise DataError(f"{where}: there are no rows", "give at least two")
-    if not rows_of.size(rows):
-        raise DataError(f"{where}: there are no rows", "give at least two")
+    _check_some(rows, where)
     if not isinstance(rows, tuple):
         data: MapStyle = rows
         return data

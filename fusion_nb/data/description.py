@@ -15,7 +15,7 @@ from fusion_nb.data.tabular import sums
 from fusion_nb.data.tabular.columns import ColumnForm
 from fusion_nb.data.tabular.hiding import hidden
 from fusion_nb.data.tabular.sums import NumberFacts, PartyTable
-from fusion_nb.errors import DataError, option
+from fusion_nb.errors import DataError, option, plain_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,8 @@ class Statistics:
 
     def __repr__(self) -> str:
         tables = [table.to_string(na_rep="", float_format=_short) for table in self._tables]
-        return "\n\n".join([*tables, *self.notes])
+        lines = "\n\n".join([*tables, *self.notes]).split("\n")
+        return "\n".join(map(plain_line, lines))
 
     def _repr_html_(self) -> str:
         from markupsafe import escape

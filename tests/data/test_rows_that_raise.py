@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,16 @@ def parties(broken: Any) -> dict[str, Any]:
         ("local", IndexError("gone")),
         ("local", StopIteration()),
         ("local", KeyError("k")),
+        ("local", SystemExit(3)),
+        ("local", GeneratorExit()),
+        ("local", KeyboardInterrupt()),  # of the code itself: the user's reach the main thread
+        ("local", MemoryError("too large")),
         pytest.param("process:workers=1", ValueError("bad pixel"), marks=pytest.mark.slow),
+        pytest.param("process:workers=1", SystemExit(3), marks=pytest.mark.slow),
     ],
     ids=repr,
 )
-def test_a_quorum_lets_the_round_go_on(engine: str, error: Exception) -> None:
+def test_a_quorum_lets_the_round_go_on(engine: str, error: BaseException) -> None:
     run = made(parties(Pixels(17, error)), quorum=0.5, engine=engine).start().wait()
     assert run.status == "finished"
     assert [[f.party for f in record.failures] for record in run.records] == [["south"]] * 2
@@ -116,3 +122,67 @@ def test_a_quorum_helps_neither_wrong_rows_nor_a_run_without_any() -> None:
     wrong = (np.full((30, 4), np.nan, np.float32), np.arange(30) % 3)
     with pytest.raises(DataError, match="NaN"):
         made({"north": Pixels(), "south": wrong}, quorum=0.5)
+
+
+class WithoutLength(Pixels):
+    """One whose length is found by the user's own code."""
+
+    def __init__(self, length: Any) -> None:
+        super().__init__()
+        self.length = length
+
+    def __len__(self) -> int:
+        if isinstance(self.length, BaseException):
+            raise self.length
+        found: int = self.length
+        return found
+
+
+@pytest.mark.parametrize(
+    "length", [ValueError("no index"), SystemExit(3), MemoryError(), -1, 3.5, None], ids=repr
+)
+def test_a_length_that_is_not_told_names_the_party(length: Any) -> None:
+    with pytest.raises(DataError, match="south: the data set does not tell its length") as caught:
+        made(parties(WithoutLength(length)))
+    assert "__len__" in caught.value.hint
+
+
+class Other(Pixels):
+    """One whose row 17 has another form once the labels are known."""
+
+    def __init__(self, row: Any) -> None:
+        super().__init__()
+        self.other, self.reads = row, 0
+
+    def __getitem__(self, row: int) -> Any:
+        self.reads += 1
+        return self.other if row == 17 and self.reads > 20 else super().__getitem__(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ((torch.zeros(5), 1), r"\(of shape \(5,\), a number\)"),
+        ((torch.zeros(4), None), r"\(of shape \(4,\), NoneType\)"),
+        ((torch.zeros(4), 1, 2), r"\(of shape \(4,\), a number, a number\)"),
+        ((torch.zeros(4),), r"\(of shape \(4,\)\)"),
+        (("a", 1), r"\(str, a number\)"),
+        ({"x": torch.zeros(4)}, r"\{x: of shape \(4,\)\}"),
+        (None, "NoneType"),
+    ],
+    ids=["shape", "no label", "three", "one", "text", "dict", "nothing"],
+)
+def test_a_row_of_another_form_is_named(row: Any, said: str) -> None:
+    run = made(parties(Other(row)), quorum=0.5).start().wait()
+    assert run.status == "finished"
+    (told, *_) = run.failures
+    assert told.party == "south"
+    pattern = rf"row 17 of the data set \(number 17 here\) is {said}, and others are \(of shape"
+    assert re.search(pattern, told.error), told.error
+
+
+def test_a_long_text_of_an_exception_is_cut() -> None:
+    with pytest.raises(DataError) as caught:
+        made(parties(Pixels(17, ValueError("\x1b[2J" + "y" * 5000)))).start().wait()
+    assert len(caught.value.message) < 500
+    assert caught.value.message.isprintable()

@@ -208,6 +208,14 @@ class TestCharts:
         curves = charts.curves(result_of(*pair).history, ("loss", "accuracy"))
         assert curves.png.startswith(b"\x89PNG")
 
+    @pytest.mark.parametrize("name", ["a\x1b[2J", "a\0b", "a\u202eb", "a\nb"])
+    def test_the_sentence_of_a_chart_does_not_steer_a_terminal(self, name: str) -> None:
+        chart = charts.confusion(np.eye(2, dtype=int), [name, "b"], "run")
+        bundle = chart._repr_mimebundle_()
+        assert bundle["text/plain"].isprintable()
+        assert visible(name) in bundle["text/plain"]
+        assert html.escape(visible(name)) in str(bundle["text/html"])
+
 
 class TestText:
     def test_what_can_not_be_seen_is_written_as_an_escape(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,31 @@ def test_a_folder_of_an_earlier_version_has_no_sums(folder: Path, saved: Any) ->
     edited(folder, lambda about: about.pop("crc32"))
     shutil.rmtree(last(folder))
     assert_same(CASE.resume(folder), saved[2])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "x/" * 3000, "a\ud800\0"])
+def test_a_name_that_no_file_system_takes_is_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSION_NB_CHECKPOINT", "off")
+    case = Case({**CASE.options, "checkpoint": str(tmp_path / name)}, is_seeded=True)
+    with pytest.raises(RunError, match="there can be no checkpoint in"):
+        Run(case.spec, case.namespace())
+    with pytest.raises(RunError, match="there is no checkpoint in"):
+        CASE.resume(tmp_path / name)
+
+
+def test_the_home_of_an_unknown_user_is_one_line() -> None:
+    with pytest.raises(RunError, match="names a home folder"):
+        CheckpointFolder("~nobody-of-this-name/x")
+
+
+@pytest.mark.parametrize("pid", [10**30, -1, "x", None, [1]])
+def test_a_lock_of_no_process_is_taken_over(pid: Any, tmp_path: Path) -> None:
+    lock = {"pid": pid, "started": "1", "host": socket.gethostname()}
+    (tmp_path / ".lock").write_text(json.dumps(lock))
+    folder = CheckpointFolder(tmp_path)
+    assert not folder.is_in_use
+    folder.acquire(fresh=True)
+    folder.release()
+    assert not (tmp_path / ".lock").exists()

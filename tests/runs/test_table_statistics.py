@@ -111,3 +111,10 @@ def test_what_is_not_possible_is_one_line(data: Any, options: dict[str, Any], sa
     with pytest.raises(FusionError) as caught:
         fusion_nb.stats(data, **options)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\0b", "a\u202eb"])
+def test_names_of_columns_do_not_steer_a_terminal(name: str) -> None:
+    found = fusion_nb.stats(FRAME.rename(columns={"city": name}), **OPTIONS)
+    assert all(line.isprintable() for line in repr(found).splitlines())
+    assert name in found.categories.index.get_level_values(0)

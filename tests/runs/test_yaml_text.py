@@ -74,3 +74,12 @@ def test_a_long_value_is_repeated_in_part(value: Any) -> None:
 @pytest.mark.parametrize("text", ["a\nb", "a\r\n\n  b", "a \n b"])
 def test_a_message_is_one_line(text: str) -> None:
     assert FusionError(f"it says {text}").message == "it says a b"
+
+
+@pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\0b", "a\u202eb", "a\x9bb", "a\x07b", "a\u2066b"])
+def test_a_message_does_not_steer_a_terminal(text: str) -> None:
+    error = FusionError(f"there is no {text}", f"try {text}")
+    shown = "".join(error._render_traceback_()).replace("\x1b[31m", "").replace("\x1b[0m", "")
+    for said in (error.message, error.hint, shown):
+        assert said.isprintable()
+        assert text.encode("unicode_escape").decode() in said

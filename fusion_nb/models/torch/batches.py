@@ -13,12 +13,25 @@ from torch.utils.data import DataLoader, default_convert
 
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core import seeds
+from fusion_nb.core.items import odd_row
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.errors import DataError, ModelError
+from fusion_nb.errors import DataError, FusionError, ModelError, Stopped
 from fusion_nb.models.torch import trees
 from fusion_nb.models.torch.devices.kept_rows import DeviceRows
 
 Form = Literal["pair", "weighted", "whole"]
+
+
+def _next(loader: Iterator[Any], data: Any, positions: list[int]) -> Any:
+    """Return the next batch. Raises DataError that names a row which does not fit the others."""
+    try:
+        return next(loader)
+    except (FusionError, Stopped):
+        raise
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
+        if odd := odd_row(data, positions):
+            raise odd from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -93,9 +106,9 @@ class Batches:
         # A generator of its own: without one a DataLoader draws from the user's.
         sampler = [batch.tolist() for batch in batches]
         loader = iter(DataLoader(data, batch_sampler=sampler, generator=torch.Generator()))
-        for _ in batches:
+        for positions in sampler:
             with shared:
-                batch = next(loader)
+                batch = _next(loader, data, positions)
             if (
                 isinstance(batch, list | tuple)
                 and len(batch) == 2

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from fusion_nb.reporting.templates import render
+from fusion_nb.reporting.templates import render, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ class Chart:
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         text = f"{self.alt}. {self.note}" if self.note else self.alt
-        return {"image/png": self.png, "text/html": image_tag(self), "text/plain": text}
+        return {"image/png": self.png, "text/html": image_tag(self), "text/plain": visible(text)}
 
 
 def image_tag(chart: Chart) -> Markup:
@@ -100,4 +100,5 @@ def image_tag(chart: Chart) -> Markup:
     # Alt text inside a PNG is ignored by every front end.
     source = base64.b64encode(chart.png).decode()
     width = round(WIDTH * DPI)
-    return render(_IMAGE, alt=chart.alt, width=width, source=source, note=chart.note)
+    alt, note = visible(chart.alt), visible(chart.note)
+    return render(_IMAGE, alt=alt, width=width, source=source, note=note)

@@ -31,16 +31,17 @@ class CheckpointFolder:
     """A folder of checkpoints, which one run at a time may write to."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self.path = _expanded(Path(path)).absolute()
         self._is_locked = False
         self._is_fresh = False
         self._files = CheckpointFiles()
 
     def rounds(self) -> list[Path]:
         """Return the folders of the rounds in it, the latest last."""
-        if not self.path.is_dir():
+        try:
+            found = [path for path in self.path.glob(f"{_PREFIX}*") if path.is_dir()]
+        except (OSError, ValueError):  # of a name that no file system takes, too
             return []
-        found = [path for path in self.path.glob(f"{_PREFIX}*") if path.is_dir()]
         return sorted(path for path in found if path.name.removeprefix(_PREFIX).isdecimal())
 
     def latest(self) -> Checkpoint:
@@ -63,6 +64,8 @@ class CheckpointFolder:
                 pass
         except OSError as error:
             raise _cannot("there can be no checkpoint", self.path, error) from None
+        except ValueError as error:  # of a NUL character
+            raise _cannot("there can be no checkpoint", self.path, OSError(str(error))) from None
         if holder := self._holder():
             raise self._in_use(holder)
 
@@ -179,6 +182,18 @@ class CheckpointFolder:
         )
 
 
+def _expanded(path: Path) -> Path:
+    """Return a path with the home folder in place of ~. Raises RunError where there is none."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise RunError(
+            f"{path} names a home folder, and there is none of this name",
+            "write the whole path",
+            option="checkpoint",
+        ) from None
+
+
 def _read(path: Path) -> Checkpoint:
     """Return the checkpoint of the round that a folder is named by. Raises RunError for another."""
     found = Checkpoint.read(path)
@@ -227,7 +242,7 @@ def _started(pid: Any) -> str | None:
         return None
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the number is none that a process has, too
         return None
     except OSError:
         pass  # it is another user's

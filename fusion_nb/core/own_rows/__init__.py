@@ -1,0 +1,1 @@
+"""Rows of data sets of the user's own."""
