@@ -42,13 +42,14 @@ class Links:
                 shutil.copyfile(source, target)
         except FileNotFoundError:
             return False
-        self.sums[target.name] = self._last_sums[name]
+        if name in self._last_sums:
+            self.sums[target.name] = self._last_sums[name]
         return True
 
     def drop(self, name: str, folder: Path) -> None:
         """Take back a file that was taken over."""
         (folder / name).unlink()
-        del self.sums[name]
+        self.sums.pop(name, None)
         self.on_disk.discard(name)
 
     def is_placed(self, folder: Path) -> None:
