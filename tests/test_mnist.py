@@ -18,6 +18,7 @@ from fusion_nb import federate
 from fusion_nb.data.image_datasets import Mnist
 
 
+@pytest.mark.slow
 def test_the_small_version_of_every_case_runs(
     mnist: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
