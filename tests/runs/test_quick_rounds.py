@@ -47,6 +47,17 @@ def test_quick_rounds_are_told_in_order_after_one_checkpoint(
     assert all(saved >= round for round, saved in told)
 
 
+def test_a_checkpoint_that_takes_long_is_followed_late_by_the_next(
+    tmp_path: Path, written: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_ahead, "SECONDS_APART", 1e-9)
+    monkeypatch.setattr(writer_ahead, "MOST_SECONDS_APART", 3600.0)
+    monkeypatch.setattr(writer_ahead, "SHARE", 1e-12)
+    run_in(tmp_path / "saved", rounds=30).start().wait()
+    assert len(written) <= 3  # the first, the one that began beside it, and the last
+    assert written[-1] == 30
+
+
 def test_a_step_ends_though_no_other_round_comes(tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     run = run_in(folder, rounds=1000)

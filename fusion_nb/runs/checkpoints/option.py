@@ -16,7 +16,8 @@ _OPTIONS = re.compile(r":((?:[A-Za-z_]+=[^,:/\\]*)(?:,[A-Za-z_]+=[^,:/\\]*)*)$")
 class CheckpointOption:
     """Where a run is saved, after which rounds, and how many of the last ones are kept.
 
-    Several rounds of less than half a second share a checkpoint, unless more are kept than two.
+    Quick rounds share a checkpoint, unless more are kept than two: one begins every half second,
+    or every two where states are large.
 
     >>> CheckpointOption.parse("runs/mine:every=5")
     CheckpointOption(folder='runs/mine', every=5, keep=2)

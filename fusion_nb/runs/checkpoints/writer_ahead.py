@@ -17,6 +17,9 @@ from fusion_nb.runs.checkpoints.writer import CheckpointWriter, HashRows
 #: Seconds from the beginning of a checkpoint to that of the next, at least: a disk takes some 20
 #: milliseconds for one, and rounds may be quicker than that.
 SECONDS_APART = 0.5
+#: Where states are large it is more, so that writing takes this share of a core; but never more
+#: seconds than these, since rounds are told that late.
+SHARE, MOST_SECONDS_APART = 0.01, 2.0
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class WriterAhead(CheckpointWriter):
     A round is told in the thread that writes, as soon as it is safe: the training thread is busy
     then, for minutes where rounds are long. Quick rounds share a checkpoint, that of the last of
     them, unless more checkpoints are kept than by default. Training is ahead of what is told by one
-    round, or by the rounds of half a second, so that little is trained in vain where the disk is
-    full or slow. A run that can't be saved ends.
+    round, or by the rounds of half a second (of two, where writing takes long), so that little is
+    trained in vain where the disk is full or slow. A run that can't be saved ends.
     """
 
     _thread: threading.Thread | None = None
@@ -94,8 +97,10 @@ class WriterAhead(CheckpointWriter):
     def _work(self, bind_output: Callable[[], None]) -> None:
         bind_output()
         while rounds := self._queue.take(self._seconds_apart):
+            begun = time.thread_time()
             try:
                 self._write_due(rounds)
+                self._keep_apart(time.thread_time() - begun)
                 for untold in rounds:
                     untold.tell()
             except BaseException as error:  # the training thread raises it
@@ -103,6 +108,11 @@ class WriterAhead(CheckpointWriter):
             if self.failure is not None:
                 self._on_failure()
             self._queue.is_done(drops_others=self.failure is not None)
+
+    def _keep_apart(self, spent: float) -> None:
+        """Set how far checkpoints begin apart, by the processor's seconds that one took."""
+        if self._seconds_apart:
+            self._seconds_apart = max(SECONDS_APART, min(MOST_SECONDS_APART, spent / SHARE))
 
     def _write_due(self, rounds: Sequence[_Untold]) -> None:
         due = [untold.checkpoint for untold in rounds if untold.is_due]
