@@ -67,6 +67,7 @@ def test_the_result_of_a_run_that_has_ended_is_drawn_once(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_to_the_end(panel)
+    until(lambda: enabled(panel) == AFTER_THE_END)
     drawn: list[int] = []
     draw = Result.mimebundle
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ class TestSetup:
             proxy.main("0")
 
 
+def answers(url: str) -> bool:
+    with suppress(requests.ConnectionError):
+        requests.get(url, timeout=PATIENCE, allow_redirects=False)
+        return True
+    return False
+
+
 class TestRunningJupyter:
     @pytest.fixture(scope="class")
     def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -88,7 +96,9 @@ class TestRunningJupyter:
             try:
                 wait_for(lambda: list((folder / "runtime").glob("jpserver-*.json")))
                 (found,) = (folder / "runtime").glob("jpserver-*.json")
-                yield json.loads(found.read_text())["url"] + "fusion/"
+                url = json.loads(found.read_text())["url"] + "fusion/"
+                wait_for(lambda: answers(url))  # the file is there before the server listens
+                yield url
             finally:
                 process.terminate()
                 process.wait(PATIENCE)
