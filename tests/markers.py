@@ -53,7 +53,8 @@ SWEEPS = re.compile(
     "|runs/test_added_metrics|runs/clock/test_simulated_time|compressed_runs|experiment_folder"
     "|test_asynchronous|private_rows|spent_by_parties|fusion_equivalences|experiments_in_cells"
     "|contribution/test_contributions|run_predictions|tabular_runs|test_full_disk"
-    "|test_virtual_clock|algorithms/test_hostile_parties|local_objectives"
+    "|test_virtual_clock|algorithms/test_hostile_parties|local_objectives|checkpoint_damage"
+    "|damaged_safetensors|npz_sizes|tree_parameters|yaml_text|torch_shapes|checkpoint_faults"
 )
 #: Words in the path of tests that start one in a way that their code does not show.
 PROCESSES = re.compile("test_browser|experiment_processes|service/test_inspection")
