@@ -55,6 +55,8 @@ SWEEPS = re.compile(
     "|contribution/test_contributions|run_predictions|tabular_runs|test_full_disk"
     "|test_virtual_clock|algorithms/test_hostile_parties|local_objectives|checkpoint_damage"
     "|damaged_safetensors|npz_sizes|tree_parameters|yaml_text|torch_shapes|checkpoint_faults"
+    "|comparing_in_cells|callbacks/test_callbacks|engines/test_faults|timed_samplings"
+    "|private_runs_followed|simulated_time_charts|notebook/test_completion"
 )
 #: Words in the path of tests that start one in a way that their code does not show.
 PROCESSES = re.compile("test_browser|experiment_processes|service/test_inspection")
