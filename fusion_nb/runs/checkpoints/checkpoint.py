@@ -40,6 +40,7 @@ class Checkpoint:
     schema:    what rows and labels are, as JSON; empty where an earlier version wrote it
     tracking:  the id by which trackers know the run, or ""
     versions:  of this package, of Python, and of the packages that were loaded
+    run_id:    random, the same in all rounds of a run; "" where an earlier version wrote it
     """
 
     name: str
@@ -54,6 +55,7 @@ class Checkpoint:
     schema: Mapping[str, Any] = field(default_factory=dict)
     tracking: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = ""
 
     @property
     def round(self) -> int:
@@ -105,6 +107,7 @@ class Checkpoint:
             schema=_schema(about),
             tracking=str(next(iter(about.get("trackers", ())), "")),
             versions=dict(about["versions"]),
+            run_id=_text(about.get("run_id", "")),
         )
 
 

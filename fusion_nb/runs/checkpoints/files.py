@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from fusion_nb.core import arithmetic
@@ -32,21 +33,22 @@ class CheckpointFiles:
         self._parties, self._records = PartyStates(self._links), Records(self._links)
         self._weights = _WeightsFiles(self._links)
 
-    def write(self, checkpoint: Checkpoint, target: Path) -> None:
+    def write(self, checkpoint: Checkpoint, target: Path, replaces: Iterable[str] = ()) -> None:
         """Write a checkpoint into the folder `target`, which is whole after that, or as it was.
 
+        replaces: ids of the runs whose rounds are removed from the folder after that
         Raises OSError, or RunError for a state that is no plain data.
         """
         with draft_folder(target.parent) as draft:
             self._links.begin()
             self._weights.begin()
-            self._fill(draft, checkpoint)
+            self._fill(draft, checkpoint, replaces)
             place_folder(draft, target, replace=True, on_disk=self._links.on_disk)
         for part in (self._parties, self._records, self._weights):
             part.is_placed()
         self._links.is_placed(target)
 
-    def _fill(self, folder: Path, checkpoint: Checkpoint) -> None:
+    def _fill(self, folder: Path, checkpoint: Checkpoint, replaces: Iterable[str]) -> None:
         snapshot, spec = checkpoint.snapshot, checkpoint.spec
         state = snapshot.state
         assert state is not None
@@ -59,6 +61,8 @@ class CheckpointFiles:
         about = {
             "format": FORMAT,
             "versions": _versions(),
+            "run_id": checkpoint.run_id,
+            "replaces": sorted(replaces),
             "name": checkpoint.name,
             "spec": dict(spec),
             "round": checkpoint.round,
