@@ -1,5 +1,4 @@
-"""Rounds of another run in a folder: none is trained on, and one line says whose each of them is.
-"""
+"""Rounds of another run in a folder: none is trained on, and one line says whose each is."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,12 +15,10 @@ from fusion_nb.runs.checkpoints.checkpoint import ABOUT, FORMAT, STATE, Checkpoi
 from fusion_nb.runs.checkpoints.links import Links
 from fusion_nb.runs.checkpoints.party_states import PartyStates
 from fusion_nb.runs.checkpoints.records import Records
-from fusion_nb.version import __version__
+from fusion_nb.runs.checkpoints.versions import loaded_versions
 
 #: The files of the weights after the last round, of the best ones, and of those before round 1.
 LAST, BEST, INITIAL = "weights.safetensors", "best.safetensors", "initial.safetensors"
-#: Packages whose versions are told.
-_PACKAGES = ("numpy", "torch", "keras", "tensorflow", "gensim")
 
 
 class CheckpointFiles:
@@ -60,7 +56,7 @@ class CheckpointFiles:
         }
         about = {
             "format": FORMAT,
-            "versions": _versions(),
+            "versions": loaded_versions(),
             "run_id": checkpoint.run_id,
             "replaces": sorted(replaces),
             "name": checkpoint.name,
@@ -74,6 +70,7 @@ class CheckpointFiles:
             "changes": {str(number): dict(c) for number, c in snapshot.changes.items()},
             "trackers": [checkpoint.tracking] if checkpoint.tracking else [],
             "rows_sha256": dict(checkpoint.rows),
+            "training": checkpoint.training.to_json(),
             "schema": dict(checkpoint.schema),
             "initial_sha256": self._weights.digest_of(checkpoint.initial),
             "weights": {
@@ -130,11 +127,3 @@ class _WeightsFiles:
 def _holder(files: dict[str, Weights], weights: Weights) -> str:
     """Return the file that holds weights, or ""."""
     return next((name for name, held in files.items() if held is weights), "")
-
-
-def _versions() -> dict[str, str]:
-    found = {"fusion_nb": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        if name in sys.modules:
-            found[name] = str(getattr(sys.modules[name], "__version__", ""))
-    return found

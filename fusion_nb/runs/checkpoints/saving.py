@@ -12,7 +12,7 @@ from pathlib import Path
 from fusion_nb.core.protocols import ModelPoisoning
 from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.errors import OptionError, RunError, option
-from fusion_nb.runs.build import Prepared
+from fusion_nb.runs.build import Prepared, training_identity
 from fusion_nb.runs.checkpoints import named, owners, rows
 from fusion_nb.runs.checkpoints.checkpoint import DAMAGED, Checkpoint, read_about
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
@@ -190,11 +190,12 @@ def save_rounds(
         return source
 
     earlier = prepared.earlier
+    training = training_identity(prepared.resolved, earlier)
     run_id = (earlier.run_id if earlier else "") or owners.new_id()
 
     def take() -> Checkpoint:
         taken = _take(prepared, source, name, planned_spec(), reason())
-        return replace(taken, tracking=tracking, run_id=run_id)
+        return replace(taken, tracking=tracking, run_id=run_id, training=training)
 
     return SavedRounds(source, take, writer, stop, chosen.every if chosen else 1)
 
