@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.core.process.foreign_errors import is_interrupt, text_of
 from fusion_nb.errors import DataError, FusionError, Stopped, option, private
 
-#: Characters of the text of a user's own exception that a message repeats.
-_MAX_TEXT = 300
 #: Rows that a data set may declare, and the environment variable that raises their number: labels
 #: of all rows are read one by one.
 MOST_ROWS, VARIABLE = 10**8, "FUSION_NB_MAX_ROWS"
@@ -31,7 +29,7 @@ def read_row(data: Any, row: int, where: str) -> Any:
     except (FusionError, Stopped):
         raise
     except BaseException as error:
-        if _is_interrupt(error):
+        if is_interrupt(error):
             raise
         raise DataError(
             f"{where} can't be read: {_said(error)}",
@@ -50,7 +48,7 @@ def size_of(data: Any) -> int:
     except (FusionError, Stopped):
         raise
     except BaseException as error:
-        if _is_interrupt(error):
+        if is_interrupt(error):
             raise
         raise LengthError(
             f"the data set does not tell its length: {_said(error)}",
@@ -83,15 +81,9 @@ def form_of(value: Any) -> str:
     return type(value).__name__ if shape is None else f"of shape {tuple(shape)}"
 
 
-def _is_interrupt(error: BaseException) -> bool:
-    """Return whether the user interrupts: no other thread is told so."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and is_main
-
-
 def _said(error: BaseException) -> str:
     """Return an exception of the user's own code in words, with its place."""
-    text = str(error).strip().partition("\n")[0][:_MAX_TEXT]
+    text = text_of(error)
     said = f"{type(error).__name__}: {private(text)}" if text else type(error).__name__
     return f"{said}{_line_of(error)}"
 
