@@ -18,6 +18,7 @@ from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.experiments import paper
 from fusion_nb.reporting.experiments.leaderboard import short
 from fusion_nb.reporting.experiments.report_page import ReportContent
+from fusion_nb.reporting.picture_file import unwritten
 from fusion_nb.runs.experiments.comparison import AXES, Comparison
 from fusion_nb.runs.experiments.spec import ExperimentSpec
 from fusion_nb.runs.experiments.trial import Trial
@@ -96,7 +97,7 @@ def write_report(made: Reported, path: str | Path, *, overwrite: bool) -> list[P
             (draft / "card.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
             storage.place_folder(draft, folder, replace=overwrite, mode=0o755)
     except OSError as error:
-        raise export.unwritten(str(path), error) from error
+        raise unwritten(str(path), error) from error
     return sorted(folder.iterdir())
 
 
