@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.charts.bands import bands, multiples
-from fusion_nb.reporting.experiments.leaderboard import Leaderboard
+from fusion_nb.reporting.experiments.leaderboard import Leaderboard, mean_and_std
 from fusion_nb.reporting.formatting import duration
 from fusion_nb.runs.checkpoints import rows
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.experiments import driver as driving
-from fusion_nb.runs.experiments.comparison import AXES, Comparison
+from fusion_nb.runs.experiments.comparing.comparison import Comparison
+from fusion_nb.runs.experiments.comparing.costs import AXES
+from fusion_nb.runs.experiments.comparing.entries import entries_of
 from fusion_nb.runs.experiments.driver import Driver, Grid
-from fusion_nb.runs.experiments.entries import entries_of
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.searching import SearchedTrials
 from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec, Point
@@ -169,10 +171,13 @@ class Experiment(HasTrials):
     # Its outcome
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a DataFrame with a row for each run, and a column for each thing that varies."""
+        """Return a DataFrame with a row for each run, and a column for each thing that varies.
+
+        An option of the name of a metric, as `loss`, has the column `loss (option)`.
+        """
         import pandas as pd
 
-        return pd.DataFrame([trial.row() for trial in self._trials])
+        return pd.DataFrame(self._trials.rows())
 
     def compare(self, metric: str = "", target: float | None = None) -> Comparison:
         """Return its settings compared over their seeds; see `Comparison`.
@@ -190,7 +195,8 @@ class Experiment(HasTrials):
     def plot(self, against: str = "round", *, kind: str = "bands") -> Chart:
         """Return the mean of each setting over its seeds, with its band.
 
-        against: round, bytes, steps or seconds;  kind: bands, or multiples: a small chart for each
+        against: round, bytes, steps, seconds or epsilon
+        kind:    bands, or multiples: a small chart for each
         """
         comparison = self.compare()
         curves = comparison.curves(self.metrics, against)
@@ -225,7 +231,8 @@ class Experiment(HasTrials):
         if self._driver.reason:
             parts.append(self._driver.reason)
         if best := self._trials.best(self.monitor):
-            parts.append(f"best {self.monitor} {best.value(self.monitor):.3f} with {best.name}")
+            value = mean_and_std(best.value(self.monitor), math.nan)
+            parts.append(f"best {self.monitor} {value} with {best.name}")
         left = driving.seconds_left(
             self._trials, self.size, self.spec.workers, self.status == "running"
         )
@@ -250,7 +257,7 @@ class Experiment(HasTrials):
     @property
     def has_rounds(self) -> bool:
         """Whether a run that did not fail has a whole round, so that there is something to draw."""
-        return bool(entries_of(self._trials))
+        return any(entry.status != "failed" for entry in entries_of(self._trials))
 
     def _begin(self) -> None:
         """Take the folder, and take over the outcomes that are saved in it."""

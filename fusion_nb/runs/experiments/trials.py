@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fusion_nb.core.history import better
 from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
+from fusion_nb.runs.experiments.varying import columns_of
 
 
 class Trials(list[Trial]):
@@ -46,6 +48,20 @@ class Trials(list[Trial]):
             if found is None or better(metric, trial.value(metric), found.value(metric)):
                 found = trial
         return found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a flat row for each run: its settings first, and then what came of it."""
+        settings = [columns_of(trial.settings) for trial in self]
+        outcomes = [trial.outcome() for trial in self]
+        found = list(dict.fromkeys(name for each in settings for name in each))
+        options = list(dict.fromkeys(name.partition(".")[0] for name in found))
+        names = sorted(found, key=lambda name: options.index(name.partition(".")[0]))
+        taken = {name for each in outcomes for name in each}
+        columns = {name: f"{name} (option)" if name in taken else name for name in names}
+        return [
+            {columns[name]: own.get(name, math.nan) for name in names} | outcome
+            for own, outcome in zip(settings, outcomes, strict=True)
+        ]
 
     def failures(self) -> list[str]:
         """Return a line for each run that failed."""
