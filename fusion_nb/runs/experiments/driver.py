@@ -227,7 +227,7 @@ class Grid:
 
 def seconds_left(trials: Sequence[Trial], size: int, width: int, running: bool) -> float | None:
     """Return how long the rest takes, judged by the trials that have ended; None without any."""
-    ended = [trial.seconds for trial in trials if trial.status in ("finished", "pruned")]
+    ended = [t.seconds for t in trials if t.status in ("finished", "pruned") and t.records]
     if not ended or not running:
         return None
     done = sum(trial.status in TRIAL_ENDED for trial in trials)

@@ -66,7 +66,7 @@ class Experiment(HasTrials):
             "rows": _digest(rows.digests(first.prepared.resolved.data)),
             "first weights": first.result().initial_sha256,
         }
-        self._notes = _notes(spec, self._workshop)
+        self._notes = _notes(spec, self._workshop.builds_model(spec.first()), first)
         source = (
             SearchedTrials(spec, search, self.monitor, width=spec.workers, add=self._trials.add)
             if search
@@ -91,8 +91,8 @@ class Experiment(HasTrials):
 
     @property
     def notes(self) -> list[str]:
-        """Sentences about what varies, and warnings."""
-        return list(self._notes)
+        """Sentences about what varies, and warnings, those of its runs too."""
+        return [*self._notes, *self._trials.warnings()]
 
     @property
     def runs(self) -> list[Trial]:
@@ -286,11 +286,16 @@ def _digest(found: Mapping[str, str]) -> str:
     return hashlib.sha256(str(sorted(found.items())).encode()).hexdigest()
 
 
-def _notes(spec: ExperimentSpec, workshop: Workshop) -> list[str]:
-    """Return sentences about what the seeds fix."""
-    notes = [spec.told()] if spec.told() else []
-    builds = workshop.builds_model(spec.first())
-    if len(spec.seeds) > 1 and "weights" not in spec.hold and not builds:
+def _notes(spec: ExperimentSpec, builds: bool, first: Run) -> list[str]:
+    """Return sentences about what the seeds fix.
+
+    builds: whether each seed builds a model of its own
+    """
+    packages = first.prepared.resolved.model.packages
+    # Others draw the weights that they have, if any, when a run begins.
+    is_built = not builds and any(name in packages for name in ("torch", "keras"))
+    notes = [told] if (told := spec.told(is_built)) else []
+    if len(spec.seeds) > 1 and "weights" in spec.varied and is_built:
         notes.append(
             "warning: the model was built before, so every run begins with its weights; to vary "
             "them, build it in the cell, or give a function that builds it as the model"
