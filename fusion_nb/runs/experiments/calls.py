@@ -55,6 +55,7 @@ def sweep(
             for key, value in {"model": model, "data": data, **options}.items()
             if value is not None
         }
+        _check_given(of_file, given)
         if "model" not in given:
             raise OptionError(f"{option('model')} is missing", "give a model as the first argument")
         own = {key: value for key, value in given.items() if key in OWN}
@@ -72,6 +73,17 @@ def sweep(
             namespace |= objects
         spec = ExperimentSpec.of({**chosen, **own})
         return launch(spec, namespace, name=name, background=background)
+
+
+def _check_given(of_file: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise OptionError for an object of an earlier call, of which a file has the name alone."""
+    for name, text in of_file.items():
+        if given.get(name) == text == f"given_{name}":
+            raise OptionError(
+                f"{option(name)} was an object of the call that the file was written from",
+                f"give it again, beside {option('config')}",
+                option=name,
+            )
 
 
 def _check_one_of_all(model: Any, data: Any) -> None:

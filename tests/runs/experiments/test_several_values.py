@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,3 +114,26 @@ def test_one_wrong_value_is_not_told_of_sweeps(net: Any, rows: Any) -> None:
         with pytest.raises(FusionError) as found:
             fusion_nb.federate(net(), rows, rounds=1, **options)
         assert "sweep" not in found.value.hint
+
+
+@pytest.mark.parametrize("option", ["model", "loss", "callbacks"])
+def test_a_file_of_a_call_with_objects_asks_for_them_again(
+    build: Any, rows: Any, tmp_path: Path, option: str
+) -> None:
+    objects = {"model": build, "data": rows, "loss": focal, "callbacks": [print]}
+    made = fusion_nb.sweep(**objects, rounds=1, parties=2, lr=[0.1, 0.2])
+    (tmp_path / "experiment.yaml").write_text(made.spec.to_yaml())
+    config = str(tmp_path / "experiment.yaml")
+    again = fusion_nb.sweep(**objects, config=config)
+    assert [t.history["loss"] for t in again.runs] == [t.history["loss"] for t in made.runs]
+    del objects[option]
+    with pytest.raises(OptionError, match=f"{option}= was an object of the call"):
+        fusion_nb.sweep(**objects, config=config)
+
+
+@pytest.mark.parametrize("method", ["start", "resume"])
+def test_a_finished_experiment_says_how_it_grows(short_sweep: Any, method: str) -> None:
+    made = short_sweep(rounds=1, seeds="0-1")
+    with pytest.raises(FusionError) as found:
+        getattr(made, method)()
+    assert "more seeds or values" in found.value.hint
