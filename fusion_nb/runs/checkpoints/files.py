@@ -11,6 +11,7 @@ from fusion_nb.core import arithmetic
 from fusion_nb.core.files.ordinary import crc32_of
 from fusion_nb.core.files.storage import draft_folder, place_folder
 from fusion_nb.core.files.tree_file import write_tree
+from fusion_nb.core.process.garbage import collected_later
 from fusion_nb.core.types import Weights
 from fusion_nb.runs.checkpoints.checkpoint import ABOUT, FORMAT, STATE, Checkpoint
 from fusion_nb.runs.checkpoints.links import Links
@@ -37,7 +38,7 @@ class CheckpointFiles:
 
         Raises OSError, or RunError for a state that is no plain data.
         """
-        with draft_folder(target.parent) as draft:
+        with collected_later(), draft_folder(target.parent) as draft:
             self._links.begin()
             self._weights.begin()
             self._fill(draft, checkpoint)
