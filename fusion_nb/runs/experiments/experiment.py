@@ -67,8 +67,9 @@ class Experiment(HasTrials):
             "first weights": first.result().initial_sha256,
         }
         self._notes = _notes(spec, self._workshop.builds_model(spec.first()), first)
+        width = self.folder.width(spec.workers) if self.folder else spec.workers
         source = (
-            SearchedTrials(spec, search, self.monitor, width=spec.workers, add=self._trials.add)
+            SearchedTrials(spec, search, self.monitor, width=width, add=self._trials.add)
             if search
             else Grid(self._trials)
         )

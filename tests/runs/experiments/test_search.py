@@ -108,6 +108,24 @@ def test_settings_that_were_pruned_are_trained_under_no_further_seed(
     ]
 
 
+@pytest.mark.slow
+def test_a_search_by_several_workers_is_taken_up_by_one(
+    short_sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {
+        "lr": "1e-5..1",
+        "search": "optuna:trials=16,metric=loss,pruner=none",
+        "checkpoint": str(tmp_path / "saved"),
+    }
+    first = short_sweep(**given, workers=3)
+    from fusion_nb.runs.experiments import here
+
+    monkeypatch.setattr(here, "train", None)
+    again = short_sweep(**given)
+    assert [t.settings for t in again.runs] == [t.settings for t in first.runs]
+    assert {t.status for t in again.runs} == {"finished"}
+
+
 @pytest.mark.parametrize(
     "options",
     [
