@@ -84,6 +84,7 @@ def bands(curves: Sequence[Curve], metrics: Sequence[str], axis_name: str, band:
 def multiples(curves: Sequence[Curve], metric: str, axis_name: str, band: str) -> Chart:
     """Draw a small chart for each setting, all with the same axes."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     shown = curves[:_MAX_SMALL]
     in_row = min(_IN_ROW, len(shown))
@@ -100,6 +101,7 @@ def multiples(curves: Sequence[Curve], metric: str, axis_name: str, band: str) -
         axis.set_title(drawn_name(curve.label), fontsize=8, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=axis_name == "round"))
     figure.supxlabel(axis_name, fontsize=8)
     figure.supylabel(drawn_name(metric), fontsize=8)
     figure.suptitle(band, fontsize=8, x=0.995, ha="right", color=INK)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core import registry
 from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
 from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.given import named_objects
+from fusion_nb.runs.experiments.given import named_objects, named_values
 from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
+from fusion_nb.runs.experiments.varying import several_experiments
 from fusion_nb.runs.spec import RunSpec, from_file
 
 #: The experiments of this process by name, the latest last.
@@ -53,19 +55,48 @@ def sweep(
             for key, value in {"model": model, "data": data, **options}.items()
             if value is not None
         }
+        _check_given(of_file, given)
         if "model" not in given:
             raise OptionError(f"{option('model')} is missing", "give a model as the first argument")
         own = {key: value for key, value in given.items() if key in OWN}
+        _check_one_of_all(given["model"], given.get("data"))
         several = {
-            key: value
+            key: named_values(key, value)
             for key, value in given.items()
             if isinstance(value, list | tuple) and key in ("loss", "optimizer", "lr_schedule")
         }
         chosen, namespace = named_objects(
             {key: value for key, value in given.items() if key not in OWN and key not in several}
         )
-        spec = ExperimentSpec.of({**chosen, **several, **own})
+        for key, (names, objects) in several.items():
+            chosen[key] = names
+            namespace |= objects
+        spec = ExperimentSpec.of({**chosen, **own})
         return launch(spec, namespace, name=name, background=background)
+
+
+def _check_given(of_file: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise OptionError for an object of an earlier call, of which a file has the name alone."""
+    for name, text in of_file.items():
+        if given.get(name) == text == f"given_{name}":
+            raise OptionError(
+                f"{option(name)} was an object of the call that the file was written from",
+                f"give it again, beside {option('config')}",
+                option=name,
+            )
+
+
+def _check_one_of_all(model: Any, data: Any) -> None:
+    """Raise OptionError for several models, or names of several data sets."""
+    if isinstance(model, list | tuple):
+        raise several_experiments("model")
+    known = registry.names("datasets")
+    if (
+        isinstance(data, list | tuple)
+        and data
+        and all(isinstance(each, str) and each in known for each in data)
+    ):
+        raise several_experiments("data")
 
 
 def repeat(

@@ -44,6 +44,14 @@ class ExperimentFolder:
             raise RunError(f"there is no experiment in {self.path}", "name the folder of one")
         return found
 
+    def width(self, asked: int) -> int:
+        """Return the settings that a search tries at once: as many as when it began.
+
+        asked: those of a new one
+        With others it would draw other settings, and find none of those that are saved.
+        """
+        return int(self.about().get("width", asked)) if self.is_one(self.path) else asked
+
     def begin(self, name: str, spec: ExperimentSpec, origin: Mapping[str, Any]) -> None:
         """Take the folder for an experiment, which may go on with what is saved in it.
 
@@ -69,6 +77,7 @@ class ExperimentFolder:
             "name": name,
             "spec": spec.to_dict(),
             "origin": dict(origin),
+            "width": self.width(spec.workers),
             "fusion_nb": __version__,
         }
         write_json(self.path / _ABOUT, about)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: Options of `federate` that may be objects.
@@ -17,6 +18,31 @@ _OBJECTS = (
     "sampling",
     "callbacks",
 )
+
+
+def named_values(name: str, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the values of an option that varies, with names in place of objects, and these.
+
+    >>> named_values("loss", ["mse", max])[0]
+    ['mse', 'given_max']
+    """
+    found: list[Any] = []
+    namespace: dict[str, Any] = {}
+    for value in values:
+        if isinstance(value, str) or not (callable(value) or hasattr(value, "get_config")):
+            found.append(value)
+            continue
+        own = str(getattr(value, "__name__", type(value).__name__))
+        base = f"given_{own}" if own.isidentifier() else f"given_{name}"
+        each = next(n for n in _numbered(base) if n not in namespace)
+        namespace[each] = value
+        found.append(each)
+    return found, namespace
+
+
+def _numbered(base: str) -> Iterator[str]:
+    yield base
+    yield from (f"{base}_{number}" for number in itertools.count(2))
 
 
 def named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

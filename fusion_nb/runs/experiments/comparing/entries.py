@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from fusion_nb.runs.trackers.rounds_read import history_of, lacks_of, options_of
 
 #: Options that do not tell runs apart: they say where a run is trained, or are seeds.
 _NOT_TOLD = {"seed", "seed_of", "checkpoint", "engine", "device", "code", "log"}
+#: Of a run that failed before it began.
+_NO_FACTS = Facts(("loss", "loss"), "loss")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Entry:
     metrics: the loss, and the metric that people read;  monitor: the one that decides the best
     steps:   gradient steps in each round, or None;  options: those that tell it from others
     lacks:   a sentence about parts of the run that its tracker did not keep, or ""
+    status:  finished, failed, or another one of a run that has not ended as planned
+    is_one_of_several: whether the label names a setting of an experiment
     """
 
     label: str
@@ -45,25 +50,35 @@ class Entry:
     monitor: str
     loss_name: str = ""
     steps: tuple[int, ...] | None = None
-    options: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     lacks: str = ""
+    status: str = "finished"
+    is_one_of_several: bool = False
+
+    def last(self, metric: str) -> float:
+        """Return the last value of a metric, NaN without any."""
+        return self.history.last().get(metric, math.nan)
 
 
 def entries_of(trials: Iterable[Trial]) -> list[Entry]:
-    """Return the trials that have rounds; those that failed or were pruned are left out."""
+    """Return the trials that have rounds, and those that failed; pruned ones are left out."""
     return [
-        Entry(
-            trial.point.label or "all runs",
-            trial.seed,
-            trial.records,
-            trial.facts.metrics,
-            trial.facts.monitor,
-            trial.facts.loss_name,
-            trial.facts.steps,
-        )
+        _of_trial(trial)
         for trial in trials
-        if trial.facts and trial.records and trial.status not in ("failed", "pruned")
+        if trial.status != "pruned" and (trial.records or trial.status == "failed")
     ]
+
+
+def _of_trial(trial: Trial) -> Entry:
+    facts = trial.facts or _NO_FACTS
+    options = {
+        **_defaults(),
+        **trial.point.spec.model_dump(exclude_none=True),
+        **facts.chosen,
+        **trial.settings,
+    }
+    entry = _entry(trial.point.label or "all runs", trial.records, facts, options)
+    return replace(entry, seed=trial.seed, status=trial.status, is_one_of_several=True)
 
 
 def entries_in(given: Any) -> list[Entry]:
@@ -79,26 +94,57 @@ def entries_in(given: Any) -> list[Entry]:
         ]
     else:
         values = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-        found = named_by_difference([entry for each in values for entry in _entries("", each)])
-    if not found:
+        found = _of_list(values)
+    if not any(entry.history for entry in found):
         raise RunError("there is no run with a whole round to compare", "train one first")
-    return found
+    return [entry for entry in found if entry.history or entry.status == "failed"]
+
+
+def _of_list(values: Sequence[Any]) -> list[Entry]:
+    """Return the runs of several values, named by what differs among all of them."""
+    of_values = [_entries("", value) for value in values]
+    if len(of_values) == 1 and all(entry.is_one_of_several for entry in of_values[0]):
+        return of_values[0]
+    named = iter(named_by_difference([entry for each in of_values for entry in each]))
+    return _told_apart(values, [[next(named) for _ in each] for each in of_values])
+
+
+def _told_apart(values: Sequence[Any], of_values: Sequence[Sequence[Entry]]) -> list[Entry]:
+    """Return runs with the name of their experiment before their label where two experiments have
+    the same label and seed, as two that hold different parts.
+    """
+    runs = [{(e.label, e.seed) for e in each if e.is_one_of_several} for each in of_values]
+    counts = Counter(run for each in runs for run in each)
+    clashing = {label for (label, _), count in counts.items() if count > 1}
+    return [
+        replace(entry, label=_label(name, entry, value))
+        if name and entry.is_one_of_several and entry.label in clashing
+        else entry
+        for value, each in zip(values, of_values, strict=True)
+        for name in [_name_of(value)]
+        for entry in each
+    ]
+
+
+def _name_of(value: Any) -> str:
+    """Return the name of an experiment, or of the folder of one, or ""."""
+    if isinstance(value, HasTrials | Trial):
+        return value.name
+    return Path(value).name if isinstance(value, str | os.PathLike) else ""
 
 
 def named_by_difference(entries: Sequence[Entry]) -> list[Entry]:
     """Return entries named by the options that differ among them."""
-    specs = [entry.options for entry in entries]
-    known = list(dict.fromkeys(name for spec in specs for name in spec or {}))
+    # One that failed may not have come to the options that its model chooses.
+    specs = [entry.options for entry in entries if entry.history or entry.status != "failed"]
+    known = list(dict.fromkeys(name for spec in specs for name in spec))
     differ = [
         name
         for name in known
-        if name not in _NOT_TOLD and len({str((spec or {}).get(name)) for spec in specs}) > 1
+        if name not in _NOT_TOLD and len({str(spec.get(name)) for spec in specs}) > 1
     ]
     named = []
     for entry in entries:
-        if entry.options is None:  # of an experiment, which has named it
-            named.append(entry)
-            continue
         settings = {name: entry.options[name] for name in differ if name in entry.options}
         named.append(replace(entry, label=label_of(settings) or "all runs"))
     return named
@@ -109,13 +155,15 @@ def doubts(entries: Sequence[Entry]) -> list[str]:
     lacks = dict.fromkeys(entry.lacks for entry in entries if entry.lacks)
     counts = Counter((entry.label, entry.seed) for entry in entries)
     twice = [f"{label} has seed {seed} {n} times" for (label, seed), n in counts.items() if n > 1]
-    warning = [f"warning: {twice[0]}: each counts as a run of its own"] if twice else []
-    return [*lacks, *warning]
+    if not twice:
+        return [*lacks]
+    meaning = "each counts as a run of its own in the mean, and all of them as one in a test"
+    return [*lacks, f"warning: {twice[0]}: {meaning}"]
 
 
 def _label(name: str, entry: Entry, value: Any) -> str:
     """Return the name that runs were given; settings that differ among them stand behind it."""
-    several = entry.options is None or bool(entry.lacks)
+    several = entry.is_one_of_several or bool(entry.lacks)
     is_experiment = several and entry.label not in ("", "all runs")
     return f"{name}: {entry.label}" if is_experiment and not isinstance(value, Trial) else name
 
@@ -124,7 +172,9 @@ def _entries(name: str, value: Any) -> list[Entry]:
     if isinstance(value, Run):
         facts = Facts.of(value)
         options = {**_defaults(), **value.spec.model_dump(exclude_none=True), **facts.chosen}
-        return [_entry(name or value.name, value.records, facts, options)]
+        is_whole = value.status == "finished" or len(value.records) >= value.planned
+        entry = _entry(name or value.name, value.records, facts, options)
+        return [replace(entry, status="finished" if is_whole else "stopped")]
     if isinstance(value, Trial):
         return entries_of([value])
     if isinstance(value, str) and is_stored(value):
@@ -235,16 +285,17 @@ def _saved_entries(folder: ExperimentFolder) -> list[Entry]:
 
 
 def _outcomes(spec: Mapping[str, Any], outcomes: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """Return the finished runs of an experiment as files have them."""
+    """Return the runs of an experiment as files have them; pruned ones are left out."""
     vary = [name for name, value in spec.items() if isinstance(value, list) and name != "seeds"]
     found = []
     for outcome in outcomes:
-        if outcome["status"] != "finished" or not outcome["facts"]:
+        if outcome["status"] == "pruned":
             continue
         options = json.loads(outcome["key"])
         settings = {name: options[name] for name in vary if name in options}
-        facts = Facts.from_dict(outcome["facts"])
+        facts = Facts.from_dict(outcome["facts"]) if outcome["facts"] else _NO_FACTS
         history = History(map(from_dict, outcome["history"]))
-        entry = _entry(label_of(settings) or "all runs", history, facts, options)
-        found.append(replace(entry, options=None))
+        known = {**_defaults(), **options, **facts.chosen}
+        entry = _entry(label_of(settings) or "all runs", history, facts, known)
+        found.append(replace(entry, status=str(outcome["status"]), is_one_of_several=True))
     return found
