@@ -18,7 +18,12 @@ class RunButtons:
         self, button: ButtonMaker, actions: PanelActions, start: Callable[[], object]
     ) -> None:
         self._rounds = widgets.BoundedIntText(
-            5, min=1, max=10**6, description="rounds to add", style={"description_width": "initial"}
+            5,
+            min=1,
+            max=10**6,
+            description="rounds to add",
+            tooltip="how many rounds More rounds trains",
+            style={"description_width": "initial"},
         )
         self._rounds.layout.width = "11em"
         self._start = button("Start", "train the run that is configured", start)
