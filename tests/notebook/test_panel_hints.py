@@ -12,7 +12,7 @@ from fusion_nb import Panel
 
 pytestmark = pytest.mark.usefixtures("no_runs")
 
-#: Controls with a label, whose own tooltip a browser does not show.
+#: Controls with a label, over which a browser does not show a tooltip of their own.
 SILENT = (ipywidgets.Text, ipywidgets.Dropdown, ipywidgets.Checkbox)
 #: Those whose label a browser gives the tooltip "null" where they have none.
 NUMBERS = (ipywidgets.IntText, ipywidgets.FloatText, ipywidgets.BoundedIntText)
@@ -35,7 +35,9 @@ def test_every_control_stands_in_a_box_whose_tooltip_a_browser_shows(panel: Pane
     controls = [
         widget
         for widget in panel.screen.widgets()
-        if isinstance(widget, SILENT) and widget.description and widget.description[:3] != "run"
+        if isinstance(widget, (*SILENT, *NUMBERS))
+        and widget.description
+        and widget.description[:3] != "run"
     ]
     assert len(controls) > 40
     for control in controls:
