@@ -201,16 +201,20 @@ def status_text(run: Run) -> str:
 def seconds_left(records: History, planned: int) -> float | None:
     """Return how long the rounds to come take, judged by the latter half of those before.
 
-    The half grows with the rounds, so that a single round never changes much. The first one counts
-    only if it is long: otherwise it mostly measures the setting up. None is not known yet.
+    The half grows with the rounds, and the longest of them counts for no more than all others
+    together (and than three, where they are few), so that a single round never changes much, also
+    if the machine stood still in it. The first round counts only if it is long: otherwise it mostly
+    measures the setting up. None is not known yet.
     """
     if len(records) == 1 and records[0].seconds >= _LONG_ROUND:
         return (planned - 1) * records[0].seconds
     count = min(max(len(records) // 2, min(len(records) - 1, 8)), _NUM_LATEST)
     if count < 1:
         return None
-    latest = records[-count:]
-    return (planned - len(records)) * sum(record.seconds for record in latest) / count
+    *others, longest = sorted(record.seconds for record in records[-count:])
+    if others:
+        longest = min(longest, sum(others) * max(1, 3 / len(others)))
+    return (planned - len(records)) * (sum(others) + longest) / count
 
 
 def _latest(records: History, metrics: Sequence[str]) -> Metrics:

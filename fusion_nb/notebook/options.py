@@ -6,6 +6,7 @@ It is built from `RunSpec`, so that a new field is an option at once.
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +16,9 @@ from fusion_nb.errors import OptionError, nearest, option
 from fusion_nb.notebook.option_text import tokens
 from fusion_nb.runs import spec
 from fusion_nb.runs.spec.errors import meant
+
+#: Characters in a line of help, and those before a text that stands beside a name.
+_WIDTH, _BESIDE = 96, 31
 
 
 @dataclass(frozen=True)
@@ -249,22 +253,30 @@ def usage() -> str:
         spellings.setdefault(name, []).append(written)
     return "\n".join(
         [
-            "%%fusion [options]        train the model that the cell's body defines",
+            "%%fusion [options]             train the model that the cell's body defines",
             "",
             *(
-                f"  %fusion {name + ' ' + command.words:<22} {command.purpose}"
+                _entry(f"%fusion {name} {command.words}".rstrip(), command.purpose)
                 for name, command in COMMANDS.items()
             ),
             "",
             "options of a run (and, at the end, of commands):",
-            *(
-                f"  {', '.join(written):<28} {describe(name)}"
-                for name, written in spellings.items()
-            ),
+            *(_entry(", ".join(written), describe(name)) for name, written in spellings.items()),
             "",
             "%fusion help NAME explains a fusion, a split or a data set; %fusion list shows them",
         ]
     )
+
+
+def _entry(name: str, text: str) -> str:
+    """Return a name with its text beside it, in lines that no window breaks within a word."""
+    beside = textwrap.wrap(
+        text, _WIDTH - _BESIDE, break_long_words=False, break_on_hyphens=False
+    ) or [""]
+    first = f"  {name:<{_BESIDE - 3}} "
+    if len(first) == _BESIDE:
+        first += beside.pop(0)
+    return "\n".join([first.rstrip(), *(" " * _BESIDE + line for line in beside)])
 
 
 @cache

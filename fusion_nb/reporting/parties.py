@@ -198,7 +198,7 @@ class Parties(list[PartyReport]):
             for p in (*best, *worst)
         ]
         if len(self) > limit:
-            others = [f"and {len(self) - limit} more: run.parties", *[""] * (len(header) - 1)]
+            others = [f"and {len(self) - limit} more: .parties", *[""] * (len(header) - 1)]
             shown.insert(len(best), others)
         return [header, *shown]
 

@@ -86,6 +86,7 @@ def test_by_pointer_and_keyboard_in_both_themes(page: Any, lab: tuple[str, Path]
     shown = tip(page).inner_text()
     assert re.search(r"round \d+\s+loss\s+accuracy", shown)
     assert all(name in shown for name in ("fused", "party 1", "party 4"))
+    assert tip(page).locator("svg line").count() == 5, "each name stands beside a piece of curve"
     # The legend shows and hides, by mouse and by keyboard, and the pointer forgets nothing.
     chip(page, "party 2").click()
     plot(page, "accuracy").hover()

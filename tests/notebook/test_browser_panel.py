@@ -19,6 +19,15 @@ MODEL = (
 )
 
 
+#: Words of the tooltip over a control.
+HINTS = {
+    "learning rate": "empty: the model's own",
+    "data": "variable, data set",
+    "rounds to add": "how many",
+    "alpha": "how even",
+}
+
+
 def show_panel(page: Any, lab: tuple[str, Path], name: str, options: str = "") -> None:
     """Open a notebook that shows a panel, and nothing else beside it."""
     new_notebook(lab, name, MODEL, f"%fusion panel {options}", "print('alive', run.status)")
@@ -78,6 +87,8 @@ def test_configure_start_pause_resume_stop_export(page: Any, lab: tuple[str, Pat
     field(page, "learning rate").fill("0.05")
     page.keyboard.press("Tab")
     page.get_by_role("alert").wait_for(state="detached")
+    for label, words in HINTS.items():  # a line, a list, a number, and a component's option
+        assert words in field(page, label).evaluate("e => e.closest('[title]').title")
 
     tab(page, "Preview")
     button(page, "Preview").click()

@@ -53,3 +53,10 @@ class TestSeveralLines:
         seen = ip.run("%fusion run --rounds 1 # one \\\n  --parties 3")
         assert "note: --parties stands in a comment" in seen.text
         assert not in_comment("--rounds 2 # parties of -3", options.names())
+
+
+def test_no_line_of_the_help_is_wider_than_a_small_window() -> None:
+    lines = options.usage().splitlines()
+    assert max(map(len, lines)) <= 96
+    beside = [line for line in lines if line.startswith("  -")]
+    assert all(line[30:31] in ("", " ") and line[31:32] != " " for line in beside)

@@ -77,10 +77,10 @@ class TestOffers:
         panel = Panel("model", namespace=namespace)
         assert "doc2vec" not in offered(panel, "fusion")
         assert (
-            "without doc2vec, sum, which need statistics or training on documents"
+            "the fusions doc2vec and sum need statistics or training on documents"
             in panel.screen.offer
         )
-        assert "data are numbers, which is what a PyTorch model takes" in panel.screen.offer
+        assert ": a PyTorch model takes numbers" in panel.screen.offer
         assert labelled(panel, "fusion").options[0] == ("fedavg (default)", "")
         assert {"batch_size", "optimizer"} <= visible_options(panel)
         assert "min_parties" not in visible_options(panel)

@@ -23,7 +23,8 @@ def rounds(*seconds: float) -> History:
         ((20.0,), 99 * 20.0),  # long enough to tell something
         ((2.0, 0.1), 98 * 0.1),
         ((2.0, 0.1, 0.3), 97 * 0.2),
-        ((2.0, *[0.1] * 8, 0.9), 90 * (7 * 0.1 + 0.9) / 8),
+        ((2.0, *[0.1] * 8, 0.5), 90 * (7 * 0.1 + 0.5) / 8),
+        ((2.0, *[0.1] * 8, 60.0), 90 * (7 * 0.1 + 0.7) / 8),  # the machine stood still
         ((0.2,) * 100, 0.0),
     ],
     ids=str,
@@ -43,6 +44,8 @@ def test_it_is_judged_by_the_latter_half(
         [0.1] * 30 + [0.2] * 30,  # another program takes half of the machine
         [0.2] * 30 + [0.1] * 30,
         [3.0] + [0.1] * 20 + [1.0] + [0.1] * 40,
+        [3.0] + [0.1] * 6 + [60.0] + [0.1] * 50,  # a laptop slept
+        [3.0] + [0.1] * 30 + [60.0] + [0.1] * 30,
     ],
 )
 def test_it_never_jumps(seconds: list[float]) -> None:
@@ -51,4 +54,4 @@ def test_it_never_jumps(seconds: list[float]) -> None:
     for before, after in itertools.pairwise(left):
         assert before is not None
         assert after is not None
-        assert 0.5 < after / before < 2
+        assert 0.4 < after / before < 2

@@ -142,7 +142,7 @@ class TestOrder:
         parties = Parties([report(f"p{i}", fused=i / 10) for i in range(10)])
         best = [f"p{i}" for i in range(9, 9 - (limit - limit // 2), -1)]
         worst = [f"p{i}" for i in range(limit // 2 - 1, -1, -1)]
-        more = f"and {10 - limit} more: run.parties"
+        more = f"and {10 - limit} more: .parties"
         assert self.names(parties, limit=limit) == [*best, more, *worst]
 
 

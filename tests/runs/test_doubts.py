@@ -140,13 +140,13 @@ class TestAlone:
     def test_parties_that_are_worse_off(self) -> None:
         parties = reports([0.9, 0.9, 0.8, 0.8], [0.7, 0.7, 0.6, 0.9])
         (note,) = doubts(ended(EVEN, parties, accuracy=[0.8], loss=[0.3]))
-        assert "3 of 4 parties are worse off with the fused model than alone" in note
+        assert "3 of 4 parties are clearly worse off with the fused model than alone" in note
         assert "--personal ditto" in note
 
     def test_one_of_them_is_named(self) -> None:
         parties = reports([0.9, 0.8], [0.7, 0.9])
         (note,) = doubts(ended(EVEN, parties, accuracy=[0.8], loss=[0.3]))
-        assert "1 of 2 parties is worse off" in note
+        assert "1 of 2 parties is clearly worse off" in note
         assert "party 0" in note
 
     @pytest.mark.parametrize(

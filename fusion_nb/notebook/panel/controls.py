@@ -14,12 +14,15 @@ import ipywidgets as widgets
 
 from fusion_nb.core import registry
 from fusion_nb.core.options import Option
-from fusion_nb.errors import FusionError
+from fusion_nb.errors import FusionError, OptionError
+from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.messages import alert
 
 #: Three of them stand in a row on a page of 900 pixels.
 _WIDTH = {"width": "17em"}
 _STYLE = {"description_width": "7em"}
+#: A control's own options stand beside a bar, and there is room for it beside every other one.
+_NO_BAR, _BAR = "3px solid transparent", "3px solid #0072B2"
 #: Beyond this a browser's numbers are not exact.
 _MAX_EXACT = 2**53
 #: The kinds whose names may form a chain, and the last name of one that begins.
@@ -104,7 +107,7 @@ class Entry(Control):
             self._widget = widgets.Text(
                 self.default, continuous_update=False, placeholder=empty, **common
             )
-        self.box = widgets.VBox([self._widget, self.error])
+        self.box = hinted(help, self._widget, self.error, border_left=_NO_BAR)
 
     @property
     def text(self) -> str:
@@ -130,6 +133,7 @@ class Choice(Control):
     names: returns the names that can be chosen now
     blank: the entry of the list for choosing nothing, where that is possible
     other: the label of a line in which anything else can be typed, or an empty string for no line
+    shown: writes a name in the list
     """
 
     def __init__(
@@ -142,9 +146,10 @@ class Choice(Control):
         kind: str = "",
         blank: str = "",
         other: str = "",
+        shown: Callable[[str], str] = str,
     ) -> None:
         super().__init__(label, default)
-        self._names, self._kind, self._help = names, kind, help
+        self._names, self._kind, self._help, self._shown = names, kind, help, shown
         self.blank = blank
         self._observers: list[Callable[[], None]] = []
         self._options: list[tuple[Option, Control]] = []
@@ -155,7 +160,7 @@ class Choice(Control):
         self._has_line = bool(other)
         self._parts = widgets.VBox()
         line = [self._line] if other else []
-        self.box = widgets.VBox([self.head, *line, self._parts, self.error])
+        self.box = hinted(help, self.head, *line, self._parts, self.error, border_left=_NO_BAR)
         self.refresh()
         self.set(default)
         self.head.observe(self._chosen, "value")
@@ -206,6 +211,23 @@ class Choice(Control):
         if self._inner is not None and rest:
             self._inner.set("+".join(rest))
 
+    def check_parts(self) -> OptionError | None:
+        """Mark the options of the chosen name whose text is not allowed.
+
+        Return the error of the first of them, by its label, or None.
+        """
+        found = None if self._inner is None else self._inner.check_parts()
+        for option, control in reversed(self._options):
+            control.mark("")
+            if control.is_default:
+                continue
+            try:
+                option.read(control.text)
+            except FusionError as error:
+                found = OptionError(f"{control.label} {control.text} is not allowed", error.hint)
+                control.mark(f"{found.message}: {found.hint}")
+        return found
+
     def observe(self, changed: Callable[[], None]) -> None:
         """Call `changed()` when another name, or another value of its options, is chosen."""
         self._observers.append(changed)
@@ -219,7 +241,7 @@ class Choice(Control):
         if kept and kept != _OTHER and kept not in names:
             names.append(kept)
         offered = [(self.blank, "")] if self.blank else []
-        offered += [(name, name) for name in names]
+        offered += [(self._shown(name), name) for name in names]
         offered += [("other …", _OTHER)] if self._has_line else []
         if offered != list(self.head.options):
             self.head.options = offered  # ipywidgets then chooses the first
@@ -245,7 +267,7 @@ class Choice(Control):
         for control in controls:
             control.observe(self._notify)
         self._parts.children = [control.box for control in controls]
-        self._parts.layout.border_left = "3px solid #0072B2" if controls else None
+        self.box.layout.border_left = _BAR if controls else _NO_BAR
 
     def _controls_of(self, name: str) -> tuple[list[tuple[Option, Control]], Choice | None]:
         """Return the controls of a name's options, and of the next name in a chain."""
@@ -272,7 +294,9 @@ def for_option(option: Option) -> Control:
     default = None if option.required else option.default
     empty = "needed" if option.required else ""
     most = option.bounds.get("le")
-    return Entry(option.name, help, option.type, default, most=most, empty=empty)
+    entry = Entry(option.name, help, option.type, default, most=most, empty=empty)
+    entry.box.layout.border_left = None  # it stands beside the bar of another one
+    return entry
 
 
 def as_text(value: Any) -> str:

@@ -29,7 +29,11 @@ class VariedOption:
 
     def __init__(self, name: str, help: str) -> None:
         self.option = Choice(
-            "vary", "the option that has several values", lambda: [*VARYING], blank="nothing"
+            "vary",
+            "the option that has several values",
+            lambda: [*VARYING],
+            blank="nothing",
+            shown=label,
         )
         self.option.set(name)
         self.values = Entry("values", help, str, "", empty="one: that of Configure", width="32em")

@@ -29,12 +29,14 @@ Work = Callable[[str, Callable[[], object]], None]
 class Around:
     """The parts of a panel that the tab uses.
 
-    work: does something in the panel's own thread;  say: shows a sentence
+    work: does something in the panel's own thread
+    say:  shows a sentence;  message: the place of sentences on what its buttons do
     kept: called with an experiment that has ended
     """
 
     work: Work
     say: Callable[[str], None]
+    message: widgets.HTML
     kept: Callable[[Experiment], None]
 
 
@@ -75,6 +77,7 @@ class ExperimentTab:
             [
                 self.form.box,
                 widgets.Box(self._buttons, layout=_ROW),
+                around.message,
                 self._size,
                 self.progress.box,
                 self._repeat.box,

@@ -111,6 +111,10 @@ class Form:
         """
         for name in self.controls:
             self._check(name)
+        for name, control in self.controls.items():
+            if isinstance(control, Choice) and (wrong := control.check_parts()) is not None:
+                self._unfold_for(name)
+                raise wrong
         with self.marking():
             spec = RunSpec(**self.options())
             check_names(spec)
@@ -148,8 +152,7 @@ class Form:
         except FusionError as error:
             if name := self._option_of(error):
                 self.controls[name].mark(messages.sentence_of(error))
-                if name in _REST:
-                    self._unfold(True)
+                self._unfold_for(name)
             raise
 
     def refresh(self) -> None:
@@ -201,6 +204,8 @@ class Form:
         """Mark an option whose text is not allowed, whatever the other options are."""
         control = self.controls[name]
         control.mark("")
+        if isinstance(control, Choice) and control.check_parts() is not None:
+            return
         if control.is_default:
             return
         try:
@@ -228,6 +233,11 @@ class Form:
         if error.option in self.controls:
             return error.option
         return next((name for kind, name in _OPTION_OF_ERROR if isinstance(error, kind)), "")
+
+    def _unfold_for(self, name: str) -> None:
+        """Show the control of an option, if it is one of those that are folded."""
+        if name in _REST:
+            self._unfold(True)
 
     def _unfold(self, opened: bool) -> None:
         self._rest.box.layout.display = "" if opened else "none"

@@ -51,20 +51,21 @@ def missing_abilities(model: type[Model], fusion: str) -> list[str]:
 
 
 def description(model: type[Model]) -> str:
-    """Return a sentence on the offer: the kind of data, and the fusions that are left out."""
+    """Return a sentence on what the lists leave out: other kinds of data, and some fusions."""
     refused = {
         name: missing
         for name in registry.names("fusions")
         if (missing := missing_abilities(model, name))
     }
-    parts = [f"data are {model.data_kind}, which is what a {model.kind} takes"]
+    sentence = f"The lists leave out what does not fit: a {model.kind} takes {model.data_kind}"
     if refused:
         asked = sorted(
             {fusion_checks.ability(each) for missing in refused.values() for each in missing}
         )
-        fusions = f"{', '.join(refused)}, which need{'' if len(refused) > 1 else 's'}"
-        parts.append(f"without {fusions} {' or '.join(asked)}")
-    return f"Offered: {'; '.join(parts)}."
+        *before, last = refused
+        who = f"the fusions {', '.join(before)} and {last} need" if before else f"{last} needs"
+        sentence += f", and {who} {' or '.join(asked)}"
+    return f"{sentence}."
 
 
 def _needs_file(name: str) -> bool:

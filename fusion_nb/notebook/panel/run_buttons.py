@@ -7,8 +7,12 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from fusion_nb.notebook.panel.actions import PanelActions
+from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.tabs import ButtonMaker
 from fusion_nb.runs.session import ENDED
+
+#: The tooltip of the number of rounds.
+_ADDED = "how many rounds the button More rounds trains"
 
 
 class RunButtons:
@@ -18,7 +22,12 @@ class RunButtons:
         self, button: ButtonMaker, actions: PanelActions, start: Callable[[], object]
     ) -> None:
         self._rounds = widgets.BoundedIntText(
-            5, min=1, max=10**6, description="rounds to add", style={"description_width": "initial"}
+            5,
+            min=1,
+            max=10**6,
+            description="rounds to add",
+            tooltip=_ADDED,  # or a browser shows "null"
+            style={"description_width": "initial"},
         )
         self._rounds.layout.width = "11em"
         self._start = button("Start", "train the run that is configured", start)
@@ -34,7 +43,7 @@ class RunButtons:
         )
         before = [self._start, self._pause, self._resume, self._step, self._stop]
         self.box = widgets.Box(
-            [*before, self._rounds, self._more],
+            [*before, hinted(_ADDED, self._rounds), self._more],
             layout={"display": "flex", "flex_flow": "row wrap"},
         )
 

@@ -22,8 +22,8 @@ from fusion_nb.runs.run import Run
 class Display(Protocol):
     """The part of a panel that shows its run and messages; called from any thread."""
 
-    def say(self, sentence: str) -> None:
-        """Show a sentence in place of the last message."""
+    def say_above(self, sentence: str) -> None:
+        """Show a sentence above the tabs, in place of the last message."""
 
     def say_error(self, error: BaseException) -> None:
         """Show an error in place of the last message."""
@@ -144,7 +144,7 @@ class RunController:
     def _make_and_start(self, recipe: Recipe, names: dict[str, Any]) -> None:
         """Make a run and start it; in the panel's own thread."""
         display = self._display()
-        display.say("preparing: reading the data, and trying the model on a few rows")
+        display.say_above("preparing: reading the data, and trying the model on a few rows")
         known = set(names)
         name = _free_name(recipe.name, self._variables.namespace)
         with display.marking() if recipe.describes_controls else nullcontext():
@@ -152,13 +152,13 @@ class RunController:
         # The body of a saved run's cell may have made some.
         self._variables.add({key: names[key] for key in names.keys() - known})
         if self._cancelled.is_set():
-            display.say("cancelled before it began")
+            display.say_above("cancelled before it began")
             return
         session.remember(run)
         self._variables.namespace[name] = run
         self.follow(run)
         bound = f"bound to the variable {name}: {name}.model, {name}.history, {name}.parties, ..."
-        display.say(f"{name} {sentence}; {bound}" if sentence else bound)
+        display.say_above(f"{name} {sentence}; {bound}" if sentence else bound)
         run.start()
 
     def _update(self, run: Run) -> None:

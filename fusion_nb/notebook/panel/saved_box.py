@@ -6,6 +6,7 @@ import ipywidgets as widgets
 
 from fusion_nb.errors import RunError
 from fusion_nb.notebook.panel import messages
+from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.saved_runs import OfferedRun, SavedRuns, is_in_use
 from fusion_nb.notebook.panel.tabs import ButtonMaker
 from fusion_nb.runs.session import ENDED
@@ -35,7 +36,6 @@ class SavedBox:
         self._can_begin = True
         self._list = widgets.Dropdown(
             description="saved runs",
-            tooltip="the runs on disk that were cut short",
             style={"description_width": "initial"},
             layout={"width": "26em", "max_width": "100%"},
         )
@@ -44,7 +44,6 @@ class SavedBox:
         self._other_rows = widgets.Checkbox(
             False,
             description="allow other rows",
-            tooltip="go on though the rows are not those that the run was begun with",
             indent=False,
             layout={"width": "auto"},
         )
@@ -59,8 +58,12 @@ class SavedBox:
         )
         self._keep = button("Keep it", "leave its checkpoints on disk", lambda: self._ask(False))
         buttons = [self._resume, self._discard, self._sure, self._keep]
-        row = widgets.Box([self._line, self._other_rows, *buttons], layout=_ROW)
-        self.box = widgets.VBox([self._list, row], layout=_FRAME)
+        other_rows = hinted(
+            "go on though the rows are not those that the run was begun with", self._other_rows
+        )
+        row = widgets.Box([self._line, other_rows, *buttons], layout=_ROW)
+        runs = hinted("the runs on disk that were cut short", self._list)
+        self.box = widgets.VBox([runs, row], layout=_FRAME)
         saved.on_change(self.look)
         self._ask(False)
 

@@ -17,6 +17,7 @@ from fusion_nb.notebook.chart import RunChart
 from fusion_nb.notebook.chart.feed import steps_of
 from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.controls import Choice, Control, Entry
+from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.labels import label
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.formatting import number
@@ -104,15 +105,14 @@ class CompareTab:
         self._chart, self._curves = widgets.HTML(), RunChart()
         self._drawn: tuple[tuple[str, int], ...] = ()
         self._curves.layout.display = "none"
-        self._chosen = widgets.Dropdown(
-            description="run", tooltip="the run whose options are loaded"
-        )
+        self._chosen = widgets.Dropdown(description="run")
         self.button = button(
             "Load its options",
             "put a run's options into the controls",
             lambda: load(self._chosen_run()),
         )
-        row = widgets.Box([self._chosen, self.button], layout=_ROW)
+        chosen = hinted("the run whose options are loaded", self._chosen)
+        row = widgets.Box([chosen, self.button], layout=_ROW)
         self._none = widgets.HTML("No run in this kernel yet.")
         self.box = widgets.VBox([self._none, self._list, self._curves, self._chart, row])
         self.refresh()
@@ -186,12 +186,8 @@ class ExportTab:
 
     def __init__(self, button: ButtonMaker, export: Callable[[], object]) -> None:
         wide: dict[str, Any] = {"style": {"description_width": "7.5em"}}
-        self._folder = widgets.Text(
-            "fused", description="folder", tooltip="a new folder for the files", **wide
-        )
-        self._format = widgets.Dropdown(
-            description="format", tooltip="how the weights are written", **wide
-        )
+        self._folder = widgets.Text("fused", description="folder", **wide)
+        self._format = widgets.Dropdown(description="format", **wide)
         self._which = widgets.Dropdown(
             options=[("last round", "last"), ("best round", "best")],
             description="weights of",
@@ -204,9 +200,13 @@ class ExportTab:
             "Export", "write the fused model, a card, the history and the chart", export
         )
         self._files = widgets.HTML()
-        row = widgets.Box(
-            [self._folder, self._format, self._which, self._overwrite, self.button], layout=_ROW
-        )
+        controls = [
+            hinted("a new folder for the files; empty: fused", self._folder),
+            hinted("how the weights are written", self._format),
+            hinted("the weights of the last round, or of the best one", self._which),
+            hinted("write over the files that an export left in the folder", self._overwrite),
+        ]
+        row = widgets.Box([*controls, self.button], layout=_ROW)
         self._repeat = RepeatTexts(wide)
         self.box = widgets.VBox([row, self._files, self._repeat.box])
 

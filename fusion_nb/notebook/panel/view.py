@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 import ipywidgets as widgets
 
@@ -27,6 +28,8 @@ from fusion_nb.runs.session import ENDED
 #: Seconds between a click and the reading of the controls. JupyterLab sends clicks at once, but a
 #: typed value only when the kernel has answered the one before.
 _DELAY = 0.2
+#: The tabs whose buttons have messages.
+_WITH_MESSAGES = ("Preview", "Experiment", "Change", "Compare", "Export")
 
 
 class View:
@@ -38,25 +41,30 @@ class View:
 
     def __init__(self, panel: PanelActions, runs: RunController, variables: Variables) -> None:
         self.buttons: list[widgets.Button] = []
-        self._message = widgets.HTML(
+        above = widgets.HTML(
             messages.news("Choose below, and press Start."), layout={"min_height": "2em"}
         )
+        #: Where messages stand: above the tabs, or in the tab whose button was pressed last, for
+        #: above it a chart may take the whole height of the page.
+        self._above = self._message = above
         self._followed: Run | None = None
         self.form = Form(variables.names)
         self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)
         self.form.on_refresh(self.saved_box.look)
         self.form.controls["checkpoint"].observe(self.saved_box.look)
         self.run_view = RunView()
+        places = {name: widgets.HTML() for name in _WITH_MESSAGES}
+        button = {name: partial(self._button, place=place) for name, place in places.items()}
         self.preview_tab = PreviewTab(
-            self._button, lambda: runs.work("looking", panel.preview, _DELAY)
+            button["Preview"], lambda: runs.work("looking", panel.preview, _DELAY)
         )
         self.change_tab = ChangeTab(
-            self._button,
+            button["Change"],
             lambda: runs.work("changing", lambda: self.change_tab.apply(panel.change), _DELAY),
         )
-        self.compare_tab = CompareTab(self._button, panel.load)
+        self.compare_tab = CompareTab(button["Compare"], panel.load)
         self.export_tab = ExportTab(
-            self._button,
+            button["Export"],
             lambda: runs.work(
                 "writing files", lambda: panel.export(**self.export_tab.options()), _DELAY
             ),
@@ -65,22 +73,23 @@ class View:
             self._button, panel, lambda: runs.begin(lambda: NewRun(self.form.spec()), _DELAY)
         )
         self.experiment_tab = ExperimentTab(
-            self._button,
+            button["Experiment"],
             self.form,
             variables,
             around=Around(
                 work=lambda activity, action: runs.work(activity, action, _DELAY),
                 say=self.say,
+                message=places["Experiment"],
                 kept=lambda made: self.output.keep_experiment(made),
             ),
         )
         tabs = {
             "Configure": self.form.box,
-            "Preview": self.preview_tab.box,
+            "Preview": widgets.VBox([places["Preview"], self.preview_tab.box]),
             "Experiment": self.experiment_tab.box,
-            "Change": self.change_tab.box,
-            "Compare": self.compare_tab.box,
-            "Export": self.export_tab.box,
+            "Change": widgets.VBox([places["Change"], self.change_tab.box]),
+            "Compare": widgets.VBox([self.compare_tab.box, places["Compare"]]),
+            "Export": widgets.VBox([places["Export"], self.export_tab.box]),
         }
         stack = widgets.Tab(list(tabs.values()), titles=list(tabs))
         stack.observe(lambda _: self.compare_tab.refresh(), "selected_index")
@@ -88,7 +97,7 @@ class View:
         rows = [
             self.saved_box.box,
             self.run_buttons.box,
-            self._message,
+            above,
             self.run_view.box,
             stack,
             self.run_view.table_box,
@@ -97,12 +106,17 @@ class View:
 
     @property
     def message(self) -> str:
-        """The message below the buttons, as HTML."""
+        """The last message, as HTML: below the buttons, or in a tab."""
         return str(self._message.value)
 
     def say(self, sentence: str) -> None:
         """Show a sentence in place of the last message."""
         self._message.value = messages.news(sentence) if sentence else ""
+
+    def say_above(self, sentence: str) -> None:
+        """Show a sentence above the tabs, in place of the last message."""
+        self._speak_in(self._above)
+        self.say(sentence)
 
     def say_error(self, error: BaseException) -> None:
         """Show an error in place of the last message."""
@@ -137,11 +151,25 @@ class View:
             answer_beside(button)
         self.output.display()
 
-    def _button(self, text: str, help: str, action: Callable[[], object]) -> widgets.Button:
-        """Return a button that shows the error of its action, if it has one."""
+    def _speak_in(self, place: widgets.HTML) -> None:
+        """Remove the last message, and show the next ones in this place."""
+        self.say("")
+        self._message = place
+
+    def _button(
+        self,
+        text: str,
+        help: str,
+        action: Callable[[], object],
+        place: widgets.HTML | None = None,
+    ) -> widgets.Button:
+        """Return a button that shows the error of its action, if it has one.
+
+        place: where messages on the action stand, or None: above the tabs
+        """
 
         def press(_: widgets.Button) -> None:
-            self.say("")
+            self._speak_in(self._above if place is None else place)
             try:
                 action()
             except Exception as error:  # the panel stays usable, and the kernel's log empty

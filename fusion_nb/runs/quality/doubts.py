@@ -189,9 +189,9 @@ def _worse_than_alone(run: Ended) -> list[str]:
         if run.is_personal
         else f"try {written('personal', 'ditto')}, or more {written('rounds')}"
     )
-    who = f"{len(worse)} of {len(both)} parties are"
+    who = f"{len(worse)} of {len(both)} parties are clearly"
     if len(worse) == 1:
-        who = f"1 of {len(both)} parties is"
+        who = f"1 of {len(both)} parties is clearly"
     named = f" ({', '.join(worse)})" if len(worse) <= 3 else ""
     return [f"warning: {who} worse off with {which} than alone, by {compared}{named}; {hint}"]
 

@@ -7,6 +7,7 @@ const MARGIN = { left: 46, right: 12, top: 8, bottom: 24 };
 const DASHES = { central: [7, 3, 2, 3], alone: [2, 3], personal: [6, 3] };
 const SIGNS = { ">=": "≥", "<=": "≤" };
 const TIP_ROWS = 16;
+const RUN_DASH = [3, 2];
 const RUN_DASHES = [[], [7, 3], [2, 3], [7, 3, 2, 3]];
 
 // ---------------------------------------------------------------------------------------- numbers

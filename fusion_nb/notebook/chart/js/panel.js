@@ -393,7 +393,7 @@ class Panel {
     context.lineWidth = 1;
     for (const run of series.runsOf(this.index)) {
       const xs = this.view.xOf(run);
-      this.path(context, xs, run.y, this.seen(xs), [3, 2]);
+      this.path(context, xs, run.y, this.seen(xs), RUN_DASH);
     }
     context.globalAlpha = 1;
   }

@@ -227,15 +227,20 @@ class View {
       "aria-pressed": String(this.isShown(series)),
       title: `${series.name}: click to show or hide, with Shift or twice to show only this`,
     });
-    const swatch = `<svg width="20" height="8" aria-hidden="true"><line x1="0" x2="20" y1="4" y2="4"/></svg>`;
-    chip.insertAdjacentHTML("afterbegin", swatch);
-    const line = chip.querySelector("line");
-    line.setAttribute("stroke", this.colour(series));
-    line.setAttribute("stroke-width", ["fused", "mean"].includes(series.role) ? 3 : series.role === "band" ? 8 : 2);
-    if (series.role === "band") line.setAttribute("stroke-opacity", .3);
-    line.setAttribute("stroke-dasharray", this.dash(series).join(" "));
-    chip.append(shortened(series.name));
+    chip.append(this.sample(series), shortened(series.name));
     return chip;
+  }
+
+  /** A piece of a curve, as it is drawn: legend and tip show what belongs to a name by it. */
+  sample(series, isRun = false) {
+    const made = element("span", "fnb-sample", { "aria-hidden": "true" });
+    made.innerHTML = `<svg width="20" height="8"><line x1="0" x2="20" y1="4" y2="4"/></svg>`;
+    const line = made.querySelector("line");
+    line.setAttribute("stroke", this.colour(series));
+    line.setAttribute("stroke-width", isRun ? 1 : ["fused", "mean"].includes(series.role) ? 3 : series.role === "band" ? 8 : 2);
+    if (series.role === "band") line.setAttribute("stroke-opacity", .3);
+    line.setAttribute("stroke-dasharray", (isRun ? RUN_DASH : this.dash(series)).join(" "));
+    return made;
   }
 
   toggle(id, alone) {
@@ -380,7 +385,7 @@ class View {
     return found >= 0 && found < xs.length && (this.cost || xs.values[found] === x) ? panel[part]?.values[found] : undefined;
   }
 
-  /** What is known at a place: for each curve its name, colour, and a text for each panel. */
+  /** What is known at a place: for each curve its name, and a text for each panel. */
   known(x, near = null) {
     const rows = [];
     for (const series of this.shown ?? []) {
@@ -402,7 +407,7 @@ class View {
         const who = this.store.head.parties[this.at(panel, "who", x)];
         return who === undefined ? "–" : `${text(value)} (${shortened(who)})`;
       });
-      rows.push({ id: series.id, name, colour: this.colour(series), isBand: series.role === "band", texts });
+      rows.push({ series, id: series.id, name, isBand: series.role === "band", texts });
       if (this.showsRuns(series) || (series.role === "mean" && series.id === near)) rows.push(...this.knownOfRuns(series, x));
     }
     return rows;
@@ -411,7 +416,7 @@ class View {
   knownOfRuns(series, x) {
     const byMetric = this.store.head.metrics.map((_, i) => series.runsOf(i));
     return byMetric[0].map(({ name }, k) => ({
-      id: series.id, name: `${series.name}, ${name}`, colour: this.colour(series), isBand: true, isRun: true,
+      series, id: series.id, name: `${series.name}, ${name}`, isBand: true, isRun: true,
       texts: byMetric.map((runs) => text(this.at(runs[k], "y", x))),
     }));
   }
@@ -445,13 +450,10 @@ class View {
       header.append(Object.assign(element("th"), { textContent: name }));
     }
     const body = table.createTBody();
-    for (const { id, name, colour, isBand, texts } of this.short(this.known(cursor.x, this.near))) {
+    for (const { series, id, name, isBand, isRun, texts } of this.short(this.known(cursor.x, this.near))) {
       const row = body.insertRow();
       if (id === this.near && !isBand) row.className = "fnb-near";
-      const swatch = element("i");
-      swatch.style.background = colour;
-      swatch.style.opacity = isBand ? .35 : 1;
-      row.insertCell().append(swatch, shortened(name));
+      row.insertCell().append(this.sample(series, isRun), shortened(name));
       texts.forEach((each) => { row.insertCell().textContent = each; });
     }
     this.tip.replaceChildren(table);
