@@ -28,7 +28,7 @@ from fusion_nb.runs.session import RUNS
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from fusion_nb.notebook.panel.experiment_view import ExperimentProgress  # it imports widgets
+    from fusion_nb.notebook.panel.experiments.view import ExperimentProgress  # it imports widgets
 
 #: Runs the body of a cell with the options of a spec.
 RunBody = Callable[["InteractiveShell", run_spec.RunSpec, Line], object]
@@ -175,7 +175,7 @@ class ExperimentView:
         line = f"{made.name} is running; its result will stand here"
         bundle: dict[str, Any] = {"text/plain": line}
         if draws_widgets():
-            from fusion_nb.notebook.panel.experiment_view import ExperimentProgress
+            from fusion_nb.notebook.panel.experiments.view import ExperimentProgress
 
             self._progress = ExperimentProgress()
             self._progress.follow(made)

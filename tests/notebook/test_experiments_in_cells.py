@@ -106,7 +106,7 @@ def test_a_cell_shows_how_far_it_is_where_somebody_looks_on(
 
 def test_the_view_says_how_far_it_is(shell: Any) -> None:
     from fusion_nb.notebook.live import Throttle
-    from fusion_nb.notebook.panel.experiment_view import ExperimentProgress
+    from fusion_nb.notebook.panel.experiments.view import ExperimentProgress
 
     shell.run(BODY)
     shell.run("%fusion sweep --data rows --lr [0.01,0.1] --rounds 2 --name a")

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.actions import PanelActions
-from fusion_nb.notebook.panel.experiment_tab import Around, ExperimentTab
+from fusion_nb.notebook.panel.experiments.tab import Around, ExperimentTab
 from fusion_nb.notebook.panel.form import Form
 from fusion_nb.notebook.panel.output import PanelOutput
 from fusion_nb.notebook.panel.recipes import NewRun
