@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.core.process.machine import kept_memory, num_cores, reused_memory
+from fusion_nb.core.process.machine import MOST_WORKERS, kept_memory, num_cores, reused_memory
 from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import EvaluateRequest, Reply, Request, RoundRequest
@@ -34,7 +34,11 @@ class LocalEngine(Engine):
         *,
         workers: Annotated[
             int,
-            Field(description="parties that train at once, at most; 0: one for each core", ge=0),
+            Field(
+                description="parties that train at once, at most; 0: one for each core",
+                ge=0,
+                le=MOST_WORKERS,
+            ),
         ] = 0,
         keep_memory: Annotated[
             bool,
