@@ -238,6 +238,31 @@ def test_further_seeds_of_the_same_settings_join_them(short_sweep: Any) -> None:
     assert [len(group) for group in found.groups.values()] == [5]
 
 
+@pytest.mark.parametrize("seeds", ["0-1", "0,5"])
+def test_a_folder_of_two_lengths_is_no_mean_over_both(
+    short_sweep: Any, tmp_path: Path, seeds: str
+) -> None:
+    folder = str(tmp_path / "saved")
+    short_sweep(lr=[0.1, 0.2], seeds="0-1", rounds=1, checkpoint=folder)
+    longer = short_sweep(lr=[0.1, 0.2], seeds=seeds, rounds=2, checkpoint=folder)
+    found = fusion_nb.compare(folder)
+    assert {label: len(group) for label, group in found.groups.items()} == {
+        f"rounds {rounds}, lr {lr}": 2 for rounds in (1, 2) for lr in (0.1, 0.2)
+    }
+    of_longer = longer.compare().finals
+    for lr in (0.1, 0.2):
+        assert found.finals[f"rounds 2, lr {lr}"] == of_longer[f"lr {lr}"]
+
+
+def test_settings_of_a_folder_have_the_names_of_the_experiment(
+    short_sweep: Any, tmp_path: Path
+) -> None:
+    made = short_sweep(
+        optimizer=["sgd", "adam"], lr=[0.1], seeds="0-1", checkpoint=str(tmp_path / "saved")
+    )
+    assert fusion_nb.compare(tmp_path / "saved").groups.keys() == made.compare().groups.keys()
+
+
 def test_an_option_of_the_name_of_a_metric_keeps_its_column(short_sweep: Any) -> None:
     made = short_sweep(loss=["cross_entropy", "bce_logits"], rounds=[1, 2])
     frame = made.to_frame()

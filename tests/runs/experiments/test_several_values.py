@@ -127,8 +127,20 @@ def test_a_file_of_a_call_with_objects_asks_for_them_again(
     again = fusion_nb.sweep(**objects, config=config)
     assert [t.history["loss"] for t in again.runs] == [t.history["loss"] for t in made.runs]
     del objects[option]
-    with pytest.raises(OptionError, match=f"{option}= was an object of the call"):
+    with pytest.raises(OptionError, match=f"{option}= of .* was an object of the call"):
         fusion_nb.sweep(**objects, config=config)
+
+
+def test_a_folder_of_a_call_with_objects_asks_for_them_again(
+    short_sweep: Any, build: Any, rows: Any, ip: Any, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "saved")
+    made = short_sweep(rounds=1, seeds="0-1", checkpoint=folder)
+    with pytest.raises(OptionError, match=r"model= of .* was an object of the call"):
+        fusion_nb.resume(folder)
+    assert "--model of" in str(ip.run(f"%fusion resume {folder}"))
+    again = fusion_nb.resume(folder, model=build, data=rows)
+    assert [t.history["loss"] for t in again.runs] == [t.history["loss"] for t in made.runs]
 
 
 @pytest.mark.parametrize("method", ["start", "resume"])

@@ -285,17 +285,25 @@ def _saved_entries(folder: ExperimentFolder) -> list[Entry]:
 
 
 def _outcomes(spec: Mapping[str, Any], outcomes: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """Return the runs of an experiment as files have them; pruned ones are left out."""
-    vary = [name for name, value in spec.items() if isinstance(value, list) and name != "seeds"]
+    """Return the runs of an experiment as files have them; pruned ones are left out.
+
+    They are named by what varies, and by what differs besides: a folder may hold runs from before
+    other options of all runs were changed.
+    """
+    kept = [outcome for outcome in outcomes if outcome["status"] != "pruned"]
+    of_each = [{**_defaults(), **json.loads(outcome["key"])} for outcome in kept]
+    vary = {name for name, value in spec.items() if isinstance(value, list) and name != "seeds"}
+    told = [
+        name
+        for name in _defaults()
+        if name in vary
+        or (name not in _NOT_TOLD and len({str(options[name]) for options in of_each}) > 1)
+    ]
     found = []
-    for outcome in outcomes:
-        if outcome["status"] == "pruned":
-            continue
-        options = json.loads(outcome["key"])
-        settings = {name: options[name] for name in vary if name in options}
+    for outcome, options in zip(kept, of_each, strict=True):
+        label = outcome.get("label") or label_of({name: options[name] for name in told})
         facts = Facts.from_dict(outcome["facts"]) if outcome["facts"] else _NO_FACTS
         history = History(map(from_dict, outcome["history"]))
-        known = {**_defaults(), **options, **facts.chosen}
-        entry = _entry(label_of(settings) or "all runs", history, facts, known)
+        entry = _entry(label or "all runs", history, facts, {**options, **facts.chosen})
         found.append(replace(entry, status=str(outcome["status"]), is_one_of_several=True))
     return found
