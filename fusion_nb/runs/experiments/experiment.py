@@ -12,16 +12,16 @@ from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.charts.bands import bands, multiples
 from fusion_nb.reporting.experiments.leaderboard import Leaderboard, mean_and_std
 from fusion_nb.reporting.formatting import duration
-from fusion_nb.runs.checkpoints import rows
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.experiments import driver as driving
+from fusion_nb.runs.experiments import origin
 from fusion_nb.runs.experiments.comparing.comparison import Comparison
 from fusion_nb.runs.experiments.comparing.costs import AXES
 from fusion_nb.runs.experiments.comparing.entries import entries_of
 from fusion_nb.runs.experiments.driver import Driver, Grid
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.searching import SearchedTrials
-from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec, Point
+from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec
 from fusion_nb.runs.experiments.trainers import trainers_of
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.experiments.trial import HasTrials, Trial
@@ -62,10 +62,7 @@ class Experiment(HasTrials):
             first.spec.checkpoint or str(spec.options.get("checkpoint", ""))
         )
         self.folder = ExperimentFolder(saved.folder) if saved else None
-        self._origin = {
-            "rows": _digest(rows.digests(first.prepared.resolved.data)),
-            "first weights": first.result().initial_sha256,
-        }
+        self._origin = origin.origin_of(first)
         self._notes = _notes(spec, self._workshop.builds_model(spec.first()), first)
         width = self.folder.width(spec.workers) if self.folder else spec.workers
         source = (
@@ -264,27 +261,21 @@ class Experiment(HasTrials):
         """Take the folder, and take over the outcomes that are saved in it."""
         if self.folder is None:
             return
-        self.folder.begin(self.name, self.spec, self._origin)
+        known = origin.origin_in(self.folder, self.spec, self._origin, self._workshop)
+        self.folder.begin(self.name, self.spec, self._origin, known)
         self._trials.restore(self.folder.ended())
 
 
 def _first_run(spec: ExperimentSpec, workshop: Workshop, name: str) -> Run:
     """Return the first run, which is checked and not trained."""
-    point = Point(1, {}, spec.seeds[0], spec.first())
     try:
-        return workshop.make(point, name)
+        return workshop.make(origin.first_point(spec), name)
     except OptionError as error:
         search = spec.searched
         if search is None or not search.metric or error.option != "monitor":
             raise
         message = f"{option('search', spec.search)}: the runs have no such metric"
         raise OptionError(message, error.hint) from None
-
-
-def _digest(found: Mapping[str, str]) -> str:
-    import hashlib
-
-    return hashlib.sha256(str(sorted(found.items())).encode()).hexdigest()
 
 
 def _notes(spec: ExperimentSpec, builds: bool, first: Run) -> list[str]:
