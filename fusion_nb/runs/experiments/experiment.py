@@ -15,6 +15,7 @@ from fusion_nb.reporting.formatting import duration
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.experiments import driver as driving
 from fusion_nb.runs.experiments import origin
+from fusion_nb.runs.experiments.comparing import findings
 from fusion_nb.runs.experiments.comparing.comparison import Comparison
 from fusion_nb.runs.experiments.comparing.costs import AXES
 from fusion_nb.runs.experiments.comparing.entries import entries_of
@@ -287,6 +288,7 @@ def _notes(spec: ExperimentSpec, builds: bool, first: Run) -> list[str]:
     # Others draw the weights that they have, if any, when a run begins.
     is_built = not builds and any(name in packages for name in ("torch", "keras"))
     notes = [told] if (told := spec.told(is_built)) else []
+    notes += findings.about_band(spec.band, len(spec.seeds))
     if len(spec.seeds) > 1 and "weights" in spec.varied and is_built:
         notes.append(
             "warning: the model was built before, so every run begins with its weights; to vary "

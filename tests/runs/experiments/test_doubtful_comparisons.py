@@ -174,6 +174,13 @@ def test_a_table_has_the_band_that_it_names() -> None:
     assert f"± {np.std(values, ddof=1):.3f}" in str(by_std)
 
 
+@pytest.mark.parametrize(("num_seeds", "warns"), [(1, False), (2, True), (4, True), (5, False)])
+@pytest.mark.parametrize("band", ["std", "bootstrap"])
+def test_intervals_of_few_seeds_are_warned_of(num_seeds: int, warns: bool, band: str) -> None:
+    found = Comparison(runs("a", [0.1 * i for i in range(num_seeds)]), band=band)
+    assert noted(found, "are too narrow") == (warns and band == "bootstrap")
+
+
 @pytest.mark.parametrize("name", ["ours *", "ours\n% *", "a very long name " * 9 + "*"])
 def test_no_name_makes_a_value_bold(name: str) -> None:
     found = Comparison([*runs(name, [0.5, 0.6]), *runs("b", [0.4, 0.4])])

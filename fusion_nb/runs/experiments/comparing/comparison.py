@@ -112,6 +112,7 @@ class Comparison:
         counts = _counts([len(group) for group in self.groups.values()])
         return [
             f"{kind}, over {counts}",
+            *findings.about_band(self.band, min(map(len, self.groups.values()))),
             *findings.about_runs(self.groups, self._failed, self.metric),
             *doubts(self._entries),
             *findings.about_tests(self.tests, self.winner),

@@ -39,6 +39,16 @@ def about_runs(
     return [*notes, *_lengths(groups), *_of_own_models(groups, metric)]
 
 
+def about_band(band: str, num_seeds: int) -> list[str]:
+    """Return a sentence where intervals of that number of seeds promise too much, or none."""
+    if band != "bootstrap" or not 1 < num_seeds < FEW_PAIRS:
+        return []
+    return [
+        f"warning: intervals by bootstrap over {num_seeds} seeds are too narrow: give "
+        f"{FEW_PAIRS} or more seeds"
+    ]
+
+
 def about_tests(tests: Sequence[PairedTest], winner: str) -> list[str]:
     """Return sentences about what the tests tell, and what they can't."""
     if not tests:
