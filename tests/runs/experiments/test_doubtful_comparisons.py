@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,12 @@ def test_the_metric_of_the_parties_own_models_is_named() -> None:
     own.history[0].metrics["personal_accuracy"] = 0.9
     assert noted(Comparison([own]), "is personal_accuracy")
     assert not noted(Comparison([own], metric="personal_accuracy"), "is personal_accuracy")
+
+
+def test_another_monitor_of_some_runs_is_told() -> None:
+    by_loss = replace(entry("b", 0, [0.5]), monitor="loss")
+    assert noted(Comparison([entry("a", 0, [0.4]), by_loss]), "b monitors loss")
+    assert not noted(Comparison([by_loss], metric="accuracy"), "monitors")
 
 
 # Tables

@@ -39,6 +39,20 @@ def about_runs(
     return [*notes, *_lengths(groups), *_of_own_models(groups, metric)]
 
 
+def about_monitors(groups: Mapping[str, Sequence[Entry]], metric: str) -> list[str]:
+    """Return a sentence where some of the runs are monitored by another metric, or none."""
+    others = {
+        label: entry.monitor
+        for label, group in groups.items()
+        for entry in group
+        if entry.monitor not in ("", metric)
+    }
+    if not others or len(others) == len(groups):
+        return []
+    label, monitor = next(iter(others.items()))
+    return [f"compared by {metric}; {label} monitors {monitor}: metric= compares by another one"]
+
+
 def about_band(band: str, num_seeds: int) -> list[str]:
     """Return a sentence where intervals of that number of seeds promise too much, or none."""
     if band != "bootstrap" or not 1 < num_seeds < FEW_PAIRS:
