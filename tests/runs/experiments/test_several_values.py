@@ -91,6 +91,13 @@ def test_several_models_or_data_sets_are_several_experiments(options: Any) -> No
     assert "%fusion compare" in found.value.hint
 
 
+@pytest.mark.parametrize(("name", "says"), [("checkpoint", "one folder"), ("seed", "seeds")])
+def test_what_each_run_has_by_itself_is_told(name: str, says: str) -> None:
+    with pytest.raises(OptionError, match="has several values") as found:
+        ExperimentSpec.of({name: ["1", "2"]})
+    assert says in found.value.hint
+
+
 def test_several_objects_are_several_experiments(build: Any, rows: Any) -> None:
     for model, data in (([build, build], rows), (build, ["digits", "mnist"])):
         with pytest.raises(OptionError, match="share one"):
