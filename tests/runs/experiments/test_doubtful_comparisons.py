@@ -81,6 +81,13 @@ def test_values_that_differ_in_the_last_digit_are_no_pair() -> None:
     assert found.tests[0].n == 0
 
 
+def test_values_that_were_kept_with_32_bits_are_no_pairs() -> None:
+    values = list(np.random.default_rng(0).uniform(0.5, 1, 9))
+    kept = [float(np.nextafter(np.float32(value), np.float32(2))) for value in values]
+    found = Comparison([*runs("here", values), *runs("kept", kept)])
+    assert (found.tests[0].n, found.winner) == (0, "")
+
+
 def test_runs_of_one_seed_are_one_pair() -> None:
     twice = [*runs("a", [0.5, 0.6]), entry("a", 0, [0.1, 0.7])]
     found = Comparison([*twice, *runs("b", [0.4, 0.4])])
