@@ -178,17 +178,18 @@ class Experiment(HasTrials):
 
         return pd.DataFrame(self._trials.rows())
 
-    def compare(self, metric: str = "", target: float | None = None) -> Comparison:
+    def compare(self, metric: str = "", target: float | None = None, band: str = "") -> Comparison:
         """Return its settings compared over their seeds; see `Comparison`.
 
         metric: by default the monitored one;  target: rounds until it is reached are told too
+        band:   std or bootstrap, by default that of the experiment
         """
         with spelled_in(python_spelling):
             return Comparison(
                 entries_of(self._trials),
                 metric=metric or self.monitor,
                 target=target,
-                band=self.spec.band,
+                band=band or self.spec.band,
             )
 
     def plot(self, against: str = "round", *, kind: str = "bands") -> Chart:

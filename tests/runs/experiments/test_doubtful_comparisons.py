@@ -146,6 +146,13 @@ def test_a_run_that_has_not_ended_is_told() -> None:
     assert noted(Comparison([entry("a", 0, [0.1, 0.5]), stopped]), "has not ended as planned")
 
 
+@pytest.mark.parametrize(("status", "winner"), [("running", ""), ("finished", "good")])
+def test_no_setting_wins_while_an_experiment_goes_on(status: str, winner: str) -> None:
+    ended = runs("good", [0.8 + i / 100 for i in range(7)], is_one_of_several=True)
+    others = runs("bad", [0.2] * 7, is_one_of_several=True, status=status)
+    assert Comparison([*ended, *others]).winner == winner
+
+
 def test_settings_of_different_lengths_are_told() -> None:
     found = Comparison([entry("a", 0, [0.1] * 2), entry("b", 0, [0.2] * 5)])
     assert noted(found, "the settings have 2 to 5 rounds")
@@ -282,6 +289,14 @@ def test_settings_of_a_folder_have_the_names_of_the_experiment(
         optimizer=["sgd", "adam"], lr=[0.1], seeds="0-1", checkpoint=str(tmp_path / "saved")
     )
     assert fusion_nb.compare(tmp_path / "saved").groups.keys() == made.compare().groups.keys()
+
+
+def test_an_experiment_is_compared_with_another_band(short_sweep: Any) -> None:
+    made = short_sweep(seeds="0-4", rounds=1)
+    assert "±" in str(made.compare())
+    assert "[" in str(made.compare(band="bootstrap"))
+    with pytest.raises(OptionError, match="band='sd' is not allowed"):
+        made.compare(band="sd")
 
 
 def test_an_option_of_the_name_of_a_metric_keeps_its_column(short_sweep: Any) -> None:

@@ -98,8 +98,11 @@ class Comparison:
     def winner(self) -> str:
         """The setting that the tests tell to be better than every other one, or "".
 
-        It has a value of each of its runs: one that diverged under a seed is not the best.
+        It has a value of each of its runs: one that diverged under a seed is not the best. And
+        experiments have ended: runs that go on may still be better.
         """
+        if any(e.is_one_of_several and e.status != "finished" for e in self._entries):
+            return ""
         best = self.order[0]
         is_whole = all(math.isfinite(entry.last(self.metric)) for entry in self.groups[best])
         is_told = bool(self.tests) and all(test.tells_best for test in self.tests)
