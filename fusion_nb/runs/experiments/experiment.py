@@ -257,7 +257,7 @@ class Experiment(HasTrials):
     @property
     def has_rounds(self) -> bool:
         """Whether a run that did not fail has a whole round, so that there is something to draw."""
-        return any(entry.status != "failed" for entry in entries_of(self._trials))
+        return any(t.records and t.status not in ("failed", "pruned") for t in self._trials)
 
     def _begin(self) -> None:
         """Take the folder, and take over the outcomes that are saved in it."""

@@ -50,6 +50,7 @@ def test_a_setting_that_the_pairs_speak_against_is_never_bold(
     assert found.winner == ""
     assert "**" not in found.to_markdown()
     assert noted(found, "seed by seed mostly better is better than steady")
+    assert noted(found, "steady is not better than every other")
 
 
 def test_p_values_are_those_of_scipy_after_holm() -> None:
@@ -150,7 +151,10 @@ def test_a_run_that_has_not_ended_is_told() -> None:
 def test_no_setting_wins_while_an_experiment_goes_on(status: str, winner: str) -> None:
     ended = runs("good", [0.8 + i / 100 for i in range(7)], is_one_of_several=True)
     others = runs("bad", [0.2] * 7, is_one_of_several=True, status=status)
-    assert Comparison([*ended, *others]).winner == winner
+    found = Comparison([*ended, *others])
+    assert found.winner == winner
+    assert noted(found, "good is better than every other")
+    assert noted(found, "good is not marked as the best") == (not winner)
 
 
 def test_settings_of_different_lengths_are_told() -> None:

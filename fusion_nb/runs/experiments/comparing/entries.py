@@ -62,23 +62,34 @@ class Entry:
 
 def entries_of(trials: Iterable[Trial]) -> list[Entry]:
     """Return the trials that have rounds, and those that failed; pruned ones are left out."""
-    return [
-        _of_trial(trial)
-        for trial in trials
-        if trial.status != "pruned" and (trial.records or trial.status == "failed")
-    ]
+    return [_of_trial(trial) for trial in trials if _is_compared(trial)]
 
 
-def _of_trial(trial: Trial) -> Entry:
-    facts = trial.facts or _NO_FACTS
-    options = {
-        **_defaults(),
-        **trial.point.spec.model_dump(exclude_none=True),
-        **facts.chosen,
-        **trial.settings,
-    }
-    entry = _entry(trial.point.label or "all runs", trial.records, facts, options)
+def _is_compared(trial: Trial) -> bool:
+    return trial.status != "pruned" and bool(trial.records or trial.status == "failed")
+
+
+def _of_trial(trial: Trial, options: Mapping[str, Any] | None = None) -> Entry:
+    label, facts = trial.point.label or "all runs", trial.facts or _NO_FACTS
+    entry = _entry(label, trial.records, facts, options or {})
     return replace(entry, seed=trial.seed, status=trial.status, is_one_of_several=True)
+
+
+def _with_options(trials: Iterable[Trial]) -> list[Entry]:
+    """Return what `entries_of` does, with the options that tell runs of experiments apart."""
+    return [
+        _of_trial(
+            trial,
+            {
+                **_defaults(),
+                **trial.point.spec.model_dump(exclude_none=True),
+                **(trial.facts.chosen if trial.facts else {}),
+                **trial.settings,
+            },
+        )
+        for trial in trials
+        if _is_compared(trial)
+    ]
 
 
 def entries_in(given: Any) -> list[Entry]:
@@ -176,13 +187,13 @@ def _entries(name: str, value: Any) -> list[Entry]:
         entry = _entry(name or value.name, value.records, facts, options)
         return [replace(entry, status="finished" if is_whole else "stopped")]
     if isinstance(value, Trial):
-        return entries_of([value])
+        return _with_options([value])
     if isinstance(value, str) and is_stored(value):
         return named_by_difference(_tracked(value))
     if isinstance(value, str | os.PathLike):
         return _in_folder(Path(value).expanduser())
     if isinstance(value, HasTrials):
-        return entries_of(value.runs)
+        return _with_options(value.runs)
     if isinstance(value, Sequence):
         return [entry for each in value for entry in _entries(name, each)]
     raise OptionError(

@@ -68,12 +68,13 @@ def about_tests(tests: Sequence[PairedTest], winner: str) -> list[str]:
     if not tests:
         return []
     n, best = min(test.n for test in tests), tests[0].best
-    told = "better than every other" if winner else "not told apart from every other"
     highest = max(tests, key=lambda test: test.adjusted)
     notes = [
-        f"{best} is {told} by Wilcoxon's signed-rank test over seeds (highest p "
+        f"{best} is {_verdict(tests, winner)} by Wilcoxon's signed-rank test over seeds (highest p "
         f"{highest.adjusted:.3g} against {highest.other}, adjusted by Holm, n = {highest.n})"
     ]
+    if not winner and all(test.tells_best for test in tests):
+        notes.append(f"warning: {best} is not marked as the best: runs diverged, or still go on")
     notes += [
         f"warning: seed by seed {test.other} is better than {best} (p {test.adjusted:.3g}), though "
         "its mean is not: look at the single runs"
@@ -92,6 +93,14 @@ def about_tests(tests: Sequence[PairedTest], winner: str) -> list[str]:
             f"at least {needed} seeds can tell the best from {len(tests)} {word} with p < {ALPHA}"
         )
     return notes
+
+
+def _verdict(tests: Sequence[PairedTest], winner: str) -> str:
+    if winner or all(test.tells_best for test in tests):
+        return "better than every other"
+    if all(test.is_significant for test in tests):
+        return "not better than every other"
+    return "not told apart from every other"
 
 
 def _untested(test: PairedTest) -> str:
