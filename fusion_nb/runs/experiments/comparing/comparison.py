@@ -17,7 +17,8 @@ from fusion_nb.reporting.experiments.leaderboard import Leaderboard
 from fusion_nb.runs.experiments import statistics
 from fusion_nb.runs.experiments.comparing import costs, findings, paired
 from fusion_nb.runs.experiments.comparing.costs import AXES
-from fusion_nb.runs.experiments.comparing.entries import Entry, doubts, entries_in
+from fusion_nb.runs.experiments.comparing.entries import Entry, doubts
+from fusion_nb.runs.experiments.comparing.gathering import entries_in
 from fusion_nb.runs.experiments.comparing.paired import PairedTest
 from fusion_nb.runs.experiments.spec import BANDS
 from fusion_nb.runs.experiments.statistics import Spread
