@@ -42,7 +42,8 @@ class Curve:
             found = [mean for mean, _, _ in self.values.get(metric, ()) if math.isfinite(mean)]
             if found:
                 parts.append(f"{metric} from {found[0]:.3g} to {found[-1]:.3g}")
-        return f"{visible(self.label)}: {' and '.join(parts) or 'no value'}, {self.runs} seeds"
+        seeds = "1 seed" if self.runs == 1 else f"{self.runs} seeds"
+        return f"{visible(self.label)}: {' and '.join(parts) or 'no value'}, {seeds}"
 
 
 @own_settings()

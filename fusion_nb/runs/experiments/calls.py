@@ -10,7 +10,7 @@ from fusion_nb.core import registry
 from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
 from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.given import named_objects, named_values
+from fusion_nb.runs.experiments.given import check_present, named_objects, named_values
 from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.experiments.varying import several_experiments
@@ -55,7 +55,6 @@ def sweep(
             for key, value in {"model": model, "data": data, **options}.items()
             if value is not None
         }
-        _check_given(of_file, given)
         if "model" not in given:
             raise OptionError(f"{option('model')} is missing", "give a model as the first argument")
         own = {key: value for key, value in given.items() if key in OWN}
@@ -71,19 +70,9 @@ def sweep(
         for key, (names, objects) in several.items():
             chosen[key] = names
             namespace |= objects
+        check_present(chosen, namespace, config)
         spec = ExperimentSpec.of({**chosen, **own})
         return launch(spec, namespace, name=name, background=background)
-
-
-def _check_given(of_file: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise OptionError for an object of an earlier call, of which a file has the name alone."""
-    for name, text in of_file.items():
-        if given.get(name) == text == f"given_{name}":
-            raise OptionError(
-                f"{option(name)} was an object of the call that the file was written from",
-                f"give it again, beside {option('config')}",
-                option=name,
-            )
 
 
 def _check_one_of_all(model: Any, data: Any) -> None:
@@ -130,6 +119,7 @@ def take_up(
     namespace = {names.get(name, name): value for name, value in namespace.items()}
     others = {name: value for name, value in chosen.items() if name not in objects}
     saved = {**about["spec"], "checkpoint": str(folder), **others}
+    check_present(saved, namespace, str(folder))
     spec = ExperimentSpec.of(saved)
     return launch(spec, namespace, name=name or str(about["name"]), background=background)
 

@@ -12,16 +12,17 @@ from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.charts.bands import bands, multiples
 from fusion_nb.reporting.experiments.leaderboard import Leaderboard, mean_and_std
 from fusion_nb.reporting.formatting import duration
-from fusion_nb.runs.checkpoints import rows
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.experiments import driver as driving
+from fusion_nb.runs.experiments import origin
+from fusion_nb.runs.experiments.comparing import findings
 from fusion_nb.runs.experiments.comparing.comparison import Comparison
 from fusion_nb.runs.experiments.comparing.costs import AXES
 from fusion_nb.runs.experiments.comparing.entries import entries_of
 from fusion_nb.runs.experiments.driver import Driver, Grid
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.searching import SearchedTrials
-from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec, Point
+from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec
 from fusion_nb.runs.experiments.trainers import trainers_of
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.experiments.trial import HasTrials, Trial
@@ -62,10 +63,7 @@ class Experiment(HasTrials):
             first.spec.checkpoint or str(spec.options.get("checkpoint", ""))
         )
         self.folder = ExperimentFolder(saved.folder) if saved else None
-        self._origin = {
-            "rows": _digest(rows.digests(first.prepared.resolved.data)),
-            "first weights": first.result().initial_sha256,
-        }
+        self._origin = origin.origin_of(first)
         self._notes = _notes(spec, self._workshop.builds_model(spec.first()), first)
         width = self.folder.width(spec.workers) if self.folder else spec.workers
         source = (
@@ -180,17 +178,18 @@ class Experiment(HasTrials):
 
         return pd.DataFrame(self._trials.rows())
 
-    def compare(self, metric: str = "", target: float | None = None) -> Comparison:
+    def compare(self, metric: str = "", target: float | None = None, band: str = "") -> Comparison:
         """Return its settings compared over their seeds; see `Comparison`.
 
         metric: by default the monitored one;  target: rounds until it is reached are told too
+        band:   std or bootstrap, by default that of the experiment
         """
         with spelled_in(python_spelling):
             return Comparison(
                 entries_of(self._trials),
                 metric=metric or self.monitor,
                 target=target,
-                band=self.spec.band,
+                band=band or self.spec.band,
             )
 
     def plot(self, against: str = "round", *, kind: str = "bands") -> Chart:
@@ -258,33 +257,27 @@ class Experiment(HasTrials):
     @property
     def has_rounds(self) -> bool:
         """Whether a run that did not fail has a whole round, so that there is something to draw."""
-        return any(entry.status != "failed" for entry in entries_of(self._trials))
+        return any(t.records and t.status not in ("failed", "pruned") for t in self._trials)
 
     def _begin(self) -> None:
         """Take the folder, and take over the outcomes that are saved in it."""
         if self.folder is None:
             return
-        self.folder.begin(self.name, self.spec, self._origin)
+        known = origin.origin_in(self.folder, self.spec, self._origin, self._workshop)
+        self.folder.begin(self.name, self.spec, self._origin, known)
         self._trials.restore(self.folder.ended())
 
 
 def _first_run(spec: ExperimentSpec, workshop: Workshop, name: str) -> Run:
     """Return the first run, which is checked and not trained."""
-    point = Point(1, {}, spec.seeds[0], spec.first())
     try:
-        return workshop.make(point, name)
+        return workshop.make(origin.first_point(spec), name)
     except OptionError as error:
         search = spec.searched
         if search is None or not search.metric or error.option != "monitor":
             raise
         message = f"{option('search', spec.search)}: the runs have no such metric"
         raise OptionError(message, error.hint) from None
-
-
-def _digest(found: Mapping[str, str]) -> str:
-    import hashlib
-
-    return hashlib.sha256(str(sorted(found.items())).encode()).hexdigest()
 
 
 def _notes(spec: ExperimentSpec, builds: bool, first: Run) -> list[str]:
@@ -296,6 +289,7 @@ def _notes(spec: ExperimentSpec, builds: bool, first: Run) -> list[str]:
     # Others draw the weights that they have, if any, when a run begins.
     is_built = not builds and any(name in packages for name in ("torch", "keras"))
     notes = [told] if (told := spec.told(is_built)) else []
+    notes += findings.about_band(spec.band, len(spec.seeds))
     if len(spec.seeds) > 1 and "weights" in spec.varied and is_built:
         notes.append(
             "warning: the model was built before, so every run begins with its weights; to vary "

@@ -52,10 +52,17 @@ class ExperimentFolder:
         """
         return int(self.about().get("width", asked)) if self.is_one(self.path) else asked
 
-    def begin(self, name: str, spec: ExperimentSpec, origin: Mapping[str, Any]) -> None:
+    def begin(
+        self,
+        name: str,
+        spec: ExperimentSpec,
+        origin: Mapping[str, Any],
+        known: Mapping[str, Any],
+    ) -> None:
         """Take the folder for an experiment, which may go on with what is saved in it.
 
-        origin: digests of rows and first weights, which must be those of an earlier beginning
+        origin: digests of rows and first weights of the first run
+        known:  those of the first run of the experiment that is saved, which must be as they were
         Raises RunError where another one writes to it, or OptionError where it holds another one.
         """
         self._lock.check()
@@ -66,7 +73,7 @@ class ExperimentFolder:
                 "name a new folder",
             )
         if self.is_one(self.path):
-            self._check_same(self.about().get("origin", {}), origin)
+            self._check_same(self.about().get("origin", {}), known)
         self._lock.acquire(fresh=False)
         remove_drafts(self.path)
         (self.path / _TRIALS).mkdir(exist_ok=True)

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fusion_nb.errors import OptionError, option
+
 #: Options of `federate` that may be objects.
 _OBJECTS = (
     "model",
@@ -43,6 +45,20 @@ def named_values(name: str, values: Sequence[Any]) -> tuple[list[Any], dict[str,
 def _numbered(base: str) -> Iterator[str]:
     yield base
     yield from (f"{base}_{number}" for number in itertools.count(2))
+
+
+def check_present(spec: Mapping[str, Any], namespace: Mapping[str, Any], where: str) -> None:
+    """Raise OptionError where a saved spec names an object of the call that it is of.
+
+    namespace: has the objects that are given again;  where: the spec is saved, in words
+    """
+    for name in _OBJECTS:
+        if spec.get(name) == f"given_{name}" and f"given_{name}" not in namespace:
+            raise OptionError(
+                f"{option(name)} of {where} was an object of the call from Python",
+                f"give it again: {option(name)}",
+                option=name,
+            )
 
 
 def named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

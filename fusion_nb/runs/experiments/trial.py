@@ -155,7 +155,10 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as values that JSON can hold."""
+        # Settings that are not allowed have no options of a run that would tell them.
+        label = {} if self.facts else {"label": self.point.label}
         return {
+            **label,
             "key": self.key(),
             "status": self.status,
             "reason": self.reason,

@@ -75,10 +75,11 @@ class Trials(list[Trial]):
     def warnings(self) -> list[str]:
         """Return the warnings of runs, with the number of runs that have each.
 
-        Of those that differ in their numbers alone, the first one stands for all.
+        Of those that differ in their numbers alone, the first one stands for all. A pruned run was
+        ended before it could be good.
         """
         found: dict[str, list[str]] = {}
-        for trial in self:
+        for trial in [each for each in self if each.status != "pruned"]:
             for note in trial.facts.notes if trial.facts else ():
                 if note.startswith(_WARNING):
                     found.setdefault(_NUMBER.sub("0", note), []).append(note)

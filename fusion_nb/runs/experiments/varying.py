@@ -81,9 +81,10 @@ def _check_single(name: str, value: Any) -> None:
     """Raise OptionError for a list that an option can't have, and say what does the same."""
     is_list = isinstance(value, list | tuple | range)
     if name in _ONE_EACH and is_list:
-        raise OptionError(
-            f"{option(name)} has several values", f"{option('seeds', '0-4')} gives several seeds"
-        )
+        hint = f"{option('seeds', '0-4')} gives several seeds"
+        if name == "checkpoint":
+            hint = "name one folder: all runs of the experiment are saved in it"
+        raise OptionError(f"{option(name)} has several values", hint)
     if name in _ONE_OF_ALL and isinstance(value, str) and value.strip().startswith("["):
         raise several_experiments(name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def test_a_setting_that_the_pairs_speak_against_is_never_bold(
     assert found.winner == ""
     assert "**" not in found.to_markdown()
     assert noted(found, "seed by seed mostly better is better than steady")
+    assert noted(found, "steady is not better than every other")
 
 
 def test_p_values_are_those_of_scipy_after_holm() -> None:
@@ -78,6 +80,13 @@ def test_values_that_differ_in_the_last_digit_are_no_pair() -> None:
     a = [0.1 + 0.2, 0.5, 0.7]
     found = Comparison([*runs("a", a), *runs("b", [0.3, 0.5, 0.7])])
     assert found.tests[0].n == 0
+
+
+def test_values_that_were_kept_with_32_bits_are_no_pairs() -> None:
+    values = list(np.random.default_rng(0).uniform(0.5, 1, 9))
+    kept = [float(np.nextafter(np.float32(value), np.float32(2))) for value in values]
+    found = Comparison([*runs("here", values), *runs("kept", kept)])
+    assert (found.tests[0].n, found.winner) == (0, "")
 
 
 def test_runs_of_one_seed_are_one_pair() -> None:
@@ -138,6 +147,16 @@ def test_a_run_that_has_not_ended_is_told() -> None:
     assert noted(Comparison([entry("a", 0, [0.1, 0.5]), stopped]), "has not ended as planned")
 
 
+@pytest.mark.parametrize(("status", "winner"), [("running", ""), ("finished", "good")])
+def test_no_setting_wins_while_an_experiment_goes_on(status: str, winner: str) -> None:
+    ended = runs("good", [0.8 + i / 100 for i in range(7)], is_one_of_several=True)
+    others = runs("bad", [0.2] * 7, is_one_of_several=True, status=status)
+    found = Comparison([*ended, *others])
+    assert found.winner == winner
+    assert noted(found, "good is better than every other")
+    assert noted(found, "good is not marked as the best") == (not winner)
+
+
 def test_settings_of_different_lengths_are_told() -> None:
     found = Comparison([entry("a", 0, [0.1] * 2), entry("b", 0, [0.2] * 5)])
     assert noted(found, "the settings have 2 to 5 rounds")
@@ -160,6 +179,12 @@ def test_the_metric_of_the_parties_own_models_is_named() -> None:
     assert not noted(Comparison([own], metric="personal_accuracy"), "is personal_accuracy")
 
 
+def test_another_monitor_of_some_runs_is_told() -> None:
+    by_loss = replace(entry("b", 0, [0.5]), monitor="loss")
+    assert noted(Comparison([entry("a", 0, [0.4]), by_loss]), "b monitors loss")
+    assert not noted(Comparison([by_loss], metric="accuracy"), "monitors")
+
+
 # Tables
 
 
@@ -172,6 +197,13 @@ def test_a_table_has_the_band_that_it_names() -> None:
     assert interval in str(by_bootstrap)
     assert interval in by_bootstrap.to_latex()
     assert f"± {np.std(values, ddof=1):.3f}" in str(by_std)
+
+
+@pytest.mark.parametrize(("num_seeds", "warns"), [(1, False), (2, True), (4, True), (5, False)])
+@pytest.mark.parametrize("band", ["std", "bootstrap"])
+def test_intervals_of_few_seeds_are_warned_of(num_seeds: int, warns: bool, band: str) -> None:
+    found = Comparison(runs("a", [0.1 * i for i in range(num_seeds)]), band=band)
+    assert noted(found, "are too narrow") == (warns and band == "bootstrap")
 
 
 @pytest.mark.parametrize("name", ["ours *", "ours\n% *", "a very long name " * 9 + "*"])
@@ -236,6 +268,39 @@ def test_experiments_that_no_option_tells_apart_have_their_names(
 def test_further_seeds_of_the_same_settings_join_them(short_sweep: Any) -> None:
     found = fusion_nb.compare([short_sweep(seeds="0-1"), short_sweep(seeds="2-4")])
     assert [len(group) for group in found.groups.values()] == [5]
+
+
+@pytest.mark.parametrize("seeds", ["0-1", "0,5"])
+def test_a_folder_of_two_lengths_is_no_mean_over_both(
+    short_sweep: Any, tmp_path: Path, seeds: str
+) -> None:
+    folder = str(tmp_path / "saved")
+    short_sweep(lr=[0.1, 0.2], seeds="0-1", rounds=1, checkpoint=folder)
+    longer = short_sweep(lr=[0.1, 0.2], seeds=seeds, rounds=2, checkpoint=folder)
+    found = fusion_nb.compare(folder)
+    assert {label: len(group) for label, group in found.groups.items()} == {
+        f"rounds {rounds}, lr {lr}": 2 for rounds in (1, 2) for lr in (0.1, 0.2)
+    }
+    of_longer = longer.compare().finals
+    for lr in (0.1, 0.2):
+        assert found.finals[f"rounds 2, lr {lr}"] == of_longer[f"lr {lr}"]
+
+
+def test_settings_of_a_folder_have_the_names_of_the_experiment(
+    short_sweep: Any, tmp_path: Path
+) -> None:
+    made = short_sweep(
+        optimizer=["sgd", "adam"], lr=[0.1], seeds="0-1", checkpoint=str(tmp_path / "saved")
+    )
+    assert fusion_nb.compare(tmp_path / "saved").groups.keys() == made.compare().groups.keys()
+
+
+def test_an_experiment_is_compared_with_another_band(short_sweep: Any) -> None:
+    made = short_sweep(seeds="0-4", rounds=1)
+    assert "±" in str(made.compare())
+    assert "[" in str(made.compare(band="bootstrap"))
+    with pytest.raises(OptionError, match="band='sd' is not allowed"):
+        made.compare(band="sd")
 
 
 def test_an_option_of_the_name_of_a_metric_keeps_its_column(short_sweep: Any) -> None:

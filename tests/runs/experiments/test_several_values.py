@@ -91,6 +91,13 @@ def test_several_models_or_data_sets_are_several_experiments(options: Any) -> No
     assert "%fusion compare" in found.value.hint
 
 
+@pytest.mark.parametrize(("name", "says"), [("checkpoint", "one folder"), ("seed", "seeds")])
+def test_what_each_run_has_by_itself_is_told(name: str, says: str) -> None:
+    with pytest.raises(OptionError, match="has several values") as found:
+        ExperimentSpec.of({name: ["1", "2"]})
+    assert says in found.value.hint
+
+
 def test_several_objects_are_several_experiments(build: Any, rows: Any) -> None:
     for model, data in (([build, build], rows), (build, ["digits", "mnist"])):
         with pytest.raises(OptionError, match="share one"):
@@ -127,8 +134,20 @@ def test_a_file_of_a_call_with_objects_asks_for_them_again(
     again = fusion_nb.sweep(**objects, config=config)
     assert [t.history["loss"] for t in again.runs] == [t.history["loss"] for t in made.runs]
     del objects[option]
-    with pytest.raises(OptionError, match=f"{option}= was an object of the call"):
+    with pytest.raises(OptionError, match=f"{option}= of .* was an object of the call"):
         fusion_nb.sweep(**objects, config=config)
+
+
+def test_a_folder_of_a_call_with_objects_asks_for_them_again(
+    short_sweep: Any, build: Any, rows: Any, ip: Any, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "saved")
+    made = short_sweep(rounds=1, seeds="0-1", checkpoint=folder)
+    with pytest.raises(OptionError, match=r"model= of .* was an object of the call"):
+        fusion_nb.resume(folder)
+    assert "--model of" in str(ip.run(f"%fusion resume {folder}"))
+    again = fusion_nb.resume(folder, model=build, data=rows)
+    assert [t.history["loss"] for t in again.runs] == [t.history["loss"] for t in made.runs]
 
 
 @pytest.mark.parametrize("method", ["start", "resume"])

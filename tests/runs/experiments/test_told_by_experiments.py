@@ -61,3 +61,5 @@ def test_warnings_that_differ_in_numbers_are_one_with_their_count(short_sweep: A
     assert f"{notes[0]} (alike in 4 of 4 runs)" in made.notes
     object.__setattr__(made.runs[0].facts, "notes", ("warning: another one",))
     assert "warning: another one (in 1 of 4 runs)" in made.notes
+    made.runs[0].status = "pruned"
+    assert not any("another one" in note for note in made.notes)

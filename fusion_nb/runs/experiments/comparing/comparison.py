@@ -8,7 +8,7 @@ from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from fusion_nb.core.history import History, better, is_higher_better
+from fusion_nb.core.history import History, is_higher_better
 from fusion_nb.errors import OptionError, RunError, nearest
 from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.charts.bands import Curve, bands
@@ -17,7 +17,8 @@ from fusion_nb.reporting.experiments.leaderboard import Leaderboard
 from fusion_nb.runs.experiments import statistics
 from fusion_nb.runs.experiments.comparing import costs, findings, paired
 from fusion_nb.runs.experiments.comparing.costs import AXES
-from fusion_nb.runs.experiments.comparing.entries import Entry, doubts, entries_in
+from fusion_nb.runs.experiments.comparing.entries import Entry, doubts
+from fusion_nb.runs.experiments.comparing.gathering import entries_in
 from fusion_nb.runs.experiments.comparing.paired import PairedTest
 from fusion_nb.runs.experiments.spec import BANDS
 from fusion_nb.runs.experiments.statistics import Spread
@@ -98,8 +99,11 @@ class Comparison:
     def winner(self) -> str:
         """The setting that the tests tell to be better than every other one, or "".
 
-        It has a value of each of its runs: one that diverged under a seed is not the best.
+        It has a value of each of its runs: one that diverged under a seed is not the best. And
+        experiments have ended: runs that go on may still be better.
         """
+        if any(e.is_one_of_several and e.status != "finished" for e in self._entries):
+            return ""
         best = self.order[0]
         is_whole = all(math.isfinite(entry.last(self.metric)) for entry in self.groups[best])
         is_told = bool(self.tests) and all(test.tells_best for test in self.tests)
@@ -112,6 +116,8 @@ class Comparison:
         counts = _counts([len(group) for group in self.groups.values()])
         return [
             f"{kind}, over {counts}",
+            *findings.about_monitors(self.groups, self.metric),
+            *findings.about_band(self.band, min(map(len, self.groups.values()))),
             *findings.about_runs(self.groups, self._failed, self.metric),
             *doubts(self._entries),
             *findings.about_tests(self.tests, self.winner),
@@ -219,8 +225,9 @@ class Comparison:
     def _to_target(self, group: Sequence[Entry]) -> dict[str, Any]:
         """Return the rounds until the target, over the seeds that reached it, with an interval."""
         assert self.target is not None
-        found = [_first_round(entry.history, self.metric, self.target) for entry in group]
-        reached = statistics.spread(found, "bootstrap")
+        found = [entry.history.reached(self.metric, self.target) for entry in group]
+        rounds = [float(record.round) for record in found if record is not None]
+        reached = statistics.spread(rounds, "bootstrap")
         return {
             "rounds_to_target": reached.mean,
             "rounds_low": reached.low,
@@ -246,15 +253,6 @@ def compare(
 
 def _at(history: History, metric: str, index: int) -> float:
     return history[index].metrics.get(metric, math.nan) if index < len(history) else math.nan
-
-
-def _first_round(history: History, metric: str, target: float) -> float:
-    """Return the first round that reaches a target, or NaN."""
-    for record in history:
-        value = record.metrics.get(metric, math.nan)
-        if value == target or (better(metric, value, target) and not math.isnan(value)):
-            return float(record.round)
-    return math.nan
 
 
 def _counts(counts: Sequence[int]) -> str:

@@ -45,10 +45,12 @@ def mean(values: Sequence[float]) -> float:
 def mean_places(entries: Sequence[Entry], cost: str) -> list[float]:
     """Return the mean cost of runs until the end of each round; NaN where it is not known.
 
-    A round costs the mean of the runs that have it. So the places never go back where runs that
-    end early cost more in each round than those that go on.
+    Where some end early, a round costs the mean of the runs that have it, so that the places never
+    go back after those that cost more in each round.
     """
     of_runs = [until_each_round(entry, cost) for entry in entries]
+    if len({len(costs) for costs in of_runs}) == 1:
+        return [mean(of_round) for of_round in zip(*of_runs, strict=True)]
     steps = [[b - a for a, b in itertools.pairwise([0.0, *costs])] for costs in of_runs]
     means = [
         mean([step for step in of_round if step is not None])

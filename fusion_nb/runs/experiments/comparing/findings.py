@@ -39,17 +39,42 @@ def about_runs(
     return [*notes, *_lengths(groups), *_of_own_models(groups, metric)]
 
 
+def about_monitors(groups: Mapping[str, Sequence[Entry]], metric: str) -> list[str]:
+    """Return a sentence where some of the runs are monitored by another metric, or none."""
+    others = {
+        label: entry.monitor
+        for label, group in groups.items()
+        for entry in group
+        if entry.monitor not in ("", metric)
+    }
+    if not others or len(others) == len(groups):
+        return []
+    label, monitor = next(iter(others.items()))
+    return [f"compared by {metric}; {label} monitors {monitor}: metric= compares by another one"]
+
+
+def about_band(band: str, num_seeds: int) -> list[str]:
+    """Return a sentence where intervals of that number of seeds promise too much, or none."""
+    if band != "bootstrap" or not 1 < num_seeds < FEW_PAIRS:
+        return []
+    return [
+        f"warning: intervals by bootstrap over {num_seeds} seeds are too narrow: give "
+        f"{FEW_PAIRS} or more seeds"
+    ]
+
+
 def about_tests(tests: Sequence[PairedTest], winner: str) -> list[str]:
     """Return sentences about what the tests tell, and what they can't."""
     if not tests:
         return []
     n, best = min(test.n for test in tests), tests[0].best
-    told = "better than every other" if winner else "not told apart from every other"
     highest = max(tests, key=lambda test: test.adjusted)
     notes = [
-        f"{best} is {told} by Wilcoxon's signed-rank test over seeds (highest p "
+        f"{best} is {_verdict(tests, winner)} by Wilcoxon's signed-rank test over seeds (highest p "
         f"{highest.adjusted:.3g} against {highest.other}, adjusted by Holm, n = {highest.n})"
     ]
+    if not winner and all(test.tells_best for test in tests):
+        notes.append(f"warning: {best} is not marked as the best: runs diverged, or still go on")
     notes += [
         f"warning: seed by seed {test.other} is better than {best} (p {test.adjusted:.3g}), though "
         "its mean is not: look at the single runs"
@@ -68,6 +93,14 @@ def about_tests(tests: Sequence[PairedTest], winner: str) -> list[str]:
             f"at least {needed} seeds can tell the best from {len(tests)} {word} with p < {ALPHA}"
         )
     return notes
+
+
+def _verdict(tests: Sequence[PairedTest], winner: str) -> str:
+    if winner or all(test.tells_best for test in tests):
+        return "better than every other"
+    if all(test.is_significant for test in tests):
+        return "not better than every other"
+    return "not told apart from every other"
 
 
 def _untested(test: PairedTest) -> str:

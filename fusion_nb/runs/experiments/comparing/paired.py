@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from fusion_nb.runs.experiments import statistics
 from fusion_nb.runs.experiments.statistics import ALPHA
 
+#: Values closer than this share of them are the same: trackers keep 32 bits, and engines that
+#: train several parties at once differ in the last digits.
+_SAME = 1e-6
 #: Values of one metric by seed. Runs of one setting that share a seed have one value: their mean.
 BySeed = Mapping[int, float]
 
@@ -76,5 +79,5 @@ def against_best(
 
 
 def _difference(a: float, b: float) -> float:
-    """Return the difference of two values; 0 where they differ in the last digits alone."""
-    return 0.0 if math.isclose(a, b, rel_tol=1e-12) else a - b
+    """Return the difference of two values; 0 where they are the same but for the last digits."""
+    return 0.0 if math.isclose(a, b, rel_tol=_SAME) else a - b
