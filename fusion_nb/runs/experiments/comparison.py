@@ -151,13 +151,21 @@ class Comparison:
             return notes
         n = min(test.n for test in self.tests)
         best = self.order[0]
+        word = "other setting" if len(self.tests) == 1 else "other settings"
+        needed = statistics.pairs_needed(len(self.tests))
+        enough = (
+            f"at least {needed} seeds can tell the best from {len(self.tests)} {word} with "
+            f"p < {ALPHA}"
+        )
+        if all(len(group) == 1 for group in self.groups.values()):
+            notes.append(f"with one run of each, chance may decide which is best: {enough}")
+            return notes
         told = "better than every other" if self.winner else "not told apart from every other"
         highest = max(self.tests, key=lambda test: test.adjusted)
         notes.append(
             f"{best} is {told} by Wilcoxon's signed-rank test over seeds (highest p "
             f"{highest.adjusted:.3g} against {highest.other}, adjusted by Holm, n = {highest.n})"
         )
-        needed = statistics.pairs_needed(len(self.tests))
         if n == 0:
             other = next(test.other for test in self.tests if test.n == 0)
             notes.append(f"warning: no seed of both tells {best} from {other}: nothing is tested")
@@ -167,11 +175,7 @@ class Comparison:
                 f"warning: {n} {pairs} few: p can't be below {statistics.smallest_p(n):.3g}"
             )
         if n < needed and not self.winner:
-            word = "other setting" if len(self.tests) == 1 else "other settings"
-            notes.append(
-                f"at least {needed} seeds can tell the best from {len(self.tests)} {word} "
-                f"with p < {ALPHA}"
-            )
+            notes.append(enough)
         return notes
 
     def rows(self) -> list[dict[str, Any]]:
