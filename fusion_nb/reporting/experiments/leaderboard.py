@@ -48,7 +48,7 @@ class Leaderboard:
         has_epsilon = any("epsilon" in row for row in self.rows)
         header += ["epsilon"] if has_epsilon else []
         header += [f"rounds to {self.target:g}"] if self.target is not None else []
-        has_tests = any("p" in row for row in self.rows)
+        has_tests = any("p" in row for row in self.rows) and any(r["runs"] > 1 for r in self.rows)
         header += ["p"] if has_tests else []
         shown = [header]
         for row in self.rows[:limit]:

@@ -165,3 +165,12 @@ def test_steps_are_those_of_the_parties_batches(net: Callable[..., Any], rows: A
 def test_settings_that_no_seed_tells_apart_are_told() -> None:
     (note,) = (note for note in Comparison(pair(4, gap=0.0)).notes if "nothing is tested" in note)
     assert note.startswith("warning: no seed of both tells")
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_one_run_of_each_is_told_in_one_sentence(count: int) -> None:
+    found = Comparison([entry(f"setting {i}", 0, [0.2, 0.3 + 0.1 * i]) for i in range(count)])
+    (note,) = (note for note in found.notes if "one run of each" in note)
+    assert f"seeds can tell the best from {count - 1} other setting" in note
+    assert not any("Wilcoxon" in each or "nothing is tested" in each for each in found.notes)
+    assert "p" not in found.leaderboard().table()[0]

@@ -3,6 +3,8 @@
 
 const BLOCK = 64;
 const PARTIES = 8;
+// Colours that are told apart at a glance; curves in the others are dashed where many are compared.
+const SOLID = 5;
 const MARGIN = { left: 46, right: 12, top: 8, bottom: 24 };
 const DASHES = { central: [7, 3, 2, 3], alone: [2, 3], personal: [6, 3] };
 const SIGNS = { ">=": "≥", "<=": "≤" };

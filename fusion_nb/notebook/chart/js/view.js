@@ -198,8 +198,11 @@ class View {
   }
 
   dash({ role, index }) {
-    if (role === "mean") return RUN_DASHES[Math.floor(index / (PARTIES + 1)) % RUN_DASHES.length];
-    return role === "run" ? RUN_DASHES[this.store.head.compares ? Math.floor(index / (PARTIES + 1)) % 4 : 1] : DASHES[role] ?? [];
+    if (role === "mean" || (role === "run" && this.store.head.compares)) {
+      const colours = PARTIES + 1, turn = Math.floor(index / colours) + (index % colours < SOLID ? 0 : 1);
+      return RUN_DASHES[turn % RUN_DASHES.length];
+    }
+    return role === "run" ? RUN_DASHES[1] : DASHES[role] ?? [];
   }
 
   isShown(series) {

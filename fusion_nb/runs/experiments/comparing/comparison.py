@@ -120,7 +120,9 @@ class Comparison:
             *findings.about_band(self.band, min(map(len, self.groups.values()))),
             *findings.about_runs(self.groups, self._failed, self.metric),
             *doubts(self._entries),
-            *findings.about_tests(self.tests, self.winner),
+            *findings.about_tests(
+                self.tests, self.winner, most_runs=max(map(len, self.groups.values()))
+            ),
         ]
 
     def rows(self) -> list[dict[str, Any]]:

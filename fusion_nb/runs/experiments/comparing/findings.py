@@ -63,10 +63,18 @@ def about_band(band: str, num_seeds: int) -> list[str]:
     ]
 
 
-def about_tests(tests: Sequence[PairedTest], winner: str) -> list[str]:
-    """Return sentences about what the tests tell, and what they can't."""
+def about_tests(tests: Sequence[PairedTest], winner: str, most_runs: int) -> list[str]:
+    """Return sentences about what the tests tell, and what they can't.
+
+    most_runs: of one setting
+    """
     if not tests:
         return []
+    needed = statistics.pairs_needed(len(tests))
+    word = "other setting" if len(tests) == 1 else "other settings"
+    enough = f"at least {needed} seeds can tell the best from {len(tests)} {word} with p < {ALPHA}"
+    if most_runs == 1:
+        return [f"with one run of each, chance may decide which is best: {enough}"]
     n, best = min(test.n for test in tests), tests[0].best
     highest = max(tests, key=lambda test: test.adjusted)
     notes = [
@@ -81,17 +89,13 @@ def about_tests(tests: Sequence[PairedTest], winner: str) -> list[str]:
         for test in tests
         if test.is_significant and not test.favours_best
     ]
-    needed = statistics.pairs_needed(len(tests))
     if n == 0:
         notes.append(_untested(next(test for test in tests if test.n == 0)))
     elif n < FEW_PAIRS:
         pairs = "pair that differs is" if n == 1 else "pairs that differ are"
         notes.append(f"warning: {n} {pairs} few: p can't be below {statistics.smallest_p(n):.3g}")
     if n < needed and not winner:
-        word = "other setting" if len(tests) == 1 else "other settings"
-        notes.append(
-            f"at least {needed} seeds can tell the best from {len(tests)} {word} with p < {ALPHA}"
-        )
+        notes.append(enough)
     return notes
 
 
