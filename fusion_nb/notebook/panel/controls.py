@@ -157,7 +157,6 @@ class Choice(Control):
         common: dict[str, Any] = {"tooltip": help, "style": _STYLE, "layout": _WIDTH}
         self.head = widgets.Dropdown(description=label, **common)
         self._line = widgets.Text(description=other, continuous_update=False, **common)
-        self._has_line = bool(other)
         self._parts = widgets.VBox()
         line = [self._line] if other else []
         self.box = hinted(help, self.head, *line, self._parts, self.error, border_left=_NO_BAR)
@@ -178,6 +177,10 @@ class Choice(Control):
         )
         text = f"{self.head.value}:{given}" if given else str(self.head.value or "")
         return f"{text}+{self._inner.text}" if self._inner is not None else text
+
+    @property
+    def _has_line(self) -> bool:
+        return bool(self._line.description)
 
     @property
     def parts(self) -> list[tuple[Option, Control]]:

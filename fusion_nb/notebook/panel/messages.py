@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import traceback
 
+import ipywidgets as widgets
 from markupsafe import Markup
 
 from fusion_nb.errors import FusionError
@@ -73,3 +74,33 @@ def sentence_of(error: FusionError) -> str:
     # A copy: the cell that raised the error writes options as an option line has them.
     shown = copy.copy(error).spelled(spelling)
     return f"{shown.message}: {shown.hint}" if shown.hint else shown.message
+
+
+class LastMessage:
+    """The panel's last message, at one of several places.
+
+    It stands above the tabs, or in the tab whose button was pressed last: there it is in sight
+    though a chart may take the whole height of the page above.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        self.above = widgets.HTML(news(sentence), layout={"min_height": "2em"})
+        self._place = self.above
+
+    @property
+    def text(self) -> str:
+        """The message, as HTML."""
+        return str(self._place.value)
+
+    def move(self, place: widgets.HTML | None) -> None:
+        """Remove the last message, and show the next ones in a place, or above the tabs."""
+        self.say("")
+        self._place = place or self.above
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence in place of the last message."""
+        self._place.value = news(sentence) if sentence else ""
+
+    def say_error(self, error: BaseException) -> None:
+        """Show an error in place of the last message."""
+        self._place.value = of_error(error)
