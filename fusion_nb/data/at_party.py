@@ -13,15 +13,12 @@ from fusion_nb.core import registry, seeds
 from fusion_nb.core import rows as rows_of
 from fusion_nb.core.facts import Facts
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.data import agreement, handlers, source_kinds, splits
+from fusion_nb.data import agreement, handlers, source_kinds, splits, table_files
 from fusion_nb.data.arrays import DataSet, Given
 from fusion_nb.data.parts import Part, convert, without_table
 from fusion_nb.data.reports import Report, report
 from fusion_nb.data.tables import TableOptions
 from fusion_nb.errors import DataError, option
-
-#: Endings of tables, and the function of pandas that reads each.
-_TABLES = {".csv": "read_csv", ".parquet": "read_parquet"}
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,12 @@ class PartyRows:
             train, test = handlers.read(registry.get("datasets", "npz"), path)
             raw = source_kinds.recognise_pair(train)
             own = None if test is None else source_kinds.recognise_pair(test)
-        elif suffix in _TABLES:
-            import pandas
-
-            raw, own = source_kinds.Table(vars(pandas)[_TABLES[suffix]](path)), None
+        elif suffix in table_files.READERS:
+            raw, own = source_kinds.Table(table_files.read(Path(path))), None
         else:
             raise DataError(
                 f"{path} is no file that rows are read from",
-                f"give one that ends in .npz, {', '.join(_TABLES)}",
+                f"give one that ends in .npz, {', '.join(table_files.READERS)}",
             )
         how = TableOptions(label)
         rows, _ = without_table(raw, party, how)

@@ -75,8 +75,16 @@ def text_column(frame: Any, features: Sequence[str]) -> str:
     named = next((column for column in _TEXT_COLUMNS if column in words), "")
     if named or words != list(features) or len(words) != 1:
         return named
-    has_sentences = any(not isinstance(item, str) or " " in item for item in frame[words[0]])
-    return words[0] if has_sentences else ""
+    return words[0] if any(map(_is_of_words, frame[words[0]])) else ""
+
+
+def _is_of_words(item: Any) -> bool:
+    """Return whether an item of a column is a document: neither a number nor a single word."""
+    if isinstance(item, str):
+        return " " in item
+    if isinstance(item, list | tuple | np.ndarray):
+        return all(isinstance(word, str) for word in item)
+    return is_tagged(item)
 
 
 def _document(item: Any, tag: str, where: str) -> Document:

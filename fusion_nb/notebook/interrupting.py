@@ -26,12 +26,9 @@ def in_one_line(*, is_cell: bool) -> Iterator[None]:
         with HeldInterrupts(_SECONDS):
             yield
     except KeyboardInterrupt:
-        said = (
-            "cell was interrupted before it launched a run"
-            if is_cell
-            else "command was interrupted"
-        )
-        raise Interrupted(f"the {said}", "run it again") from None
+        what = "cell was interrupted before it launched a run"
+        line = f"the {what if is_cell else 'command was interrupted'}"
+        raise Interrupted(line, "run it again") from None
 
 
 def run_body(shell: Any, code: str, num_above: int = 1) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from saved_runs import Case, classes, cut, texts
 
 from fusion_nb import Run, RunSpec
+from fusion_nb.models.identity.configurations import of_configured
 from fusion_nb.models.identity.texts import of_choice, of_object, text
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
@@ -282,6 +283,13 @@ def test_a_damaged_identity_is_a_damaged_checkpoint(wrong: Any, tmp_path: Path) 
     path.write_text(json.dumps(json.loads(path.read_text()) | {"training": wrong}))
     with pytest.raises(Exception, match="can't be read"):
         CheckpointFolder(tmp_path / "run").latest()
+
+
+def test_a_layer_of_other_numbers_is_another_one() -> None:
+    import keras
+
+    found = [of_configured(keras.layers.Dense(3, dtype=dtype)) for dtype in ("float32", "float64")]
+    assert {name for name in found[0] if found[0][name] != found[1][name]} == {"dtype"}
 
 
 class Layers:

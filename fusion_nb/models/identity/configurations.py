@@ -40,7 +40,8 @@ def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             continue
         if isinstance(value, Mapping) and "class_name" in value:
             inner = value.get("config")
-            rest = dict(_settings(inner)) if isinstance(inner, Mapping) else inner
-            yield name, f"{value['class_name']} {rest}"
+            rest = dict(_settings(inner)) if isinstance(inner, Mapping) else {}
+            # A type of numbers has nothing but its name.
+            yield name, f"{value['class_name']} {rest or inner}"
         else:
             yield name, value

@@ -17,7 +17,7 @@ from fusion_nb.errors import ModelError
 from fusion_nb.models.keras import declared, files
 
 h5py = pytest.importorskip("h5py")
-#: The kernel of the only layer.
+#: The kernel of the first layer.
 KERNEL = "layers/dense/vars/0"
 
 
@@ -25,7 +25,7 @@ KERNEL = "layers/dense/vars/0"
 def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files in that of a small model."""
     path = tmp_path_factory.mktemp("keras") / "model.keras"
-    files.save(sequential(layers.Dense(3, name="dense")), path, "keras")
+    files.save(sequential(layers.Dense(3, name="last")), path, "keras")
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
