@@ -58,7 +58,8 @@ COMMANDS: Mapping[str, Command] = {
         options=("config", "background", "name", "quiet", "service", "seeds", "hold", "band"),
     ),
     "sweep": Command(
-        "train every combination of options: --fusion fedavg,fedprox:mu=[0.1,1] --lr [0.01,0.1]",
+        "train every combination of options: --fusion fedavg,fedprox:mu=[0.1,1] --lr [0.01,0.1]; "
+        "none in a list leaves an option out: --compress [none,topk]",
         options=(
             *("config", "background", "name", "quiet"),
             *("seeds", "hold", "band", "search", "workers"),

@@ -38,7 +38,7 @@ def sweep(
     data:       as in `federate`;  config: a YAML file with options, which those here replace
     background: return at once, and not only when it has ended
     options:    as in `federate`; a list is several values: `lr=[0.05, 0.1]`,
-                `fusion=["fedavg", "fedprox:mu=[0.01,0.1]"]`
+                `fusion=["fedavg", "fedprox:mu=[0.01,0.1]"]`, `compress=["none", "topk"]`
     seeds:      `range(3)`, or "0-2";  hold: parts that keep the first seed, as "split,weights"
     band:       std, or bootstrap: the 95 % interval of the mean
     search:     "optuna:trials=50,metric=accuracy" in place of every combination
