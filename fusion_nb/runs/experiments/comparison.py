@@ -158,7 +158,7 @@ class Comparison:
             f"p < {ALPHA}"
         )
         if all(len(group) == 1 for group in self.groups.values()):
-            notes.append(f"with one run of each, chance may decide which is best: {enough}")
+            notes.append(f"warning: with one run of each, chance may decide the order: {enough}")
             return notes
         told = "better than every other" if self.winner else "not told apart from every other"
         highest = max(self.tests, key=lambda test: test.adjusted)
