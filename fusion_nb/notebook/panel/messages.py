@@ -1,16 +1,20 @@
-"""Messages of the panel as HTML: a sentence, an error, and a traceback behind a disclosure."""
+"""Messages of the panel: a sentence, an error, a traceback behind a disclosure, as HTML; and the
+place of the last one.
+"""
 
 from __future__ import annotations
 
 import copy
 import traceback
 
+import ipywidgets as widgets
 from markupsafe import Markup
 
 from fusion_nb.errors import FusionError
 from fusion_nb.notebook.panel.labels import spelling
 from fusion_nb.reporting.templates import render
 
+_FIRST = "Choose below, and press Start."
 _NEWS = '<div role="status" aria-live="polite">{{ sentence }}</div>'
 _ASIDE = '<div style="opacity:.8;line-height:1.4;white-space:normal">{{ sentence }}</div>'
 _HEADING = """\
@@ -73,3 +77,34 @@ def sentence_of(error: FusionError) -> str:
     # A copy: the cell that raised the error writes options as an option line has them.
     shown = copy.copy(error).spelled(spelling)
     return f"{shown.message}: {shown.hint}" if shown.hint else shown.message
+
+
+class LastMessage:
+    """One message, above the tabs or in the tab whose button was pressed last.
+
+    Between a tab and the place above all tabs a chart may take the whole height of the page.
+
+    above: the place above the tabs
+    """
+
+    def __init__(self) -> None:
+        self.above = widgets.HTML(news(_FIRST), layout={"min_height": "2em"})
+        self._place = self.above
+
+    @property
+    def text(self) -> str:
+        """The message, as HTML."""
+        return str(self._place.value)
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence in place of the last message."""
+        self._place.value = news(sentence) if sentence else ""
+
+    def say_error(self, error: BaseException) -> None:
+        """Show an error in place of the last message."""
+        self._place.value = of_error(error)
+
+    def move(self, place: widgets.HTML | None) -> None:
+        """Remove the message, and show the next ones in this place. None is above the tabs."""
+        self.say("")
+        self._place = self.above if place is None else place

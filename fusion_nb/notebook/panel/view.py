@@ -8,10 +8,10 @@ from functools import partial
 
 import ipywidgets as widgets
 
-from fusion_nb.notebook.panel import messages
 from fusion_nb.notebook.panel.actions import PanelActions
 from fusion_nb.notebook.panel.experiment_tab import Around, ExperimentTab
 from fusion_nb.notebook.panel.form import Form
+from fusion_nb.notebook.panel.messages import LastMessage
 from fusion_nb.notebook.panel.output import PanelOutput
 from fusion_nb.notebook.panel.recipes import NewRun
 from fusion_nb.notebook.panel.run_buttons import RunButtons
@@ -41,12 +41,7 @@ class View:
 
     def __init__(self, panel: PanelActions, runs: RunController, variables: Variables) -> None:
         self.buttons: list[widgets.Button] = []
-        above = widgets.HTML(
-            messages.news("Choose below, and press Start."), layout={"min_height": "2em"}
-        )
-        #: Where messages stand: above the tabs, or in the tab whose button was pressed last, for
-        #: above it a chart may take the whole height of the page.
-        self._above = self._message = above
+        self._message = LastMessage()
         self._followed: Run | None = None
         self.form = Form(variables.names)
         self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)
@@ -97,7 +92,7 @@ class View:
         rows = [
             self.saved_box.box,
             self.run_buttons.box,
-            above,
+            self._message.above,
             self.run_view.box,
             stack,
             self.run_view.table_box,
@@ -107,20 +102,20 @@ class View:
     @property
     def message(self) -> str:
         """The last message, as HTML: below the buttons, or in a tab."""
-        return str(self._message.value)
+        return self._message.text
 
     def say(self, sentence: str) -> None:
         """Show a sentence in place of the last message."""
-        self._message.value = messages.news(sentence) if sentence else ""
+        self._message.say(sentence)
 
     def say_above(self, sentence: str) -> None:
         """Show a sentence above the tabs, in place of the last message."""
-        self._speak_in(self._above)
-        self.say(sentence)
+        self._message.move(None)
+        self._message.say(sentence)
 
     def say_error(self, error: BaseException) -> None:
         """Show an error in place of the last message."""
-        self._message.value = messages.of_error(error)
+        self._message.say_error(error)
 
     def marking(self) -> AbstractContextManager[None]:
         """Mark the option that an error belongs to."""
@@ -151,11 +146,6 @@ class View:
             answer_beside(button)
         self.output.display()
 
-    def _speak_in(self, place: widgets.HTML) -> None:
-        """Remove the last message, and show the next ones in this place."""
-        self.say("")
-        self._message = place
-
     def _button(
         self,
         text: str,
@@ -169,7 +159,7 @@ class View:
         """
 
         def press(_: widgets.Button) -> None:
-            self._speak_in(self._above if place is None else place)
+            self._message.move(place)
             try:
                 action()
             except Exception as error:  # the panel stays usable, and the kernel's log empty
