@@ -18,8 +18,8 @@ from fusion_nb.core.options import Option
 from fusion_nb.errors import FusionError, OptionError
 from fusion_nb.notebook.panel.messages import alert
 
-#: Three of them stand in a row on a page of 900 pixels.
-_WIDTH = {"width": "17em"}
+#: Three of them stand in a row on a page of 900 pixels, with the bars beside them.
+_WIDTH = {"width": "calc(17em - 3px)"}
 _STYLE = {"description_width": "7em"}
 #: A control's own options stand beside a bar, and there is room for it beside every other one.
 _NO_BAR, _BAR = "3px solid transparent", "3px solid #0072B2"
