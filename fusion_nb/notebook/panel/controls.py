@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
+import traitlets
 
 from fusion_nb.core import registry
 from fusion_nb.core.options import Option
 from fusion_nb.errors import FusionError, OptionError
-from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.messages import alert
 
-#: Three of them stand in a row on a page of 900 pixels.
-_WIDTH = {"width": "17em"}
+#: Three of them stand in a row on a page of 900 pixels, with the bars beside them.
+_WIDTH = {"width": "calc(17em - 3px)"}
 _STYLE = {"description_width": "7em"}
 #: A control's own options stand beside a bar, and there is room for it beside every other one.
 _NO_BAR, _BAR = "3px solid transparent", "3px solid #0072B2"
@@ -29,6 +29,21 @@ _MAX_EXACT = 2**53
 _CHAINS = {"fusions": "fedavg", "splits": "iid"}
 #: The entry of a list that opens a line to type in.
 _OTHER = "\0"
+
+
+class Hinted(widgets.VBox):
+    """Widgets below each other, with one tooltip for all of them.
+
+    A browser shows the tooltip of a line, a list or a checkbox only where that has no label, so
+    that theirs is that of the box around them. A box shows it where its state has an empty label.
+    """
+
+    description = traitlets.Unicode("").tag(sync=True)
+
+
+def hinted(help: str, *children: Any, **layout: str) -> Hinted:
+    """Return widgets in a box that shows `help` while the pointer is over them."""
+    return Hinted(children, tooltip=help, layout=layout)
 
 
 class Control(ABC):
@@ -197,7 +212,7 @@ class Choice(Control):
         first, *rest = registry.chain(text) if self._kind in _CHAINS else [text]
         name, given = registry.parse(first) if self._kind else (text, {})
         offered = [value for _, value in self.head.options]
-        if name not in offered and self._kind and not self._has_line:
+        if name not in offered and self._kind and not self._line.description:
             registry.get(self._kind, name)  # raises where there is none
             self.head.options = [*self.head.options, (name, name)]  # exists, but is not offered
         elif name not in offered:
@@ -245,7 +260,7 @@ class Choice(Control):
             names.append(kept)
         offered = [(self.blank, "")] if self.blank else []
         offered += [(self._shown(name), name) for name in names]
-        offered += [("other …", _OTHER)] if self._has_line else []
+        offered += [("other …", _OTHER)] if self._line.description else []
         if offered != list(self.head.options):
             self.head.options = offered  # ipywidgets then chooses the first
         if kept is not None:

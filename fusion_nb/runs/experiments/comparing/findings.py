@@ -74,7 +74,7 @@ def about_tests(tests: Sequence[PairedTest], winner: str, most_runs: int) -> lis
     word = "other setting" if len(tests) == 1 else "other settings"
     enough = f"at least {needed} seeds can tell the best from {len(tests)} {word} with p < {ALPHA}"
     if most_runs == 1:
-        return [f"warning: with one run of each, chance may decide which is best: {enough}"]
+        return [f"warning: with one run of each, chance may decide the order: {enough}"]
     n, best = min(test.n for test in tests), tests[0].best
     highest = max(tests, key=lambda test: test.adjusted)
     notes = [
