@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fusion_nb.runs.audit.audit import audit
     from fusion_nb.runs.callbacks.callback import Callback
     from fusion_nb.runs.experiments.calls import sweep
-    from fusion_nb.runs.experiments.comparison import compare
+    from fusion_nb.runs.experiments.comparing.comparison import compare
     from fusion_nb.runs.experiments.experiment import Experiment
     from fusion_nb.runs.run import Run
     from fusion_nb.runs.session import federate, resume, stats
@@ -61,7 +61,7 @@ __all__ = [
 _EXPORTS = {
     "Callback": "fusion_nb.runs.callbacks.callback",
     "Experiment": "fusion_nb.runs.experiments.experiment",
-    "compare": "fusion_nb.runs.experiments.comparison",
+    "compare": "fusion_nb.runs.experiments.comparing.comparison",
     "sweep": "fusion_nb.runs.experiments.calls",
     "Panel": "fusion_nb.notebook.panel",
     "Run": "fusion_nb.runs.run",

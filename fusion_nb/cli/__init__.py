@@ -11,6 +11,7 @@ import typer
 from fusion_nb.cli.one_line import one_line
 from fusion_nb.cli.taking_part import party
 from fusion_nb.core.options import bytes_of
+from fusion_nb.core.process.machine import MOST_WORKERS
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.callbacks.printing import RoundPrinter
 
@@ -41,7 +42,10 @@ def serve(
     ] = "127.0.0.1",
     state: State = _STATE,
     workers: Annotated[
-        int, typer.Option(help="aggregators that train at once; each uses all cores", min=1)
+        int,
+        typer.Option(
+            help="aggregators that train at once; each uses all cores", min=1, max=MOST_WORKERS
+        ),
     ] = 1,
     max_upload: Annotated[
         str, typer.Option(help="what one request may have, as 500M or 4G")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core.facts import Facts, text_of
-from fusion_nb.core.own_rows.reading import form_of, read_row
+from fusion_nb.core.own_rows.reading import form_of, read_row, size_of
 from fusion_nb.errors import DataError, option
 
 #: Rows whose labels are compared with a data set's `targets` before these are used.
@@ -125,7 +125,7 @@ def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
     Raises DataError for a row that can't be read or that is no pair `(x, y)`.
     """
     named = _Named(data)
-    count = len(data)
+    count = size_of(data)
     few = {row: named[row] for row in _spread(count)}
     if few and not _is_pair(few[0]):
         return _read_structured(named, few)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from fusion_nb.core.clock.trips import trips_from_json, trips_to_json
@@ -12,6 +13,9 @@ from fusion_nb.core.federation import Federation
 from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Change
 from fusion_nb.core.types import Failure, RoundRecord, ServerState
+
+#: Stands for each state that is of no more use: there may be thousands in every round.
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def _state_of(party: Party) -> Any:
     if kept is None:
         return None
     state, round, before = kept
-    return state, round, before if round == 0 else {}
+    return kept if round == 0 or not before else (state, round, _NOTHING)
 
 
 def _to_json(metrics: Mapping[str, float]) -> Mapping[str, float | str]:

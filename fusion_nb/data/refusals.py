@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.core.own_rows.reading import LengthError
 from fusion_nb.data.unwrapping import named
 from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
 
@@ -132,7 +133,7 @@ def no_such_data(text: str, known: Sequence[str]) -> NameNotFoundError:
 
 def of_no_party(error: DataError) -> DataError:
     """Return the error of a row that can't be read, where the rows are not divided yet."""
-    if error.__cause__ is None:
+    if error.__cause__ is None or isinstance(error, LengthError):
         return error
     return DataError(
         error.to_dict()["message"],

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fusion_nb.core.process.machine import kept_memory, num_cores, reused_memory
+from fusion_nb.core.process.machine import MOST_WORKERS, kept_memory, num_cores, reused_memory
 from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import EvaluateRequest, Reply, Request, RoundRequest
 
-#: Products of a batch's forward pass from which on threads are worth their hand-overs.
-_WORTH_THREADS = 1_500_000
+#: Products of a forward pass from which on threads are worth their hand-overs: of a batch, whose
+#: step has passes back as well, and of a party's test rows.
+_WORTH_THREADS, _TEST_WORTH_THREADS = 1_500_000, 10_000_000
 
 
 class LocalEngine(Engine):
@@ -33,7 +34,11 @@ class LocalEngine(Engine):
         *,
         workers: Annotated[
             int,
-            Field(description="parties that train at once, at most; 0: one for each core", ge=0),
+            Field(
+                description="parties that train at once, at most; 0: one for each core",
+                ge=0,
+                le=MOST_WORKERS,
+            ),
         ] = 0,
         keep_memory: Annotated[
             bool,
@@ -43,6 +48,8 @@ class LocalEngine(Engine):
         self._most, self._is_given = workers or num_cores(), bool(workers)
         self._keep_memory = keep_memory
         self._parties: dict[str, PartyLike] = {}
+        #: Test rows of a party, on average.
+        self._num_test = 0.0
         self._model: Model | None = None
         self._workers: WorkerPool[Model] | None = None
         self._settings = ExitStack()
@@ -63,6 +70,7 @@ class LocalEngine(Engine):
     def start(self, parties: Sequence[PartyLike], model: Model, gate: Callable[[], None]) -> None:
         """Take over the parties, and a copy of the model for each worker."""
         self._parties = {party.id: party for party in parties}
+        self._num_test = sum(party.num_test for party in parties) / max(1, len(parties))
         self._model = model.clone()
         self._model.gate = gate
         if model.thread_safe and len(parties) > 1:
@@ -94,15 +102,16 @@ class LocalEngine(Engine):
 
     def _is_long(self, request: Request) -> bool:
         """Return whether a request gives workers enough to do between two hand-overs."""
-        if not isinstance(request, RoundRequest):
-            return isinstance(request, EvaluateRequest)
+        if not isinstance(request, RoundRequest | EvaluateRequest):
+            return False
         assert self._model is not None
         each = self._model.products_per_row
-        return (
-            self._is_given
-            or not each
-            or each * request.options.get("batch_size", 1) >= _WORTH_THREADS
-        )
+        if self._is_given or not each:
+            return True
+        if isinstance(request, RoundRequest):
+            return each * request.options.get("batch_size", 1) >= _WORTH_THREADS
+        rows = min(self._num_test, request.num_test_rows or self._num_test)
+        return each * rows >= _TEST_WORTH_THREADS
 
     def _one_by_one(self, request: Request, cohort: Sequence[str]) -> Iterator[Reply]:
         assert self._model is not None

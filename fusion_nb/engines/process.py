@@ -15,7 +15,7 @@ from typing import IO, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from fusion_nb.core.process.machine import num_cores
+from fusion_nb.core.process.machine import MOST_WORKERS, num_cores
 from fusion_nb.core.process.thread_pool import WorkerPool
 from fusion_nb.core.protocols import Engine, Model, PartyLike
 from fusion_nb.core.types import Failure, Reply, Request
@@ -58,7 +58,8 @@ class ProcessEngine(Engine):
         self,
         *,
         workers: Annotated[
-            int, Field(description="processes, at most; 0: one for each core", ge=0)
+            int,
+            Field(description="processes, at most; 0: one for each core", ge=0, le=MOST_WORKERS),
         ] = 0,
     ) -> None:
         self._most = workers or num_cores()

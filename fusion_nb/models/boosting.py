@@ -15,6 +15,7 @@ from fusion_nb.models import trees
 from fusion_nb.models.base import Model, NeedsAgreement
 from fusion_nb.models.combining import LEAST
 from fusion_nb.models.growing import Grower
+from fusion_nb.models.identity.texts import KIND, Identity, of_settings
 from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.models.tabular import Tabular, Task, task_of
 
@@ -87,6 +88,10 @@ class BoostingModel(NeedsAgreement, Model, PredictsRows):
                 f"{self._task.names[-1]} is {len(numbers) - 1}"
             )
         return notes
+
+    def identity(self, *, lr: float | None, optimizer: Any) -> Identity:
+        """Return the parameters by which trees are grown, as text."""
+        return {"model": {KIND: self.kind, **of_settings(self._grower.parameters())}}
 
     def collect(self, data: Any) -> dict[str, Any]:
         """Return the sum of a party's labels, and their number."""

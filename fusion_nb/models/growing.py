@@ -15,6 +15,10 @@ class Grower(ABC):
     """Grows, reads and writes the boosters of one framework: bytes in, bytes out."""
 
     @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Return the user's parameters, without those that a run decides."""
+
+    @abstractmethod
     def start_of(self, task: Task) -> bytes:
         """Return the booster of the user's fit, or nothing where there is none.
 
@@ -49,6 +53,29 @@ class Grower(ABC):
     @abstractmethod
     def write(self, path: Path, raw: bytes, format: str) -> None:
         """Write the booster in one of the adapter's `formats`."""
+
+
+#: Parameters of estimators that a run decides, or that say how trees are grown and not which.
+_NOT_OF_TREES = frozenset(
+    {
+        "callbacks",
+        "eval_metric",
+        "importance_type",
+        "n_estimators",
+        "n_jobs",
+        "nthread",
+        "random_state",
+        "seed",
+        "validate_parameters",
+        "verbosity",
+    }
+)
+
+
+def parameters_of(estimator: Any) -> dict[str, Any]:
+    """Return an estimator's parameters without those that a run decides."""
+    found = estimator.get_params()
+    return {name: value for name, value in found.items() if name not in _NOT_OF_TREES}
 
 
 def unfitted(estimator: Any) -> Any:

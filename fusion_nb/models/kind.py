@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from fusion_nb.core.options import signature_options
 from fusion_nb.core.types import WeightsKind
 from fusion_nb.errors import ModelError, OptionError
+from fusion_nb.models.identity.texts import Identity, of_choice
 
 #: Options of a run that go to `fit`, where the kind of model has them.
 FIT_OPTIONS = frozenset({"batch_size", "optimizer", "local_steps"})
@@ -100,6 +101,16 @@ class ModelKind(ABC):
     def setting_names(self) -> list[str]:
         """The names of the options of a run that decide how the adapter is made."""
         return setting_names(type(self))
+
+    def identity(self, *, lr: float | None, optimizer: Any) -> Identity:
+        """Return what decides the training beside the weights, as text: a run that is resumed
+        compares it with that of its beginning. It is asked after `check`.
+
+        lr, optimizer: as `fit` has them
+        """
+        if "optimizer" not in self.supported_options:
+            return {}
+        return {"optimizer": of_choice(optimizer) | {"lr": repr(lr)}}
 
     def check_client_options(self, names: Iterable[str]) -> None:
         """Raise OptionError for options of a fusion that this kind of model can't honour."""

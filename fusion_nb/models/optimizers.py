@@ -12,6 +12,7 @@ from typing import Any
 
 from fusion_nb.core.registry import parse
 from fusion_nb.errors import OptionError, nearest, option
+from fusion_nb.models.identity import texts
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,16 @@ class Optimizers:
             line = f"the optimizer {choice!r} can't be made: {str(error).strip().splitlines()[0]}"
             hint = f"its options are: {', '.join(self._options(kind))}"
             raise OptionError(line, hint, option="optimizer", value=choice) from error
+
+    def identity(self, choice: Any) -> dict[str, str]:
+        """Return an optimizer's class and options as text, those of its constructor included.
+
+        choice: as in `make`
+        """
+        kind, given = self._resolve(choice)
+        usual = inspect.signature(kind).parameters
+        options = {name: usual[name].default for name in self._options(kind)} | given
+        return {**texts.of_choice(kind), **texts.of_settings(options)}
 
     def _resolve(self, choice: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
         if self._is_usable(choice):

@@ -31,6 +31,12 @@ def run_named(shell: InteractiveShell, name: str) -> Run:
     """Return the run that a variable holds, or that had this name when it was made."""
     variable = shell.user_ns.get(name)
     found = variable if isinstance(variable, Run) else session.RUNS.get(name)
+    if found is None and experiment_named(shell, name) is not None:
+        raise RunError(
+            f"{name} is an experiment, and this is for one run",
+            f"{name}.best is its best run: print({name}.best.facts.cell) tells how to train that "
+            f"alone; {name}.model has its weights, and {name}.report('folder') writes all",
+        )
     if found is None:
         raise NameNotFoundError(
             f"no run is called {name!r}",

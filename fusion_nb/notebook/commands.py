@@ -51,7 +51,7 @@ def execute(shell: InteractiveShell, text: str, cell: str | None = None) -> Any:
 
     cell: the body of a `%%fusion` cell, or None for a line
     """
-    with in_one_line(), spelled_in(cell_spelling):
+    with in_one_line(is_cell=cell is not None), spelled_in(cell_spelling):
         lines, body = option_text.split_cell(text, cell or "")
         text = experimenting.joined_lists(" ".join(lines))
         words = option_text.tokens(text)

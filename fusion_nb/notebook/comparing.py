@@ -14,8 +14,8 @@ from fusion_nb.notebook.choosing import experiment_named
 from fusion_nb.reporting.templates import shortened
 from fusion_nb.runs import session
 from fusion_nb.runs.experiments import calls
-from fusion_nb.runs.experiments.comparison import Comparison, compare
-from fusion_nb.runs.experiments.entries import is_stored
+from fusion_nb.runs.experiments.comparing.comparison import Comparison, compare
+from fusion_nb.runs.experiments.comparing.stored import is_stored
 from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.experiments.trial import Trial
 from fusion_nb.runs.redaction import without_secrets

@@ -20,6 +20,7 @@ from fusion_nb.runs import spec as run_spec
 from fusion_nb.runs.experiments import calls
 from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.experiments.folder import ExperimentFolder
+from fusion_nb.runs.experiments.given import check_present
 from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.handle import ENDED, UNDER_WAY
@@ -28,7 +29,7 @@ from fusion_nb.runs.session import RUNS
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from fusion_nb.notebook.panel.experiment_view import ExperimentProgress  # it imports widgets
+    from fusion_nb.notebook.panel.experiments.view import ExperimentProgress  # it imports widgets
 
 #: Runs the body of a cell with the options of a spec.
 RunBody = Callable[["InteractiveShell", run_spec.RunSpec, Line], object]
@@ -105,6 +106,7 @@ def _take_up(shell: InteractiveShell, line: Line, run_body: RunBody) -> None:
     """Go on with an experiment that was saved in a folder."""
     about = ExperimentFolder(line.words[0]).about()
     saved = {**about["spec"], "checkpoint": line.words[0], **line.options}
+    check_present(saved, shell.user_ns, line.words[0])
     named = replace(line, own={"name": str(about["name"]), **line.own})
     _launch(shell, named, ExperimentSpec.of(saved), run_body)
 
@@ -175,7 +177,7 @@ class ExperimentView:
         line = f"{made.name} is running; its result will stand here"
         bundle: dict[str, Any] = {"text/plain": line}
         if draws_widgets():
-            from fusion_nb.notebook.panel.experiment_view import ExperimentProgress
+            from fusion_nb.notebook.panel.experiments.view import ExperimentProgress
 
             self._progress = ExperimentProgress()
             self._progress.follow(made)

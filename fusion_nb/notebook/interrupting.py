@@ -17,8 +17,8 @@ _SECONDS = 1.0
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
-    """Let an interrupt of a command raise Interrupted, which a notebook shows in one line.
+def in_one_line(*, is_cell: bool) -> Iterator[None]:
+    """Let an interrupt of a cell or a command raise Interrupted, which is shown in one line.
 
     Inside it, a run that was launched stops by itself: see `BackgroundRun.stopping_on_interrupt`.
     """
@@ -26,9 +26,12 @@ def in_one_line() -> Iterator[None]:
         with HeldInterrupts(_SECONDS):
             yield
     except KeyboardInterrupt:
-        raise Interrupted(
-            "the cell was interrupted before it launched a run", "run it again"
-        ) from None
+        said = (
+            "cell was interrupted before it launched a run"
+            if is_cell
+            else "command was interrupted"
+        )
+        raise Interrupted(f"the {said}", "run it again") from None
 
 
 def run_body(shell: Any, code: str, num_above: int = 1) -> Any:

@@ -48,7 +48,9 @@ class FusionMagics(Magics):
     @_with_usage
     def fusion(self, line: str, cell: str | None = None) -> Any:
         """Train one model over several parties. `%fusion help` lists commands and options."""
-        with in_one_line():  # or an interrupt leaves half of the modules imported
+        with in_one_line(
+            is_cell=cell is not None
+        ):  # or an interrupt leaves half of the modules imported
             self._first_line.show()
             from fusion_nb.notebook import commands
 

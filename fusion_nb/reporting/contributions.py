@@ -74,7 +74,7 @@ class Contributions:
             if (each := values.get(party)) is None:
                 continue
             found[method] = each.value
-            if each.low != each.high:
+            if each.low < each.high:
                 found |= {f"{method}_low": each.low, f"{method}_high": each.high}
         return found
 

@@ -18,6 +18,7 @@ from fusion_nb.core.files import file_names, storage
 from fusion_nb.core.types import Weights
 from fusion_nb.errors import ExportError, nearest
 from fusion_nb.reporting import card
+from fusion_nb.reporting.picture_file import unwritten
 from fusion_nb.reporting.result import Result
 
 #: Suffixes of files of models. A folder whose name ends in one was meant as a file.
@@ -133,16 +134,6 @@ def _named(path: str) -> Path:
     return folder
 
 
-def unwritten(path: str, error: OSError) -> ExportError:
-    """Return the error of a folder that could not be written."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = "free some space, or choose a folder on another disk" if is_full else ""
-    return ExportError(
-        f"{path!r} can't be written ({error.strerror or error})",
-        hint or "choose a folder that is yours",
-    )
-
-
 def _save(model: Exportable, path: Path, weights: Weights, format: str) -> None:
     """Write one format. Raises OSError for a full disk, in whatever way the framework says it."""
     try:
@@ -177,9 +168,9 @@ def _write_report(
     draft: Path, result: Result, model: Exportable, weights: Weights, round: int
 ) -> None:
     """Write chart, history, schema and card into the folder of the model's files."""
-    result.chart().save(draft / "chart.png")
+    (draft / "chart.png").write_bytes(result.chart().drawn("png"))
     for name, chart in result.parties.contributions.charts().items():
-        chart.save(draft / f"{name}.png")
+        (draft / f"{name}.png").write_bytes(chart.drawn("png"))
     schema = json.dumps(result.schema.to_json(), indent=2, allow_nan=False)
     (draft / "schema.json").write_text(schema, encoding="utf-8")
     if result.schema.table is not None:

@@ -12,13 +12,15 @@ from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
 from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
+from fusion_nb.runs.checkpoints.identity import TrainingIdentity
+from fusion_nb.runs.checkpoints.versions import are_same
 from fusion_nb.runs.checks.ordered import run_checks
 from fusion_nb.runs.clock.measuring import clock_notes, with_step_seconds
 from fusion_nb.runs.contribution.after_training import AfterTraining
 from fusion_nb.runs.resolve import Resolved, divide, resolve
 from fusion_nb.runs.spec import RunSpec
 
-__all__ = ["Prepared", "build", "divide", "prepare"]
+__all__ = ["Prepared", "build", "divide", "prepare", "training_identity"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,17 @@ def prepare(
     federation = assemble(resolved, control, earlier)
     timed = clock_notes(resolved)
     after = AfterTraining(resolved, control)
-    told = (*resolved.data.notes, *notes, *timed)
+    resumed = training_identity(resolved, earlier).notes if earlier else ()
+    told = (*resolved.data.notes, *notes, *timed, *resumed)
     return Prepared(resolved, federation, told, after, earlier)
+
+
+def training_identity(resolved: Resolved, earlier: Checkpoint | None) -> TrainingIdentity:
+    """Return the identity of a checked run, with notes where an earlier run had another one."""
+    now = TrainingIdentity.of(resolved.model, resolved.train_options)
+    if earlier is None:
+        return now
+    return earlier.training.after(now, earlier.round, same_versions=are_same(earlier.versions))
 
 
 def build(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from fusion_nb.core.process.foreign_errors import is_interrupt, print_traceback
 
 T = TypeVar("T")
 
@@ -35,9 +35,11 @@ class Listeners(Generic[T]):
         for key, listener in self._entries:
             try:
                 listener(event)
-            except Exception:  # a chart that can't be drawn must not end a training
+            except BaseException as error:  # a chart that can't be drawn must not end a training
+                if is_interrupt(error):
+                    raise
                 self._remove(key)
-                traceback.print_exc(file=sys.stderr)
+                print_traceback(error)
 
     def _remove(self, key: object) -> None:
         self._entries = tuple(entry for entry in self._entries if entry[0] is not key)

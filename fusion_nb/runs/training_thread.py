@@ -12,6 +12,7 @@ from types import TracebackType
 
 from fusion_nb.core.history import History
 from fusion_nb.core.process import cell_output
+from fusion_nb.core.process.foreign_errors import said
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import FusionError, Stopped
@@ -241,16 +242,20 @@ class TrainingThread:
         with self.changed:
             self.is_training = False
             self.changed.notify_all()
-        self._source.close()
-        self._followers.end()
-        with self.changed:
-            done.set()
-            self.changed.notify_all()
+        try:
+            self._source.close()
+            self._followers.end()
+        except BaseException as error:
+            if self.ending.error is None:
+                self.ending.fail(error)
+        finally:  # whatever happens, no one waits for this training for ever
+            with self.changed:
+                done.set()
+                self.changed.notify_all()
 
 
 def _first_line(error: BaseException) -> str:
-    text = error.message if isinstance(error, FusionError) else f"{type(error).__name__}: {error}"
-    return text.partition("\n")[0]
+    return error.message.partition("\n")[0] if isinstance(error, FusionError) else said(error)
 
 
 _launched: weakref.WeakSet[TrainingThread] = weakref.WeakSet()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from fusion_nb.core.history import from_dict
 from fusion_nb.core.types import RoundRecord, Weights
 from fusion_nb.service import payloads
 from fusion_nb.service.transport import Transport
+from fusion_nb.service.unreached import answer_of, line_of, part_of
 
 
 class Client:
@@ -71,7 +71,7 @@ class Client:
                 files["test"] = payloads.central_test_file(test)
             fields = {"model_type": model_type, **fields}
             answer = self._transport.call("POST", "/start-aggregator", data=fields, files=files)
-        return str(answer.json()["aggregator_id"])
+        return str(part_of(answer, "aggregator_id"))
 
     def start_party(
         self, aggregator_id: str, data: Any, handler: str = "", *, party: str = "", code: str = ""
@@ -94,7 +94,7 @@ class Client:
             if code:
                 files["custom_data_handler"] = stack.enter_context(payloads.open_file(code))
             answer = self._transport.call("POST", "/start-party", data=fields, files=files)
-        return int(answer.json()["remaining"])
+        return int(part_of(answer, "remaining"))
 
     def train(self, aggregator_id: str, *, wait: bool = True) -> dict[str, Any]:
         """Train, and return the answer with `global_model` and `history`; or return at once."""
@@ -105,21 +105,21 @@ class Client:
             params={"wait": str(wait).lower()},
             json={"aggregator_id": aggregator_id},
         )
-        return dict(answer.json())
+        return answer_of(answer)
 
     def stop(self, aggregator_id: str) -> dict[str, Any]:
         """Stop a run at its last whole round, end the federation, and delete the parties' data."""
         answer = self._transport.call("POST", "/stop", json={"aggregator_id": aggregator_id})
-        return dict(answer.json())
+        return answer_of(answer)
 
     def status(self, aggregator_id: str) -> dict[str, Any]:
         """Return the state of an aggregator and its run."""
-        return dict(self._transport.call("GET", f"/status/{_quoted(aggregator_id)}").json())
+        return answer_of(self._transport.call("GET", f"/status/{_quoted(aggregator_id)}"))
 
     def rounds(self, aggregator_id: str, after: int = 0) -> Iterator[RoundRecord]:
         """Yield the rounds after a given one, and, while the run trains, each new one."""
         for line in self._transport.lines(f"/rounds/{_quoted(aggregator_id)}", after=after):
-            yield from_dict(json.loads(line))
+            yield from_dict(line_of(line))
 
     def weights(self, aggregator_id: str, which: str = "last") -> Weights:
         """Return the fused weights of the last or the best whole round, as named arrays."""
@@ -150,7 +150,7 @@ class Client:
 
     def aggregators(self) -> list[dict[str, Any]]:
         """Return the aggregators that this client started, the oldest first."""
-        return list(self._transport.call("GET", "/aggregators").json()["aggregators"])
+        return list(part_of(self._transport.call("GET", "/aggregators"), "aggregators"))
 
     def remove(self, aggregator_id: str) -> None:
         """Delete an aggregator that this client started and that has ended."""
@@ -158,7 +158,7 @@ class Client:
 
     def health(self) -> dict[str, Any]:
         """Return the service's status, and the version of its fusion_nb."""
-        return dict(self._transport.call("GET", "/health").json())
+        return answer_of(self._transport.call("GET", "/health"))
 
 
 def _quoted(aggregator_id: str) -> str:

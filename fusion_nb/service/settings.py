@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fusion_nb.errors import OptionError, option
 from fusion_nb.service.processes.training_supervisor import Limits
 
 
@@ -39,3 +40,14 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     allowed_engines: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for seconds that are no number: such a limit holds nobody."""
+        seconds = {
+            "inspect_seconds": self.inspect_seconds,
+            "head_seconds": self.head_seconds,
+            "silence": self.limits.silence,
+        }
+        for name, value in seconds.items():
+            if not 0 < value < float("inf"):
+                raise OptionError(f"{option(name, value)} is not allowed", "give seconds > 0")

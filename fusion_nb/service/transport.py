@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusion_nb.errors import OptionError, ServiceError, missing_extra
 from fusion_nb.service.credentials import KEY_VARIABLE
+from fusion_nb.service.unreached import no_service, unreached
 
 if TYPE_CHECKING:
     import httpx
@@ -73,6 +74,8 @@ class Transport:
             answer = self._http.request(method, path, **request)
         if answer.is_error:
             raise _refusal(answer)
+        if answer.is_redirect:
+            raise no_service(answer)
         return answer
 
     def fetch(
@@ -121,10 +124,7 @@ class Transport:
         try:
             yield
         except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise ServiceError(
-                f"{self.url} can't be reached ({reason})", "start it:  fusion-nb serve"
-            ) from None
+            raise unreached(self.url, error) from None
 
 
 def _refusal(answer: httpx.Response) -> ServiceError:
@@ -140,12 +140,8 @@ def _refusal(answer: httpx.Response) -> ServiceError:
             value=found.get("value"),
             allowed=found.get("allowed") or (),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):  # another server is at that address
-        return ServiceError(
-            f"the answer was {answer.status_code}, and not a service's",
-            "is the address right?",
-            status=answer.status_code,
-        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return no_service(answer)
 
 
 def _from_netrc(host: str) -> tuple[str, str] | None:

@@ -20,7 +20,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from fusion_nb import RunSpec
+from fusion_nb.core.party import Party
 from fusion_nb.core.process.machine import RefCountedSetting
+from fusion_nb.core.types import EvaluateRequest, RoundRequest
 from fusion_nb.runs.build import build
 from fusion_nb.runs.run import Run
 
@@ -82,28 +84,30 @@ class TestCurve:
         assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize(("width", "in_threads"), [(4, False), (4000, True)])
-def test_parties_train_side_by_side_where_a_batch_is_worth_it(
-    rows: Any, monkeypatch: pytest.MonkeyPatch, width: int, in_threads: bool
+@pytest.mark.parametrize(
+    ("width", "in_threads"),
+    [(4, set()), (4_000, {RoundRequest}), (40_000, {RoundRequest, EvaluateRequest})],
+)
+def test_parties_work_side_by_side_where_a_forward_pass_is_worth_it(
+    rows: Any, monkeypatch: pytest.MonkeyPatch, width: int, in_threads: set[type]
 ) -> None:
-    names: set[str] = set()
+    seen: set[tuple[type, bool]] = set()
+    answer = Party.answer
 
-    class Wide(Viewing):
-        """Notes the threads that it trains in."""
+    def noted(party: Party, request: Any, model: Any) -> Any:
+        seen.add((type(request), threading.current_thread().name.startswith("fusion_nb worker")))
+        return answer(party, request, model)
 
-        def __init__(self) -> None:
-            super().__init__()
-            inputs = int(np.prod(rows[0].shape[1:]))
-            self.wide = nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.Linear(width, 3))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if self.training and threading.current_thread().name.startswith("fusion_nb worker"):
-                names.add(threading.current_thread().name)
-            return self.wide(x)
-
+    monkeypatch.setattr(Party, "answer", noted)
     monkeypatch.setattr("fusion_nb.engines.local.num_cores", lambda: 2)
-    finished("local", rows, seeded(Wide), rounds=1, batch_size=64)
-    assert bool(names) == in_threads
+
+    def wide() -> nn.Module:
+        inputs = int(np.prod(rows[0].shape[1:]))
+        return nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.Linear(width, 3))
+
+    finished("local", rows, seeded(wide), rounds=1, batch_size=64, holdout=0.9)
+    kinds = (RoundRequest, EvaluateRequest)
+    assert seen == {(kind, kind in in_threads) for kind in kinds}
 
 
 class TestNothingIsLeft:

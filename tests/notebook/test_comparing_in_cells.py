@@ -14,7 +14,7 @@ from fusion_nb.errors import FusionError, NameNotFoundError
 from fusion_nb.notebook import complete
 from fusion_nb.runs import session
 from fusion_nb.runs.experiments import calls
-from fusion_nb.runs.experiments.comparison import Comparison
+from fusion_nb.runs.experiments.comparing.comparison import Comparison
 
 torch = pytest.importorskip("torch")
 BODY = "from torch import nn\nmodel = nn.Linear(5, 3)\n"

@@ -82,6 +82,15 @@ def test_commands_find_experiments(shell: Any) -> None:
     assert "nothing to pause" in str(shell.run("%fusion pause a"))
 
 
+@pytest.mark.parametrize("command", ["more a --rounds 2", "export a folder", "audit a"])
+def test_commands_of_one_run_say_that_it_is_an_experiment(shell: Any, command: str) -> None:
+    shell.run(BODY)
+    shell.run("%fusion sweep --data rows --lr [0.01,0.1] --rounds 1 --name a --quiet")
+    seen = str(shell.run(f"%fusion {command}"))
+    assert "a is an experiment, and this is for one run" in seen
+    assert "a.best" in seen
+
+
 def test_a_cell_shows_how_far_it_is_where_somebody_looks_on(
     shell: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +106,7 @@ def test_a_cell_shows_how_far_it_is_where_somebody_looks_on(
 
 def test_the_view_says_how_far_it_is(shell: Any) -> None:
     from fusion_nb.notebook.live import Throttle
-    from fusion_nb.notebook.panel.experiment_view import ExperimentProgress
+    from fusion_nb.notebook.panel.experiments.view import ExperimentProgress
 
     shell.run(BODY)
     shell.run("%fusion sweep --data rows --lr [0.01,0.1] --rounds 2 --name a")

@@ -11,7 +11,7 @@ from panels import press, settle, until
 
 from fusion_nb import Panel
 from fusion_nb.errors import OptionError, RunError
-from fusion_nb.notebook.panel.experiment_tab import ExperimentTab
+from fusion_nb.notebook.panel.experiments.tab import ExperimentTab
 from fusion_nb.runs.experiments import calls
 
 

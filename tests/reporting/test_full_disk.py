@@ -120,7 +120,7 @@ class TestAnyMoment:
         ("owner", "name"),
         [
             (storage, "sync"),
-            (Chart, "save"),
+            (Chart, "drawn"),
             (History, "to_frame"),
             (Path, "write_text"),
             (Path, "read_bytes"),
@@ -146,7 +146,7 @@ class TestAnyMoment:
         def fail(*args: Any, **kwargs: Any) -> None:
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(Chart, "save", fail)
+        monkeypatch.setattr(Chart, "drawn", fail)
         with pytest.raises(ExportError, match=os.strerror(number)):
             run.export(str(tmp_path / "fused"))
         assert not list(tmp_path.iterdir())

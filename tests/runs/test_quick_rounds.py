@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +148,32 @@ def test_a_listener_that_raises_ends_the_telling(
     assert told == [1]
     assert isinstance(failures[0], RuntimeError)
     writer.end()
+
+
+def test_rounds_that_wait_hold_no_states_but_those_of_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_ahead, "SECONDS_APART", 3600.0)
+    folder = CheckpointFolder(tmp_path)
+    written: list[int] = []
+
+    def write(checkpoint: Checkpoint, keep: int) -> Path:
+        written.append(checkpoint.round)
+        return tmp_path
+
+    monkeypatch.setattr(folder, "write", write)
+    writer = WriterAhead(folder, dict, keep=2, is_fresh=True)
+    writer.begin(on_failure=lambda: None)
+    is_first_told = threading.Event()
+    told: list[int] = []
+    made = []
+    for number in range(1, 6):
+        checkpoint: Any = OneRound(number)
+        tell = is_first_told.set if number == 1 else partial(told.append, number)
+        writer.add(checkpoint, tell, is_due=True)
+        made.append(weakref.ref(checkpoint))
+        del checkpoint
+        assert is_first_told.wait(60)
+    assert [found() is None for found in made[1:]] == [True, True, True, False]
+    writer.end()
+    assert (written, told) == ([1, 5], [2, 3, 4, 5])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import os
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.core.process.foreign_errors import is_interrupt, text_of
 from fusion_nb.errors import DataError, FusionError, Stopped, option, private
 
-#: Characters of the text of a user's own exception that a message repeats.
-_MAX_TEXT = 300
+#: Rows that a data set may declare, and the environment variable that raises their number: labels
+#: of all rows are read one by one.
+MOST_ROWS, VARIABLE = 10**8, "FUSION_NB_MAX_ROWS"
+
+
+class LengthError(DataError):
+    """A data set of the user's own does not tell a number of rows that can be read."""
 
 
 def read_row(data: Any, row: int, where: str) -> Any:
@@ -23,7 +29,7 @@ def read_row(data: Any, row: int, where: str) -> Any:
     except (FusionError, Stopped):
         raise
     except BaseException as error:
-        if _is_interrupt(error):
+        if is_interrupt(error):
             raise
         raise DataError(
             f"{where} can't be read: {_said(error)}",
@@ -33,18 +39,34 @@ def read_row(data: Any, row: int, where: str) -> Any:
 
 
 def size_of(data: Any) -> int:
-    """Return the number of rows of a data set. Raises DataError where it can't tell."""
+    """Return the number of rows of a data set.
+
+    Raises LengthError where it can't tell, or declares more than can be read one by one.
+    """
     try:
-        return len(data)
+        found = len(data)
     except (FusionError, Stopped):
         raise
     except BaseException as error:
-        if _is_interrupt(error):
+        if is_interrupt(error):
             raise
-        raise DataError(
+        raise LengthError(
             f"the data set does not tell its length: {_said(error)}",
             "let __len__ return the number of rows",
         ) from error
+    if found > MOST_ROWS and found > _most_rows():
+        raise LengthError(
+            f"the data set declares {found:,} rows by __len__, and {_most_rows():,} are allowed "
+            "where rows are read one by one",
+            "let __len__ return the number of rows, or give arrays; the environment variable "
+            f"{VARIABLE}={found} allows it",
+        )
+    return found
+
+
+def _most_rows() -> int:
+    given = os.environ.get(VARIABLE, "").replace("_", "")
+    return max(MOST_ROWS, int(given) if given.isdecimal() else 0)
 
 
 def form_of(value: Any) -> str:
@@ -59,15 +81,9 @@ def form_of(value: Any) -> str:
     return type(value).__name__ if shape is None else f"of shape {tuple(shape)}"
 
 
-def _is_interrupt(error: BaseException) -> bool:
-    """Return whether the user interrupts: no other thread is told so."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and is_main
-
-
 def _said(error: BaseException) -> str:
     """Return an exception of the user's own code in words, with its place."""
-    text = str(error).strip().partition("\n")[0][:_MAX_TEXT]
+    text = text_of(error)
     said = f"{type(error).__name__}: {private(text)}" if text else type(error).__name__
     return f"{said}{_line_of(error)}"
 

@@ -27,6 +27,11 @@ _USUAL = {
 }
 
 
+#: Processes or threads that a run may be given, at most: each holds a model, and a process the
+#: framework too.
+MOST_WORKERS = 512
+
+
 def num_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

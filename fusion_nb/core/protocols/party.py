@@ -27,6 +27,10 @@ class PartyLike(Protocol):
     def num_at_once(self) -> int:
         """The number of training rows that it has in a round."""
 
+    @property
+    def num_test(self) -> int:
+        """The number of test rows of its own."""
+
     #: The state that it keeps between rounds, to continue in another process; None for nothing.
     persistent_state: Any
     #: That, and its secrets of a round under way, for a worker of the kernel's own.

@@ -20,6 +20,7 @@ from fusion_nb.models.doc2vec.evaluating import Evaluator
 from fusion_nb.models.doc2vec.neighbours import NeighbourFinder
 from fusion_nb.models.doc2vec.parts import check_settings
 from fusion_nb.models.doc2vec.training import Trainer, rate_at, shared_arrays, untrained_vectors
+from fusion_nb.models.identity.texts import Identity, of_settings
 from fusion_nb.models.near_documents import FindNeighbours, FindsDocuments
 
 
@@ -115,6 +116,10 @@ class Doc2VecModel(FindsDocuments, NeedsAgreement, Model):
             self.metrics = ("self_rank", "loss", "accuracy")
             self.costly_metrics = ("accuracy",)
         return notes
+
+    def identity(self, *, lr: float | None, optimizer: Any) -> Identity:
+        """Return the hyper-parameters as text."""
+        return {"model": of_settings(vocabulary.settings(self.model)) | {"lr": repr(lr)}}
 
     # Round 0
 

@@ -18,6 +18,8 @@ from fusion_nb.errors import ModelError, OptionError, option
 from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import Model
 from fusion_nb.models.class_weights import ClassWeighted
+from fusion_nb.models.identity.configurations import of_layers
+from fusion_nb.models.identity.texts import Identity
 from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.models.quiet import quiet
 
@@ -31,6 +33,7 @@ with quiet():
     from fusion_nb.models.keras.compilation import Compilation
     from fusion_nb.models.keras.ensembling import KerasEnsembling
     from fusion_nb.models.keras.predicting import Predictor, Pupil
+    from fusion_nb.models.keras.probe import layers_of
     from fusion_nb.models.keras.setup import Setup
     from fusion_nb.models.keras.training import Trainer
     from fusion_nb.models.keras.variables import NamedVariables, names_of
@@ -204,6 +207,14 @@ class KerasModel(ClassWeighted, PredictsRows, Model):
     def loss_name(self) -> str:
         """The name of the loss."""
         return self._checked().objective.name
+
+    def identity(self, *, lr: float | None, optimizer: Any) -> Identity:
+        """Return the model's layers, the loss and the optimizer as text."""
+        return {
+            **of_layers(self.model, layers_of(self.model)),
+            "loss": self._checked().objective.identity(),
+            "optimizer": optimizers.identity(optimizer, lr),
+        }
 
     def weigh_classes(self, weights: np.ndarray) -> None:
         """Train with weights of classes.

@@ -78,7 +78,10 @@ def check_rows(model: keras.Model, x: Any) -> None:
 
 
 def _stored_bytes(archive: zipfile.ZipFile, names: list[str]) -> int:
-    """Return the bytes of the arrays in the file of weights, which may be packed or left empty."""
+    """Return the bytes of the arrays in the file of weights, which may be packed or left empty.
+
+    Raises ModelError where some lie elsewhere: not every version of Keras looks for that.
+    """
     import h5py
 
     total = 0
@@ -86,13 +89,29 @@ def _stored_bytes(archive: zipfile.ZipFile, names: list[str]) -> int:
     def add(name: str, item: Any) -> None:
         nonlocal total
         if isinstance(item, h5py.Dataset):
+            _check_place(archive, name, item.is_virtual or bool(item.external))
             total += int(item.nbytes)
+        else:
+            for key in item:
+                link = item.get(key, getlink=True)
+                _check_place(archive, f"{name}/{key}", not isinstance(link, h5py.HardLink))
 
     for name in names:
         if name.endswith(".h5"):
             with archive.open(name) as file, h5py.File(file, "r") as stored:
+                add("", stored)
                 stored.visititems(add)
     return total
+
+
+def _check_place(archive: zipfile.ZipFile, name: str, is_elsewhere: bool) -> None:
+    """Raise ModelError for weights that a file only points to: they may be any file's content."""
+    if is_elsewhere:
+        raise ModelError(
+            f"{archive.filename} is refused: its weights {name.strip('/')[:80]!r} are a link, or "
+            "lie in another file",
+            "save it again with model.save(path)",
+        )
 
 
 def _built_bytes(build: Callable[[], Any], path: Path) -> int:

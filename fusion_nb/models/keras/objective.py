@@ -9,6 +9,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from fusion_nb.models.identity.configurations import of_configured
+from fusion_nb.models.identity.texts import KIND, of_choice
+
 Task = Literal["classes", "one_hot", "binary", "numbers", "own"]
 
 
@@ -52,6 +55,12 @@ class Objective:
         if self.task == "numbers":
             return ("loss", "mae") if self.name == "mean_squared_error" else ("loss", "mse", "mae")
         return ("loss",) if self.task == "own" else ("accuracy", "loss")
+
+    def identity(self) -> dict[str, str]:
+        """Return the loss's name and configuration as text, for a run that is resumed."""
+        if isinstance(self.loss, keras.losses.Loss):
+            return {**of_configured(self.loss), KIND: self.name}
+        return of_choice(self.loss) | ({KIND: self.name} if self.is_keras else {})
 
     def measures(self) -> list[keras.metrics.Metric]:
         """Return new metric objects for `compile`; the loss is measured by itself."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from fusion_nb.errors import OptionError, option
 from fusion_nb.models import optimizers
+from fusion_nb.models.identity.configurations import of_configured
 from fusion_nb.models.keras.probe import first_line
 from fusion_nb.models.optimizers import Optimizers
 
@@ -87,6 +88,17 @@ def bare(optimizer: Any) -> Any:
     """Return the optimizer inside a wrapper of mixed precision; compiling wraps it again."""
     is_wrapped = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     return optimizer.inner_optimizer if is_wrapped else optimizer
+
+
+def identity(choice: Any, lr: float | None) -> dict[str, str]:
+    """Return an optimizer's class and options as text; none is made.
+
+    choice, lr: as in `make`
+    """
+    choice = bare(choice)
+    if not isinstance(choice, _Optimizer):
+        return {**_ALL.identity(choice), "learning_rate": repr(lr)}
+    return of_configured(choice) | ({} if lr is None else {"learning_rate": repr(lr)})
 
 
 def state(variables: Sequence[Any]) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from fusion_nb.core.facts import Facts
 from fusion_nb.core.schema import LabelSchema, RowSchema
 from fusion_nb.errors import ModelError
+from fusion_nb.models.identity.texts import KIND, text
 from fusion_nb.models.keras import losses, trees
 from fusion_nb.models.keras.compilation import Compilation
 from fusion_nb.models.keras.objective import Objective, Task
@@ -38,6 +39,11 @@ class Several:
     def name(self) -> str:
         """The losses in words."""
         return ", ".join(f"{name}: {part.name}" for name, part in self.parts.items())
+
+    def identity(self) -> dict[str, str]:
+        """Return each loss's name and configuration, and their weights, as text."""
+        found = {name: text(part.identity()) for name, part in self.parts.items()}
+        return {KIND: "several losses", "weights": text(self.loss_weights), **found}
 
     @property
     def warning(self) -> str:

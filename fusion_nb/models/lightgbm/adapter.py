@@ -13,7 +13,7 @@ from fusion_nb.errors import ModelError, option
 from fusion_nb.models import trees
 from fusion_nb.models.boosting import BoostingModel
 from fusion_nb.models.combining import both
-from fusion_nb.models.growing import Grower, unfitted
+from fusion_nb.models.growing import Grower, parameters_of, unfitted
 from fusion_nb.models.lightgbm import files
 from fusion_nb.models.lightgbm.trees import LightGBMTrees
 from fusion_nb.models.tabular import Task, named_weights
@@ -60,6 +60,10 @@ class LightGBMGrower(Grower):
         #: The trees of the user's fit, or None.
         self.fitted = files.trees_of(model)
         _check(self._estimator, self._kind, self.wants_classes)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the estimator's parameters, without those that a run decides."""
+        return parameters_of(self._estimator)
 
     def start_of(self, task: Task) -> bytes:
         """Return the text of the user's fitted booster, or nothing."""

@@ -19,6 +19,7 @@ from fusion_nb.core.seeds import SeededGlobalRandomness
 from fusion_nb.core.types import Metrics, TrainingResult, Update, Weights
 from fusion_nb.errors import ModelError
 from fusion_nb.models.base import Model, NeedsAgreement
+from fusion_nb.models.identity.texts import Identity, of_parameters
 from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.models.sklearn import agreement, files, scores
 from fusion_nb.models.sklearn.agreed_estimator import AgreedEstimator, kept_weights
@@ -140,6 +141,10 @@ class SklearnModel(NeedsAgreement, Model, PredictsRows):
             *start_notes,
             *size_notes(self._estimator.parts, schema),
         ]
+
+    def identity(self, *, lr: float | None, optimizer: Any) -> Identity:
+        """Return the estimator's parameters as text, those of a Pipeline's steps included."""
+        return {"model": of_parameters(self._estimator.model)}
 
     # Round 0
 

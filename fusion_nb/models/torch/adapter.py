@@ -20,10 +20,11 @@ from fusion_nb.errors import ModelError, option
 from fusion_nb.models.activations import copied_source
 from fusion_nb.models.base import BatchTrainable, Model
 from fusion_nb.models.class_weights import ClassWeighted
+from fusion_nb.models.identity.texts import Identity
 from fusion_nb.models.passes import Duration
 from fusion_nb.models.per_row import PerRowTrainable
 from fusion_nb.models.predicting import PredictsRows
-from fusion_nb.models.torch import files, sending, threads
+from fusion_nb.models.torch import files, identity, optimizers, sending, threads
 from fusion_nb.models.torch import weights as module_weights
 from fusion_nb.models.torch.batches import Batches
 from fusion_nb.models.torch.choices import CHOICES
@@ -248,6 +249,14 @@ class TorchModel(ClassWeighted, PerRowTrainable, PredictsRows, BatchTrainable, M
         """Write the model with these weights."""
         example = self._setup.example if self._setup else torch.empty(0)
         files.save(self.native(weights), path, format, example)
+
+    def identity(self, *, lr: float | None, optimizer: Any) -> Identity:
+        """Return the module's layers, the loss and the optimizer as text."""
+        return {
+            **identity.of_module(self.module),
+            "loss": identity.of_loss(self._checked().objective.loss),
+            "optimizer": optimizers.identity(optimizer, lr),
+        }
 
     def per_row_obstacle(self) -> str:
         """Return why its rows have no gradients of their own, or ""."""

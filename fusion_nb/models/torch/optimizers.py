@@ -33,6 +33,14 @@ def make(choice: Any, parameters: Iterable[nn.Parameter], lr: float | None) -> S
     return made
 
 
+def identity(choice: Any, lr: float | None) -> dict[str, str]:
+    """Return an optimizer's class and options as text; none is made.
+
+    choice: as in `make`
+    """
+    return {**_ALL.identity(choice), "lr": repr(lr)}
+
+
 def _is_plain(choice: Any) -> bool:
     return choice is optim.SGD or (isinstance(choice, str) and choice.lower() == "sgd")
 

@@ -10,7 +10,7 @@ from typing import Any
 from fusion_nb.core.process import cell_output
 from fusion_nb.errors import FusionError, OptionError, RunError
 from fusion_nb.notebook import kernel
-from fusion_nb.notebook.panel.experiment_tab import ExperimentTab
+from fusion_nb.notebook.panel.experiments.tab import ExperimentTab
 from fusion_nb.notebook.panel.labels import spelling
 from fusion_nb.notebook.panel.launching import check_alone, deciding
 from fusion_nb.notebook.panel.recipes import NewRun

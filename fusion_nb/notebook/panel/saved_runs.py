@@ -166,7 +166,7 @@ def _in_folder(text: str) -> SavedRun | None:
 
 
 def _spec_of(saved: SavedRun) -> dict[str, object]:
-    for path in reversed(CheckpointFolder(saved.path).rounds()):
+    for path in reversed(CheckpointFolder(saved.path).rounds_left()):
         with suppress(OSError, ValueError, TypeError, KeyError, RunError):
             return dict(read_about(path)["spec"])
     return {}

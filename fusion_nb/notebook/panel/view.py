@@ -9,7 +9,7 @@ from functools import partial
 import ipywidgets as widgets
 
 from fusion_nb.notebook.panel.actions import PanelActions
-from fusion_nb.notebook.panel.experiment_tab import Around, ExperimentTab
+from fusion_nb.notebook.panel.experiments.tab import Around, ExperimentTab
 from fusion_nb.notebook.panel.form import Form
 from fusion_nb.notebook.panel.messages import LastMessage
 from fusion_nb.notebook.panel.output import PanelOutput
@@ -41,7 +41,7 @@ class View:
 
     def __init__(self, panel: PanelActions, runs: RunController, variables: Variables) -> None:
         self.buttons: list[widgets.Button] = []
-        self._message = LastMessage()
+        self._message = LastMessage("Choose below, and press Start.")
         self._followed: Run | None = None
         self.form = Form(variables.names)
         self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)

@@ -42,7 +42,8 @@ class Curve:
             found = [mean for mean, _, _ in self.values.get(metric, ()) if math.isfinite(mean)]
             if found:
                 parts.append(f"{metric} from {found[0]:.3g} to {found[-1]:.3g}")
-        return f"{visible(self.label)}: {' and '.join(parts) or 'no value'}, {self.runs} seeds"
+        seeds = "1 seed" if self.runs == 1 else f"{self.runs} seeds"
+        return f"{visible(self.label)}: {' and '.join(parts) or 'no value'}, {seeds}"
 
 
 @own_settings()
@@ -84,6 +85,7 @@ def bands(curves: Sequence[Curve], metrics: Sequence[str], axis_name: str, band:
 def multiples(curves: Sequence[Curve], metric: str, axis_name: str, band: str) -> Chart:
     """Draw a small chart for each setting, all with the same axes."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     shown = curves[:_MAX_SMALL]
     in_row = min(_IN_ROW, len(shown))
@@ -100,6 +102,7 @@ def multiples(curves: Sequence[Curve], metric: str, axis_name: str, band: str) -
         axis.set_title(drawn_name(curve.label), fontsize=8, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=axis_name == "round"))
     figure.supxlabel(axis_name, fontsize=8)
     figure.supylabel(drawn_name(metric), fontsize=8)
     figure.suptitle(band, fontsize=8, x=0.995, ha="right", color=INK)

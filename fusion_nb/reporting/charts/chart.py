@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from fusion_nb.reporting.picture_file import write_picture
 from fusion_nb.reporting.templates import render, visible
 
 if TYPE_CHECKING:
@@ -83,10 +84,19 @@ class Chart:
         self.figure.savefig(buffer, format="png", dpi=DPI, facecolor="none")
         return buffer.getvalue()
 
-    @own_settings()
     def save(self, path: str | Path) -> None:
-        """Write the picture on white; the file's suffix names its format (png, svg, pdf)."""
-        self.figure.savefig(path, dpi=DPI, facecolor="white")
+        """Write the picture on white; the file's suffix names its format (png, svg, pdf).
+
+        Raises ExportError where it can't be written.
+        """
+        write_picture(path, self.drawn, self.figure.canvas.get_supported_filetypes())
+
+    @own_settings()
+    def drawn(self, format: str) -> bytes:
+        """Return the picture on white as a file of a format (png, svg, pdf)."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format=format, dpi=DPI, facecolor="white")
+        return buffer.getvalue()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         text = f"{self.alt}. {self.note}" if self.note else self.alt

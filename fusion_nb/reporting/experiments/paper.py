@@ -10,7 +10,7 @@ from typing import Any
 
 from fusion_nb.reporting.experiments.leaderboard import Leaderboard
 from fusion_nb.reporting.formatting import markdown_table
-from fusion_nb.reporting.templates import escape_markdown
+from fusion_nb.reporting.templates import escape_markdown, visible
 
 #: Characters that LaTeX does not print as they are.
 _LATEX = {
@@ -33,24 +33,24 @@ _LATEX = {
 
 def markdown(board: Leaderboard, notes: Sequence[str]) -> str:
     """Return a table as Markdown, with sentences below. The winner's value is bold."""
-    header, *rows = board.table(len(board.rows))
-    lines = markdown_table([header, *(_plain(row) for row in rows)]).split("\n")
-    for i, row in enumerate(rows):
-        if row[0].endswith(" *"):
-            value = escape_markdown(row[1])
+    header, *rows = board.cells()
+    lines = markdown_table([header, *rows]).split("\n")
+    for i, (row, cells) in enumerate(zip(board.rows, rows, strict=True)):
+        if board.is_winner(row):
+            value = escape_markdown(cells[1])
             lines[i + 2] = lines[i + 2].replace(f"| {value} |", f"| **{value}** |", 1)
     return "\n".join([*lines, "", *(escape_markdown(note) for note in notes)]) + "\n"
 
 
 def latex(board: Leaderboard, notes: Sequence[str]) -> str:
     """Return a table as LaTeX, for the package booktabs. The winner's value is bold."""
-    header, *rows = board.table(len(board.rows))
-    lines = [f"% {note}" for note in notes]
+    header, *rows = board.cells()
+    lines = [f"% {visible(note)}" for note in notes]
     lines += [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule"]
     lines += [" & ".join(map(latex_text, header)) + r" \\", r"\midrule"]
-    for row in rows:
-        cells = [latex_text(cell) for cell in _plain(row)]
-        if row[0].endswith(" *"):
+    for row, texts in zip(board.rows, rows, strict=True):
+        cells = [latex_text(text) for text in texts]
+        if board.is_winner(row):
             cells[1] = rf"\textbf{{{cells[1]}}}"
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
@@ -74,10 +74,6 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         writer.writerow({name: _cell(row.get(name, "")) for name in names})
     return file.getvalue()
-
-
-def _plain(row: Sequence[str]) -> list[str]:
-    return [row[0].removesuffix(" *"), *row[1:]]
 
 
 def _cell(value: Any) -> Any:

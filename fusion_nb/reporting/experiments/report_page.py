@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fusion_nb.reporting.charts import Chart, image_tag
+from fusion_nb.reporting.experiments.leaderboard import Leaderboard
 from fusion_nb.reporting.formatting import Table, html_table, markdown_table
 from fusion_nb.reporting.templates import Markdown, render, render_markdown
 
@@ -100,7 +101,7 @@ _CARDS = """## Cards
 class ReportContent:
     """All that a report tells.
 
-    title, headline, notes: of the experiment;  results, tests: its table, and sentences about it
+    title, headline, notes: of the experiment;  board, tests: its table, and sentences about it
     charts:     caption -> picture
     runs:       a table with a row for each run;  failed: a line for each that failed
     cell, yaml: text that repeats it
@@ -110,7 +111,7 @@ class ReportContent:
     title: str
     headline: str
     notes: Sequence[str]
-    results: Table
+    board: Leaderboard
     tests: Sequence[str]
     charts: Mapping[str, Chart]
     runs: Table
@@ -119,6 +120,10 @@ class ReportContent:
     yaml: str
     cards: Mapping[str, str]
     origin: Mapping[str, str]
+
+    @property
+    def _results(self) -> Table:
+        return self.board.table(len(self.board.rows))
 
     @property
     def _given(self) -> str:
@@ -139,9 +144,9 @@ class ReportContent:
                 title=self.title,
                 headline=self.headline,
                 notes=self.notes,
-                results=html_table(self.results),
+                results=html_table(self._results),
                 tests=self.tests,
-                has_winner=any(row[0].endswith(" *") for row in self.results),
+                has_winner=bool(self.board.winner),
                 charts=[(caption, image_tag(chart)) for caption, chart in self.charts.items()],
                 runs=html_table(self.runs),
                 failed=self.failed,
@@ -160,7 +165,7 @@ class ReportContent:
             title=self.title,
             headline=self.headline,
             notes=self.notes,
-            results=Markdown(markdown_table(self.results)),
+            results=Markdown(markdown_table(self._results)),
             tests=self.tests,
             **self.origin,
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion_nb.core.process.foreign_errors import is_interrupt, print_traceback, said
 from fusion_nb.core.types import RoundRecord
 from fusion_nb.errors import Stopped
 from fusion_nb.runs.callbacks.callback import Callback
@@ -34,7 +33,7 @@ class CallbackChain:
     @property
     def notes(self) -> list[str]:
         """Sentences about callbacks, and those of each callback."""
-        return [*self._notes, *(note for each in self._callbacks for note in each.notes)]
+        return [*self._notes, *(note for each in self._callbacks for note in _notes_of(each))]
 
     def __len__(self) -> int:
         return len(self._callbacks)
@@ -101,14 +100,15 @@ class CallbackChain:
             return call()
         except Stopped:  # it asked for something of the run, which is about to stop
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit too, which would end the thread that trains
+            if is_interrupt(error):
+                raise
             self._remove(callback)
-            traceback.print_exception(error.with_traceback(_own_frames(error)), file=sys.stderr)
-            line = f"{type(error).__name__}: {error}".partition("\n")[0]
+            print_traceback(error, _own_frames(error))
             where = f" after round {round}" if round else ""
             self._notes.append(
-                f"warning: the callback {callback.name} raised {line}{where}, and is called no "
-                "more; the run went on without it"
+                f"warning: the callback {_name_of(callback)} raised {said(error)}{where}, and is "
+                "called no more; the run went on without it"
             )
             return None
 
@@ -120,10 +120,10 @@ class CallbackChain:
             return ""
         if (decision := _truth(answer)) is None:
             self._note(
-                f"the callback {callback.name} returned {type(answer).__name__}, which ends no "
-                "run: return True, or a reason in words, to end it"
+                f"the callback {_name_of(callback)} returned {type(answer).__name__}, which ends "
+                "no run: return True, or a reason in words, to end it"
             )
-        return f"{callback.name} ended it after round {record.round}" if decision else ""
+        return f"{_name_of(callback)} ended it after round {record.round}" if decision else ""
 
     def _note(self, line: str) -> None:
         if line not in self._notes:
@@ -153,12 +153,34 @@ def _own_frames(error: BaseException) -> TracebackType | None:
     return found or error.__traceback__
 
 
+def _name_of(callback: Callback) -> str:
+    """Return a callback's name, or that of its class where it can't tell."""
+    try:
+        return str(callback.name)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return type(callback).__name__
+
+
+def _notes_of(callback: Callback) -> list[str]:
+    """Return a callback's notes, or one that it can't tell them."""
+    try:
+        return [str(note) for note in callback.notes]
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return [f"warning: the callback {_name_of(callback)} can't tell its notes ({said(error)})"]
+
+
 def _truth(answer: Any) -> bool | None:
     """Return a truth value, one of numpy's or torch's too, or None for another value."""
     if isinstance(answer, bool):
         return answer
     try:
         found = np.asarray(answer)
-    except Exception:  # an object of the user's own
+    except BaseException as error:  # an object of the user's own
+        if is_interrupt(error):
+            raise
         return None
     return bool(found) if found.dtype == bool and found.ndim == 0 else None

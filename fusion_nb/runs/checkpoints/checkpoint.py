@@ -14,6 +14,7 @@ from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.core.types import ServerState, Weights
 from fusion_nb.errors import RunError
 from fusion_nb.runs.checkpoints.first_format import Parts, read_first_format
+from fusion_nb.runs.checkpoints.identity import TrainingIdentity
 from fusion_nb.runs.checkpoints.party_states import read_party_states
 from fusion_nb.runs.checkpoints.records import RECORDS, read_records
 from fusion_nb.version import __version__
@@ -40,6 +41,8 @@ class Checkpoint:
     schema:    what rows and labels are, as JSON; empty where an earlier version wrote it
     tracking:  the id by which trackers know the run, or ""
     versions:  of this package, of Python, and of the packages that were loaded
+    training:  the identity of model, loss and optimizer; empty where an earlier version wrote it
+    run_id:    random, the same in all rounds of a run; "" where an earlier version wrote it
     """
 
     name: str
@@ -54,6 +57,8 @@ class Checkpoint:
     schema: Mapping[str, Any] = field(default_factory=dict)
     tracking: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    training: TrainingIdentity = field(default_factory=TrainingIdentity)
+    run_id: str = ""
 
     @property
     def round(self) -> int:
@@ -105,6 +110,8 @@ class Checkpoint:
             schema=_schema(about),
             tracking=str(next(iter(about.get("trackers", ())), "")),
             versions=dict(about["versions"]),
+            training=TrainingIdentity.from_json(about.get("training", {})),
+            run_id=_text(about.get("run_id", "")),
         )
 
 

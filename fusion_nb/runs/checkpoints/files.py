@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from fusion_nb.core import arithmetic
 from fusion_nb.core.files.ordinary import crc32_of
 from fusion_nb.core.files.storage import draft_folder, place_folder
 from fusion_nb.core.files.tree_file import write_tree
+from fusion_nb.core.process.garbage import collected_later
 from fusion_nb.core.types import Weights
 from fusion_nb.runs.checkpoints.checkpoint import ABOUT, FORMAT, STATE, Checkpoint
 from fusion_nb.runs.checkpoints.links import Links
 from fusion_nb.runs.checkpoints.party_states import PartyStates
 from fusion_nb.runs.checkpoints.records import Records
-from fusion_nb.version import __version__
+from fusion_nb.runs.checkpoints.versions import loaded_versions
 
 #: The files of the weights after the last round, of the best ones, and of those before round 1.
 LAST, BEST, INITIAL = "weights.safetensors", "best.safetensors", "initial.safetensors"
-#: Packages whose versions are told.
-_PACKAGES = ("numpy", "torch", "keras", "tensorflow", "gensim")
 
 
 class CheckpointFiles:
@@ -32,21 +30,22 @@ class CheckpointFiles:
         self._parties, self._records = PartyStates(self._links), Records(self._links)
         self._weights = _WeightsFiles(self._links)
 
-    def write(self, checkpoint: Checkpoint, target: Path) -> None:
+    def write(self, checkpoint: Checkpoint, target: Path, replaces: Iterable[str] = ()) -> None:
         """Write a checkpoint into the folder `target`, which is whole after that, or as it was.
 
+        replaces: ids of the runs whose rounds are removed from the folder after that
         Raises OSError, or RunError for a state that is no plain data.
         """
-        with draft_folder(target.parent) as draft:
+        with collected_later(), draft_folder(target.parent) as draft:
             self._links.begin()
             self._weights.begin()
-            self._fill(draft, checkpoint)
+            self._fill(draft, checkpoint, replaces)
             place_folder(draft, target, replace=True, on_disk=self._links.on_disk)
         for part in (self._parties, self._records, self._weights):
             part.is_placed()
         self._links.is_placed(target)
 
-    def _fill(self, folder: Path, checkpoint: Checkpoint) -> None:
+    def _fill(self, folder: Path, checkpoint: Checkpoint, replaces: Iterable[str]) -> None:
         snapshot, spec = checkpoint.snapshot, checkpoint.spec
         state = snapshot.state
         assert state is not None
@@ -58,7 +57,9 @@ class CheckpointFiles:
         }
         about = {
             "format": FORMAT,
-            "versions": _versions(),
+            "versions": loaded_versions(),
+            "run_id": checkpoint.run_id,
+            "replaces": sorted(replaces),
             "name": checkpoint.name,
             "spec": dict(spec),
             "round": checkpoint.round,
@@ -70,6 +71,7 @@ class CheckpointFiles:
             "changes": {str(number): dict(c) for number, c in snapshot.changes.items()},
             "trackers": [checkpoint.tracking] if checkpoint.tracking else [],
             "rows_sha256": dict(checkpoint.rows),
+            "training": checkpoint.training.to_json(),
             "schema": dict(checkpoint.schema),
             "initial_sha256": self._weights.digest_of(checkpoint.initial),
             "weights": {
@@ -126,11 +128,3 @@ class _WeightsFiles:
 def _holder(files: dict[str, Weights], weights: Weights) -> str:
     """Return the file that holds weights, or ""."""
     return next((name for name, held in files.items() if held is weights), "")
-
-
-def _versions() -> dict[str, str]:
-    found = {"fusion_nb": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        if name in sys.modules:
-            found[name] = str(getattr(sys.modules[name], "__version__", ""))
-    return found

@@ -16,6 +16,7 @@ from typing import Any
 from fusion_nb.core.files.ordinary import read_json_file
 from fusion_nb.core.files.storage import DRAFT, remove_drafts
 from fusion_nb.errors import RunError
+from fusion_nb.runs.checkpoints import owners
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.files import CheckpointFiles
 
@@ -34,6 +35,8 @@ class CheckpointFolder:
         self.path = _expanded(Path(path)).absolute()
         self._is_locked = False
         self._is_fresh = False
+        #: Ids of the runs whose rounds the first checkpoint of a fresh run replaces.
+        self._replaces: frozenset[str] = frozenset()
         self._files = CheckpointFiles()
 
     def rounds(self) -> list[Path]:
@@ -44,12 +47,27 @@ class CheckpointFolder:
             return []
         return sorted(path for path in found if path.name.removeprefix(_PREFIX).isdecimal())
 
+    def rounds_left(self) -> list[Path]:
+        """Return `rounds` without those of a run that a later one replaced."""
+        found = self.rounds()
+        gone = owners.replaced(owners.owned(found))
+        return [path for path in found if path not in gone]
+
+    def check_one_run(self) -> list[Path]:
+        """Return `rounds_left`. Raises RunError where they are of several runs."""
+        left = self.rounds_left()
+        owners.check_one_run(self.path, owners.owned(left))
+        return left
+
     def latest(self) -> Checkpoint:
-        """Return the latest checkpoint that can be read. Raises RunError without any."""
+        """Return the latest checkpoint that can be read.
+
+        Raises RunError without any, or where the folder holds rounds of several runs.
+        """
         error = RunError(
             f"there is no checkpoint in {self.path}", "%fusion runs lists those that are known"
         )
-        for path in reversed(self.rounds()):
+        for path in reversed(self.check_one_run()):
             try:
                 return _read(path)
             except RunError as found:
@@ -78,6 +96,10 @@ class CheckpointFolder:
         self._is_fresh = fresh
         self._lock()
         remove_drafts(self.path)
+        known = owners.owned(self.rounds())
+        self._replaces = frozenset(each.run_id for each in known) if fresh else frozenset()
+        for path in owners.replaced(known):  # that run was killed before it removed them
+            self._remove(path)
 
     def release(self) -> None:
         """Let other runs write to it."""
@@ -98,7 +120,8 @@ class CheckpointFolder:
             _held.discard(self.path)
             self._lock()
         target = self.path / f"{_PREFIX}{checkpoint.round:06}"
-        self._files.write(checkpoint, target)
+        replaces = self._replaces - {checkpoint.run_id} if self._is_fresh else ()
+        self._files.write(checkpoint, target, replaces)
         others = [path for path in self.rounds() if path != target]
         for path in others if self._is_fresh else others[: max(0, len(others) + 1 - keep)]:
             self._remove(path)

@@ -12,8 +12,8 @@ from pathlib import Path
 from fusion_nb.core.protocols import ModelPoisoning
 from fusion_nb.core.snapshot import Snapshot
 from fusion_nb.errors import OptionError, RunError, option
-from fusion_nb.runs.build import Prepared
-from fusion_nb.runs.checkpoints import named, rows
+from fusion_nb.runs.build import Prepared, training_identity
+from fusion_nb.runs.checkpoints import named, owners, rows
 from fusion_nb.runs.checkpoints.checkpoint import DAMAGED, Checkpoint, read_about
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
 from fusion_nb.runs.checkpoints.option import OFF, CheckpointOption
@@ -50,8 +50,11 @@ class SavedRun:
 
     @classmethod
     def of(cls, folder: CheckpointFolder) -> SavedRun | None:
-        """Return the run in a folder, or None where no checkpoint can be read."""
-        for path in reversed(folder.rounds()):
+        """Return the run in a folder, or None where no checkpoint can be read.
+
+        Where it holds rounds of several runs, it is the one with the latest.
+        """
+        for path in reversed(folder.rounds_left()):
             try:
                 about = read_about(path)
                 return cls(
@@ -186,8 +189,13 @@ def save_rounds(
     if writer is None:
         return source
 
+    earlier = prepared.earlier
+    training = training_identity(prepared.resolved, earlier)
+    run_id = (earlier.run_id if earlier else "") or owners.new_id()
+
     def take() -> Checkpoint:
-        return replace(_take(prepared, source, name, planned_spec(), reason()), tracking=tracking)
+        taken = _take(prepared, source, name, planned_spec(), reason())
+        return replace(taken, tracking=tracking, run_id=run_id, training=training)
 
     return SavedRounds(source, take, writer, stop, chosen.every if chosen else 1)
 
@@ -217,6 +225,7 @@ def _writer(
 
 def _check_named(folder: CheckpointFolder) -> None:
     """Raise OptionError where a run would replace an earlier one that is not finished."""
+    folder.check_one_run()
     found = SavedRun.of(folder)
     if found is not None and not found.is_finished:
         raise OptionError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fusion_nb.core.process import cell_output
 from fusion_nb.errors import FusionError
@@ -24,11 +24,15 @@ SHARE, MOST_SECONDS_APART = 0.01, 2.0
 
 @dataclass(frozen=True)
 class _Untold:
-    """A whole round that is not told yet."""
+    """A whole round that is not told yet.
 
-    checkpoint: Checkpoint
+    checkpoint: to be written before it is told, or None where that of a later round is enough
+    """
+
+    round: int
     tell: Callable[[], object]
     is_due: bool
+    checkpoint: Checkpoint | None
 
 
 class WriterAhead(CheckpointWriter):
@@ -73,7 +77,7 @@ class WriterAhead(CheckpointWriter):
         self._queue.wait_for_room()
         self._latest = checkpoint
         if self.failure is None:
-            self._queue.add(_Untold(checkpoint, tell, is_due))
+            self._queue.add(_Untold(checkpoint.round, tell, is_due, checkpoint if is_due else None))
 
     def settle(self) -> None:
         """Let all rounds that were handed over be written; wait until they are told or can't be."""
@@ -115,13 +119,14 @@ class WriterAhead(CheckpointWriter):
             self._seconds_apart = max(SECONDS_APART, min(MOST_SECONDS_APART, spent / SHARE))
 
     def _write_due(self, rounds: Sequence[_Untold]) -> None:
-        due = [untold.checkpoint for untold in rounds if untold.is_due]
-        if not due:
+        found = [untold.checkpoint for untold in rounds if untold.checkpoint is not None]
+        if not found:
             return
+        (checkpoint,) = found
         try:
-            self._write(due[-1])
+            self._write(checkpoint)
         except OSError as error:
-            numbers = [checkpoint.round for checkpoint in due]
+            numbers = [untold.round for untold in rounds if untold.is_due]
             raise cannot_write(numbers, self.folder.path, error) from None
 
 
@@ -141,8 +146,13 @@ class _Queue:
             self._changed.wait_for(lambda: self._is_empty or time.monotonic() < self._next_at)
 
     def add(self, untold: _Untold) -> None:
-        """Add a round."""
+        """Add a round. The checkpoints of those that wait before it are let go where it has one.
+
+        Each holds the states of all parties, whose memory the next rounds use again.
+        """
         with self._changed:
+            if untold.checkpoint is not None:
+                self._waiting = [replace(before, checkpoint=None) for before in self._waiting]
             self._waiting.append(untold)
             self._changed.notify_all()
 

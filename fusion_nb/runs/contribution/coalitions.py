@@ -10,7 +10,8 @@ from fusion_nb.core.federation import Federation
 from fusion_nb.core.history import is_higher_better
 from fusion_nb.core.party import Party
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.core.types import PartyMetrics, RoundRecord
+from fusion_nb.core.types import PartyMetrics, RoundRecord, Weights
+from fusion_nb.runs import change_text
 from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.contribution.values import Coalition
 from fusion_nb.runs.resolve import Resolved
@@ -63,7 +64,7 @@ class Coalitions:
 
     def _metrics(self, coalition: Coalition) -> Mapping[str, float]:
         if coalition == {party.id for party in self._main.parties if party.trains}:
-            return self._main.history[-1].metrics
+            return self._of_run()
         federation = self._federation(coalition)
         try:
             if not coalition:
@@ -81,11 +82,25 @@ class Coalitions:
         federation.config.schedule.extend(num_rounds, None)
         return [*federation.rounds(num_rounds)][-1]
 
+    def _of_run(self) -> Mapping[str, float]:
+        """Return the metrics of the run itself on all rows, as a coalition has them.
+
+        A run that ended early may not have measured its last round, or on some of the rows.
+        """
+        last = self._main.history[-1].metrics
+        if self._metric in last and not self._resolved.spec.evaluate_rows:
+            return last
+        return self._evaluated(self._main, self._main.weights, len(self._main.history))
+
     def _untrained(self, federation: Federation) -> Mapping[str, float]:
         """Return the metrics of the first weights, which nobody trained."""
+        return self._evaluated(federation, federation.network.initial_weights, 0)
+
+    def _evaluated(
+        self, federation: Federation, weights: Weights, round: int
+    ) -> Mapping[str, float]:
         evaluator = Evaluator(federation.parties, federation.model, self._resolved.test, quorum=0.0)
-        weights = federation.network.initial_weights
-        return evaluator.evaluate(federation.network.ask, weights, 0, True).metrics
+        return evaluator.evaluate(federation.network.ask, weights, round, True).metrics
 
     def _federation(self, coalition: Coalition) -> Federation:
         """Return the federation in which only these parties train, as they were at the start."""
@@ -96,9 +111,16 @@ class Coalitions:
             Party(party.id, party.train, party.test, trains=party.trains and party.id in coalition)
             for party in resolved.data.parties
         )
-        spec = resolved.spec.model_copy(
-            update={"rounds": num_rounds, "evaluate_every": num_rounds, "baseline": ""}
-        )
+        # The run may have ended early, or have got more rounds and other options on its way.
+        main = self._main
+        update = {
+            "rounds": num_rounds,
+            "evaluate_every": num_rounds,
+            "baseline": "",
+            "schedule": str(main.config.schedule),
+            "changes": change_text.to_text(main.plan.changes),
+        }
+        spec = resolved.spec.model_copy(update=update)
         fields = {name: getattr(resolved, name) for name in Resolved.__dataclass_fields__}
         fields |= {"spec": spec, "model": model, "data": replace(resolved.data, parties=parties)}
         # With none, only the first weights are evaluated; hostile rows are of no account then.

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusion_nb.core import registry
 from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
 from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.given import named_objects
+from fusion_nb.runs.experiments.given import check_present, named_objects, named_values
 from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
+from fusion_nb.runs.experiments.varying import several_experiments
 from fusion_nb.runs.spec import RunSpec, from_file
 
 #: The experiments of this process by name, the latest last.
@@ -56,16 +58,34 @@ def sweep(
         if "model" not in given:
             raise OptionError(f"{option('model')} is missing", "give a model as the first argument")
         own = {key: value for key, value in given.items() if key in OWN}
+        _check_one_of_all(given["model"], given.get("data"))
         several = {
-            key: value
+            key: named_values(key, value)
             for key, value in given.items()
             if isinstance(value, list | tuple) and key in ("loss", "optimizer", "lr_schedule")
         }
         chosen, namespace = named_objects(
             {key: value for key, value in given.items() if key not in OWN and key not in several}
         )
-        spec = ExperimentSpec.of({**chosen, **several, **own})
+        for key, (names, objects) in several.items():
+            chosen[key] = names
+            namespace |= objects
+        check_present(chosen, namespace, config)
+        spec = ExperimentSpec.of({**chosen, **own})
         return launch(spec, namespace, name=name, background=background)
+
+
+def _check_one_of_all(model: Any, data: Any) -> None:
+    """Raise OptionError for several models, or names of several data sets."""
+    if isinstance(model, list | tuple):
+        raise several_experiments("model")
+    known = registry.names("datasets")
+    if (
+        isinstance(data, list | tuple)
+        and data
+        and all(isinstance(each, str) and each in known for each in data)
+    ):
+        raise several_experiments("data")
 
 
 def repeat(
@@ -99,6 +119,7 @@ def take_up(
     namespace = {names.get(name, name): value for name, value in namespace.items()}
     others = {name: value for name, value in chosen.items() if name not in objects}
     saved = {**about["spec"], "checkpoint": str(folder), **others}
+    check_present(saved, namespace, str(folder))
     spec = ExperimentSpec.of(saved)
     return launch(spec, namespace, name=name or str(about["name"]), background=background)
 

@@ -11,13 +11,15 @@ from typing import Protocol
 from fusion_nb.core.history import History
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
-from fusion_nb.errors import Interrupted, RunError, Stopped
+from fusion_nb.errors import Interrupted, RunError, Stopped, option
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.training import Prunes, TrialControl, line_of
 from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
 
 #: Seconds between two looks at interrupts and pauses, while an experiment is waited for.
 _LOOK_SECONDS = 0.2
+#: How a finished experiment grows.
+_MORE = f"call it again with more seeds or values, and with the same {option('checkpoint')}"
 
 
 class Source(Protocol):
@@ -74,7 +76,7 @@ class Driver:
         if self.status in ("running", "paused"):
             raise RunError(f"{self.name} is {self.status} already", f"{self.name}.wait() waits")
         if self.status == "finished":
-            raise RunError(f"{self.name} is finished", "give it more seeds or values, and a folder")
+            raise RunError(f"{self.name} is finished", _MORE)
         begin()
         self._control.reset()
         self.status, self.reason, self.error = "running", "", None
@@ -122,7 +124,10 @@ class Driver:
     def resume(self) -> None:
         """Go on after a pause. Raises RunError unless it is paused."""
         if self.status != "paused":
-            raise RunError(f"{self.name} is {self.status}, not paused", "start() begins it")
+            hint = (
+                _MORE if self.status == "finished" else f"{self.name}.start() trains what is left"
+            )
+            raise RunError(f"{self.name} is {self.status}, not paused", hint)
         self._set("running")
         self._control.resume()
 
@@ -227,7 +232,7 @@ class Grid:
 
 def seconds_left(trials: Sequence[Trial], size: int, width: int, running: bool) -> float | None:
     """Return how long the rest takes, judged by the trials that have ended; None without any."""
-    ended = [trial.seconds for trial in trials if trial.status in ("finished", "pruned")]
+    ended = [t.seconds for t in trials if t.status in ("finished", "pruned") and t.records]
     if not ended or not running:
         return None
     done = sum(trial.status in TRIAL_ENDED for trial in trials)

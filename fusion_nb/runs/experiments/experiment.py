@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -9,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Self
 from fusion_nb.errors import OptionError, RunError, option, python_spelling, spelled_in
 from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.charts.bands import bands, multiples
-from fusion_nb.reporting.experiments.leaderboard import Leaderboard
+from fusion_nb.reporting.experiments.leaderboard import Leaderboard, mean_and_std
 from fusion_nb.reporting.formatting import duration
-from fusion_nb.runs.checkpoints import rows
 from fusion_nb.runs.checkpoints.option import CheckpointOption
 from fusion_nb.runs.experiments import driver as driving
-from fusion_nb.runs.experiments.comparison import AXES, Comparison
+from fusion_nb.runs.experiments import origin
+from fusion_nb.runs.experiments.comparing import findings
+from fusion_nb.runs.experiments.comparing.comparison import Comparison
+from fusion_nb.runs.experiments.comparing.costs import AXES
+from fusion_nb.runs.experiments.comparing.entries import entries_of
 from fusion_nb.runs.experiments.driver import Driver, Grid
-from fusion_nb.runs.experiments.entries import entries_of
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.searching import SearchedTrials
-from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec, Point
+from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec
 from fusion_nb.runs.experiments.trainers import trainers_of
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.experiments.trial import HasTrials, Trial
@@ -60,13 +63,11 @@ class Experiment(HasTrials):
             first.spec.checkpoint or str(spec.options.get("checkpoint", ""))
         )
         self.folder = ExperimentFolder(saved.folder) if saved else None
-        self._origin = {
-            "rows": _digest(rows.digests(first.prepared.resolved.data)),
-            "first weights": first.result().initial_sha256,
-        }
-        self._notes = _notes(spec, self._workshop)
+        self._origin = origin.origin_of(first)
+        self._notes = _notes(spec, self._workshop.builds_model(spec.first()), first)
+        width = self.folder.width(spec.workers) if self.folder else spec.workers
         source = (
-            SearchedTrials(spec, search, self.monitor, width=spec.workers, add=self._trials.add)
+            SearchedTrials(spec, search, self.monitor, width=width, add=self._trials.add)
             if search
             else Grid(self._trials)
         )
@@ -89,8 +90,8 @@ class Experiment(HasTrials):
 
     @property
     def notes(self) -> list[str]:
-        """Sentences about what varies, and warnings."""
-        return list(self._notes)
+        """Sentences about what varies, and warnings, those of its runs too."""
+        return [*self._notes, *self._trials.warnings()]
 
     @property
     def runs(self) -> list[Trial]:
@@ -169,28 +170,33 @@ class Experiment(HasTrials):
     # Its outcome
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a DataFrame with a row for each run, and a column for each thing that varies."""
+        """Return a DataFrame with a row for each run, and a column for each thing that varies.
+
+        An option of the name of a metric, as `loss`, has the column `loss (option)`.
+        """
         import pandas as pd
 
-        return pd.DataFrame([trial.row() for trial in self._trials])
+        return pd.DataFrame(self._trials.rows())
 
-    def compare(self, metric: str = "", target: float | None = None) -> Comparison:
+    def compare(self, metric: str = "", target: float | None = None, band: str = "") -> Comparison:
         """Return its settings compared over their seeds; see `Comparison`.
 
         metric: by default the monitored one;  target: rounds until it is reached are told too
+        band:   std or bootstrap, by default that of the experiment
         """
         with spelled_in(python_spelling):
             return Comparison(
                 entries_of(self._trials),
                 metric=metric or self.monitor,
                 target=target,
-                band=self.spec.band,
+                band=band or self.spec.band,
             )
 
     def plot(self, against: str = "round", *, kind: str = "bands") -> Chart:
         """Return the mean of each setting over its seeds, with its band.
 
-        against: round, bytes, steps or seconds;  kind: bands, or multiples: a small chart for each
+        against: round, bytes, steps, seconds or epsilon
+        kind:    bands, or multiples: a small chart for each
         """
         comparison = self.compare()
         curves = comparison.curves(self.metrics, against)
@@ -225,7 +231,8 @@ class Experiment(HasTrials):
         if self._driver.reason:
             parts.append(self._driver.reason)
         if best := self._trials.best(self.monitor):
-            parts.append(f"best {self.monitor} {best.value(self.monitor):.3f} with {best.name}")
+            value = mean_and_std(best.value(self.monitor), math.nan)
+            parts.append(f"best {self.monitor} {value} with {best.name}")
         left = driving.seconds_left(
             self._trials, self.size, self.spec.workers, self.status == "running"
         )
@@ -250,21 +257,21 @@ class Experiment(HasTrials):
     @property
     def has_rounds(self) -> bool:
         """Whether a run that did not fail has a whole round, so that there is something to draw."""
-        return bool(entries_of(self._trials))
+        return any(t.records and t.status not in ("failed", "pruned") for t in self._trials)
 
     def _begin(self) -> None:
         """Take the folder, and take over the outcomes that are saved in it."""
         if self.folder is None:
             return
-        self.folder.begin(self.name, self.spec, self._origin)
+        known = origin.origin_in(self.folder, self.spec, self._origin, self._workshop)
+        self.folder.begin(self.name, self.spec, self._origin, known)
         self._trials.restore(self.folder.ended())
 
 
 def _first_run(spec: ExperimentSpec, workshop: Workshop, name: str) -> Run:
     """Return the first run, which is checked and not trained."""
-    point = Point(1, {}, spec.seeds[0], spec.first())
     try:
-        return workshop.make(point, name)
+        return workshop.make(origin.first_point(spec), name)
     except OptionError as error:
         search = spec.searched
         if search is None or not search.metric or error.option != "monitor":
@@ -273,17 +280,17 @@ def _first_run(spec: ExperimentSpec, workshop: Workshop, name: str) -> Run:
         raise OptionError(message, error.hint) from None
 
 
-def _digest(found: Mapping[str, str]) -> str:
-    import hashlib
+def _notes(spec: ExperimentSpec, builds: bool, first: Run) -> list[str]:
+    """Return sentences about what the seeds fix.
 
-    return hashlib.sha256(str(sorted(found.items())).encode()).hexdigest()
-
-
-def _notes(spec: ExperimentSpec, workshop: Workshop) -> list[str]:
-    """Return sentences about what the seeds fix."""
-    notes = [spec.told()] if spec.told() else []
-    builds = workshop.builds_model(spec.first())
-    if len(spec.seeds) > 1 and "weights" not in spec.hold and not builds:
+    builds: whether each seed builds a model of its own
+    """
+    packages = first.prepared.resolved.model.packages
+    # Others draw the weights that they have, if any, when a run begins.
+    is_built = not builds and any(name in packages for name in ("torch", "keras"))
+    notes = [told] if (told := spec.told(is_built)) else []
+    notes += findings.about_band(spec.band, len(spec.seeds))
+    if len(spec.seeds) > 1 and "weights" in spec.varied and is_built:
         notes.append(
             "warning: the model was built before, so every run begins with its weights; to vary "
             "them, build it in the cell, or give a function that builds it as the model"

@@ -44,10 +44,25 @@ class ExperimentFolder:
             raise RunError(f"there is no experiment in {self.path}", "name the folder of one")
         return found
 
-    def begin(self, name: str, spec: ExperimentSpec, origin: Mapping[str, Any]) -> None:
+    def width(self, asked: int) -> int:
+        """Return the settings that a search tries at once: as many as when it began.
+
+        asked: those of a new one
+        With others it would draw other settings, and find none of those that are saved.
+        """
+        return int(self.about().get("width", asked)) if self.is_one(self.path) else asked
+
+    def begin(
+        self,
+        name: str,
+        spec: ExperimentSpec,
+        origin: Mapping[str, Any],
+        known: Mapping[str, Any],
+    ) -> None:
         """Take the folder for an experiment, which may go on with what is saved in it.
 
-        origin: digests of rows and first weights, which must be those of an earlier beginning
+        origin: digests of rows and first weights of the first run
+        known:  those of the first run of the experiment that is saved, which must be as they were
         Raises RunError where another one writes to it, or OptionError where it holds another one.
         """
         self._lock.check()
@@ -58,7 +73,7 @@ class ExperimentFolder:
                 "name a new folder",
             )
         if self.is_one(self.path):
-            self._check_same(self.about().get("origin", {}), origin)
+            self._check_same(self.about().get("origin", {}), known)
         self._lock.acquire(fresh=False)
         remove_drafts(self.path)
         (self.path / _TRIALS).mkdir(exist_ok=True)
@@ -69,6 +84,7 @@ class ExperimentFolder:
             "name": name,
             "spec": spec.to_dict(),
             "origin": dict(origin),
+            "width": self.width(spec.workers),
             "fusion_nb": __version__,
         }
         write_json(self.path / _ABOUT, about)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from fusion_nb.errors import OptionError, option
 
 #: Options of `federate` that may be objects.
 _OBJECTS = (
@@ -17,6 +20,45 @@ _OBJECTS = (
     "sampling",
     "callbacks",
 )
+
+
+def named_values(name: str, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the values of an option that varies, with names in place of objects, and these.
+
+    >>> named_values("loss", ["mse", max])[0]
+    ['mse', 'given_max']
+    """
+    found: list[Any] = []
+    namespace: dict[str, Any] = {}
+    for value in values:
+        if isinstance(value, str) or not (callable(value) or hasattr(value, "get_config")):
+            found.append(value)
+            continue
+        own = str(getattr(value, "__name__", type(value).__name__))
+        base = f"given_{own}" if own.isidentifier() else f"given_{name}"
+        each = next(n for n in _numbered(base) if n not in namespace)
+        namespace[each] = value
+        found.append(each)
+    return found, namespace
+
+
+def _numbered(base: str) -> Iterator[str]:
+    yield base
+    yield from (f"{base}_{number}" for number in itertools.count(2))
+
+
+def check_present(spec: Mapping[str, Any], namespace: Mapping[str, Any], where: str) -> None:
+    """Raise OptionError where a saved spec names an object of the call that it is of.
+
+    namespace: has the objects that are given again;  where: the spec is saved, in words
+    """
+    for name in _OBJECTS:
+        if spec.get(name) == f"given_{name}" and f"given_{name}" not in namespace:
+            raise OptionError(
+                f"{option(name)} of {where} was an object of the call from Python",
+                f"give it again: {option(name)}",
+                option=name,
+            )
 
 
 def named_objects(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

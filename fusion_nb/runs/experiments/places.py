@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fusion_nb.core import registry
-from fusion_nb.core.process.machine import num_cores
+from fusion_nb.core.process.machine import MOST_WORKERS, num_cores
 from fusion_nb.errors import OptionError, option
 
 _RAY = "ray"
+#: Digits of a number that is read.
+_DIGITS = 9
 
 
 def parse_workers(given: Any) -> tuple[int, str]:
@@ -19,6 +21,11 @@ def parse_workers(given: Any) -> tuple[int, str]:
     """
     text = str(given).strip()
     if text.isdecimal() and not isinstance(given, bool):
+        if len(text) > _DIGITS or int(text) > MOST_WORKERS:
+            raise OptionError(
+                f"{option('workers', text[:20])} is not allowed",
+                f"give at most {MOST_WORKERS} processes, or 0 to train in this one",
+            )
         return int(text), ""
     if text.partition(":")[0] != _RAY:
         raise OptionError(

@@ -18,9 +18,12 @@ from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.experiments import paper
 from fusion_nb.reporting.experiments.leaderboard import short
 from fusion_nb.reporting.experiments.report_page import ReportContent
-from fusion_nb.runs.experiments.comparison import AXES, Comparison
+from fusion_nb.reporting.picture_file import unwritten
+from fusion_nb.runs.experiments.comparing.comparison import Comparison
+from fusion_nb.runs.experiments.comparing.costs import AXES
 from fusion_nb.runs.experiments.spec import ExperimentSpec
 from fusion_nb.runs.experiments.trial import Trial
+from fusion_nb.runs.experiments.trials import Trials
 
 #: Settings whose cards are in the page, at most: the best.
 _MAX_CARDS = 50
@@ -82,7 +85,7 @@ def write_report(made: Reported, path: str | Path, *, overwrite: bool) -> list[P
         "table.md": comparison.to_markdown,
         "table.tex": comparison.to_latex,
         "table.csv": comparison.to_csv,
-        "runs.csv": lambda: paper.csv_text([trial.row() for trial in made.runs]),
+        "runs.csv": lambda: paper.csv_text(Trials(made.runs).rows()),
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +99,7 @@ def write_report(made: Reported, path: str | Path, *, overwrite: bool) -> list[P
             (draft / "card.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
             storage.place_folder(draft, folder, replace=overwrite, mode=0o755)
     except OSError as error:
-        raise export.unwritten(str(path), error) from error
+        raise unwritten(str(path), error) from error
     return sorted(folder.iterdir())
 
 
@@ -108,20 +111,21 @@ def _about(made: Reported, origin: Mapping[str, str], files: Mapping[str, str]) 
         "versions": origin["versions"],
         "platform": origin["machine"],
         "experiment": made.spec.to_dict(),
-        "trials": [trial.to_dict() for trial in made.runs if trial.records],
+        "trials": [
+            trial.to_dict() for trial in made.runs if trial.records or trial.status == "failed"
+        ],
         "files": dict(files),
     }
 
 
 def _content(made: Reported, comparison: Comparison) -> ReportContent:
-    board = comparison.leaderboard()
     packages = next((t.facts.packages for t in made.runs if t.facts), ())
     versions = ", ".join(f"{name} {number}" for name, number in card.versions(packages).items())
     return ReportContent(
         title=made.name,
         headline=made.headline(),
         notes=[*made.notes, *_costs_of_contributions(made)],
-        results=board.table(len(board.rows)),
+        board=comparison.leaderboard(),
         tests=comparison.notes,
         charts=_charts(made, comparison) | _party_charts(made, comparison),
         runs=_runs_table(made),

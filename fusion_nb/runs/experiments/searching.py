@@ -11,7 +11,7 @@ from fusion_nb.core.history import History
 from fusion_nb.errors import FusionError
 from fusion_nb.runs.experiments.search import Search, Study
 from fusion_nb.runs.experiments.spec import ExperimentSpec, Point
-from fusion_nb.runs.experiments.trial import Trial
+from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
 
 
 @dataclass
@@ -20,8 +20,15 @@ class _Asked:
 
     asked: Any
     trials: list[Trial]
-    is_pruned: bool = False
-    told: set[tuple[int, int]] = field(default_factory=set)
+    #: The place of a trial -> its rounds that were reported.
+    told: dict[int, int] = field(default_factory=dict)
+    #: Whether the search wants it to end, as a trial that is under way does soon.
+    is_worse: bool = False
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether it ends early: the trials under its other seeds are not trained."""
+        return self.is_worse or any(trial.status == "pruned" for trial in self.trials)
 
 
 class SearchedTrials:
@@ -65,6 +72,8 @@ class SearchedTrials:
                     self._add(trial)
             done += len(groups)
             for place in range(len(self._spec.seeds)):
+                for group in groups:
+                    self._report_ended(study, group)
                 yield [
                     group.trials[place]
                     for group in groups
@@ -76,15 +85,29 @@ class SearchedTrials:
     def prunes(self, trial: Trial, history: History) -> bool:
         """Return whether settings are worse than most others after the same number of rounds."""
         group = self._groups[trial.point.number]
-        value = history[-1].metrics.get(self._metric, math.nan)
-        place = group.trials.index(trial)
-        key = (place, len(history))
-        if not math.isfinite(value) or key in group.told:
-            return False
-        group.told.add(key)
-        step = place * self._spec.first().rounds + len(history)
-        group.is_pruned = self._study.report(group.asked, value, step)
-        return group.is_pruned
+        if self._report(self._study, group, group.trials.index(trial), history):
+            group.is_worse = True
+        return group.is_worse
+
+    def _report(self, study: Study, group: _Asked, place: int, history: History) -> bool:
+        """Report the rounds that are new to the search, and return whether it prunes.
+
+        There are several where a trial goes on after it was saved.
+        """
+        prunes, first = False, place * self._spec.first().rounds
+        known = group.told.get(place, 0)
+        for count, record in enumerate(history[known:], known + 1):
+            value = record.metrics.get(self._metric, math.nan)
+            if math.isfinite(value):
+                prunes = study.report(group.asked, value, first + count)
+        group.told[place] = max(known, len(history))
+        return prunes
+
+    def _report_ended(self, study: Study, group: _Asked) -> None:
+        """Report the trials that have ended: those that were saved were not trained."""
+        for place, trial in enumerate(group.trials):
+            if trial.status in TRIAL_ENDED:
+                self._report(study, group, place, trial.records)
 
     def _trials(self, settings: Mapping[str, Any], number: int) -> list[Trial]:
         """Return one trial for each seed; settings that are not allowed are trials that failed."""
@@ -98,14 +121,13 @@ class SearchedTrials:
         return trials
 
     def _tell(self, study: Study, group: _Asked) -> None:
-        for trial in group.trials:  # those that were saved were not trained, and not reported
-            for count in range(1, len(trial.records) + 1):
-                place = group.trials.index(trial)
-                value = trial.records[count - 1].metrics.get(self._metric, math.nan)
-                if (place, count) not in group.told and math.isfinite(value):
-                    group.told.add((place, count))
-                    study.report(group.asked, value, place * self._spec.first().rounds + count)
-        if any(trial.status == "pruned" for trial in group.trials):
+        self._report_ended(study, group)
+        if group.is_pruned:
+            pruned = next((t for t in group.trials if t.status == "pruned"), group.trials[0])
+            for trial in group.trials:
+                if trial.status not in TRIAL_ENDED:
+                    trial.status = "pruned"
+                    trial.reason = f"these settings were pruned under seed {pruned.seed}"
             study.tell(group.asked, None, "pruned")
             return
         values = [trial.value(self._metric) for trial in group.trials if trial.status == "finished"]

@@ -187,13 +187,21 @@ class ExperimentSpec:
                     settings[name] = value.replace(written, f"{each.low:g}")
         return self.point(1, settings, self.seeds[0]).spec
 
-    def told(self) -> str:
-        """Return in a sentence which parts of a run the seeds fix, and which are held."""
+    @property
+    def varied(self) -> list[str]:
+        """The parts of a run that the seeds decide anew for each run."""
+        of_own = seeds.apart(str(self.options.get("seed_of", "")))
+        return [part for part in seeds.PARTS if part not in self.hold and part not in of_own]
+
+    def told(self, built: bool = False) -> str:
+        """Return in a sentence which parts of a run the seeds fix, and which are held.
+
+        built: whether the model has its weights already, which no seed draws anew
+        """
         if len(self.seeds) == 1:
             return ""
-        of_own = seeds.apart(str(self.options.get("seed_of", "")))
-        held = [part for part in seeds.PARTS if part in self.hold or part in of_own]
-        varied = [part for part in seeds.PARTS if part not in held]
+        held = [part for part in seeds.PARTS if part not in self.varied]
+        varied = [part for part in self.varied if not (built and part == "weights")]
         text = f"{len(self.seeds)} seeds vary {_joined(varied)}" if varied else "nothing varies"
         return f"{text}; held: {_joined(held)}" if held else text
 
@@ -227,12 +235,9 @@ class ExperimentSpec:
     def to_text(self) -> str:
         """Return the cell that repeats the experiment; Python, where it was called with objects."""
         found = self.to_dict()
-        if not any(str(value).startswith("given_") for value in found.values()):
+        given = {name: _in_python(value) for name, value in values_without_secrets(found).items()}
+        if not any(_has_object(value) for value in found.values()):
             return self.to_cell()
-        given = {
-            name: value if str(value).startswith("given_") else repr(value)
-            for name, value in values_without_secrets(found).items()
-        }
         lines = [given.pop(name) for name in ("model", "data") if name in given]
         lines += [f"{name}={value}" for name, value in given.items()]
         written = "".join(f"    {line},\n" for line in lines)
@@ -244,7 +249,7 @@ class ExperimentSpec:
         code = str(found.pop("code", ""))
         found["seeds"] = ",".join(map(str, self.seeds))
         for name in self.vary:
-            found[name] = f"[{','.join(map(str, found[name]))}]"
+            found[name] = f"[{','.join(str(value) or varying.NONE for value in found[name])}]"
         command = "sweep " if self.vary else ""
         cell = spec_text.cell_of(found, code)
         if code:
@@ -256,6 +261,19 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as a run's spec has them. Raises OptionError for one that is not allowed."""
     read = RunSpec(**options)
     return {name: getattr(read, name) for name in options}
+
+
+def _has_object(value: Any) -> bool:
+    """Return whether a value, or one in a list, stands for an object of a call from Python."""
+    each = value if isinstance(value, list) else [value]
+    return any(str(one).startswith("given_") for one in each)
+
+
+def _in_python(value: Any) -> str:
+    """Return a value as Python has it; the names of objects stand without quotes."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_in_python, value))}]"
+    return value if _has_object(value) else repr(value)
 
 
 def _parse_hold(given: Any) -> tuple[str, ...]:

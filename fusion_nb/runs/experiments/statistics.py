@@ -97,13 +97,11 @@ def wilcoxon(differences: Sequence[float]) -> tuple[float, int]:
     >>> wilcoxon([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     (0.03125, 6)
     """
-    d = np.asarray([x for x in differences if math.isfinite(x) and x != 0], dtype=float)
+    d = _that_differ(differences)
     n = len(d)
     if not n:
         return 1.0, 0
-    # Twice the ranks, which are whole numbers where ties share one.
-    size = np.abs(d)
-    ranks = [int((size < x).sum() * 2 + (size == x).sum() + 1) for x in size]
+    ranks = _doubled_ranks(d)
     positive = sum(rank for rank, x in zip(ranks, d, strict=True) if x > 0)
     total = sum(ranks)
     extreme = min(positive, total - positive)
@@ -117,6 +115,33 @@ def wilcoxon(differences: Sequence[float]) -> tuple[float, int]:
         ways[rank:] = ways[rank:] + ways[: total + 1 - rank]
     share = float(ways[: extreme + 1].sum()) / 2.0**n
     return min(1.0, 2 * share), n
+
+
+def favours_positive(differences: Sequence[float]) -> bool:
+    """Return whether the ranks of positive differences sum to more than those of negative ones.
+
+    >>> favours_positive([-0.1, -0.2, 5.0, -0.3])
+    False
+    """
+    d = _that_differ(differences)
+    ranks = _doubled_ranks(d)
+    return sum(rank if x > 0 else -rank for rank, x in zip(ranks, d, strict=True)) > 0
+
+
+def _that_differ(differences: Sequence[float]) -> np.ndarray:
+    return np.asarray([x for x in differences if math.isfinite(x) and x != 0], dtype=float)
+
+
+def _doubled_ranks(differences: np.ndarray) -> list[int]:
+    """Return twice the ranks of the sizes, which are whole numbers where ties share one.
+
+    Sizes that differ in the last digits alone are ties: 0.3 - 0.2 and 0.2 - 0.1 are.
+    """
+    if not len(differences):
+        return []
+    size = np.abs(differences)
+    size = np.round(size / size.max(), 12)
+    return [int((size < x).sum() * 2 + (size == x).sum() + 1) for x in size]
 
 
 def smallest_p(n: int) -> float:

@@ -12,9 +12,9 @@ from typing import Any
 from fusion_nb.core.history import History, from_dict
 from fusion_nb.core.types import Weights
 from fusion_nb.reporting.contributions import Contributions
+from fusion_nb.reporting.experiments.leaderboard import mean_and_std
 from fusion_nb.runs.experiments import steps
 from fusion_nb.runs.experiments.spec import Point
-from fusion_nb.runs.experiments.varying import columns_of
 from fusion_nb.runs.run import Run
 
 #: The status of a trial that is trained no further.
@@ -130,10 +130,9 @@ class Trial:
         """Return the last value of a metric, NaN without any."""
         return self.records.last().get(metric, math.nan)
 
-    def row(self) -> dict[str, Any]:
-        """Return one flat row: settings, seed, status, last metrics and costs."""
+    def outcome(self) -> dict[str, Any]:
+        """Return seed, status, last metrics and costs as one flat row."""
         return {
-            **columns_of(self.settings),
             "seed": self.seed,
             "status": self.status,
             "rounds": len(self.records),
@@ -147,7 +146,7 @@ class Trial:
         parts = [f"{self.name}: {self.status}, {len(self.records)} rounds"]
         if self.facts and self.records:
             monitor = self.facts.monitor
-            parts.append(f"{monitor} {self.value(monitor):.3f}")
+            parts.append(f"{monitor} {mean_and_std(self.value(monitor), math.nan)}")
         return ", ".join([*parts, *([self.reason] if self.reason else [])])
 
     def key(self) -> str:
@@ -156,7 +155,10 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as values that JSON can hold."""
+        # Settings that are not allowed have no options of a run that would tell them.
+        label = {} if self.facts else {"label": self.point.label}
         return {
+            **label,
             "key": self.key(),
             "status": self.status,
             "reason": self.reason,
@@ -179,6 +181,8 @@ def key_of(point: Point) -> str:
 
 class HasTrials(ABC):
     """An experiment, as a comparison sees it."""
+
+    name: str
 
     @property
     @abstractmethod

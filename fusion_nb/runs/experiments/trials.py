@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fusion_nb.core.history import better
 from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
+from fusion_nb.runs.experiments.varying import columns_of
+
+#: The beginning of a note that is a warning; warnings of runs that an experiment shows, at most.
+_WARNING, _MAX_WARNINGS = "warning: ", 6
+_NUMBER = re.compile(r"\d+(\.\d+)?(e[-+]?\d+)?")
 
 
 class Trials(list[Trial]):
@@ -47,9 +54,38 @@ class Trials(list[Trial]):
                 found = trial
         return found
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a flat row for each run: its settings first, and then what came of it."""
+        settings = [columns_of(trial.settings) for trial in self]
+        outcomes = [trial.outcome() for trial in self]
+        found = list(dict.fromkeys(name for each in settings for name in each))
+        options = list(dict.fromkeys(name.partition(".")[0] for name in found))
+        names = sorted(found, key=lambda name: options.index(name.partition(".")[0]))
+        taken = {name for each in outcomes for name in each}
+        columns = {name: f"{name} (option)" if name in taken else name for name in names}
+        return [
+            {columns[name]: own.get(name, math.nan) for name in names} | outcome
+            for own, outcome in zip(settings, outcomes, strict=True)
+        ]
+
     def failures(self) -> list[str]:
         """Return a line for each run that failed."""
         return [f"{trial.name}: {trial.reason}" for trial in self if trial.status == "failed"]
+
+    def warnings(self) -> list[str]:
+        """Return the warnings of runs, with the number of runs that have each.
+
+        Of those that differ in their numbers alone, the first one stands for all. A pruned run was
+        ended before it could be good.
+        """
+        found: dict[str, list[str]] = {}
+        for trial in [each for each in self if each.status != "pruned"]:
+            for note in trial.facts.notes if trial.facts else ():
+                if note.startswith(_WARNING):
+                    found.setdefault(_NUMBER.sub("0", note), []).append(note)
+        lines = [_counted(notes, len(self)) for notes in list(found.values())[:_MAX_WARNINGS]]
+        rest = len(found) - len(lines)
+        return [*lines, f"{rest} more warnings: .runs[0].facts.notes"] if rest > 0 else lines
 
     def counts(self) -> str:
         """Return how many runs have ended in which way, in words."""
@@ -61,3 +97,11 @@ class Trials(list[Trial]):
         outcome = self._saved.get(trial.key())
         if outcome is not None and trial.status not in TRIAL_ENDED:
             trial.take(outcome)
+
+
+def _counted(notes: Sequence[str], num_runs: int) -> str:
+    """Return the first of notes that are alike, with the number of runs that have one."""
+    if len(notes) == num_runs and len({*notes}) == 1:
+        return notes[0]
+    word = "in" if len({*notes}) == 1 else "alike in"
+    return f"{notes[0]} ({word} {len(notes)} of {num_runs} runs)"

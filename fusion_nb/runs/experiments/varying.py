@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fusion_nb.core import registry
@@ -20,6 +20,10 @@ _COMPONENTS = (
 _FIXED = ("model", "data", "metrics", "code", "checkpoint", "seed", "seed_of", "changes", "roles")
 #: Those of them of which each run has its own, by the seeds.
 _ONE_EACH = ("seed", "seed_of", "checkpoint")
+#: Those of which an experiment has one.
+_ONE_OF_ALL = ("model", "data")
+#: Stands in a list for an option that is not given: --compress [none,topk].
+NONE = "none"
 #: Options that an experiment can vary.
 VARYING = tuple(name for name in RunSpec.model_fields if name not in _FIXED)
 
@@ -74,11 +78,25 @@ def several_values(name: str, value: Any) -> tuple[Any, ...] | None:
 
 
 def _check_single(name: str, value: Any) -> None:
-    """Raise OptionError for a list that an option can't have, where another gives the list."""
-    if name in _ONE_EACH and isinstance(value, list | tuple | range):
-        raise OptionError(
-            f"{option(name)} has several values", f"{option('seeds', '0-4')} gives several seeds"
-        )
+    """Raise OptionError for a list that an option can't have, and say what does the same."""
+    is_list = isinstance(value, list | tuple | range)
+    if name in _ONE_EACH and is_list:
+        hint = f"{option('seeds', '0-4')} gives several seeds"
+        if name == "checkpoint":
+            hint = "name one folder: all runs of the experiment are saved in it"
+        raise OptionError(f"{option(name)} has several values", hint)
+    if name in _ONE_OF_ALL and isinstance(value, str) and value.strip().startswith("["):
+        raise several_experiments(name)
+
+
+def several_experiments(name: str) -> OptionError:
+    """Return the error of an experiment with several models or data sets."""
+    return OptionError(
+        f"{option(name)} has several values, and the runs of an experiment share one",
+        "make an experiment for each, and compare these: %fusion compare A B, or "
+        "fusion_nb.compare([a, b])",
+        option=name,
+    )
 
 
 def _written_values(name: str, value: Any) -> list[Any] | None:
@@ -86,12 +104,15 @@ def _written_values(name: str, value: Any) -> list[Any] | None:
     if isinstance(value, str):
         found = _listed(name, value)
         return found if len(found) > 1 or is_open(found[0]) else None
-    if not isinstance(value, list | tuple | range) and type(value).__name__ != "ndarray":
+    if not isinstance(value, Iterable) or isinstance(value, Mapping):
         return None
-    parts = [each for v in value for each in (values.expand(v) if isinstance(v, str) else [v])]
+    if getattr(value, "ndim", 1) == 0:  # one number of numpy
+        return None
+    several = sorted(value) if isinstance(value, set | frozenset) else list(value)
+    parts = [each for v in several for each in (values.expand(v) if isinstance(v, str) else [v])]
     if not parts:
         raise OptionError(f"{option(name)} has an empty list", "give it values")
-    return [Range.parse(part) or part if isinstance(part, str) else part for part in parts]
+    return [_part(name, part) if isinstance(part, str) else part for part in parts]
 
 
 def _listed(name: str, text: str) -> list[Any]:
@@ -105,7 +126,13 @@ def _listed(name: str, text: str) -> list[Any]:
     if not (has_brackets or is_number or name in _COMPONENTS):
         return [text]
     parts = values.split_list(inside) or [text]
-    return [each for part in parts for each in values.expand(part)]
+    return [_part(name, each) for part in parts for each in values.expand(part)]
+
+
+def _part(name: str, text: str) -> Any:
+    """Return one value of a list: text, a range, or "" for an option that is not given."""
+    is_none = text.strip() == NONE and RunSpec.model_fields[name].default == ""
+    return "" if is_none else Range.parse(text) or text
 
 
 def is_open(value: Any) -> bool:

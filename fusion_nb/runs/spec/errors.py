@@ -50,6 +50,15 @@ def about(name: str, value: str) -> Iterator[None]:
         raise
 
 
+def or_a_sweep(hint: str, value: Any) -> str:
+    """Return a hint, which tells of sweeps where a value looks like several ones."""
+    text = value.strip() if isinstance(value, str) else ""
+    is_list = text.startswith("[") or "," in text.partition(":")[0]
+    if not (is_list or isinstance(value, list | tuple | range)):
+        return hint
+    return f"{hint}; a sweep tries several values: %fusion sweep, or fusion_nb.sweep(...)"
+
+
 @contextmanager
 def not_registered(name: str, text: str, namespace: Mapping[str, Any]) -> Iterator[None]:
     """Let an error about an unknown name say where the notebook has a function of that name."""
@@ -58,7 +67,17 @@ def not_registered(name: str, text: str, namespace: Mapping[str, Any]) -> Iterat
     except NameNotFoundError as error:
         own = str(error.value) if name == "metrics" else registry.parse(text)[0]
         if name not in _DECORATED or not callable(namespace.get(own)):
-            raise
+            told = error.to_dict()
+            hint = told["hint"] if name == "metrics" else or_a_sweep(told["hint"], text)
+            if hint == told["hint"]:
+                raise
+            raise NameNotFoundError(
+                told["message"],
+                hint,
+                value=error.value,
+                option=error.option,
+                allowed=error.allowed,
+            ) from None
         kind = "class" if isinstance(namespace[own], type) else "function"
         decorator = "fusion_nb.metric" if name == "metrics" else name
         raise NameNotFoundError(

@@ -349,7 +349,7 @@ def _readable(error: ValidationError) -> OptionError:
             f'give its name as text, with options after a colon: {name}="name:option=0.5"',
             option=name,
         )
-    hint = f"give {allowed(name)}"
+    hint = spec_errors.or_a_sweep(f"give {allowed(name)}", value)
     if name == "metrics":
         hint = 'give names, as "auc,f1"; a function of yours has one by @fusion_nb.metric'
     return OptionError(f"{option(name, value)} is not allowed", hint)

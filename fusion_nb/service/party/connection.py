@@ -14,6 +14,7 @@ from fusion_nb.service.network.addresses import is_loopback
 from fusion_nb.service.party import token_file
 from fusion_nb.service.party.fleet import ServiceFleet
 from fusion_nb.service.transport import Transport
+from fusion_nb.service.unreached import part_of
 
 #: Statuses of an aggregator that is gone, or takes no party any more.
 _OF_AN_END = (404, 409)
@@ -89,15 +90,16 @@ class ServiceConnection:
         }
         files = {"facts": ("facts", describe())}
         with self._ending():
-            answer = self._transport.call("POST", "/start-party", data=fields, files=files).json()
+            answer = self._transport.call("POST", "/start-party", data=fields, files=files)
+            party, node = part_of(answer, "party"), part_of(answer, "node")
         self._is_known = True
         with self._ending():
             yield ServiceFleet(
                 self._transport,
                 self._aggregator_id,
-                str(answer["party"]),
+                str(party),
                 self._token,
-                str(answer["node"]),
+                str(node),
                 self._most,
             )
 

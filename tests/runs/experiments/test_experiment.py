@@ -173,6 +173,8 @@ def test_charts_say_how_the_band_is_made(short_sweep: Any) -> None:
     for against in ("bytes", "steps", "seconds"):
         assert "3 seeds" in made.plot(against).alt
     assert len([a for a in made.plot(kind="multiples").figure.axes if a.get_visible()]) == 2
+    small = made.plot(kind="multiples").figure.axes
+    assert all(place == int(place) for axis in small for place in axis.get_xticks()), "of rounds"
     bundle = made._repr_mimebundle_()
     assert "<img" in bundle["text/html"]
     assert "lr 0.1" in bundle["text/html"]

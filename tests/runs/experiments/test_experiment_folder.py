@@ -46,6 +46,29 @@ def test_a_saved_experiment_grows(short_sweep: Any, tmp_path: Path) -> None:
     assert len(after) == 9
 
 
+@pytest.mark.parametrize(
+    ("options", "num_saved"),
+    [
+        ({"seeds": "5,0-1"}, 6),
+        ({"seeds": "2-3"}, 8),
+        ({"lr": [0.2, 0.05, 0.1]}, 6),
+        ({"parties": [2, 3]}, 8),
+    ],
+)
+def test_a_saved_experiment_grows_at_its_front(
+    short_sweep: Any, rows: Any, build: Any, tmp_path: Path, options: Any, num_saved: int
+) -> None:
+    folder = str(tmp_path / "saved")
+    given = {"lr": [0.05, 0.1], "seeds": "0-1", "checkpoint": folder}
+    short_sweep(**given)
+    grown = short_sweep(**given | options)
+    assert {trial.status for trial in grown.runs} == {"finished"}
+    assert len(list((tmp_path / "saved/trials").iterdir())) == num_saved
+    x, y = rows
+    with pytest.raises(FusionError, match="other rows"):
+        fusion_nb.sweep(build, (x + 1, y), rounds=2, **{"parties": 3} | given | {"seeds": "7,0"})
+
+
 def test_a_damaged_outcome_is_trained_again(short_sweep: Any, tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     first = short_sweep(seeds="0-1", checkpoint=str(folder))

@@ -79,6 +79,53 @@ def test_a_search_that_was_saved_is_not_trained_again(
     ]
 
 
+def test_settings_that_were_pruned_are_trained_under_no_further_seed(
+    short_sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {
+        "lr": "1e-6..1",
+        "rounds": 4,
+        "seeds": "0-1",
+        "search": "optuna:trials=10,metric=loss",
+        "checkpoint": str(tmp_path / "saved"),
+    }
+    first = short_sweep(**given)
+    pruned = {t.point.label for t in first.runs if t.status == "pruned" and t.records}
+    assert pruned
+    for trial in first.runs:
+        if trial.point.label in pruned and not trial.records:
+            assert (trial.status, trial.reason) == (
+                "pruned",
+                "these settings were pruned under seed 0",
+            )
+    assert {trial.status for trial in first.runs} == {"finished", "pruned"}
+    from fusion_nb.runs.experiments import here
+
+    monkeypatch.setattr(here, "train", None)  # so that a trial that is trained again fails
+    again = short_sweep(**given)
+    assert [(t.settings, t.status) for t in again.runs] == [
+        (t.settings, t.status) for t in first.runs
+    ]
+
+
+@pytest.mark.slow
+def test_a_search_by_several_workers_is_taken_up_by_one(
+    short_sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {
+        "lr": "1e-5..1",
+        "search": "optuna:trials=16,metric=loss,pruner=none",
+        "checkpoint": str(tmp_path / "saved"),
+    }
+    first = short_sweep(**given, workers=3)
+    from fusion_nb.runs.experiments import here
+
+    monkeypatch.setattr(here, "train", None)
+    again = short_sweep(**given)
+    assert [t.settings for t in again.runs] == [t.settings for t in first.runs]
+    assert {t.status for t in again.runs} == {"finished"}
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -12,7 +12,7 @@ import fusion_nb
 from fusion_nb.core import registry
 from fusion_nb.core.protocols import StoredRun, Tracker
 from fusion_nb.errors import FusionError, RunError
-from fusion_nb.runs.experiments.entries import entries_in
+from fusion_nb.runs.experiments.comparing.gathering import entries_in
 from fusion_nb.runs.trackers.rounds_read import history_of
 
 NEEDS = {

@@ -9,7 +9,7 @@ import pytest
 from tracked import federate
 
 from fusion_nb.errors import RunError
-from fusion_nb.runs.experiments.entries import entries_in
+from fusion_nb.runs.experiments.comparing.gathering import entries_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from fusion_nb.core.history import History, better, is_higher_better
+from fusion_nb.core.history import History, is_higher_better
 from fusion_nb.errors import OptionError, RunError, nearest
 from fusion_nb.reporting.charts import Chart
 from fusion_nb.reporting.charts.bands import Curve, bands
 from fusion_nb.reporting.experiments import paper
 from fusion_nb.reporting.experiments.leaderboard import Leaderboard
 from fusion_nb.runs.experiments import statistics
-from fusion_nb.runs.experiments.entries import Entry, doubts, entries_in
+from fusion_nb.runs.experiments.comparing import costs, findings, paired
+from fusion_nb.runs.experiments.comparing.costs import AXES
+from fusion_nb.runs.experiments.comparing.entries import Entry, doubts
+from fusion_nb.runs.experiments.comparing.gathering import entries_in
+from fusion_nb.runs.experiments.comparing.paired import PairedTest
 from fusion_nb.runs.experiments.spec import BANDS
-from fusion_nb.runs.experiments.statistics import ALPHA, FEW_PAIRS, Spread
+from fusion_nb.runs.experiments.statistics import Spread
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: The quantity that curves are drawn against -> the label of the axis.
-AXES = {
-    "round": "round",
-    "bytes": "MB sent, up and down",
-    "steps": "gradient steps of all parties",
-    "seconds": "seconds",
-    "epsilon": "epsilon",
-}
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """A paired test of the best setting against another one, over the seeds that both have.
-
-    p: two-sided, of Wilcoxon's signed-rank test;  adjusted: for the number of tests, by Holm
-    n: pairs that differ
-    """
-
-    best: str
-    other: str
-    p: float
-    adjusted: float
-    n: int
 
 
 class Comparison:
@@ -66,20 +45,21 @@ class Comparison:
         target: float | None = None,
         band: str = "std",
     ) -> None:
-        if not entries:
+        self._entries = [entry for entry in entries if entry.status != "failed"]
+        self._failed = [entry for entry in entries if entry.status == "failed"]
+        if not self._entries:
             raise RunError("there is no run with a whole round to compare", "train one first")
-        self._entries = list(entries)
-        self.metric = metric or entries[0].monitor
+        self.metric = metric or self._entries[0].monitor
         self.target, self.band = target, band
         if band not in BANDS:
             raise OptionError(f"band={band!r} is not allowed", f"there are: {', '.join(BANDS)}")
-        known = list(dict.fromkeys(m for e in entries for m in e.history.metrics()))
+        known = list(dict.fromkeys(m for e in self._entries for m in e.history.metrics()))
         if self.metric not in known:
             raise OptionError(
                 f"no run has the metric {self.metric!r}",
                 f"{nearest(self.metric, known)}there are: {', '.join(known)}",
             )
-        if target is not None and not isinstance(target, int | float):
+        if target is not None and not _is_number(target):
             raise OptionError(f"target={target!r} is not a number", "give one, as 0.9")
 
     @cached_property
@@ -101,82 +81,49 @@ class Comparison:
     def finals(self) -> dict[str, Spread]:
         """The mean and spread of the metric's last value, by setting."""
         return {
-            label: statistics.spread([_last(e, self.metric) for e in group], self.band)
+            label: statistics.spread([e.last(self.metric) for e in group], self.band)
             for label, group in self.groups.items()
         }
 
     @cached_property
     def tests(self) -> list[PairedTest]:
         """The best setting against each of the others."""
-        best, *others = self.order
-        of_best = {entry.seed: _last(entry, self.metric) for entry in self.groups[best]}
-        found = []
-        for other in others:
-            of_other = {entry.seed: _last(entry, self.metric) for entry in self.groups[other]}
-            pairs = [of_best[seed] - of_other[seed] for seed in of_best if seed in of_other]
-            found.append((other, *statistics.wilcoxon(pairs)))
-        adjusted = statistics.holm([p for _, p, _ in found])
-        return [
-            PairedTest(best, other, p, p_adjusted, n)
-            for (other, p, n), p_adjusted in zip(found, adjusted, strict=True)
-        ]
+        settings = {
+            label: paired.by_seed([(entry.seed, entry.last(self.metric)) for entry in group])
+            for label, group in self.groups.items()
+        }
+        sign = 1 if is_higher_better(self.metric) else -1
+        return paired.against_best(settings, self.order, sign)
 
     @property
     def winner(self) -> str:
-        """The setting that the tests tell to be better than every other one, or ""."""
-        if not self.tests or any(test.adjusted >= ALPHA for test in self.tests):
+        """The setting that the tests tell to be better than every other one, or "".
+
+        It has a value of each of its runs: one that diverged under a seed is not the best. And
+        experiments have ended: runs that go on may still be better.
+        """
+        if any(e.is_one_of_several and e.status != "finished" for e in self._entries):
             return ""
-        return self.order[0]
+        best = self.order[0]
+        is_whole = all(math.isfinite(entry.last(self.metric)) for entry in self.groups[best])
+        is_told = bool(self.tests) and all(test.tells_best for test in self.tests)
+        return best if is_whole and is_told else ""
 
     @property
     def notes(self) -> list[str]:
         """Sentences about the tests and their limits."""
         kind = f"{self.metric} after the last round: {BANDS[self.band]}"
-        notes = [f"{kind}, over {_counts([len(group) for group in self.groups.values()])}"]
-        losses = {entry.loss_name for entry in self._entries if entry.loss_name}
-        if len(losses) > 1 and "loss" in self.metric:
-            notes.append("warning: the losses are not the same, and can't be compared")
-        notes += doubts(self._entries)
-        uneven = [
-            label
-            for label, group in self.groups.items()
-            if len({len(entry.history) for entry in group}) > 1
+        counts = _counts([len(group) for group in self.groups.values()])
+        return [
+            f"{kind}, over {counts}",
+            *findings.about_monitors(self.groups, self.metric),
+            *findings.about_band(self.band, min(map(len, self.groups.values()))),
+            *findings.about_runs(self.groups, self._failed, self.metric),
+            *doubts(self._entries),
+            *findings.about_tests(
+                self.tests, self.winner, most_runs=max(map(len, self.groups.values()))
+            ),
         ]
-        if uneven:
-            notes.append(
-                f"warning: the runs of {uneven[0]} do not have the same number of rounds: the "
-                "later part of its curve is a mean over those that went on"
-            )
-        if not self.tests:
-            return notes
-        n = min(test.n for test in self.tests)
-        best = self.order[0]
-        word = "other setting" if len(self.tests) == 1 else "other settings"
-        needed = statistics.pairs_needed(len(self.tests))
-        enough = (
-            f"at least {needed} seeds can tell the best from {len(self.tests)} {word} with "
-            f"p < {ALPHA}"
-        )
-        if all(len(group) == 1 for group in self.groups.values()):
-            notes.append(f"warning: with one run of each, chance may decide the order: {enough}")
-            return notes
-        told = "better than every other" if self.winner else "not told apart from every other"
-        highest = max(self.tests, key=lambda test: test.adjusted)
-        notes.append(
-            f"{best} is {told} by Wilcoxon's signed-rank test over seeds (highest p "
-            f"{highest.adjusted:.3g} against {highest.other}, adjusted by Holm, n = {highest.n})"
-        )
-        if n == 0:
-            other = next(test.other for test in self.tests if test.n == 0)
-            notes.append(f"warning: no seed of both tells {best} from {other}: nothing is tested")
-        elif n < FEW_PAIRS:
-            pairs = "pair that differs is" if n == 1 else "pairs that differ are"
-            notes.append(
-                f"warning: {n} {pairs} few: p can't be below {statistics.smallest_p(n):.3g}"
-            )
-        if n < needed and not self.winner:
-            notes.append(enough)
-        return notes
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each setting, the best first: values, costs, rounds to the target."""
@@ -191,13 +138,13 @@ class Comparison:
                 "std": final.std,
                 "low": final.low,
                 "high": final.high,
-                "rounds": _mean([len(e.history) for e in group]),
-                "bytes": _mean([_total(e, "bytes") for e in group]),
-                "steps": _mean([_total(e, "steps") for e in group]),
-                "seconds": _mean([_total(e, "seconds") for e in group]),
+                "rounds": costs.mean([len(e.history) for e in group]),
+                "bytes": costs.mean([costs.total(e, "bytes") for e in group]),
+                "steps": costs.mean([costs.total(e, "steps") for e in group]),
+                "seconds": costs.mean([costs.total(e, "seconds") for e in group]),
             }
             if any("epsilon" in e.history.metrics() for e in group):
-                row["epsilon"] = _mean([_total(e, "epsilon") for e in group])
+                row["epsilon"] = costs.mean([costs.total(e, "epsilon") for e in group])
             if self.target is not None:
                 row |= self._to_target(group)
             if label in tests:
@@ -223,8 +170,7 @@ class Comparison:
         curves = []
         for label, group in self.groups.items():
             num_rounds = max(len(entry.history) for entry in group)
-            costs = [_costs(entry, against) for entry in group]
-            places = [_mean([c[i] for c in costs if i < len(c)]) for i in range(num_rounds)]
+            places = costs.mean_places(group, against)
             if all(math.isnan(place) for place in places):
                 continue
             spreads = {
@@ -256,7 +202,7 @@ class Comparison:
 
     def leaderboard(self) -> Leaderboard:
         """Return the settings as a table, the best first."""
-        return Leaderboard(self.metric, self.rows(), self.target, self.winner)
+        return Leaderboard(self.metric, self.rows(), self.target, self.winner, self.band)
 
     def to_markdown(self) -> str:
         """Return a table for a paper as Markdown: mean and standard deviation."""
@@ -281,8 +227,9 @@ class Comparison:
     def _to_target(self, group: Sequence[Entry]) -> dict[str, Any]:
         """Return the rounds until the target, over the seeds that reached it, with an interval."""
         assert self.target is not None
-        found = [_first_round(entry.history, self.metric, self.target) for entry in group]
-        reached = statistics.spread(found, "bootstrap")
+        found = [entry.history.reached(self.metric, self.target) for entry in group]
+        rounds = [float(record.round) for record in found if record is not None]
+        reached = statistics.spread(rounds, "bootstrap")
         return {
             "rounds_to_target": reached.mean,
             "rounds_low": reached.low,
@@ -306,46 +253,17 @@ def compare(
     return Comparison(entries_in(runs), metric=metric, target=target, band=band)
 
 
-def _last(entry: Entry, metric: str) -> float:
-    return entry.history.last().get(metric, math.nan)
-
-
 def _at(history: History, metric: str, index: int) -> float:
     return history[index].metrics.get(metric, math.nan) if index < len(history) else math.nan
-
-
-def _mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else math.nan
-
-
-def _total(entry: Entry, cost: str) -> float:
-    return next(reversed(_costs(entry, cost)), math.nan)
-
-
-def _costs(entry: Entry, cost: str) -> list[float]:
-    """Return a cost until the end of each round; NaN where it is not known."""
-    history = entry.history
-    known: dict[str, Callable[[], Sequence[float]]] = {
-        "round": lambda: [record.round for record in history],
-        "bytes": lambda: [count / 1e6 for count in history.bytes_sent()],
-        "steps": lambda: list(itertools.accumulate(entry.steps or ())),
-        "seconds": lambda: list(itertools.accumulate(record.seconds for record in history)),
-        "epsilon": lambda: history["epsilon"] if "epsilon" in history.metrics() else [],
-    }
-    return list(known[cost]()) or [math.nan] * len(history)
-
-
-def _first_round(history: History, metric: str, target: float) -> float:
-    """Return the first round that reaches a target, or NaN."""
-    for record in history:
-        value = record.metrics.get(metric, math.nan)
-        if value == target or (better(metric, value, target) and not math.isnan(value)):
-            return float(record.round)
-    return math.nan
 
 
 def _counts(counts: Sequence[int]) -> str:
     low, high = min(counts), max(counts)
     word = "seed" if high == 1 else "seeds"
     return f"{low} {word}" if low == high else f"{low} to {high} {word}"
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number, one of numpy's too, and none of NaN, True and False."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and not math.isnan(value)

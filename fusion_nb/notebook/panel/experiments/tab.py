@@ -9,8 +9,8 @@ import ipywidgets as widgets
 
 from fusion_nb.errors import FusionError, OptionError, RunError, option
 from fusion_nb.notebook.panel import launching, messages
-from fusion_nb.notebook.panel.experiment_form import ExperimentForm, told
-from fusion_nb.notebook.panel.experiment_view import ExperimentProgress
+from fusion_nb.notebook.panel.experiments.form import ExperimentForm, told
+from fusion_nb.notebook.panel.experiments.view import ExperimentProgress
 from fusion_nb.notebook.panel.form import Form
 from fusion_nb.notebook.panel.tabs import ButtonMaker, RepeatTexts
 from fusion_nb.notebook.panel.variables import Variables

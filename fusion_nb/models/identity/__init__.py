@@ -1,0 +1,1 @@
+"""The identity of a model, its loss and its optimizer as text, for runs that are resumed."""
