@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import traitlets
 
 from fusion_nb.core import registry
 from fusion_nb.core.options import Option
 from fusion_nb.errors import FusionError, OptionError
+from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.messages import alert
 
 #: Three of them stand in a row on a page of 900 pixels, with the bars beside them.
@@ -29,21 +29,6 @@ _MAX_EXACT = 2**53
 _CHAINS = {"fusions": "fedavg", "splits": "iid"}
 #: The entry of a list that opens a line to type in.
 _OTHER = "\0"
-
-
-class Hinted(widgets.VBox):
-    """Widgets below each other, with one tooltip for all of them.
-
-    A browser shows the tooltip of a line, a list or a checkbox only where that has no label, so
-    that theirs is that of the box around them. A box shows it where its state has an empty label.
-    """
-
-    description = traitlets.Unicode("").tag(sync=True)
-
-
-def hinted(help: str, *children: Any, **layout: str) -> Hinted:
-    """Return widgets in a box that shows `help` while the pointer is over them."""
-    return Hinted(children, tooltip=help, layout=layout)
 
 
 class Control(ABC):

@@ -1,6 +1,4 @@
-"""Messages of the panel: a sentence, an error, a traceback behind a disclosure, as HTML; and the
-place of the last one.
-"""
+"""Messages of the panel as HTML: a sentence, an error, and a traceback behind a disclosure."""
 
 from __future__ import annotations
 
@@ -14,7 +12,6 @@ from fusion_nb.errors import FusionError
 from fusion_nb.notebook.panel.labels import spelling
 from fusion_nb.reporting.templates import render
 
-_FIRST = "Choose below, and press Start."
 _NEWS = '<div role="status" aria-live="polite">{{ sentence }}</div>'
 _ASIDE = '<div style="opacity:.8;line-height:1.4;white-space:normal">{{ sentence }}</div>'
 _HEADING = """\
@@ -80,21 +77,25 @@ def sentence_of(error: FusionError) -> str:
 
 
 class LastMessage:
-    """One message, above the tabs or in the tab whose button was pressed last.
+    """The panel's last message, at one of several places.
 
-    Between a tab and the place above all tabs a chart may take the whole height of the page.
-
-    above: the place above the tabs
+    It stands above the tabs, or in the tab whose button was pressed last: there it is in sight
+    though a chart may take the whole height of the page above.
     """
 
-    def __init__(self) -> None:
-        self.above = widgets.HTML(news(_FIRST), layout={"min_height": "2em"})
+    def __init__(self, sentence: str) -> None:
+        self.above = widgets.HTML(news(sentence), layout={"min_height": "2em"})
         self._place = self.above
 
     @property
     def text(self) -> str:
         """The message, as HTML."""
         return str(self._place.value)
+
+    def move(self, place: widgets.HTML | None) -> None:
+        """Remove the last message, and show the next ones in a place, or above the tabs."""
+        self.say("")
+        self._place = place or self.above
 
     def say(self, sentence: str) -> None:
         """Show a sentence in place of the last message."""
@@ -103,8 +104,3 @@ class LastMessage:
     def say_error(self, error: BaseException) -> None:
         """Show an error in place of the last message."""
         self._place.value = of_error(error)
-
-    def move(self, place: widgets.HTML | None) -> None:
-        """Remove the message, and show the next ones in this place. None is above the tabs."""
-        self.say("")
-        self._place = self.above if place is None else place

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from fusion_nb.notebook.panel.actions import PanelActions
-from fusion_nb.notebook.panel.controls import hinted
+from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.tabs import ButtonMaker
 from fusion_nb.runs.session import ENDED
 

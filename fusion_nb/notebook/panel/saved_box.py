@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 from fusion_nb.errors import RunError
 from fusion_nb.notebook.panel import messages
-from fusion_nb.notebook.panel.controls import hinted
+from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.saved_runs import OfferedRun, SavedRuns, is_in_use
 from fusion_nb.notebook.panel.tabs import ButtonMaker
 from fusion_nb.runs.session import ENDED

@@ -16,7 +16,8 @@ from fusion_nb.errors import FusionError, RunError
 from fusion_nb.notebook.chart import RunChart
 from fusion_nb.notebook.chart.feed import steps_of
 from fusion_nb.notebook.panel import messages
-from fusion_nb.notebook.panel.controls import Choice, Control, Entry, hinted
+from fusion_nb.notebook.panel.controls import Choice, Control, Entry
+from fusion_nb.notebook.panel.hints import hinted
 from fusion_nb.notebook.panel.labels import label
 from fusion_nb.reporting import charts
 from fusion_nb.reporting.formatting import number

@@ -41,7 +41,7 @@ class View:
 
     def __init__(self, panel: PanelActions, runs: RunController, variables: Variables) -> None:
         self.buttons: list[widgets.Button] = []
-        self._message = LastMessage()
+        self._message = LastMessage("Choose below, and press Start.")
         self._followed: Run | None = None
         self.form = Form(variables.names)
         self.saved_box = SavedBox(self._button, SavedRuns(runs, self.form), _DELAY)
