@@ -15,17 +15,19 @@ from typing import Any, Self
 
 #: Seconds after which a second interrupt is raised at once.
 _PATIENCE = 2.0
-#: Seconds that an import may hold an interrupt back.
-_LONGEST_IMPORT = 30.0
-#: Seconds between two looks at whether an import has ended.
+#: Seconds that an import, or a finalizer, may hold an interrupt back.
+_LONGEST = 30.0
+#: Seconds between two looks at whether it has ended.
 _LOOK_SECONDS = 0.05
+#: Ends of the names of files whose functions are called where an object is gone.
+_OF_WEAK_REFERENCES = ("_weakrefset.py", "weakref.py")
 
 
 class HeldInterrupts:
     """Holds interrupts back inside `with`, and raises KeyboardInterrupt at its end.
 
-    seconds: raise one inside `with` after that time, but not in the middle of an import unless it
-             comes again; None: only at the end
+    seconds: raise one inside `with` after that time, but not in the middle of an import or of a
+             finalizer unless it comes again; None: only at the end
 
     `has_come` tells whether one is held; the code inside `with` may look at it, and end early. One
     that an outer `with` holds is handed on to an inner one. In other threads, and beside signal
@@ -95,7 +97,7 @@ class HeldInterrupts:
             return
         held = now - self._since
         is_repeated = not is_resent and held >= _PATIENCE
-        may_break = not _is_importing(frame) or held >= _LONGEST_IMPORT
+        may_break = not _must_go_on(frame) or held >= _LONGEST
         if is_repeated or (held >= self._seconds and may_break):
             self.forget()
             raise KeyboardInterrupt
@@ -114,10 +116,17 @@ class HeldInterrupts:
                 _thread.interrupt_main()
 
 
-def _is_importing(frame: FrameType | None) -> bool:
-    """Return whether a frame, or one that called it, imports a module."""
+def _must_go_on(frame: FrameType | None) -> bool:
+    """Return whether a frame, or one that called it, imports a module or finalizes an object.
+
+    Python ignores an error of a finalizer and of a weak reference's callback: the interrupt would
+    be lost.
+    """
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        code = frame.f_code
+        if code.co_filename.startswith("<frozen importlib") or code.co_name == "__del__":
+            return True
+        if code.co_filename.endswith(_OF_WEAK_REFERENCES):
             return True
         frame = frame.f_back
     return False

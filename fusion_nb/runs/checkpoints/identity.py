@@ -1,4 +1,4 @@
-"""What decides a run's training beside its weights and rows: model, loss and optimizer, as text.
+"""Model, loss and optimizer as text: they decide a training beside its weights and rows.
 
 A checkpoint holds it, and a run that is taken up with another one says so.
 """

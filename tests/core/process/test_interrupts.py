@@ -8,6 +8,7 @@ import importlib
 import signal
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,45 @@ class TestHeldInterrupts:
             interrupt()
             with pytest.raises(KeyboardInterrupt), HeldInterrupts(0):
                 pytest.fail("it began")
+
+    def test_one_in_a_finalizer_is_raised_after_it(self) -> None:
+        class Interrupts:
+            def __del__(self) -> None:
+                interrupt()
+
+        with pytest.raises(KeyboardInterrupt), HeldInterrupts(0):
+            made = Interrupts()
+            del made
+            threading.Event().wait(60)
+            pytest.fail("it was lost")
+
+    @pytest.mark.parametrize("collection", [weakref.WeakSet, weakref.WeakKeyDictionary])
+    def test_one_in_the_callback_of_a_weak_reference_is_raised_after_it(
+        self, collection: Any
+    ) -> None:
+        class Entry:
+            """Is held by a weak collection."""
+
+        class Interrupting(dict[Any, Any]):
+            """Holds the references of a collection; one that goes brings an interrupt."""
+
+            def add(self, reference: Any) -> None:
+                self[reference] = None
+
+            def discard(self, reference: Any) -> None:
+                del self[reference]
+
+            def __delitem__(self, reference: Any) -> None:
+                super().__delitem__(reference)
+                interrupt()
+
+        entry, held = Entry(), collection()
+        held.data = Interrupting()
+        held.data[weakref.ref(entry, held._remove)] = None
+        with pytest.raises(KeyboardInterrupt), HeldInterrupts(0):
+            del entry
+            threading.Event().wait(60)
+            pytest.fail("it was lost")
 
     def test_it_is_raised_inside_after_the_time(self) -> None:
         with pytest.raises(KeyboardInterrupt), HeldInterrupts(0.05):
