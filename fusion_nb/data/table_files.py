@@ -16,8 +16,8 @@ MOST_COLUMNS, _MOST_HEADER = 50_000, 8 << 20
 #: A table may declare this number of bytes, or this multiple of its file's size, whichever is more:
 #: columns that repeat themselves are packed well.
 _ALWAYS_ALLOWED, _MULTIPLE = 1 << 30, 50
-#: Bytes that a value takes at least once it is read.
-_VALUE = 8
+#: Bytes that a value takes at least once it is read, and rows that are read at a time.
+_VALUE, _BATCH = 8, 8_192
 
 
 def read(path: Path) -> Any:
@@ -68,27 +68,38 @@ def _read_csv(path: Path) -> Any:
 
 
 def _read_parquet(path: Path) -> Any:
-    import pandas
-    from pyarrow import parquet  # type: ignore[import-untyped]
+    from pyarrow import Table, parquet  # type: ignore[import-untyped]
 
     with parquet.ParquetFile(path) as file:
         about = file.metadata
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
-        declared = max(
-            about.num_rows * about.num_columns * _VALUE, sum(g.total_byte_size for g in groups)
-        )
-        names = list(file.schema_arrow.names)
-    _check_names(path, names)
+        _check_names(path, list(file.schema_arrow.names))
+        values = about.num_rows * about.num_columns * _VALUE
+        declared = max(values, sum(group.total_byte_size for group in groups))
+        _check_size(path, declared, "declares", enough=declared)
+        batches, size = [], 0
+        # Text that repeats itself is declared once, and takes memory each time.
+        for batch in file.iter_batches(_BATCH):
+            size += batch.nbytes
+            _check_size(path, size, "holds at least", enough=10 * size)
+            batches.append(batch)
+        return Table.from_batches(batches, file.schema_arrow).to_pandas()
+
+
+def _check_size(path: Path, found: int, verb: str, *, enough: int) -> None:
+    """Raise DataError for more bytes of values than a file of its size may have.
+
+    verb: the relation of the file to the bytes that were found;  enough: a limit that lets it pass
+    """
     size = path.stat().st_size
     limit = file_sizes.limit_for(size, _ALWAYS_ALLOWED, _MULTIPLE)
-    if declared > limit:
+    if found > limit:
         raise DataError(
-            f"{path} is refused: it declares {file_sizes.spelled(declared)} of values, and a file "
+            f"{path} is refused: it {verb} {file_sizes.spelled(found)} of values, and a file "
             f"of {file_sizes.spelled(size)} may declare {file_sizes.spelled(limit)}",
-            f"if you trust it, set the environment variable {file_sizes.VARIABLE}={declared} "
+            f"if you trust it, set the environment variable {file_sizes.VARIABLE}={enough} "
             "(bytes) and read it again",
         )
-    return pandas.read_parquet(path)
 
 
 #: Ending of a file -> the function that reads it.

@@ -132,14 +132,30 @@ def test_a_damaged_parquet_file(tmp_path: Path, damage: Callable[[bytes], bytes]
 def test_a_file_that_declares_too_much_is_not_read(
     tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pandas = pytest.importorskip("pandas")
-    monkeypatch.setattr(pandas, "read_parquet", lambda path: pytest.fail("it was read"))
+    files = pytest.importorskip("pyarrow.parquet")
+    read = "iter_batches"
+    monkeypatch.setattr(files.ParquetFile, read, lambda *_: pytest.fail("it was read"))
     zeros = np.zeros(70_000_000, np.int8)
     columns = {"a": zeros, "label": zeros}
     path = parquet(tmp_path / "a.parquet", columns, compression=compression)
     error = refused(path)
     assert "it declares 1,120 MB of values" in error.message
     assert "FUSION_NB_MAX_UNPACKED=1120000000" in error.hint
+
+
+def test_text_that_is_declared_once_counts_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    rows = np.zeros(20_000, np.int32)
+    column = arrow.DictionaryArray.from_arrays(rows, ["long " * 200])
+    path = parquet(tmp_path / "a.parquet", {"a": column, "label": rows}, store_schema=False)
+    assert path.stat().st_size < 10_000
+    read(path)
+    monkeypatch.setattr("fusion_nb.core.files.file_sizes.limit_for", lambda *_: 2_000_000)
+    error = refused(path)
+    assert "it holds at least 8 MB of values" in error.message
+    assert "FUSION_NB_MAX_UNPACKED=8" in error.hint
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
