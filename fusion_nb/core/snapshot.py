@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from fusion_nb.core.clock.trips import trips_from_json, trips_to_json
@@ -14,8 +13,9 @@ from fusion_nb.core.party import Party
 from fusion_nb.core.protocols import Change
 from fusion_nb.core.types import Failure, RoundRecord, ServerState
 
-#: Stands for each state that is of no more use: there may be thousands in every round.
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+#: Stands for each state that is of no more use: there may be thousands in every round. States are
+#: replaced and never written to, and a worker is sent them, so that it is a plain dictionary.
+_NOTHING: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
