@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +66,6 @@ for format in run.formats:
     except ExportError as error:
         print(format, "refused:", error.message)
 """
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 kB, of which 8 kB are free."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("only root on Linux can mount a small disk")
-    mounted = tmp_path / "disk"
-    mounted.mkdir()
-    order = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(mounted)]
-    done = subprocess.run(order, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"a small disk can't be mounted here: {done.stderr.strip()}")
-    try:
-        (mounted / "filling").write_bytes(bytes(56 << 10))
-        yield mounted
-    finally:
-        subprocess.run(["umount", str(mounted)], check=False)
 
 
 @pytest.mark.parametrize(

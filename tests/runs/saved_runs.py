@@ -200,3 +200,10 @@ def assert_same(found: Run, expected: Run) -> None:
     assert own_weights(found) == own_weights(expected)
     assert (found.status, found.reason) == (expected.status, expected.reason)
     assert found.planned == expected.planned
+
+
+def both_saved(folder: Path, case: Case, other: Case) -> tuple[Path, Path, Run]:
+    """Save a run and another one; return the folder of each, and the first as it ended."""
+    whole = case.start(folder / "first")
+    other.start(folder / "other")
+    return folder / "first", folder / "other", whole

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saved_runs import Case, assert_same
+from saved_runs import Case, assert_same, both_saved
 
 from fusion_nb import Run
 from fusion_nb.errors import RunError
@@ -28,12 +28,9 @@ Edit = Callable[[dict[str, Any]], object]
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Run]:
     """A run and another one, on disk, and the first as it ended."""
-    folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FUSION_NB_CHECKPOINT", "off")
-        whole = CASE.start(folder / "first")
-        OTHER.start(folder / "other")
-    return folder / "first", folder / "other", whole
+        return both_saved(tmp_path_factory.mktemp("runs"), CASE, OTHER)
 
 
 @pytest.fixture

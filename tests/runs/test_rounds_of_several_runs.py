@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saved_runs import Case, assert_same, cut, run_in
+from saved_runs import Case, assert_same, both_saved, cut, run_in
 
 from fusion_nb import Run
 from fusion_nb.errors import OptionError, RunError
@@ -24,12 +24,9 @@ OTHER = Case({"rounds": 5, "parties": 2, "lr": 0.3}, is_seeded=True)
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, Run]]:
     """A run and another one, on disk, and the first as it ended."""
-    folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FUSION_NB_CHECKPOINT", "off")
-        whole = CASE.start(folder / "first")
-        OTHER.start(folder / "other")
-        yield folder / "first", folder / "other", whole
+        yield both_saved(tmp_path_factory.mktemp("runs"), CASE, OTHER)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ written meanwhile: for every registered component, model and engine."""
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from saved_runs import Case
 from test_resumed_curves import CASES, LONG
@@ -46,6 +48,7 @@ def test_a_state_is_replaced_and_not_changed(case: Case) -> None:
             "federation": Snapshot.of(federation).to_tree(),
             "baselines": {other.name: other.persistent_state for other in federation.baselines},
         }
+        pickle.dumps([Snapshot.of(federation).parties, tree["baselines"]])  # as workers get them
         taken.append((tree, content(tree)))
 
     run.subscribe(take)
