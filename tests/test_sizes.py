@@ -39,7 +39,7 @@ EXEMPT = {
         "a source around another one answers for each of its members", methods=20
     ),
     "runs/run.py:Run": Exempt(_USERS_HOLD, methods=25),
-    "runs/experiments/experiment.py:Experiment": Exempt(_USERS_HOLD, methods=24),
+    "runs/experiments/experiment.py:Experiment": Exempt(_USERS_HOLD, methods=25),
     "notebook/panel/run_view.py:RunView": Exempt("the widgets that show a run", fields=13),
     "notebook/panel/view.py:View": Exempt("the parts that stand in a panel", fields=13),
     "notebook/panel/panel.py:Panel": Exempt(_USERS_HOLD, methods=21),

@@ -124,7 +124,7 @@ LINE_OPTIONS: Mapping[str, LineOption] = {
     "search": LineOption("sweep: a search in place of a grid: optuna:trials=50,metric=accuracy"),
     "workers": LineOption(
         "sweep: processes that train runs beside each other, or a Ray cluster, as ray:address=auto "
-        "(default: 0, here)"
+        "(default: auto, here, joined by processes where runs take long; 0: all of them here)"
     ),
     "min_count": LineOption("stats: hide counts of fewer rows (default: 5)"),
     "allow_other_rows": LineOption(

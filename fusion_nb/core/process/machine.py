@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from fusion_nb.core.process.container import core_limit, memory_left
 
 _MEGABYTE = 1 << 20
 #: Parameters of glibc's mallopt.
@@ -33,8 +37,21 @@ MOST_WORKERS = 512
 
 
 def num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use, also where a container limits it."""
+    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(known or 1, _cores_of_container()))
+
+
+@functools.cache
+def _cores_of_container() -> int:
+    return math.ceil(min(core_limit(), MOST_WORKERS))
+
+
+def memory() -> tuple[float, float]:
+    """Return the bytes that this process holds, and those that are left on its machine."""
+    import psutil
+
+    return psutil.Process().memory_info().rss, min(psutil.virtual_memory().available, memory_left())
 
 
 class RefCountedSetting:

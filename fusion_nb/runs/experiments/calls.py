@@ -42,8 +42,9 @@ def sweep(
     seeds:      `range(3)`, or "0-2";  hold: parts that keep the first seed, as "split,weights"
     band:       std, or bootstrap: the 95 % interval of the mean
     search:     "optuna:trials=50,metric=accuracy" in place of every combination
-    workers:    processes that train runs beside each other; 0 trains them in this one; or a Ray
-                cluster, as "ray", "ray:workers=4" or "ray:address=auto"
+    workers:    processes that train runs beside each other; 0 trains them in this one; "auto", the
+                default, too, but that processes join it where the runs take long; or a Ray cluster,
+                as "ray", "ray:workers=4" or "ray:address=auto"
     checkpoint: a folder; an experiment that was stopped or killed goes on where it was
 
     Nothing is drawn: see `experiment.plot()`, `.to_frame()`, `.compare()`, `.best`, `.runs`.

@@ -9,7 +9,6 @@ from typing import Any
 from fusion_nb.errors import Interrupted, OptionError, RunError, option
 from fusion_nb.reporting import export
 from fusion_nb.reporting.formatting import duration
-from fusion_nb.runs.experiments.driver import seconds_left
 from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
@@ -92,8 +91,7 @@ class _Progress:
                 self._say(self._line(made, trial, len(self._told)))
 
     def _line(self, made: Experiment, trial: Trial, count: int) -> str:
-        is_running = made.status == "running"
-        left = seconds_left(made.runs, made.size, made.spec.workers, is_running)
+        left = made.seconds_left
         rest = f"; about {duration(left)} left" if left else ""
         return f"{count} of {made.size}: {trial!r}{rest}"
 

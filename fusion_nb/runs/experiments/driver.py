@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -38,16 +39,36 @@ class Trainer(Protocol):
     def train(
         self, trial: Trial, control: TrialControl, prunes: Prunes, told: Callable[[], object]
     ) -> None:
-        """Train a trial to its end."""
+        """Train a trial to its end. Raises GivenBack where it can't train any more."""
 
     def close(self) -> None:
         """Release what it holds."""
 
 
+class GivenBack(Exception):
+    """A trial that its trainer could not end, and that another one is to train."""
+
+
+class Crew(Protocol):
+    """The trainers of an experiment."""
+
+    def begin(self) -> Sequence[Trainer]:
+        """Return those that train from the start."""
+
+    def joining(self, num_left: int) -> Sequence[Trainer]:
+        """Return further ones, if any; asked whenever the first trainer has ended a trial.
+
+        num_left: trials that no trainer has begun
+        """
+
+    def notes(self) -> Sequence[str]:
+        """Return sentences for the user about who trains."""
+
+
 class Driver:
     """Trains the trials of a source, in a thread for each trainer, until all have ended.
 
-    source:   says which come next;  trainers: makes what trains them, once it begins
+    source:   says which come next;  crew: has what trains them
     name:     of the experiment, for messages
     folder:   where outcomes are saved, or None;  notify: called after every round and change
     """
@@ -55,7 +76,7 @@ class Driver:
     def __init__(
         self,
         source: Source,
-        trainers: Callable[[], Sequence[Trainer]],
+        crew: Crew,
         *,
         name: str,
         folder: ExperimentFolder | None,
@@ -63,7 +84,8 @@ class Driver:
     ) -> None:
         self.name, self.status, self.reason = name, "ready", ""
         self.error: BaseException | None = None
-        self._source, self._make_trainers, self._folder = source, trainers, folder
+        self._source, self._crew, self._folder = source, crew, folder
+        self._trainers: list[Trainer] = []
         self._notify = notify
         self._control = RunControl()
         self._thread: threading.Thread | None = None
@@ -136,6 +158,11 @@ class Driver:
         self._control.gate()
 
     @property
+    def width(self) -> int:
+        """The number of trials that are trained at the same time; 1 before it is known."""
+        return max(1, len(self._trainers))
+
+    @property
     def _is_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
@@ -149,52 +176,41 @@ class Driver:
 
     def _drive(self) -> None:
         status = "finished"
-        trainers: Sequence[Trainer] = ()
         try:
-            trainers = self._make_trainers()
+            self._trainers = [*self._crew.begin()]
             for batch in self._source.batches():
                 self._control.gate()
-                self._train_all(batch, trainers)
+                self._train_all(batch)
         except Stopped:
             status, self.reason = "stopped", "stopped by its user"
         except Exception as error:  # of the experiment itself: a full disk, say
             status, self.reason, self.error = "failed", line_of(error), error
         finally:
-            for trainer in trainers:
+            for trainer in self._trainers:
                 trainer.close()
+            self._trainers = []
             if self._folder is not None:
                 self._folder.end()
             self._set(status)
 
-    def _train_all(self, batch: Sequence[Trial], trainers: Sequence[Trainer]) -> None:
-        """Train the trials of a batch that have not ended, each trainer one after the other."""
-        left = [trial for trial in batch if trial.status not in TRIAL_ENDED]
-        queue, lock, errors = iter(left), threading.Lock(), list[BaseException]()
-
-        def work(trainer: Trainer) -> None:
-            while not errors and not self._control.is_stopping:
-                with lock:
-                    trial = next(queue, None)
-                if trial is None:
-                    return
-                try:
-                    self._train(trial, trainer)
-                except BaseException as error:
-                    errors.append(error)
-
-        threads = [
-            threading.Thread(target=work, args=(trainer,), name=self.name, daemon=True)
-            for trainer in trainers[1 : len(left)]
-        ]
-        for thread in threads:
-            thread.start()
-        if trainers:
-            work(trainers[0])
-        for thread in threads:
-            thread.join()
-        if errors:
-            raise errors[0]
+    def _train_all(self, trials: Sequence[Trial]) -> None:
+        """Train those of a batch that have not ended, each trainer one after the other."""
+        left = [trial for trial in trials if trial.status not in TRIAL_ENDED]
+        batch = _Batch(self.name, left, self._train, lambda: not self._control.is_stopping)
+        batch.begin(self._trainers[1 : len(left)])
+        # Once more where a trial was given back after the first trainer had found none left.
+        while batch.goes_on:
+            batch.work(self._trainers[0], lambda: batch.begin(self._joining(batch.num_left)))
+            batch.join()
+        if batch.errors:
+            raise batch.errors[0]
         self._control.gate()
+
+    def _joining(self, num_left: int) -> Sequence[Trainer]:
+        """Return the trainers that join, which are closed with the others."""
+        joining = self._crew.joining(num_left)
+        self._trainers += joining
+        return joining
 
     def _train(self, trial: Trial, trainer: Trainer) -> None:
         control = TrialControl(self._control)
@@ -205,6 +221,9 @@ class Driver:
         try:
             self._control.gate()
             trainer.train(trial, control, prunes, self._notify)
+        except GivenBack:
+            trial.status = "waiting"
+            raise
         except Stopped:
             trial.status = "stopped"
         except Exception as error:
@@ -212,6 +231,76 @@ class Driver:
         if self._folder is not None:
             self._folder.save(trial)
         self._notify()
+
+
+class _Batch:
+    """Trials that several trainers take, one after the other, until none is left.
+
+    name:  of the threads;  train: trains one, or raises;  may: whether another may be begun
+    """
+
+    def __init__(
+        self,
+        name: str,
+        trials: Sequence[Trial],
+        train: Callable[[Trial, Trainer], object],
+        may: Callable[[], bool],
+    ) -> None:
+        self._name, self._left, self._train, self._may = name, deque(trials), train, may
+        self._threads: list[threading.Thread] = []
+        self.errors: list[BaseException] = []
+
+    @property
+    def num_left(self) -> int:
+        """The number of trials that no trainer has begun."""
+        return len(self._left)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a trial is left and may be begun."""
+        return bool(self._left) and not self.errors and self._may()
+
+    def begin(self, trainers: Sequence[Trainer]) -> None:
+        """Let each trainer take trials in a thread of its own, the first of them now."""
+        for trainer in trainers:
+            if (trial := self._next()) is not None:
+                thread = threading.Thread(
+                    target=self._work, args=(trainer, trial), name=self._name, daemon=True
+                )
+                self._threads.append(thread)
+                thread.start()
+
+    def work(self, trainer: Trainer, after_each: Callable[[], object]) -> None:
+        """Let a trainer take trials in this thread."""
+        if (trial := self._next()) is not None:
+            self._work(trainer, trial, after_each)
+
+    def join(self) -> None:
+        """Wait for the threads."""
+        for thread in self._threads:
+            thread.join()
+
+    def _work(
+        self, trainer: Trainer, first: Trial, after_each: Callable[[], object] = lambda: None
+    ) -> None:
+        trial: Trial | None = first
+        while trial is not None:
+            try:
+                self._train(trial, trainer)
+            except GivenBack:
+                self._left.appendleft(trial)
+                return
+            except BaseException as error:
+                self.errors.append(error)
+            if self.goes_on:
+                after_each()
+            trial = self._next()
+
+    def _next(self) -> Trial | None:
+        try:
+            return self._left.popleft() if self.goes_on else None
+        except IndexError:  # another trainer took the last one
+            return None
 
 
 class Grid:
@@ -230,12 +319,12 @@ class Grid:
         return False
 
 
-def seconds_left(trials: Sequence[Trial], size: int, width: int, running: bool) -> float | None:
+def seconds_left(trials: Sequence[Trial], size: int, width: int) -> float | None:
     """Return how long the rest takes, judged by the trials that have ended; None without any."""
     ended = [t.seconds for t in trials if t.status in ("finished", "pruned") and t.records]
-    if not ended or not running:
+    if not ended:
         return None
     done = sum(trial.status in TRIAL_ENDED for trial in trials)
     begun = sum(trial.seconds for trial in trials if trial.status == "running")
     mean = sum(ended) / len(ended)
-    return max(0.0, (size - done) * mean - begun) / max(1, width)
+    return max(0.0, (size - done) * mean - begun) / width

@@ -23,7 +23,7 @@ from fusion_nb.runs.experiments.driver import Driver, Grid
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.searching import SearchedTrials
 from fusion_nb.runs.experiments.spec import BANDS, ExperimentSpec
-from fusion_nb.runs.experiments.trainers import trainers_of
+from fusion_nb.runs.experiments.trainers import crew_of
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.experiments.trial import HasTrials, Trial
 from fusion_nb.runs.experiments.trials import Trials
@@ -65,17 +65,20 @@ class Experiment(HasTrials):
         self.folder = ExperimentFolder(saved.folder) if saved else None
         self._origin = origin.origin_of(first)
         self._notes = _notes(spec, self._workshop.builds_model(spec.first()), first)
-        width = self.folder.width(spec.workers) if self.folder else spec.workers
+        width = spec.workers or 0
+        width = self.folder.width(width) if self.folder else width
         source = (
             SearchedTrials(spec, search, self.monitor, width=width, add=self._trials.add)
             if search
             else Grid(self._trials)
         )
+        self._crew = crew_of(
+            *(spec, namespace, self.folder, self._trials, self._workshop, first),
+            gate=lambda: self._driver.gate(),
+        )
         self._driver = Driver(
             source,
-            lambda: trainers_of(
-                spec, namespace, self.folder, self._trials, self._workshop, self._driver.gate
-            ),
+            self._crew,
             name=name,
             folder=self.folder,
             notify=lambda: self._listeners.notify(self),
@@ -91,7 +94,7 @@ class Experiment(HasTrials):
     @property
     def notes(self) -> list[str]:
         """Sentences about what varies, and warnings, those of its runs too."""
-        return [*self._notes, *self._trials.warnings()]
+        return [*self._notes, *self._crew.notes(), *self._trials.warnings()]
 
     @property
     def runs(self) -> list[Trial]:
@@ -102,6 +105,13 @@ class Experiment(HasTrials):
     def size(self) -> int:
         """The number of runs that it has in the end."""
         return self.spec.size
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes, judged by the runs that have ended; None where none has."""
+        if self.status != "running":
+            return None
+        return driving.seconds_left(self._trials, self.size, self._driver.width)
 
     @property
     def best(self) -> Trial:
@@ -233,10 +243,7 @@ class Experiment(HasTrials):
         if best := self._trials.best(self.monitor):
             value = mean_and_std(best.value(self.monitor), math.nan)
             parts.append(f"best {self.monitor} {value} with {best.name}")
-        left = driving.seconds_left(
-            self._trials, self.size, self.spec.workers, self.status == "running"
-        )
-        if left is not None:
+        if (left := self.seconds_left) is not None:
             parts.append(f"about {duration(left)} left")
         return ", ".join(parts)
 

@@ -84,7 +84,7 @@ class ExperimentFolder:
             "name": name,
             "spec": spec.to_dict(),
             "origin": dict(origin),
-            "width": self.width(spec.workers),
+            "width": self.width(spec.workers or 0),
             "fusion_nb": __version__,
         }
         write_json(self.path / _ABOUT, about)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from fusion_nb.core import registry
 from fusion_nb.core.history import History
 from fusion_nb.errors import OptionError, option
+from fusion_nb.runs.experiments.driver import GivenBack
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.here import keep_best
 from fusion_nb.runs.experiments.spec import ExperimentSpec
@@ -70,7 +71,7 @@ def trainers(
     Raises OptionError for a model or data that can't be sent to another process.
     """
     packed = packed_setup(spec, namespace)
-    return [WorkerProcess(packed, folder, trials) for _ in range(min(spec.workers, spec.size))]
+    return [WorkerProcess(packed, folder, trials) for _ in range(min(spec.workers or 1, spec.size))]
 
 
 def packed_setup(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> bytes:
@@ -146,13 +147,21 @@ class WorkerProcess:
 
     packed: what all trials share;  folder: where those under way are saved, or None
     trials: all of the experiment: the weights of the best one are kept, and no others
-    A worker that ends unexpectedly makes its trial one that failed, and is started again.
+    is_helper: others can train what it can't
+    A worker that ends unexpectedly makes its trial one that failed, and is started again. A helper
+    gives every trial back that failed, and trains no other.
     """
 
     def __init__(
-        self, packed: bytes, folder: ExperimentFolder | None, trials: Sequence[Trial]
+        self,
+        packed: bytes,
+        folder: ExperimentFolder | None,
+        trials: Sequence[Trial],
+        *,
+        is_helper: bool = False,
     ) -> None:
         self._packed, self._folder, self._trials = packed, folder, trials
+        self._is_helper = is_helper
         self._process: subprocess.Popen[bytes] | None = None
         self._launch()
 
@@ -180,6 +189,9 @@ class WorkerProcess:
                 watcher.join()
         if control.is_stopping and trial.status == "failed":
             trial.status = "stopped"
+        if self._is_helper and trial.status == "failed":
+            self._end()
+            raise GivenBack
         keep_best(self._trials, trial)
 
     def close(self) -> None:

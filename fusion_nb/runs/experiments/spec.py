@@ -57,7 +57,8 @@ class ExperimentSpec:
     seeds:   one run for each of them;  hold: the parts of a run that keep the first seed
     band:    `std` or `bootstrap`: what is told of the spread over seeds
     search:  "" for every combination, or a search such as optuna:trials=50
-    workers: processes that train runs beside each other; 0 trains them in this one
+    workers: processes that train runs beside each other; 0 trains them in this one, and so does
+             None, but that processes join it where the runs take long
     cluster: the Ray cluster that they are processes of, as ray:address=auto; "" for this machine
     """
 
@@ -67,7 +68,7 @@ class ExperimentSpec:
     hold: tuple[str, ...] = ()
     band: str = "std"
     search: str = ""
-    workers: int = 0
+    workers: int | None = None
     cluster: str = ""
 
     @classmethod
@@ -102,7 +103,7 @@ class ExperimentSpec:
             _parse_hold(own.get("hold", "")),
             str(own.get("band", "std")),
             search,
-            *places.parse_workers(own.get("workers", 0)),
+            *places.parse_workers(own.get("workers", places.AUTO)),
         )
         made.check()
         return made

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fusion_nb.runs.experiments.driver import Trainer
+from fusion_nb.runs.experiments import processes
+from fusion_nb.runs.experiments.crews import FixedCrew, GrowingCrew, may_grow
+from fusion_nb.runs.experiments.driver import Crew
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.here import TrainerHere
 from fusion_nb.runs.experiments.spec import ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.experiments.trials import Trials
+from fusion_nb.runs.run import Run
 
 
-def trainers_of(
+def crew_of(
     spec: ExperimentSpec,
     namespace: Mapping[str, Any],
     folder: ExperimentFolder | None,
     trials: Trials,
     workshop: Workshop,
+    first: Run,
     gate: Callable[[], None],
-) -> Sequence[Trainer]:
-    """Return the trainers of an experiment, one for each run that is trained at the same time.
+) -> Crew:
+    """Return the crew of an experiment, with a trainer for each run that is trained at a time.
 
-    gate: called between two batches; it blocks during a pause, and raises Stopped for a stop
+    first: the run of the experiment that is made first
+    gate:  called between two batches; it blocks during a pause, and raises Stopped for a stop
     """
+    if may_grow(spec, workshop, first):
+        return GrowingCrew(spec, namespace, folder, trials, workshop)
     if not spec.workers:
-        return [TrainerHere(workshop, folder, trials)]
+        return FixedCrew(lambda: [TrainerHere(workshop, folder, trials)])
     if spec.cluster:
         from fusion_nb.runs.experiments import on_ray
 
-        return on_ray.trainers(spec, namespace, folder, trials, gate)
-    from fusion_nb.runs.experiments import processes
-
-    return processes.trainers(spec, namespace, folder, trials)
+        return FixedCrew(lambda: on_ray.trainers(spec, namespace, folder, trials, gate))
+    return FixedCrew(lambda: processes.trainers(spec, namespace, folder, trials))

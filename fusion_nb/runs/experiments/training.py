@@ -137,8 +137,12 @@ class Workshop:
             exec(body, names)
         return names
 
+    def draws_data(self, spec: RunSpec) -> bool:
+        """Return whether the cell's body defines the data, which it may draw."""
+        return bool(self._drawn(spec))
+
     def _drawn(self, spec: RunSpec) -> set[str]:
-        """Return the variables that the cell's body defines."""
+        """Return the variables with data that the cell's body defines."""
         if not spec.code:
             return set()
         return {name for name in (spec.data, spec.data_handler) if name and name in spec.code}

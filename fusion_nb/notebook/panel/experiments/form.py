@@ -65,7 +65,7 @@ class ExperimentForm:
                 "processes that train runs beside each other, or a Ray cluster: ray:workers=4",
                 str,
                 "",
-                empty="0: this kernel",
+                empty="auto; 0: this kernel",
             ),
             "checkpoint": Entry(
                 "saved in", "the folder of the experiment, to go on later", str, "", empty="none"

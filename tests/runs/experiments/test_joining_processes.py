@@ -1,0 +1,203 @@
+"""Worker processes that join an experiment which asked for none, where its runs take long."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+import fusion_nb
+from fusion_nb.errors import OptionError
+from fusion_nb.runs.experiments import crews, processes
+from fusion_nb.runs.experiments.crews import GrowingCrew
+from fusion_nb.runs.experiments.processes import WorkerProcess
+from fusion_nb.runs.experiments.spec import ExperimentSpec
+from fusion_nb.runs.experiments.training import Workshop
+from fusion_nb.runs.experiments.trials import Trials
+
+_GRID: dict[str, Any] = {"lr": [0.05, 0.1], "seeds": "0-2"}
+
+
+@pytest.fixture
+def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any rest be long enough, on a machine with two cores and much memory."""
+    monkeypatch.setattr(crews, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(crews, "num_cores", lambda: 2)
+    monkeypatch.setattr(crews, "memory", lambda: (0, math.inf))
+    # All cores' time that the first trial takes, in a process with threads of other tests.
+    monkeypatch.setattr(crews, "_BESIDE", math.inf)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The trials that worker processes are given."""
+    found: list[str] = []
+    train = WorkerProcess.train
+
+    def noted(self: WorkerProcess, trial: Any, *given: Any) -> None:
+        found.append(trial.name)
+        train(self, trial, *given)
+
+    monkeypatch.setattr(WorkerProcess, "train", noted)
+    return found
+
+
+def curves(made: Any) -> list[tuple[str, list[float]]]:
+    return [(trial.name, trial.history["loss"]) for trial in made.runs]
+
+
+def test_the_curves_are_those_of_this_process(
+    worth_it: None, sent: list[str], short_sweep: Any
+) -> None:
+    made, here = short_sweep(**_GRID), short_sweep(**_GRID, workers=0)
+    assert sent
+    assert curves(made) == curves(here)
+    assert made.best.name == here.best.name
+    assert made.model.state_dict().keys() == here.model.state_dict().keys()
+    told = [note for note in made.notes if "2 runs at a time" in note]
+    assert len(told) == 1
+    assert "--workers 0" in told[0]
+    assert not any("at a time" in note for note in here.notes)
+
+
+def test_a_run_that_ends_its_process_is_trained_here(
+    worth_it: None, sent: list[str], short_sweep: Any
+) -> None:
+    home = os.getpid()
+
+    @fusion_nb.fusion
+    def homesick(weights: Any, updates: Any) -> Any:
+        if os.getpid() != home:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return next(iter(updates)).weights
+
+    made = short_sweep(fusion="homesick", **_GRID)
+    assert len(sent) == 1
+    assert [trial.status for trial in made.runs] == ["finished"] * 6
+    assert curves(made) == curves(short_sweep(fusion="homesick", **_GRID, workers=0))
+
+
+def test_a_run_that_fails_there_is_tried_here(
+    worth_it: None, sent: list[str], short_sweep: Any
+) -> None:
+    home = os.getpid()
+
+    @fusion_nb.fusion
+    def homely(weights: Any, updates: Any) -> Any:
+        assert os.getpid() == home
+        return next(iter(updates)).weights
+
+    made = short_sweep(fusion="homely", **_GRID)
+    assert len(sent) == 1
+    assert [trial.status for trial in made.runs] == ["finished"] * 6
+
+
+def test_what_can_not_be_sent_is_trained_here(
+    worth_it: None, sent: list[str], short_sweep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> bytes:
+        raise OptionError("the model can't be sent")
+
+    monkeypatch.setattr(processes, "packed_setup", refused)
+    made = short_sweep(**_GRID)
+    assert made.status == "finished"
+    assert not sent
+    assert not any("at a time" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"workers": 0},
+        {"engine": "process:workers=1"},
+        {"engine": ["local", "process:workers=1"]},
+        {"search": "optuna:trials=2,pruner=none", "lr": "[0.05,0.1]"},
+        {"callbacks": [lambda run, record: None]},
+        {"log": "tensorboard:folder=logs"},
+    ],
+)
+def test_none_joins_where_the_runs_belong_here(
+    worth_it: None,
+    sent: list[str],
+    short_sweep: Any,
+    options: dict[str, Any],
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = short_sweep(**{**_GRID, "lr": 0.1, "rounds": 1, **options})
+    assert made.status == "finished"
+    assert not sent
+
+
+def test_none_joins_where_the_cell_draws_its_data(
+    worth_it: None, sent: list[str], ip: Any, rows: Any
+) -> None:
+    ip.ns["rows"] = rows
+    body = "from torch import nn\nmodel = nn.Linear(5, 3)\n"
+    line = "--lr [0.1,0.2] --seeds 0-1 --rounds 1 --parties 2"
+    ip.run(f"%%fusion sweep --data mine {line}\n{body}mine = rows\n")
+    assert not sent
+    ip.run(f"%%fusion sweep --data rows {line}\n{body}")
+    assert sent
+
+
+def joined(
+    monkeypatch: pytest.MonkeyPatch,
+    times: Sequence[tuple[float, float]],
+    num_left: int,
+    *,
+    cores: int = 4,
+    memory: tuple[float, float] = (1e9, 1e12),
+    sent: int = 1000,
+) -> list[int]:
+    """Return how many processes join after each trial, by its seconds and those of all cores."""
+    clock = iter([(0.0, 0.0), (0.0, 0.0), *times])
+    monkeypatch.setattr(crews, "_times", lambda: next(clock))
+    monkeypatch.setattr(crews, "num_cores", lambda: cores)
+    monkeypatch.setattr(crews, "memory", lambda: memory)
+    monkeypatch.setattr(processes, "packed_setup", lambda *_: b"." * sent)
+    monkeypatch.setattr(processes, "WorkerProcess", lambda *_, **__: object())
+    crew = GrowingCrew(ExperimentSpec(), {}, None, Trials(), Workshop({}))
+    crew.begin()
+    return [len(crew.joining(num_left - i)) for i in range(len(times))]
+
+
+def test_they_join_once_the_rest_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert joined(monkeypatch, [(1.0, 1.0), (2.0, 2.0), (6.0, 6.0), (10.0, 10.0)], 6) == [
+        *(0, 0),
+        3,  # four trials of four seconds are left
+        0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "count"),
+    [
+        ({}, 3),
+        ({"cores": 2}, 1),
+        ({"cores": 1}, 0),
+        ({"cores": 64}, 3),
+        ({"memory": (1e9, 1.9e9)}, 1),
+        ({"memory": (1e9, 1.2e9)}, 0),
+        ({"sent": 300 << 20}, 0),
+    ],
+)
+def test_no_more_join_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch, limits: dict[str, Any], count: int
+) -> None:
+    assert joined(monkeypatch, [(10.0, 10.0)], 20, **limits) == [count]
+
+
+def test_runs_that_use_several_cores_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert joined(monkeypatch, [(10.0, 19.0)], 20, cores=2) == [0]
+    assert joined(monkeypatch, [(10.0, 19.0)], 20, cores=4) == [1]
+
+
+def test_a_trial_for_each_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert joined(monkeypatch, [(10.0, 10.0)], 1) == [1]
+    assert joined(monkeypatch, [(10.0, 10.0)], 0) == [0]
