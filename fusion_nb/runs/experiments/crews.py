@@ -9,7 +9,7 @@ from typing import Any
 from fusion_nb.core.process.machine import memory, num_cores
 from fusion_nb.errors import OptionError, cell_spelling
 from fusion_nb.runs.experiments import processes
-from fusion_nb.runs.experiments.driver import Trainer
+from fusion_nb.runs.experiments.driver import Trainer, seconds_left
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.here import TrainerHere
 from fusion_nb.runs.experiments.spec import ExperimentSpec
@@ -76,11 +76,12 @@ class GrowingCrew:
     def joining(self, num_left: int) -> Sequence[Trainer]:
         """Return worker processes as soon as they are worth it, and then no more."""
         before, self._times = self._times, _times()
-        seconds, used = (now - then for now, then in zip(self._times, before, strict=True))
-        if not self._is_open or seconds * num_left < WORTH_SECONDS:
+        rest = seconds_left(self._trials, len(self._trials), 1) or 0.0
+        if not (self._is_open and num_left) or rest < WORTH_SECONDS:
             return ()
         self._is_open = False
-        cores = max(1.0, used / seconds - _BESIDE)
+        passed, used = (now - then for now, then in zip(self._times, before, strict=True))
+        cores = max(1.0, used / passed - _BESIDE)
         count = min(int(num_cores() / cores) - 1, num_left, _MOST_JOINING)
         try:
             joining = self._processes(count) if count > 0 else ()

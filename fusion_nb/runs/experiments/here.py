@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 
 from fusion_nb.core.history import better
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.training import Prunes, TrialControl, Workshop, train
 from fusion_nb.runs.experiments.trial import Trial
+
+_KEEPING = threading.Lock()
 
 
 class TrainerHere:
@@ -45,6 +48,11 @@ def keep_best(trials: Sequence[Trial], trial: Trial) -> None:
 
     One run has a model, and states of its parties: an experiment of many would fill the memory.
     """
+    with _KEEPING:  # of two equal ones that end at once, one is kept
+        _keep_best(trials, trial)
+
+
+def _keep_best(trials: Sequence[Trial], trial: Trial) -> None:
     if trial.status != "finished" or trial.facts is None:
         trial.run = trial.weights = None
         return

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,6 @@ from fusion_nb.runs.experiments.crews import GrowingCrew
 from fusion_nb.runs.experiments.processes import WorkerProcess
 from fusion_nb.runs.experiments.spec import ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
-from fusion_nb.runs.experiments.trials import Trials
 
 _GRID: dict[str, Any] = {"lr": [0.05, 0.1], "seeds": "0-2"}
 
@@ -151,28 +151,44 @@ def joined(
     times: Sequence[tuple[float, float]],
     num_left: int,
     *,
+    each: float = 10.0,
     cores: int = 4,
     memory: tuple[float, float] = (1e9, 1e12),
     sent: int = 1000,
 ) -> list[int]:
-    """Return how many processes join after each trial, by its seconds and those of all cores."""
+    """Return how many processes join after each trial.
+
+    times: when it ended, and the seconds of all cores until then;  each: seconds of its rounds
+    """
     clock = iter([(0.0, 0.0), (0.0, 0.0), *times])
     monkeypatch.setattr(crews, "_times", lambda: next(clock))
     monkeypatch.setattr(crews, "num_cores", lambda: cores)
     monkeypatch.setattr(crews, "memory", lambda: memory)
     monkeypatch.setattr(processes, "packed_setup", lambda *_: b"." * sent)
     monkeypatch.setattr(processes, "WorkerProcess", lambda *_, **__: object())
-    crew = GrowingCrew(ExperimentSpec(), {}, None, Trials(), Workshop({}))
-    crew.begin()
-    return [len(crew.joining(num_left - i)) for i in range(len(times))]
-
-
-def test_they_join_once_the_rest_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert joined(monkeypatch, [(1.0, 1.0), (2.0, 2.0), (6.0, 6.0), (10.0, 10.0)], 6) == [
-        *(0, 0),
-        3,  # four trials of four seconds are left
-        0,
+    trials: Any = [
+        SimpleNamespace(status="waiting", records=[1], seconds=0.0)
+        for _ in range(len(times) + num_left)
     ]
+    crew = GrowingCrew(ExperimentSpec(), {}, None, trials, Workshop({}))
+    crew.begin()
+    found = []
+    for i in range(len(times)):
+        trials[i].status, trials[i].seconds = "finished", each
+        found.append(len(crew.joining(len(trials) - i - 1)))
+    return found
+
+
+def test_they_join_once_where_the_rest_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [(2.0, 2.0), (4.0, 4.0)]
+    assert joined(monkeypatch, times, 3, each=2.0) == [3, 0]
+    assert joined(monkeypatch, times, 2, each=2.0) == [0, 0]
+
+
+def test_time_that_goes_by_before_the_first_round_counts_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert joined(monkeypatch, [(60.0, 60.0)], 20, each=0.1) == [0]
 
 
 @pytest.mark.parametrize(
