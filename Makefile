@@ -81,7 +81,7 @@ papers: $(VENV)/test  ## published figures beside ours, on MNIST: runs what chan
 screenshots: $(VENV)/test  ## take the pictures of README and tutorials anew
 	FUSION_NB_IMAGES=notebooks/images $(BIN)/pytest -m browser tests
 
-binder: build/binder  ## run all tutorials as on Binder: its packages, one core, 2 GB; needs Python 3.12
+binder: $(VENV)/test build/binder  ## run all tutorials as on Binder: its packages, one core, 2 GB; needs Python 3.12
 	$(BIN)/pytest -m "" tests/test_binder.py
 
 lab: $(VENV)/demo  ## open the tutorials
