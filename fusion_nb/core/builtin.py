@@ -15,6 +15,7 @@ class Framework:
     has_own_generator: it draws first weights from a random generator of its own, and not from
                 Python's or numpy's
     other_classes: further classes of its models, that don't derive from `base_class`
+    settings:   the module of its settings that hold for a process (`found` and `take`), or ""
     """
 
     adapter: str
@@ -22,6 +23,7 @@ class Framework:
     suffixes: tuple[str, ...]
     has_own_generator: bool = False
     other_classes: tuple[str, ...] = ()
+    settings: str = ""
 
     @property
     def package(self) -> str:
@@ -38,7 +40,10 @@ FRAMEWORKS: dict[str, Framework] = {
         (".doc2vec", ".d2v"),
     ),
     "keras": Framework(
-        f"{_MODELS}.keras.adapter:KerasModel", "keras.src.models.model.Model", (".keras",)
+        f"{_MODELS}.keras.adapter:KerasModel",
+        "keras.src.models.model.Model",
+        (".keras",),
+        settings=f"{_MODELS}.process_settings.of_keras",
     ),
     "lightgbm": Framework(
         f"{_MODELS}.lightgbm.adapter:LightGBMModel",
@@ -47,13 +52,17 @@ FRAMEWORKS: dict[str, Framework] = {
         other_classes=("lightgbm.basic.Booster",),
     ),
     "sklearn": Framework(
-        f"{_MODELS}.sklearn.adapter:SklearnModel", "sklearn.base.BaseEstimator", (".skops",)
+        f"{_MODELS}.sklearn.adapter:SklearnModel",
+        "sklearn.base.BaseEstimator",
+        (".skops",),
+        settings=f"{_MODELS}.process_settings.of_sklearn",
     ),
     "torch": Framework(
         f"{_MODELS}.torch.adapter:TorchModel",
         "torch.nn.modules.module.Module",
         (".pt", ".pth"),
         has_own_generator=True,
+        settings=f"{_MODELS}.process_settings.of_torch",
     ),
     "xgboost": Framework(
         f"{_MODELS}.xgboost.adapter:XGBoostModel",

@@ -24,6 +24,7 @@ from fusion_nb.engines.sending import (
     GIVE_UP,
     GO,
     HOLD,
+    Sent,
     checked_size,
     dumps,
     without_gate,
@@ -96,7 +97,7 @@ class ProcessEngine(Engine):
         """Start the processes, and give them the model and the parties."""
         self._parties = {party.id: party for party in parties}
         given, self._request_arena = Arena(), Arena()
-        message = pack((without_gate(model), self._parties), given, dumps)
+        message = pack((Sent.of(model), self._parties), given, dumps)
         setup = _Setup(given, self._request_arena, message)
         self._processes = _launched(self.width(model, len(parties)), setup)
         self._workers = WorkerPool(self._processes, gate, nullcontext)

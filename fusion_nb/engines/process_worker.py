@@ -40,9 +40,10 @@ def main(control: SharedFile, given: Arena, request_arena: Arena, down: Arena, u
     control_byte = control.view(1)
 
     try:
-        model, parties = receive(incoming, given, copies=False)
+        sent, parties = receive(incoming, given, copies=False)
     except EOFError:
         return  # stopped before it began
+    model = sent.settled()
     model.gate = gate_by(lambda: control_byte[0])
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
     arenas = {REQUEST: request_arena, PARTY: down}

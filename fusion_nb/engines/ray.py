@@ -18,7 +18,7 @@ from fusion_nb.engines import ray_cluster
 from fusion_nb.engines.ray_actor import Turn, packed
 from fusion_nb.engines.ray_room import USUAL_WAIT, Room
 from fusion_nb.engines.ray_workers import ActorWorker, WorkerDied, Workers
-from fusion_nb.engines.sending import checked_size, without_gate
+from fusion_nb.engines.sending import Sent, checked_size, without_gate
 from fusion_nb.errors import OptionError
 
 
@@ -150,7 +150,7 @@ class _Work:
         put = self._cluster.ray.put
         self.width = min(self._most, len(parties))
         self._workers.grow(self.width)
-        self._model = put(packed(without_gate(model)))
+        self._model = put(packed(Sent.of(model)))
         self._places = {party.id: put(packed(party)) for party in parties}
         self._threads = WorkerPool([self._workers] * self.width, self._gate, nullcontext)
 

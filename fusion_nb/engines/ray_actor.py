@@ -15,7 +15,7 @@ import numpy as np
 
 from fusion_nb.core.process import machine
 from fusion_nb.core.types import Failure, Reply
-from fusion_nb.engines.sending import GO, dumps, gate_by, portable
+from fusion_nb.engines.sending import GO, Sent, dumps, gate_by, portable
 from fusion_nb.errors import Stopped
 
 #: Packages whose versions decide the last digits of a curve.
@@ -67,7 +67,7 @@ class Lacking:
 class _Given:
     """The things of one run that an actor has fetched."""
 
-    model: Any
+    sent: Sent
     parties: dict[str, Any] = field(default_factory=dict)
     request: Any = None
     request_place: Any = None
@@ -109,9 +109,10 @@ class PartyActor:
         except Exception as error:
             line = f"a node can't read what it was sent: {type(error).__name__}: {error}"
             return packed(Answered(Failure(turn.name, line.splitlines()[0]), has_state=False))
-        with given.model.single_threaded():
+        model = given.sent.settled()  # in each turn: runs of other settings may share the actor
+        with model.single_threaded():
             try:
-                reply = portable(party.answer(given.request, given.model))
+                reply = portable(party.answer(given.request, model))
             except Stopped:
                 reply = None
         answered, party.carried_state = Answered(reply, party.carried_state), None
@@ -125,9 +126,9 @@ class PartyActor:
         import ray
 
         if turn.run not in self._given:
-            model = unpacked(ray.get(turn.model), copies=True)
-            model.gate = gate_by(self._current_order)
-            self._given[turn.run] = _Given(model)
+            sent = unpacked(ray.get(turn.model), copies=True)
+            sent.model.gate = gate_by(self._current_order)
+            self._given[turn.run] = _Given(sent)
         given = self._given[turn.run]
         if turn.name not in given.parties:
             given.parties[turn.name] = unpacked(ray.get(turn.party))

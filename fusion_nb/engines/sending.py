@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+from fusion_nb.core.process import framework_settings
 from fusion_nb.core.protocols import Model
 from fusion_nb.core.types import Failure, Reply
 from fusion_nb.errors import OptionError, Stopped, option
@@ -46,6 +47,23 @@ def without_gate(model: Model) -> Model:
     copied = model.clone()
     copied.gate = no_gate
     return copied
+
+
+class Sent(NamedTuple):
+    """A model on its way to another process, with the settings by which its framework computes."""
+
+    model: Model
+    settings: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, model: Model) -> Sent:
+        """Return a copy of a model, without its gate, and the settings of this process."""
+        return cls(without_gate(model), framework_settings.found(model.single_model.packages))
+
+    def settled(self) -> Model:
+        """Return the model, in a process that computes by the same settings from now on."""
+        framework_settings.take(self.settings)
+        return self.model
 
 
 def checked_size(engine: str, measure: Callable[[], int]) -> int:

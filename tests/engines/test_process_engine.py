@@ -43,6 +43,23 @@ class TestCurve:
     ) -> None:
         assert curve("process", rows, net(), **options) == curve("local", rows, net(), **options)
 
+    def test_the_processes_compute_by_the_settings_of_this_one(self, rows: Any, net: Any) -> None:
+        class Noisy(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = net()
+
+            def forward(self, x: Any) -> Any:
+                return self.inner(x + 0.1 * torch.randn(x.shape).to(x.dtype))
+
+        torch.set_default_dtype(torch.float64)
+        try:
+            here, beside = (curve(engine, rows, Noisy()) for engine in ("local", "process"))
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert beside == here
+        assert curve("local", rows, Noisy()) != here
+
     @pytest.mark.slow
     def test_new_processes_continue_with_the_parties_states(self, rows: Any, net: Any) -> None:
         whole = finished("local", rows, net(), rounds=4, fusion="scaffold")

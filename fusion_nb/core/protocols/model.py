@@ -76,6 +76,8 @@ class Model(TrainableModel, Protocol):
     gate: Callable[[], None]
     #: Cores that `evaluate` may use.
     num_cores: int
+    #: Packages that it needs.
+    packages: tuple[str, ...]
 
     @property
     def supported_options(self) -> frozenset[str]:

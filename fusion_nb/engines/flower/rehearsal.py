@@ -12,7 +12,7 @@ from typing import Any
 from fusion_nb.core.protocols import Model, PartyLike
 from fusion_nb.engines.flower.children import Child, free_address, listens
 from fusion_nb.engines.flower.link import Link
-from fusion_nb.engines.sending import dumps, without_gate
+from fusion_nb.engines.sending import Sent, dumps
 
 
 class Rehearsal:
@@ -24,7 +24,7 @@ class Rehearsal:
     def __init__(
         self, model: Model, parties: Sequence[PartyLike], num_nodes: int, gate: Callable[[], None]
     ) -> None:
-        self._model, self._gate = without_gate(model), gate
+        self._sent, self._gate = Sent.of(model), gate
         #: The parties of each node by name.
         self._shares: list[dict[str, PartyLike]] = [
             {party.id: party for party in parties[i::num_nodes]} for i in range(num_nodes)
@@ -100,7 +100,7 @@ class Rehearsal:
             if (before := self._children.pop(i, None)) is not None:
                 before.close()
             file = self._folder / f"parties_{self._num_started}"
-            _write(file, (self._model, self._shares[i]))
+            _write(file, (self._sent, self._shares[i]))
             self._children[i] = self._start(f"node {i + 1}", ["node", self.address, str(file)])
         for i in places:
             child = self._children[i]

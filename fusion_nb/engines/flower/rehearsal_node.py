@@ -19,7 +19,8 @@ def serve(address: str, file: str) -> None:
     The id of the node goes to the standard output.
     """
     path = Path(file)
-    model, parties = pickle.loads(path.read_bytes())
+    sent, parties = pickle.loads(path.read_bytes())
+    model = sent.settled()
     path.unlink()
     steering = Steering()
     model.gate = steering.gate

@@ -1,0 +1,1 @@
+"""Settings of frameworks that hold for a whole process; see `core.process.framework_settings`."""
