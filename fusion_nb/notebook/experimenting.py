@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from fusion_nb.runs.experiments import calls
 from fusion_nb.runs.experiments.experiment import Experiment
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.given import check_present
+from fusion_nb.runs.experiments.processes import needed_names
 from fusion_nb.runs.experiments.spec import OWN, ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
 from fusion_nb.runs.handle import ENDED, UNDER_WAY
@@ -117,7 +119,8 @@ def _launch(shell: InteractiveShell, line: Line, spec: ExperimentSpec, run_body:
     if first.code:
         run_body(shell, first, line)
         built_with = first.seed_for("weights")
-    names = shell.user_ns if first.code or not spec.options.get("code") else dict(shell.user_ns)
+    # Cells that are run meanwhile may bind the names that its options mention to something else.
+    names = ChainMap(needed_names(spec, shell.user_ns), shell.user_ns)
     made = Experiment(spec, names, name=name, workshop=Workshop(names, built_with))
     calls.remember(made)
     shell.user_ns[name] = made

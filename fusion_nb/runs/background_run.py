@@ -96,6 +96,11 @@ class BackgroundRun:
             )
         )
 
+    def rest(self) -> None:
+        """Wait until it has ended, through every pause: for somebody else can resume it."""
+        thread = self._thread
+        thread.wait_until(lambda: thread.is_at_rest)
+
     @contextmanager
     def stopping_on_interrupt(self) -> Iterator[None]:
         """Stop the run when an interrupt comes inside `with`, which launches it or waits for it.

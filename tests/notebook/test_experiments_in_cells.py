@@ -123,6 +123,16 @@ def test_the_view_says_how_far_it_is(shell: Any) -> None:
     view.close()
 
 
+def test_other_cells_change_nothing_of_an_experiment_under_way(shell: Any) -> None:
+    line = "sweep --data rows --lr [0.1,0.2] --seeds 0-1 --rounds 3 --name"
+    shell.run(f"%%fusion {line} a\n{BODY}")
+    shell.run(f"%%fusion {line} b --background\n{BODY}made = 1\n")
+    shell.run("b.pause()\nmodel, rows = None, 5\ndel nn\nb.resume()")
+    made = shell.ns["b"].wait()
+    assert [trial.status for trial in made.runs] == ["finished"] * 4
+    assert [t.history["loss"] for t in made.runs] == [t.history["loss"] for t in shell.ns["a"].runs]
+
+
 def test_nothing_is_shown_of_a_quiet_one(shell: Any) -> None:
     shell.run(BODY)
     assert "a:" not in str(

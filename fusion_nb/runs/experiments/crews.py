@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fusion_nb.core.process.machine import memory, num_cores
-from fusion_nb.errors import OptionError, cell_spelling
+from fusion_nb.errors import cell_spelling
 from fusion_nb.runs.experiments import processes
-from fusion_nb.runs.experiments.driver import Trainer, seconds_left
+from fusion_nb.runs.experiments.crew import helpers
+from fusion_nb.runs.experiments.crew.trainer import Joining, Trainer
+from fusion_nb.runs.experiments.driver import seconds_left
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.here import TrainerHere
 from fusion_nb.runs.experiments.spec import ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
+from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
 from fusion_nb.runs.experiments.trials import Trials
 from fusion_nb.runs.run import Run
 
@@ -39,9 +42,12 @@ class FixedCrew:
     def __init__(self, make: Callable[[], Sequence[Trainer]]) -> None:
         self.begin = make
 
-    def joining(self, num_left: int) -> Sequence[Trainer]:
+    def joining(self, num_left: int) -> Sequence[Joining]:
         """Return none."""
         return ()
+
+    def joined(self, trainer: Joining) -> None:
+        """Take no notice: nobody joins."""
 
     def notes(self) -> Sequence[str]:
         """Return none: it trains as it was asked to."""
@@ -51,9 +57,10 @@ class FixedCrew:
 class GrowingCrew:
     """One trainer in this process; and worker processes once it is known that they save time.
 
-    They join where the trials that are left take long, cores and memory are free, and all that the
-    trials share can be sent. This is judged by how long the trials before took, which depends on
-    the machine; but a curve is the same wherever it is computed.
+    They join where the trials that are left take long, cores and memory are free, all that the
+    trials share can be sent, and each computes a trial that this process has trained with the same
+    numbers. This is judged by how long the trials before took, which depends on the machine; but a
+    curve is the same wherever it is computed.
     """
 
     def __init__(
@@ -67,28 +74,36 @@ class GrowingCrew:
         self._spec, self._namespace, self._folder, self._trials = spec, namespace, folder, trials
         self._workshop, self._num_joined = workshop, 0
         self._is_open, self._times = True, _times()
+        self._before: list[Trial] = []
 
     def begin(self) -> Sequence[Trainer]:
         """Return the trainer of this process."""
         self._is_open, self._times = True, _times()
+        self._before = [trial for trial in self._trials if trial.status in TRIAL_ENDED]
         return [TrainerHere(self._workshop, self._folder, self._trials)]
 
-    def joining(self, num_left: int) -> Sequence[Trainer]:
+    def joining(self, num_left: int) -> Sequence[Joining]:
         """Return worker processes as soon as they are worth it, and then no more."""
         before, self._times = self._times, _times()
         rest = seconds_left(self._trials, len(self._trials), 1) or 0.0
-        if not (self._is_open and num_left) or rest < WORTH_SECONDS:
+        shown = [t for t in self._trials if t.status == "finished" and t.records]
+        shown = [trial for trial in shown if not any(trial is each for each in self._before)]
+        # The next trial is begun here at once.
+        if not (self._is_open and shown and num_left > 1) or rest < WORTH_SECONDS:
             return ()
         self._is_open = False
         passed, used = (now - then for now, then in zip(self._times, before, strict=True))
         cores = max(1.0, used / passed - _BESIDE)
-        count = min(int(num_cores() / cores) - 1, num_left, _MOST_JOINING)
+        free = int(num_cores() / cores) - 1 - helpers.num_open()
+        count = min(free, num_left - 1, _MOST_JOINING)
         try:
-            joining = self._processes(count) if count > 0 else ()
-        except (OptionError, OSError):  # it can't be sent, or no process can be started
-            joining = ()
-        self._num_joined = len(joining)
-        return joining
+            return self._helpers(count, shown[0]) if count > 0 else ()
+        except Exception:  # it can't be sent, say; all is trained here then
+            return ()
+
+    def joined(self, trainer: Joining) -> None:
+        """Count one that has shown that its numbers are those of this process."""
+        self._num_joined += 1
 
     def notes(self) -> Sequence[str]:
         """Return a sentence about the processes that have joined."""
@@ -100,8 +115,11 @@ class GrowingCrew:
             f"{cell_spelling('workers', '0')} trains all in this one",
         )
 
-    def _processes(self, count: int) -> Sequence[Trainer]:
-        """Return this number of worker processes, or as many as there is memory for."""
+    def _helpers(self, count: int, shown: Trial) -> Sequence[Joining]:
+        """Return this number of worker processes, or as many as there is memory for.
+
+        shown: a trial that this process has trained
+        """
         packed = processes.packed_setup(self._spec, self._namespace)
         if len(packed) > _MOST_SENT:
             return ()
@@ -109,7 +127,7 @@ class GrowingCrew:
         # As much as this process holds stays free for it.
         room = (left - held) / (_OF_PROCESS + 3 * len(packed))
         return [
-            processes.WorkerProcess(packed, self._folder, self._trials, is_helper=True)
+            helpers.Helper(packed, self._folder, self._trials, shown)
             for _ in range(int(min(count, room)))
         ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -13,8 +12,10 @@ from fusion_nb.core.history import History
 from fusion_nb.core.process.interrupts import HeldInterrupts
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.errors import Interrupted, RunError, Stopped, option
+from fusion_nb.runs.experiments.crew.batch import Batch
+from fusion_nb.runs.experiments.crew.trainer import Crew, GivenBack, Joining, Trainer
 from fusion_nb.runs.experiments.folder import ExperimentFolder
-from fusion_nb.runs.experiments.training import Prunes, TrialControl, line_of
+from fusion_nb.runs.experiments.training import TrialControl, line_of
 from fusion_nb.runs.experiments.trial import TRIAL_ENDED, Trial
 
 #: Seconds between two looks at interrupts and pauses, while an experiment is waited for.
@@ -31,38 +32,6 @@ class Source(Protocol):
 
     def prunes(self, trial: Trial, history: History) -> bool:
         """Return whether a trial is to end after this round."""
-
-
-class Trainer(Protocol):
-    """Trains one trial at a time, here or in another process."""
-
-    def train(
-        self, trial: Trial, control: TrialControl, prunes: Prunes, told: Callable[[], object]
-    ) -> None:
-        """Train a trial to its end. Raises GivenBack where it can't train any more."""
-
-    def close(self) -> None:
-        """Release what it holds."""
-
-
-class GivenBack(Exception):
-    """A trial that its trainer could not end, and that another one is to train."""
-
-
-class Crew(Protocol):
-    """The trainers of an experiment."""
-
-    def begin(self) -> Sequence[Trainer]:
-        """Return those that train from the start."""
-
-    def joining(self, num_left: int) -> Sequence[Trainer]:
-        """Return further ones, if any; asked whenever the first trainer has ended a trial.
-
-        num_left: trials that no trainer has begun
-        """
-
-    def notes(self) -> Sequence[str]:
-        """Return sentences for the user about who trains."""
 
 
 class Driver:
@@ -86,6 +55,7 @@ class Driver:
         self.error: BaseException | None = None
         self._source, self._crew, self._folder = source, crew, folder
         self._trainers: list[Trainer] = []
+        self._waiting: list[Joining] = []
         self._notify = notify
         self._control = RunControl()
         self._thread: threading.Thread | None = None
@@ -186,9 +156,9 @@ class Driver:
         except Exception as error:  # of the experiment itself: a full disk, say
             status, self.reason, self.error = "failed", line_of(error), error
         finally:
-            for trainer in self._trainers:
+            for trainer in (*self._trainers, *self._waiting):
                 trainer.close()
-            self._trainers = []
+            self._trainers, self._waiting = [], []
             if self._folder is not None:
                 self._folder.end()
             self._set(status)
@@ -196,21 +166,33 @@ class Driver:
     def _train_all(self, trials: Sequence[Trial]) -> None:
         """Train those of a batch that have not ended, each trainer one after the other."""
         left = [trial for trial in trials if trial.status not in TRIAL_ENDED]
-        batch = _Batch(self.name, left, self._train, lambda: not self._control.is_stopping)
+        batch = Batch(self.name, left, self._train, lambda: not self._control.is_stopping)
         batch.begin(self._trainers[1 : len(left)])
         # Once more where a trial was given back after the first trainer had found none left.
         while batch.goes_on:
-            batch.work(self._trainers[0], lambda: batch.begin(self._joining(batch.num_left)))
+            batch.work(self._trainers[0], lambda: self._let_join(batch))
+            for trainer in self._waiting:  # they would come too late
+                trainer.close()
             batch.join()
         if batch.errors:
             raise batch.errors[0]
         self._control.gate()
 
-    def _joining(self, num_left: int) -> Sequence[Trainer]:
-        """Return the trainers that join, which are closed with the others."""
-        joining = self._crew.joining(num_left)
-        self._trainers += joining
-        return joining
+    def _let_join(self, batch: Batch) -> None:
+        """Let trainers join that the crew has, each as soon as it is ready."""
+        joining = self._crew.joining(batch.num_left)
+        self._waiting += joining
+        batch.invite(joining, self._has_joined)
+
+    def _has_joined(self, trainer: Joining) -> bool:
+        """Wait until a trainer is ready, and return whether it may train."""
+        if not trainer.is_ready(TrialControl(self._control)):
+            trainer.close()
+            return False
+        self._waiting.remove(trainer)
+        self._trainers.append(trainer)
+        self._crew.joined(trainer)
+        return True
 
     def _train(self, trial: Trial, trainer: Trainer) -> None:
         control = TrialControl(self._control)
@@ -222,7 +204,7 @@ class Driver:
             self._control.gate()
             trainer.train(trial, control, prunes, self._notify)
         except GivenBack:
-            trial.status = "waiting"
+            trial.status, trial.reason, trial.records = "waiting", "", History()
             raise
         except Stopped:
             trial.status = "stopped"
@@ -231,76 +213,6 @@ class Driver:
         if self._folder is not None:
             self._folder.save(trial)
         self._notify()
-
-
-class _Batch:
-    """Trials that several trainers take, one after the other, until none is left.
-
-    name:  of the threads;  train: trains one, or raises;  may: whether another may be begun
-    """
-
-    def __init__(
-        self,
-        name: str,
-        trials: Sequence[Trial],
-        train: Callable[[Trial, Trainer], object],
-        may: Callable[[], bool],
-    ) -> None:
-        self._name, self._left, self._train, self._may = name, deque(trials), train, may
-        self._threads: list[threading.Thread] = []
-        self.errors: list[BaseException] = []
-
-    @property
-    def num_left(self) -> int:
-        """The number of trials that no trainer has begun."""
-        return len(self._left)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether a trial is left and may be begun."""
-        return bool(self._left) and not self.errors and self._may()
-
-    def begin(self, trainers: Sequence[Trainer]) -> None:
-        """Let each trainer take trials in a thread of its own, the first of them now."""
-        for trainer in trainers:
-            if (trial := self._next()) is not None:
-                thread = threading.Thread(
-                    target=self._work, args=(trainer, trial), name=self._name, daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
-
-    def work(self, trainer: Trainer, after_each: Callable[[], object]) -> None:
-        """Let a trainer take trials in this thread."""
-        if (trial := self._next()) is not None:
-            self._work(trainer, trial, after_each)
-
-    def join(self) -> None:
-        """Wait for the threads."""
-        for thread in self._threads:
-            thread.join()
-
-    def _work(
-        self, trainer: Trainer, first: Trial, after_each: Callable[[], object] = lambda: None
-    ) -> None:
-        trial: Trial | None = first
-        while trial is not None:
-            try:
-                self._train(trial, trainer)
-            except GivenBack:
-                self._left.appendleft(trial)
-                return
-            except BaseException as error:
-                self.errors.append(error)
-            if self.goes_on:
-                after_each()
-            trial = self._next()
-
-    def _next(self) -> Trial | None:
-        try:
-            return self._left.popleft() if self.goes_on else None
-        except IndexError:  # another trainer took the last one
-            return None
 
 
 class Grid:

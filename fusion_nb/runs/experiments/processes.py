@@ -6,18 +6,19 @@ import io
 import os
 import pickle
 import re
+import signal
 import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from fusion_nb.core import registry
 from fusion_nb.core.history import History
 from fusion_nb.errors import OptionError, option
-from fusion_nb.runs.experiments.driver import GivenBack
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.here import keep_best
 from fusion_nb.runs.experiments.spec import ExperimentSpec
@@ -71,7 +72,10 @@ def trainers(
     Raises OptionError for a model or data that can't be sent to another process.
     """
     packed = packed_setup(spec, namespace)
-    return [WorkerProcess(packed, folder, trials) for _ in range(min(spec.workers or 1, spec.size))]
+    made = [WorkerProcess(packed, folder, trials) for _ in range(min(spec.workers or 1, spec.size))]
+    for worker in made:  # they begin beside each other
+        worker.launch()
+    return made
 
 
 def packed_setup(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> bytes:
@@ -147,31 +151,42 @@ class WorkerProcess:
 
     packed: what all trials share;  folder: where those under way are saved, or None
     trials: all of the experiment: the weights of the best one are kept, and no others
-    is_helper: others can train what it can't
-    A worker that ends unexpectedly makes its trial one that failed, and is started again. A helper
-    gives every trial back that failed, and trains no other.
+    It is started by `launch`, or by the first trial. One that ends unexpectedly makes its trial one
+    that failed, and is started again.
     """
 
     def __init__(
-        self,
-        packed: bytes,
-        folder: ExperimentFolder | None,
-        trials: Sequence[Trial],
-        *,
-        is_helper: bool = False,
+        self, packed: bytes, folder: ExperimentFolder | None, trials: Sequence[Trial]
     ) -> None:
         self._packed, self._folder, self._trials = packed, folder, trials
-        self._is_helper = is_helper
         self._process: subprocess.Popen[bytes] | None = None
-        self._launch()
+        self._starting, self._is_closed = threading.Lock(), False
+        self._lock = threading.Lock()  # for messages of several threads
+        self._stdin: Any = None
+        self._stdout: Any = None
 
     def train(
         self, trial: Trial, control: TrialControl, prunes: Prunes, told: Callable[[], object]
     ) -> None:
         """Train a trial to its end."""
-        if self._process is None:
-            self._launch()
         folder = self._folder.of_run(trial) if self._folder is not None else None
+        self.follow(trial, folder, control, prunes, told)
+        keep_best(self._trials, trial)
+
+    def follow(
+        self,
+        trial: Trial,
+        folder: Path | None,
+        control: TrialControl,
+        prunes: Prunes,
+        told: Callable[[], object],
+    ) -> None:
+        """Train a trial, which may be none of the experiment, to its end.
+
+        folder: where it is saved, or None
+        """
+        if self._process is None:
+            self.launch()
         trial.status, trial.records = "running", History()
         told()
         followed = threading.Event()
@@ -179,8 +194,10 @@ class WorkerProcess:
         try:
             self._send((TRAIN, trial.point, trial.name, folder))
             watcher.start()
-            self._follow(trial, prunes, told)
-        except (EOFError, OSError, BrokenPipeError):
+            messages = Followed(trial, prunes, told, lambda: self._send((PRUNE,)))
+            while not messages.has_ended(read_message(self._stdout)):
+                """Each message is taken over as it comes."""
+        except (EOFError, OSError):
             code = self._end()
             trial.status, trial.reason = "failed", f"its worker process ended (exit code {code})"
         finally:
@@ -189,20 +206,12 @@ class WorkerProcess:
                 watcher.join()
         if control.is_stopping and trial.status == "failed":
             trial.status = "stopped"
-        if self._is_helper and trial.status == "failed":
-            self._end()
-            raise GivenBack
-        keep_best(self._trials, trial)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process for good, also while another thread waits for it."""
+        with self._starting:
+            self._is_closed = True
         self._end()
-
-    def _follow(self, trial: Trial, prunes: Prunes, told: Callable[[], object]) -> None:
-        """Take over the rounds of a trial until it has ended."""
-        followed = Followed(trial, prunes, told, lambda: self._send((PRUNE,)))
-        while not followed.has_ended(read_message(self._stdout)):
-            """Each message is taken over as it comes."""
 
     def _watch(self, control: TrialControl, followed: threading.Event) -> None:
         """Hold or stop the worker with the experiment."""
@@ -215,47 +224,59 @@ class WorkerProcess:
                 if control.is_paused != is_held:
                     is_held = control.is_paused
                     self._send((PAUSE if is_held else RESUME,))
-            except OSError:
+            except (OSError, EOFError):
                 return
-        if not followed.wait(_STOP_SECONDS) and self._process is not None:
-            self._process.kill()
+        process = self._process
+        if not followed.wait(_STOP_SECONDS) and process is not None:
+            _kill(process)
 
     def _send(self, message: object) -> None:
-        assert self._process is not None
         with self._lock:
+            if self._process is None:
+                raise EOFError
             write_message(self._stdin, message)
 
-    def _launch(self) -> None:
-        """Start the process, and give it what all trials share."""
-        # It has a session of its own: an interrupt is for the experiment, which stops its trials.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "fusion_nb.runs.experiments.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin: Any = self._process.stdin
-        self._stdout: Any = self._process.stdout
-        self._lock = threading.Lock()
+    def launch(self) -> None:
+        """Start the process, and give it what all trials share. Raises EOFError after `close`."""
+        with self._starting:
+            if self._is_closed:
+                raise EOFError
+            # It has a session of its own: an interrupt is for the experiment, which stops its
+            # trials.
+            process = subprocess.Popen(
+                [sys.executable, "-m", "fusion_nb.runs.experiments.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                start_new_session=True,
+            )
+            self._stdin, self._stdout = process.stdin, process.stdout
+            self._process = process
         with suppress(OSError):  # it is noticed when a trial is asked for
             self._stdin.write(_HEAD.pack(len(self._packed)))
             self._stdin.write(self._packed)
             self._stdin.flush()
 
     def _end(self) -> int:
-        if self._process is None:
+        with self._starting:
+            process, self._process = self._process, None
+        if process is None:
             return 0
-        process, self._process = self._process, None
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
         code = process.poll()
-        process.kill()
+        _kill(process)
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
         return process.returncode if code is None else code
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a worker and the processes that it started, which would hold its pipes open."""
+    if hasattr(os, "killpg"):
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()

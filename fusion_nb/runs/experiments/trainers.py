@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fusion_nb.runs.experiments import processes
+from fusion_nb.runs.experiments.crew.trainer import Crew
 from fusion_nb.runs.experiments.crews import FixedCrew, GrowingCrew, may_grow
-from fusion_nb.runs.experiments.driver import Crew
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.here import TrainerHere
 from fusion_nb.runs.experiments.spec import ExperimentSpec

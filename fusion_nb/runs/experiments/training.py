@@ -172,7 +172,7 @@ def train(run: Run, trial: Trial, prunes: Prunes, told: Callable[[], object]) ->
     try:
         if run.planned > len(run.records):
             run.start()
-        run.training.settle()
+        run.training.rest()
     finally:
         unsubscribe()
     trial.records, trial.facts = run.records, Facts.of(run)

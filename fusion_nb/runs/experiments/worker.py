@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
@@ -80,6 +81,27 @@ class TrialWorker:
         self._control.stop()
 
 
+class _Refused:
+    """Stands for the trials where what they share can't be read in this process.
+
+    line: why, in words;  send: takes a message for the other process
+    """
+
+    def __init__(self, line: str, send: Callable[[object], object]) -> None:
+        self._reason = f"the model or the data can't be read in another process ({line})"
+        self._send = send
+
+    def begin(self) -> None:
+        """Withdraw nothing."""
+
+    def train(self, *asked: object) -> None:
+        """Tell that a trial has failed, and why."""
+        self._send((processes.END, "failed", self._reason, None, None))
+
+    def order(self, kind: str) -> None:
+        """Do nothing: no trial is under way."""
+
+
 class Worker:
     """Answers the process that started this one, until that is gone.
 
@@ -88,8 +110,15 @@ class Worker:
 
     def __init__(self, into: BinaryIO, out: BinaryIO) -> None:
         self._into = into
-        _, setup = processes.read_message(into)
-        self._trials = TrialWorker(setup, functools.partial(processes.write_message, out))
+        send = functools.partial(processes.write_message, out)
+        self._trials: TrialWorker | _Refused
+        try:
+            _, setup = processes.read_message(into)
+            self._trials = TrialWorker(setup, send)
+        except EOFError:
+            raise
+        except Exception as error:
+            self._trials = _Refused(training.line_of(error), send)
         self._orders: SimpleQueue[Any] = SimpleQueue()
 
     def serve(self) -> None:
@@ -113,11 +142,17 @@ class Worker:
 
 
 def main() -> None:
-    """Serve over standard input and output; what a run prints goes to standard error."""
-    out = os.fdopen(os.dup(1), "wb")
+    """Serve over standard input and output.
+
+    A run that prints writes to standard error, and one that reads finds the end of its input.
+    """
+    into, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    Worker(sys.stdin.buffer, out).serve()
+    with suppress(EOFError):  # its starter was gone before it began
+        Worker(into, out).serve()
 
 
 if __name__ == "__main__":

@@ -141,6 +141,27 @@ def test_a_pause_holds_it_and_a_wait_says_so(short_sweep: Any) -> None:
     assert made.status == "stopped"
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_that_was_held_is_trained_to_its_end(short_sweep: Any, workers: int) -> None:
+    options: dict[str, Any] = {"rounds": 30, "seeds": "0-1", "workers": workers}
+    made = short_sweep(**options, background=True)
+    held = threading.Event()
+
+    def hold(made: Any) -> None:
+        if not held.is_set() and len(made.runs[0].records) >= 2:
+            made.pause()
+            held.set()
+
+    made.subscribe(hold)
+    assert held.wait(60)
+    made.wait(timeout=0.5)
+    made.resume()
+    made.wait()
+    assert [(trial.status, len(trial.records)) for trial in made.runs] == [("finished", 30)] * 2
+    here = short_sweep(**options | {"workers": 0})
+    assert [t.history["loss"] for t in made.runs] == [t.history["loss"] for t in here.runs]
+
+
 def test_steering_that_has_no_use_is_refused(short_sweep: Any) -> None:
     made = short_sweep()
     for ask in (made.pause, made.resume, made.start):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Sequence
-from types import SimpleNamespace
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +17,10 @@ import pytest
 import fusion_nb
 from fusion_nb.errors import OptionError
 from fusion_nb.runs.experiments import crews, processes
+from fusion_nb.runs.experiments.crew import helpers
+from fusion_nb.runs.experiments.crew.batch import Batch
+from fusion_nb.runs.experiments.crew.helpers import Helper
 from fusion_nb.runs.experiments.crews import GrowingCrew
-from fusion_nb.runs.experiments.processes import WorkerProcess
 from fusion_nb.runs.experiments.spec import ExperimentSpec
 from fusion_nb.runs.experiments.training import Workshop
 
@@ -24,25 +29,44 @@ _GRID: dict[str, Any] = {"lr": [0.05, 0.1], "seeds": "0-2"}
 
 @pytest.fixture
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let any rest be long enough, on a machine with two cores and much memory."""
+    """Let any rest be long enough, on a machine with two cores and much memory.
+
+    The trainer of this process goes on when it is known whether those that join are ready.
+    """
     monkeypatch.setattr(crews, "WORTH_SECONDS", 0.0)
     monkeypatch.setattr(crews, "num_cores", lambda: 2)
     monkeypatch.setattr(crews, "memory", lambda: (0, math.inf))
     # All cores' time that the first trial takes, in a process with threads of other tests.
     monkeypatch.setattr(crews, "_BESIDE", math.inf)
+    invite = Batch.invite
+
+    def invite_and_wait(self: Any, trainers: Any, is_ready: Callable[[Any], bool]) -> None:
+        known = threading.Semaphore(0)
+
+        def is_ready_then(trainer: Any) -> bool:
+            try:
+                return is_ready(trainer)
+            finally:
+                known.release()
+
+        invite(self, trainers, is_ready_then)
+        for _ in trainers:
+            known.acquire()
+
+    monkeypatch.setattr(Batch, "invite", invite_and_wait)
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The trials that worker processes are given."""
     found: list[str] = []
-    train = WorkerProcess.train
+    train = Helper.train
 
-    def noted(self: WorkerProcess, trial: Any, *given: Any) -> None:
+    def noted(self: Helper, trial: Any, *given: Any) -> None:
         found.append(trial.name)
         train(self, trial, *given)
 
-    monkeypatch.setattr(WorkerProcess, "train", noted)
+    monkeypatch.setattr(Helper, "train", noted)
     return found
 
 
@@ -67,11 +91,12 @@ def test_the_curves_are_those_of_this_process(
 def test_a_run_that_ends_its_process_is_trained_here(
     worth_it: None, sent: list[str], short_sweep: Any
 ) -> None:
-    home = os.getpid()
+    home, rounds = os.getpid(), [0]
 
     @fusion_nb.fusion
     def homesick(weights: Any, updates: Any) -> Any:
-        if os.getpid() != home:
+        rounds[0] += os.getpid() != home
+        if rounds[0] > 2:  # those that show its numbers
             os.kill(os.getpid(), signal.SIGKILL)
         return next(iter(updates)).weights
 
@@ -84,16 +109,157 @@ def test_a_run_that_ends_its_process_is_trained_here(
 def test_a_run_that_fails_there_is_tried_here(
     worth_it: None, sent: list[str], short_sweep: Any
 ) -> None:
-    home = os.getpid()
+    home, rounds = os.getpid(), [0]
 
     @fusion_nb.fusion
     def homely(weights: Any, updates: Any) -> Any:
-        assert os.getpid() == home
+        rounds[0] += os.getpid() != home
+        assert rounds[0] <= 2
         return next(iter(updates)).weights
 
     made = short_sweep(fusion="homely", **_GRID)
     assert len(sent) == 1
     assert [trial.status for trial in made.runs] == ["finished"] * 6
+    assert all(len(trial.records) == 2 and not trial.reason for trial in made.runs)
+
+
+class Setting:
+    """Something of a process that decides numbers, and that no other process knows of."""
+
+    @staticmethod
+    def patched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Any]:
+        """A method of the framework is another one."""
+        from torch import nn
+
+        def ones(self: Any) -> None:
+            nn.init.constant_(self.weight, 0.1)
+            nn.init.zeros_(self.bias)
+
+        monkeypatch.setattr(nn.Linear, "reset_parameters", ones)
+        return lambda: nn.Linear(5, 3)
+
+    @staticmethod
+    def edited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Any]:
+        """The file of a module is another one than when it was imported."""
+        monkeypatch.syspath_prepend(tmp_path)
+        file = tmp_path / "edited_models.py"
+        text = "from torch import nn\ndef built():\n    return nn.Sequential(nn.Linear(5, 3))\n"
+        file.write_text(text)
+        module = ModuleType("edited_models")
+        exec(text, vars(module))
+        monkeypatch.setitem(sys.modules, "edited_models", module)
+        file.write_text(text.replace("nn.Linear(5, 3)", "nn.Linear(5, 8), nn.Linear(8, 3)"))
+        built: Callable[[], Any] = vars(module)["built"]
+        return built
+
+    @staticmethod
+    def order_of_a_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Any]:
+        """The order of a set of texts."""
+        from torch import nn
+
+        def built() -> Any:
+            model = nn.Linear(5, 3)
+            place = [*{*map(str, range(1000))}].index("7")
+            nn.init.constant_(model.weight, place / 1000)
+            return model
+
+        return built
+
+    @staticmethod
+    def somebody_to_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Any]:
+        """A keyboard."""
+        from torch import nn
+
+        home = os.getpid()
+
+        def built() -> Any:
+            if os.getpid() != home:
+                input("how wide? ")
+            return nn.Linear(5, 3)
+
+        return built
+
+
+@pytest.mark.parametrize("kind", ["patched", "edited", "order_of_a_set", "somebody_to_ask"])
+def test_none_joins_that_would_compute_other_numbers(
+    kind: str,
+    worth_it: None,
+    sent: list[str],
+    rows: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    build = getattr(Setting, kind)(monkeypatch, tmp_path)
+    options: dict[str, Any] = {"rounds": 2, "parties": 3, **_GRID}
+    made = fusion_nb.sweep(build, rows, **options)
+    assert not sent
+    assert curves(made) == curves(fusion_nb.sweep(build, rows, **options, workers=0))
+    assert not any("at a time" in note for note in made.notes)
+
+
+class Slow:
+    """Builds a model, and can be read in the process that made it alone.
+
+    does: what another process does: wait or raise
+    """
+
+    def __init__(self, does: str) -> None:
+        self.does = does
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        def read(home: int, does: str) -> Any:
+            import os
+            import time
+
+            if does == "raise":
+                raise ValueError("not here")
+            while os.getpid() != home:
+                time.sleep(0.05)
+
+        return read, (os.getpid(), self.does)
+
+
+def needing(slow: Slow, build: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a function that builds a model, and with which `slow` is sent."""
+
+    def built() -> Any:
+        assert slow.does
+        return build()
+
+    return built
+
+
+def test_one_that_comes_too_late_is_not_waited_for(
+    worth_it: None, monkeypatch: pytest.MonkeyPatch, build: Any, rows: Any
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(crews, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(crews, "num_cores", lambda: 8)
+    monkeypatch.setattr(crews, "memory", lambda: (0, math.inf))
+    begun: list[Helper] = []
+    is_ready = Helper.is_ready
+
+    def noted(self: Helper, control: Any) -> bool:
+        begun.append(self)
+        return is_ready(self, control)
+
+    monkeypatch.setattr(Helper, "is_ready", noted)
+    made = fusion_nb.sweep(needing(Slow("wait"), build), rows, rounds=2, parties=3, **_GRID)
+    assert begun
+    assert [trial.status for trial in made.runs] == ["finished"] * 6
+    assert helpers.num_open() == 0
+
+
+def test_what_another_process_can_not_read_is_trained_here(
+    worth_it: None, sent: list[str], build: Any, rows: Any
+) -> None:
+    model = needing(Slow("raise"), build)
+    made = fusion_nb.sweep(model, rows, rounds=2, parties=3, **_GRID)
+    assert not sent
+    assert [trial.status for trial in made.runs] == ["finished"] * 6
+    asked = fusion_nb.sweep(model, rows, rounds=2, parties=3, **_GRID, workers=1)
+    assert [trial.status for trial in asked.runs] == ["failed"] * 6
+    assert "can't be read in another process (ValueError: not here)" in asked.runs[0].reason
 
 
 def test_what_can_not_be_sent_is_trained_here(
@@ -155,6 +321,7 @@ def joined(
     cores: int = 4,
     memory: tuple[float, float] = (1e9, 1e12),
     sent: int = 1000,
+    num_open: int = 0,
 ) -> list[int]:
     """Return how many processes join after each trial.
 
@@ -165,7 +332,8 @@ def joined(
     monkeypatch.setattr(crews, "num_cores", lambda: cores)
     monkeypatch.setattr(crews, "memory", lambda: memory)
     monkeypatch.setattr(processes, "packed_setup", lambda *_: b"." * sent)
-    monkeypatch.setattr(processes, "WorkerProcess", lambda *_, **__: object())
+    monkeypatch.setattr(helpers, "Helper", lambda *_: object())
+    monkeypatch.setattr(helpers, "num_open", lambda: num_open)
     trials: Any = [
         SimpleNamespace(status="waiting", records=[1], seconds=0.0)
         for _ in range(len(times) + num_left)
@@ -215,5 +383,11 @@ def test_runs_that_use_several_cores_are_left_alone(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_trial_for_each_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert joined(monkeypatch, [(10.0, 10.0)], 1) == [1]
+    assert joined(monkeypatch, [(10.0, 10.0)], 3) == [2]
+    assert joined(monkeypatch, [(10.0, 10.0)], 1) == [0]  # it is begun here
     assert joined(monkeypatch, [(10.0, 10.0)], 0) == [0]
+
+
+def test_experiments_at_the_same_time_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert joined(monkeypatch, [(10.0, 10.0)], 20, cores=4, num_open=2) == [1]
+    assert joined(monkeypatch, [(10.0, 10.0)], 20, cores=4, num_open=3) == [0]
