@@ -191,7 +191,7 @@ def status_text(run: Run) -> str:
         elapsed = duration(sum(record.seconds for record in records))
         parts.append(f"{elapsed} so far" if status in UNDER_WAY else elapsed)
     left = seconds_left(records, run.planned)
-    if status == "running" and left is not None:
+    if status == "running" and left:  # after the last round the rest is not known
         parts.append(f"about {duration(left)} left")
     if status in ENDED and run.reason:
         parts.append(run.reason)
