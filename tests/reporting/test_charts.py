@@ -97,6 +97,27 @@ def test_labels_of_changes_stay_inside_of_their_axis_and_apart() -> None:
         assert not any(a.overlaps(b) for a, b in pairwise(boxes))
 
 
+@pytest.mark.parametrize("num_rounds", [1, 20, 1_000, 20_000])
+def test_the_numbers_of_rounds_have_room_beside_each_other(num_rounds: int) -> None:
+    metrics = {"loss": 1.0, "accuracy": 0.5}
+    history = History([record(i, metrics) for i in range(1, num_rounds + 1)])
+    compared = charts.compare({"one": history}, ["loss", "accuracy"])
+    alone = charts.curves(history, ["loss", "accuracy"])
+    for figure in (compared.figure, alone.figure):
+        figure.canvas.draw()
+        for axis in figure.axes[:2]:
+            low, high = axis.get_xlim()
+            labels = [x for x in axis.get_xticklabels() if low <= x.get_position()[0] <= high]
+            boxes = [label.get_window_extent() for label in labels]
+            assert len(boxes) >= 2
+            assert all(one.x1 + 3 <= other.x0 for one, other in pairwise(boxes))
+
+
+def test_one_round_is_told_as_one() -> None:
+    one = History([record(1, {"loss": 0.5, "accuracy": 0.5})])
+    assert charts.curves(one, ["loss", "accuracy"]).alt.endswith("over 1 round")
+
+
 def test_ticks_of_a_run_are_those_of_its_synchronisations(trained: Any, net: Any) -> None:
     run = trained(net(), fusion="fda:theta=0.05", rounds=8, baseline="local")
     expected = [one.round for one in run.history if one.synchronised]

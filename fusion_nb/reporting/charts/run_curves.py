@@ -213,8 +213,9 @@ def described(history: History, metrics: Sequence[str], against: str = "round") 
         ]
         compared += [f"; {label}: {' and '.join(ends)}"] if ends else []
     text = " and ".join(parts) or "no round is whole yet"
+    word = "round" if len(history) == 1 else "rounds"
     return (
-        f"{text[0].upper()}{text[1:]} over {len(history)} rounds{costs.told(history, against)}"
+        f"{text[0].upper()}{text[1:]} over {len(history)} {word}{costs.told(history, against)}"
         f"{''.join(compared)}"
         if parts
         else text.capitalize()
