@@ -14,11 +14,9 @@ from fusion_nb.core import registry
 from fusion_nb.data import loading
 from fusion_nb.errors import FusionError
 from fusion_nb.models import lookup
-from fusion_nb.notebook import comparing, explain, options
+from fusion_nb.notebook import explain, options
 from fusion_nb.runs.callbacks import own
 from fusion_nb.runs.contribution.option import METHODS
-from fusion_nb.runs.experiments.experiment import Experiment
-from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
 #: Letters of a meaning, at most: front ends write it in one line.
@@ -128,6 +126,8 @@ def _options_of(command: str) -> list[str]:
 
 
 def _runs(namespace: Mapping[str, Any]) -> list[str]:
+    from fusion_nb.runs.run import Run  # here, for it doubles what the first completion takes
+
     return [
         name
         for name, value in namespace.items()
@@ -137,6 +137,10 @@ def _runs(namespace: Mapping[str, Any]) -> list[str]:
 
 def _comparable(fragment: str, namespace: Mapping[str, Any]) -> list[str]:
     """Return runs, experiments, folders and trackers, with the options of a tracker after it."""
+    from fusion_nb.notebook import comparing  # these too import all that trains
+    from fusion_nb.runs.experiments.experiment import Experiment
+    from fusion_nb.runs.run import Run
+
     named = [
         name
         for name, value in namespace.items()
@@ -171,6 +175,8 @@ def _components(kind: str, fragment: str, variables: list[str]) -> list[str]:
 
 
 def _formats(fragment: str, public: Mapping[str, Any]) -> list[str]:
+    from fusion_nb.runs.run import Run
+
     runs = (value for value in public.values() if isinstance(value, Run))
     return sorted({format for run in runs for format in run.formats})
 

@@ -51,6 +51,11 @@ def shell() -> InteractiveShell | None:
     return None if ipython is None else ipython.get_ipython()
 
 
+def is_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook, and no terminal."""
+    return _kernel_shell() is not None
+
+
 def draws_widgets() -> bool:
     """Return whether a person looks on: a front end that can ask for input also draws widgets."""
     return bool(_request().get("allow_stdin"))

@@ -11,7 +11,7 @@ from IPython.display import display
 
 from fusion_nb.core.history import History
 from fusion_nb.core.types import Metrics
-from fusion_nb.reporting.formatting import caption_html, duration
+from fusion_nb.reporting.formatting import caption_html, duration, number
 from fusion_nb.reporting.templates import render
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.session import ENDED, UNDER_WAY
@@ -187,11 +187,11 @@ def status_text(run: Run) -> str:
     if records:
         counted = ["epsilon"] if "epsilon" in records[-1].metrics else []
         last = _latest(records, [*run.chart_metrics, *counted])
-        parts += [f"{name} {value:.3f}" for name, value in last.items()]
+        parts += [f"{name} {number(value)}" for name, value in last.items()]
         elapsed = duration(sum(record.seconds for record in records))
         parts.append(f"{elapsed} so far" if status in UNDER_WAY else elapsed)
     left = seconds_left(records, run.planned)
-    if status == "running" and left is not None:
+    if status == "running" and left:  # after the last round the rest is not known
         parts.append(f"about {duration(left)} left")
     if status in ENDED and run.reason:
         parts.append(run.reason)

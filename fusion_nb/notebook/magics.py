@@ -59,6 +59,10 @@ class FusionMagics(Magics):
 def matcher(namespace: Mapping[str, Any]) -> Callable[[Any], Any]:
     """Return an IPython matcher that completes `%fusion` and `%%fusion` lines, and no others."""
 
+    def in_one_row(text: str) -> str:
+        # JupyterLab breaks a type at its spaces, and lays the rows of a list over each other.
+        return text.replace(" ", "\N{NO-BREAK SPACE}") if kernel.is_notebook() else text
+
     @context_matcher()
     def fusion_matcher(context: Any) -> Any:
         line = _LINE.match(_line_until_cursor(context))
@@ -73,7 +77,7 @@ def matcher(namespace: Mapping[str, Any]) -> Callable[[Any], Any]:
         return {
             "completions": [
                 # Front ends write the type beside the word.
-                SimpleCompletion(word, type=meaning(before, word) or "param")
+                SimpleCompletion(word, type=in_one_row(meaning(before, word)) or "param")
                 for word in offered
                 if word.startswith(fragment)
             ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -33,12 +32,13 @@ _TABLE = (
 def number(value: float | None) -> str:
     """Return a metric with three digits, and a dash for None.
 
-    >>> number(0.25), number(1234.5), number(None)
-    ('0.250', '1.23e+03', '–')
+    >>> number(0.25), number(1234.5), number(0.00001234), number(0.0), number(None)
+    ('0.250', '1.23e+03', '1.23e-05', '0.000', '–')
     """
     if value is None:
         return "–"
-    return f"{value:.3f}" if math.isfinite(value) and abs(value) < 1000 else f"{value:.3g}"
+    has_three = value == 0 or 0.0005 <= abs(value) < 1000
+    return f"{value:.3f}" if has_three else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:

@@ -191,6 +191,8 @@ class BackgroundRun:
         # one, there is again a run under way.
         while not self._add_rounds(rounds):
             self._join()
+        if self.state.status == "paused":  # no round follows that would show the new number
+            self._on_change()
 
     def _begin_step(self) -> int | None:
         """Begin a step; return the number of whole rounds before it, or None while the run ends."""

@@ -96,7 +96,8 @@ class Steering(RunParts):
         return function
 
     def subscribe(self, listener: Callable[[Self], object]) -> Callable[[], None]:
-        """Call `listener(run)` after every whole round and change of status.
+        """Call `listener(run)` after every whole round, change of status, and rounds that are added
+        in a pause.
 
         It is called in the thread where that happens. Return a function that ends the subscription.
         """

@@ -80,6 +80,26 @@ def wait(page: Any, holds: Callable[[], Any]) -> None:
         page.wait_for_timeout(50)
 
 
+def cut_placeholders(page: Any) -> list[str]:
+    """Return the placeholders that are wider than the field in which they stand."""
+    found = page.evaluate(
+        """() => {
+            const context = document.createElement('canvas').getContext('2d');
+            return [...document.querySelectorAll('.jp-OutputArea input[placeholder]')]
+                .filter((field) => field.offsetParent)
+                .filter((field) => {
+                    const style = getComputedStyle(field);
+                    const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+                    context.font = `${style.fontSize} ${style.fontFamily}`;
+                    const {width} = context.measureText(field.placeholder);
+                    return width > field.clientWidth - padding;
+                })
+                .map((field) => field.placeholder);
+        }"""
+    )
+    return list(found)
+
+
 def keep(page: Any, name: str) -> None:
     """Take a picture of the notebook for the documentation, when asked to."""
     if folder := os.environ.get("FUSION_NB_IMAGES"):

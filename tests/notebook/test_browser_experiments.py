@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MARKS, keep, new_notebook, open_notebook, run_cells, wait
+from browsing import MARKS, cut_placeholders, keep, new_notebook, open_notebook, run_cells, wait
 from test_browser_chart import PREPARE, plot, tip
 from test_browser_panel import button, field, show_panel, tab
 
@@ -41,7 +41,10 @@ def test_seeds_are_drawn_with_their_band(page: Any, lab: tuple[str, Path]) -> No
 def test_the_panels_tab_trains_and_ranks(page: Any, lab: tuple[str, Path]) -> None:
     page.set_viewport_size({"width": 1024, "height": 700})
     show_panel(page, lab, "experiment.ipynb", "--rounds 5")
+    assert not cut_placeholders(page)
     tab(page, "Experiment")
+    field(page, "workers").wait_for()
+    assert not cut_placeholders(page)
     values = page.get_by_label("values", exact=True).locator("visible=true")
     values.nth(0).fill("fedavg,fedprox:mu=[0.1,1]")
     values.nth(1).fill("0.05, 0.1")

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import IDLE, MARKS, keep, new_notebook, open_notebook, run_cells, save, wait, write
+from browsing import (
+    IDLE,
+    MARKS,
+    cut_placeholders,
+    keep,
+    new_notebook,
+    open_notebook,
+    run_cells,
+    save,
+    wait,
+    write,
+)
 
 pytestmark = MARKS
 
@@ -215,6 +226,7 @@ def test_it_looks_well_in_both_themes(
     keep(page, f"panel_idle_{word}.png")
     button(page, "More options").click()
     button(page, "Fewer options").wait_for()
+    assert not cut_placeholders(page)
     for control in page.locator(
         ".jp-OutputArea button, .jp-OutputArea input, .jp-OutputArea select"
     ).all():

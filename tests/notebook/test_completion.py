@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,17 @@ class TestCompletion:
                 completion.text for completion in ip.shell.Completer.completions(text, len(text))
             ]
         assert any("getcwd" in completion for completion in found)
+
+    def test_the_first_one_waits_for_nothing_that_trains(self) -> None:
+        code = (
+            "import sys; from fusion_nb.notebook import complete; "
+            "print(*complete.suggest(['--fusion'], 'fed', {}), *complete.suggest([], '--ro', {})); "
+            "print('fusion_nb.runs.run' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        words, is_loaded = done.stdout.splitlines()
+        assert {"fedavg", "--rounds"} <= {*words.split()}
+        assert is_loaded == "False"
 
     def test_completion_is_removed_with_the_extension(self, ip: Any) -> None:
         count = len(ip.shell.Completer.custom_matchers)

@@ -80,6 +80,20 @@ def test_without_a_person_there_is_one_static_result(kernel: Any) -> None:
     assert not [m for m in messages if m["msg_type"] == "comm_open"]
 
 
+def test_a_meaning_beside_a_completion_breaks_at_no_space(kernel: Any) -> None:
+    """JupyterLab lays the rows of its list over each other where one of them is broken."""
+    _, client = kernel
+    execute(client, "%load_ext fusion_nb")
+    for line, word in (("%fusion run --fusion fed", "fedavg"), ("%%fusion --ro", "--rounds")):
+        content = client.complete(line, len(line), reply=True, timeout=240)["content"]
+        types = {
+            each["text"]: each["type"]
+            for each in content["metadata"]["_jupyter_types_experimental"]
+        }
+        assert "parties'" in types[word] or "rounds" in types[word]
+        assert not any(" " in meaning for meaning in types.values())
+
+
 def test_a_refused_line_fails_the_cell(kernel: Any) -> None:
     _, client = kernel
     execute(client, "%load_ext fusion_nb")

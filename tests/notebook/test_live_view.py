@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fusion_nb import RunSpec
 from fusion_nb.notebook import live
-from fusion_nb.notebook.live import LiveView, Throttle, status_html
+from fusion_nb.notebook.live import LiveView, Throttle, status_html, status_text
 from fusion_nb.runs.run import Run
 
 
@@ -57,6 +59,17 @@ class TestLiveView:
         assert '<div role="status" aria-live="polite">' in text
         assert "run: ready, round 0 of 10" in text
         assert "loss: cross_entropy" in text
+
+
+@pytest.mark.parametrize(("loss", "told"), [(1.19e29, "1.19e+29"), (0.00002, "2e-05")])
+def test_the_status_tells_large_and_small_metrics(
+    net: Any, rows: Any, loss: float, told: str
+) -> None:
+    run = Run(RunSpec(data="data", lr=0.1, rounds=1), {"model": net(), "data": rows}).start().wait()
+    last = run.federation.history[-1]
+    run.federation.history[-1] = replace(last, metrics={**last.metrics, "loss": loss})
+    assert f"loss {told}, accuracy 0." in status_text(run)
+    assert f"loss {told}, accuracy 0." in run.summary()
 
 
 def test_a_thousand_parties_fit_a_chart_and_a_table(net: Any) -> None:

@@ -97,6 +97,17 @@ class TestSteering:
         panel.stop()
         panel.wait()
 
+    def test_more_rounds_in_a_pause_are_seen_at_once(self, long_panel: Panel) -> None:
+        long_panel.start()
+        until(lambda: long_panel.run is not None and long_panel.run.records)
+        long_panel.pause()
+        until(lambda: "paused" in long_panel.screen.status)
+        long_panel.more(7)
+        until(lambda: f"of {10**6 + 7}" in long_panel.screen.status)
+        assert long_panel.status == "paused"
+        long_panel.stop()
+        long_panel.wait()
+
     def test_without_a_run_there_is_nothing_to_steer(self, panel: Panel) -> None:
         for action in (panel.pause, panel.resume, panel.step, panel.more, panel.export):
             with pytest.raises(RunError, match="no run yet"):

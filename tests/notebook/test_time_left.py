@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
+import fusion_nb
+from fusion_nb import RunSpec
 from fusion_nb.core.history import History
 from fusion_nb.core.types import RoundRecord
-from fusion_nb.notebook.live import seconds_left
+from fusion_nb.notebook.live import seconds_left, status_text
 
 
 def rounds(*seconds: float) -> History:
@@ -55,3 +58,12 @@ def test_it_never_jumps(seconds: list[float]) -> None:
         assert before is not None
         assert after is not None
         assert 0.4 < after / before < 2
+
+
+def test_nothing_is_told_of_it_after_the_last_round(namespace: dict[str, Any]) -> None:
+    run = fusion_nb.Run(RunSpec(data="rows", rounds=3, lr=0.1), namespace)
+    told: list[str] = []
+    run.subscribe(lambda run: told.append(status_text(run)))
+    run.start().wait()
+    assert "left" in next(text for text in told if "running, round 2 of 3" in text)
+    assert "left" not in next(text for text in told if "running, round 3 of 3" in text)

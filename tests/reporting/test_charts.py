@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -75,6 +76,46 @@ def test_rounds_are_marked_where_weights_travelled_only_if_parties_were_silent()
     always = History([replace(one, silent=()) for one in history])
     assert ticks(charts.curves(always, ["loss", "accuracy"])) == [[], []]
     assert "ticks" not in charts.curves(always, ["loss", "accuracy"]).figure.get_supxlabel()
+
+
+def test_labels_of_changes_stay_inside_of_their_axis_and_apart() -> None:
+    given = {3: {"lr": 0.01}, 4: {"epochs": 2}, 19: {"fusion": "fedprox:mu=0.1"}}
+    history = History(
+        [record(i, {"loss": 1 / i}, changes=given.get(i, {})) for i in range(1, 21)],
+    )
+    chart = charts.curves(history, ["loss", "accuracy"])
+    chart.figure.canvas.draw()
+    for axis in chart.figure.axes:
+        labels = [text for text in axis.texts if text.get_text().split()[0] in str(given)]
+        assert [each.get_text() for each in labels] == [
+            "lr 0.01",
+            "epochs 2",
+            "fusion fedprox:mu=0.1",
+        ]
+        boxes = [each.get_window_extent() for each in labels]
+        assert all(axis.bbox.x0 <= box.x0 and box.x1 <= axis.bbox.x1 for box in boxes)
+        assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+@pytest.mark.parametrize("num_rounds", [1, 20, 1_000, 20_000])
+def test_the_numbers_of_rounds_have_room_beside_each_other(num_rounds: int) -> None:
+    metrics = {"loss": 1.0, "accuracy": 0.5}
+    history = History([record(i, metrics) for i in range(1, num_rounds + 1)])
+    compared = charts.compare({"one": history}, ["loss", "accuracy"])
+    alone = charts.curves(history, ["loss", "accuracy"])
+    for figure in (compared.figure, alone.figure):
+        figure.canvas.draw()
+        for axis in figure.axes[:2]:
+            low, high = axis.get_xlim()
+            labels = [x for x in axis.get_xticklabels() if low <= x.get_position()[0] <= high]
+            boxes = [label.get_window_extent() for label in labels]
+            assert len(boxes) >= 2
+            assert all(one.x1 + 3 <= other.x0 for one, other in pairwise(boxes))
+
+
+def test_one_round_is_told_as_one() -> None:
+    one = History([record(1, {"loss": 0.5, "accuracy": 0.5})])
+    assert charts.curves(one, ["loss", "accuracy"]).alt.endswith("over 1 round")
 
 
 def test_ticks_of_a_run_are_those_of_its_synchronisations(trained: Any, net: Any) -> None:

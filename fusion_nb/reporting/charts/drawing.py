@@ -41,7 +41,8 @@ def metric_axes(
 
     figure = Figure(figsize=(WIDTH, HEIGHT), layout=layout)
     axes = figure.subplots(1, len(metrics))
-    num_ticks = 10 if len(metrics) < 3 else 6  # the numbers of rounds have room side by side
+    # The numbers of rounds have room side by side.
+    num_ticks = (10 if len(metrics) < 3 else 6) * 4 // max(4, len(str(num_rounds)) + 1)
     for axis, metric in zip(axes, metrics, strict=True):
         axis.set_title(drawn_name(metric), fontsize=10, loc="left", fontweight="bold")
         # Room on the right for the lines' labels.

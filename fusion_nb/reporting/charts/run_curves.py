@@ -33,6 +33,8 @@ COMPARED = {
 #: More parties than this are drawn as a band in place of one line each, and up to the
 #: second number have their names at the lines' ends.
 _MAX_LINES, _MAX_NAMES = 10, 6
+#: Rows of the labels of changes, the size of their letters, and points beside them.
+_CHANGE_ROWS, _CHANGE_SIZE, _CHANGE_GAP = 3, 7, 2
 
 
 @own_settings()
@@ -128,25 +130,41 @@ def _synchronisations(axis: Axes, history: History, places: Mapping[int, float])
 
 
 def _changes(axis: Axes, history: History, places: Mapping[int, float], before: float) -> None:
-    """Mark the rounds from which an option had another value."""
+    """Mark the rounds from which an option had another value.
+
+    Labels stay inside of the axis, and stand in rows where they would lie over each other.
+    """
+    from matplotlib.textpath import TextPath
+
+    axis.get_xlim()  # brings the scale up to date
+    points = 72 / axis.figure.dpi
+    end = axis.bbox.x1 * points
+    free = [-math.inf] * _CHANGE_ROWS  # where each row has room again, in points
     for record in history:
-        if record.changes:
-            text = drawn_name(
-                ", ".join(f"{name} {value}" for name, value in record.changes.items())
-            )
-            where = places[record.round] - before
-            axis.axvline(where, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
-            place = axis.get_xaxis_transform()
-            axis.annotate(
-                text,
-                (where, 1),
-                (2, -2),
-                xycoords=place,
-                textcoords="offset points",
-                fontsize=7,
-                color=INK,
-                va="top",
-            )
+        if not record.changes:
+            continue
+        text = drawn_name(", ".join(f"{name} {value}" for name, value in record.changes.items()))
+        where = places[record.round] - before
+        axis.axvline(where, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
+        width = TextPath((0, 0), text, size=_CHANGE_SIZE).get_extents().width
+        at = float(axis.transData.transform((where, 0))[0]) * points
+        is_left = at + _CHANGE_GAP + width > end
+        begin = at - _CHANGE_GAP - width if is_left else at + _CHANGE_GAP
+        row = next((i for i, place in enumerate(free) if begin >= place), None)
+        if row is None:
+            continue
+        free[row] = begin + width + 2 * _CHANGE_GAP
+        axis.annotate(
+            text,
+            (where, 1),
+            (-_CHANGE_GAP if is_left else _CHANGE_GAP, -2 - row * (_CHANGE_SIZE + 2)),
+            xycoords=axis.get_xaxis_transform(),
+            textcoords="offset points",
+            fontsize=_CHANGE_SIZE,
+            color=INK,
+            ha="right" if is_left else "left",
+            va="top",
+        )
 
 
 def _parties(
@@ -195,8 +213,9 @@ def described(history: History, metrics: Sequence[str], against: str = "round") 
         ]
         compared += [f"; {label}: {' and '.join(ends)}"] if ends else []
     text = " and ".join(parts) or "no round is whole yet"
+    word = "round" if len(history) == 1 else "rounds"
     return (
-        f"{text[0].upper()}{text[1:]} over {len(history)} rounds{costs.told(history, against)}"
+        f"{text[0].upper()}{text[1:]} over {len(history)} {word}{costs.told(history, against)}"
         f"{''.join(compared)}"
         if parts
         else text.capitalize()

@@ -103,7 +103,8 @@ def _written_values(name: str, value: Any) -> list[Any] | None:
     """Return the values in a text or a list, which may be ranges; None where there is one value."""
     if isinstance(value, str):
         found = _listed(name, value)
-        return found if len(found) > 1 or is_open(found[0]) else None
+        is_list = _has_brackets(value)  # of one value too, as a list of Python
+        return found if is_list or len(found) > 1 or is_open(found[0]) else None
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
         return None
     if getattr(value, "ndim", 1) == 0:  # one number of numpy
@@ -117,8 +118,7 @@ def _written_values(name: str, value: Any) -> list[Any] | None:
 
 def _listed(name: str, text: str) -> list[Any]:
     """Return the values in the text of an option: [1,2], 1,2 for numbers, a,b for components."""
-    bare = text.strip()
-    has_brackets = bare.startswith("[") and bare.endswith("]")
+    bare, has_brackets = text.strip(), _has_brackets(text)
     inside = bare[1:-1] if has_brackets else bare
     is_number = run_option(name).type in (int, float)
     if is_number and (found := Range.parse(inside)):
@@ -127,6 +127,11 @@ def _listed(name: str, text: str) -> list[Any]:
         return [text]
     parts = values.split_list(inside) or [text]
     return [_part(name, each) for part in parts for each in values.expand(part)]
+
+
+def _has_brackets(text: str) -> bool:
+    bare = text.strip()
+    return bare.startswith("[") and bare.endswith("]")
 
 
 def _part(name: str, text: str) -> Any:

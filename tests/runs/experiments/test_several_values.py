@@ -26,6 +26,22 @@ def test_any_iterable_of_values_varies(make: Any, expected: tuple[float, ...]) -
     assert ExperimentSpec.of({"lr": make()}).vary["lr"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"lr": "[0.1]"}, {"lr": (0.1,)}),
+        (
+            {"lr": "[0.1,]", "fusion": "[fedprox:mu=0.1]"},
+            {"lr": (0.1,), "fusion": ("fedprox:mu=0.1",)},
+        ),
+        ({"lr": [0.1]}, {"lr": (0.1,)}),
+        ({"lr": "0.1"}, {}),
+    ],
+)
+def test_a_list_may_have_one_value(options: Any, expected: dict[str, Any]) -> None:
+    assert ExperimentSpec.of(options).vary == expected
+
+
 @pytest.mark.parametrize("value", [np.array(0.1), np.float64(0.1)])
 def test_one_number_of_numpy_does_not_vary(value: Any) -> None:
     assert ExperimentSpec.of({"lr": value}).vary == {}

@@ -9,6 +9,8 @@ const MARGIN = { left: 46, right: 12, top: 8, bottom: 24 };
 const DASHES = { central: [7, 3, 2, 3], alone: [2, 3], personal: [6, 3] };
 const SIGNS = { ">=": "≥", "<=": "≤" };
 const TIP_ROWS = 16;
+// Labels of changes stand in rows, where they would lie over each other in one.
+const CHANGE_ROWS = 3;
 const RUN_DASH = [3, 2];
 const RUN_DASHES = [[], [7, 3], [2, 3], [7, 3, 2, 3]];
 
@@ -120,21 +122,37 @@ function niceStep(span, parts) {
   return power * [1, 2, 5, 10].find((factor) => factor * power >= rough * (1 - 1e-9));
 }
 
-function text(value) {
-  if (value === undefined || Number.isNaN(value)) return "–";
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  const size = Math.abs(value);
-  if (size >= 1e5 || (size > 0 && size < 5e-4)) return value.toExponential(2).replace("e+", "e");
-  return size >= 100 ? value.toFixed(1) : value.toFixed(3);
+/** A number with that many decimals; a half goes to the even digit, as in the tables of Python. */
+function fixed(value, decimals) {
+  const scaled = value * 10 ** decimals, below = Math.floor(scaled);
+  return scaled - below === .5 ? ((below % 2 ? below + 1 : below) / 10 ** decimals).toFixed(decimals) : value.toFixed(decimals);
 }
 
+/** A measured number; where an axis has smaller steps, with the digits that they tell apart. */
+function text(value, step = Infinity) {
+  if (value === undefined || Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  const size = Math.abs(value), decimals = 1 - Math.floor(Math.log10(step) + 1e-9);
+  if (size >= 1e5 || (size > 0 && size < 5e-4)) {
+    return value.toExponential(clamp(Math.floor(Math.log10(size)) + decimals, 2, 6)).replace("e+", "e");
+  }
+  return fixed(value, clamp(decimals, size >= 100 ? 1 : 3, 7));
+}
+
+/** A number on an axis, with as many digits as tell it from its neighbours, a step away. */
 function tickText(value, step) {
   if (value === 0) return "0";
-  if (Math.abs(value) >= 1e5 || step < 1e-4) return value.toExponential(1).replace("e+", "e").replace(".0e", "e");
-  return value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+  const power = Math.floor(Math.log10(step) + 1e-9), size = Math.abs(value);
+  const plain = value.toFixed(Math.max(0, -power));
+  if (size < 1e5 && step >= 1e-4) return plain;
+  const digits = clamp(Math.floor(Math.log10(size) + 1e-9) - power, 0, 15);
+  const short = value.toExponential(digits).replace("e+", "e").replace(/\.0e/, "e");
+  return short.length < plain.length ? short : plain;
 }
 
 const countText = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 3 });
+/** A place on the horizontal axis: a round, or a cost, which may be far below one. */
+const placeText = (value) => (Math.abs(value) < 1 ? String(Number(value.toPrecision(3))) : countText(value));
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const shortened = (name) => (name.length > 26 ? `${name.slice(0, 13)}…${name.slice(-12)}` : name);
+const shortened = (name) => (name.length > 31 ? `${name.slice(0, 15)}…${name.slice(-15)}` : name);
 

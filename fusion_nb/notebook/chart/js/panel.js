@@ -3,7 +3,7 @@
 /** The curves of one metric; a small one is about one curve, and has the others in grey. */
 class Panel {
   constructor(view, metric, index, only = null) {
-    Object.assign(this, { view, metric, index, only, isLog: false, drag: null, step: .2 });
+    Object.assign(this, { view, metric, index, only, isLog: false, drag: null, step: .2, left: MARGIN.left });
     this.value = element("span", "fnb-value", { "aria-hidden": "true" });
     this.log = element("button", "fnb-tool", {
       type: "button", "aria-pressed": "false", "aria-label": `logarithmic axis of ${metric.name}`, title: "logarithmic axis",
@@ -98,8 +98,8 @@ class Panel {
   // ------------------------------------------------------------------------------ places on canvas
 
   get box() {
-    const width = this.width - MARGIN.left - MARGIN.right, height = this.height - MARGIN.top - MARGIN.bottom;
-    return { x: MARGIN.left, y: MARGIN.top, width: Math.max(width, 1), height: Math.max(height, 1) };
+    const width = this.width - this.left - MARGIN.right, height = this.height - MARGIN.top - MARGIN.bottom;
+    return { x: this.left, y: MARGIN.top, width: Math.max(width, 1), height: Math.max(height, 1) };
   }
 
   placeAt(pixel) {
@@ -193,12 +193,15 @@ class Panel {
 
   draw() {
     if (!this.fit()) return;
-    const context = this.clean(this.base), { box, view } = this;
+    const context = this.clean(this.base), { view } = this;
     this.limits = this.findLimits();
+    // Numbers of many digits take more room than most.
+    this.left = Math.max(MARGIN.left, ...this.ticks().map(([, label]) => Math.ceil(context.measureText(label).width) + 10));
+    const { box } = this;
     this.drawAxes(context);
     context.save();
     context.beginPath();
-    context.rect(box.x - 1, box.y - 3, box.width + 4, box.height + 5);
+    context.rect(box.x - 4, box.y - 4, box.width + 8, box.height + 8); // dots on the edge are whole
     context.clip();
     this.drawMarks(context);
     const order = { worst: 0, band: 1, run: 2, party: 3, central: 4, alone: 4, personal: 4, fused: 5, mean: 5 };
@@ -247,9 +250,9 @@ class Panel {
     if (!view.cost) step = Math.max(1, step);
     context.textAlign = "center";
     for (const value of steps(first, last, step)) {
-      const at = x(value), half = context.measureText(countText(value)).width / 2;
-      if (at + half > nameFrom) continue;
-      context.fillText(countText(value), at, box.y + box.height + 9);
+      const at = x(value), label = view.cost ? tickText(value, step) : countText(value);
+      if (at + context.measureText(label).width / 2 > nameFrom) continue;
+      context.fillText(label, at, box.y + box.height + 9);
       line(context, Math.round(at) + .5, box.y + box.height, Math.round(at) + .5, box.y + box.height + 4);
     }
     context.globalAlpha = 1;
@@ -310,13 +313,14 @@ class Panel {
     if (head.compares || view.store.settings) return;
     context.textBaseline = "top";
     context.textAlign = "left";
-    let free = -Infinity;
+    const free = Array(CHANGE_ROWS).fill(-Infinity); // where each row of labels has room again
     for (const [round, what] of head.changes ?? []) {
       const at = this.beginOf(round), label = shortened(what), width = context.measureText(label).width;
       const from = at + 4 + width > box.x + box.width ? at - 4 - width : at + 4;
-      if (from < free || at < box.x || at > box.x + box.width) continue;
-      this.write(context, label, from, box.y + 1);
-      free = from + width + 6;
+      const row = free.findIndex((place) => from >= place);
+      if (row < 0 || at < box.x || at > box.x + box.width) continue;
+      this.write(context, label, from, box.y + 1 + row * 13);
+      free[row] = from + width + 6;
     }
   }
 
@@ -497,7 +501,7 @@ class Panel {
     if (pointed && !view.showsRuns(pointed)) {
       context.save();
       context.beginPath();
-      context.rect(box.x - 1, box.y - 3, box.width + 4, box.height + 5);
+      context.rect(box.x - 4, box.y - 4, box.width + 8, box.height + 8); // dots on the edge are whole
       context.clip();
       this.drawRuns(context, pointed, 1);
       context.restore();
@@ -514,7 +518,7 @@ class Panel {
     plot.setAttribute("aria-valuenow", x ?? first);
     const parts = x === undefined ? ["no round yet"] : view.known(x).filter(({ id }) => !this.only || id === this.only.id).map(({ name, texts }) => `${name} ${texts[this.index]}`);
     const said = x === undefined ? "" : view.said(x);
-    plot.setAttribute("aria-valuetext", [`${view.axisName} ${x === undefined ? "" : countText(x)}: ${parts.join(", ")}`, said].filter(Boolean).join("; "));
+    plot.setAttribute("aria-valuetext", [`${view.axisName} ${x === undefined ? "" : placeText(x)}: ${parts.join(", ")}`, said].filter(Boolean).join("; "));
   }
 
   latest() {

@@ -390,12 +390,16 @@ class View {
 
   /** What is known at a place: for each curve its name, and a text for each panel. */
   known(x, near = null) {
-    const rows = [];
+    const rows = [], written = this.store.head.metrics.map((_, i) => {
+      const panel = this.panels.find(({ index, isLog }) => index === i && !isLog);
+      return (value) => text(value, panel?.step);
+    });
     for (const series of this.shown ?? []) {
       if (!this.isShown(series)) continue;
       const { name } = series;
       const texts = this.store.head.metrics.map((_, i) => {
         const panel = series.panels[i];
+        const text = written[i];
         if (!panel) return "–";
         if (series.role === "band") {
           const low = this.at(panel, "low", x), high = this.at(panel, "high", x);
@@ -411,16 +415,16 @@ class View {
         return who === undefined ? "–" : `${text(value)} (${shortened(who)})`;
       });
       rows.push({ series, id: series.id, name, isBand: series.role === "band", texts });
-      if (this.showsRuns(series) || (series.role === "mean" && series.id === near)) rows.push(...this.knownOfRuns(series, x));
+      if (this.showsRuns(series) || (series.role === "mean" && series.id === near)) rows.push(...this.knownOfRuns(series, x, written));
     }
     return rows;
   }
 
-  knownOfRuns(series, x) {
+  knownOfRuns(series, x, written) {
     const byMetric = this.store.head.metrics.map((_, i) => series.runsOf(i));
     return byMetric[0].map(({ name }, k) => ({
       series, id: series.id, name: `${series.name}, ${name}`, isBand: true, isRun: true,
-      texts: byMetric.map((runs) => text(this.at(runs[k], "y", x))),
+      texts: byMetric.map((runs, i) => written[i](this.at(runs[k], "y", x))),
     }));
   }
 
@@ -449,7 +453,7 @@ class View {
     const { metrics } = this.store.head;
     const table = element("table");
     const header = table.createTHead().insertRow();
-    for (const name of [`${this.axisName} ${countText(cursor.x)}`, ...metrics.map((metric) => metric.name)]) {
+    for (const name of [`${this.axisName} ${placeText(cursor.x)}`, ...metrics.map((metric) => metric.name)]) {
       header.append(Object.assign(element("th"), { textContent: name }));
     }
     const body = table.createTBody();

@@ -62,10 +62,11 @@ class ExperimentForm:
             ),
             "workers": Entry(
                 "workers",
-                "processes that train runs beside each other, or a Ray cluster: ray:workers=4",
+                "processes that train runs beside each other, 0: all of them in this kernel, or a "
+                "Ray cluster: ray:workers=4",
                 str,
                 "",
-                empty="auto; 0: this kernel",
+                empty="auto; 0: kernel",
             ),
             "checkpoint": Entry(
                 "saved in", "the folder of the experiment, to go on later", str, "", empty="none"
