@@ -65,9 +65,11 @@ def test_the_line_says_what_to_write(read: Read, value: Any, hint: str) -> None:
 @pytest.mark.parametrize(
     ("path", "hint"),
     [
-        ("rows.csv", "read_csv"),
-        ("ROWS.CSV", "read_csv"),
-        ("~/rows.parquet", "read_parquet"),
+        ("rows.tsv", "read_csv"),
+        ("ROWS.TSV", "read_csv"),
+        ("~/rows.feather", "read_feather"),
+        ("scan.png", "Dataset that reads them"),
+        ("scans/*/*.JPG", "Dataset that reads them"),
         ("rows.jsonl", "lines=True"),
         ("x.npy", r"numpy\.load"),
     ],
@@ -77,6 +79,11 @@ def test_a_file_of_another_kind_is_read_first(read: Read, path: str, hint: str) 
         loading.read(path, {})
     with pytest.raises(NameNotFoundError, match=hint):
         read(Path(path))
+
+
+def test_a_folder_is_told_from_a_name(tmp_path: Path) -> None:
+    with pytest.raises(NameNotFoundError, match=r"\*\.csv; images are given as a Dataset"):
+        loading.read(str(tmp_path), {})
 
 
 def test_paths_as_text_in_lists_and_dicts_are_the_parties_files(read: Read, tmp_path: Path) -> None:
