@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
@@ -168,25 +168,35 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
                 has = f"{word} is not keyword-only: write it after a star, as *, {word}={default!r}"
             raise OptionError(
                 f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}",
-                f"{nearest(word, known)}{has}",
+                f"{_inside(word, given[word], known)}{nearest(word, known)}{has}",
                 option=option_of(kind),
                 value=text,
             )
-    for option in known.values():
-        if option.required and option.name not in given:
-            raise OptionError(
-                f"{kind_word(kind)} {name!r} needs the option {option.name!r}",
-                f"write it as {name}:{option.name}=..."
-                + (f"  ({option.description})" if option.description else ""),
-                option=option_of(kind),
-                value=text,
-            )
+    absent = [option for option in known.values() if option.required and option.name not in given]
+    if absent:
+        there = [f"{word}={value}" for word, value in given.items()]
+        wanted = ",".join([*there, *(f"{each.name}=..." for each in absent)])
+        said = "; ".join(f"{each.name}: {each.description}" for each in absent if each.description)
+        raise OptionError(
+            f"{kind_word(kind)} {name!r} needs the option {absent[0].name!r}",
+            f"write it as {name}:{wanted}" + (f"  ({said})" if said else ""),
+            option=option_of(kind),
+            value=text,
+        )
     try:
         values = {word: known[word].read(value, f"{name}:{word}") for word, value in given.items()}
     except OptionError as error:
         error.option, error.value = option_of(kind), text
         raise
     return implementation, as_keywords(values)
+
+
+def _inside(word: str, value: str, known: Mapping[str, Option]) -> str:
+    """Return a hint where a word belongs into an option, as `noise=auto:epsilon=8` has epsilon."""
+    for option in known.values():
+        if found := re.search(rf"\b(\w+):{re.escape(word)}=", option.description):
+            return f"write {option.name}={found[1]}:{word}={value}; "
+    return ""
 
 
 def create(kind: str, text: str) -> Any:

@@ -82,7 +82,10 @@ def _hint(value: Any) -> str:
     if isinstance(value, np.ndarray) and value.dtype.names:
         return "give pandas.DataFrame(array), whose columns have these names"
     if hasattr(value, "shape"):
-        return "give rows with their labels: (x, y), with round brackets; a list means parties"
+        return (
+            "give rows with their labels: (x, y), with round brackets; (x, x) where the model "
+            "needs none, as k-means or an autoencoder; a list means parties"
+        )
     return _FORMS
 
 

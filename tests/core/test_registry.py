@@ -40,6 +40,16 @@ class TestOptions:
         with pytest.raises(OptionError, match=message):
             registry.bind("splits", text)
 
+    def test_an_option_inside_another_one_is_found(self) -> None:
+        with pytest.raises(OptionError) as caught:
+            registry.bind("privacy", "central:epsilon=3")
+        assert caught.value.hint.startswith("write noise=auto:epsilon=3; it has: clip, noise")
+
+    def test_all_options_that_are_required_are_named(self) -> None:
+        with pytest.raises(OptionError, match="needs the option 'clip'") as caught:
+            registry.bind("privacy", "central:delta=1e-3")
+        assert caught.value.hint.startswith("write it as central:delta=1e-3,clip=...,noise=...  (")
+
     def test_a_comma_in_brackets_belongs_to_the_value(self) -> None:
         assert registry.parse("adam:betas=(0.9,0.99),eps=1e-8") == (
             "adam",

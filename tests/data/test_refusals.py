@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -45,6 +46,7 @@ def rows_of_a_function() -> Any:
         (Handler, "data-handler"),
         (Handler(), "data-handler"),
         (X, "round brackets"),
+        (X, r"\(x, x\) where the model needs none"),
         ([X, Y], "round brackets"),
         ([[X, Y], [X, Y]], "round brackets"),
         ([{"age": 1, "label": 0}, {"age": 2, "label": 1}], r"pandas\.DataFrame\(rows\)"),
@@ -79,6 +81,13 @@ def test_a_file_of_another_kind_is_read_first(read: Read, path: str, hint: str) 
         loading.read(path, {})
     with pytest.raises(NameNotFoundError, match=hint):
         read(Path(path))
+
+
+@pytest.mark.parametrize("value", [(X, None), pd.DataFrame(X, columns=["a", "b"])])
+def test_rows_without_labels_have_a_form(read: Read, value: Any) -> None:
+    with pytest.raises(DataError, match=r"needs no labels.*") as caught:
+        read(value)
+    assert "(x, x)" in caught.value.hint
 
 
 def test_a_folder_is_told_from_a_name(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from fusion_nb.core.types import Metrics, TrainingResult, Weights
+from fusion_nb.core.types import Metrics, TrainingResult, Weights, WeightsKind
 
 
 class TrainableModel(Protocol):
@@ -76,6 +76,10 @@ class Model(TrainableModel, Protocol):
     gate: Callable[[], None]
     #: Cores that `evaluate` may use.
     num_cores: int
+
+    @property
+    def weights_kind(self) -> WeightsKind:
+        """The kind of its weights: numbers can be averaged, statistics and trees can't."""
 
     @property
     def supported_options(self) -> frozenset[str]:
