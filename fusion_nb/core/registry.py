@@ -23,6 +23,8 @@ from fusion_nb.core.protocols import Fusion
 from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, nearest
 
 KINDS = tuple(BUILTIN)
+#: Names of decorators that are not the word for their kind.
+_DECORATORS = {"models": "model_adapter"}
 #: Kind -> the option of a run that names one of it, where that is not what one of it is called.
 _OPTIONS = {
     "compressions": "compress",
@@ -299,6 +301,8 @@ def decorator(
         register(kind, name or implementation.__name__, promoted)
         return implementation
 
+    # Its name in help() is the one that a notebook imports.
+    register_as.__name__ = register_as.__qualname__ = _DECORATORS.get(kind, kind[:-1])
     return register_as
 
 

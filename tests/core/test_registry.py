@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import fusion_nb
 from fusion_nb.core import registry
 from fusion_nb.core.options import signature_options
 from fusion_nb.data import splits
@@ -105,3 +106,10 @@ def test_an_error_names_the_option_of_the_run(kind: str, text: str, option: str)
     with pytest.raises((OptionError, NameNotFoundError)) as caught:
         registry.bind(kind, text)
     assert (caught.value.option, caught.value.value) == (option, text)
+
+
+def test_decorators_have_the_names_that_a_notebook_imports() -> None:
+    names = ("compression", "engine", "fusion", "lr_schedule", "metric", "model_adapter")
+    for name in (*names, "sampling", "split", "tracker"):
+        found = getattr(fusion_nb, name)
+        assert (found.__name__, ">>> @" in found.__doc__) == (name, True)
