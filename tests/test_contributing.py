@@ -22,7 +22,7 @@ def run_all(ip: Any) -> None:
 
 
 def test_every_example_runs_in_order(ip: Any) -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
     run_all(ip)
     assert ip.ns["run"].history["accuracy"][-1] > 0.8
 
@@ -41,6 +41,26 @@ def test_the_examples_work_from_a_cell(ip: Any) -> None:
     line = "--model fused/model.npz --parties 4 --fusion fedprox:mu=0.1 --rounds 1 --name more"
     assert ip.run(f"%fusion run {line}").error is None
     assert ip.ns["more"].history["accuracy"][0] > mine_accuracy(ip) - 0.05
+
+
+def test_the_small_parts_work_in_a_run(ip: Any) -> None:
+    run_all(ip)
+    cell = (
+        "%%fusion --parties 3 --rounds 9 --lr 0.5 --metrics unsure:limit=0.4 --sampling in_turn "
+        "--lr-schedule halving:every=5 --callbacks good_enough --name small\nfrom torch import nn\n"
+        "model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))"
+    )
+    seen = ip.run(cell)
+    assert seen.error is None, seen.text
+    run = ip.ns["small"]
+    assert [record.cohort for record in run.history[:3]] == [
+        ("party 2",),
+        ("party 3",),
+        ("party 1",),
+    ]
+    assert 0 < run.history["unsure"][0] < 1
+    assert run.history["lr"][:6] == [0.5] * 5 + [0.25]
+    assert len(run.history) == 9 or run.history["accuracy"][-1] > 0.9
 
 
 def mine_accuracy(ip: Any) -> float:

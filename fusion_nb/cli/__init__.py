@@ -173,6 +173,7 @@ def run(
         from fusion_nb.models import lookup
         from fusion_nb.reporting.export import check_target
         from fusion_nb.runs.experiments.command import is_experiment, refuse_others, train_file
+        from fusion_nb.runs.experiments.given import check_present
         from fusion_nb.runs.run import Run
         from fusion_nb.runs.spec import RunSpec, from_file
 
@@ -193,6 +194,7 @@ def run(
         if chosen.code:
             with lookup.seeded(chosen.seed, chosen.code):
                 exec(compile(chosen.code, str(spec[0]), "exec"), namespace)
+        check_present(of_file, namespace, str(spec[0]), is_file=True)
         if resume:
             from fusion_nb.runs.checkpoints.resume import SavedSpec
 

@@ -231,7 +231,10 @@ class Federation:
 
         # 4. Record the round.
         timed, trips = self.pace.end(replies.sent, cohort, aggregated.bytes_down, number)
-        size = arithmetic.num_bytes(self.model.single_model.get_weights())
+        model = self.model.single_model
+        # Trees and statistics are nothing that fedavg could have averaged.
+        is_averaged = model.weights_kind == "numbers"
+        size = arithmetic.num_bytes(model.get_weights()) if is_averaged else 0
         record = RoundRecord(
             round=number,
             metrics=metrics | timed,

@@ -205,7 +205,8 @@ def _read_structured(data: _Named, few: Mapping[int, Any]) -> tuple[np.ndarray, 
     if not names:
         raise DataError(
             f"a row of {type(data.data).__name__} is not a pair (x, y)",
-            "return (x, y), a dict or a tuple of several arrays from its __getitem__",
+            "return (x, y), a dict or a tuple of several arrays from its __getitem__; (x, x) where "
+            "the model needs no labels",
         )
     label = next((name for name in names if _is_label(name, first[name])), None)
     if label is None and _labels_tokens(first):

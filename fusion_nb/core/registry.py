@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
@@ -23,6 +23,8 @@ from fusion_nb.core.protocols import Fusion
 from fusion_nb.errors import NameNotFoundError, OptionError, missing_extra, nearest
 
 KINDS = tuple(BUILTIN)
+#: Names of decorators that are not the word for their kind.
+_DECORATORS = {"models": "model_adapter"}
 #: Kind -> the option of a run that names one of it, where that is not what one of it is called.
 _OPTIONS = {
     "compressions": "compress",
@@ -168,25 +170,35 @@ def bind(kind: str, text: str) -> tuple[Any, dict[str, Any]]:
                 has = f"{word} is not keyword-only: write it after a star, as *, {word}={default!r}"
             raise OptionError(
                 f"{kind_word(kind)} {name!r} has no option {word or given[word]!r}",
-                f"{nearest(word, known)}{has}",
+                f"{_inside(word, given[word], known)}{nearest(word, known)}{has}",
                 option=option_of(kind),
                 value=text,
             )
-    for option in known.values():
-        if option.required and option.name not in given:
-            raise OptionError(
-                f"{kind_word(kind)} {name!r} needs the option {option.name!r}",
-                f"write it as {name}:{option.name}=..."
-                + (f"  ({option.description})" if option.description else ""),
-                option=option_of(kind),
-                value=text,
-            )
+    absent = [option for option in known.values() if option.required and option.name not in given]
+    if absent:
+        there = [f"{word}={value}" for word, value in given.items()]
+        wanted = ",".join([*there, *(f"{each.name}=..." for each in absent)])
+        said = "; ".join(f"{each.name}: {each.description}" for each in absent if each.description)
+        raise OptionError(
+            f"{kind_word(kind)} {name!r} needs the option {absent[0].name!r}",
+            f"write it as {name}:{wanted}" + (f"  ({said})" if said else ""),
+            option=option_of(kind),
+            value=text,
+        )
     try:
         values = {word: known[word].read(value, f"{name}:{word}") for word, value in given.items()}
     except OptionError as error:
         error.option, error.value = option_of(kind), text
         raise
     return implementation, as_keywords(values)
+
+
+def _inside(word: str, value: str, known: Mapping[str, Option]) -> str:
+    """Return a hint where a word belongs into an option, as `noise=auto:epsilon=8` has epsilon."""
+    for option in known.values():
+        if found := re.search(rf"\b(\w+):{re.escape(word)}=", option.description):
+            return f"write {option.name}={found[1]}:{word}={value}; "
+    return ""
 
 
 def create(kind: str, text: str) -> Any:
@@ -289,6 +301,8 @@ def decorator(
         register(kind, name or implementation.__name__, promoted)
         return implementation
 
+    # Its name in help() is the one that a notebook imports.
+    register_as.__name__ = register_as.__qualname__ = _DECORATORS.get(kind, kind[:-1])
     return register_as
 
 

@@ -218,7 +218,10 @@ def _check_dense(values: Any, where: str) -> None:
         how = "tf.sparse.to_dense(x)" if kind == "SparseTensor" else "its to_dense()"
         raise DataError(f"{where} is a sparse tensor", f"use {how}, or fewer columns")
     if not hasattr(values, "__len__") or getattr(values, "shape", None) == ():
-        raise DataError(f"{where} is a single {kind}", "give an array, with an entry for each row")
+        hint = "give an array, with an entry for each row"
+        if values is None:
+            hint += "; (x, x) where the model needs no labels"
+        raise DataError(f"{where} is a single {kind}", hint)
 
 
 def _filled(values: Any, where: str) -> np.ndarray:

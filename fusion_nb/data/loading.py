@@ -14,10 +14,10 @@ import numpy as np
 
 from fusion_nb.core import registry
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.data import arrays, frames, handlers, source_kinds, tables, texts
+from fusion_nb.data import arrays, frames, handlers, source_kinds, table_files, tables, texts
 from fusion_nb.data.arrays import DataSet
 from fusion_nb.data.parts import Part, agreed, convert, converted, without_table
-from fusion_nb.data.refusals import no_such_data, of_no_party, paths_in
+from fusion_nb.data.refusals import FILE_ENDINGS, no_such_data, of_no_party, paths_in
 from fusion_nb.data.reports import listed
 from fusion_nb.data.source_kinds import Parties, Pool, Table
 from fusion_nb.data.tables import TableOptions
@@ -75,9 +75,10 @@ def read(
     is_encoded: bool = False,
     needs_label: bool = True,
 ) -> Source:
-    """Load the data that `text` names: a variable, a registered data set, or `.npz` files.
+    """Load the data that `text` names: a variable, a registered data set, or files.
 
-    text: several files are separated by commas or matched by `*`, one for each party
+    text: several files, `.npz` or tables, are separated by commas or matched by `*`, one for each
+    party
     handler: the data handler to read it with: a registered name, a class in the namespace, or
     `module:Class`
     label, key: columns of a DataFrame that hold the label, and the id to partition by
@@ -94,8 +95,8 @@ def read(
     if text.partition(":")[0] in registry.names("datasets"):
         return _read_handler(text, {}, "")
     paths = _paths(text)
-    if all(path.endswith(".npz") for path in paths):
-        return _read_npz(paths, text)
+    if all(path.lower().endswith(FILE_ENDINGS) for path in paths):
+        return _read_files(paths, text, how, namespace)
     variables = [name for name, value in namespace.items() if looks_like_data(name, value)]
     raise no_such_data(text, [*registry.names("datasets"), *variables])
 
@@ -165,18 +166,28 @@ def _paths(text: str) -> list[str]:
     return [path for part in parts for path in (sorted(glob.glob(part)) or [part])]
 
 
-def _read_npz(paths: Sequence[str] | Mapping[str, str], text: str) -> Source:
-    handler = registry.get("datasets", "npz")
+def _pool_in_file(path: str) -> Pool:
+    if path.lower().endswith(".npz"):
+        return _pool_of(handlers.read(registry.get("datasets", "npz"), path))
+    return Pool(Table(table_files.read(Path(path))))
+
+
+def _read_files(
+    paths: Sequence[str] | Mapping[str, str],
+    text: str,
+    how: TableOptions,
+    namespace: Mapping[str, Any],
+) -> Source:
     named = paths if isinstance(paths, Mapping) else {Path(path).stem: path for path in paths}
-    pools = {party: _pool_of(handlers.read(handler, path)) for party, path in named.items()}
+    pools = {party: _pool_in_file(path) for party, path in named.items()}
     if len(paths) == 1 and named is not paths:
-        return _read_pool(next(iter(pools.values())), text)
+        return _read_keyed_pool(next(iter(pools.values())), text, how, namespace)
     if len(pools) < len(paths):
         raise DataError(
             "two of the files have the same name, and parties are named by file",
             "rename one of them",
         )
-    return _read_parties(Parties(pools), text)
+    return _read_parties(Parties(pools), text, replace(how, key=""))
 
 
 def _read_variable(
@@ -184,20 +195,22 @@ def _read_variable(
 ) -> Source:
     value = namespace[name]
     if isinstance(value, os.PathLike):
-        return read(os.fspath(value), {}, label=how.label, key=how.key)
+        return read(
+            os.fspath(value),
+            {},
+            label=how.label,
+            key=how.key,
+            is_encoded=how.is_encoded,
+            needs_label=how.needs_label,
+        )
     if paths := paths_in(value):
-        return _read_npz(paths, name)
+        return _read_files(paths, name, how, namespace)
     unwrapping = Unwrapping(name)
     found = source_kinds.recognise(unwrapping.rows(value), name)
     if isinstance(found, Parties):
         source = _read_parties(found, name, replace(how, key=""), may_fail=may_fail)
-    elif isinstance(found.train, Table):
-        columns = tables.columns(found.train.frame, name)
-        if how.key and how.key not in columns and how.key not in namespace:
-            raise _no_column(how.key, list(columns))
-        source = replace(_read_pool(found, name, how), columns=columns)
     else:
-        source = _read_pool(found, name, how)
+        source = _read_keyed_pool(found, name, how, namespace)
     is_shadowing = name in registry.names("datasets")
     note = (f"data: your variable {name!r}, not the set of that name",) if is_shadowing else ()
     return replace(
@@ -205,6 +218,18 @@ def _read_variable(
         notes=(*note, *unwrapping.notes, *source.notes),
         batch_size=unwrapping.batch_size,
     )
+
+
+def _read_keyed_pool(
+    pool: Pool, name: str, how: TableOptions, namespace: Mapping[str, Any]
+) -> Source:
+    """Return a pool whose table, if it is one, keeps the columns that a split may follow."""
+    if not isinstance(pool.train, Table):
+        return _read_pool(pool, name, how)
+    columns = tables.columns(pool.train.frame, name)
+    if how.key and how.key not in columns and how.key not in namespace:
+        raise _no_column(how.key, list(columns))
+    return replace(_read_pool(pool, name, how), columns=columns)
 
 
 def _read_pool(pool: Pool, name: str, how: TableOptions = _PLAIN) -> Source:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fusion_nb.core.own_rows.reading import LengthError
+from fusion_nb.data import table_files
 from fusion_nb.data.unwrapping import named
 from fusion_nb.errors import DataError, NameNotFoundError, nearest, option
 
@@ -17,12 +18,13 @@ _FORMS = (
     "give (x, y), ((x, y), (x_test, y_test)), a DataFrame, a Dataset, or for a Doc2Vec a list of "
     "texts; a list or dict of these means parties"
 )
+#: Endings of files that `data` names without being read by the user first.
+FILE_ENDINGS = (".npz", *table_files.READERS)
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 #: How files of other kinds are read.
 _READERS = {
-    ".csv": "frame = pandas.read_csv(path)",
     ".tsv": "frame = pandas.read_csv(path, sep='\\t')",
     ".txt": "frame = pandas.read_csv(path), or texts = open(path).read().splitlines()",
-    ".parquet": "frame = pandas.read_parquet(path)",
     ".feather": "frame = pandas.read_feather(path)",
     ".xlsx": "frame = pandas.read_excel(path)",
     ".json": "frame = pandas.read_json(path)",
@@ -80,7 +82,10 @@ def _hint(value: Any) -> str:
     if isinstance(value, np.ndarray) and value.dtype.names:
         return "give pandas.DataFrame(array), whose columns have these names"
     if hasattr(value, "shape"):
-        return "give rows with their labels: (x, y), with round brackets; a list means parties"
+        return (
+            "give rows with their labels: (x, y), with round brackets; (x, x) where the model "
+            "needs none, as k-means or an autoencoder; a list means parties"
+        )
     return _FORMS
 
 
@@ -117,14 +122,24 @@ def _is_column(value: Any) -> bool:
 
 
 def no_such_data(text: str, known: Sequence[str]) -> NameNotFoundError:
-    """Return the error for text that names neither a variable, nor a data set, nor .npz files."""
-    reader = _READERS.get(Path(text).suffix.lower(), "")
+    """Return the error for text that names neither a variable, nor a data set, nor such files."""
+    ending = Path(text).suffix.lower()
+    reader = _READERS.get(ending, "")
     hint = f"{nearest(text, known)}there are: {', '.join(known)}"
     if reader:
         hint = f"read a file of this kind first, and give the result: {reader}"
+    elif os.path.isdir(text) or ending in _IMAGES:
+        hint = (
+            f"files of parties are named by a pattern, as {os.path.join(text, '*.csv')}; "
+            if not ending
+            else ""
+        ) + (
+            "images are given as a Dataset that reads them, as "
+            "torchvision.datasets.ImageFolder(folder, transform), or as arrays"
+        )
     return NameNotFoundError(
-        f"{option('data', repr(text))} is neither a variable, nor a known data set, nor an .npz "
-        "file",
+        f"{option('data', repr(text))} is neither a variable, nor a known data set, nor a file "
+        f"that ends in {', '.join(FILE_ENDINGS)}",
         hint,
         value=text,
         allowed=known,
@@ -143,7 +158,7 @@ def of_no_party(error: DataError) -> DataError:
 
 
 def paths_in(value: Any) -> list[str] | dict[str, str]:
-    """Return the paths of `.npz` files that a list or a dict of parties holds, or nothing."""
+    """Return the paths of files that a list or a dict of parties holds, or nothing."""
     parts = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(parts, list) or not parts or not all(map(_is_path, parts)):
         return []
@@ -154,5 +169,5 @@ def paths_in(value: Any) -> list[str] | dict[str, str]:
 
 def _is_path(value: Any) -> bool:
     return isinstance(value, os.PathLike) or (
-        isinstance(value, str) and value.lower().endswith(".npz")
+        isinstance(value, str) and value.lower().endswith(FILE_ENDINGS)
     )

@@ -42,6 +42,8 @@ def read(path: Path) -> Any:
             f"{path} is no text in UTF-8 (byte {error.start} of a value or a name)",
             "write it in UTF-8: pandas.read_csv(path, encoding='latin-1').to_csv(new_path)",
         ) from None
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}", f"the current folder is {Path.cwd()}") from None
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from None
     except Exception as error:  # pandas and pyarrow raise anything for a damaged file

@@ -14,6 +14,10 @@ from fusion_nb.data.source_kinds import Columns, Texts
 from fusion_nb.errors import DataError, nearest, option
 
 _LABEL_COLUMNS = ("label", "target", "y", "class")
+#: How a table is given to a model that needs no labels.
+_WITHOUT_LABELS = (
+    "; for a model that needs no labels give arrays: (x, x), with x = frame.to_numpy()"
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def read(frame: Any, name: str, how: TableOptions) -> tuple[Columns | Texts, tup
         raise DataError(
             f"the DataFrame {name!r} has {which}",
             f"{nearest(chosen, names)}add {option('label', 'COLUMN')}; its columns are: "
-            f"{', '.join(names)}",
+            f"{', '.join(names)}" + ("" if chosen else _WITHOUT_LABELS),
             option="label",
             value=label,
             allowed=names,

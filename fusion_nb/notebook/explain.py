@@ -72,7 +72,8 @@ def _describe(kind: str, name: str, implementation: Any) -> str:
     lines = [first, inspect.getdoc(implementation) or ""]
     lines += [_line_of(each) for each in component_options]
     if use := _OPTION_OF_KIND.get(kind):
-        first = f":{component_options[0].name}=..." if component_options else ""
+        wanted = [each for each in component_options if each.required] or component_options[:1]
+        first = ":" + ",".join(f"{each.name}=..." for each in wanted) if wanted else ""
         another = "+name" if registry.is_open(kind, name) else ""
         lines.append(f"use: {use} {name}{first}{another}")
     return "\n".join(lines)

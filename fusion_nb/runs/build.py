@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from fusion_nb.core.federation import Federation
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.core.types.table import TableSchema
 from fusion_nb.data.partition import PartitionedData
+from fusion_nb.errors import FusionError
 from fusion_nb.runs.assemble import assemble
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.identity import TrainingIdentity
@@ -66,8 +67,13 @@ def prepare(
     timed = clock_notes(resolved)
     after = AfterTraining(resolved, control)
     resumed = training_identity(resolved, earlier).notes if earlier else ()
-    told = (*resolved.data.notes, *notes, *timed, *resumed)
+    told = _written((*resolved.data.notes, *notes, *timed, *resumed))
     return Prepared(resolved, federation, told, after, earlier)
+
+
+def _written(notes: Iterable[str]) -> tuple[str, ...]:
+    """Return notes with the options in them written as a cell has them, as in an error."""
+    return tuple(FusionError(note).message for note in notes)
 
 
 def training_identity(resolved: Resolved, earlier: Checkpoint | None) -> TrainingIdentity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +67,12 @@ def _inputs(schema: DataSchema, rows: Any) -> Any:
     if (frame := frames.to_pandas(rows)) is not None:
         x = _columns(schema.rows.columns, frame)
     elif not hasattr(rows, "shape") and not isinstance(rows, list | tuple):
+        if isinstance(rows, str | Mapping) or not hasattr(rows, "__getitem__"):
+            raise DataError(
+                f"{_WHERE} are {type(rows).__name__}",
+                f"give an array of shape (rows, {', '.join(map(str, schema.rows.shape))}), or a "
+                "data set of such rows",
+            )
         return rows  # a data set that gives its rows (x, y) one at a time
     else:
         x = arrays.column(rows, _WHERE)

@@ -298,10 +298,13 @@ def _next_name() -> str:
 
 def _check_name(given: str) -> None:
     """Raise OptionError for a name that no variable can have."""
-    if not given.isidentifier() or keyword.iskeyword(given) or hasattr(builtins, given):
+    is_of_python = keyword.iskeyword(given) or hasattr(builtins, given)
+    if is_of_python or not given.isidentifier():
         raise OptionError(
             f"{option('name', repr(given))} can't name a variable",
-            "use letters, digits and underscores",
+            f"{given} is a name of Python's own: use another one"
+            if is_of_python
+            else "use letters, digits and underscores, and begin with a letter",
         )
 
 

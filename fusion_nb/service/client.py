@@ -162,4 +162,4 @@ class Client:
 
 
 def _quoted(aggregator_id: str) -> str:
-    return quote(aggregator_id, safe="")
+    return quote(str(aggregator_id), safe="")

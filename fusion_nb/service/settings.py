@@ -42,7 +42,12 @@ class Settings:
     allowed_engines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise OptionError for seconds that are no number: such a limit holds nobody."""
+        """Make the state's folder an absolute path, since processes of the service leave the folder
+        that it was started in.
+
+        Raises OptionError for seconds that are no number: such a limit holds nobody.
+        """
+        object.__setattr__(self, "state", self.state.absolute())
         seconds = {
             "inspect_seconds": self.inspect_seconds,
             "head_seconds": self.head_seconds,

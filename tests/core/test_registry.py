@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import fusion_nb
 from fusion_nb.core import registry
 from fusion_nb.core.options import signature_options
 from fusion_nb.data import splits
@@ -39,6 +40,16 @@ class TestOptions:
     def test_wrong_options_are_named(self, text: str, message: str) -> None:
         with pytest.raises(OptionError, match=message):
             registry.bind("splits", text)
+
+    def test_an_option_inside_another_one_is_found(self) -> None:
+        with pytest.raises(OptionError) as caught:
+            registry.bind("privacy", "central:epsilon=3")
+        assert caught.value.hint.startswith("write noise=auto:epsilon=3; it has: clip, noise")
+
+    def test_all_options_that_are_required_are_named(self) -> None:
+        with pytest.raises(OptionError, match="needs the option 'clip'") as caught:
+            registry.bind("privacy", "central:delta=1e-3")
+        assert caught.value.hint.startswith("write it as central:delta=1e-3,clip=...,noise=...  (")
 
     def test_a_comma_in_brackets_belongs_to_the_value(self) -> None:
         assert registry.parse("adam:betas=(0.9,0.99),eps=1e-8") == (
@@ -95,3 +106,10 @@ def test_an_error_names_the_option_of_the_run(kind: str, text: str, option: str)
     with pytest.raises((OptionError, NameNotFoundError)) as caught:
         registry.bind(kind, text)
     assert (caught.value.option, caught.value.value) == (option, text)
+
+
+def test_decorators_have_the_names_that_a_notebook_imports() -> None:
+    names = ("compression", "engine", "fusion", "lr_schedule", "metric", "model_adapter")
+    for name in (*names, "sampling", "split", "tracker"):
+        found = getattr(fusion_nb, name)
+        assert (found.__name__, ">>> @" in found.__doc__) == (name, True)

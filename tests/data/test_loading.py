@@ -248,3 +248,35 @@ class TestNpzFiles:
             np.savez(f"{folder}/same.npz", x_train=X, y_train=Y)
         with pytest.raises(DataError, match="same name"):
             loading.read("a/same.npz,b/same.npz", {})
+
+
+class TestTableFiles:
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        frame = pd.DataFrame(X, columns=["a", "b"]).assign(town="oslo", ill=Y)
+        frame.to_csv("north.csv", index=False)
+        frame[["ill", "b", "town", "a"]].to_csv("south.csv", index=False)
+        frame.to_parquet("west.PARQUET")
+
+    def test_several_are_parties_in_the_order_of_the_first(self, read: Read) -> None:
+        files = ["north.csv", Path("south.csv"), "west.PARQUET"]
+        for value in (None, files, {Path(file).stem: file for file in files}):
+            how = {"label": "ill", "is_encoded": True}
+            found = read(value, **how) if value else loading.read("*.csv, west.PARQUET", {}, **how)
+            assert found.parties is not None
+            assert list(found.parties) == ["north", "south", "west"]
+            assert list(found.forms or ()) == ["a", "b", "town"]
+
+    def test_one_is_a_pool_that_a_split_may_follow(self, read: Read) -> None:
+        how = {"label": "ill", "key": "town", "is_encoded": True}
+        for source in (loading.read("north.csv", {}, **how), read(Path("north.csv"), **how)):
+            assert source.columns["town"].tolist() == ["oslo"] * 20
+            assert source.labels["", "train"].tolist() == Y.tolist()
+        with pytest.raises(NameNotFoundError, match="no column and no variable 'city'"):
+            loading.read("north.csv", {}, key="city", label="ill", is_encoded=True)
+
+    @pytest.mark.parametrize("text", ["gone.csv", "north.csv,gone.csv", "gone/*.parquet"])
+    def test_an_absent_one_is_named(self, text: str) -> None:
+        with pytest.raises(DataError, match="there is no file gone"):
+            loading.read(text, {}, label="ill", is_encoded=True)

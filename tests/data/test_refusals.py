@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -45,6 +46,7 @@ def rows_of_a_function() -> Any:
         (Handler, "data-handler"),
         (Handler(), "data-handler"),
         (X, "round brackets"),
+        (X, r"\(x, x\) where the model needs none"),
         ([X, Y], "round brackets"),
         ([[X, Y], [X, Y]], "round brackets"),
         ([{"age": 1, "label": 0}, {"age": 2, "label": 1}], r"pandas\.DataFrame\(rows\)"),
@@ -65,9 +67,11 @@ def test_the_line_says_what_to_write(read: Read, value: Any, hint: str) -> None:
 @pytest.mark.parametrize(
     ("path", "hint"),
     [
-        ("rows.csv", "read_csv"),
-        ("ROWS.CSV", "read_csv"),
-        ("~/rows.parquet", "read_parquet"),
+        ("rows.tsv", "read_csv"),
+        ("ROWS.TSV", "read_csv"),
+        ("~/rows.feather", "read_feather"),
+        ("scan.png", "Dataset that reads them"),
+        ("scans/*/*.JPG", "Dataset that reads them"),
         ("rows.jsonl", "lines=True"),
         ("x.npy", r"numpy\.load"),
     ],
@@ -77,6 +81,18 @@ def test_a_file_of_another_kind_is_read_first(read: Read, path: str, hint: str) 
         loading.read(path, {})
     with pytest.raises(NameNotFoundError, match=hint):
         read(Path(path))
+
+
+@pytest.mark.parametrize("value", [(X, None), pd.DataFrame(X, columns=["a", "b"])])
+def test_rows_without_labels_have_a_form(read: Read, value: Any) -> None:
+    with pytest.raises(DataError, match=r"needs no labels.*") as caught:
+        read(value)
+    assert "(x, x)" in caught.value.hint
+
+
+def test_a_folder_is_told_from_a_name(tmp_path: Path) -> None:
+    with pytest.raises(NameNotFoundError, match=r"\*\.csv; images are given as a Dataset"):
+        loading.read(str(tmp_path), {})
 
 
 def test_paths_as_text_in_lists_and_dicts_are_the_parties_files(read: Read, tmp_path: Path) -> None:

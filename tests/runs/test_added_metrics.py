@@ -23,6 +23,7 @@ from added_metrics import (
     predictions,
     yes_or_no,
 )
+from sklearn import metrics
 
 OPTIONS: dict[str, Any] = {"rounds": 2, "lr": 0.3, "metrics": TEXT}
 
@@ -281,6 +282,41 @@ class TestOnesOwn:
         fusion_nb.metric(name="odd")(lambda labels, scores: value)
         with pytest.raises(FusionError, match=line):
             fusion_nb.federate(net(5, 1), yes_or_no(), **OPTIONS | {"metrics": "odd"})
+
+    @pytest.mark.parametrize(("outputs", "classes"), [(1, "scores > 0.5"), (2, "scores.argmax")])
+    def test_a_function_of_classes_is_told_how_to_get_them(
+        self, net: Any, outputs: int, classes: str
+    ) -> None:
+        fusion_nb.metric(metrics.matthews_corrcoef)
+        options = OPTIONS | {"metrics": "matthews_corrcoef"}
+        with pytest.raises(FusionError, match="takes 'y_pred', and is given scores") as caught:
+            fusion_nb.federate(net(5, outputs), yes_or_no(), **options)
+        assert classes in caught.value.hint
+
+        @fusion_nb.metric
+        def mine(labels: Any, scores: Any) -> float:
+            found = scores > 0.5 if scores.ndim == 1 else scores.argmax(1)
+            return float(metrics.accuracy_score(labels, found))
+
+        options = OPTIONS | {"metrics": "mine,accuracy"}
+        run = fusion_nb.federate(net(5, outputs), yes_or_no(), **options)
+        assert run.history["mine"] == pytest.approx(run.history["accuracy"])
+
+    def test_a_function_of_predicted_numbers_is_given_them(self, net: Any) -> None:
+        fusion_nb.metric(metrics.max_error, higher_is_better=False)
+        x, _ = yes_or_no()
+        options = OPTIONS | {"metrics": "max_error,mae"}
+        run = fusion_nb.federate(net(5, 1), (x, x[:, 0]), **options)
+        assert run.history["max_error"][-1] > run.history["mae"][-1]
+
+    def test_an_error_of_shapes_says_them(self, net: Any) -> None:
+        @fusion_nb.metric
+        def shapes(labels: Any, scores: Any) -> float:
+            return float((labels == scores.reshape(7, -1)).mean())
+
+        with pytest.raises(ValueError, match="reshape") as caught:
+            fusion_nb.federate(net(5, 2), yes_or_no(), **OPTIONS | {"metrics": "shapes"})
+        assert "shapes was given labels of shape" in caught.value.__notes__[0]
 
     def test_a_function_of_another_form(self) -> None:
         with pytest.raises(FusionError, match=r"write it as \(labels, scores\)"):

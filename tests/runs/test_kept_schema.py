@@ -52,6 +52,15 @@ def test_a_resumed_run_needs_data_of_the_same_meaning(tmp_path: Path, other: Any
     assert longer.classes == ("1", "2", "10")
 
 
+def test_objects_of_the_call_are_given_again(tmp_path: Path) -> None:
+    folder = str(tmp_path / "saved")
+    fusion_nb.federate(nn.Linear(4, 11), (X, NAMES), rounds=2, checkpoint=folder)
+    for given, name in (({}, "model"), ({"model": nn.Linear(4, 11)}, "data")):
+        with pytest.raises(OptionError, match=f"{name}= of .*saved was an object of the") as caught:
+            fusion_nb.resume(folder, **given)
+        assert caught.value.hint == f"give it again: {name}="
+
+
 def test_an_adapter_that_takes_labels_is_told_what_to_rename() -> None:
     class Old(Model):
         base_class = "somewhere.Old"

@@ -134,6 +134,10 @@ def test_several_inputs() -> None:
         (np.full((2, 4), np.nan), "NaN"),
         (np.array([["a"] * 4]), "not real numbers"),
         (pd.DataFrame({"a": [1.0]}), r"shape \(1, 1\)"),
+        (1, r"the rows are int.*shape \(rows, 4\)"),
+        ("a row", "the rows are str"),
+        (None, "the rows are NoneType"),
+        ({"a": X}, "the rows are dict"),
     ],
 )
 def test_rows_of_another_form_are_one_line(rows: Any, said: str) -> None:

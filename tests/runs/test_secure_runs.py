@@ -108,6 +108,9 @@ def test_neighbours_cost_fewer_bytes_and_give_the_same_sum() -> None:
     assert some.history[0].bytes_up < every.history[0].bytes_up
     assert any("are fewer than" in note for note in some.notes)
     assert not any("are fewer than" in note for note in every.notes)
+    # Options are written out in notes as in errors.
+    assert any("keys need --engine flower:superlink=" in note for note in every.notes)
+    assert any("warning: --secure masks:neighbours=4: 4 neigh" in note for note in some.notes)
 
 
 @pytest.mark.parametrize("fusion", SEVERAL_SUMS)

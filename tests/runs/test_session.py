@@ -68,8 +68,9 @@ def test_a_run_under_way_is_not_forgotten(run_of: Any, rows: Any, net: Any) -> N
 
 @pytest.mark.parametrize("name", ["2nd", "class", "print", "a b"])
 def test_a_name_that_is_no_free_variable_is_refused(name: str) -> None:
-    with pytest.raises(OptionError, match="can't name a variable"):
+    with pytest.raises(OptionError, match="can't name a variable") as caught:
         new_name(name, {})
+    assert ("of Python's own" in caught.value.hint) == (name in ("class", "print"))
 
 
 def test_a_variable_that_holds_something_else_is_kept() -> None:

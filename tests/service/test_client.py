@@ -69,6 +69,8 @@ class TestClient:
         assert (caught.value.status, caught.value.field) == (400, "rounds")
         with pytest.raises(ServiceError, match="there is no such aggregator"):
             client.status("x")
+        with pytest.raises(ServiceError, match="there is no such aggregator"):
+            client.status(None)  # type: ignore[arg-type]  # start_aggregator was refused before
         with pytest.raises(ServiceError, match="no such aggregator"):
             list(client.rounds("x"))
         with pytest.raises(ServiceError, match="there are no weights yet"):

@@ -34,6 +34,18 @@ class TestCommandLine:
         done = self.run("run", tmp_path / "spec.yaml")
         assert (done.exit_code, "--rounds 0 is not allowed" in done.output) == (2, True)
 
+    def test_a_file_of_a_call_from_python_is_told_what_to_make(self, tmp_path: Path) -> None:
+        made = RunSpec(model="given_model", rounds=1)
+        (tmp_path / "spec.yaml").write_text(made.to_yaml())
+        done = self.run("run", tmp_path / "spec.yaml")
+        assert (done.exit_code, "object of the call from Python" in done.output) == (2, True)
+        assert "let the file's code make it: given_model = ..." in done.output
+        code = (
+            "from torch import nn\ngiven_model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+        )
+        (tmp_path / "spec.yaml").write_text(made.model_copy(update={"code": code}).to_yaml())
+        assert self.run("run", tmp_path / "spec.yaml").exit_code == 0
+
     def test_tutorials_are_copied_into_a_new_folder(self, tmp_path: Path) -> None:
         done = self.run("tutorials", tmp_path / "new")
         assert done.exit_code == 0, done.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import serving
+from serving import save_model, save_rows, serving
 from typer.testing import CliRunner
 
 from fusion_nb import cli
@@ -124,3 +125,11 @@ class TestFolder:
             return len(service.aggregators_of("anybody"))
 
         assert asyncio.run(load()) == 0
+
+    def test_a_folder_below_the_current_one_serves_a_whole_federation(self, tmp_path: Path) -> None:
+        model, rows = save_model(tmp_path / "model.pt"), save_rows(tmp_path / "rows.npz")
+        with serving(Path(os.path.relpath(tmp_path / "state"))) as server:
+            made = server.ready(model, rows, rounds=1)
+            answer = server.train(made)
+            assert answer.ok, answer.text
+            assert answer.json()["state"] == "finished"

@@ -22,7 +22,7 @@ from fusion_nb.errors import OptionError, RunError, option
 #: Options of all kinds of privacy.
 Clip = Annotated[
     float,
-    Field(description="largest norm of a party's change, with rows of a row's gradient", gt=0),
+    Field(description="largest norm of a party's change; under rows, of a row's gradient", gt=0),
 ]
 Noise = Annotated[
     str,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from fusion_nb.core.types import Metrics, TrainingResult, Weights
+from fusion_nb.core.types import Metrics, TrainingResult, Weights, WeightsKind
 
 
 class TrainableModel(Protocol):
@@ -78,6 +78,10 @@ class Model(TrainableModel, Protocol):
     num_cores: int
     #: Packages that it needs.
     packages: tuple[str, ...]
+
+    @property
+    def weights_kind(self) -> WeightsKind:
+        """The kind of its weights: numbers can be averaged, statistics and trees can't."""
 
     @property
     def supported_options(self) -> frozenset[str]:

@@ -95,6 +95,12 @@ def try_training(model: Any, loss: str, batch: tuple[Any, Any, Any]) -> dict[str
                 "write call() with operations that Keras can trace, such as keras.ops, or compile "
                 "the model with run_eagerly=True",
             ) from error
+        if own := [step for step in ("train_step", "test_step") if _is_own(model, step)]:
+            raise ModelError(
+                f"the model's own {' or '.join(own)} fails: {type(error).__name__}: "
+                f"{first_line(error)}",
+                "try it on one batch: model.train_on_batch(x, y)",
+            ) from error
         line = (
             f"the loss {loss} can't compare the model's output with the labels: {first_line(error)}"
         )
@@ -176,3 +182,8 @@ def _array(tensor: Any) -> np.ndarray:
 
 def _first(array: Any) -> Any:
     return keras.ops.convert_to_tensor(array[:1])
+
+
+def _is_own(model: Any, step: str) -> bool:
+    """Return whether a model's class, and not Keras, defines one of its steps."""
+    return not str(getattr(type(model), step).__module__).startswith(("keras.", "fusion_nb."))

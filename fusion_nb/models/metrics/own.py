@@ -17,6 +17,8 @@ from fusion_nb.errors import ContractError, OptionError
 
 #: A function that returns a number from labels and scores.
 Function = Callable[..., float]
+#: Names of a second argument that stands for classes, where scores are given.
+_OF_CLASSES = ("y_pred", "pred", "preds", "predicted", "y_hat", "yhat", "predicted_classes")
 
 
 class FunctionMetric(Metric):
@@ -44,18 +46,24 @@ class FunctionMetric(Metric):
     def values(self, sums: Sums, task: MetricTask) -> Sequence[float]:
         """Return the function's number; NaN where it raises ValueError, as for rows of one class.
 
-        Raises ContractError for another value than a number.
+        Raises ContractError for another value than a number, and for a function that takes classes
+        where scores are given: it might return a number all the same, and a wrong one.
         """
         labels, scores = sums["labels"], sums["predictions"]
+        self._check_second(task)
         if task.is_yes_no:
             scores = scores[:, 1]
         elif task.kind == "numbers" and task.num == 1:
             labels, scores = labels[:, 0], scores[:, 0]
         try:
             found = self._function(labels, scores)
-        except ValueError:
+        except ValueError as error:
             if len(np.unique(labels)) < 2:
                 return [math.nan]
+            error.add_note(
+                f"the metric {_name_of(self._function)} was given labels of shape {labels.shape} "
+                f"and scores of shape {np.shape(scores)}"
+            )
             raise
         try:
             return [float(found)]
@@ -65,6 +73,20 @@ class FunctionMetric(Metric):
                 "number",
                 "return one number of (labels, scores)",
             ) from None
+
+    def _check_second(self, task: MetricTask) -> None:
+        """Raise ContractError for a second argument whose name is that of predicted classes."""
+        name, second = _name_of(self._function), _positional(self._function)[1]
+        if task.kind == "numbers" or second not in _OF_CLASSES:
+            return
+        several = task.kind == "classes" and not task.is_yes_no
+        classes = "scores.argmax(1)" if several else "scores > 0.5"
+        raise ContractError(
+            f"the metric {name} takes {second!r}, and is given scores: "
+            f"{'of each class' if several else 'the probability of yes'}",
+            f"call it from a function of yours: def my_{name}(labels, scores): return "
+            f"{name}(labels, {classes}), or with scores themselves if it takes probabilities",
+        )
 
     def notes(self, name: str, task: MetricTask) -> list[str]:
         """Return what parties send."""
@@ -89,7 +111,7 @@ def promote(implementation: Any, *, higher_is_better: bool = True) -> Callable[.
             "write @fusion_nb.metric above a function of (labels, scores)",
         )
     parameters = inspect.signature(implementation, eval_str=True).parameters.values()
-    positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    positional = _positional(implementation)
     name = _name_of(implementation)
     if len(positional) != 2:
         raise OptionError(
@@ -134,6 +156,11 @@ def metric(
     made = promote(implementation, higher_is_better=higher_is_better)
     registry.register("metrics", name or _name_of(implementation), made)
     return implementation
+
+
+def _positional(function: Any) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
 
 
 def _name_of(function: Any) -> str:

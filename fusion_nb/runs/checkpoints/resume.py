@@ -13,6 +13,7 @@ from fusion_nb.errors import OptionError, RunError, nearest, option
 from fusion_nb.runs.checkpoints import rows
 from fusion_nb.runs.checkpoints.checkpoint import Checkpoint
 from fusion_nb.runs.checkpoints.folder import CheckpointFolder
+from fusion_nb.runs.experiments.given import check_present
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec
 
@@ -75,8 +76,9 @@ class SavedSpec:
 
         namespace: where names of variables are looked up
         allow_other_rows: go on though the rows are not those that the run was begun with
-        Raises RunError where they are not, otherwise.
+        Raises RunError where they are not, otherwise; OptionError for an object that is missing.
         """
+        check_present(self.spec.model_dump(), namespace, str(self.folder))
         run = make(
             self.spec,
             namespace,

@@ -47,16 +47,21 @@ def _numbered(base: str) -> Iterator[str]:
     yield from (f"{base}_{number}" for number in itertools.count(2))
 
 
-def check_present(spec: Mapping[str, Any], namespace: Mapping[str, Any], where: str) -> None:
+def check_present(
+    spec: Mapping[str, Any], namespace: Mapping[str, Any], where: str, *, is_file: bool = False
+) -> None:
     """Raise OptionError where a saved spec names an object of the call that it is of.
 
     namespace: has the objects that are given again;  where: the spec is saved, in words
+    is_file: the spec is a file, whose code can make them
     """
     for name in _OBJECTS:
         if spec.get(name) == f"given_{name}" and f"given_{name}" not in namespace:
             raise OptionError(
                 f"{option(name)} of {where} was an object of the call from Python",
-                f"give it again: {option(name)}",
+                f"let the file's code make it: given_{name} = ..."
+                if is_file
+                else f"give it again: {option(name)}",
                 option=name,
             )
 

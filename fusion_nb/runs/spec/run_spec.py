@@ -38,7 +38,9 @@ class RunSpec(BaseModel):
 
     model: str = _option("model", f"variable that holds the model, or a {_MODEL_FILES} file")
     data: str = _option(
-        "digits", "variable, data set, .npz file, or several files", choices="datasets"
+        "digits",
+        "variable, data set, .npz, .csv or .parquet file, or several files",
+        choices="datasets",
     )
     data_handler: str = _option("", "class with get_data() that reads the data", choices="datasets")
     label: str = _option("", "column of a DataFrame that holds the label")

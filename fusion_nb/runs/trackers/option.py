@@ -12,9 +12,20 @@ from fusion_nb.errors import MissingExtraError, OptionError, missing_extra, opti
 #: An option that belongs to the tracker before the comma.
 _MORE_OPTIONS = re.compile(r"\s*\w+\s*=")
 
-
-#: Registers a class derived from `Tracker` by its own name, or by `name=`.
 tracker = registry.decorator("trackers")
+tracker.__doc__ = """Register a class derived from `Tracker` under its own name, for `--log name`.
+
+>>> @tracker
+... class Printed(Tracker):
+...     def start(self, run):
+...         print(run.name, run.params["lr"])
+...     def log(self, round, metrics):
+...         print(round, metrics)
+...     def end(self, ending):
+...         print(ending.status)
+>>> isinstance(registry.create("trackers", "Printed"), Tracker)
+True
+"""
 
 
 def parse(text: str) -> list[str]:

@@ -107,3 +107,16 @@ def test_batches_come_as_fit_gives_them(kind: type[keras.Model]) -> None:
     run = trained(model)
     assert np.isfinite(run.history.last()["loss"])
     assert not {"train_step", "test_step"} & {*vars(model), *vars(run.model)}
+
+
+class Failing(Measuring):
+    def train_step(self, data: Any) -> Any:
+        raise RuntimeError("no such sensor")
+
+
+def test_a_step_that_fails_is_not_taken_for_the_loss() -> None:
+    with pytest.raises(
+        ModelError, match=r"own train_step.* fails: RuntimeError: no such"
+    ) as caught:
+        trained(built(Failing))
+    assert isinstance(caught.value.__cause__, RuntimeError)

@@ -95,6 +95,15 @@ def test_an_unknown_device_is_refused() -> None:
         TorchModel(nn.Linear(1, 1), device="tpu9")
 
 
+def test_the_devices_of_this_machine_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for is_there, said in ((False, "are here: cpu"), (True, "are here: cpu, cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=is_there: found)
+        with pytest.raises(OptionError) as caught:
+            TorchModel(nn.Linear(1, 1), device="tpu9")
+        assert caught.value.hint.endswith(said)
+
+
 class TestRowsOfSeveralParts:
     """A layer asks a dict or a tuple for the methods of a tensor, and the cause is said."""
 

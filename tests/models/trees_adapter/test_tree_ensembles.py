@@ -51,6 +51,7 @@ def test_every_party_adds_a_tree_for_each_class(framework: str) -> None:
     assert start == constant + 3 * 3
     assert found.num_trees == constant + 4 * 2 * 3 * 3
     assert not found.fault()
+    assert "fedavg would have" not in str(run.summary()), "it can't average trees"
 
 
 def test_in_a_circle_one_party_adds_its_trees(framework: str) -> None:

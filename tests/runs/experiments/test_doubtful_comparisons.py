@@ -263,6 +263,7 @@ def test_experiments_that_no_option_tells_apart_have_their_names(
     held = short_sweep(seeds="0-1", hold="split", name="held", checkpoint=str(tmp_path / "kept"))
     assert set(fusion_nb.compare([vary, held]).groups) == {"all_vary", "held"}
     assert set(fusion_nb.compare([vary, tmp_path / "kept"]).groups) == {"all_vary", "kept"}
+    assert set(fusion_nb.compare(vary, held).groups) == {"all_vary", "held"}
 
 
 def test_further_seeds_of_the_same_settings_join_them(short_sweep: Any) -> None:

@@ -23,13 +23,19 @@ def find(name: str) -> torch.device:
         except (RuntimeError, AssertionError) as error:
             raise OptionError(
                 f"there is no device {name!r} here",
-                "use auto, cpu, cuda or mps",
+                f"use auto, or one of those that are here: {', '.join(_names())}",
                 option="device",
                 value=name,
             ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _names() -> list[str]:
+    """Return the names of the devices of this machine."""
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return ["cpu", *(name for name, is_there in found.items() if is_there)]
 
 
 @contextmanager

@@ -239,7 +239,7 @@ class Comparison:
 
 
 def compare(
-    runs: Any, *, metric: str = "", target: float | None = None, band: str = "std"
+    runs: Any, *others: Any, metric: str = "", target: float | None = None, band: str = "std"
 ) -> Comparison:
     """Compare any runs: those of this notebook, of experiments, of folders and of trackers.
 
@@ -247,10 +247,12 @@ def compare(
             folders that `run.export()` wrote; trackers, as `mlflow:uri=sqlite:///mlflow.db`,
             `tensorboard:folder=runs` or `wandb:folder=.`, with all runs in them; or a list, which
             is named by what differs in it
+    others: more of these; compare(a, b) is compare([a, b])
     metric: by default the monitored one;  target: rounds until it is reached are told too
     band:   std, or bootstrap: the 95 % interval of the mean
     """
-    return Comparison(entries_in(runs), metric=metric, target=target, band=band)
+    entries = entries_in([runs, *others] if others else runs)
+    return Comparison(entries, metric=metric, target=target, band=band)
 
 
 def _at(history: History, metric: str, index: int) -> float:
