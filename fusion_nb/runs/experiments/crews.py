@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fusion_nb.core.process.machine import memory, num_cores
@@ -57,6 +57,8 @@ class FixedCrew:
 class GrowingCrew:
     """One trainer in this process; and worker processes once it is known that they save time.
 
+    packages: those that the model needs
+
     They join where the trials that are left take long, cores and memory are free, all that the
     trials share can be sent, and each computes a trial that this process has trained with the same
     numbers. This is judged by how long the trials before took, which depends on the machine; but a
@@ -70,9 +72,10 @@ class GrowingCrew:
         folder: ExperimentFolder | None,
         trials: Trials,
         workshop: Workshop,
+        packages: Collection[str],
     ) -> None:
         self._spec, self._namespace, self._folder, self._trials = spec, namespace, folder, trials
-        self._workshop, self._num_joined = workshop, 0
+        self._workshop, self._packages, self._num_joined = workshop, packages, 0
         self._is_open, self._times = True, _times()
         self._before: list[Trial] = []
 
@@ -120,7 +123,7 @@ class GrowingCrew:
 
         shown: a trial that this process has trained
         """
-        packed = processes.packed_setup(self._spec, self._namespace)
+        packed = processes.packed_setup(self._spec, self._namespace, self._packages)
         if len(packed) > _MOST_SENT:
             return ()
         held, left = memory()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -33,14 +33,16 @@ def trainers(
     namespace: Mapping[str, Any],
     folder: ExperimentFolder | None,
     trials: Sequence[Trial],
+    packages: Collection[str],
     gate: Callable[[], None],
 ) -> list[RayTrainer]:
     """Return a trainer for each actor that the cluster has room for, and not more than asked for.
 
+    packages: see `packed_setup`
     gate: passed while room is waited for; it may block or raise Stopped
     Raises OptionError for a cluster without room, or for what can't be sent to another process.
     """
-    setup, options = packed_setup(spec, namespace), ray_options(spec.cluster)
+    setup, options = packed_setup(spec, namespace, packages), ray_options(spec.cluster)
     cpus, gpus = options.get("cpus", 1.0), options.get("gpus", 0.0)
     address = options.get("address", "")
     cluster = ray_cluster.join(address)

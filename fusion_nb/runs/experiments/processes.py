@@ -11,13 +11,14 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from fusion_nb.core import registry
 from fusion_nb.core.history import History
+from fusion_nb.core.process import framework_settings
 from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.here import keep_best
@@ -66,21 +67,26 @@ def trainers(
     namespace: Mapping[str, Any],
     folder: ExperimentFolder | None,
     trials: Sequence[Trial],
+    packages: Collection[str],
 ) -> list[WorkerProcess]:
     """Return as many worker processes as the experiment asks for, and not more than it has runs.
 
+    packages: see `packed_setup`
     Raises OptionError for a model or data that can't be sent to another process.
     """
-    packed = packed_setup(spec, namespace)
+    packed = packed_setup(spec, namespace, packages)
     made = [WorkerProcess(packed, folder, trials) for _ in range(min(spec.workers or 1, spec.size))]
     for worker in made:  # they begin beside each other
         worker.launch()
     return made
 
 
-def packed_setup(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> bytes:
+def packed_setup(
+    spec: ExperimentSpec, namespace: Mapping[str, Any], packages: Collection[str]
+) -> bytes:
     """Return a message with all that trials share.
 
+    packages: those that the model needs, whose settings in this process go along
     Raises OptionError for a model or data that can't be sent to another process.
     """
     import cloudpickle
@@ -89,6 +95,7 @@ def packed_setup(spec: ExperimentSpec, namespace: Mapping[str, Any]) -> bytes:
         "names": needed_names(spec, namespace),
         "components": {kind: registry.registered(kind) for kind in registry.KINDS},
         "path": list(sys.path),
+        "settings": framework_settings.found(packages),
     }
     try:
         packed: bytes = cloudpickle.dumps((SETUP, setup))

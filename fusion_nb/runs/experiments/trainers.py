@@ -30,12 +30,13 @@ def crew_of(
     first: the run of the experiment that is made first
     gate:  called between two batches; it blocks during a pause, and raises Stopped for a stop
     """
+    packages = first.prepared.resolved.joined[0].single_model.packages
     if may_grow(spec, workshop, first):
-        return GrowingCrew(spec, namespace, folder, trials, workshop)
+        return GrowingCrew(spec, namespace, folder, trials, workshop, packages)
     if not spec.workers:
         return FixedCrew(lambda: [TrainerHere(workshop, folder, trials)])
     if spec.cluster:
         from fusion_nb.runs.experiments import on_ray
 
-        return FixedCrew(lambda: on_ray.trainers(spec, namespace, folder, trials, gate))
-    return FixedCrew(lambda: processes.trainers(spec, namespace, folder, trials))
+        return FixedCrew(lambda: on_ray.trainers(spec, namespace, folder, trials, packages, gate))
+    return FixedCrew(lambda: processes.trainers(spec, namespace, folder, trials, packages))

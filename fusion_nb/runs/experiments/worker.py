@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from fusion_nb.core import registry
 from fusion_nb.core.history import History
+from fusion_nb.core.process import framework_settings
 from fusion_nb.core.run_control import RunControl
 from fusion_nb.runs.experiments import processes, training
 from fusion_nb.runs.experiments.spec import Point
@@ -28,6 +29,7 @@ class TrialWorker:
     """
 
     def __init__(self, setup: Mapping[str, Any], send: Callable[[object], object]) -> None:
+        framework_settings.take(setup["settings"])
         for kind, names in setup["components"].items():
             for name, implementation in names.items():
                 registry.register(kind, name, implementation)

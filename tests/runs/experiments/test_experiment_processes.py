@@ -33,6 +33,19 @@ def test_curves_and_model_are_those_of_this_process(short_sweep: Any, rows: Any)
         np.testing.assert_array_equal(value.numpy(), beside.model.state_dict()[name].numpy())
 
 
+def test_workers_compute_by_the_settings_of_this_process(short_sweep: Any) -> None:
+    import torch
+
+    plain = losses(short_sweep(seeds="0-1"))
+    torch.set_default_dtype(torch.float64)  # of the networks that the runs build
+    try:
+        here, beside = (losses(short_sweep(seeds="0-1", workers=n)) for n in (0, 1))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert beside == here
+    assert here != plain
+
+
 def test_components_of_this_process_go_with_the_runs(short_sweep: Any) -> None:
     @fusion_nb.fusion
     def halved(weights: Any, updates: Any) -> Any:

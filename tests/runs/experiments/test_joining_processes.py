@@ -338,7 +338,7 @@ def joined(
         SimpleNamespace(status="waiting", records=[1], seconds=0.0)
         for _ in range(len(times) + num_left)
     ]
-    crew = GrowingCrew(ExperimentSpec(), {}, None, trials, Workshop({}))
+    crew = GrowingCrew(ExperimentSpec(), {}, None, trials, Workshop({}), ())
     crew.begin()
     found = []
     for i in range(len(times)):
