@@ -13,7 +13,7 @@ from fusion_nb.core import rows as rows_of
 from fusion_nb.core.facts import DOCUMENTS, TABLE, Facts
 from fusion_nb.core.items import read_labels
 from fusion_nb.data.tabular.columns import Table
-from fusion_nb.errors import DataError
+from fusion_nb.errors import DataError, option
 
 #: Rows and labels as two arrays of one length.
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -142,7 +142,8 @@ def to_arrays(rows: Any, where: str) -> DataSet:
             "give one label for each",
         )
     if not documents.are((x, y)):
-        check_numbers(x, f"{where}: x")
+        as_table = f"; or give a DataFrame with {option('tabular', 'auto')}, which fills gaps"
+        check_numbers(x, f"{where}: x", as_table if x.ndim == 2 else "")
     return x, y
 
 
@@ -281,14 +282,17 @@ def are_text(y: np.ndarray, where: str) -> bool:
     return y.dtype.kind in "UST"
 
 
-def check_numbers(values: np.ndarray, where: str) -> None:
-    """Raise DataError for values that are not finite real numbers."""
+def check_numbers(values: np.ndarray, where: str, else_: str = "") -> None:
+    """Raise DataError for values that are not finite real numbers.
+
+    else_: a way to do without filling them by hand, for the hint
+    """
     if values.dtype.kind not in "biuf":
         raise _not_numbers(values, where)
     if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise DataError(
-            f"{where} holds {bad} NaN or infinite values", "fill or drop those rows first"
+            f"{where} holds {bad} NaN or infinite values", f"fill or drop those rows first{else_}"
         )
 
 

@@ -90,6 +90,13 @@ def test_rows_without_labels_have_a_form(read: Read, value: Any) -> None:
     assert "(x, x)" in caught.value.hint
 
 
+def test_gaps_of_columns_can_be_filled_by_all_parties_together(read: Read) -> None:
+    for x, is_told in ((X, True), (X.reshape(20, 2, 1), False)):
+        with pytest.raises(DataError, match="x holds 1 NaN") as caught:
+            read((np.where(x == 3, np.nan, x), Y))
+        assert ("or give a DataFrame with --tabular auto" in caught.value.hint) == is_told
+
+
 def test_a_folder_is_told_from_a_name(tmp_path: Path) -> None:
     with pytest.raises(NameNotFoundError, match=r"\*\.csv; images are given as a Dataset"):
         loading.read(str(tmp_path), {})
