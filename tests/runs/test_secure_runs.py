@@ -62,7 +62,8 @@ def test_every_rule_of_sums_has_its_curve(fusion: str) -> None:
     lr = {"lr": 0.05} if fusion in ("fedadam", "fedyogi") else {}
     plain, masked = trained(fusion=fusion, **lr), trained(fusion=fusion, secure="masks", **lr)
     assert np.allclose(masked.history["loss"], plain.history["loss"], rtol=2e-3)
-    assert masked.history["loss"] != plain.history["loss"], "numbers are rounded"
+    # Steps that are divided by their size hide it from a loss of few digits.
+    assert not arithmetic.equal(masked.weights, plain.weights), "numbers are rounded"
 
 
 def test_more_bits_are_nearer() -> None:
