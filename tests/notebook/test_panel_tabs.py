@@ -60,7 +60,11 @@ class TestChangeTab:
         assert "--changes" in panel.run.spec.to_cell()
 
     @pytest.mark.parametrize(
-        ("given", "says"), [({}, "no option was given"), ({"lr": -1}, "give a number &gt; 0")]
+        ("given", "says"),
+        [
+            ({}, "give one or several of learning rate, epochs"),
+            ({"lr": -1}, "give a number &gt; 0"),
+        ],
     )
     def test_a_change_that_is_none_is_refused(
         self, panel: Panel, given: dict[str, Any], says: str

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_nb.core.process import cell_output
-from fusion_nb.errors import FusionError, OptionError, RunError
+from fusion_nb.errors import FusionError, OptionError, RunError, option
 from fusion_nb.notebook import kernel
 from fusion_nb.notebook.panel.experiments.tab import ExperimentTab
 from fusion_nb.notebook.panel.labels import spelling
@@ -20,6 +20,7 @@ from fusion_nb.notebook.panel.screen import Screen
 from fusion_nb.notebook.panel.variables import Variables
 from fusion_nb.notebook.panel.view import View
 from fusion_nb.runs import session
+from fusion_nb.runs.changes import CHANGEABLE
 from fusion_nb.runs.preview import Preview, look
 from fusion_nb.runs.run import Run
 from fusion_nb.runs.spec import RunSpec, named
@@ -49,10 +50,10 @@ class Panel:
     ) -> None:
         kernel.install()
         self._variables = Variables(namespace)
-        for option, value in {"model": model, "data": data}.items():
+        for name, value in {"model": model, "data": data}.items():
             if value is not None:
                 is_name = isinstance(value, str)
-                options[option] = value if is_name else self._variables.name_of(option, value)
+                options[name] = value if is_name else self._variables.name_of(name, value)
         self._runs = RunController(self._variables, lambda: self._view)
         self._view = View(self, self._runs, self._variables)
         self._view.form.load(options)
@@ -194,7 +195,7 @@ class Panel:
         if not options:
             raise OptionError(
                 "no option was given that could change",
-                "give one or several of lr, epochs, fraction, fusion",
+                f"give one or several of {', '.join(map(option, CHANGEABLE))}",
             )
         self._runs.current().change(**options)
         changes = ", ".join(spelling(name, value) for name, value in options.items())
