@@ -100,7 +100,7 @@ def _begin(shell: InteractiveShell, line: Line, body: str, run_body: RunBody) ->
         raise OptionError(
             f"{option('service')} trains one run at a time", "leave it out for an experiment"
         )
-    spec = ExperimentSpec.of(options, varies=line.command == "sweep")
+    spec = ExperimentSpec.of(options, varies=line.command == "sweep", namespace=shell.user_ns)
     _launch(shell, line, spec, run_body)
 
 
@@ -110,7 +110,7 @@ def _take_up(shell: InteractiveShell, line: Line, run_body: RunBody) -> None:
     saved = {**about["spec"], "checkpoint": line.words[0], **line.options}
     check_present(saved, shell.user_ns, line.words[0])
     named = replace(line, own={"name": str(about["name"]), **line.own})
-    _launch(shell, named, ExperimentSpec.of(saved), run_body)
+    _launch(shell, named, ExperimentSpec.of(saved, namespace=shell.user_ns), run_body)
 
 
 def _launch(shell: InteractiveShell, line: Line, spec: ExperimentSpec, run_body: RunBody) -> None:

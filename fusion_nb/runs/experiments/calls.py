@@ -72,7 +72,7 @@ def sweep(
             chosen[key] = names
             namespace |= objects
         check_present(chosen, namespace, config)
-        spec = ExperimentSpec.of({**chosen, **own})
+        spec = ExperimentSpec.of({**chosen, **own}, namespace=namespace)
         return launch(spec, namespace, name=name, background=background)
 
 
@@ -97,7 +97,7 @@ def repeat(
     background: bool = False,
 ) -> Experiment:
     """Train a run under several seeds, which are among the options."""
-    spec = ExperimentSpec.of(chosen, varies=False)
+    spec = ExperimentSpec.of(chosen, varies=False, namespace=namespace)
     return launch(spec, namespace, name=name, background=background)
 
 
@@ -121,7 +121,7 @@ def take_up(
     others = {name: value for name, value in chosen.items() if name not in objects}
     saved = {**about["spec"], "checkpoint": str(folder), **others}
     check_present(saved, namespace, str(folder))
-    spec = ExperimentSpec.of(saved)
+    spec = ExperimentSpec.of(saved, namespace=namespace)
     return launch(spec, namespace, name=name or str(about["name"]), background=background)
 
 

@@ -23,7 +23,7 @@ from fusion_nb.errors import OptionError, option
 from fusion_nb.runs.experiments.folder import ExperimentFolder
 from fusion_nb.runs.experiments.here import keep_best
 from fusion_nb.runs.experiments.spec import ExperimentSpec
-from fusion_nb.runs.experiments.training import Prunes, TrialControl
+from fusion_nb.runs.experiments.training import Prunes, TrialControl, prune
 from fusion_nb.runs.experiments.trial import Facts, Trial
 
 #: Seconds between two looks at whether the experiment is paused or stopped.
@@ -134,7 +134,7 @@ class Followed:
         prune: Callable[[], object],
     ) -> None:
         self._trial, self._prunes, self._told, self._prune = trial, prunes, told, prune
-        self._is_pruned = False
+        self._pruned_after = self._num_received = 0
 
     def has_ended(self, message: Any) -> bool:
         """Take over a message, and return whether it is the last one of the trial."""
@@ -142,14 +142,21 @@ class Followed:
         trial = self._trial
         if kind == ROUND:
             records, trial.facts = parts
-            trial.records = History([*trial.records, *records])
-            if records and not self._is_pruned and self._prunes(trial.records):
-                self._is_pruned = True
-                self._prune()
+            self._num_received += len(records)
+            for record in () if self._pruned_after else records:
+                trial.records = History([*trial.records, record])
+                if self._prunes(trial.records):
+                    self._pruned_after = len(trial.records)
+                    self._prune()
+                    break
             self._told()
         elif kind == END:
             trial.status, trial.reason, facts, trial.weights = parts
             trial.facts = facts if isinstance(facts, Facts) else trial.facts
+            # Or it was whole before it could be ended.
+            is_whole = trial.status == "finished" and self._num_received > self._pruned_after > 0
+            if trial.status == "pruned" or is_whole:
+                prune(trial, self._pruned_after)
         return bool(kind == END)
 
 

@@ -72,10 +72,17 @@ class ExperimentSpec:
     cluster: str = ""
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], *, varies: bool = True) -> ExperimentSpec:
+    def of(
+        cls,
+        given: Mapping[str, Any],
+        *,
+        varies: bool = True,
+        namespace: Mapping[str, Any] | None = None,
+    ) -> ExperimentSpec:
         """Return the experiment of options as a line, a file or a call has them.
 
-        varies: whether options may have several values, or the seed alone
+        varies:    whether options may have several values, or the seed alone
+        namespace: where a class or a function may be that was not registered
         Raises OptionError for an option that does not exist, or a value that is not allowed.
         """
         own = {name: value for name, value in given.items() if name in OWN}
@@ -105,7 +112,7 @@ class ExperimentSpec:
             search,
             *places.parse_workers(own.get("workers", places.AUTO)),
         )
-        made.check()
+        made.check(namespace)
         return made
 
     @property
@@ -120,7 +127,7 @@ class ExperimentSpec:
             return search.trials * len(self.seeds)
         return math.prod(len(each) for each in self.vary.values()) * len(self.seeds)
 
-    def check(self) -> None:
+    def check(self, namespace: Mapping[str, Any] | None = None) -> None:
         """Raise OptionError for a value that is not allowed, before any run is made."""
         if self.band not in BANDS:
             raise OptionError(
@@ -152,7 +159,7 @@ class ExperimentSpec:
                         f"list them, as [0.01,0.1], or add {option('search', 'optuna:trials=20')}",
                     )
         for point in self.points():
-            check_names(point.spec)
+            check_names(point.spec, namespace)
 
     def points(self) -> list[Point]:
         """Return the runs of a grid: each combination under all seeds before the next one."""

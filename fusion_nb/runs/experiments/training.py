@@ -154,18 +154,22 @@ def train(run: Run, trial: Trial, prunes: Prunes, told: Callable[[], object]) ->
     prunes: says after a round whether the trial is to end
     A run that fails ends its trial alone.
     """
-    trial.status, trial.records, is_pruned = "running", run.records, False
+    trial.status, trial.records = "running", run.records
+    pruned_after = 0
     trial.facts = Facts.of(run)
     told()
 
     def follow(run: Run) -> None:
-        nonlocal is_pruned
-        if len(run.records) == len(trial.records):
+        nonlocal pruned_after
+        records = run.records
+        if pruned_after or len(records) == len(trial.records):
             return
-        trial.records = run.records
-        if not is_pruned and len(trial.records) < run.planned and prunes(trial.records):
-            is_pruned = True
-            run.stop(wait=False)
+        for count in range(len(trial.records) + 1, len(records) + 1):
+            trial.records = History(records[:count])
+            if count < run.planned and prunes(trial.records):
+                pruned_after = count
+                run.stop(wait=False)
+                break
         told()
 
     unsubscribe = run.subscribe(follow)
@@ -175,12 +179,23 @@ def train(run: Run, trial: Trial, prunes: Prunes, told: Callable[[], object]) ->
         run.training.rest()
     finally:
         unsubscribe()
-    trial.records, trial.facts = run.records, Facts.of(run)
+    trial.facts = Facts.of(run)
     trial.status, trial.reason = ("finished" if run.status == "ready" else run.status), run.reason
-    if is_pruned:
-        trial.status, trial.reason = "pruned", f"pruned after round {len(run.records)}"
-    elif run.error is not None:
+    if pruned_after:
+        # Rounds that were under way meanwhile are none of it: how many depends on the machine.
+        prune(trial, pruned_after)
+        return
+    trial.records = run.records
+    if run.error is not None:
         trial.status, trial.reason = "failed", line_of(run.error)
+
+
+def prune(trial: Trial, count: int) -> None:
+    """End a trial with this number of its rounds, as a search has decided."""
+    trial.status, trial.reason = "pruned", f"pruned after round {count}"
+    trial.records = History(trial.records[:count])
+    if trial.facts is not None and trial.facts.steps is not None:
+        trial.facts = replace(trial.facts, steps=trial.facts.steps[:count])
 
 
 def line_of(error: BaseException) -> str:

@@ -162,6 +162,16 @@ def test_a_run_that_was_held_is_trained_to_its_end(short_sweep: Any, workers: in
     assert [t.history["loss"] for t in made.runs] == [t.history["loss"] for t in here.runs]
 
 
+def test_a_schedule_of_the_call_is_that_of_every_run(short_sweep: Any) -> None:
+    def halves(round: int) -> float:
+        return 0.1 / 2**round
+
+    made = short_sweep(lr=[0.1, 0.2], lr_schedule=halves)
+    assert [trial.status for trial in made.runs] == ["finished"] * 2
+    constant = short_sweep(lr=[0.1, 0.2])
+    assert made.runs[0].history["loss"] != constant.runs[0].history["loss"]
+
+
 def test_steering_that_has_no_use_is_refused(short_sweep: Any) -> None:
     made = short_sweep()
     for ask in (made.pause, made.resume, made.start):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fusion_nb.errors import FusionError
+from fusion_nb.runs.experiments.searching import SearchedTrials
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
@@ -77,6 +78,28 @@ def test_a_search_that_was_saved_is_not_trained_again(
     assert [(t.settings, t.status) for t in again.runs] == [
         (t.settings, t.status) for t in first.runs
     ]
+
+
+@pytest.mark.parametrize("where", ["", "checkpoint", "workers"])
+def test_a_pruned_run_has_the_rounds_until_it_was_pruned(
+    short_sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    options = {"": {}, "checkpoint": {"checkpoint": str(tmp_path / "saved")}}
+    asked: list[int] = []
+
+    def prunes(self: Any, trial: Any, history: Any) -> bool:
+        asked.append(len(history))
+        return len(history) == 2
+
+    monkeypatch.setattr(SearchedTrials, "prunes", prunes)
+    search = {"lr": "0.01..1", "search": "optuna:trials=1,pruner=none", "rounds": 200}
+    made = short_sweep(**search, **options.get(where, {"workers": 1}))
+    assert asked == [1, 2]
+    (trial,) = made.runs
+    assert (trial.status, trial.reason) == ("pruned", "pruned after round 2")
+    assert len(trial.records) == 2
+    assert trial.facts is not None
+    assert len(trial.facts.steps) == 2
 
 
 def test_settings_that_were_pruned_are_trained_under_no_further_seed(
