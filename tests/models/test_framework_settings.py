@@ -43,6 +43,15 @@ def test_they_are_those_of_the_other_process(name: str, changed: dict[str, Any])
     assert framework_settings.found([package]) == before
 
 
+def test_no_mode_of_pytorch_is_left_behind() -> None:
+    overrides = pytest.importorskip("torch.overrides")
+    before = framework_settings.found(["torch"])
+    count = overrides._len_torch_function_stack()
+    framework_settings.take({"torch": {**before["torch"], "device": "meta"}})
+    framework_settings.take(before)
+    assert overrides._len_torch_function_stack() == count
+
+
 def test_frameworks_that_a_model_does_without_are_left_alone() -> None:
     assert framework_settings.found(["gensim"]) == {}
     assert framework_settings.found([]) == {}

@@ -30,7 +30,8 @@ def take(settings: Mapping[str, Any]) -> None:
     if "dtype" in new:
         torch.set_default_dtype(getattr(torch, new["dtype"].removeprefix("torch.")))
     if "device" in new:
-        torch.set_default_device(new["device"])
+        # "cpu" would set up a mode that looks at every call, where None ends one.
+        torch.set_default_device(None if new["device"] == "cpu" else new["device"])
     if "precision" in new:
         torch.set_float32_matmul_precision(new["precision"])
     if {"deterministic", "only_warns"} & new.keys():
