@@ -37,6 +37,7 @@ class Facts:
     names:   the different texts in order, where labels are text
     is_sample: some rows stand for all
     parts:   of rows of several arrays, or dicts: the facts about each by its name
+    has_missing: some numbers are NaN, and the other facts are about the rest
     """
 
     shape: tuple[int, ...]
@@ -51,6 +52,7 @@ class Facts:
     names: tuple[str, ...] = ()
     is_sample: bool = False
     parts: tuple[tuple[str, Facts], ...] = ()
+    has_missing: bool = False
 
     @classmethod
     def of_tree(cls, x: Any, *, is_sample: bool = False) -> Facts:
@@ -72,8 +74,14 @@ class Facts:
             names = tuple(sorted({text_of(item) for item in array.reshape(-1).tolist()}))
             return cls(shape, (TEXT,), names=names, is_sample=is_sample)
         dtype = (array.dtype.name,)
-        if not array.size or not _is_real(array) or (array.dtype.kind == "f" and _is_nan(array)):
+        if not array.size or not _is_real(array):
             return cls(shape, dtype, is_sample=is_sample)
+        if array.dtype.kind == "f" and _is_nan(array):
+            there = array[~np.isnan(array)]
+            made = cls(shape, dtype, values=None, is_sample=is_sample, has_missing=True)
+            if not there.size:
+                return made
+            return replace(made, low=float(there.min()), high=float(there.max()))
         is_whole = array.dtype.kind in "biu" or all(
             bool((part == np.rint(part)).all()) for part in _chunks(array)
         )
@@ -109,6 +117,7 @@ class Facts:
             dtypes=tuple(sorted({dtype for part in parts for dtype in part.dtypes})),
             names=tuple(sorted({name for part in parts for name in part.names})),
             is_sample=any(part.is_sample for part in parts),
+            has_missing=any(part.has_missing for part in parts),
         )
 
     @property

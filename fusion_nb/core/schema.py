@@ -34,6 +34,7 @@ class RowSchema:
     scale:     numbers are divided by it before a model sees them
     dtype:     that arrays have at every party, or ""
     parts:     of structured rows, what each of `columns` is
+    has_missing: some numbers are NaN, since they are missing
     """
 
     kind: RowKind = "numbers"
@@ -44,6 +45,7 @@ class RowSchema:
     scale: float = 1.0
     dtype: str = ""
     parts: tuple[RowSchema, ...] = ()
+    has_missing: bool = False
 
     @classmethod
     def of(cls, facts: Facts, columns: tuple[str, ...] = ()) -> RowSchema:
@@ -61,8 +63,9 @@ class RowSchema:
         elif facts.is_whole:
             kind = "flags" if facts.within(0, 1) else "whole numbers"
         low, high = (None, None) if facts.is_sample else (facts.low, facts.high)
-        dtype = "uint8" if is_pixels else facts.dtype
-        return cls(kind, facts.shape, columns, low, high, 255.0 if is_pixels else 1.0, dtype)
+        dtype, scale = ("uint8", 255.0) if is_pixels else (facts.dtype, 1.0)
+        made = cls(kind, facts.shape, columns, low, high, scale, dtype)
+        return replace(made, has_missing=facts.has_missing)
 
     @property
     def may_be_indices(self) -> bool:

@@ -115,11 +115,12 @@ def _check_some(rows: Any, where: str) -> None:
         raise DataError(f"{where}: there are no rows", "give at least two")
 
 
-def to_arrays(rows: Any, where: str) -> DataSet:
+def to_arrays(rows: Any, where: str, *, keeps_missing: bool = False) -> DataSet:
     """Return (x, y) as arrays of one length, x as numbers; a Dataset is returned as it is.
 
-    where: how messages call the rows. Raises DataError for rows that are empty, sparse, of
-    different lengths or not finite real numbers.
+    where: how messages call the rows;  keeps_missing: numbers of x may be missing, and are NaN then
+    Raises DataError for rows that are empty, sparse, of different lengths or not finite real
+    numbers.
     """
     if hasattr(rows, "tensors") and len(rows.tensors) == 2:
         rows = tuple(rows.tensors)  # torch's TensorDataset: its arrays are faster to slice
@@ -135,7 +136,8 @@ def to_arrays(rows: Any, where: str) -> DataSet:
     _check_one_label(rows[1], where)
     if isinstance(rows[0], dict) or _is_several(rows[0]):
         return _several(rows[0], column(rows[1], f"{where}, y"), where)
-    x, y = column(rows[0], f"{where}, x"), column(rows[1], f"{where}, y")
+    x = column(rows[0], f"{where}, x", keeps_missing=keeps_missing)
+    y = column(rows[1], f"{where}, y")
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise DataError(
             f"{where}: {np.size(x, 0) if x.ndim else 'no'} rows but {_count(y)}",
@@ -143,7 +145,8 @@ def to_arrays(rows: Any, where: str) -> DataSet:
         )
     if not documents.are((x, y)):
         as_table = f"; or give a DataFrame with {option('tabular', 'auto')}, which fills gaps"
-        check_numbers(x, f"{where}: x", as_table if x.ndim == 2 else "")
+        else_ = as_table if x.ndim == 2 else ""
+        check_numbers(x, f"{where}: x", else_, keeps_missing=keeps_missing)
     return x, y
 
 
@@ -183,6 +186,17 @@ def _plain(values: np.ndarray) -> np.ndarray:
     if not all(isinstance(item, kinds) for item in items):
         return values
     return np.array(items).reshape(values.shape)
+
+
+def _with_gaps(values: np.ndarray) -> np.ndarray:
+    """Return an array of Python's own numbers with NaN where one is missing; any other as it is."""
+    if values.dtype != object:
+        return values
+    items = values.reshape(-1).tolist()
+    are_missing = [not isinstance(item, np.ndarray | list) and _is_missing(item) for item in items]
+    filled = np.empty(len(items), object)
+    filled[:] = [float("nan") if gone else v for v, gone in zip(items, are_missing, strict=True)]
+    return filled.reshape(values.shape)
 
 
 def _is_several(x: Any) -> bool:
@@ -225,28 +239,38 @@ def _check_dense(values: Any, where: str) -> None:
         raise DataError(f"{where} is a single {kind}", hint)
 
 
-def _filled(values: Any, where: str) -> np.ndarray:
-    """Return values as an array. Raises DataError for masked ones, which numpy would bring back."""
+def _filled(values: Any, where: str, keeps_missing: bool) -> np.ndarray:
+    """Return values as an array, with NaN for masked ones if missing ones are kept.
+
+    Raises DataError for masked ones, which numpy would bring back.
+    """
     are_masked = isinstance(values, list | tuple) and any(
         isinstance(row, np.ma.MaskedArray) for row in values
     )
     array = np.ma.stack(values) if are_masked else values
     if isinstance(array, np.ma.MaskedArray):
-        if count := int(np.ma.count_masked(array)):
+        if (count := int(np.ma.count_masked(array))) and keeps_missing:
+            made = array.data.astype(np.result_type(array.dtype, np.float32))
+            made[np.ma.getmaskarray(array)] = np.nan
+            return made
+        if count:
             raise DataError(f"{where} holds {count} masked values", "fill or drop those rows first")
         array = array.data
     return np.asarray(array)
 
 
-def column(values: Any, where: str) -> np.ndarray:
-    """Return a list, tensor, Series or array as a numpy array of native byte order."""
+def column(values: Any, where: str, *, keeps_missing: bool = False) -> np.ndarray:
+    """Return a list, tensor, Series or array as a numpy array of native byte order.
+
+    keeps_missing: numbers that are masked, None or pandas' NA become NaN
+    """
     if hasattr(values, "detach"):
         # A tensor, perhaps one that records gradients or lies on another device.
         values = values.detach().cpu()
         if str(values.dtype) == "torch.bfloat16":  # numpy has no such type
             values = values.float()
     try:
-        array = _filled(values, where)
+        array = _filled(values, where, keeps_missing)
     except ValueError as error:
         raise DataError(
             f"{where}: rows are of different lengths", "pad them to one shape first"
@@ -257,7 +281,7 @@ def column(values: Any, where: str) -> np.ndarray:
             "give np.asarray(...) of it",
         ) from error
     array = array.astype(np.float64) if array.dtype == np.longdouble != np.float64 else array
-    array = _plain(array)
+    array = _plain(_with_gaps(array) if keeps_missing else array)
     array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     # In one piece and writable, as torch asks of an array that it shares memory with.
     return array if array.flags.c_contiguous and array.flags.writeable else array.copy()
@@ -282,14 +306,25 @@ def are_text(y: np.ndarray, where: str) -> bool:
     return y.dtype.kind in "UST"
 
 
-def check_numbers(values: np.ndarray, where: str, else_: str = "") -> None:
+def check_numbers(
+    values: np.ndarray, where: str, else_: str = "", *, keeps_missing: bool = False
+) -> None:
     """Raise DataError for values that are not finite real numbers.
 
     else_: a way to do without filling them by hand, for the hint
+    keeps_missing: NaN is allowed, as a number that is missing
     """
     if values.dtype.kind not in "biuf":
         raise _not_numbers(values, where)
-    if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
+    if not np.issubdtype(values.dtype, np.inexact):
+        return
+    if keeps_missing:
+        if count := int(np.isinf(values).sum()):
+            raise DataError(
+                f"{where} holds {count} infinite values",
+                "make them missing first: x[numpy.isinf(x)] = numpy.nan",
+            )
+    elif not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise DataError(
             f"{where} holds {bad} NaN or infinite values", f"fill or drop those rows first{else_}"

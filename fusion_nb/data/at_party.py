@@ -17,7 +17,7 @@ from fusion_nb.data import agreement, handlers, source_kinds, splits, table_file
 from fusion_nb.data.arrays import DataSet, Given
 from fusion_nb.data.parts import Part, convert, without_table
 from fusion_nb.data.reports import Report, report
-from fusion_nb.data.tables import TableOptions
+from fusion_nb.data.tables import ReadOptions
 from fusion_nb.errors import DataError, option
 
 
@@ -45,14 +45,15 @@ class PartyRows:
                 f"{path} is no file that rows are read from",
                 f"give one that ends in .npz, {', '.join(table_files.READERS)}",
             )
-        how = TableOptions(label)
+        # Whether the model takes rows in which numbers are missing is known in the kernel.
+        how = ReadOptions(label, keeps_missing=True)
         rows, _ = without_table(raw, party, how)
-        made = convert(Part(party, "train", rows, party, f"{party} "))
+        made = convert(Part(party, "train", rows, party, f"{party} ", how))
         if own is None:
             return cls(party, made, None)
         rows, _ = without_table(own, party, how)
         where = f"{party} (test rows)"
-        return cls(party, made, convert(Part(party, "test", rows, where, f"{party} test ")))
+        return cls(party, made, convert(Part(party, "test", rows, where, f"{party} test ", how)))
 
     def facts(self) -> list[dict[str, Any]]:
         """Return the facts about the rows from which all parties agree on a schema."""

@@ -59,12 +59,14 @@ def divide(
     may_fail: bool,
     is_encoded: bool,
     needs_label: bool = True,
+    keeps_missing: bool = False,
 ) -> Division:
     """Load data and divide it among parties.
 
     may_fail: a party whose rows can't be read is kept, and fails when it trains
     is_encoded: the columns of a table are encoded later, and may be of any kind
     needs_label: refuse a table in which no column is plainly the label
+    keeps_missing: leave a number that is missing NaN, and do not refuse it
     """
     plan = plans.parse(split)
     function, options = plan.function, plan.options
@@ -82,6 +84,7 @@ def divide(
         may_fail=may_fail,
         is_encoded=is_encoded,
         needs_label=needs_label,
+        keeps_missing=keeps_missing,
     )
     if source.parties is not None:
         shares = _given_shares(source, source.parties, plan.name, parties, holdout, seed)

@@ -20,7 +20,7 @@ from fusion_nb.data.parts import Part, agreed, convert, converted, without_table
 from fusion_nb.data.refusals import FILE_ENDINGS, no_such_data, of_no_party, paths_in
 from fusion_nb.data.reports import listed
 from fusion_nb.data.source_kinds import Parties, Pool, Table
-from fusion_nb.data.tables import TableOptions
+from fusion_nb.data.tables import ReadOptions
 from fusion_nb.data.tabular.columns import ColumnForm
 from fusion_nb.data.unwrapping import Unwrapping
 from fusion_nb.errors import DataError, NameNotFoundError, nearest
@@ -31,7 +31,7 @@ _DEFAULT_DATA = "digits"
 
 #: Variables of the notebook itself, which are lists and dicts.
 _OF_IPYTHON = ("In", "Out")
-_PLAIN = TableOptions()
+_PLAIN = ReadOptions()
 #: The labels of a party whose rows can't be read.
 _NO_LABELS = np.empty(0, dtype=np.int64)
 
@@ -74,6 +74,7 @@ def read(
     may_fail: bool = False,
     is_encoded: bool = False,
     needs_label: bool = True,
+    keeps_missing: bool = False,
 ) -> Source:
     """Load the data that `text` names: a variable, a registered data set, or files.
 
@@ -85,9 +86,10 @@ def read(
     may_fail: a party whose rows can't be read is kept, and fails when it trains
     is_encoded: the columns of a table are encoded later, and may be of any kind
     needs_label: refuse a table in which no column is plainly the label
+    keeps_missing: leave a number that is missing NaN, and do not refuse it
     Raises DataError or NameNotFoundError before any training.
     """
-    how = TableOptions(label, key, is_encoded, needs_label)
+    how = ReadOptions(label, key, is_encoded, needs_label, keeps_missing)
     if handler:
         return _read_handler(handler, namespace, "" if text == _DEFAULT_DATA else text, how)
     if text in namespace:
@@ -150,7 +152,7 @@ def row_keys(source: Source, name: str, namespace: Mapping[str, Any]) -> np.ndar
 
 
 def _read_handler(
-    name: str, namespace: Mapping[str, Any], path: str, how: TableOptions = _PLAIN
+    name: str, namespace: Mapping[str, Any], path: str, how: ReadOptions = _PLAIN
 ) -> Source:
     return _read_pool(_pool_of(handlers.read(handlers.find(name, namespace), path)), name, how)
 
@@ -175,7 +177,7 @@ def _pool_in_file(path: str) -> Pool:
 def _read_files(
     paths: Sequence[str] | Mapping[str, str],
     text: str,
-    how: TableOptions,
+    how: ReadOptions,
     namespace: Mapping[str, Any],
 ) -> Source:
     named = paths if isinstance(paths, Mapping) else {Path(path).stem: path for path in paths}
@@ -191,7 +193,7 @@ def _read_files(
 
 
 def _read_variable(
-    name: str, namespace: Mapping[str, Any], how: TableOptions, *, may_fail: bool
+    name: str, namespace: Mapping[str, Any], how: ReadOptions, *, may_fail: bool
 ) -> Source:
     value = namespace[name]
     if isinstance(value, os.PathLike):
@@ -202,6 +204,7 @@ def _read_variable(
             key=how.key,
             is_encoded=how.is_encoded,
             needs_label=how.needs_label,
+            keeps_missing=how.keeps_missing,
         )
     if paths := paths_in(value):
         return _read_files(paths, name, how, namespace)
@@ -221,7 +224,7 @@ def _read_variable(
 
 
 def _read_keyed_pool(
-    pool: Pool, name: str, how: TableOptions, namespace: Mapping[str, Any]
+    pool: Pool, name: str, how: ReadOptions, namespace: Mapping[str, Any]
 ) -> Source:
     """Return a pool whose table, if it is one, keeps the columns that a split may follow."""
     if not isinstance(pool.train, Table):
@@ -232,13 +235,13 @@ def _read_keyed_pool(
     return replace(_read_pool(pool, name, how), columns=columns)
 
 
-def _read_pool(pool: Pool, name: str, how: TableOptions = _PLAIN) -> Source:
+def _read_pool(pool: Pool, name: str, how: ReadOptions = _PLAIN) -> Source:
     rows, notes = without_table(pool.train, name, how)
-    parts = [Part("", "train", rows, f"{name} (training rows)", "", how.is_encoded)]
+    parts = [Part("", "train", rows, f"{name} (training rows)", "", how)]
     if pool.test is not None:
         where = f"{name} (test rows)"
         rows, _ = without_table(pool.test, where, how)
-        parts.append(Part("", "test", rows, where, "test ", how.is_encoded))
+        parts.append(Part("", "test", rows, where, "test ", how))
     try:
         found = agreed([(part, convert(part)) for part in parts])
     except DataError as error:
@@ -254,7 +257,7 @@ def _read_pool(pool: Pool, name: str, how: TableOptions = _PLAIN) -> Source:
 
 
 def _read_parties(
-    given: Parties, name: str, how: TableOptions = _PLAIN, *, may_fail: bool = False
+    given: Parties, name: str, how: ReadOptions = _PLAIN, *, may_fail: bool = False
 ) -> Source:
     if not given.pools:
         raise DataError(
@@ -267,13 +270,13 @@ def _read_parties(
         rows, said = without_table(pool.train, party, how)
         for note in (*pool.notes, *said):
             chosen.setdefault(note, []).append(party)
-        parts.append(Part(party, "train", rows, party, f"{party} ", how.is_encoded))
+        parts.append(Part(party, "train", rows, party, f"{party} ", how))
         if pool.test is not None:
             rows, _ = without_table(pool.test, where, how)
-            parts.append(Part(party, "test", rows, where, f"{party} test ", how.is_encoded))
+            parts.append(Part(party, "test", rows, where, f"{party} test ", how))
     if given.test is not None:
         rows, _ = without_table(given.test, "the test set", how)
-        parts.append(Part("", "test", rows, "the test set", "test ", how.is_encoded))
+        parts.append(Part("", "test", rows, "the test set", "test ", how))
     readable, failed = converted(parts, may_fail=may_fail)
     if len(failed) == len(given.pools):
         raise next(iter(failed.values())).error

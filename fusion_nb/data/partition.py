@@ -61,11 +61,13 @@ class PartitionedData:
         quorum: float | None = None,
         tabular: str = "",
         table: TableSchema | None = None,
+        keeps_missing: bool = False,
     ) -> PartitionedData:
         """Load data and divide it among parties, as the options of the same names in `RunSpec` say.
 
         With a quorum, a party whose rows can't be read fails in its rounds, and not before.
         table: the encoding of a run that goes on, in place of one that is fitted
+        keeps_missing: leave a number that is missing NaN, for a model that takes such rows
         Raises DataError, SplitError or NameNotFoundError for data that can't be read or divided.
         """
         found = divide(
@@ -79,6 +81,7 @@ class PartitionedData:
             seed=seed,
             may_fail=quorum is not None and quorum < 1,
             is_encoded=bool(tabular),
+            keeps_missing=keeps_missing,
         )
         if tabular:
             found = encoded(found, tabular, data, table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from fusion_nb.data import agreement, arrays, tables, texts
 from fusion_nb.data.arrays import DataSet, Given
 from fusion_nb.data.reports import report
 from fusion_nb.data.source_kinds import Columns, Items, Raw, Table, Texts
-from fusion_nb.data.tables import TableOptions
+from fusion_nb.data.tables import ReadOptions
 from fusion_nb.data.tabular import columns as table_columns
 from fusion_nb.data.tabular.columns import ColumnForm
 from fusion_nb.data.unwrapping import is_table
@@ -29,7 +29,7 @@ class Part:
     """One data set of a source: the training or the test rows of a party, or of a pool ("").
 
     where: how messages call it;  tag: begins the tags of documents that have none
-    is_encoded: whether the columns of a table are encoded later, and may be of any kind
+    how: how the rows are read
     """
 
     party: str
@@ -37,7 +37,7 @@ class Part:
     raw: Columns | Texts | Items
     where: str
     tag: str
-    is_encoded: bool = False
+    how: ReadOptions = field(default_factory=ReadOptions)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Agreed:
 
 
 def without_table(
-    raw: Raw, name: str, how: TableOptions
+    raw: Raw, name: str, how: ReadOptions
 ) -> tuple[Columns | Texts | Items, tuple[str, ...]]:
     """Return rows whose columns are chosen, and notes that say which, if they are a table."""
     return tables.read(raw.frame, name, how) if isinstance(raw, Table) else (raw, ())
@@ -87,6 +87,7 @@ def convert(part: Part) -> Given:
     """Return a data set as arrays of numbers, documents, rows one at a time, or a table."""
     columns: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
+    keeps_missing = part.how.keeps_missing
     match part.raw:
         case Texts(documents, labels):
             tables.check_aligned(documents, labels, part.where)
@@ -96,11 +97,11 @@ def convert(part: Part) -> Given:
         case Columns(x, y, columns):
             tables.check_aligned(x, y, part.where)
             order = _class_order(y)
-            if part.is_encoded and is_table(x):
+            if part.how.is_encoded and is_table(x):
                 return _of_table(part, x, y, order)
             if not columns and is_table(x):
-                x, columns = tables.numbers(x, part.where)
-            rows = arrays.to_arrays((x, y), part.where)
+                x, columns = tables.numbers(x, part.where, keeps_missing=keeps_missing)
+            rows = arrays.to_arrays((x, y), part.where, keeps_missing=keeps_missing)
         case Items(dataset):
             rows = arrays.to_arrays(dataset, part.where)
     return Given.of(

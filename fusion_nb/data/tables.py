@@ -21,19 +21,21 @@ _WITHOUT_LABELS = (
 
 
 @dataclass(frozen=True)
-class TableOptions:
-    """How a table is read.
+class ReadOptions:
+    """How rows are read, those of a table above all.
 
     label: the label's column, or "" for one that is plainly called so
     key:   a column by which rows are divided, which is left out, or ""
     is_encoded: columns of any kind are taken, since they are encoded later
     needs_label: refuse a table in which no column is plainly the label
+    keeps_missing: leave a number that is missing NaN, and do not refuse it
     """
 
     label: str = ""
     key: str = ""
     is_encoded: bool = False
     needs_label: bool = True
+    keeps_missing: bool = False
 
 
 def columns(frame: Any, name: str) -> dict[str, np.ndarray]:
@@ -45,7 +47,7 @@ def columns(frame: Any, name: str) -> dict[str, np.ndarray]:
     return {column: frame[column].to_numpy() for column in frame.columns}
 
 
-def read(frame: Any, name: str, how: TableOptions) -> tuple[Columns | Texts, tuple[str, ...]]:
+def read(frame: Any, name: str, how: ReadOptions) -> tuple[Columns | Texts, tuple[str, ...]]:
     """Return the rows of a DataFrame, and notes that say which columns were chosen.
 
     The rows are a column of text, or else every numeric column but the label; of a table that is
@@ -77,7 +79,7 @@ def read(frame: Any, name: str, how: TableOptions) -> tuple[Columns | Texts, tup
         )
     if how.is_encoded:
         return Columns(frame[features], frame[chosen]), (_label_note(chosen),)
-    x = _float32(frame[features], f"the DataFrame {name!r}")
+    x = _float32(frame[features], f"the DataFrame {name!r}", how.keeps_missing)
     return Columns(x, frame[chosen], tuple(features)), (_label_note(chosen),)
 
 
@@ -93,20 +95,24 @@ def _read_text(frame: Any, text: str, label: str) -> tuple[Texts, tuple[str, ...
     return Texts(frame[text].tolist(), frame[label]), (note, _label_note(label))
 
 
-def numbers(frame: Any, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def numbers(
+    frame: Any, where: str, *, keeps_missing: bool = False
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the columns of a DataFrame as an array, and their names.
 
-    Columns of numpy's own numbers keep their type, others become float32. Raises DataError for
-    columns that are not numbers.
+    Columns of numpy's own numbers keep their type, others become float32.
+    keeps_missing: leave a number that is missing NaN
+    Raises DataError for columns that are not numbers, or lack values that are not to be kept.
     """
     frame = with_text_names(frame, where)
     if all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in frame.dtypes):
-        _check_missing({name: frame[name].to_numpy() for name in frame.columns}, {}, where)
+        if not keeps_missing:
+            _check_columns({name: frame[name].to_numpy() for name in frame.columns}, {}, where)
         return frame.to_numpy(), tuple(frame.columns)
-    return _float32(frame, where), tuple(frame.columns)
+    return _float32(frame, where, keeps_missing), tuple(frame.columns)
 
 
-def _float32(frame: Any, where: str) -> np.ndarray:
+def _float32(frame: Any, where: str, keeps_missing: bool) -> np.ndarray:
     """Return the columns of a DataFrame as float32.
 
     Booleans, nullable numbers, numbers of arrow and Python's own are numbers, too. Raises DataError
@@ -114,11 +120,12 @@ def _float32(frame: Any, where: str) -> np.ndarray:
     """
     columns = {name: _as_numbers(frame[name]) for name in frame.columns}
     found = {name: column for name, column in columns.items() if column is not None}
-    _check_missing(found, {n: frame[n] for n in columns if n not in found}, where)
+    others = {name: frame[name] for name in columns if name not in found}
+    _check_columns({} if keeps_missing else found, others, where)
     return np.stack([*found.values()], 1) if found else np.empty((len(frame), 0), np.float32)
 
 
-def _check_missing(
+def _check_columns(
     numbers: Mapping[str, np.ndarray], others: Mapping[str, Any], where: str
 ) -> None:
     """Raise DataError for columns that are not numbers, and for those with missing values."""

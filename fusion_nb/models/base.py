@@ -36,6 +36,7 @@ class Model(AddedMetrics, ModelKind):
                      return in its place
     formats:         export format -> file name;  whole_format: the one that `load` reads again
     data_kind:       "numbers" or "documents", the rows that it is trained on
+    takes_missing:   whether numbers of its rows may be missing (NaN)
     supported_options: those of batch_size, optimizer and local_steps that `fit` takes
     supported_client_options: options of fusions that `fit` honours, such as FedProx's `mu`
     has_lr_schedule: whether `fit` takes `progress=(from, to)`

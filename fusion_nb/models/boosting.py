@@ -30,6 +30,7 @@ class BoostingModel(NeedsAgreement, Model, PredictsRows):
 
     weights_kind = "trees"
     skips_numbers = True
+    takes_missing = True
     no_ensembling = "is an ensemble itself, and parties add to it"
     supported_options = frozenset()
     defaults: Mapping[str, Any] = {"fusion": "bagging", "optimizer": ""}
@@ -77,6 +78,8 @@ class BoostingModel(NeedsAgreement, Model, PredictsRows):
             f"training: an epoch of a party adds {each}; n_estimators is not used",
             *self._data.notes,
         ]
+        if schema.rows.has_missing:
+            notes.append(f"rows: numbers are missing, and the {self.kind} takes NaN as it is")
         if lr is not None:
             notes.append(f"lr: {lr:g}, in place of the {self.kind}'s own")
         if self._start:

@@ -50,6 +50,8 @@ class ModelKind(ABC):
     weights_kind: WeightsKind = "numbers"
     #: The kind of rows that it is trained on.
     data_kind: Literal["numbers", "documents"] = "numbers"
+    #: Whether numbers of its rows may be missing, and are NaN then.
+    takes_missing: bool = False
     #: Options of fusions (`Fusion.client_options`) that `fit` honours. Any other is refused by name
     #: before training.
     supported_client_options: frozenset[str] = frozenset()

@@ -144,6 +144,19 @@ def adapter_of(name: str, namespace: Mapping[str, Any]) -> type[Model] | None:
     return adapter(framework) if framework else None
 
 
+def takes_missing(name: str, namespace: Mapping[str, Any]) -> bool:
+    """Return whether the model of a variable or file takes rows in which numbers are missing.
+
+    The file is not read. It is False for a name of no model.
+    """
+    if name in namespace:
+        kind = adapter_of(name, namespace)
+    else:
+        framework = suffixes().get(Path(name).suffix)
+        kind = adapter(framework) if framework else None
+    return kind is not None and kind.takes_missing
+
+
 def suffixes() -> dict[str, str]:
     """Return the endings of files that hold a whole model, each with the name of its adapter."""
     found = {suffix: name for name, kind in FRAMEWORKS.items() for suffix in kind.suffixes}

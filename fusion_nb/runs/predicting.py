@@ -37,7 +37,7 @@ def predict(
         raise ModelError(
             f"a {model.kind} makes no predictions for rows", "use run.model, in its own way"
         )
-    x = _inputs(schema, rows)
+    x = _inputs(schema, rows, model.takes_missing)
     other: Any = model.clone()
     other.set_weights(weights)
     if rows_of.size(x if _gives_rows(x) else (x, ())) == 0:
@@ -58,14 +58,17 @@ def _no_labels(labels: LabelSchema, count: int) -> np.ndarray:
     return np.zeros((count, *labels.shape), labels.dtype or np.float32)
 
 
-def _inputs(schema: DataSchema, rows: Any) -> Any:
-    """Return rows in the form that the model was trained on. Raises DataError for any other."""
+def _inputs(schema: DataSchema, rows: Any, keeps_missing: bool) -> Any:
+    """Return rows in the form that the model was trained on. Raises DataError for any other.
+
+    keeps_missing: numbers may be missing, and are NaN then
+    """
     if schema.table is not None:
         return new_rows.encode(schema.table, rows, _FRAME)
     if schema.rows.kind == "structured":
         return _parts(schema, rows)
     if (frame := frames.to_pandas(rows)) is not None:
-        x = _columns(schema.rows.columns, frame)
+        x = _columns(schema.rows.columns, frame, keeps_missing)
     elif not hasattr(rows, "shape") and not isinstance(rows, list | tuple):
         if isinstance(rows, str | Mapping) or not hasattr(rows, "__getitem__"):
             raise DataError(
@@ -75,7 +78,7 @@ def _inputs(schema: DataSchema, rows: Any) -> Any:
             )
         return rows  # a data set that gives its rows (x, y) one at a time
     else:
-        x = arrays.column(rows, _WHERE)
+        x = arrays.column(rows, _WHERE, keeps_missing=keeps_missing)
     if x.shape[1:] != schema.rows.shape:
         one = "; one row is given as x[None]" if x.shape == schema.rows.shape else ""
         raise DataError(
@@ -83,7 +86,7 @@ def _inputs(schema: DataSchema, rows: Any) -> Any:
             f"{schema.rows.shape}",
             f"give an array of shape (rows, {', '.join(map(str, schema.rows.shape))}){one}",
         )
-    arrays.check_numbers(x, _WHERE)
+    arrays.check_numbers(x, "the array of rows", keeps_missing=keeps_missing)
     dtype = schema.rows.dtype
     return bring_rows(schema, x.astype(dtype) if _keeps(x, dtype) else x, _WHERE)
 
@@ -93,10 +96,10 @@ def _keeps(x: np.ndarray, dtype: str) -> bool:
     return bool(dtype) and x.dtype.kind == "f" and np.dtype(dtype).kind == "f"
 
 
-def _columns(names: Sequence[str], frame: Any) -> np.ndarray:
+def _columns(names: Sequence[str], frame: Any, keeps_missing: bool) -> np.ndarray:
     """Return the columns of the training, which a frame may have in any order, among others."""
     if not names:
-        return _numbers(frame)
+        return _numbers(frame, keeps_missing)
     frame = frames.with_text_names(frame, _FRAME)
     present = list(frame.columns)
     if lacking := [name for name in names if name not in present]:
@@ -105,13 +108,13 @@ def _columns(names: Sequence[str], frame: Any) -> np.ndarray:
             "on",
             f"{nearest(lacking[0], present)}it has: {', '.join(present)}",
         )
-    return _numbers(frame[list(names)])
+    return _numbers(frame[list(names)], keeps_missing)
 
 
-def _numbers(frame: Any) -> np.ndarray:
+def _numbers(frame: Any, keeps_missing: bool) -> np.ndarray:
     """Return a frame as an array. Raises DataError for columns that the model can't have seen."""
     try:
-        return tables.numbers(frame, _FRAME)[0]
+        return tables.numbers(frame, _FRAME, keeps_missing=keeps_missing)[0]
     except DataError as error:
         raise DataError(
             error.to_dict()["message"],

@@ -216,7 +216,8 @@ def divide(
     if (engine := federated.engine_of(spec)) is not None:
         return federated.parties(spec, engine, namespace)
     given = {name: getattr(spec, name) for name in OF_DATA} | {"seed": spec.seed_for("split")}
-    return PartitionedData.load(namespace, **given, table=table)
+    keeps_missing = lookup.takes_missing(spec.model, namespace)
+    return PartitionedData.load(namespace, **given, table=table, keeps_missing=keeps_missing)
 
 
 def with_default_rounds(spec: RunSpec, namespace: Mapping[str, Any] | None = None) -> RunSpec:

@@ -59,7 +59,7 @@ def test_a_table_is_read(tmp_path: Path, content: bytes) -> None:
         (b'a, "b" ,label\n' + ROWS + b"1,\0,0\n", "columns that are not numbers"),
         (b",".join(b"%d" % i for i in range(60_000)) + b"\n", "60,000 columns, and 50,000 are"),
         (b"x" * (9 << 20) + b"\n", "the first line of"),
-        (HEAD + b"inf,1,0\n" + ROWS, "NaN or infinite"),
+        (HEAD + b"inf,1,0\n" + ROWS, "infinite"),
         (HEAD + b"=cmd|'/c calc'!A1,1,0\n" + ROWS, "columns that are not numbers"),
     ],
     ids=lambda value: str(value)[:24],
@@ -91,16 +91,23 @@ def test_numbers_of_any_kind_are_read(tmp_path: Path, column: Any) -> None:
     assert read(path).facts()[0]["rows"]["shape"] == (1,)
 
 
+@pytest.mark.parametrize("column", [[None] * 20, [1.0, None] * 10], ids=["all", "half"])
+def test_that_numbers_are_missing_is_told_and_left_to_the_model(
+    tmp_path: Path, column: list[Any]
+) -> None:
+    path = parquet(tmp_path / "a.parquet", {"a": column, "label": LABELS})
+    assert read(path).facts()[0]["rows"]["has_missing"]
+
+
 @pytest.mark.parametrize(
     "column",
     [
         [[1.0, 2.0]] * 20,
         [{"x": 1}] * 20,
         [b"\0\xff"] * 20,
-        [None] * 20,
         [["a", None]] * 20,
     ],
-    ids=["lists", "mappings", "bytes", "nothing", "half of words"],
+    ids=["lists", "mappings", "bytes", "half of words"],
 )
 def test_nested_columns_are_not_taken_for_text(tmp_path: Path, column: Any) -> None:
     path = parquet(tmp_path / "a.parquet", {"a": column, "label": LABELS})

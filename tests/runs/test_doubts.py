@@ -209,3 +209,11 @@ class TestOfRuns:
         assert not [note for note in run.notes if "no better" in note]  # one class says nothing
         personal = fusion_nb.federate(net(), rows, rounds=12, lr=0.3, personal="ditto")
         assert not [note for note in personal.notes if note.startswith("warning")]
+
+
+def test_labels_that_clusters_never_read_raise_no_doubt() -> None:
+    cluster = pytest.importorskip("sklearn.cluster")
+    rows = np.random.default_rng(0).normal(size=(300, 4))
+    for labels in (np.zeros(300, int), np.arange(300) % 2, rows):
+        run = fusion_nb.federate(cluster.KMeans(3), (rows, labels), rounds=2, parties=2)
+        assert not [note for note in run.notes if note.startswith("warning:")]

@@ -60,6 +60,17 @@ def test_the_curve_equals_that_of_a_run_in_the_kernel(
     assert written & {"model.skops", "model.json", "model.txt"}
 
 
+def test_rows_in_which_numbers_are_missing_are_trained_on_by_trees(server: Server) -> None:
+    (x, y), (x_test, y_test) = rows()
+    rng = np.random.default_rng(1)
+    for each in (x, x_test):
+        each[rng.random(each.shape) < 0.2] = np.nan
+    names = {"model": made("xgboost"), "rows": ((x, y), (x_test, y_test))}
+    spec = RunSpec(data="rows", rounds=2, parties=2)
+    there = RemoteRun(spec, names, url=server.url).start().wait()
+    assert there.history["loss"] == Run(spec, names).start().wait().history["loss"]
+
+
 TREES = {"xgboost": b'{"learner": {}}', "lightgbm": b"tree\nversion=v4\n\nend of trees\n"}
 
 

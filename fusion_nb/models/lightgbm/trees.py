@@ -179,7 +179,10 @@ def _tree_fault(tree: str, num_features: int) -> str:
         return "a tree has categories, or linear leaves"
     arrays = {name: _numbers(fields[name]) for name in (*_PER_LEAF, *_PER_SPLIT)}
     told = {name: _numbers(fields.get(name, "")) for name in _TOLD}
-    everything = [*arrays.values(), *told.values(), _numbers(fields.get("shrinkage", "1"))]
+    thresholds = arrays["threshold"]
+    # LightGBM splits present from missing numbers by an infinite one, to which all are smaller.
+    finite = arrays | {"threshold": thresholds[~np.isposinf(thresholds)]}
+    everything = [*finite.values(), *told.values(), _numbers(fields.get("shrinkage", "1"))]
     if not all(np.isfinite(array).all() for array in everything):
         return "a tree holds numbers that are not finite"
     lengths = dict.fromkeys((*_PER_LEAF, *_TOLD_PER_LEAF), leaves) | dict.fromkeys(

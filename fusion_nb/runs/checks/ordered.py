@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from fusion_nb.core import arithmetic, documents, registry
 from fusion_nb.core.contracts import check_notes
 from fusion_nb.core.schema import DataSchema
-from fusion_nb.errors import ModelError, OptionError, nearest, option
+from fusion_nb.errors import DataError, ModelError, OptionError, nearest, option
 from fusion_nb.models.base import Model, setting_names
 from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.runs import changes
@@ -75,7 +75,7 @@ def check_model_options(resolved: Resolved) -> Sequence[str]:
 
 
 def check_data_kind(resolved: Resolved) -> Sequence[str]:
-    """Check that the model takes rows of this kind: numbers or documents."""
+    """Check that the model takes rows of this kind: numbers, with gaps or without, or documents."""
     spec, model, parties = resolved.spec, resolved.model, resolved.data.parties
     data = option("data", spec.data)
     if resolved.data.schema.rows.kind == "documents":
@@ -89,6 +89,13 @@ def check_data_kind(resolved: Resolved) -> Sequence[str]:
         raise ModelError(
             f"the rows of {data} are numbers, and a {model.kind} takes documents",
             f"give texts, lists of words or TaggedDocuments, or {option('data', '20_newsgroup')}",
+        )
+    rows = resolved.data.schema.rows
+    if any(part.has_missing for part in (rows, *rows.parts)) and not model.takes_missing:
+        raise DataError(
+            f"the rows of {data} hold NaN, and a {model.kind} takes no missing numbers",
+            f"fill or drop those rows first; or give tables with {option('tabular', 'auto')}, "
+            "which fills gaps alike at all parties",
         )
     return ()
 

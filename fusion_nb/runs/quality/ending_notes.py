@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from fusion_nb.models.class_weights import ClassWeighted
+from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.reporting.parties import Parties
 from fusion_nb.runs.background_run import BackgroundRun
 from fusion_nb.runs.build import Prepared
@@ -51,6 +52,9 @@ class EndingNotes:
         resolved = self._prepared.resolved
         own = [test for _, test in resolved.data.labels.values() if len(test)]
         parts = own if resolved.test is None else [resolved.data.test_labels]
-        if not parts or resolved.model.data_kind != "numbers":
+        model = resolved.model
+        # Clusters, and outputs that a loss of the user's own understands, are no guesses of labels.
+        is_own = isinstance(model, PredictsRows) and model.task == "own"
+        if not parts or is_own or model.data_kind != "numbers":
             return TestLabels(0, "none")
-        return TestLabels.of(parts, resolved.data.schema.labels, resolved.model.ignored_label)
+        return TestLabels.of(parts, resolved.data.schema.labels, model.ignored_label)

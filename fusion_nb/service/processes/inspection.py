@@ -8,6 +8,7 @@ only.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import queue
@@ -63,7 +64,7 @@ def check_model(path: str, limit: int) -> dict[str, Any]:
     if has_optimizer:
         _check_optimizer(spec.optimizer, adapter)
     if folder.test is not None:
-        _check_test_rows(folder.test, limit)
+        _check_test_rows(folder.test, limit, adapter)
     formats = ["json", "npz", *adapter.download_formats]
     return {
         "formats": formats,
@@ -93,7 +94,7 @@ def _check_optimizer(text: str, adapter: Model) -> None:
         )
 
 
-def _check_test_rows(path: Path, limit: int) -> None:
+def _check_test_rows(path: Path, limit: int, adapter: Model) -> None:
     uploads.check_unpacked(path, "test", limit)
     hint = "save it with np.savez(path, x_test=..., y_test=...)"
     try:
@@ -102,7 +103,8 @@ def _check_test_rows(path: Path, limit: int) -> None:
         raise DataError("test can't be read as .npz", hint) from None
     if not {"x_test", "y_test"} <= stored.keys():
         raise DataError("test lacks x_test or y_test", hint)
-    arrays.to_arrays((stored["x_test"], stored["y_test"]), "test")
+    rows = stored["x_test"], stored["y_test"]
+    arrays.to_arrays(rows, "test", keeps_missing=adapter.takes_missing)
 
 
 def check_party(path: str, party: str, limit: int) -> dict[str, Any]:
@@ -130,9 +132,12 @@ def check_party(path: str, party: str, limit: int) -> dict[str, Any]:
     # is no mistake of this party's.
     Run(spec, {"model": model, "data": {name: (train, train)}}, name="run")
     is_numbers = isinstance(train, tuple) and not isinstance(train[0], list)
-    shape = _shape(arrays.to_arrays(train, name)) if is_numbers else []
+    read = functools.partial(
+        arrays.to_arrays, keeps_missing=lookup.takes_missing("model", {"model": model})
+    )
+    shape = _shape(read(train, name)) if is_numbers else []
     if test is not None and is_numbers:
-        other = _shape(arrays.to_arrays(test, f"{name} (test rows)"))
+        other = _shape(read(test, f"{name} (test rows)"))
         if other != shape:
             line = (
                 f"test rows of {name} have shape {tuple(other)}, its training rows {tuple(shape)}"
