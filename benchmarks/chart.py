@@ -2,13 +2,16 @@
 
 A real kernel that talks to a client, as in JupyterLab, which stands for a browser that has drawn a
 chart before. Pairs of runs in turn, each in a cell of its own: without a chart but with the result
-at the end; with the chart, as `%%fusion` shows it; and in a panel. The browser is not measured: it
-works on another core, or on another machine.
+at the end; with the chart, as `%%fusion` shows it; and in a panel. Whole runs differ by more than a
+chart costs, so one more run of each way is shown for some rounds and not for as many, in turn. The
+browser is not measured: it works on another core, or on another machine.
 `python -m benchmarks.chart SECONDS ...` measures runs of so many seconds, by default 5 and 60.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import statistics
 import sys
 
@@ -43,6 +46,25 @@ count(LiveView, "__call__")
 count(LiveView, "_end", -1)  # the result, which a run without a chart has too
 count(RunView, "_update")
 count(RunView, "_receive")
+
+stretch = 0  # rounds that are shown, and as many that are not; 0: all are shown
+rounds = []  # the time at the end of each round, and whether the next ones are shown
+
+def in_turn(owner, name, ends_round):
+    do = getattr(owner, name)
+    def gated(self, *args):
+        told = args[0]
+        if not stretch or (ends_round and told.status != "running"):
+            return do(self, *args)
+        if ends_round and len(told.records) > len(rounds):
+            rounds.append((time.perf_counter(), len(rounds) // stretch % 2 == 0))
+        if rounds and rounds[-1][1]:
+            return do(self, *args)
+    setattr(owner, name, gated)
+
+in_turn(LiveView, "__call__", True)
+in_turn(RunView, "_update", True)
+in_turn(RunView, "_receive", False)
 """
 OPTIONS = "--parties {parties} --lr 0.05 --rounds {rounds} --name run"
 #: For each way to look at a run a cell that comes before, and one before which and after which the
@@ -58,6 +80,8 @@ WAYS = {
 }
 #: Runs of each way, in turn.
 PAIRS = 3
+#: Rounds that are shown, and as many that are not, in turn.
+STRETCH = 20
 
 
 class Kernel:
@@ -101,6 +125,23 @@ class Kernel:
         clock, processor, spent = map(float, ended.split()[-3:])
         return clock, processor, spent
 
+    def in_turn(self, way: str, parties: int, rounds: int) -> float:
+        """Return the time of a round that is shown over that of one that is not, in one run."""
+        options = OPTIONS.format(parties=parties, rounds=rounds)
+        before, cell = (
+            each.format(options=options, parties=parties, rounds=rounds) for each in WAYS[way]
+        )
+        self.run(before)
+        self.run(f"stretch = {STRETCH}\nrounds.clear()")
+        self.run(cell)
+        ends = json.loads(self.run("import json\nprint(json.dumps(rounds))\nstretch = 0"))
+        starts = [ended for ended, _ in ends[::STRETCH]]
+        took = [end - start for start, end in itertools.pairwise(starts)]
+        # Each stretch that is shown beside the two around it: the machine's speed drifts.
+        return statistics.median(
+            2 * took[i] / (took[i - 1] + took[i + 1]) for i in range(2, len(took) - 1, 2)
+        )
+
     def close(self) -> None:
         """End the kernel."""
         self.client.stop_channels()
@@ -132,10 +173,12 @@ def lines(seconds: list[float], parties: int = 4, pairs: int = PAIRS) -> list[st
                     for part in (0, 1)
                 ]
                 share = statistics.median(spent / used for _, used, spent in times[way])
+                in_turn = kernel.in_turn(way, parties, rounds)
                 found.append(
                     f"{way}, {rounds} rounds of {parties} parties, {length:g} s: with over without "
                     f"{ratios[0]:.3f} by the clock, {ratios[1]:.3f} of the processor; "
-                    f"{share:.1%} of it in chart and status"
+                    f"{share:.1%} of it in chart and status; rounds that are shown over others "
+                    f"{in_turn:.3f}"
                 )
         return found
     finally:

@@ -199,6 +199,11 @@ class History(list[RoundRecord]):
         rows = [{name: encodable(value) for name, value in row.items()} for row in self.rows()]
         return pd.DataFrame(rows, columns=columns).set_index("round")
 
+    def seconds(self) -> float:
+        """Return how long all rounds took together, in seconds."""
+        total: float = self._over("seconds", float, lambda sum_, r: sum_ + r.seconds, float)
+        return total
+
     def bytes_sent(self) -> list[int]:
         """Return, for each round, the bytes that were sent until its end, up and down."""
         return list(itertools.accumulate(record.bytes_up + record.bytes_down for record in self))

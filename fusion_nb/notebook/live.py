@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 #: Writing and drawing may each take this share of the time.
 _SHARE = 0.01
-#: The least seconds between two texts: nobody reads more, and a screen reader says each of them.
+#: The share of writing alone: other threads, and the page, which a text wakes, take as much again.
+TEXT_SHARE = _SHARE / 2
+#: The least seconds between two texts, with the points that belong to them: nobody reads more, and
+#: a screen reader says each of them.
 _PAUSE = 0.3
-#: The least seconds between two messages with new points.
-_POINTS_PAUSE = 0.1
 #: The latest rounds that tell how long those to come take, at most; and seconds from which the
 #: first round tells it too, which has more to do than the others.
 _NUM_LATEST, _LONG_ROUND = 500, 10.0
@@ -68,8 +69,7 @@ class LiveView:
 
     widgets:  whether a person looks on, in a front end that draws widgets; without one (nbconvert,
               papermill) the static result at the end is all there is
-    throttle: makes what decides how often something is shown, from the least seconds between two
-              times
+    throttle: makes what decides how often something is shown, as `Throttle` does
 
     `box` holds the widgets, the text above the chart; it is None without them.
     """
@@ -79,11 +79,10 @@ class LiveView:
         run: Run,
         *,
         widgets: bool,
-        throttle: Callable[[float], Throttle] = lambda pause: Throttle(pause=pause),
+        throttle: Callable[..., Throttle] = Throttle,
     ) -> None:
         self._run = run
-        self._write_now, self._send_now = throttle(_PAUSE), throttle(_POINTS_PAUSE)
-        self._draw_now = throttle(_PAUSE)
+        self._write_now, self._draw_now = throttle(share=TEXT_SHARE), throttle()
         self._lock = threading.Lock()
         self._is_following = True
         self._shown_status = ""
@@ -104,7 +103,6 @@ class LiveView:
                 if status != self._shown_status or status == "paused":  # none may follow soon
                     self._shown_status = status
                     self._write()
-                self._send_now(self._chart.send_new)
                 self._write_now(self._write)
                 self._draw_now(self._chart.draw)
 
@@ -188,7 +186,7 @@ def status_text(run: Run) -> str:
         counted = ["epsilon"] if "epsilon" in records[-1].metrics else []
         last = _latest(records, [*run.chart_metrics, *counted])
         parts += [f"{name} {number(value)}" for name, value in last.items()]
-        elapsed = duration(sum(record.seconds for record in records))
+        elapsed = duration(records.seconds())
         parts.append(f"{elapsed} so far" if status in UNDER_WAY else elapsed)
     left = seconds_left(records, run.planned)
     if status == "running" and left:  # after the last round the rest is not known

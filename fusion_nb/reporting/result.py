@@ -119,7 +119,7 @@ class Result:
             last = self.history.last()
             shown = (*self.metrics, "epsilon")
             parts += [f"{name} {number(last[name])}" for name in shown if name in last]
-            parts.append(f"{sum(record.seconds for record in self.history):.1f} s")
+            parts.append(f"{self.history.seconds():.1f} s")
             parts += self._better_round(last.get(self.monitor, math.nan))
         return ", ".join(parts)
 

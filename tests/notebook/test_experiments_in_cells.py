@@ -112,7 +112,7 @@ def test_the_view_says_how_far_it_is(shell: Any) -> None:
     shell.run("%fusion sweep --data rows --lr [0.01,0.1] --rounds 2 --name a")
     made, said = shell.ns["a"], []
     again = Experiment(made.spec, shell.ns, name="b")
-    view = ExperimentProgress(lambda pause: Throttle(share=1, pause=0))
+    view = ExperimentProgress(lambda **_: Throttle(share=1, pause=0))
     view.follow(again)
     assert "b: ready, 2 runs" in view.status
     again.subscribe(lambda _: (view.update(), said.append(view.status)))

@@ -43,7 +43,7 @@ class TestLiveView:
 
         monkeypatch.setattr(live, "display", display)
         run = Run(RunSpec(data="data", lr=0.1, rounds=3), {"model": net(), "data": rows})
-        view = LiveView(run, widgets=True, throttle=lambda pause: Throttle(share=1, pause=0))
+        view = LiveView(run, widgets=True, throttle=lambda **_: Throttle(share=1, pause=0))
         states: list[str] = []
         view.box.children[0].observe(lambda change: states.append(change["new"]), "value")
         run.start().wait()

@@ -17,28 +17,28 @@ def folded(html: str) -> str:
 
 @pytest.mark.parametrize("count", [1, 4, 5])
 def test_few_notes_are_all_in_sight(count: int) -> None:
-    html = notes_html([f"note {number}" for number in range(count)])
+    html = notes_html(tuple(f"note {number}" for number in range(count)))
     assert html.count("note ") == count
     assert "<details>" not in html
 
 
 @pytest.mark.parametrize("count", [6, 9])
 def test_of_many_notes_the_first_are_in_sight(count: int) -> None:
-    html = notes_html([f"loss: {number}" for number in range(count)])
+    html = notes_html(tuple(f"loss: {number}" for number in range(count)))
     assert html.count("loss: ") == count, "none is lost"
     assert folded(html).count("loss: ") == count - 4
     assert f"<summary>{count - 4} more notes, on loss</summary>" in html
 
 
 def test_a_warning_is_never_folded() -> None:
-    html = notes_html([*(f"loss: {number}" for number in range(8)), "warning: it is no better"])
+    html = notes_html((*(f"loss: {number}" for number in range(8)), "warning: it is no better"))
     assert "warning" in html
     assert "warning" not in folded(html)
 
 
 def test_notes_are_no_markup() -> None:
-    assert "<script>" not in notes_html(["classes: <script>"])
-    assert notes_html([]) == ""
+    assert "<script>" not in notes_html(("classes: <script>",))
+    assert notes_html(()) == ""
 
 
 def test_a_private_run_says_what_it_costs_below_its_status(panel: Panel) -> None:

@@ -66,7 +66,7 @@ class TestWatching:
         assert "run: finished" in view.status
 
     def test_replies_name_the_round(self, namespace: dict[str, Any]) -> None:
-        view = RunView(lambda pause, after: Throttle(pause=0, share=1))
+        view = RunView(lambda **_: Throttle(pause=0, share=1))
         run = fusion_nb.Run(RunSpec(data="rows", rounds=10**6), namespace)
         view.follow(run)
         seen: list[str] = []

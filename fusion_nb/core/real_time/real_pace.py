@@ -142,7 +142,7 @@ class RealPace:
         rule, concurrency = self._rule(round)
         if not self._under_way:
             # Times count on from those of the rounds, whatever passed between two runs.
-            self._begun = self._clock() - sum(record.seconds for record in self._history)
+            self._begun = self._clock() - self._history.seconds()
         collecting = self._round = Collecting(
             request, rule, concurrency, self._candidates(round), self._under_way, self._now
         )

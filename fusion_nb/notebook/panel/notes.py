@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 from markupsafe import Markup
 
@@ -17,7 +17,8 @@ _NOTES = """\
 {% for note in folded %}<div>{{ note }}</div>{% endfor %}</details>{% endif %}</div>"""
 
 
-def notes_html(notes: Sequence[str]) -> Markup:
+@lru_cache(maxsize=16)  # they are asked for with each text, and hardly ever differ
+def notes_html(notes: tuple[str, ...]) -> Markup:
     """Return notes as HTML, "" for none. Warnings are always in sight."""
     if not notes:
         return Markup()

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from fusion_nb.core.types import Failure
 from fusion_nb.engines.progress import Progress
 from fusion_nb.notebook.chart import LiveChart
-from fusion_nb.notebook.live import Throttle, notes_of, status_line_html
+from fusion_nb.notebook.live import TEXT_SHARE, Throttle, notes_of, status_line_html
 from fusion_nb.notebook.panel.messages import disclosure
 from fusion_nb.notebook.panel.notes import notes_html
 from fusion_nb.reporting.formatting import html_table, number
@@ -23,6 +23,8 @@ from fusion_nb.runs.session import ENDED
 
 #: Parties in the table, and failures below it; `run.parties` and `run.failures` have all.
 _MAX_ROWS = 20
+#: Seconds after which a round's replies are told, and between two such lines.
+_LONG_ROUND = 0.5
 _REPLIES = """\
 round {{ progress.round }}: {{ progress.num_replies }} of {{ progress.cohort_size }} parties \
 answered{% if progress.failed %}, {{ progress.failed | length }} failed{% endif %}"""
@@ -32,18 +34,16 @@ class RunView:
     """Shows one run: a status line, the replies within a round and curves in `box`, and a table of
     parties in `table_box`.
 
-    Text and tables are drawn seldom enough that drawing stays under 5 % of the run's time, by its
-    measured cost; the last state is always shown.
+    Text and tables are drawn seldom enough that each takes at most a hundredth of the run's time,
+    by its measured cost; the last state is always shown.
 
-    throttle: makes what decides how often something is drawn, from the least seconds between two
-              drawings, and those before the first
+    throttle: makes what decides how often something is drawn, as `Throttle` does
     """
 
-    def __init__(self, throttle: Callable[[float, float], Throttle] | None = None) -> None:
+    def __init__(self, throttle: Callable[..., Throttle] = Throttle) -> None:
         self.run: Run | None = None
         self._subscriptions: list[Callable[[], None]] = []
-        self._throttle = throttle or (lambda pause, after: Throttle(pause=pause, after=after))
-        self._lock = threading.Lock()
+        self._throttle, self._lock = throttle, threading.Lock()
         self._throttles = self._new_throttles()
         self._shown_status = ""
         self._progress: Progress | None = None
@@ -124,33 +124,41 @@ class RunView:
                 self._write(run)
                 self._draw(run)
             elif run.records:
-                self._throttles["points"](self.live_chart.send_new)
                 self._throttles["text"](partial(self._write, run))
                 self._throttles["table"](partial(self._draw, run))
 
     def _receive(self, progress: Progress) -> None:
         """Show a party's reply; called by the engine."""
-        run = self.run
+        before = self._progress
+        if before is None or before.round != progress.round:
+            # A line that comes and goes with each short round tells nothing.
+            self._throttles["replies"] = self._throttle(pause=_LONG_ROUND, after=_LONG_ROUND)
         self._progress = progress
-        if run is not None and run.status == "running":
-            self._throttles["replies"](self._count)
+        self._throttles["replies"](self._tell_replies)
+
+    def _tell_replies(self) -> None:
+        if self.run is not None and self.run.status == "running":
+            self._count()
 
     def _new_throttles(self) -> dict[str, Throttle]:
-        # A table of the first round alone shows little, and the next would have to wait until its
-        # cost is paid off.
-        times = {"points": (0.1, 0.0), "text": (0.3, 0.0), "replies": (0.5, 0.0)}
-        times["table"] = (2.0, 1.0)
-        return {part: self._throttle(*each) for part, each in times.items()}
+        return {
+            "text": self._throttle(share=TEXT_SHARE),
+            "replies": self._throttle(pause=_LONG_ROUND, after=_LONG_ROUND),
+            # A table of the first round alone shows little, and the next would have to wait until
+            # its cost is paid off.
+            "table": self._throttle(pause=5.0, after=1.0),
+        }
 
     def _count(self) -> None:
         progress = self._progress
         self._replies.value = "" if progress is None else render(_REPLIES, progress=progress)
 
     def _write(self, run: Run) -> None:
-        text, notes = status_line_html(run), notes_html(notes_of(run))
+        text, notes = status_line_html(run), notes_html(tuple(notes_of(run)))
         self.live_chart.send_new()  # the chart is never behind the text
         self._status.value, self._notes.value = text, notes
-        self._count()
+        if self._replies.value:
+            self._count()
 
     def _draw(self, run: Run) -> None:
         self.live_chart.draw()

@@ -124,7 +124,7 @@ class Trial:
     @property
     def seconds(self) -> float:
         """The time of all its rounds."""
-        return sum(record.seconds for record in self.records)
+        return self.records.seconds()
 
     def value(self, metric: str) -> float:
         """Return the last value of a metric, NaN without any."""

@@ -23,20 +23,17 @@ _STATUS = (
     '<ul class="tex2jax_ignore">{% for line in failed %}<li>{{ line }}</li>{% endfor %}</ul>'
     "</details>{% endif %}"
 )
-#: The least seconds between two messages with points, two texts, and two leaderboards.
-_PAUSES = {"points": 0.1, "text": 0.3, "board": 1.0}
+#: The least seconds between two texts, with the points that belong to them, and two leaderboards.
+_PAUSES = {"text": 0.3, "board": 1.0}
 
 
 class ExperimentProgress:
     """Shows one experiment in `box`. Drawing takes a small share of the time of its runs.
 
-    throttle: makes what decides how often something is shown, from the least seconds between two
-              times
+    throttle: makes what decides how often something is shown, as `Throttle` does
     """
 
-    def __init__(
-        self, throttle: Callable[[float], Throttle] = lambda pause: Throttle(pause=pause)
-    ) -> None:
+    def __init__(self, throttle: Callable[..., Throttle] = Throttle) -> None:
         self.made: Experiment | None = None
         self._throttle, self._lock = throttle, threading.Lock()
         self._throttles: dict[str, Throttle] = {}
@@ -58,7 +55,7 @@ class ExperimentProgress:
         """Show this experiment from now on."""
         with self._lock:
             self.made = made
-            self._throttles = {part: self._throttle(pause) for part, pause in _PAUSES.items()}
+            self._throttles = {part: self._throttle(pause=pause) for part, pause in _PAUSES.items()}
             self.live_chart.follow_experiment(made)
             self._show_all()
 
@@ -70,7 +67,6 @@ class ExperimentProgress:
             if self.made.status != self._shown_status or self.made.status in ENDED:
                 self._show_all()
                 return
-            self._throttles["points"](self.live_chart.send_new)
             self._throttles["text"](self._write)
             self._throttles["board"](self._rank)
 
@@ -86,13 +82,13 @@ class ExperimentProgress:
     def _show_all(self) -> None:
         assert self.made is not None
         self._shown_status = self.made.status
-        self.live_chart.send_new()
         self._write()
         self._rank()
 
     def _write(self) -> None:
         assert self.made is not None
         made = self.made
+        self.live_chart.send_new()
         self._status.value = render(
             _STATUS,
             caption=caption_html(made.headline(), made.notes),
