@@ -14,6 +14,7 @@ import itertools
 import json
 import statistics
 import sys
+from dataclasses import dataclass
 
 from jupyter_client.manager import start_new_kernel
 
@@ -48,7 +49,7 @@ count(RunView, "_update")
 count(RunView, "_receive")
 
 stretch = 0  # rounds that are shown, and as many that are not; 0: all are shown
-rounds = []  # the time at the end of each round, and whether the next ones are shown
+rounds = []  # the time at the end of each round
 
 def in_turn(owner, name, ends_round):
     do = getattr(owner, name)
@@ -57,8 +58,8 @@ def in_turn(owner, name, ends_round):
         if not stretch or (ends_round and told.status != "running"):
             return do(self, *args)
         if ends_round and len(told.records) > len(rounds):
-            rounds.append((time.perf_counter(), len(rounds) // stretch % 2 == 0))
-        if rounds and rounds[-1][1]:
+            rounds.append(time.perf_counter())
+        if (len(rounds) - 1) // stretch % 2 == 0:
             return do(self, *args)
     setattr(owner, name, gated)
 
@@ -80,8 +81,11 @@ WAYS = {
 }
 #: Runs of each way, in turn.
 PAIRS = 3
-#: Rounds that are shown, and as many that are not, in turn.
-STRETCH = 20
+#: The ways that show something.
+LOOKING = ("chart", "panel")
+#: Seconds of the run in which some rounds are shown and as many are not, in turn, and of one such
+#: stretch: long beside the pauses between two texts, since each begins with one.
+IN_TURN, STRETCH = 60.0, 2.0
 
 
 class Kernel:
@@ -112,10 +116,7 @@ class Kernel:
         """Return the seconds of a run by the clock, those of the processor, and of these the ones
         that went into chart and status.
         """
-        options = OPTIONS.format(parties=parties, rounds=rounds)
-        before, cell = (
-            each.format(options=options, parties=parties, rounds=rounds) for each in WAYS[way]
-        )
+        before, cell = filled(way, parties, rounds)
         self.run(before)
         self.run("spent = 0.0\nbegan = time.perf_counter(), time.process_time()")
         self.run(cell)
@@ -125,18 +126,17 @@ class Kernel:
         clock, processor, spent = map(float, ended.split()[-3:])
         return clock, processor, spent
 
-    def in_turn(self, way: str, parties: int, rounds: int) -> float:
-        """Return the time of a round that is shown over that of one that is not, in one run."""
-        options = OPTIONS.format(parties=parties, rounds=rounds)
-        before, cell = (
-            each.format(options=options, parties=parties, rounds=rounds) for each in WAYS[way]
-        )
+    def in_turn(self, way: str, parties: int, rounds: int, stretch: int) -> float:
+        """Return the time of rounds that are shown over that of ones that are not, in one run.
+
+        stretch: rounds that are shown, and as many that are not, in turn
+        """
+        before, cell = filled(way, parties, rounds)
         self.run(before)
-        self.run(f"stretch = {STRETCH}\nrounds.clear()")
+        self.run(f"stretch = {stretch}\nrounds.clear()")
         self.run(cell)
         ends = json.loads(self.run("import json\nprint(json.dumps(rounds))\nstretch = 0"))
-        starts = [ended for ended, _ in ends[::STRETCH]]
-        took = [end - start for start, end in itertools.pairwise(starts)]
+        took = [end - start for start, end in itertools.pairwise(ends[::stretch])]
         # Each stretch that is shown beside the two around it: the machine's speed drifts.
         return statistics.median(
             2 * took[i] / (took[i - 1] + took[i + 1]) for i in range(2, len(took) - 1, 2)
@@ -148,43 +148,75 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
 
 
-def lines(seconds: list[float], parties: int = 4, pairs: int = PAIRS) -> list[str]:
-    """Return one line for each length of a run and each way to look at it."""
+def filled(way: str, parties: int, rounds: int) -> list[str]:
+    """Return the two cells of a way to look at a run."""
+    options = OPTIONS.format(parties=parties, rounds=rounds)
+    return [each.format(options=options, parties=parties, rounds=rounds) for each in WAYS[way]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a way to look at a run costs.
+
+    clock, processor: whole runs with it over those without, by either time
+    spent: the share of the processor's time that goes into chart and status
+    """
+
+    way: str
+    rounds: int
+    clock: float
+    processor: float
+    spent: float
+
+
+def costs(kernel: Kernel, rounds: int, parties: int = 4, pairs: int = PAIRS) -> list[Cost]:
+    """Return the cost of each way to look at runs of so many rounds."""
+    times: dict[str, list[tuple[float, float, float]]] = {way: [] for way in WAYS}
+    for turn in range(pairs):
+        first = turn % len(WAYS)
+        # Each way comes first in turn: what was run before may help or hinder the next.
+        for way in [*WAYS][first:] + [*WAYS][:first]:
+            times[way].append(kernel.seconds(way, parties, rounds))
+    found = []
+    for way in LOOKING:
+        clock, processor = (
+            statistics.median(
+                shown[part] / bare[part]
+                for shown, bare in zip(times[way], times["bare"], strict=True)
+            )
+            for part in (0, 1)
+        )
+        spent = statistics.median(spent / used for _, used, spent in times[way])
+        found.append(Cost(way, rounds, clock, processor, spent))
+    return found
+
+
+def rate(kernel: Kernel, parties: int = 4) -> float:
+    """Return the rounds of a second, after a run for what the first one loads."""
+    trial = 40
+    kernel.seconds("panel", parties, 5)
+    return trial / kernel.seconds("bare", parties, trial)[0]
+
+
+def main(seconds: list[float]) -> None:
+    """Print what each way to look at runs of so many seconds costs."""
     kernel = Kernel()
     try:
-        kernel.seconds("chart", parties, 5)  # what the first run loads
-        trial = 40
-        rate = trial / kernel.seconds("bare", parties, trial)[0]
-        found = []
+        each = rate(kernel)
         for length in seconds:
-            rounds = max(2, round(rate * length))
-            times = {way: [] for way in WAYS}
-            for turn in range(pairs):
-                first = turn % len(WAYS)
-                # Each way comes first in turn: what was run before may help or hinder the next.
-                for way in [*WAYS][first:] + [*WAYS][:first]:
-                    times[way].append(kernel.seconds(way, parties, rounds))
-            for way in ("chart", "panel"):
-                ratios = [
-                    statistics.median(
-                        shown[part] / bare[part]
-                        for shown, bare in zip(times[way], times["bare"], strict=True)
-                    )
-                    for part in (0, 1)
-                ]
-                share = statistics.median(spent / used for _, used, spent in times[way])
-                in_turn = kernel.in_turn(way, parties, rounds)
-                found.append(
-                    f"{way}, {rounds} rounds of {parties} parties, {length:g} s: with over without "
-                    f"{ratios[0]:.3f} by the clock, {ratios[1]:.3f} of the processor; "
-                    f"{share:.1%} of it in chart and status; rounds that are shown over others "
-                    f"{in_turn:.3f}"
+            for cost in costs(kernel, max(2, round(each * length))):
+                print(
+                    f"{cost.way}, {cost.rounds} rounds, {length:g} s: with over without "
+                    f"{cost.clock:.3f} by the clock, {cost.processor:.3f} of the processor; "
+                    f"{cost.spent:.1%} of it in chart and status",
+                    flush=True,
                 )
-        return found
+        for way in LOOKING:
+            shown = kernel.in_turn(way, 4, round(each * IN_TURN), round(each * STRETCH))
+            print(f"{way}: rounds that are shown over others of one run {shown:.3f}", flush=True)
     finally:
         kernel.close()
 
 
 if __name__ == "__main__":
-    for line in lines([float(word) for word in sys.argv[1:]] or [5.0, 60.0]):
-        print(line)
+    main([float(word) for word in sys.argv[1:]] or [5.0, 60.0])

@@ -71,7 +71,7 @@ def groups(quick: bool, times: int = 5) -> dict[str, Callable[[Arrays, Arrays], 
         "bounds": lambda train, test: bounds.bounds(train, repetitions=times, quick=quick),
         "imports": lambda train, test: imports.imports(repetitions=1 if quick else 9),
         "notebook": lambda train, test: [
-            *notebook.looking_on(pairs=1 if quick else 5, epochs=1 if quick else 40),
+            *notebook.looking_on(pairs=1 if quick else 3, seconds=2 if quick else 20),
             *notebook.loading(pairs=1 if quick else 15),
             *notebook.first_line(repetitions=1 if quick else 5),
             *notebook.points(rounds=20 if quick else 2000),

@@ -4,13 +4,12 @@ first line of a cell, and new points of the chart.
 
 from __future__ import annotations
 
-import re
 import statistics
 import time
 
 from jupyter_client.manager import start_new_kernel
 
-from benchmarks import load, panel
+from benchmarks import chart, load
 from benchmarks.speed.table import Row
 
 _SHOWN = ("display_data", "update_display_data", "stream", "execute_result")
@@ -47,16 +46,25 @@ print(statistics.median(taken))
 """
 
 
-def looking_on(*, pairs: int, rounds: int = 30, epochs: int = 100) -> list[Row]:
-    """Compare a run that a panel shows in a real kernel with one that nobody looks at."""
-    line = panel.lines(((4, rounds, epochs),), pairs)[0]
-    found = re.search(
-        r"rounds: (\S+) s without a panel, (\S+) s with one, ratio (\S+); drawing (\S+)%", line
-    )
-    assert found, line
-    without, beside, ratio, share = map(float, found.groups())
-    detail = f"{beside:.1f} s against {without:.1f} s; drawing {share:.1f} % of the time"
-    return [Row(f"chart and panel on over off, {rounds} rounds", ratio, 1.05, 1.02, detail=detail)]
+def looking_on(*, pairs: int, seconds: float) -> list[Row]:
+    """Compare runs that a chart, or a panel, shows in a real kernel with ones that none does."""
+    kernel = chart.Kernel()
+    try:
+        rate = chart.rate(kernel)
+        found = chart.costs(kernel, max(2, round(rate * seconds)), pairs=pairs)
+        length, stretch = round(rate * 3 * seconds), round(rate * min(chart.STRETCH, seconds / 4))
+        shown = [kernel.in_turn(cost.way, 4, length, stretch) for cost in found]
+    finally:
+        kernel.close()
+    rows = []
+    for cost, ratio in zip(found, shown, strict=True):
+        detail = (
+            f"{cost.spent:.1%} of the processor; whole runs of {seconds:g} s with it over those "
+            f"without {cost.clock:.3f}, by the processor's time {cost.processor:.3f}"
+        )
+        name = f"{cost.way}: rounds that are shown over others of one run"
+        rows.append(Row(name, ratio, 1.05, 1.02, detail=detail))
+    return rows
 
 
 def loading(*, pairs: int) -> list[Row]:
