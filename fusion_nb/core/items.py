@@ -117,32 +117,34 @@ def odd_row(data: Any, positions: Sequence[int]) -> DataError | None:
     return None
 
 
-def read_labels(data: Any) -> tuple[np.ndarray, Facts]:
+def read_labels(data: Any, *, keeps_missing: bool = False) -> tuple[np.ndarray, Facts]:
     """Return the labels of a map-style data set, and the facts about its rows.
 
     All rows are read, unless the data set, or the one behind a subset, has their labels as
     `targets` or `labels`; the facts are then those of a few, from the first to the last.
+    keeps_missing: NaN is allowed in rows, as a number that is missing
     Raises DataError for a row that can't be read or that is no pair `(x, y)`.
     """
     named = _Named(data)
     count = size_of(data)
     few = {row: named[row] for row in _spread(count)}
     if few and not _is_pair(few[0]):
-        return _read_structured(named, few)
+        return _read_structured(named, few, keeps_missing)
     probed = {row: _pair(named, item) for row, item in few.items()}
     stored = _targets(data)
     # A target_transform makes the items' labels differ from the stored ones.
     if stored is not None and all(
         np.array_equal(stored[row], np.asarray(y)) for row, (_, y) in probed.items()
     ):
-        return stored, _facts([x for x, _ in probed.values()], [*probed], is_sample=True)
+        sample = [x for x, _ in probed.values()]
+        return stored, _facts(sample, [*probed], keeps_missing, is_sample=True)
     labels, facts, xs = [], [], []
     for row in range(count):
         x, y = probed[row] if row in probed else _pair(named, named[row])
         labels.append(_one_label(y))
         xs.append(x)
         if len(xs) == _CHUNK or row == count - 1:
-            facts.append(_facts(xs, range(row + 1 - len(xs), row + 1)))
+            facts.append(_facts(xs, range(row + 1 - len(xs), row + 1), keeps_missing))
             xs = []
     for number, found in enumerate(facts):
         if found.shape != facts[0].shape:
@@ -163,16 +165,20 @@ def _spread(count: int) -> list[int]:
     return [round(place * (count - 1) / (_PROBED - 1)) for place in range(_PROBED)]
 
 
-def _facts(xs: list[Any], rows: Sequence[int], *, is_sample: bool = False) -> Facts:
+def _facts(
+    xs: list[Any], rows: Sequence[int], keeps_missing: bool, *, is_sample: bool = False
+) -> Facts:
     """Return the facts about some rows x, each one array, or a dict or a tuple of several."""
     x = xs[0]
     if isinstance(x, dict):
-        named = {name: _stacked([row[name] for row in xs], rows) for name in x}
+        named = {name: _stacked([row[name] for row in xs], rows, keeps_missing) for name in x}
         return Facts.of_tree(named, is_sample=is_sample)
     if isinstance(x, tuple | list) and all(np.ndim(part) and hasattr(part, "dtype") for part in x):
-        parts = tuple(_stacked(list(column), rows) for column in zip(*xs, strict=True))
+        columns = zip(*xs, strict=True)
+        parts = tuple(_stacked(list(column), rows, keeps_missing) for column in columns)
         return Facts.of_tree(parts, is_sample=is_sample)
-    return Facts.of(_stacked(xs, rows), is_sample=is_sample, with_values=False)
+    stacked = _stacked(xs, rows, keeps_missing)
+    return Facts.of(stacked, is_sample=is_sample, with_values=False)
 
 
 def _one_label(y: Any) -> np.ndarray:
@@ -193,7 +199,9 @@ def _is_pair(item: Any) -> bool:
     return isinstance(item, list | tuple) and len(item) == 2
 
 
-def _read_structured(data: _Named, few: Mapping[int, Any]) -> tuple[np.ndarray, Facts]:
+def _read_structured(
+    data: _Named, few: Mapping[int, Any], keeps_missing: bool
+) -> tuple[np.ndarray, Facts]:
     """Return the labels, or NaN where none is known, and the facts, of rows that are no pairs.
 
     Such a row is a dict or a tuple of more than two. Raises DataError for any other.
@@ -217,7 +225,10 @@ def _read_structured(data: _Named, few: Mapping[int, Any]) -> tuple[np.ndarray, 
                 f"row {row} of {type(data.data).__name__} has another form than the first",
                 "return the same names, or as many items, for each row",
             )
-    columns = {name: _stacked([item[name] for item in few.values()], [*few]) for name in names}
+    columns = {
+        name: _stacked([item[name] for item in few.values()], [*few], keeps_missing)
+        for name in names
+    }
     facts = Facts.of_tree(columns, is_sample=True)
     if label is None:
         return np.full(len(data), np.nan), facts
@@ -255,10 +266,11 @@ def _pair(data: _Named, item: Any) -> tuple[Any, Any]:
     return item[0], item[1]
 
 
-def _stacked(xs: list[Any], rows: Sequence[int]) -> np.ndarray:
+def _stacked(xs: list[Any], rows: Sequence[int], keeps_missing: bool) -> np.ndarray:
     """Return rows as one array.
 
-    rows: their positions, for messages. Raises DataError for pictures, for rows of several shapes
+    rows: their positions, for messages;  keeps_missing: NaN is allowed
+    Raises DataError for pictures, for rows of several shapes
     and for values that are masked or not finite.
     """
     kind = next((type(x) for x in xs if type(x).__module__.partition(".")[0] == "PIL"), None)
@@ -275,9 +287,11 @@ def _stacked(xs: list[Any], rows: Sequence[int]) -> np.ndarray:
         if isinstance(given, np.ma.MaskedArray) and np.ma.count_masked(given):
             raise _unusable(row, "masked")
     stacked = np.stack(made)
-    if stacked.dtype.kind == "f" and not np.isfinite(stacked).all():
-        bad = next(row for row, x in zip(rows, stacked, strict=True) if not np.isfinite(x).all())
-        raise _unusable(bad, "NaN or infinite")
+    if stacked.dtype.kind == "f":
+        are_bad = np.isinf(stacked) if keeps_missing else ~np.isfinite(stacked)
+        if are_bad.any():
+            bad = next(row for row, each in zip(rows, are_bad, strict=True) if each.any())
+            raise _unusable(bad, "infinite" if keeps_missing else "NaN or infinite")
     return stacked
 
 

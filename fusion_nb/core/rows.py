@@ -103,7 +103,9 @@ def num_counted(data: Any, ignored: int | None) -> int:
 
 def stored_labels(data: Any) -> np.ndarray:
     """Return the labels as they are stored; it reads all rows of a data set without `targets`."""
-    return np.asarray(data[1]) if isinstance(data, tuple) else read_labels(data)[0]
+    if isinstance(data, tuple):
+        return np.asarray(data[1])
+    return read_labels(data, keeps_missing=True)[0]
 
 
 def is_classes(y: np.ndarray) -> bool:

@@ -64,9 +64,11 @@ class Given:
         *,
         is_trained_on: bool = True,
         class_order: tuple[str, ...] = (),
+        keeps_missing: bool = False,
     ) -> Given:
         """Return a data set with its labels, which are read if they are not at hand.
 
+        keeps_missing: numbers of rows may be missing, and are NaN then
         Raises DataError, which says whose row can't be read, or whose labels are no labels.
         """
         if isinstance(rows, tuple):
@@ -74,7 +76,7 @@ class Given:
             facts = Facts((), (DOCUMENTS,)) if documents.are(rows) else Facts.of_tree(x)
         else:
             try:
-                labels, facts = read_labels(rows)
+                labels, facts = read_labels(rows, keeps_missing=keeps_missing)
             except DataError as error:
                 raise error.prefixed(f"{where}: ") from error.__cause__
         labels = _checked_labels(labels, where)

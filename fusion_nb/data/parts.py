@@ -105,7 +105,12 @@ def convert(part: Part) -> Given:
         case Items(dataset):
             rows = arrays.to_arrays(dataset, part.where)
     return Given.of(
-        rows, part.where, columns, is_trained_on=part.kind == "train", class_order=order
+        rows,
+        part.where,
+        columns,
+        is_trained_on=part.kind == "train",
+        class_order=order,
+        keeps_missing=keeps_missing,
     )
 
 

@@ -45,12 +45,29 @@ def frame(nullable: bool = False) -> pd.DataFrame:
     return (made.convert_dtypes() if nullable else made).assign(label=y)
 
 
+class Rows:
+    """The rows one at a time, with their labels at hand or not."""
+
+    def __init__(self, has_targets: bool = False) -> None:
+        self.x, self.y = with_nan()
+        if has_targets:
+            self.targets = self.y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
+        return self.x[row], int(self.y[row])
+
+
 FORMS: dict[str, Any] = {
     "array": with_nan,
     "masked": lambda: (np.ma.masked_array(gaps()[0], gaps()[1]), gaps()[2]),
     "None": lambda: (np.where(gaps()[1], None, gaps()[0].astype(object)), gaps()[2]),
     "lists": lambda: (np.where(gaps()[1], None, gaps()[0].astype(object)).tolist(), gaps()[2]),
     "tensors": lambda: tuple(map(torch.tensor, with_nan())),
+    "rows": Rows,
+    "rows and labels": lambda: Rows(has_targets=True),
     "frame": frame,
     "nullable": lambda: frame(nullable=True),
     "frame and labels": lambda: (frame().drop(columns="label"), gaps()[2]),
@@ -129,6 +146,10 @@ def test_infinite_numbers_and_missing_labels_are_refused(framework: str) -> None
     infinite = np.where(np.isnan(x), np.float32("inf"), x)
     with pytest.raises(DataError, match=r"x holds .* infinite values\n.*make them missing first"):
         trained(classifier(framework), (infinite, y), rounds=1)
+    one_by_one = Rows()
+    one_by_one.x = infinite
+    with pytest.raises(DataError, match=r"row \d+ of the data set holds infinite values"):
+        trained(classifier(framework), one_by_one, rounds=1)
     labels = np.where(y == 1, np.nan, 0.0)
     with pytest.raises(DataError, match=r"y holds .* NaN or infinite values"):
         trained(regressor(framework), (x, labels), rounds=1)
@@ -141,6 +162,8 @@ def test_other_models_refuse_gaps_wherever_rows_are() -> None:
     data = with_nan()
     with pytest.raises(DataError, match=r"x holds .* NaN or infinite values"):
         federate(torch.nn.Linear(4, 2), data, rounds=1)
+    with pytest.raises(DataError, match=r"row \d+ of the data set holds NaN or infinite values"):
+        federate(torch.nn.Linear(4, 2), Rows(), rounds=1)
     with pytest.raises(DataError, match="missing values, in the columns"):
         federate(torch.nn.Linear(4, 2), frame(), rounds=1)
     # Rows that were read elsewhere, or for another model.
