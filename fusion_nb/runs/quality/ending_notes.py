@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from fusion_nb.errors import ModelError
+from fusion_nb.models.base import Model
 from fusion_nb.models.class_weights import ClassWeighted
 from fusion_nb.models.predicting import PredictsRows
 from fusion_nb.reporting.parties import Parties
@@ -53,8 +55,16 @@ class EndingNotes:
         own = [test for _, test in resolved.data.labels.values() if len(test)]
         parts = own if resolved.test is None else [resolved.data.test_labels]
         model = resolved.model
-        # Clusters, and outputs that a loss of the user's own understands, are no guesses of labels.
-        is_own = isinstance(model, PredictsRows) and model.task == "own"
-        if not parts or is_own or model.data_kind != "numbers":
+        if not parts or model.data_kind != "numbers" or not _guesses_labels(model):
             return TestLabels(0, "none")
         return TestLabels.of(parts, resolved.data.schema.labels, model.ignored_label)
+
+
+def _guesses_labels(model: Model) -> bool:
+    """Return whether outputs stand for labels, as those of clusters, or of a loss of one's own, do
+    not.
+    """
+    try:
+        return not isinstance(model, PredictsRows) or model.task != "own"
+    except ModelError:  # a language model: its labels are tokens
+        return True
