@@ -20,9 +20,10 @@ def run(case: str, seed: int, results: Results) -> None:
     started = time.perf_counter()
     row = CASES[case](mnist(seed=seed))
     row = replace(row, seconds=time.perf_counter() - started)
+    results.add(case, seed, row, probed(case), code)
+    # At the end: who reads that a seed has ended may end the process.
     print(f"{case}, seed {seed}: {row.here} (published {row.published}; accepted {row.accepted}), "
           f"{row.seconds:.0f} s", flush=True)  # fmt: skip
-    results.add(case, seed, row, probed(case), code)
 
 
 if __name__ == "__main__":
