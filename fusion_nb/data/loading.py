@@ -95,7 +95,7 @@ def read(
     if text in namespace:
         return _read_variable(text, namespace, how, may_fail=may_fail)
     if text.partition(":")[0] in registry.names("datasets"):
-        return _read_handler(text, {}, "")
+        return _read_handler(text, {}, "", replace(_PLAIN, keeps_missing=keeps_missing))
     paths = _paths(text)
     if all(path.lower().endswith(FILE_ENDINGS) for path in paths):
         return _read_files(paths, text, how, namespace)

@@ -12,6 +12,7 @@ import torch
 from tree_samples import FRAMEWORKS, classifier, regressor, trained
 
 from fusion_nb import federate
+from fusion_nb.core import registry
 from fusion_nb.core.facts import Facts
 from fusion_nb.core.schema import DataSchema
 from fusion_nb.data.at_party import PartyRows, agreed_schema, reports_of
@@ -194,3 +195,15 @@ def test_a_party_far_away_tells_that_numbers_are_missing(tmp_path: Path, suffix:
     assert test is not None
     assert np.isnan(train[0]).any()
     assert len(train[1]) + len(test[1]) == len(y)
+
+
+def test_a_registered_data_set_may_have_gaps() -> None:
+    class WithGaps:
+        def get_data(self) -> Any:
+            return with_nan(), with_nan()
+
+    registry.register("datasets", "with_gaps", WithGaps)
+    spec = RunSpec(data="with_gaps", rounds=1)
+    assert any(
+        note.startswith(NOTE) for note in prepare(spec, {"model": classifier("xgboost")}).notes
+    )
